@@ -56,7 +56,7 @@ STATS = 5.0
 #: Streams in one Stats message, so that it stays below codec.MAX_MESSAGE: counters take 220 bytes at most.
 STREAMS_PER_STATS = 512
 #: Gaps listed for each stream of a call: fewer if the message would be too long, with more than 25 streams.
-GAPS_TOLD = (MAX_GAPS, 64, 32, 16, 8)
+GAPS_LISTED = (MAX_GAPS, 64, 32, 16, 8)
 #: As a plain number: combining enum members takes longer than reading a message.
 _CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 _ANCILLARY = socket.CMSG_SPACE(4 * codec.MAX_DESCRIPTORS)
@@ -115,9 +115,9 @@ class Worker:
             poll.modify(self._control, select.POLLIN | (select.POLLOUT if self._outbox else 0))
             wake = min(due, self._urgent.due)
             wake = min(wake, time.monotonic() + LOOK) if self._recorders else wake
-            said = poll.poll(max(0.0, wake - time.monotonic()) * 1000)
+            readable = poll.poll(max(0.0, wake - time.monotonic()) * 1000)
             self._since = time.monotonic()
-            if said and not self._listen():
+            if readable and not self._listen():
                 return
             if time.monotonic() >= due:
                 if not self._work():
@@ -130,16 +130,16 @@ class Worker:
     def last_round(self) -> None:
         """Main is gone: read what the kernel has, so that a successor only has to take what arrives from now on."""
         until = time.monotonic() + LAST_ROUND
-        for tape in list(self._recorders.values()):
+        for recorder in list(self._recorders.values()):
             if time.monotonic() > until:
                 return
-            self._guard(tape.id, partial(tape.drain, self._region, time.time_ns()))
+            self._guard(recorder.id, partial(recorder.drain, self._region, time.time_ns()))
 
     def _chores(self) -> None:
         """Check for floods, advance handshakes, send heartbeats and reports when due, also during a long round."""
         now = time.monotonic()
         if self._recorders or self._overflow.hot:
-            self._overflow.look(self._ears, time.monotonic)
+            self._overflow.look(self._media_sockets, time.monotonic)
         if now >= self._urgent.due:
             took = self._urgent.spell(self._shake, time.monotonic)
             self._busy += took if self._since is None else 0.0  # a round is counted as a whole
@@ -148,10 +148,10 @@ class Worker:
             self._next_stats = now + STATS
             self._report()
 
-    def _ears(self) -> Iterator[tuple[str, list[int]]]:
+    def _media_sockets(self) -> Iterator[tuple[str, list[int]]]:
         """Yield each call with its sockets for RTP."""
-        for tape in self._recorders.values():
-            yield tape.id, [lanes.rtp for lanes in tape.lanes.values() if lanes.rtp >= 0]
+        for recorder in self._recorders.values():
+            yield recorder.id, [lanes.rtp for lanes in recorder.lanes.values() if lanes.rtp >= 0]
 
     def _shake(self, call: str) -> bool:
         """Empty the sockets of a call between two rounds; True if one of its handshakes is in progress."""
@@ -161,14 +161,14 @@ class Worker:
 
     def _work(self) -> bool:
         """Empty the sockets of every call once; False if main is gone."""
-        for number, tape in enumerate(self._in_turn(), 1):
+        for number, recorder in enumerate(self._in_turn(), 1):
             # what a paused call drops is lost for ever, and the message that ends the pause may be waiting
-            if (tape.paused or time.monotonic() - self._looked > STALE) and not self._listen():
+            if (recorder.paused or time.monotonic() - self._looked > STALE) and not self._listen():
                 return False
-            if tape.id in self._recorders:
-                self._guard(tape.id, partial(tape.drain, self._region, time.time_ns()))
-                if bool(tape.trouble) != (tape.id in self._troubled):
-                    self._trouble(tape)
+            if recorder.id in self._recorders:
+                self._guard(recorder.id, partial(recorder.drain, self._region, time.time_ns()))
+                if bool(recorder.trouble) != (recorder.id in self._troubled):
+                    self._trouble(recorder)
             if number % CALLS_BETWEEN_LOOKS == 0:
                 self._chores()
                 if not self._listen():
@@ -179,11 +179,11 @@ class Worker:
         """Return all calls; after a worker died, those that have waited longest come first, because workers may die
         repeatedly.
         """
-        tapes = list(self._recorders.values())
+        recorders = list(self._recorders.values())
         if self._adopted:
             self._adopted = False
-            tapes.sort(key=lambda tape: tape.heard)
-        return tapes
+            recorders.sort(key=lambda recorder: recorder.heard)
+        return recorders
 
     def _guard(self, call: str, act: Callable[[], Any]) -> None:
         """Run a step for a call; any failure ends only our work on this call, and main decides what follows."""
@@ -197,13 +197,13 @@ class Worker:
             self._forget(call)
             self._tell(messages.CallFault(call, where))
 
-    def _trouble(self, tape: CallRecorder) -> None:
-        if tape.trouble:
-            self._troubled.add(tape.id)
-            self._tell(messages.DiskTrouble(tape.id, tape.trouble))
+    def _trouble(self, recorder: CallRecorder) -> None:
+        if recorder.trouble:
+            self._troubled.add(recorder.id)
+            self._tell(messages.DiskTrouble(recorder.id, recorder.trouble))
         else:
-            self._troubled.discard(tape.id)
-            self._tell(messages.DiskWell(tape.id))
+            self._troubled.discard(recorder.id)
+            self._tell(messages.DiskWell(recorder.id))
 
     # ---- messages ----
     def _listen(self) -> bool:
@@ -257,67 +257,69 @@ class Worker:
 
     def _add(self, message: messages.Add, descriptors: list[int]) -> None:
         part, spool, *sockets = descriptors
-        tape = self._recorders[message.new.call] = CallRecorder(
+        recorder = self._recorders[message.new.call] = CallRecorder(
             message.new, part, spool, os.urandom, self._tell, self._nonces
         )
-        tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets), time.time_ns())
-        self._await_keys(tape)
+        recorder.add_streams(message.new.streams, _shared_out(message.sockets, sockets), time.time_ns())
+        self._await_keys(recorder)
 
     def _adopt(self, message: messages.Adopt, descriptors: list[int]) -> None:
         part, spool, *sockets = descriptors
         raw = sockets.pop(0) if message.raw else None
-        tape = self._recorders[message.new.call] = CallRecorder(
+        recorder = self._recorders[message.new.call] = CallRecorder(
             message.new, part, spool, os.urandom, self._tell, self._nonces
         )
-        tape.add_streams(message.new.streams, _shared_out(message.sockets, sockets), time.time_ns())
-        for number, lanes in tape.lanes.items():
+        recorder.add_streams(message.new.streams, _shared_out(message.sockets, sockets), time.time_ns())
+        for number, lanes in recorder.lanes.items():
             if lanes.track.srtp.keyring:
                 lanes.track.srtp.keyring.precede(
                     [(suite, key, mki) for stream, suite, key, mki in message.earlier if stream == number]
                 )
-        tape.resume(self._region, raw, message.kept, message.at)
-        self._tell(messages.Resumed(tape.id, tape.part, tape.parts))
+        recorder.resume(self._region, raw, message.kept, message.at)
+        self._tell(messages.Resumed(recorder.id, recorder.part, recorder.parts))
         self._adopted = True
-        self._await_keys(tape)
+        self._await_keys(recorder)
 
     def _change(self, message: messages.Change, descriptors: list[int]) -> None:
         sockets = _shared_out(message.sockets, descriptors)
-        tape = self._recorders[message.call]
-        tape.change(self._region, message.streams, sockets, message.removed, message.at)
-        self._await_keys(tape)
+        recorder = self._recorders[message.call]
+        recorder.change(self._region, message.streams, sockets, message.removed, message.at)
+        self._await_keys(recorder)
 
-    def _await_keys(self, tape: CallRecorder) -> None:
-        if tape.shaking:
-            self._urgent.shaking.add(tape.id)
+    def _await_keys(self, recorder: CallRecorder) -> None:
+        if recorder.shaking:
+            self._urgent.shaking.add(recorder.id)
 
     def _close(self, message: messages.Close, _: list[int]) -> None:
-        tape = self._recorders[message.call]
-        committed = tape.close(self._region, message.at)
+        recorder = self._recorders[message.call]
+        committed = recorder.close(self._region, message.at)
         final = _fitting(
-            lambda gaps: messages.Final(tape.id, tape.part, committed, tape.parts, tape.figures(gaps), tape.clean)
+            lambda gaps: messages.Final(
+                recorder.id, recorder.part, committed, recorder.parts, recorder.figures(gaps), recorder.clean
+            )
         )
-        self._forget(tape.id)
+        self._forget(recorder.id)
         self._post(final)
 
     def _drop(self, message: messages.Drop, _: list[int]) -> None:
         self._forget(message.call)
 
     def _ask(self, message: messages.Ask, _: list[int]) -> None:
-        tape = self._recorders[message.call]
-        tape.drain(self._region, time.time_ns())
-        self._post(_fitting(lambda gaps: messages.Figures(tape.id, message.token, tape.figures(gaps))))
+        recorder = self._recorders[message.call]
+        recorder.drain(self._region, time.time_ns())
+        self._post(_fitting(lambda gaps: messages.Figures(recorder.id, message.token, recorder.figures(gaps))))
 
     def _next_part(self, message: messages.NextPart, descriptors: list[int]) -> None:
         self._recorders[message.call].next_part(self._region, message.part, descriptors[0], time.time_ns())
 
     def _forget(self, call: str) -> None:
-        tape = self._recorders.pop(call, None)
+        recorder = self._recorders.pop(call, None)
         self._troubled.discard(call)
-        if tape is not None:
-            for number in tape.lanes:
+        if recorder is not None:
+            for number in recorder.lanes:
                 self._seen.pop((call, number), None)
             with contextlib.suppress(OSError):
-                tape.release()
+                recorder.release()
             self._region.forget()
 
     # ---- events ----
@@ -336,31 +338,31 @@ class Worker:
         self._account()
         self._tell(messages.Beat(round(min(1.0, self._busy / (late + BEAT)), 4)))
         self._busy, self._next_beat = 0.0, self._next_beat + late + BEAT
-        for tape in self._recorders.values():
-            for number, lanes in tape.lanes.items():
+        for recorder in self._recorders.values():
+            for number, lanes in recorder.lanes.items():
                 now = (lanes.track.reception.rejected, lanes.track.reception.foreign)
-                before = self._seen.get((tape.id, number), (0, 0))
+                before = self._seen.get((recorder.id, number), (0, 0))
                 if now != before:
-                    self._seen[tape.id, number] = now
+                    self._seen[recorder.id, number] = now
                     if sum(now) - sum(before) >= FLOOD:
-                        self._overflow.keep(tape.id, time.monotonic())
+                        self._overflow.keep(recorder.id, time.monotonic())
                     # fewer than before if a re-offer brought the key of some
                     fresh = [max(0, new - old) for new, old in zip(now, before, strict=True)]
-                    self._tell(messages.RefusedPackets(tape.id, number, *fresh))
+                    self._tell(messages.RefusedPackets(recorder.id, number, *fresh))
 
     def _report(self) -> None:
         if self._outbox:
             return  # main is behind: old counters would not help it
-        told: dict[str, tuple[messages.Counts, ...]] = {}
+        counts: dict[str, tuple[messages.Counts, ...]] = {}
         streams = 0
-        for tape in self._recorders.values():
-            if told and streams + len(tape.lanes) > STREAMS_PER_STATS:
-                self._tell(messages.Stats(told))
-                told, streams = {}, 0
-            told[tape.id] = tape.counts()
-            streams += len(tape.lanes)
-        if told:
-            self._tell(messages.Stats(told))
+        for recorder in self._recorders.values():
+            if counts and streams + len(recorder.lanes) > STREAMS_PER_STATS:
+                self._tell(messages.Stats(counts))
+                counts, streams = {}, 0
+            counts[recorder.id] = recorder.counts()
+            streams += len(recorder.lanes)
+        if counts:
+            self._tell(messages.Stats(counts))
 
     def _tell(self, event: Any) -> None:
         self._post(codec.encode(event))
@@ -379,12 +381,12 @@ class Worker:
             return  # full: POLLOUT reports it; gone: the next recv reports it
 
 
-def _fitting(told: Callable[[int], Any]) -> bytes:
+def _fitting(report: Callable[[int], Any]) -> bytes:
     """Encode a report with all gaps of each stream, or as many as fit; raises WireError if it never fits."""
-    for gaps in GAPS_TOLD[:-1]:
+    for gaps in GAPS_LISTED[:-1]:
         with contextlib.suppress(codec.WireError):
-            return codec.encode(told(gaps))
-    return codec.encode(told(GAPS_TOLD[-1]))
+            return codec.encode(report(gaps))
+    return codec.encode(report(GAPS_LISTED[-1]))
 
 
 def _shared_out(sockets: messages.Sockets, descriptors: list[int]) -> dict[int, list[int]]:

@@ -8,7 +8,7 @@ import av
 
 from media.records import record_format
 from media.rtp import header
-from tests.media.calls import MS, START
+from tests.media.calls import MS, START, codec_context
 
 MTU = 600
 CLOCK = 90_000
@@ -24,7 +24,7 @@ def picture(luma: int, width: int = 320, height: int = 180) -> av.VideoFrame:
 
 def film(codec: str, lumas: Sequence[int], width: int = 320, height: int = 180) -> list[bytes]:
     """Encode plain pictures, 25 a second, none held back."""
-    context = av.CodecContext.create(codec, "w")
+    context = codec_context(codec, "w")
     context.width, context.height, context.pix_fmt, context.framerate = width, height, "yuv420p", 25
     context.thread_count = 1
     context.options = (

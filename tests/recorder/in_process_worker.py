@@ -1,17 +1,133 @@
-"""A media worker without a process of its own."""
+"""A media worker without a process of its own, in simulated time: its calls say how long their work takes."""
 
+from __future__ import annotations
+
+import select
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
 
 from media.receive.recvmmsg import Region
-from recorder.workers.process import Worker
+from media.stream.receiver import ReceivedStream
+from media.stream.report import figures
+from recorder.workers import codec, messages, process
+from recorder.workers.messages import NewCall, Part
+from recorder.workers.rtcp_sender import counts
+from recorder.workers.version_check import GREETING
+
+
+class SimulatedCall:
+    """Stands in for a CallRecorder: nothing is received or written, all that is asked of it is noted."""
+
+    paused, trouble, clean, part, parts = False, 0, True, "m1", ()
+
+    def __init__(self, worker: InProcessWorker, new: NewCall) -> None:
+        self.worker, self.id, self.heard = worker, new.call, worker.heard.get(new.call, 0)
+        self.lanes = {track.spec.stream: SimpleNamespace(track=track, rtp=-1) for track in worker.tracks}
+
+    @property
+    def shaking(self) -> bool:
+        return self.worker.shaking
+
+    def drain(self, *_: object) -> None:
+        self.worker.note(f"drain {self.id}")
+
+    def shake(self, *_: object) -> None:
+        self.worker.note(f"shake {self.id}")
+
+    def pause(self, at: int) -> None:
+        self.worker.note(f"pause {self.id}")
+
+    def add_streams(self, *_: object) -> None: ...
+    def resume(self, *_: object) -> None: ...
+    def release(self) -> None: ...
+    def close(self, *_: object) -> int:
+        return 5
+
+    def figures(self, gaps: int) -> tuple[Any, ...]:
+        return tuple(figures(lanes.track, gaps) for lanes in self.lanes.values())
+
+    def counts(self) -> tuple[messages.Counts, ...]:
+        return tuple(counts(lanes.track) for lanes in self.lanes.values())
+
+
+class InProcessWorker:
+    """Main's end of a worker, which runs until `main` is closed."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, tracks: list[ReceivedStream]) -> None:
+        self.now, self.tracks = 100.0, tracks
+        self.region = Region(str(folder / "raw"))
+        self.control, self.main = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.main.setblocking(False)
+        self.calls: dict[str, SimulatedCall] = {}
+        #: When the last packet of a call came; whether the calls have handshakes in progress.
+        self.heard: dict[str, int] = {}
+        self.shaking = False
+        #: What the calls were asked, and what main has heard meanwhile, in order.
+        self.order: list[Any] = []
+        #: Called with each of the former, so that a test may let time pass or say something.
+        self.on_step: Callable[[str], None] = lambda step: None
+        #: How long the worker would have slept, in seconds.
+        self.slept: list[float] = []
+        monkeypatch.setattr(process, "CallRecorder", self._call)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+        monkeypatch.setattr(select, "poll", lambda: self)
+
+    def _call(self, new: NewCall, *_: object) -> SimulatedCall:
+        self.calls[new.call] = SimulatedCall(self, new)
+        return self.calls[new.call]
+
+    def note(self, step: str) -> None:
+        self.hear()
+        self.order.append(step)
+        self.on_step(step)
+
+    def hear(self) -> list[Any]:
+        """Note what the worker has said so far; return all that was noted but its first message."""
+        with suppress(OSError):
+            while data := self.main.recv(2 * codec.MAX_MESSAGE):
+                if data != GREETING:
+                    self.order.append(codec.decode_report(data))
+        return self.order
+
+    def say(self, *commands: Any) -> None:
+        for command in commands:
+            descriptors = [0, 0] if isinstance(command, messages.Add | messages.Adopt) else []
+            socket.send_fds(self.main, [codec.encode(command)], descriptors)
+
+    def add(self, *calls: str, adopt: bool = False) -> None:
+        for call in calls:
+            new = NewCall(call, Part("m1", bytes(32)), (), bytes(32))
+            self.say(messages.Adopt(new, (), False, 0, True) if adopt else messages.Add(new, ()))
+
+    def run(self, tick: float = 0.0) -> list[Any]:
+        """Run the worker until main is gone; return what was asked of its calls and what it said."""
+        process.Worker(self.control, self.region, tick).run()
+        return self.order
+
+    # ---- select.poll ----
+    def register(self, *_: object) -> None: ...
+    def modify(self, *_: object) -> None: ...
+    def poll(self, milliseconds: float) -> list[int]:
+        self.slept.append(milliseconds / 1000)
+        self.now += milliseconds / 1000
+        self.hear()
+        self.on_step("poll")
+        return [1]
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[tuple[Worker, socket.socket]]:
-    """Give a worker in this process and main's end of its control socket."""
-    control, main = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with control, main:
-        yield Worker(control, Region(str(folder / "raw")), 1.0), main
+def in_process_worker(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tracks: list[ReceivedStream] | None = None
+) -> Iterator[InProcessWorker]:
+    """Give a worker in this process whose calls have these streams."""
+    with monkeypatch.context() as patch:
+        made = InProcessWorker(folder, patch, tracks or [])
+        with made.control, made.main:
+            yield made

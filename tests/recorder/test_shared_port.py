@@ -25,7 +25,7 @@ def settled(one: RecordedCall) -> None:
     for _ in range(3):
         one.send(2)
         one.tick()
-    assert one.tape.lanes[0].track.latch.pure
+    assert one.recorder.lanes[0].track.latch.pure
 
 
 def reports_of(found: list[record_format.Record]) -> list[int]:
@@ -41,7 +41,7 @@ def test_a_report_of_a_connected_source_is_kept(tmp_path: Path, srtp: bool) -> N
             report(one, number)
             one.send(10)
             one.tick()
-        found, (figures,) = one.close(), one.tape.figures()
+        found, (figures,) = one.close(), one.recorder.figures()
         assert reports_of(found) == [1, 2]
         assert one.frames(found) == list(range(46))
         assert (figures["foreign"], figures["rejected"], figures["lost"]) == (0, 0, 0)
@@ -54,11 +54,11 @@ def test_a_successor_repeats_a_batch_with_a_report(tmp_path: Path, srtp: bool) -
         one.send(10)
         report(one, 1)
         one.send(10)
-        one.region.begin(one.tape.id.encode(), one.tape.generation + 1, [0], [False])
-        assert one.region.receive(0, one.tape.lanes[0].rtp) == 21  # killed before it was committed
+        one.region.begin(one.recorder.id.encode(), one.recorder.generation + 1, [0], [False])
+        assert one.region.receive(0, one.recorder.lanes[0].rtp) == 21  # killed before it was committed
         one.succeed(kept=True)
         one.send(5)
-        found, (figures,) = one.close(), one.tape.figures()
+        found, (figures,) = one.close(), one.recorder.figures()
         assert reports_of(found) == [1]
         assert one.frames(found) == list(range(31))
         assert (figures["foreign"], figures["rejected"], list(figures["gaps"])) == (0, 0, [])

@@ -1,16 +1,19 @@
 """A call in real workers under real packets, whose parts can be read back; for the tests of the media plane."""
 
 import asyncio
+import functools
 import os
 import random
 import signal
 import socket
-from collections.abc import Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pylibsrtp import Policy, Session
 
+from media.errors import SocketRefused
 from media.receive import sockets
 from media.records import record_format
 from media.rtp import header
@@ -45,6 +48,28 @@ class Sender:
             self.socket.sendto(self.packet(), ("127.0.0.1", port))
 
 
+def open_pair() -> sockets.Pair:
+    """Open a free pair of ports."""
+    while True:
+        try:
+            return sockets.open_pair("127.0.0.1", random.randrange(30000, 60000, 2))
+        except SocketRefused:
+            continue
+
+
+def worker_pid(folder: Path, number: int = 0) -> int | None:
+    """Find the living worker with this number whose receive region lies in a folder; /proc shows its command line."""
+    region = f"{folder}/worker-{number}.".encode()
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (entry / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if b"recorder.workers.process" in line and region in line:
+            return int(entry.name)
+    return None
+
+
 class WorkerCall:
     """A folder, workers, and one call whose parts can be read back."""
 
@@ -55,8 +80,8 @@ class WorkerCall:
         self.folder, self.kept, self.call = folder, kept, call
         self.events: list[object] = []
         self.key = os.urandom(30)
-        self.workers = Workers(1, folder / "run", self._heard, tick)
-        self.pairs = {n: self._pair() for n in range(streams)}
+        self.workers = Workers(1, folder / "run", self.on_event, tick)
+        self.pairs = {n: open_pair() for n in range(streams)}
         self.senders = [Sender(self.key, 0x1000 + n, first) for n in range(streams)]
         self.specs = tuple(
             StreamSpec(n, SUITE, self.key, own_key=os.urandom(30), payloads=((8, "PCMA", 8000),))
@@ -65,15 +90,6 @@ class WorkerCall:
         self.parts: list[tuple[str, PartSecret]] = []
         (folder / "run/spool").mkdir(parents=True)
         self.spool = os.open(folder / "run/spool" / call, os.O_CREAT | os.O_RDWR)
-
-    @staticmethod
-    def _pair() -> sockets.Pair:
-        while True:
-            port = random.randrange(30000, 60000, 2)
-            try:
-                return sockets.open_pair("127.0.0.1", port)
-            except sockets.SocketRefused:
-                continue
 
     def new(self, **more: object) -> tuple[messages.NewCall, int]:
         name = f"m{len(self.parts) + 1}"
@@ -89,47 +105,48 @@ class WorkerCall:
         self.workers.add(new, self.pairs, fd, self.spool)
         os.close(fd)
 
-    async def recording(self, count: int) -> None:
-        """Start the workers and the call, and say so many packets, which are taken when this returns."""
-        await self.workers.start()
-        self.begin()
-        self.send(count)
-        await self.workers.snapshot(self.call)
-
-    def _heard(self, event: object) -> None:
+    def on_event(self, event: object) -> None:
+        """Keep an event of the workers, and hand the call to the next worker where one is needed."""
         self.events.append(event)
         if isinstance(event, messages.NeedPart) and event.call == self.call:
-            new, fd = self.new()
-            self.workers.resume(new, self.pairs, fd, self.spool, kept=self.kept)
-            os.close(fd)
+            self.resume()
+
+    def resume(self) -> None:
+        """Have a worker continue the call from its spool."""
+        new, fd = self.new()
+        self.workers.resume(new, self.pairs, fd, self.spool, kept=self.kept)
+        os.close(fd)
+
+    async def restart(self) -> None:
+        """End all workers and let those of a new main process continue the call."""
+        await self.workers.stop()
+        self.workers = Workers(1, self.folder / "run", self.on_event, 0.01)
+        await self.workers.start()
+        self.resume()
+
+    def seen(self, kind: type[T]) -> list[T]:
+        """Return the events of one kind so far."""
+        return [event for event in self.events if isinstance(event, kind)]
 
     async def heard(self, kind: type, count: int = 1) -> None:
-        async with asyncio.timeout(30):
-            while sum(isinstance(event, kind) for event in self.events) < count:
-                await asyncio.sleep(0.005)
+        await until(lambda: len(self.seen(kind)) >= count)
 
     async def resumed(self, count: int = 1) -> None:
-        """Wait for the next worker and go on speaking: where it comes late, silence would grow to a gap."""
+        """Wait for the next worker and keep sending: silence would grow to a gap if it comes late."""
         async with asyncio.timeout(30):
-            while sum(isinstance(event, messages.Resumed) for event in self.events) < count:
+            while len(self.seen(messages.Resumed)) < count:
                 self.send()
                 await asyncio.sleep(0.2)
 
-    async def talk_to_one_that_dies(self) -> None:
-        """Begin, talk for a moment, and have the worker die while 15 packets of each stream go to nobody."""
-        await self.workers.start()
-        self.begin()
-        for _ in range(10):
-            self.send()
-            await asyncio.sleep(0.02)
-        await self.workers.snapshot(CALL)
-        self.kill()
-        for sender in self.senders:
-            for _ in range(15):
-                sender.packet()
+    @property
+    def pid(self) -> int:
+        """Return the process id of the worker."""
+        pid = worker_pid(self.folder / "run")
+        assert pid is not None
+        return pid
 
     def kill(self) -> None:
-        os.kill(self.workers._processes[0].pid, signal.SIGKILL)
+        os.kill(self.pid, signal.SIGKILL)
 
     def send(self, count: int = 1) -> None:
         for n, sender in enumerate(self.senders):
@@ -160,6 +177,27 @@ class WorkerCall:
                 out.append((record.sequence, int.from_bytes(record.packet[12:16], "big")))
         return out
 
+    async def close(self) -> Any:
+        """Close the call and return its messages.Final, whose figures hold numbers of many kinds."""
+        return await self.workers.close(self.call)
+
+    async def complete(self) -> Any:
+        """Close the call: every frame that was sent is stored once."""
+        final = await self.close()
+        found = self.read(final)
+        assert final.clean
+        for stream, sender in enumerate(self.senders):
+            assert self.frames(found, stream) == list(range(sender.sent))
+        return final
+
+    async def whole(self) -> Any:
+        """Close the call: every frame that was sent is stored once, and nothing counts as missing."""
+        final = await self.complete()
+        for stream, sender in enumerate(self.senders):
+            figures = final.streams[stream]
+            assert (figures["packets"], figures["lost"], figures["gap_ms"]) == (sender.sent, 0, 0)
+        return final
+
     async def end(self) -> None:
         await self.workers.stop()
         for pair in self.pairs.values():
@@ -169,5 +207,43 @@ class WorkerCall:
         os.close(self.spool)
 
 
+@asynccontextmanager
+async def recording(folder: Path, packets: int = 0, **more: Any) -> AsyncIterator[WorkerCall]:
+    """Start a worker with a call that has got so many packets of each stream."""
+    async with started(folder, **more) as one:
+        one.begin()
+        one.send(packets)
+        await one.workers.snapshot(one.call)
+        yield one
+
+
+@asynccontextmanager
+async def started(folder: Path, **more: Any) -> AsyncIterator[WorkerCall]:
+    """Start a worker for a call that has not begun."""
+    one = WorkerCall(folder, **more)
+    await one.workers.start()
+    try:
+        yield one
+    finally:
+        await one.end()
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait until something holds."""
+    async with asyncio.timeout(30):
+        while not true():
+            await asyncio.sleep(0.005)
+
+
 def run(story: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(asyncio.wait_for(story, 100))
+
+
+def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Make a test of a coroutine function: it has a loop of its own and 100 seconds."""
+
+    @functools.wraps(test)
+    def wrapped(*given: Any, **named: Any) -> None:
+        run(test(*given, **named))
+
+    return wrapped

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from media.codecs import decoders
 from media.codecs.amr import NARROW_BITS
 from media.codecs.decoders import Format, Known, decoder
-from tests.media.calls import encode, expand, noise, snr, voice
+from tests.media.calls import codec_context, encode, expand, noise, snr, voice
 from tests.media.codecs.test_speex import NARROW_ALONE, NARROW_TOGETHER, WIDE_ALONE, WIDE_TOGETHER
 
 # 0.6 s of `voice`, encoded by an encoder of ITU-T G.729 (FFmpeg has none): 60 frames of 10 bytes.
@@ -86,7 +86,7 @@ def sound_of(form: Format, payloads: Sequence[bytes]) -> tuple[array[int], int]:
 
 def ffmpeg(codec: str, rate: int, packets: Sequence[bytes]) -> array[int]:
     """Decode by FFmpeg alone."""
-    context = av.CodecContext.create(codec, "r")
+    context = codec_context(codec, "r")
     context.sample_rate, context.layout = rate, "mono"
     linear = av.AudioResampler(format="s16", layout="mono", rate=rate)
     out = array("h")
@@ -206,7 +206,7 @@ def test_the_two_channels_of_l16_are_heard_together() -> None:
 
 
 def g723_frames() -> list[bytes]:
-    context = av.CodecContext.create("g723_1", "w")
+    context = codec_context("g723_1", "w")
     context.sample_rate, context.layout, context.format, context.bit_rate = 8000, "mono", "s16", 6300
     sent, packets = voice(1, 8000), []
     for at in range(0, len(sent), 240):

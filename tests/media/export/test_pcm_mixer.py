@@ -2,8 +2,10 @@
 
 from array import array
 
+import pytest
+
 from media.export import pcm_mixer
-from media.export.pcm_mixer import Canvas, mix
+from media.export.pcm_mixer import Canvas
 
 
 def pcm(*samples: int) -> bytes:
@@ -29,26 +31,20 @@ def test_channels_are_interleaved_and_holes_are_silent() -> None:
     assert (board.lanes[0].sound, board.lanes[0].end) == (2, 3)
 
 
-def test_a_late_piece_fills_the_hole_left_for_it() -> None:
+@pytest.mark.parametrize(
+    ("pieces", "mixed"),
+    [
+        ([(0, (1,), 1), (2, (3,), 1), (1, (2,), 1)], [1, 2, 3]),  # a late piece fills the hole left for it
+        ([(0, (1, 2), 1), (1, (9, 3), 1)], [1, 2, 3]),  # one source never overwrites itself
+        ([(0, (100, 30_000), 1), (1, (10_000, 5), 2)], [100, 32_767, 5]),  # two at once are mixed, and clipped
+        ([(0, (-30_000, 1, 0), 1), (0, (-30_000, 1, 0), 2)], [-32_768, 2, 0]),
+    ],
+)
+def test_pieces_are_put_in_their_place(pieces: list[tuple[int, tuple[int, ...], int]], mixed: list[int]) -> None:
     board, out = board_of(1)
-    board.write(0, 0, pcm(1), 1)
-    board.write(0, 2, pcm(3), 1)
-    board.write(0, 1, pcm(2), 1)
-    assert shown(board, out, 3) == [1, 2, 3]
-
-
-def test_one_source_never_overwrites_itself() -> None:
-    board, out = board_of(1)
-    board.write(0, 0, pcm(1, 2), 1)
-    board.write(0, 1, pcm(9, 3), 1)
-    assert shown(board, out, 3) == [1, 2, 3]
-
-
-def test_two_sources_at_once_are_mixed() -> None:
-    board, out = board_of(1)
-    board.write(0, 0, pcm(100, 30_000), 1)
-    board.write(0, 1, pcm(10_000, 5), 2)
-    assert shown(board, out, 3) == [100, 32_767, 5]
+    for place, samples, source in pieces:
+        board.write(0, place, pcm(*samples), source)
+    assert shown(board, out, 3) == mixed
 
 
 def test_audio_before_the_flush_point_is_dropped_and_counted() -> None:
@@ -72,7 +68,3 @@ def test_a_place_far_ahead_does_not_fill_the_memory() -> None:
     board.write(0, far, pcm(1), 1)
     assert sum(len(lane.pcm) for lane in board.lanes) <= pcm_mixer.HELD
     assert given == 4 * far
-
-
-def test_mixing_clips() -> None:
-    assert mix(pcm(-30_000, 1), pcm(-30_000, 1)) == pcm(-32_768, 2)

@@ -7,6 +7,8 @@ import socket
 import struct
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -15,12 +17,33 @@ from media.errors import SocketRefused
 from media.receive import sockets
 
 
-def opened(host: str = "127.0.0.1", rtcp: bool = True) -> sockets.Pair:
-    while True:
-        try:
-            return sockets.open_pair(host, random.randrange(30000, 60000, 2), rtcp)
-        except SocketRefused:
-            continue
+@pytest.fixture
+def opened() -> Iterator[Callable[..., sockets.Pair]]:
+    """Open a pair on free ports of a host, which is closed at the end."""
+    with ExitStack() as stack:
+
+        def open_one(host: str = "127.0.0.1", rtcp: bool = True) -> sockets.Pair:
+            while True:
+                try:
+                    pair = sockets.open_pair(host, random.randrange(30000, 60000, 2), rtcp)
+                except SocketRefused:
+                    continue
+                stack.callback(pair.close)
+                return pair
+
+        yield open_one
+
+
+@pytest.fixture
+def pair(opened: Callable[..., sockets.Pair]) -> sockets.Pair:
+    return opened()
+
+
+@pytest.fixture
+def friend() -> Iterator[socket.socket]:
+    with peer() as made:
+        made.settimeout(30)
+        yield made
 
 
 def peer() -> socket.socket:
@@ -43,8 +66,7 @@ def heard(pair: sockets.Pair) -> list[bytes]:
         return out
 
 
-def test_a_socket_pair_has_two_adjacent_free_ports() -> None:
-    pair = opened()
+def test_a_socket_pair_has_two_adjacent_free_ports(pair: sockets.Pair) -> None:
     assert pair.rtcp is not None
     assert pair.rtcp.getsockname()[1] == pair.port + 1
     with pytest.raises(SocketRefused):
@@ -57,8 +79,8 @@ def test_a_socket_pair_has_two_adjacent_free_ports() -> None:
     sockets.open_pair("127.0.0.1", port).close()
 
 
-def test_a_connected_socket_hears_only_one_sender() -> None:
-    pair, friend, stranger = opened(), peer(), peer()
+def test_a_connected_socket_hears_only_one_sender(pair: sockets.Pair, friend: socket.socket) -> None:
+    stranger = peer()
     assert not sockets.connected(pair.rtp.fileno())
     assert sockets.connect(pair.rtp.fileno(), name(friend))
     assert sockets.connected(pair.rtp.fileno())
@@ -69,59 +91,50 @@ def test_a_connected_socket_hears_only_one_sender() -> None:
     assert not sockets.connected(pair.rtp.fileno())
     stranger.sendto(b"stranger", ("127.0.0.1", pair.port))
     assert heard(pair) == [b"stranger"]
-    for each in (pair, friend, stranger):
-        each.close()
+    stranger.close()
 
 
-def test_all_addresses_of_ipv6_are_those_of_ipv4_as_well() -> None:
-    pair, friend = opened("::"), peer()
+def test_all_addresses_of_ipv6_are_those_of_ipv4_as_well(
+    opened: Callable[..., sockets.Pair], friend: socket.socket
+) -> None:
+    pair = opened("::")
     friend.sendto(b"four", ("127.0.0.1", pair.port))
     assert heard(pair) == [b"four"]
     sockets.send(pair.rtp.fileno(), b"back", friend.getsockname(), False)
-    friend.settimeout(30)
     assert friend.recvfrom(100) == (b"back", ("127.0.0.1", pair.port))
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six:
         six.sendto(b"six", ("::1", pair.port))
         assert heard(pair) == [b"six"]
-    for each in (pair, friend):
-        each.close()
 
 
-def test_a_datagram_is_sent_without_a_name_lookup() -> None:
+def test_a_datagram_is_sent_without_a_name_lookup(
+    opened: Callable[..., sockets.Pair], pair: sockets.Pair, friend: socket.socket
+) -> None:
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six:
         six.bind(("::1", 0))
-        pair = opened("::1")
-        sockets.send(pair.rtp.fileno(), b"six", ("::1", six.getsockname()[1]), False)
-        assert six.recvfrom(100, socket.MSG_DONTWAIT) == (b"six", ("::1", pair.port, 0, 0))
-        pair.close()
-    pair, friend = opened(), peer()
+        wide = opened("::1")
+        sockets.send(wide.rtp.fileno(), b"six", ("::1", six.getsockname()[1]), False)
+        assert six.recvfrom(100, socket.MSG_DONTWAIT) == (b"six", ("::1", wide.port, 0, 0))
     assert sockets.connect(pair.rtp.fileno(), name(friend))
     sockets.send(pair.rtp.fileno(), b"peer", ("192.0.2.1", 9), True)
     assert friend.recv(100, socket.MSG_DONTWAIT) == b"peer"
     for host in ("localhost", "::1", "127.0.0.256"):
         with pytest.raises(OSError):
             sockets.send(pair.rtp.fileno(), b"nobody", (host, 9), False)
-    for each in (pair, friend):
-        each.close()
 
 
-def test_the_kernel_buffers_five_seconds_of_packets() -> None:
-    pair, friend = opened(), peer()
+def test_the_kernel_buffers_five_seconds_of_packets(pair: sockets.Pair, friend: socket.socket) -> None:
     for number in range(250):
         friend.sendto(number.to_bytes(2, "big") + bytes(180), ("127.0.0.1", pair.port))
     _, ancillary, _, _ = pair.rtp.recvmsg(300, 100)
     assert [(level, kind) for level, kind, _ in ancillary] == [(socket.SOL_SOCKET, sockets.SO_TIMESTAMPNS)]
     assert len(heard(pair)) == 249
-    pair.close()
-    friend.close()
 
 
-def test_sockets_are_adopted_and_other_descriptors_refused() -> None:
-    pair = opened()
+def test_sockets_are_adopted_and_other_descriptors_refused(pair: sockets.Pair) -> None:
     taken = sockets.Pair.adopt([os.dup(fd) for fd in pair.filenos()])
     assert (taken.port, len(taken.filenos()), taken.buffer) == (pair.port, 2, pair.buffer)
     taken.close()
-    pair.close()
     read, write = os.pipe()
     with pytest.raises(SocketRefused):
         sockets.Pair.adopt([read])
@@ -129,53 +142,49 @@ def test_sockets_are_adopted_and_other_descriptors_refused() -> None:
     os.close(write)
 
 
-def test_every_socket_timestamps_arrivals() -> None:
-    pair = opened()
+def test_every_socket_timestamps_arrivals(pair: sockets.Pair) -> None:
     for each in (pair.rtp, pair.rtcp):
         assert each and each.getsockopt(socket.SOL_SOCKET, sockets.SO_TIMESTAMPNS) == 1
     bare = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     taken = sockets.Pair.adopt([bare.detach()])
     assert taken.rtp.getsockopt(socket.SOL_SOCKET, sockets.SO_TIMESTAMPNS) == 1
     taken.close()
-    pair.close()
 
 
-def test_a_connected_socket_knows_its_peer() -> None:
-    pair, friend = opened(), peer()
+def test_a_connected_socket_knows_its_peer(pair: sockets.Pair, friend: socket.socket) -> None:
     assert pair.peer is None
     assert sockets.connect(pair.rtp.fileno(), name(friend))
     assert pair.peer == friend.getsockname()
     sockets.disconnect(pair.rtp.fileno())
     assert pair.peer is None
-    pair.close()
-    friend.close()
 
 
-def test_a_wildcard_socket_is_not_connected_past_its_address() -> None:
+def test_a_wildcard_socket_is_not_connected_past_its_address(
+    opened: Callable[..., sockets.Pair], friend: socket.socket
+) -> None:
     """By the routes packets to a peer on 127.0.0.1 leave from 127.0.0.1, and there alone it would hear."""
-    pair, friend = opened("0.0.0.0"), peer()
+    pair = opened("0.0.0.0")
     assert not sockets.connect(pair.rtp.fileno(), name(friend), "127.0.0.5")
     friend.sendto(b"told", ("127.0.0.5", pair.port))
     assert heard(pair) == [b"told"]
     for here in ("127.0.0.1", "192.0.2.1", ""):  # the route's own, one that a NAT has, one that nobody knows
         assert sockets.connect(pair.rtp.fileno(), name(friend), here)
-    pair.close()
-    friend.close()
 
 
-def test_an_ipv6_socket_is_not_connected_past_an_ipv4_address() -> None:
-    pair, friend = opened("::"), peer()
+def test_an_ipv6_socket_is_not_connected_past_an_ipv4_address(
+    opened: Callable[..., sockets.Pair], friend: socket.socket
+) -> None:
+    pair = opened("::")
     mapped = struct.pack("=H", socket.AF_INET6) + name(friend)[2:4] + bytes(4 + 10) + b"\xff\xff\x7f\0\0\x01" + bytes(4)
     assert not sockets.connect(pair.rtp.fileno(), mapped, "127.0.0.5")
     assert sockets.connect(pair.rtp.fileno(), mapped, "127.0.0.1")
-    pair.close()
-    friend.close()
 
 
 @pytest.mark.parametrize("bound", ["0.0.0.0", "::"])
-def test_a_report_leaves_from_the_given_address(bound: str) -> None:
-    pair, friend = opened(bound), peer()
-    friend.settimeout(30)
+def test_a_report_leaves_from_the_given_address(
+    opened: Callable[..., sockets.Pair], friend: socket.socket, bound: str
+) -> None:
+    pair = opened(bound)
     for here, source in (
         ("127.0.0.5", "127.0.0.5"),
         ("192.0.2.1", "127.0.0.1"),
@@ -184,12 +193,12 @@ def test_a_report_leaves_from_the_given_address(bound: str) -> None:
     ):
         sockets.send(pair.rtp.fileno(), b"report", friend.getsockname(), False, here)
         assert friend.recvfrom(100) == (b"report", (source, pair.port))
-    pair.close()
-    friend.close()
 
 
-def test_without_a_descriptor_to_find_out_everybody_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
-    pair, friend = opened("0.0.0.0"), peer()
+def test_without_a_descriptor_to_find_out_everybody_is_heard(
+    opened: Callable[..., sockets.Pair], friend: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pair = opened("0.0.0.0")
     sockets._leaves_elsewhere.cache_clear()
 
     def none_left(host: str) -> socket.AddressFamily:
@@ -198,46 +207,40 @@ def test_without_a_descriptor_to_find_out_everybody_is_heard(monkeypatch: pytest
     monkeypatch.setattr(sockets, "_family", none_left)
     assert not sockets.connect(pair.rtp.fileno(), name(friend), "127.0.0.5")
     sockets.send(pair.rtp.fileno(), b"report", friend.getsockname(), False, "127.0.0.5")
-    friend.settimeout(30)
     assert friend.recv(100) == b"report"
     sockets._leaves_elsewhere.cache_clear()
-    pair.close()
-    friend.close()
 
 
-def test_an_ipv6_report_leaves_from_the_given_address() -> None:
-    pair, friend = opened("::"), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
-    friend.bind(("::1", 0))
-    friend.settimeout(30)
-    sockets._send_from(pair.rtp.fileno(), b"report", friend.getsockname()[:2], "::1")
-    assert friend.recvfrom(100)[1][:2] == ("::1", pair.port)
-    pair.close()
-    friend.close()
+def test_an_ipv6_report_leaves_from_the_given_address(opened: Callable[..., sockets.Pair]) -> None:
+    pair = opened("::")
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as friend:
+        friend.bind(("::1", 0))
+        friend.settimeout(30)
+        sockets._send_from(pair.rtp.fileno(), b"report", friend.getsockname()[:2], "::1")
+        assert friend.recvfrom(100)[1][:2] == ("::1", pair.port)
 
 
 @pytest.mark.parametrize(("size", "packets"), [(182, 5 * 50), (1262, 5 * 200)])
-def test_five_seconds_of_every_stream_survive_a_stall(size: int, packets: int) -> None:
+def test_five_seconds_of_every_stream_survive_a_stall(
+    opened: Callable[..., sockets.Pair], friend: socket.socket, size: int, packets: int
+) -> None:
     """Of G.711, and of video of 2 Mbit/s; where the kernel gives less, it is said."""
-    pair, sender = opened(rtcp=False), peer()
+    pair = opened(rtcp=False)
     for _ in range(packets):
-        sender.sendto(bytes(size), ("127.0.0.1", pair.port))
+        friend.sendto(bytes(size), ("127.0.0.1", pair.port))
     assert len(heard(pair)) == packets or sockets.refused_buffer("127.0.0.1")
-    pair.close()
-    sender.close()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody who may ask for less")
-def test_a_report_is_not_lost_among_those_of_strangers() -> None:
+def test_a_report_is_not_lost_among_those_of_strangers(pair: sockets.Pair, friend: socket.socket) -> None:
     """50 a second in the 5 s between two looks, as 20,000 forged packets a second at 200 calls are."""
-    pair, sender, said = opened(), peer(), []
+    said = []
     assert pair.rtcp is not None
     for number in range(5 * 50):
-        sender.sendto(number.to_bytes(100), ("127.0.0.1", pair.port + 1))
+        friend.sendto(number.to_bytes(100), ("127.0.0.1", pair.port + 1))
     while len(said) < 5 * 50:
         said.append(int.from_bytes(pair.rtcp.recv(200)))
     assert said == list(range(5 * 50))
-    pair.close()
-    sender.close()
 
 
 def test_a_refused_buffer_size_is_reported() -> None:

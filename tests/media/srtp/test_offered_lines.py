@@ -13,13 +13,13 @@ import pytest
 
 from media.records import record_format
 from media.spec import MAX_CONTEXTS
-from media.srtp.context import Context, _engine
+from media.srtp.context import Context, LibEngine, WideEngine
 from media.srtp.keyring import MAX_SEARCHED, OVERLAP, SEARCH_INTERVAL, UNANSWERED, Keyring
 from media.srtp.srtcp import Srtcp
-from media.srtp.suites import SUITES
+from media.srtp.suites import SUITES, suite_of
 from media.stream import checkpoint
 from media.stream.receiver import ReceivedStream
-from tests.media.stream.test_receiver import FIRST_ARRIVAL, lane_of, stored, stream_of, track_of
+from tests.media.stream.lanes import FIRST_ARRIVAL, packets_of, receive, stored, stream_of, track_of
 
 #: As rtpengine orders them.
 NAMES = (
@@ -42,19 +42,23 @@ def offer(fill: int) -> tuple[Line, ...]:
 
 def packets(offered: Line, first: int, count: int, rollover: int = 0) -> list[bytes]:
     """Protect packets of one stream, as a sender does whose rollover counter stands at `rollover`."""
-    sender = Context(offered[0], offered[1])
-    engine = _engine(sender.suite, sender.key, inbound=False)
-    step = 0x7000
-    for index in range(0, (rollover << 16 | first) - 1, step) if rollover else ():
+    engine = engine_of(offered)
+    for index in range(0, (rollover << 16 | first) - 1, 0x7000) if rollover else ():
         engine.protect(stream_of(1, index & 0xFFFF)[0])
     return [engine.protect(each) for each in stream_of(count, first)]
+
+
+def engine_of(offered: Line) -> LibEngine | WideEngine:
+    """Make a sender's engine: libsrtp's, or ours for the suites that it does not have."""
+    suite = suite_of(offered[0], offered[1])
+    return WideEngine(suite, offered[1]) if "192" in offered[0] else LibEngine(suite, offered[1], inbound=False)
 
 
 def heard(ring: Keyring, sent: Iterable[bytes], at: int = 1) -> list[bool]:
     return [not isinstance(ring.open(each, at, ()), int) for each in sent]
 
 
-@pytest.mark.parametrize("answered", range(len(NAMES)))
+@pytest.mark.parametrize("answered", [0, 3, 6])
 def test_any_line_is_opened_until_the_answer_takes_effect(answered: int) -> None:
     first = offer(0)
     chosen, others = first[answered], [each for each in first if each is not first[answered]]
@@ -71,8 +75,7 @@ def test_any_line_is_opened_until_the_answer_takes_effect(answered: int) -> None
     assert heard(ring, packets(others[0], 70, 3)) == [False] * 3
 
 
-@pytest.mark.parametrize("answered", [0, 2])
-@pytest.mark.parametrize("before", [0, 2])
+@pytest.mark.parametrize(("before", "answered"), [(0, 2), (2, 0), (2, 2)])
 def test_a_reoffer_with_fresh_keys_still_opens_late_packets(before: int, answered: int) -> None:
     old, new = offer(0), offer(1)
     ring = Keyring(*old[before], alternates=[each for each in old if each is not old[before]])
@@ -112,7 +115,7 @@ def test_keys_offered_again_are_used_and_stay_limited() -> None:
         assert [each.offered for each in ring.contexts] == [fresh[2]]
 
 
-@pytest.mark.parametrize("joined", range(len(NAMES)))
+@pytest.mark.parametrize("joined", [0, 3, 6])
 def test_a_forged_packet_costs_a_search_of_few_keys(joined: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who sends under a key since long ago is found after some seconds at most, whoever sends what besides."""
     tried, find = list[str](), Context.find_rollover
@@ -136,19 +139,14 @@ def test_a_forged_packet_costs_a_search_of_few_keys(joined: int, monkeypatch: py
 
 
 # ---- in a stream ----
-def told(track: ReceivedStream, lines: tuple[Line, ...], answered: int) -> Any:
+def offering(track: ReceivedStream, lines: tuple[Line, ...], answered: int) -> Any:
     suite, key, mki = lines[answered]
     others = tuple(each for each in lines if each is not lines[answered])
     return replace(track.spec, suite=suite, key=key, mki=mki, alternates=others)
 
 
 def recorded(track: ReceivedStream, sent: list[bytes], at: int) -> list[bytes]:
-    out: list[bytes] = []
-    arrivals = [FIRST_ARRIVAL + (at + n) * 20_000_000 for n in range(len(sent))]
-    for begin in range(0, len(sent), 25):
-        part = sent[begin : begin + 25]
-        track.receive(lane_of(part, arrivals[begin : begin + 25]), len(part), out)
-    return [packet for _, packet in stored(out)]
+    return packets_of(receive(track, sent, at, cuts=25))
 
 
 @pytest.mark.parametrize(("rollover", "counts_on"), [(0, True), (1, True), (1, False), (3, True)])
@@ -158,10 +156,10 @@ def test_every_packet_is_stored_once_under_any_line(answered: int, rollover: int
     old, new = offer(0), offer(1)
     later = rollover if counts_on else 0
     track = track_of(srtp=True, pure=False)
-    track = ReceivedStream(told(track, old, answered), track.pauses, 1)
+    track = ReceivedStream(offering(track, old, answered), track.pauses, 1)
     first = packets(old[answered], 1000, 50, rollover)
     assert recorded(track, first, 0) == stream_of(50, 1000)
-    track.change(told(track, new, answered), FIRST_ARRIVAL, [])
+    track.change(offering(track, new, answered), FIRST_ARRIVAL, [])
     # the first line until the answer is there, with stragglers under the key of before, then the answered one
     assert recorded(track, packets(new[0], 1050, 25, later), 50) == stream_of(25, 1050)
     if answered:
@@ -177,13 +175,13 @@ def test_a_successor_opens_any_line_of_the_last_two_offers() -> None:
     old, new = offer(0), offer(1)
     base = track_of(srtp=True, pure=False)
     for follows, used in itertools.product((False, True), (0, 4)):
-        track = ReceivedStream(told(base, old, 4), base.pauses, 1)
+        track = ReceivedStream(offering(base, old, 4), base.pauses, 1)
         recorded(track, packets(old[4], 1000, 50), 0)
         if follows:
-            track.change(told(track, new, 4), FIRST_ARRIVAL, [])
+            track.change(offering(track, new, 4), FIRST_ARRIVAL, [])
             recorded(track, packets(new[used], 1050, 25), 50)
         kept, moved = checkpoint.pack([track]), checkpoint.moving([track])
-        successor = ReceivedStream(told(base, new, 4), base.pauses, 1)
+        successor = ReceivedStream(offering(base, new, 4), base.pauses, 1)
         assert successor.srtp.keyring is not None
         successor.srtp.keyring.precede(old)
         checkpoint.restore(kept, moved or b"", {successor.spec.stream: successor})
@@ -215,12 +213,12 @@ def test_packets_under_a_key_just_before_its_offer_are_kept(
     """
     old, new = offer(0), offer(1)
     track = track_of(srtp=True, pure=False)
-    track = ReceivedStream(told(track, old, 4), track.pauses, 1)
+    track = ReceivedStream(offering(track, old, 4), track.pauses, 1)
     recorded(track, packets(old[4], 1000, 50, rollover), 0)
     assert recorded(track, packets(new[0], 1050, ahead, further), 50) == []
     assert recorded(track, packets(line(NAMES[0], 99), 1050 + ahead, 2), 50 + ahead) == []  # forged
     out: list[bytes] = []
-    track.change(told(track, new, answered), FIRST_ARRIVAL + (53 + ahead) * 20_000_000, out)
+    track.change(offering(track, new, answered), FIRST_ARRIVAL + (53 + ahead) * 20_000_000, out)
     assert [packet for _, packet in stored(out)] == stream_of(ahead, 1050)
     assert [each.kind for each in record_format.read([b"".join(out)]) if isinstance(each, record_format.Marked)] == [
         record_format.Mark.KEY
@@ -243,7 +241,7 @@ class Client:
 
     def _one(self, under: Line) -> bytes:
         if under not in self._engines:
-            engine = self._engines[under] = _engine(Context(under[0], under[1]).suite, under[1], inbound=False)
+            engine = self._engines[under] = engine_of(under)
             begin = self._number if self._counts_on or not self.sent else self._number & 0xFFFF
             for index in (*range(0, begin - 1, 0x7000), begin - 1) if begin >> 16 else ():
                 engine.protect(stream_of(1, index & 0xFFFF)[0])
@@ -274,7 +272,7 @@ def offered(chance: Random, before: tuple[Line, ...]) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(30))
 def test_every_packet_is_stored_once_despite_forgery_and_kills(seed: int) -> None:
     """Lines in any order, offers back to back, wraps, packets that overtake each other, forgeries, dying workers."""
     chance = Random(seed)
@@ -282,7 +280,7 @@ def test_every_packet_is_stored_once_despite_forgery_and_kills(seed: int) -> Non
     lines = offered(chance, ())
     answered = chance.choice(lines)
     track = track_of(srtp=True, pure=False)
-    track = ReceivedStream(told(track, lines, lines.index(answered)), track.pauses, 1)
+    track = ReceivedStream(offering(track, lines, lines.index(answered)), track.pauses, 1)
     found, wires, at = list[bytes](), list[bytes](), 0
     before: tuple[Line, ...] = ()
     for _ in range(5):
@@ -297,11 +295,12 @@ def test_every_packet_is_stored_once_despite_forgery_and_kills(seed: int) -> Non
         waiting = [waiting[n] for n in order] + [spoilt(chance, wires) for _ in range(chance.randrange(10))]
         if fresh is not lines:
             before, lines, answered = (*before, *lines), fresh, chance.choice(fresh)
-            track.change(told(track, lines, lines.index(answered)), FIRST_ARRIVAL + at * 20_000_000, [])
+            track.change(offering(track, lines, lines.index(answered)), FIRST_ARRIVAL + at * 20_000_000, [])
         found += recorded(track, waiting, at)
         at += len(waiting)
         if chance.random() < 0.3:
             successor = ReceivedStream(track.spec, track.pauses, 1)
+            assert successor.srtp.keyring is not None
             successor.srtp.keyring.precede([each for each in before if each not in lines][-16:])
             checkpoint.restore(checkpoint.pack([track]), checkpoint.moving([track]) or b"", {0: successor})
             track = successor

@@ -21,10 +21,9 @@ from media.stream import fast_path_c, fast_path_library
 from media.stream.checkpoint import pack
 from media.stream.receiver import ReceivedStream
 from media.stream.report import figures
+from tests.media.stream.lanes import FIRST_ARRIVAL, FRAME, SUITE, lane_of, packets_of, receive
 from tests.media.stream.test_fast_path import GCM, g711, opus, protected, track_of
-from tests.media.stream.test_receiver import FIRST_ARRIVAL, SUITE, lane_of, stored
 
-PACE = 20_000_000
 ROOT = Path(__file__).parents[3]
 
 needed = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler: everything goes by Python")
@@ -32,17 +31,12 @@ needed = pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler: e
 
 def walked(suite: str | None, batches: list[tuple[list[bytes], list[int]]]) -> tuple[object, ...]:
     """Give what a track makes of batches: its bytes, its figures, its state."""
-    track, out = track_of(suite), []
+    track, out = track_of(suite), list[bytes]()
     for packets, arrivals in batches:
-        track.receive(lane_of(packets, arrivals), len(packets), out)
+        out += receive(track, packets, arrivals=arrivals, cuts=SLOTS)
     jitter, track.reception.jitter = track.reception.jitter, 0.0
-    return (
-        b"".join(out),
-        figures(track),
-        pack([track]),
-        track.reception.last_size,
-        pytest.approx(jitter, rel=1e-9, abs=1e-3),
-    )
+    known = figures(track), pack([track]), track.reception.last_size
+    return b"".join(out), *known, pytest.approx(jitter, rel=1e-9, abs=1e-3)
 
 
 def cut(packets: list[bytes], cuts: list[int], late: list[int]) -> list[tuple[list[bytes], list[int]]]:
@@ -50,14 +44,14 @@ def cut(packets: list[bytes], cuts: list[int], late: list[int]) -> list[tuple[li
     for length in cuts:
         some = packets[at : at + length]
         if some:
-            arrivals = [FIRST_ARRIVAL + n * PACE + late[n % len(late)] for n in range(at, at + len(some))]
+            arrivals = [FIRST_ARRIVAL + n * FRAME + late[n % len(late)] for n in range(at, at + len(some))]
             batches.append((some, arrivals))
         at += length
     return batches
 
 
 @needed
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data())
 def test_property_both_write_the_same_bytes(data: st.DataObject) -> None:
     """Whatever comes: other sizes, markers, losses, wraps, clocks set back, sources that change, forgeries."""
@@ -81,155 +75,135 @@ def test_property_both_write_the_same_bytes(data: st.DataObject) -> None:
         assert walked(suite, batches) == in_c
 
 
-def taken(track: ReceivedStream, lane: batch.Lane, count: int, out: list[bytes]) -> int:
-    """Give what becomes of a batch in C."""
-    compiled = fast_path_c.path_of(lane.workbench)
+def taken(track: ReceivedStream, lane: batch.Lane, count: int) -> tuple[int, list[bytes]]:
+    """Give what becomes of a batch in C, and what is stored."""
+    compiled, out = fast_path_c.path_of(lane.workbench), list[bytes]()
     assert compiled is not None
     storing = not (track.gaps.unsettled or track.pauses.items)
-    return compiled.take(track.spec.stream, track.reception, track.srtp.keyring, storing, lane, count, out)
+    return compiled.take(track.spec.stream, track.reception, track.srtp.keyring, storing, lane, count, out), out
+
+
+def begun(packets: list[bytes], arrivals: list[int]) -> tuple[ReceivedStream, Lane]:
+    """Give a track that has heard the first packet, and a lane with the others."""
+    track = track_of(None)
+    receive(track, packets[:1], arrivals=arrivals[:1])
+    return track, lane_of(packets[1:], arrivals[1:])
 
 
 @needed
 @pytest.mark.parametrize("suite", [None, SUITE, GCM])
-@pytest.mark.parametrize("count", [2, SLOTS - 1, SLOTS])
-@pytest.mark.parametrize("size", [0, 1, 160, batch.NEAR - 28])
+@pytest.mark.parametrize(("count", "size"), [(2, 0), (SLOTS - 1, 1), (SLOTS, 160), (SLOTS, batch.NEAR - 28)])
 def test_a_run_of_any_length_is_stored_in_c(suite: str | None, count: int, size: int) -> None:
     packets = [header.build(8, 10 + n, 160 * n, 7, bytes([n]) * size) for n in range(1 + count)]
-    wire = protected(packets, suite)
-    track, out = track_of(suite), []
-    track.receive(lane_of(wire[:1], [FIRST_ARRIVAL]), 1, [])
-    lane = lane_of(wire[1:], [FIRST_ARRIVAL + n * PACE for n in range(1, 1 + count)])
-    assert taken(track, lane, count, out) == fast_path_c.STORED
-    assert [packet for _, packet in stored(out)] == packets[1:]
-    assert (track.reception.packets, track.reception.size, track.reception.last_size) == (
-        1 + count,
-        size * (1 + count),
-        size,
-    )
+    wire, track = protected(packets, suite), track_of(suite)
+    receive(track, wire[:1])
+    lane = lane_of(wire[1:], [FIRST_ARRIVAL + n * FRAME for n in range(1, 1 + count)])
+    status, out = taken(track, lane, count)
+    assert (status, packets_of(out)) == (fast_path_c.STORED, packets[1:])
+    assert (track.reception.packets, track.reception.size) == (1 + count, size * (1 + count))
+    assert track.reception.last_size == size
 
 
-def numbered(first: int = 10, stamp: int = 0, pace: int = PACE) -> list[tuple[bytes, int]]:
+def numbered(first: int = 10, stamp: int = 0, pace: int = FRAME) -> tuple[list[bytes], list[int]]:
     """Give packets of G.711 with their arrivals, of which the second is at the beginning of a second."""
     payloads = [bytes([n]) * 160 for n in range(1 + SLOTS)]
     packets = [header.build(8, first + n, stamp + 160 * n, 7, payload) for n, payload in enumerate(payloads)]
-    return [(packet, 1_700_000_001_000_000_000 + (n - 1) * pace) for n, packet in enumerate(packets)]
+    return packets, [1_700_000_001_000_000_000 + (n - 1) * pace for n in range(1 + SLOTS)]
 
 
-LATER = [(packet, arrival + 6_000_000_000 * (n > 0)) for n, (packet, arrival) in enumerate(numbered())]
-STALLED = [(packet, arrival + 1_100_000_000 * (n > 30)) for n, (packet, arrival) in enumerate(numbered(pace=1_000_000))]
+def delayed(behind: int, by: int, pace: int = FRAME) -> tuple[list[bytes], list[int]]:
+    packets, arrivals = numbered(pace=pace)
+    return packets, [arrival + by * (n > behind) for n, arrival in enumerate(arrivals)]
 
 
 @needed
 @pytest.mark.parametrize(
-    "told",
+    "sent",
     [
-        pytest.param(LATER, id="behind a silence of six seconds"),
+        pytest.param(delayed(0, 6_000_000_000), id="behind a silence of six seconds"),
         pytest.param(numbered(pace=40_000_000), id="over two seconds and a half"),
-        pytest.param(STALLED, id="with more than a second between two"),
+        pytest.param(delayed(30, 1_100_000_000, 1_000_000), id="with more than a second between two"),
         pytest.param(numbered(first=65_500), id="whose number wraps"),
         pytest.param(numbered(stamp=2**32 - 3200), id="whose timestamp wraps"),
     ],
 )
-def test_a_batch_that_is_not_for_the_fast_path_is_only_opened(told: list[tuple[bytes, int]]) -> None:
-    packets, arrivals = [packet for packet, _ in told], [arrival for _, arrival in told]
-    track, out = track_of(None), []
-    track.receive(lane_of(packets[:1], arrivals[:1]), 1, [])
-    lane = lane_of(packets[1:], arrivals[1:])
-    assert taken(track, lane, SLOTS, out) == fast_path_c.OPENED and not out
-    track.receive(lane, SLOTS, out)
-    assert [packet for _, packet in stored(out)] == packets[1:]
+def test_a_batch_that_is_not_for_the_fast_path_is_only_opened(sent: tuple[list[bytes], list[int]]) -> None:
+    track, lane = begun(*sent)
+    assert taken(track, lane, SLOTS) == (fast_path_c.OPENED, [])
+    assert packets_of(receive(track, sent[0][1:], arrivals=sent[1][1:], cuts=SLOTS)) == sent[0][1:]
 
 
 @needed
 @pytest.mark.parametrize("where", range(12))
 def test_the_fast_path_refuses_any_differing_header_byte(where: int) -> None:
-    packets, arrivals = [packet for packet, _ in numbered()], [arrival for _, arrival in numbered()]
+    packets, arrivals = numbered()
     packets[9] = bytes(each ^ (0x80 * (n == where)) for n, each in enumerate(packets[9]))
-    track = track_of(None)
-    track.receive(lane_of(packets[:1], arrivals[:1]), 1, [])
-    lane = lane_of(packets[1:], arrivals[1:])
-    assert taken(track, lane, SLOTS, []) == fast_path_c.OPENED
+    track, lane = begun(packets, arrivals)
+    assert taken(track, lane, SLOTS)[0] == fast_path_c.OPENED
 
 
 @needed
 def test_nothing_is_stored_while_a_pause_may_be_in_it() -> None:
-    packets = g711(40)
-    track, out = track_of(None), []
-    track.receive(lane_of(packets[:20], [FIRST_ARRIVAL + n * PACE for n in range(20)]), 20, [])
-    track.pauses.begin(FIRST_ARRIVAL + 30 * PACE)
-    lane = lane_of(packets[20:], [FIRST_ARRIVAL + n * PACE for n in range(20, 40)])
-    assert taken(track, lane, 20, out) == fast_path_c.OPENED and not out
+    packets, arrivals = numbered()
+    track, lane = begun(packets, arrivals)
+    track.pauses.begin(arrivals[30])
+    assert taken(track, lane, 20) == (fast_path_c.OPENED, [])
 
 
 @needed
 def test_nothing_is_stored_before_anybody_is_known() -> None:
     """Whatever a clock says: here type, numbers, source and time are those that are not known yet."""
     packets = [header.build(0, n, 160 * n, 0, bytes([n]) * 160) for n in range(20)]
-    track, lane, out = track_of(None), lane_of(packets, [0] * 20), []
-    assert taken(track, lane, 20, out) == fast_path_c.OPENED and not out
+    assert taken(track_of(None), lane_of(packets, [0] * 20), 20) == (fast_path_c.OPENED, [])
 
 
 @needed
-@pytest.mark.parametrize("slot", [0, 1, SLOTS - 1])
 @pytest.mark.parametrize("when", [(2**63 - 1, 2**63 - 1), (-(2**63), -(2**63)), (2**62, 0), (-1, 0), (2**33, 0)])
-def test_times_that_cannot_be_are_not_for_the_fast_path(slot: int, when: tuple[int, int]) -> None:
+def test_times_that_cannot_be_are_not_for_the_fast_path(when: tuple[int, int]) -> None:
     """As in the damaged region of a dead worker."""
-    packets, arrivals = [packet for packet, _ in numbered()], [arrival for _, arrival in numbered()]
-    track, out = track_of(None), []
-    track.receive(lane_of(packets[:1], arrivals[:1]), 1, [])
-    lane = lane_of(packets[1:], arrivals[1:])
-    struct.pack_into("=qq", lane.control, slot * batch.CONTROL + 16, *when)
-    assert taken(track, lane, SLOTS, out) == fast_path_c.OPENED and not out
+    for slot in (0, 1, SLOTS - 1):
+        track, lane = begun(*numbered())
+        struct.pack_into("=qq", lane.control, slot * batch.CONTROL + 16, *when)
+        assert taken(track, lane, SLOTS) == (fast_path_c.OPENED, [])
 
 
 @needed
-def test_a_packet_alone_is_for_the_slow_path() -> None:
-    packets = g711(2)
-    track, lane = track_of(None), lane_of(packets[1:], [FIRST_ARRIVAL + PACE])
-    track.receive(lane_of(packets[:1], [FIRST_ARRIVAL]), 1, [])
-    assert taken(track, lane, 1, []) == fast_path_c.UNTOUCHED
-
-
-@needed
-@pytest.mark.parametrize(("first", "count"), [(SLOTS - 1, 2), (SLOTS, 2), (0, SLOTS + 1), (2**31, 2**31)])
-def test_slots_that_do_not_exist_are_not_touched(first: int, count: int) -> None:
+@pytest.mark.parametrize(("first", "count"), [(0, 1), (SLOTS - 1, 2), (SLOTS, 2), (0, SLOTS + 1), (2**31, 2**31)])
+def test_one_packet_or_slots_that_do_not_exist_are_not_touched(first: int, count: int) -> None:
     lane = Lane(memoryview(bytearray((160).to_bytes(4, "little") * (batch.LANE // 4))), lane_of([], []).workbench)
-    track, lane.first = track_of(None), first
-    assert taken(track, lane, count, []) == fast_path_c.UNTOUCHED
+    lane.first = first
+    assert taken(track_of(None), lane, count)[0] == fast_path_c.UNTOUCHED
 
 
 @needed
 @pytest.mark.parametrize(("suite", "size"), [(None, 11), (SUITE, 21), (GCM, 27), (SUITE, batch.NEAR + 1)])
 def test_a_batch_with_an_unfit_size_is_not_touched(suite: str | None, size: int) -> None:
     wire = [*protected(g711(2), suite), bytes([0x80]) * size]
-    track, lane = track_of(suite), lane_of(wire, [FIRST_ARRIVAL] * 3)
-    assert taken(track, lane, 3, []) == fast_path_c.UNTOUCHED
+    assert taken(track_of(suite), lane_of(wire, [FIRST_ARRIVAL] * 3), 3)[0] == fast_path_c.UNTOUCHED
 
 
 @needed
 def test_a_lane_that_begins_behind_a_report_is_read_from_there() -> None:
-    packets = g711(40)
-    track, lane = track_of(None), lane_of([bytes(30), *packets[20:]], [FIRST_ARRIVAL + n * PACE for n in range(19, 40)])
-    track.receive(lane_of(packets[:20], [FIRST_ARRIVAL + n * PACE for n in range(20)]), 20, [])
-    out: list[bytes] = []
-    assert taken(track, lane.behind(1), 20, out) == fast_path_c.STORED
+    packets, track = g711(40), track_of(None)
+    lane = lane_of([bytes(30), *packets[20:]], [FIRST_ARRIVAL + n * FRAME for n in range(19, 40)])
+    receive(track, packets[:20])
+    status, out = taken(track, lane.behind(1), 20)
     (run,) = record_format.read(out)
-    assert isinstance(run, record_format.Run)
-    assert [*run.packets()] == [(10 + n, FIRST_ARRIVAL + n * PACE, packets[n]) for n in range(20, 40)]
+    assert status == fast_path_c.STORED and isinstance(run, record_format.Run)
+    assert [*run.packets()] == [(10 + n, FIRST_ARRIVAL + n * FRAME, packets[n]) for n in range(20, 40)]
 
 
 @needed
 def test_a_batch_not_stored_leaves_the_track_unchanged() -> None:
-    packets = [*g711(20), *g711(21)[20:], *opus(10, 31)]
-    wire = protected(packets, SUITE)
+    wire = protected([*g711(20), *g711(21)[20:], *opus(10, 31)], SUITE)
     track = track_of(SUITE)
-    track.receive(lane_of(wire[:20], [FIRST_ARRIVAL + n * PACE for n in range(20)]), 20, [])
-    before, out = pack([track]), []
-    lane = lane_of(wire[20:], [FIRST_ARRIVAL + n * PACE for n in range(20, 31)])
-    assert taken(track, lane, 11, out) == fast_path_c.OPENED
+    receive(track, wire[:20])
+    before = pack([track])
+    lane = lane_of(wire[20:], [FIRST_ARRIVAL + n * FRAME for n in range(20, 31)])
+    assert taken(track, lane, 11) == (fast_path_c.OPENED, [])
     compiled = fast_path_c.path_of(lane.workbench)
     assert compiled is not None
-    assert (compiled.size, compiled.statuses(11), pack([track]), out) == (0, [0] * 11, before, [])
+    assert (compiled.size, compiled.statuses(11), pack([track])) == (0, [0] * 11, before)
 
 
 @needed
@@ -237,15 +211,8 @@ def test_the_numbers_of_both_sources_are_the_same() -> None:
     found = fast_path_library.library()
     assert found is not None
     layout = (SLOTS, batch.NEAR, batch.MMSGHDR, batch.CONTROL, batch.LENGTH_AT, batch.CONTROL_AT, batch.NEAR_AT)
-    numbers = (
-        *layout,
-        header.HEADER,
-        record_format.Kind.RUN,
-        record_format.RUN_HEAD,
-        record_format.DELTA_NS,
-        fast_path_c.RECORD,
-        fast_path_c.SIZE,
-    )
+    records = (header.HEADER, record_format.Kind.RUN, record_format.RUN_HEAD, record_format.DELTA_NS)
+    numbers = (*layout, *records, fast_path_c.RECORD, fast_path_c.SIZE)
     assert tuple((ctypes.c_uint32 * len(numbers)).in_dll(found, "fast_path_numbers")) == numbers
 
 

@@ -1,25 +1,29 @@
 """Streams that were never heard: what a restart cost them begins where somebody last listened, not at the answer."""
 
+import pytest
+
 from media.stream.gap_detection import NEVER
 from tests.media.stream.test_gap_detection import BEGIN, MS, SECOND, taken_over
 
 
-def test_a_silence_with_empty_sockets_is_no_restart_gap() -> None:
+@pytest.mark.parametrize(
+    ("listens", "resumed", "silent"),
+    [
+        ([(9, False), (15, True), (24, False)], 20, 13),
+        ([(25, True)], 20, 18),  # the clock was set back
+        ([(900, True), (15, True), (16, False)], 60, 13),  # it was set back before that was noted anew
+    ],
+)
+def test_a_silence_with_empty_sockets_is_no_restart_gap(
+    listens: list[tuple[int, bool]], resumed: int, silent: int
+) -> None:
     one = taken_over(kept=True)
-    assert not one.track.listens(BEGIN + 9 * SECOND * MS)
-    assert one.track.listens(BEGIN + 15 * SECOND * MS)
-    assert not one.track.listens(BEGIN + 24 * SECOND * MS)
-    one.track.resume(BEGIN + 20 * SECOND * MS, False)
-    one.hear(1_001)
-    assert one.told == [(0, 13 * SECOND, "no media"), (13 * SECOND, 20 * SECOND + 20, "restart")]
-
-
-def test_a_restart_is_missed_although_the_clock_was_set_back() -> None:
-    one = taken_over(kept=True)
-    assert one.track.listens(BEGIN + 25 * SECOND * MS)
-    one.track.resume(BEGIN + 20 * SECOND * MS, False)
-    one.hear(1_001)
-    assert one.told == [(0, 18 * SECOND, "no media"), (18 * SECOND, 20 * SECOND + 20, "restart")]
+    assert [one.track.listens(BEGIN + at * SECOND * MS) for at, _ in listens] == [noted for _, noted in listens]
+    one.track.resume(BEGIN + resumed * SECOND * MS, False)
+    one.hear(50 * resumed + 1)
+    assert one.listed == [
+        (0, silent * SECOND, "no media"), (silent * SECOND, resumed * SECOND + 20, "restart"),
+    ]  # fmt: skip
 
 
 def test_an_earlier_restart_is_missed_despite_later_listening() -> None:
@@ -27,8 +31,8 @@ def test_an_earlier_restart_is_missed_despite_later_listening() -> None:
     assert one.track.listens(BEGIN + 15 * SECOND * MS)
     one.track.resume(BEGIN + 20 * SECOND * MS, False)
     one.hear(1_001)
-    back = one.told[0][1]
-    assert one.told == [
+    back = one.listed[0][1]
+    assert one.listed == [
         (900, back, "restart"), (back, 13 * SECOND, "no media"), (13 * SECOND, 20 * SECOND + 20, "restart"),
     ]  # fmt: skip
 
@@ -40,17 +44,7 @@ def test_a_restart_gap_stays_when_another_restart_follows() -> None:
     assert one.track.listens(BEGIN + 60 * SECOND * MS)
     one.track.resume(BEGIN + 61 * SECOND * MS, False, BEGIN + 60 * SECOND * MS)
     one.hear(3_051)
-    assert one.told == [(0, 13 * SECOND, "no media"), (13 * SECOND, 61 * SECOND + 20, "restart")]
-
-
-def test_listening_is_noted_anew_when_the_clock_was_set_back() -> None:
-    one = taken_over(kept=True)
-    assert one.track.listens(BEGIN + 900 * SECOND * MS)
-    assert one.track.listens(BEGIN + 15 * SECOND * MS)
-    assert not one.track.listens(BEGIN + 16 * SECOND * MS)
-    one.track.resume(BEGIN + 60 * SECOND * MS, False)
-    one.hear(3_001)
-    assert one.told == [(0, 13 * SECOND, "no media"), (13 * SECOND, 60 * SECOND + 20, "restart")]
+    assert one.listed == [(0, 13 * SECOND, "no media"), (13 * SECOND, 61 * SECOND + 20, "restart")]
 
 
 def test_a_held_or_idle_stream_need_not_be_listened_to() -> None:

@@ -52,10 +52,12 @@ def test_a_digit_keyed_in_a_pause_is_excluded_while_held() -> None:
 
 
 def test_the_digits_of_a_pause_are_bounded() -> None:
-    pauses = Pauses([(0, None)])
-    for number in range(4 * MAX_DIGITS):
+    """The oldest are forgotten: they may go on after the pause."""
+    pauses = Pauses([(0, 10 * SECOND)])
+    for number in range(MAX_DIGITS + 1):
         assert pauses.keyed((7, number), 1, 1)
-    assert len(pauses._digits) == MAX_DIGITS
+    known = [pauses.keyed((7, number), 30 * SECOND, 30 * SECOND + 1) for number in range(MAX_DIGITS, -1, -1)]
+    assert known.count(True) == MAX_DIGITS
 
 
 def test_the_pause_list_is_bounded_and_covers_every_pause() -> None:

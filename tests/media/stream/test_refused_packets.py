@@ -5,72 +5,68 @@ from pylibsrtp import Policy, Session
 
 from media.rtp import header
 from media.rtp.sequence import WINDOW
-from media.spec import Dtls, StreamSpec
+from media.spec import Dtls
 from media.srtp.context import Context
 from media.stream.gaps import Reason
-from media.stream.pauses import Pauses
 from media.stream.receiver import ReceivedStream
 from media.stream.refused_packets import RefusedPackets
-from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, lane_of, stream_of, track_of
+from tests.media.stream.lanes import FIRST_ARRIVAL, FRAME, KEY, altered, receive, stream_of, track_of
 
 MISSING = 5
 
 
-def heard(
-    srtp: bool, count: int, first: int = 65000, missing: int = MISSING
-) -> tuple[ReceivedStream, list[bytes], list[bytes]]:
-    """Have a track hear all packets but one; give it, the packets as sent, and what it stored."""
-    plain = stream_of(count, first)
-    sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+def heard(srtp: bool, count: int, first: int = 65000, missing: int = MISSING) -> tuple[ReceivedStream, list[bytes]]:
+    """Have a track hear all packets but one; give it and the packets as sent."""
+    plain, sender, track = stream_of(count, first), session(), track_of(srtp, pure=True)
     wire = [sender.protect(packet) for packet in plain] if srtp else plain
-    track, out = track_of(srtp, pure=True), []
-    rest = wire[:missing] + wire[missing + 1 :]
-    for start in range(0, len(rest), 50):
-        batch = rest[start : start + 50]
-        track.receive(lane_of(batch, [at(start + n) for n in range(len(batch))]), len(batch), out)
-    return track, wire, out
+    receive(track, wire[:missing] + wire[missing + 1 :])
+    return track, wire
+
+
+def session(key: bytes = KEY) -> Session:
+    return Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+
+
+def reasons(track: ReceivedStream) -> list[str]:
+    return [why for _, _, why in track.gaps.listed()]
 
 
 def at(number: int) -> int:
-    return FIRST_ARRIVAL + number * 20_000_000
+    return FIRST_ARRIVAL + number * FRAME
 
 
 @pytest.mark.parametrize("srtp", [True, False])
 def test_a_packet_behind_the_window_is_late_and_so_is_its_gap(srtp: bool) -> None:
-    track, wire, out = heard(srtp, MISSING + WINDOW + 2)
-    assert [why for _, _, why in track.gaps.listed()] == ["loss"]
-    before, missing = len(out), track.gaps.missing_ns
+    track, wire = heard(srtp, MISSING + WINDOW + 2)
+    missing = track.gaps.missing_ns
+    assert reasons(track) == ["loss"]
     for copies in (1, 2):  # alone, and in a batch that is decrypted as a whole
-        track.receive(lane_of([wire[MISSING]] * copies, [at(WINDOW + 10)] * copies), copies, out)
-    assert [why for _, _, why in track.gaps.listed()] == ["late"]
-    assert (track.gaps.missing_ns, len(out)) == (missing, before)
+        assert receive(track, [wire[MISSING]] * copies, WINDOW + 10) == []
+    assert (reasons(track), track.gaps.missing_ns) == (["late"], missing)
     assert (track.reception.late, track.reception.rejected, track.reception.sources[0].settled) == (3, 0, 0)
 
 
 @pytest.mark.parametrize("srtp", [True, False])
 def test_a_packet_inside_the_window_fills_its_gap_however_late(srtp: bool) -> None:
-    track, wire, out = heard(srtp, MISSING + WINDOW)
-    track.receive(lane_of([wire[MISSING]], [at(WINDOW + 10)]), 1, out)
+    track, wire = heard(srtp, MISSING + WINDOW)
+    receive(track, [wire[MISSING]], WINDOW + 10)
     assert (track.gaps.listed(), track.reception.late, track.reception.packets) == ([], 0, MISSING + WINDOW)
 
 
 def test_a_late_packet_is_known_by_its_rollover_counter() -> None:
     """As after a change of keys, where the numbers go on and libsrtp counts anew."""
-    track, wire, out = heard(True, 20 + WINDOW, first=65530, missing=10)
+    track, wire = heard(True, 20 + WINDOW, first=65530, missing=10)
     (source,), wrap = track.reception.sources, 1 << 16
     source.first, source.highest, source.shift = source.first - wrap, source.highest - wrap, 1
     track.gaps.items = tuple((*gap[:4], gap[4] - wrap, gap[5] - wrap) for gap in track.gaps.items)
-    track.receive(lane_of([wire[10]], [at(WINDOW + 20)]), 1, out)
+    receive(track, [wire[10]], WINDOW + 20)
     assert (track.reception.late, track.reception.rejected) == (1, 0)
 
 
 def test_a_forged_old_packet_and_a_replay_name_nothing() -> None:
-    track, wire, out = heard(True, MISSING + WINDOW + 2)
-    forged = bytearray(wire[MISSING])
-    forged[-1] ^= 1
-    track.receive(lane_of([bytes(forged), wire[0], wire[MISSING][:14]], [at(WINDOW + 10)] * 3), 3, out)
-    assert (track.reception.late, track.reception.rejected) == (0, 3)
-    assert [why for _, _, why in track.gaps.listed()] == ["loss"]
+    track, wire = heard(True, MISSING + WINDOW + 2)
+    receive(track, [altered(wire[MISSING]), wire[0], wire[MISSING][:14]], WINDOW + 10)
+    assert (track.reception.late, track.reception.rejected, reasons(track)) == (0, 3, ["loss"])
 
 
 @pytest.mark.parametrize("suite", ["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32", "AEAD_AES_128_GCM"])
@@ -92,15 +88,15 @@ def test_a_context_knows_its_packets_whenever_they_come(suite: str) -> None:
 
 
 def test_a_sender_that_restarts_with_plain_rtp_is_not_late() -> None:
-    track, _, out = heard(False, MISSING + WINDOW + 2)
+    track, _ = heard(False, MISSING + WINDOW + 2)
     for n in range(2):
         other = header.build(8, 65000 + MISSING + n, 3_000_000, 7, bytes(160))  # a missing number, not at its own time
-        track.receive(lane_of([other], [at(WINDOW + 10 + n)]), 1, out)
+        receive(track, [other], WINDOW + 10 + n)
     assert (track.reception.late, track.reception.packets) == (0, MISSING + WINDOW + 3)
 
 
 def test_only_who_speaks_here_fails_to_be_opened() -> None:
-    track, _, _ = heard(True, 20)
+    track, _ = heard(True, 20)
     theirs, other = bytes(8) + (7).to_bytes(4), bytes(8) + (9).to_bytes(4)
     track.gaps.unopened(other, track.reception.last_arrival + 1)
     assert track.gaps.refused.reason(track.reception.last_arrival, 1) is Reason.LOSS
@@ -109,29 +105,22 @@ def test_only_who_speaks_here_fails_to_be_opened() -> None:
     assert track.gaps.refused.reason(track.reception.last_arrival, 3) is Reason.LOSS
 
 
-def test_packets_under_another_key_are_a_decrypt_failure() -> None:
+@pytest.mark.parametrize("pure", [True, False])
+def test_packets_under_another_key_are_a_decrypt_failure(pure: bool) -> None:
     """Duty C1: by the packets themselves, on both paths."""
-    plain = stream_of(60, 100)
-    good, bad = (Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND)) for key in (KEY, bytes(30)))
-    wire = [(bad if 20 <= n < 40 else good).protect(packet) for n, packet in enumerate(plain)]
-    for pure in (True, False):
-        track, out = track_of(True, pure), []
-        for start in range(0, 60, 20):
-            track.receive(lane_of(wire[start : start + 20], [at(start + n) for n in range(20)]), 20, out)
-        assert [why for _, _, why in track.gaps.listed()] == ["decrypt failure"]
-        assert (track.reception.rejected, track.gaps.missing_ns) == (20, 20 * 20_000_000)
+    good, bad, track = session(), session(bytes(30)), track_of(True, pure)
+    wire = [(bad if 20 <= n < 40 else good).protect(packet) for n, packet in enumerate(stream_of(60, 100))]
+    receive(track, wire, cuts=20)
+    assert (reasons(track), track.reception.rejected) == (["decrypt failure"], 20)
+    assert track.gaps.missing_ns == 20 * FRAME
 
 
 def test_repetitions_do_not_make_a_loss_a_decrypt_failure() -> None:
-    plain = stream_of(20, 100)
-    sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
-    wire = [sender.protect(packet) for packet in plain]
-    track = track_of(True, pure=True)
-    for batch in (wire[:5], wire[:5], wire[10:15]):
-        track.receive(
-            lane_of(batch, [track.reception.last_arrival + at(1 + n) - at(0) for n in range(len(batch))]), 5, []
-        )
-    assert track.reception.rejected == 5 and [why for _, _, why in track.gaps.listed()] == ["loss"]
+    sender, track = session(), track_of(True, pure=True)
+    wire = [sender.protect(packet) for packet in stream_of(20, 100)]
+    for at, batch in enumerate((wire[:5], wire[:5], wire[10:15])):
+        receive(track, batch, 5 * at)
+    assert (track.reception.rejected, reasons(track)) == (5, ["loss"])
 
 
 def test_a_silence_of_undecryptable_packets_is_their_failure() -> None:
@@ -143,12 +132,10 @@ def test_a_silence_of_undecryptable_packets_is_their_failure() -> None:
 
 
 def test_media_before_any_key_are_a_decrypt_failure() -> None:
-    track = ReceivedStream(
-        StreamSpec(0, payloads=((8, "PCMA", 8000),), source=("192.0.2.1", 4000), dtls=Dtls()), Pauses(), 1
-    )
+    track = track_of(dtls=Dtls())
     track.gaps.since = at(0)
     for second in range(10):
-        track.receive(lane_of(stream_of(2, 2 * second), [at(50 * second)] * 2), 2, [])
+        receive(track, stream_of(2, 2 * second), 50 * second)
     track.finish(at(500))
     assert track.gaps.listed() == [(at(0), at(500), "decrypt failure")]
 

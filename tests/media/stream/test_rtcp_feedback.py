@@ -12,19 +12,21 @@ from media.spec import StreamSpec
 from media.stream.pauses import Pauses
 from media.stream.receiver import ReceivedStream
 from media.stream.rtcp_feedback import PAUSE_NS, Pictures
+from tests.media.stream.lanes import receive
 
 AT = 1_700_000_000_000_000_000
 OWN, SSRC = 0xABCD, 7
 
 
 def video(*words: str) -> ReceivedStream:
-    return ReceivedStream(StreamSpec(0, payloads=((96, "H264", 90_000),), feedback=words), Pauses(), OWN)
+    spec = StreamSpec(0, payloads=((96, "H264", 90_000),), source=("192.0.2.1", 4000), feedback=words, continuous=False)
+    return ReceivedStream(spec, Pauses(), OWN)
 
 
 def hear(track: ReceivedStream, *numbers: int, ssrc: int = SSRC) -> None:
     for number in numbers:
         packet = header.build(96, number, number * 3000, ssrc, bytes(100))
-        track._place(header.parse(packet), packet, AT + number * 33_000_000)
+        receive(track, [packet], arrivals=[AT + number * 33_000_000])
 
 
 def is_pli(packet: bytes | None, ssrc: int = SSRC) -> bool:

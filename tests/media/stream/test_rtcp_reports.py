@@ -12,7 +12,7 @@ from media.spec import StreamSpec
 from media.stream import checkpoint, rtcp_reports
 from media.stream.pauses import Pauses
 from media.stream.receiver import ReceivedStream
-from tests.media.stream.test_receiver import lane_of
+from tests.media.stream.lanes import FRAME, lane_of, receive, stream_of
 
 SUITE, KEY, OWN = "AES_CM_128_HMAC_SHA1_80", bytes(range(30)), bytes(range(30, 60))
 AT = 1_700_000_000_000_000_000
@@ -27,7 +27,7 @@ def plain() -> ReceivedStream:
 def hear(track: ReceivedStream, *numbers: int) -> None:
     for number in numbers:
         packet = header.build(8, number, number * 160, 7, bytes(160))
-        track._place(header.parse(packet), packet, AT + number * 20_000_000)
+        receive(track, [packet], arrivals=[AT + number * FRAME], address=(127, 0, 0, 1))
 
 
 def sender_report(ntp: int = 0x1122_3344_5566_7788) -> bytes:
@@ -48,12 +48,9 @@ def read(compound: bytes) -> dict[str, int]:
     }  # fmt: skip
 
 
-def test_nothing_is_reported_before_the_first_packet() -> None:
-    assert plain().report(AT, b"recorder") is None
-
-
 def test_a_report_says_what_was_lost_since_the_last_one() -> None:
     track = plain()
+    assert track.report(AT, b"recorder") is None  # before the first packet
     hear(track, *range(1, 11), *range(16, 21))
     said = read(track.report(AT, b"recorder") or b"")
     assert (said["own"], said["ssrc"], said["lost"], said["highest"]) == (0xABCD, 7, 5, 20)
@@ -69,14 +66,16 @@ def test_round_trip_times_can_be_made_of_it() -> None:
     track.take_rtcp(sender_report(), SENDER, AT, out)
     said = read(track.report(AT + 1_500_000_000, b"recorder") or b"")
     assert (said["last"], said["delay"]) == (0x3344_5566, 3 * 32768)
+    track.pauses.begin(AT)
+    track.take_rtcp(sender_report(), SENDER, AT, out)  # nothing of a pause is stored
     (kept,) = record_format.read(out)
     assert kept == record_format.Rtcp(0, AT, sender_report())
 
 
 def test_a_protected_report_opens_under_our_key_alone() -> None:
-    spec = StreamSpec(0, SUITE, KEY, own_key=OWN, payloads=PAYLOADS)
-    track = ReceivedStream(spec, Pauses(), 0xABCD)
-    hear(track, 1, 2, 3)
+    track = ReceivedStream(StreamSpec(0, SUITE, KEY, own_key=OWN, payloads=PAYLOADS), Pauses(), 0xABCD)
+    sender = Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+    receive(track, [sender.protect(packet) for packet in stream_of(3, 1)])
     opener = Session(Policy(key=OWN, ssrc_type=Policy.SSRC_ANY_INBOUND))
     reports = [track.report(AT, b"recorder") or b"" for _ in range(3)]
     assert [read(opener.unprotect_rtcp(each))["highest"] for each in reports] == [3, 3, 3]
@@ -129,13 +128,6 @@ def test_only_rtcp_is_taken_for_a_report() -> None:
     lane.near[2 * NEAR + short] = 200  # so is what lies behind a short packet
     lane.headers[MMSGHDR + FLAGS_AT] = MSG_TRUNC
     assert rtcp_reports.among(lane, 5) == [4]
-
-
-def test_nothing_of_a_pause_is_stored() -> None:
-    track, out = plain(), []
-    track.pauses.begin(AT)
-    track.take_rtcp(sender_report(), SENDER, AT, out)
-    assert out == []
 
 
 def sent(count: int) -> bytes:

@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 from media.codecs.decoders import Format
 from media.rtp import header
 from media.spec import StreamSpec
-from media.stream import checkpoint, fast_path_c
+from media.stream import fast_path_c
 from media.stream.pauses import Pauses
 from media.stream.receiver import ReceivedStream
 from media.stream.source_probation import MOST
 from tests.media.calls import expand, listen, stream
-from tests.media.stream.test_receiver import FIRST_ARRIVAL, lane_of, stored
+from tests.media.stream.lanes import FIRST_ARRIVAL, FRAME, packets_of, receive, stored, successor_of
 
-FRAME = 20_000_000
 SPEC = StreamSpec(
     0,
     payloads=((8, "PCMA", 8000), (0, "PCMU", 8000), (96, "opus", 48_000), (101, "telephone-event", 8000)),
@@ -42,13 +41,9 @@ def voice(number: int, ts: int | None = None, kind: int = 8, ssrc: int = 7, tone
 
 
 def heard(track: ReceivedStream, sent: Sequence[Packet], cuts: int) -> list[bytes]:
-    """Let a track hear packets at places in time (frames), so many a batch; give what was stored."""
-    out: list[bytes] = []
-    for begin in range(0, len(sent), cuts):
-        part = sent[begin : begin + cuts]
-        arrivals = [FIRST_ARRIVAL + int(at * FRAME) for at, _ in part]
-        track.receive(lane_of([packet for _, packet in part], arrivals), len(part), out)
-    return out
+    """Have a stream receive packets at places in time (frames), so many a batch; return what it stores."""
+    arrivals = [FIRST_ARRIVAL + int(at * FRAME) for at, _ in sent]
+    return receive(track, [packet for _, packet in sent], arrivals=arrivals, cuts=cuts)
 
 
 def fresh(spec: StreamSpec = SPEC) -> ReceivedStream:
@@ -71,8 +66,7 @@ FORGED = {
 }
 
 
-@pytest.mark.parametrize("cuts", [1, 2, 7, 25])
-@pytest.mark.parametrize("every", [0, 10])
+@pytest.mark.parametrize(("every", "cuts"), [(0, 1), (0, 25), (10, 2), (10, 25)])
 @pytest.mark.parametrize("forged", FORGED.values(), ids=FORGED)
 def test_a_forged_packet_costs_no_genuine_one(forged: bytes, every: int, cuts: int) -> None:
     genuine = [(n, voice(n)) for n in range(600)]
@@ -94,8 +88,7 @@ def test_a_forged_packet_costs_no_genuine_one(forged: bytes, every: int, cuts: i
     )
 
 
-@pytest.mark.parametrize("ahead", [4, 30, 64])
-@pytest.mark.parametrize("time", [8_000, -8_000, 500_000])
+@pytest.mark.parametrize(("time", "ahead"), [(8_000, 4), (8_000, 64), (-8_000, 30), (500_000, 30)])
 def test_a_forged_packet_does_not_cover_genuine_audio(time: int, ahead: int) -> None:
     sent = [(n, voice(n)) for n in range(600) if n % 10 != ahead % 10 or n < 100]
     forged = [(n, voice(n + ahead, 160 * (n + ahead) + time, tone=0x55)) for n in range(100, 500, 10)]
@@ -112,7 +105,7 @@ def test_forged_high_numbers_hide_genuine_packets_only_briefly() -> None:
     sent = [(n, voice(n)) for n in range(1_500)]
     sent[310:310] = [(310, voice(number, tone=0x55)) for number in (2_300, 2_301)]
     track = fresh()
-    found = {packet for _, packet in stored(heard(track, sent, 25))}
+    found = set(packets_of(heard(track, sent, 25)))
     lost = [n for n, packet in sent if packet not in found]
     assert len(lost) <= 11 and max(lost) < 325
 
@@ -140,8 +133,7 @@ def test_a_settled_source_may_return_with_its_own_numbers() -> None:
     assert len(set(numbers)) == len(numbers) == 5
 
 
-@pytest.mark.parametrize("count", [1, 4, 50])
-@pytest.mark.parametrize("kind", [8, 96, 101])
+@pytest.mark.parametrize(("kind", "count"), [(8, 1), (8, 50), (96, 4), (101, 50)])
 def test_packets_forged_in_a_silence_are_not_stored(kind: int, count: int) -> None:
     chance = Random(count)
     strange = [(chance.getrandbits(16), chance.getrandbits(32)) for _ in range(count)]
@@ -184,7 +176,7 @@ def jittered(seed: int) -> list[tuple[float, int, int, int]]:
 
 
 ODD = {
-    **{f"keys and silences, 80 ms of jitter, {seed}": odd(jittered(seed)) for seed in range(8)},
+    **{f"keys and silences, 80 ms of jitter, {seed}": odd(jittered(seed)) for seed in range(3)},
     "packets overtake each other by 400 ms": odd(overtaken(20)),
     "by two seconds": odd(overtaken(100)),
     "keys of 8 kHz between sound of 48 kHz": odd(
@@ -204,11 +196,11 @@ ODD = {
 }
 
 
-@pytest.mark.parametrize("cuts", [1, 2, 25])
+@pytest.mark.parametrize("cuts", [1, 25])
 @pytest.mark.parametrize("sent", ODD.values(), ids=ODD)
 def test_an_odd_sender_loses_nothing_but_what_waits_at_the_end(sent: list[tuple[float, bytes]], cuts: int) -> None:
     track = fresh()
-    found = {packet for _, packet in stored(heard(track, sent, cuts))}
+    found = set(packets_of(heard(track, sent, cuts)))
     lost = [k for k, (_, packet) in enumerate(sent) if packet not in found]
     assert len(lost) <= 3 and lost[:1] >= [len(sent) - 4] * bool(lost)
     assert track.reception.foreign == 0
@@ -226,8 +218,9 @@ STARTS = {
 }
 
 
-@pytest.mark.parametrize("cuts", [1, 2, 5, 25])
-@pytest.mark.parametrize("order", [(0, 1, 2, 3), (1, 0, 2, 3), (0, 2, 1, 3), (0, 2, 3)])
+@pytest.mark.parametrize(
+    ("order", "cuts"), [((0, 1, 2, 3), 2), ((1, 0, 2, 3), 1), ((1, 0, 2, 3), 25), ((0, 2, 1, 3), 5), ((0, 2, 3), 25)]
+)
 @pytest.mark.parametrize("how", STARTS.values(), ids=STARTS)
 def test_a_sender_that_starts_anew_loses_nothing(
     how: tuple[int, int, int, int], order: tuple[int, ...], cuts: int
@@ -258,7 +251,7 @@ def test_keys_pressed_and_comfort_noise_are_kept_at_once(cuts: int) -> None:
     sent += [(20 + n, voice(20 + n, 160 * (20 if n % 2 else 20 + n), 101 if n % 2 else 8)) for n in range(200)]
     sent += [(220, header.build(13, 220, 160 * 220, 7, b"\x40"))]
     track = fresh()
-    assert [packet for _, packet in stored(heard(track, sent, cuts))] == [packet for _, packet in sent]
+    assert packets_of(heard(track, sent, cuts)) == [packet for _, packet in sent]
     assert track.reception.payload_type == 13
 
 
@@ -274,19 +267,17 @@ def test_pictures_may_come_out_of_order_in_time() -> None:
     sent = [(n, voice(n, 3_000 * (n + (2 if n % 3 == 0 else -1)), 97)) for n in range(10, 100)]
     for cuts in (1, 2, 10):
         track = fresh(video)
-        assert [packet for _, packet in stored(heard(track, sent, cuts))] == [packet for _, packet in sent]
+        assert packets_of(heard(track, sent, cuts)) == [packet for _, packet in sent]
         assert track.probation.unproven == ()
 
 
 def test_packets_on_probation_survive_their_worker() -> None:
     sent = [*((n, voice(n)) for n in range(20)), *((n, voice(n + 30_000)) for n in range(20, 40))]
-    track, out = fresh(), []
+    track, out = fresh(), list[bytes]()
     for each in sent:
         out += heard(track, [each], 1)
-        successor = fresh()
-        checkpoint.restore(checkpoint.pack([track]), checkpoint.moving([track]) or b"", {0: successor})
-        track = successor
-    assert [packet for _, packet in stored(out)] == [packet for _, packet in sent]
+        track = successor_of(track)
+    assert packets_of(out) == [packet for _, packet in sent]
 
 
 @settings(deadline=None, max_examples=200)

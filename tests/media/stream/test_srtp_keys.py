@@ -6,7 +6,7 @@ from media.spec import StreamSpec
 from media.srtp.srtcp import Srtcp
 from media.stream.reception import Reception
 from media.stream.srtp_keys import EARLY, MAX_EARLY, NO_CHECK, UNCOMMITTED, SrtpKeys
-from tests.media.stream.test_receiver import FIRST_ARRIVAL, SUITE, stream_of
+from tests.media.stream.lanes import FIRST_ARRIVAL, SUITE, stream_of
 from tests.media.stream.test_srtp_recovery import Sender, key_of
 
 OURS, THEIRS, NEXT = key_of(SUITE, 9), key_of(SUITE, 1), key_of(SUITE, 2)

@@ -17,7 +17,7 @@ from sip.message.header_values import Flow
 from tests.recorder.calls.client import hear
 from tests.recorder.calls.restart import worker
 from tests.recorder.in_process_node import CONFIG, Stage, sip_request
-from tests.recorder.workers.test_process import stop
+from tests.recorder.workers.process.test_process import stop
 
 ACME, GLOBEX = "127.0.0.2", "127.0.0.3"
 TEXT = (

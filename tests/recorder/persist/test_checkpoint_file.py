@@ -30,7 +30,7 @@ def test_the_newest_state_counts_and_its_length_may_change(slot: Slot) -> None:
         state = read(slot.fd)
         assert state
         assert (state.sealed, state.outer["call"], state.over) == (sealed, "c", False)
-    assert read(slot.fd).generation == 4  # type: ignore[union-attr]  # it was read just now
+    assert read(slot.fd).generation == 4
 
 
 def test_a_write_cut_at_any_length_leaves_the_state_before(tmp_path: Path) -> None:
@@ -54,19 +54,19 @@ def test_a_full_disk_keeps_the_one_before(slot: Slot, monkeypatch: pytest.Monkey
         raise OSError(errno.ENOSPC, "full")
 
     with monkeypatch.context() as away:
-        away.setattr(checkpoint_file.os, "pwrite", full)  # type: ignore[attr-defined]  # the module's own import
+        away.setattr(os, "pwrite", full)
         with pytest.raises(OSError, match="full"):
             slot.write(OUTER, b"new")
-    assert read(slot.fd).sealed == b"old"  # type: ignore[union-attr]  # it was written
+    assert read(slot.fd).sealed == b"old"
     slot.write(OUTER, b"new")
-    assert read(slot.fd).sealed == b"new"  # type: ignore[union-attr]  # it was written
+    assert read(slot.fd).sealed == b"new"
 
 
 def test_a_short_write_goes_on_where_it_stopped(slot: Slot, monkeypatch: pytest.MonkeyPatch) -> None:
     pwrite = os.pwrite
-    monkeypatch.setattr(checkpoint_file.os, "pwrite", lambda fd, data, at: pwrite(fd, data[:7], at))  # type: ignore[attr-defined]  # its os
+    monkeypatch.setattr(os, "pwrite", lambda fd, data, at: pwrite(fd, data[:7], at))
     slot.write(OUTER, b"x" * 100)
-    assert read(slot.fd).sealed == b"x" * 100  # type: ignore[union-attr]  # it was written
+    assert read(slot.fd).sealed == b"x" * 100
 
 
 def test_a_state_that_is_too_long_is_refused(slot: Slot) -> None:
@@ -130,7 +130,7 @@ def test_a_file_that_cannot_be_emptied_is_not_reused(tmp_path: Path, monkeypatch
     def failing(*given: object) -> None:
         raise OSError(errno.EIO, "cannot")
 
-    monkeypatch.setattr(checkpoint_file.os, "ftruncate", failing)  # type: ignore[attr-defined]  # the module's own import
+    monkeypatch.setattr(os, "ftruncate", failing)
     here.give_back(slot)
     assert not slot.path.exists()
     assert here.take() is not slot
@@ -159,7 +159,7 @@ def test_a_successor_restores_calls_and_reuses_other_files(tmp_path: Path) -> No
     assert here.take().path.name == "4"
     assert spoilt.path.stat().st_size == 0
     slot.write(OUTER, b"z")
-    assert read(live.fd).sealed == b"z"  # type: ignore[union-attr]  # it was written
+    assert read(live.fd).sealed == b"z"
 
 
 def test_folders_pipes_and_links_are_skipped(tmp_path: Path) -> None:

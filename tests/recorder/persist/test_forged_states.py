@@ -5,10 +5,8 @@ What main keeps there must therefore not be believed by a successor, unless it i
 
 from __future__ import annotations
 
-import asyncio
 import json
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,7 +17,8 @@ from recorder.persist.checkpoint import Checkpoints
 from recorder.persist.checkpoint_file import Slot
 from recorder.persist.repair import left_behind
 from recorder.service.port_rebind import bind_again
-from tests.recorder.in_process_node import sip_request, stage
+from tests.recorder.in_process_node import Stage, sip_request
+from tests.recorder.persist.staged import staged
 
 HUGE = 10**400
 
@@ -32,34 +31,31 @@ def forge(one: Any, call: Any, outer: dict[str, Any], sealed: bytes = b"") -> No
 
 
 @pytest.mark.parametrize("over", [False, True])
-def test_a_worker_cannot_have_a_recording_removed(tmp_path: Path, over: bool) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            acme = one.node.customers["acme"]
-            victim = one.invite("c1")
-            tag = one.tag()
-            one.hear(sip_request("BYE", "c1", 9, to=tag))
-            await one.until(lambda: one.statuses("BYE"))
-            await one.until(lambda: not acme.vault.left_open())
-            kept = {ref.part for ref in acme.vault.walk() if ref.call == victim.id}
-            assert kept
-            broken = one.invite("c2")
-            forge(one, broken, {"call": victim.id, "leaf": victim.leaf, "refused": True})
-            if over:
-                forged = Slot("", 0, broken.files.spool_fd, generation=(1 << 62) + 1)
-                forged.end()
-            one.forget(broken)
-            with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
-                here = RepairQueue(one.node, checkpoints.remove)
-                Resume(one.node, one.recordings, one.live, one.executor, checkpoints, one.workers, here).run({}, {})
-                for each in left_behind(acme, ()):
-                    here.put(Left(acme, *each))
-                assert await here.round()
-            assert {ref.part for ref in acme.vault.walk() if ref.call == victim.id} == kept
-            row = await acme.calls.get(broken.id)
-            assert row and row.state.value == "interrupted"
-
-    asyncio.run(story())
+@staged
+async def test_a_worker_cannot_have_a_recording_removed(one: Stage, over: bool) -> None:
+    acme = one.node.customers["acme"]
+    victim = one.invite("c1")
+    tag = one.tag()
+    one.hear(sip_request("BYE", "c1", 9, to=tag))
+    await one.until(lambda: one.statuses("BYE"))
+    await one.until(lambda: not acme.vault.left_open())
+    kept = {ref.part for ref in acme.vault.walk() if ref.call == victim.id}
+    assert kept
+    broken = one.invite("c2")
+    forge(one, broken, {"call": victim.id, "leaf": victim.leaf, "refused": True})
+    if over:
+        forged = Slot("", 0, broken.files.spool_fd, generation=(1 << 62) + 1)
+        forged.end()
+    one.forget(broken)
+    with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
+        here = RepairQueue(one.node, checkpoints.remove)
+        Resume(one.node, one.recordings, one.live, one.executor, checkpoints, one.workers, here).run({}, {})
+        for each in left_behind(acme, ()):
+            here.put(Left(acme, *each))
+        assert await here.round()
+    assert {ref.part for ref in acme.vault.walk() if ref.call == victim.id} == kept
+    row = await acme.calls.get(broken.id)
+    assert row and row.state.value == "interrupted"
 
 
 @pytest.mark.parametrize(
@@ -82,70 +78,60 @@ def test_a_worker_cannot_have_a_recording_removed(tmp_path: Path, over: bool) ->
     ],
     ids=lambda outer: str(outer)[:40],
 )
-def test_a_start_succeeds_whatever_state_a_worker_forged(tmp_path: Path, outer: dict[str, Any]) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            call = one.invite("c1")
-            forge(one, call, outer, b"x" * 60)
-            one.forget(call)
-            for pair in bind_again(one.node.runtime_dir, "127.0.0.1", ()).values():
-                pair.close()
-            with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
-                here = RepairQueue(one.node, checkpoints.remove)
-                Resume(one.node, one.recordings, one.live, one.executor, checkpoints, one.workers, here).run({}, {})
-                assert not list(checkpoints.left())
-            assert not list(one.live)
-
-    asyncio.run(story())
+@staged
+async def test_a_start_succeeds_whatever_state_a_worker_forged(one: Stage, outer: dict[str, Any]) -> None:
+    call = one.invite("c1")
+    forge(one, call, outer, b"x" * 60)
+    one.forget(call)
+    for pair in bind_again(one.node.runtime_dir, "127.0.0.1", ()).values():
+        pair.close()
+    with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
+        here = RepairQueue(one.node, checkpoints.remove)
+        Resume(one.node, one.recordings, one.live, one.executor, checkpoints, one.workers, here).run({}, {})
+        assert not list(checkpoints.left())
+    assert not list(one.live)
 
 
 @pytest.mark.parametrize("first", [True, False])
-def test_a_worker_that_names_another_call_takes_nothing_from_it(tmp_path: Path, first: bool) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            victim, broken = (one.invite("c1"), one.invite("c2"))[:: -1 if first else 1]
-            for call in (victim, broken):
-                one.executor.checkpoint(call)
-            forge(one, broken, {"call": victim.id, "leaf": victim.leaf})
-            with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
-                opened = []
-                for outer in checkpoints.left():
-                    state = checkpoints.unseal(outer, victim.customer.keys)
-                    if state is None:
-                        checkpoints.remove(outer.call)
-                    else:
-                        opened.append(outer.call)
-                assert opened == [victim.id] == [outer.call for outer in checkpoints.left()]
-
-    asyncio.run(story())
+@staged
+async def test_a_worker_that_names_another_call_takes_nothing_from_it(one: Stage, first: bool) -> None:
+    victim, broken = (one.invite("c1"), one.invite("c2"))[:: -1 if first else 1]
+    for call in (victim, broken):
+        one.executor.checkpoint(call)
+    forge(one, broken, {"call": victim.id, "leaf": victim.leaf})
+    with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
+        opened = []
+        for outer in checkpoints.left():
+            state = checkpoints.unseal(outer, victim.customer.keys)
+            if state is None:
+                checkpoints.remove(outer.call)
+            else:
+                opened.append(outer.call)
+        assert opened == [victim.id] == [outer.call for outer in checkpoints.left()]
 
 
-def test_a_replayed_state_of_an_ended_call_does_not_revive_it(tmp_path: Path) -> None:
+@staged
+async def test_a_replayed_state_of_an_ended_call_does_not_revive_it(one: Stage) -> None:
     """Sealed and genuine, and kept from when the call lived: the worker had the descriptor of its file, too."""
-
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            acme = one.node.customers["acme"]
-            victim = one.invite("c1")
-            one.executor.checkpoint(victim)
-            (kept,) = [outer for outer in one.checkpoints.left() if outer.call == victim.id]
-            tag = one.tag()
-            one.hear(sip_request("BYE", "c1", 9, to=tag))
-            await one.until(lambda: one.statuses("BYE"))
-            await one.until(lambda: not acme.vault.left_open())
-            await one.until(lambda: victim.id not in {outer.call for outer in one.checkpoints.left()})  # it is indexed
-            parts = {ref.part for ref in acme.vault.walk() if ref.call == victim.id}
-            broken = one.invite("c2")
-            forge(one, broken, {"call": victim.id, "leaf": victim.leaf}, kept.sealed)
-            one.forget(broken)
-            one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # that of a new process knows nobody
-            with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
-                here = RepairQueue(one.node, checkpoints.remove)
-                Resume(one.node, one.recordings, one.live, one.executor, checkpoints, one.workers, here).run({}, {})
-                assert [call.id for call in one.live] == []
-                assert await here.round()
-            assert {ref.part for ref in acme.vault.walk() if ref.call == victim.id} == parts
-            row = await acme.calls.get(victim.id)
-            assert row and row.state.value == "complete"
-
-    asyncio.run(story())
+    acme = one.node.customers["acme"]
+    victim = one.invite("c1")
+    one.executor.checkpoint(victim)
+    (kept,) = [outer for outer in one.checkpoints.left() if outer.call == victim.id]
+    tag = one.tag()
+    one.hear(sip_request("BYE", "c1", 9, to=tag))
+    await one.until(lambda: one.statuses("BYE"))
+    await one.until(lambda: not acme.vault.left_open())
+    await one.until(lambda: victim.id not in {outer.call for outer in one.checkpoints.left()})  # it is indexed
+    parts = {ref.part for ref in acme.vault.walk() if ref.call == victim.id}
+    broken = one.invite("c2")
+    forge(one, broken, {"call": victim.id, "leaf": victim.leaf}, kept.sealed)
+    one.forget(broken)
+    one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # that of a new process knows nobody
+    with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
+        here = RepairQueue(one.node, checkpoints.remove)
+        Resume(one.node, one.recordings, one.live, one.executor, checkpoints, one.workers, here).run({}, {})
+        assert [call.id for call in one.live] == []
+        assert await here.round()
+    assert {ref.part for ref in acme.vault.walk() if ref.call == victim.id} == parts
+    row = await acme.calls.get(victim.id)
+    assert row and row.state.value == "complete"

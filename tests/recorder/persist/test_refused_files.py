@@ -24,8 +24,9 @@ from recorder.persist.control_part import ControlPart
 from recorder.persist.repair import Found, left_behind, rebuild, recover, repair
 from storage.customer.customers import Customer
 from storage.vault.vault import Draft, NewPart, Vault
-from tests.recorder.in_process_node import Stage, sip_request, stage
+from tests.recorder.in_process_node import Stage, sip_request
 from tests.recorder.offers import beyond_a_message, sdp
+from tests.recorder.persist.staged import staged
 
 PATIENCE = 30.0
 
@@ -84,25 +85,21 @@ def without_checkpoint(one: Stage, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.mark.parametrize("refused", [withdrawn, too_long, without_checkpoint])
-def test_files_of_a_refused_call_look_like_no_call(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: Callable[[Stage, pytest.MonkeyPatch], int]
+@staged
+async def test_files_of_a_refused_call_look_like_no_call(
+    one: Stage, monkeypatch: pytest.MonkeyPatch, refused: Callable[[Stage, pytest.MonkeyPatch], int]
 ) -> None:
     """After a reboot nothing else tells: the runtime directory is empty."""
-
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            acme = one.node.customers["acme"]
-            with disk_of(acme) as disk:
-                status = refused(one, monkeypatch)
-                assert one.statuses("INVITE") == [status]
-                disk.read_only(True)
-                await one.until(lambda: not discards())
-                disk.read_only(False)
-                documents = [repair(acme, call, leaf).document for call, leaf in left_behind(acme, ())]
-                assert [each for each in documents if each] == []
-                assert not list(acme.vault.walk())
-
-    asyncio.run(story())
+    acme = one.node.customers["acme"]
+    with disk_of(acme) as disk:
+        status = refused(one, monkeypatch)
+        assert one.statuses("INVITE") == [status]
+        disk.read_only(True)
+        await one.until(lambda: not discards())
+        disk.read_only(False)
+        documents = [repair(acme, call, leaf).document for call, leaf in left_behind(acme, ())]
+        assert [each for each in documents if each] == []
+        assert not list(acme.vault.walk())
 
 
 def refused_while_it_is_written(one: Stage, disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> tuple[str, int]:
@@ -135,153 +132,129 @@ def refused_while_it_is_written(one: Stage, disk: SmallDisk, monkeypatch: pytest
     return left
 
 
-def test_it_is_removed_as_soon_as_the_disk_lets_it_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            acme = one.node.customers["acme"]
-            with disk_of(acme) as disk:
-                refused_while_it_is_written(one, disk, monkeypatch)
-                await one.until(lambda: len(one.repairs))
-                disk.read_only(False)
-                await one.until(lambda: not len(one.repairs))
-                assert not list(acme.vault.walk())
-                assert not list(one.checkpoints.left())
-                await one.node.indexer.drain(30)
-                assert await acme.calls.count() == 0
-                assert [each["reason"] for each in one.node.incidents.of("acme")] == ["disk"]
-
-    asyncio.run(story())
+@staged
+async def test_it_is_removed_as_soon_as_the_disk_lets_it_go(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    acme = one.node.customers["acme"]
+    with disk_of(acme) as disk:
+        refused_while_it_is_written(one, disk, monkeypatch)
+        await one.until(lambda: len(one.repairs))
+        disk.read_only(False)
+        await one.until(lambda: not len(one.repairs))
+        assert not list(acme.vault.walk())
+        assert not list(one.checkpoints.left())
+        await one.node.indexer.drain(30)
+        assert await acme.calls.count() == 0
+        assert [each["reason"] for each in one.node.incidents.of("acme")] == ["disk"]
 
 
-def test_files_that_are_made_after_the_refusal_are_removed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@staged
+async def test_files_that_are_made_after_the_refusal_are_removed_too(
+    one: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The disk is read-only just when whoever made them takes them back."""
+    acme, go = one.node.customers["acme"], threading.Event()
+    acme.keys.refill(int(one.node.now().wall.timestamp()) // DAY_SECONDS)
+    make, unlink = Vault.make, os.unlink
 
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            acme, go = one.node.customers["acme"], threading.Event()
-            acme.keys.refill(int(one.node.now().wall.timestamp()) // DAY_SECONDS)
-            make, unlink = Vault.make, os.unlink
+    def stuck(vault: Vault, draft: Draft) -> NewPart:
+        go.wait(PATIENCE)
+        return make(vault, draft)
 
-            def stuck(vault: Vault, draft: Draft) -> NewPart:
-                go.wait(PATIENCE)
-                return make(vault, draft)
+    def refused(path: str, *, dir_fd: int | None = None) -> None:
+        if dir_fd is None:
+            raise OSError(30, "Read-only file system")
+        unlink(path, dir_fd=dir_fd)
 
-            def refused(path: str, *, dir_fd: int | None = None) -> None:
-                if dir_fd is None:
-                    raise OSError(30, "Read-only file system")
-                unlink(path, dir_fd=dir_fd)
-
-            with monkeypatch.context() as broken:
-                broken.setattr(Vault, "make", stuck)
-                broken.setattr(os, "unlink", refused)
-                broken.setattr(one.node.disk, "_give_up_seconds", 0.05)
-                one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
-                assert one.statuses("INVITE") == [503]
-                done, _ = await asyncio.wait(discards(), timeout=0.2)
-                assert not done
-                go.set()
-                await one.until(lambda: not discards())
-            assert one.faults and not list(acme.vault.walk())
-
-    asyncio.run(story())
+    with monkeypatch.context() as broken:
+        broken.setattr(Vault, "make", stuck)
+        broken.setattr(os, "unlink", refused)
+        broken.setattr(one.node.disk, "_give_up_seconds", 0.05)
+        one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
+        assert one.statuses("INVITE") == [503]
+        done, _ = await asyncio.wait(discards(), timeout=0.2)
+        assert not done
+        go.set()
+        await one.until(lambda: not discards())
+    assert one.faults and not list(acme.vault.walk())
 
 
-def test_a_start_ignores_the_files_of_a_refused_invite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@staged
+async def test_a_start_ignores_the_files_of_a_refused_invite(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """INVITEs are taken before what a crash left is looked for."""
-
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            acme = one.node.customers["acme"]
-            with disk_of(acme) as disk:
-                refused_while_it_is_written(one, disk, monkeypatch)
-                await CrashScan(one.node, one.live, one.repairs).run()
-                assert len(one.repairs) == 1
-                await one.until(lambda: not discards())
-                disk.read_only(False)
-                await one.until(lambda: not len(one.repairs))
-                assert not list(acme.vault.walk())
-                assert await acme.calls.count() == 0
-
-    asyncio.run(story())
+    acme = one.node.customers["acme"]
+    with disk_of(acme) as disk:
+        refused_while_it_is_written(one, disk, monkeypatch)
+        await CrashScan(one.node, one.live, one.repairs).run()
+        assert len(one.repairs) == 1
+        await one.until(lambda: not discards())
+        disk.read_only(False)
+        await one.until(lambda: not len(one.repairs))
+        assert not list(acme.vault.walk())
+        assert await acme.calls.count() == 0
 
 
-def test_a_successor_knows_that_it_was_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@staged
+async def test_a_successor_knows_that_it_was_refused(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """All processes are killed at once, and the disk is well again at the next start."""
-
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            acme = one.node.customers["acme"]
-            with disk_of(acme) as disk:
-                call, _ = refused_while_it_is_written(one, disk, monkeypatch)
-                monkeypatch.setattr(one.repairs, "put", lambda left: None)  # it was killed before it could try again
-                assert refused(one.node.runtime_dir, acme.name, acme.keys) == {call}
-                assert left_calls(one.node.runtime_dir) == set()
-                disk.read_only(False)
-                checkpoints = Checkpoints(one.node.runtime_dir / "live")
-                here = RepairQueue(one.node, checkpoints.remove)
-                Resume(one.node, one.recordings, one.live, one.executor, checkpoints, one.workers, here).run({}, {})
-                for each in left_behind(acme, ()):
-                    here.put(Left(acme, *each))
-                assert (len(here), await here.round(), len(one.live)) == (1, True, 0)
-                assert not list(acme.vault.walk())
-                assert await acme.calls.count() == 0
-                assert not list(checkpoints.left())
-                checkpoints.close()
-
-    asyncio.run(story())
+    acme = one.node.customers["acme"]
+    with disk_of(acme) as disk:
+        call, _ = refused_while_it_is_written(one, disk, monkeypatch)
+        monkeypatch.setattr(one.repairs, "put", lambda left: None)  # it was killed before it could try again
+        assert refused(one.node.runtime_dir, acme.name, acme.keys) == {call}
+        assert left_calls(one.node.runtime_dir) == set()
+        disk.read_only(False)
+        checkpoints = Checkpoints(one.node.runtime_dir / "live")
+        here = RepairQueue(one.node, checkpoints.remove)
+        Resume(one.node, one.recordings, one.live, one.executor, checkpoints, one.workers, here).run({}, {})
+        for each in left_behind(acme, ()):
+            here.put(Left(acme, *each))
+        assert (len(here), await here.round(), len(one.live)) == (1, True, 0)
+        assert not list(acme.vault.walk())
+        assert await acme.calls.count() == 0
+        assert not list(checkpoints.left())
+        checkpoints.close()
 
 
-def test_by_hand_it_is_removed_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            acme, found = one.node.customers["acme"], list[Found]()
-            with disk_of(acme) as disk:
-                left = refused_while_it_is_written(one, disk, monkeypatch)
-                monkeypatch.setattr(one.repairs, "put", lambda left: None)
-                await one.until(lambda: not discards())  # in vain
-                disk.read_only(False)
-                one.node.storage.well = True
-                answered = one.invite("c2")
-                one.forget(answered)
-                await recover(acme, (), found.append, refused(one.node.runtime_dir, acme.name, acme.keys))
-                assert {each.call: bool(each.document) for each in found} == {left[0]: False, answered.id: True}
-                assert {ref.call for ref in acme.vault.walk()} == {answered.id}
-
-    asyncio.run(story())
+@staged
+async def test_by_hand_it_is_removed_too(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    acme, found = one.node.customers["acme"], list[Found]()
+    with disk_of(acme) as disk:
+        left = refused_while_it_is_written(one, disk, monkeypatch)
+        monkeypatch.setattr(one.repairs, "put", lambda left: None)
+        await one.until(lambda: not discards())  # in vain
+        disk.read_only(False)
+        one.node.storage.well = True
+        answered = one.invite("c2")
+        one.forget(answered)
+        await recover(acme, (), found.append, refused(one.node.runtime_dir, acme.name, acme.keys))
+        assert {each.call: bool(each.document) for each in found} == {left[0]: False, answered.id: True}
+        assert {ref.call for ref in acme.vault.walk()} == {answered.id}
 
 
-def test_a_call_no_worker_learnt_of_is_undone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@staged
+async def test_a_call_no_worker_learnt_of_is_undone(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """All descriptors are taken when the call's are to be kept for a worker that is busy."""
+    workers = one.node.workers
 
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            workers = one.node.workers
+    def full(_: int) -> int:
+        raise OSError(24, "Too many open files")
 
-            def full(_: int) -> int:
-                raise OSError(24, "Too many open files")
-
-            with monkeypatch.context() as broken:
-                broken.setattr("recorder.workers.worker_handle.Process._sent", lambda *_: False)
-                broken.setattr(os, "dup", full)
-                one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
-            assert one.statuses("INVITE") == [503]
-            assert not workers._entries
-            assert not any(process.calls for process in workers._processes.values())
-            await one.until(lambda: not list(one.node.customers["acme"].vault.walk()))
-
-    asyncio.run(story())
+    with monkeypatch.context() as broken:
+        broken.setattr("recorder.workers.worker_handle.Process._sent", lambda *_: False)
+        broken.setattr(os, "dup", full)
+        one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
+    assert one.statuses("INVITE") == [503]
+    assert not workers._entries
+    assert not any(process.calls for process in workers._processes.values())
+    await one.until(lambda: not list(one.node.customers["acme"].vault.walk()))
 
 
-def test_an_answered_call_is_kept_without_its_runtime_files(tmp_path: Path) -> None:
+@staged
+async def test_an_answered_call_is_kept_without_its_runtime_files(one: Stage) -> None:
     """A power cut right after the 200: no packet came, and the runtime directory is empty."""
-
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            acme, call = one.node.customers["acme"], one.invite()
-            one.forget(call)
-            one.checkpoints.remove(call.id)
-            await recover(acme, (), lambda _: None, refused(one.node.runtime_dir, acme.name, acme.keys))
-            row = await acme.calls.get(call.id)
-            assert row and row.state.value == "interrupted"
-
-    asyncio.run(story())
+    acme, call = one.node.customers["acme"], one.invite()
+    one.forget(call)
+    one.checkpoints.remove(call.id)
+    await recover(acme, (), lambda _: None, refused(one.node.runtime_dir, acme.name, acme.keys))
+    row = await acme.calls.get(call.id)
+    assert row and row.state.value == "interrupted"

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from recorder.runtime import disk_thread as module
 from recorder.runtime.disk_thread import Disk, DiskAway
+from tests.recorder.worker_call import asynchronous
 
 LONG = 30.0
 
@@ -90,39 +92,35 @@ def test_it_is_away_until_what_came_late_was_seen_to() -> None:
         assert seen == [True]
 
 
-def test_works_are_done_in_the_order_they_were_asked_for() -> None:
-    async def story() -> None:
-        with disk() as (one, _):
-            stall = Stall()
-            first = asyncio.create_task(one.patiently(stall.work(1)))
-            second = asyncio.create_task(one.patiently(stall.work(2)))
-            await asyncio.to_thread(stall.begun.wait, LONG)
-            await asyncio.sleep(0)
-            assert one.away
-            stall.go.set()
-            assert await asyncio.gather(first, second) == [1, 2]
-            assert stall.done == [1, 2]
-
-    asyncio.run(story())
+@asynchronous
+async def test_works_are_done_in_the_order_they_were_asked_for() -> None:
+    with disk() as (one, _):
+        stall = Stall()
+        first = asyncio.create_task(one.patiently(stall.work(1)))
+        second = asyncio.create_task(one.patiently(stall.work(2)))
+        await asyncio.to_thread(stall.begun.wait, LONG)
+        await asyncio.sleep(0)
+        assert one.away
+        stall.go.set()
+        assert [*await asyncio.gather(first, second)] == [1, 2]
+        assert stall.done == [1, 2]
 
 
-def test_patience_gets_the_failure_too() -> None:
-    async def story() -> None:
-        with disk() as (one, faults):
-            stall = Stall()
+@asynchronous
+async def test_patience_gets_the_failure_too() -> None:
+    with disk() as (one, faults):
+        stall = Stall()
 
-            def fail() -> None:
-                stall.work()()
-                broken()
+        def fail() -> None:
+            stall.work()()
+            broken()
 
-            waiting = asyncio.create_task(one.patiently(fail))
-            await asyncio.to_thread(stall.begun.wait, LONG)
-            stall.go.set()
-            with pytest.raises(OSError, match="broken"):
-                await waiting
-            assert faults == []
-
-    asyncio.run(story())
+        waiting = asyncio.create_task(one.patiently(fail))
+        await asyncio.to_thread(stall.begun.wait, LONG)
+        stall.go.set()
+        with pytest.raises(OSError, match="broken"):
+            await waiting
+        assert faults == []
 
 
 def test_a_failure_nobody_waits_for_is_reported() -> None:
@@ -194,59 +192,57 @@ def test_this_machine_tells_what_a_thread_is_at() -> None:
     assert Path(f"/proc/self/task/{threading.get_native_id()}/stat").read_text().rpartition(")")[2].split()[0] == "R"
 
 
-def test_simultaneous_disk_work_shares_one_batch() -> None:
-    async def story() -> None:
-        with disk() as (one, faults):
-            trips, begin = list[int](), one.begin
-            one.begin = lambda do, late=None: trips.append(1) or begin(do, late)  # type: ignore[method-assign, func-returns-value, assignment]  # counts
-            done = list[int]()
-            works = [one.together(partial(done.append, n)) for n in range(3)]
-            works.insert(1, one.together(broken))
-            works.append(one.together(partial(done.append, 3)))
-            works[0].cancel()  # its call was given up
-            ended = await asyncio.gather(*works, return_exceptions=True)
-            assert [type(x) for x in ended] == [asyncio.CancelledError, OSError, *[type(None)] * 3]
-            assert (done, len(trips), faults) == ([0, 1, 2, 3], 1, [])
-            await one.together(partial(done.append, 4))
-            assert (done[-1], len(trips)) == (4, 2)
+@asynchronous
+async def test_simultaneous_disk_work_shares_one_batch() -> None:
+    with disk() as (one, faults):
+        trips, begin = list[int](), one.begin
 
-    asyncio.run(story())
+        def counted(do: Callable[[], Any], late: Any = None) -> Any:
+            trips.append(1)
+            return begin(do, late)
 
-
-def test_batched_work_waits_for_a_stalled_disk_without_the_loop() -> None:
-    async def story() -> None:
-        with disk() as (one, faults):
-            stall = Stall()
-            waiting = [one.together(stall.work("a")), one.together(stall.work("b"))]  # type: ignore[arg-type]  # the result is not looked at
-            await asyncio.to_thread(stall.begun.wait, LONG)
-            await asyncio.sleep(0.05)
-            assert one.away
-            assert not any(work.done() for work in waiting)
-            stall.go.set()
-            await asyncio.gather(*waiting)
-            assert (stall.done, faults) == (["a", "b"], [])
-
-    asyncio.run(story())
+        one.begin = counted  # type: ignore[method-assign]  # counts
+        done = list[int]()
+        works = [one.together(partial(done.append, n)) for n in range(3)]
+        works.insert(1, one.together(broken))
+        works.append(one.together(partial(done.append, 3)))
+        works[0].cancel()  # its call was given up
+        ended = await asyncio.gather(*works, return_exceptions=True)
+        assert [type(x) for x in ended] == [asyncio.CancelledError, OSError, *[type(None)] * 3]
+        assert (done, len(trips), faults) == ([0, 1, 2, 3], 1, [])
+        await one.together(partial(done.append, 4))
+        assert (done[-1], len(trips)) == (4, 2)
 
 
-def test_many_works_of_one_moment_are_no_disk_that_stands_still() -> None:
+@asynchronous
+async def test_batched_work_waits_for_a_stalled_disk_without_the_loop() -> None:
+    with disk() as (one, faults):
+        stall = Stall()
+        waiting = [one.together(stall.work("a")), one.together(stall.work("b"))]  # type: ignore[arg-type]  # the result is not looked at
+        await asyncio.to_thread(stall.begun.wait, LONG)
+        await asyncio.sleep(0.05)
+        assert one.away
+        assert not any(work.done() for work in waiting)
+        stall.go.set()
+        await asyncio.gather(*waiting)
+        assert (stall.done, faults) == (["a", "b"], [])
+
+
+@asynchronous
+async def test_many_works_of_one_moment_are_no_disk_that_stands_still() -> None:
     """As many calls end when an SBC restarts: nobody else is refused meanwhile, and the loop has its turns."""
+    with disk(module.GIVE_UP_SECONDS) as (one, faults):
+        done, seen, turns = list[int](), set[bool](), list[int]()
 
-    async def story() -> None:
-        with disk(module.GIVE_UP_SECONDS) as (one, faults):
-            done, seen, turns = list[int](), set[bool](), list[int]()
+        def slow(number: int) -> None:
+            time.sleep(module.GIVE_UP_SECONDS / 20)  # a disk that is busy, and works
+            done.append(number)
 
-            def slow(number: int) -> None:
-                time.sleep(module.GIVE_UP_SECONDS / 20)  # a disk that is busy, and works
-                done.append(number)
-
-            works = [one.together(partial(slow, number)) for number in range(60)]
-            while not works[-1].done():
-                await asyncio.sleep(0.001)
-                seen.add(one.away)
-                turns.append(len(done))
-            await asyncio.gather(*works)
-            assert (done, seen, faults) == (list(range(60)), {False}, [])
-            assert len(set(turns)) > 3  # in steps, not in one go
-
-    asyncio.run(story())
+        works = [one.together(partial(slow, number)) for number in range(60)]
+        while not works[-1].done():
+            await asyncio.sleep(0.001)
+            seen.add(one.away)
+            turns.append(len(done))
+        await asyncio.gather(*works)
+        assert (done, seen, faults) == (list(range(60)), {False}, [])
+        assert len(set(turns)) > 3  # in steps, not in one go

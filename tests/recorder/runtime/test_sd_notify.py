@@ -167,7 +167,7 @@ def test_essential_notifications_are_repeated_in_order(manager: Manager, monkeyp
         manager.hear()
     notifier.deaf = True
     assert notifier.store("m1", [0])
-    assert not (notifier.busy or notifier.deaf)
+    assert [notifier.busy, notifier.deaf] == [False, False]
     heard = [manager.hear() for _ in range(3)]
     assert [lines[0] for lines, _ in heard] == ["READY=1", "FDSTOREREMOVE=1", "FDSTORE=1"]
     for descriptor in heard[2][1]:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from recorder.runtime.tasks import Tasks
+from tests.recorder.worker_call import asynchronous
 
 
 async def _fail() -> None:
@@ -72,11 +73,9 @@ def test_a_task_that_will_not_end_is_named() -> None:
     assert asyncio.run(story()) == ["stubborn"]
 
 
-def test_nothing_starts_after_the_end() -> None:
-    async def story() -> None:
-        tasks = Tasks(lambda name, error: None)
-        await tasks.close()
-        with pytest.raises(RuntimeError, match="closed"):
-            tasks.start(_fail(), "late")
-
-    asyncio.run(story())
+@asynchronous
+async def test_nothing_starts_after_the_end() -> None:
+    tasks = Tasks(lambda name, error: None)
+    await tasks.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        tasks.start(_fail(), "late")

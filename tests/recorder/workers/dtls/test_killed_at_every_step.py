@@ -20,7 +20,7 @@ from recorder.workers import messages
 from tests.journeys.test_kill_anywhere import killed_at
 from tests.recorder.dtls_peer import NOW, Peer
 from tests.recorder.worker_call import CALL, run
-from tests.recorder.workers.test_dtls_sockets import DtlsWorkerCall
+from tests.recorder.workers.dtls.test_sockets import DtlsWorkerCall
 
 pytestmark = [
     pytest.mark.system,
@@ -48,8 +48,8 @@ class Renewing(DtlsWorkerCall):
         assert spec.dtls is not None
         self.specs = (replace(spec, dtls=replace(spec.dtls, **changes)),)  # type: ignore[arg-type]  # test shorthand
 
-    def _heard(self, event: object) -> None:
-        super()._heard(event)
+    def on_event(self, event: object) -> None:
+        super().on_event(event)
         if isinstance(event, messages.Severed) and self.reoffers:
             (peer,) = self.peers
             self._renew(identity=bytes(NEXT))
@@ -59,7 +59,7 @@ class Renewing(DtlsWorkerCall):
             self.workers.change(CALL, self.specs, self.pairs)
 
 
-class Told(NamedTuple):
+class Outcome(NamedTuple):
     """What came of one kill."""
 
     step: tuple[str, int]
@@ -68,12 +68,12 @@ class Told(NamedTuple):
     again: bool  # another handshake was asked for
 
 
-async def killed_before(folder: Path, step: tuple[str, int], *, server: bool, reoffers: bool) -> Told:
+async def killed_before(folder: Path, step: tuple[str, int], *, server: bool, reoffers: bool) -> Outcome:
     """Let a worker begin and be killed at a step of its handshake; then speak."""
     peer = Peer(1, server=server)
     one = Renewing(folder, peer, reoffers=reoffers)
     await one.workers.start()
-    traced = killed_at(one.workers._processes[0].pid, step[1], step[0])
+    traced = killed_at(one.pid, step[1], step[0])
     await asyncio.to_thread(traced.__enter__)
     one.begin()
     if not server:
@@ -89,19 +89,19 @@ async def killed_before(folder: Path, step: tuple[str, int], *, server: bool, re
     if messages.WorkerDied in names:
         await one.heard(messages.Resumed)
     one.send(20)
-    final = await one.workers.close(CALL)
+    final = await one.close()
     whole = one.frames(one.read(final), 0) == list(range(30))
     peer.close()
     await one.end()
     first = next((name for name in names if name in (messages.Keyed, messages.WorkerDied)), None)
-    return Told(step, first is messages.Keyed, whole, messages.Severed in names)
+    return Outcome(step, first is messages.Keyed, whole, messages.Severed in names)
 
 
-async def every_step(folder: Path, *, server: bool, reoffers: bool) -> list[Told]:
+async def every_step(folder: Path, *, server: bool, reoffers: bool) -> list[Outcome]:
     """Kill at each step, some at a time, since they mostly wait."""
     turn = asyncio.Semaphore(AT_ONCE)
 
-    async def take(step: tuple[str, int]) -> Told:
+    async def take(step: tuple[str, int]) -> Outcome:
         async with turn:
             return await killed_before(folder / "-".join(map(str, step)), step, server=server, reoffers=reoffers)
 
@@ -110,14 +110,14 @@ async def every_step(folder: Path, *, server: bool, reoffers: bool) -> list[Told
 
 @pytest.mark.parametrize("server", [True, False])
 def test_no_kill_in_a_handshake_costs_the_audio_behind_it_d7(tmp_path: Path, server: bool) -> None:
-    told = run(every_step(tmp_path, server=server, reoffers=True))
-    assert [each.step for each in told if not each.whole] == []
-    assert {each.step[0] for each in told if each.over} == {"pwrite64", "sendto"}
-    assert any(each.again for each in told)
+    outcomes = run(every_step(tmp_path, server=server, reoffers=True))
+    assert [each.step for each in outcomes if not each.whole] == []
+    assert {each.step[0] for each in outcomes if each.over} == {"pwrite64", "sendto"}
+    assert any(each.again for each in outcomes)
 
 
 @pytest.mark.parametrize("server", [True, False])
 def test_without_reoffers_a_kill_ends_only_open_handshakes(tmp_path: Path, server: bool) -> None:
     """OpenSSL as the peer: in the middle it hears nobody but the one it began with."""
-    told = run(every_step(tmp_path, server=server, reoffers=False))
-    assert [each for each in told if not each.whole and not each.again] == []
+    outcomes = run(every_step(tmp_path, server=server, reoffers=False))
+    assert [each for each in outcomes if not each.whole and not each.again] == []

@@ -12,7 +12,10 @@ from media.records import commit_slots
 from media.spec import StreamSpec
 from media.stream.pauses import Pauses
 from media.stream.receiver import ReceivedStream
-from recorder.workers.stream_sockets import StreamSockets, close_all, expect, newest_slot
+from recorder.workers.stream_sockets import StreamSockets, newest_slot
+
+NAME = struct.pack("=H", socket.AF_INET) + bytes((0, 9, 127, 0, 0, 1)) + bytes(8)
+"""127.0.0.1, port 9, as the kernel names it."""
 
 
 def track() -> ReceivedStream:
@@ -31,19 +34,13 @@ def is_open(descriptor: int) -> bool:
     return True
 
 
-@pytest.mark.parametrize("count", [1, 2])
-def test_every_socket_is_closed_once(count: int) -> None:
+@pytest.mark.parametrize("count", [0, 1, 2], ids=["a removed stream", "RTP", "RTP and RTCP"])
+def test_every_socket_of_a_stream_is_closed_once(count: int) -> None:
     descriptors = opened(count)
     lanes = StreamSockets(track(), descriptors)
-    assert [lanes.rtp, lanes.rtcp] == (descriptors if count == 2 else [descriptors[0], -1])
+    assert [lanes.rtp, lanes.rtcp] == [*descriptors, -1, -1][:2]
     lanes.close()
     assert not any(map(is_open, descriptors))
-
-
-def test_a_stream_that_was_taken_out_has_no_sockets() -> None:
-    lanes = StreamSockets(track(), [])
-    assert (lanes.rtp, lanes.rtcp) == (-1, -1)
-    lanes.close()
 
 
 @pytest.mark.parametrize(
@@ -74,15 +71,14 @@ def test_a_socket_is_connected_to_its_source_and_then_drained() -> None:
     lanes = StreamSockets(track(), opened(1))
     lanes.settle(5)
     assert (peer(lanes), lanes.track.latch.pure) == (None, False)
-    lanes.track.latch.name = lanes.track.latch.wish = (
-        struct.pack("=H", socket.AF_INET) + bytes((0, 9, 127, 0, 0, 1)) + bytes(8)
-    )
+    lanes.track.latch.name = lanes.track.latch.wish = NAME
     lanes.settle(5)
     assert (peer(lanes), lanes.track.latch.connected, lanes.track.latch.pure) == (("127.0.0.1", 9), True, False)
-    lanes.settle(SLOTS)
-    assert not lanes.track.latch.pure
-    lanes.settle(5)
-    assert lanes.track.latch.pure
+    drained = []
+    for count in (SLOTS, 5):
+        lanes.settle(count)
+        drained.append(lanes.track.latch.pure)
+    assert drained == [False, True]
     lanes.close()
 
 
@@ -91,27 +87,11 @@ def test_an_ended_provisional_stream_keeps_its_source_connected(trial: int) -> N
     """Or the next call at that port would hear them too."""
     lanes = StreamSockets(track(), opened(1))
     lanes.track.spec.source = ("127.0.0.1", 9 - trial)
-    lanes.track.latch.name = struct.pack("=H", socket.AF_INET) + bytes((0, 9, 127, 0, 0, 1)) + bytes(8)
+    lanes.track.latch.name = NAME
     lanes.decide()
     assert peer(lanes) == (("127.0.0.1", 9) if trial else None)
     lanes.close()
     StreamSockets(lanes.track, []).decide()
-
-
-def test_keys_of_an_offer_are_expected_for_its_streams() -> None:
-    suite, mine = (
-        "AES_CM_128_HMAC_SHA1_80",
-        ReceivedStream(StreamSpec(0, "AES_CM_128_HMAC_SHA1_80", bytes(30)), Pauses(), 1),
-    )
-    expect({0: StreamSockets(mine, [])}, [StreamSpec(0, suite, b"k" * 30), StreamSpec(1, suite, b"l" * 30)])
-    assert mine.srtp.keyring
-    assert [context.key for context in mine.srtp.keyring.contexts] == [bytes(30), b"k" * 30]
-
-
-def test_close_all_skips_closed_sockets() -> None:
-    descriptors = opened(2)
-    close_all([descriptors[0], -1, descriptors[1]])
-    assert not any(map(is_open, descriptors))
 
 
 def test_the_newest_slot_of_a_file_is_read(tmp_path: Path) -> None:

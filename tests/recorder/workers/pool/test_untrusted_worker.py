@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 from msgspec import msgpack
 
-from recorder.workers import codec, messages
+from recorder.workers import codec, messages, pool
 from recorder.workers.pool import Workers
-from recorder.workers.worker_handle import Entry, Process
+from recorder.workers.version_check import GREETING
+from recorder.workers.worker_handle import Process
 from tests.recorder.timing import steady
-from tests.recorder.worker_call import run
+from tests.recorder.worker_call import asynchronous, run, until
 
 MINE, THEIRS = "0a64dd1c-0000-4000-8000-000000000001", "0a64dd1c-0000-4000-8000-000000000002"
 FIGURES: tuple[messages.StreamFigures, ...] = (
@@ -30,41 +31,39 @@ COUNTS = (messages.Counts(0, 1, 2, 3, 4, 5, 6, 7, 8, 9),)
 
 
 class Liar:
-    """Two workers with a call each, the first of them in the hands of the test."""
+    """Two workers with a call each, both in the hands of the test: what they say goes into `ends`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.events: list[Any] = []
+        self.ends: list[socket.socket] = []
         self.workers = Workers(2, folder, self.events.append)
+        monkeypatch.setattr(pool, "spawn", self._spawn)
 
-    async def begin(self) -> Process:
-        await self.workers.start()
-        first, second = self.workers._processes.values()
-        ours, self.end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    def _spawn(self, number: int, raw: Path, tick: float, start: float, ready: asyncio.Event | None) -> Process:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        loop = asyncio.get_running_loop()
-        loop.remove_reader(first.control)
-        first.control.close()
-        first.control = ours
-        loop.add_reader(ours, self.workers._readable, first)
-        for call, process in ((MINE, first), (THEIRS, second)):
-            self.workers._entries[call] = Entry(1, process)
-            process.calls.add(call)
-        self.events.clear()
-        return first
+        theirs.send(GREETING)
+        self.ends.append(theirs)
+        child = os.posix_spawn("/bin/sleep", ["sleep", "100"], {})
+        now = time.monotonic()
+        return Process(number, child, ours, raw, now, now + start, ready=ready or asyncio.Event())
 
-    async def heard_out(self) -> None:
-        """Wait until main has taken everything: what it takes last says so."""
-        self.end.send(codec.encode(messages.DiskWell(MINE)))
-        await self.until(lambda: any(isinstance(event, messages.DiskWell) for event in self.events))
+    async def begin(self) -> socket.socket:
+        """Start the workers and give each its call; return the end of the one that lies."""
+        await self.workers.start()
+        nothing = os.open("/dev/null", os.O_RDWR)
+        for call in (MINE, THEIRS):
+            self.workers.add(messages.NewCall(call, messages.Part("m1", b""), (), b""), {}, nothing, nothing)
+        os.close(nothing)
+        return self.ends[0]
+
+    def seen(self, kind: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
 
     async def stop(self) -> None:
         await self.workers.stop()
-        self.end.close()
-
-    async def until(self, done: Any) -> None:
-        async with asyncio.timeout(20):
-            while not done():
-                await asyncio.sleep(0.01)
+        for end in self.ends:
+            end.close()
 
 
 def of(call: str, token: int) -> list[Any]:
@@ -83,31 +82,23 @@ def of(call: str, token: int) -> list[Any]:
     ]
 
 
-def test_a_worker_is_believed_of_its_own_calls_alone(tmp_path: Path) -> None:
-    async def story() -> None:
-        liar = Liar(tmp_path)
-        await liar.begin()
-        asked = asyncio.ensure_future(liar.workers.snapshot(THEIRS))
-        await asyncio.sleep(0)
-        liar.workers._asked[1] = (THEIRS, next(iter(liar.workers._asked.values()))[1])
-        for event in of(THEIRS, 1):
-            liar.end.send(codec.encode(event))
-        for event in of(MINE, 1)[:1]:
-            liar.end.send(codec.encode(event))
-        await liar.heard_out()
-        said = [event for event in liar.events if not isinstance(event, messages.Beat | messages.DiskWell)]
-        assert [event for event in said if getattr(event, "call", "") == THEIRS] == []
-        counted = [event.calls for event in said if isinstance(event, messages.Stats) and event.calls]
-        assert counted == [{MINE: COUNTS}]
-        assert THEIRS in liar.workers
-        assert not asked.done() or asked.result().figures == ()
-        asked.cancel()
-        for event in of(MINE, 1)[3:]:
-            liar.end.send(codec.encode(event))
-        await liar.until(lambda: any(isinstance(event, messages.CallFault) for event in liar.events))
-        await liar.stop()
-
-    run(story())
+@asynchronous
+async def test_a_worker_is_believed_of_its_own_calls_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    liar = Liar(tmp_path, monkeypatch)
+    end = await liar.begin()
+    asked = asyncio.ensure_future(liar.workers.snapshot(THEIRS))
+    await asyncio.sleep(0)
+    for event in [*of(THEIRS, 1), of(MINE, 1)[0], messages.DiskWell(MINE)]:
+        end.send(codec.encode(event))
+    await until(lambda: liar.seen(messages.DiskWell) != [])  # main has taken everything
+    assert [event for event in liar.events if getattr(event, "call", "") == THEIRS] == []
+    assert [event.calls for event in liar.seen(messages.Stats) if event.calls] == [{MINE: COUNTS}]
+    assert THEIRS in liar.workers and not asked.done()
+    asked.cancel()
+    for event in of(MINE, 1)[3:]:
+        end.send(codec.encode(event))
+    await until(lambda: liar.seen(messages.CallFault) != [])
+    await liar.stop()
 
 
 def changed(event: Any, **fields: Any) -> bytes:
@@ -168,27 +159,25 @@ def test_an_invalid_worker_message_is_refused(lie: bytes) -> None:
         codec.decode_report(lie)
 
 
-@pytest.mark.parametrize("event", [*of(MINE, 1), messages.Beat(0.5), messages.DiskWell(MINE), FINAL])
-def test_worker_messages_survive_encoding(event: Any) -> None:
-    assert codec.decode_report(codec.encode(event)) == event
+def test_worker_messages_survive_encoding() -> None:
+    for event in [*of(MINE, 1), messages.Beat(0.5), messages.DiskWell(MINE), FINAL]:
+        assert codec.decode_report(codec.encode(event)) == event
 
 
-def test_a_worker_that_talks_nonsense_is_replaced(tmp_path: Path) -> None:
-    async def story() -> None:
-        liar = Liar(tmp_path)
-        first = await liar.begin()
-        liar.end.send(LIES["busy text"])
-        await liar.until(lambda: any(isinstance(event, messages.NeedPart) for event in liar.events))
-        assert [event.call for event in liar.events if isinstance(event, messages.NeedPart)] == [MINE]
-        assert liar.workers._processes[0] is not first
-        assert liar.workers._least() is not None
-        await liar.stop()
-
-    run(story())
+@asynchronous
+async def test_a_worker_that_talks_nonsense_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    liar = Liar(tmp_path, monkeypatch)
+    end = await liar.begin()
+    end.send(LIES["busy text"])
+    await until(lambda: liar.seen(messages.NeedPart) != [])
+    assert liar.seen(messages.NeedPart) == [messages.NeedPart(MINE)]
+    assert len(liar.ends) == 3
+    await until(lambda: liar.workers.well)
+    await liar.stop()
 
 
 @pytest.mark.parametrize(
-    ("said", "most"),
+    ("event", "most"),
     [
         (messages.RefusedPackets(MINE, 0, 1, 1), 5_000),
         (messages.Figures(MINE, 1, ({"stream": 0, "sources": ((1, 2, 3),) * 22_000},)), 500),
@@ -196,20 +185,20 @@ def test_a_worker_that_talks_nonsense_is_replaced(tmp_path: Path) -> None:
     ids=["short", "long"],
 )
 def test_a_worker_that_floods_main_is_replaced(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Any, most: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, event: Any, most: int
 ) -> None:
     monkeypatch.setattr("recorder.workers.worker_handle.SAID_AT_ONCE", most)  # a part, for the sake of the test
 
     async def story(folder: Path) -> float:
-        liar = Liar(folder)
-        await liar.begin()
-        message, longest = codec.encode(said), 0.0
+        liar = Liar(folder, monkeypatch)
+        end = await liar.begin()
+        message, longest = codec.encode(event), 0.0
 
         def talk() -> None:
-            until = time.monotonic() + 60
+            end_of_talk = time.monotonic() + 60
             try:
-                while time.monotonic() < until:
-                    liar.end.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, bytes(4))])
+                while time.monotonic() < end_of_talk:
+                    end.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, bytes(4))])
             except OSError:
                 pass  # main closed its end
 
@@ -220,7 +209,7 @@ def test_a_worker_that_floods_main_is_replaced(
             before = time.monotonic()
             await asyncio.sleep(0)
             longest = max(longest, time.monotonic() - before)
-        await liar.until(lambda: any(isinstance(event, messages.WorkerDied) for event in liar.events))
+        await until(lambda: liar.seen(messages.WorkerDied) != [])
         assert len(os.listdir("/proc/self/fd")) <= len(held) + 2  # what it sends along is not taken
         await liar.stop()
         return longest

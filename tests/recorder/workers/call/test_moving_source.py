@@ -25,10 +25,10 @@ def moving(folder: Path, srtp: bool, **offer: object) -> Iterator[RecordedCall]:
     """Have one stream whose source was chosen, and to which the kernel lets nobody else."""
     with recorded_call(folder, 1, srtp) as one:
         one.specs = (replace(one.specs[0], **({"learn": False} | offer)),)  # type: ignore[arg-type]  # test shorthand
-        one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
+        one.change(*one.specs, sockets=True)
         one.send(5)
         one.tick()
-        assert connected(one.tape.lanes[0].rtp)
+        assert connected(one.recorder.lanes[0].rtp)
         yield one
 
 
@@ -37,7 +37,7 @@ def settle(one: RecordedCall) -> None:
     one.send(1)
     one.tick()
     one.tick()
-    assert one.tape.lanes[0].track.latch.pure
+    assert one.recorder.lanes[0].track.latch.pure
 
 
 def move(one: RecordedCall) -> None:
@@ -72,13 +72,13 @@ def test_packets_of_a_new_source_before_its_reoffer_are_kept(tmp_path: Path, srt
         one.tick()
         one.send(3)
         intrude(one)
-        one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
+        one.change(*one.specs, sockets=True)
         one.send(3)
         intrude(one)
         one.tick()
         one.send(3)
         one.tick()
-        assert connected(one.tape.lanes[0].rtp)
+        assert connected(one.recorder.lanes[0].rtp)
         found = one.close()
         assert one.frames(found) == list(range(one.senders[0].sent))
 
@@ -90,7 +90,7 @@ def test_a_source_that_moves_unheard_does_not_block_the_new_one(
     with recorded_call(tmp_path, 1, srtp=False) as one:
         first = one.senders[0].socket.getsockname()
         one.specs = (replace(one.specs[0], source=first, learn=False),)
-        one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
+        one.change(*one.specs, sockets=True)
         one.send(3)
         move(one)
 
@@ -100,7 +100,7 @@ def test_a_source_that_moves_unheard_does_not_block_the_new_one(
             return chosen
 
         monkeypatch.setattr(stream_sockets, "connect", choose)
-        one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
+        one.change(*one.specs, sockets=True)
         one.send(2)
         one.tick()
         one.tick()
@@ -113,11 +113,16 @@ def on_trial(folder: Path) -> Iterator[RecordedCall]:
     with recorded_call(folder, 1, srtp=False) as one:
         offered = one.senders[0].socket.getsockname()
         one.specs = (replace(one.specs[0], source=offered),)
-        one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
+        one.change(*one.specs, sockets=True)
         intrude(one, offered[0])
         one.tick()
-        assert not connected(one.tape.lanes[0].rtp)
+        assert not connected(one.recorder.lanes[0].rtp)
         yield one
+
+
+def of_the_call(one: RecordedCall) -> list[int]:
+    """Close the call and return the frames of its own source."""
+    return [frame for frame in one.frames(one.close()) if frame < one.senders[0].sent]
 
 
 def test_the_offered_port_is_heard_though_another_spoke_first(tmp_path: Path) -> None:
@@ -126,7 +131,7 @@ def test_the_offered_port_is_heard_though_another_spoke_first(tmp_path: Path) ->
         offered = one.senders[0].socket.getsockname()
         one.send(5)
         one.tick()
-        assert connected(one.tape.lanes[0].rtp)
+        assert connected(one.recorder.lanes[0].rtp)
         intrude(one, offered[0])
         one.send(5)
         one.tick()
@@ -147,79 +152,69 @@ def test_the_offered_port_is_heard_though_a_worker_died_before(tmp_path: Path, k
         one.send(5)
         one.tick()
         assert one.pairs[0].peer == one.senders[0].socket.getsockname()
-        found = [frame for frame in one.frames(one.close()) if frame < one.senders[0].sent]
-        assert found == list(range(one.senders[0].sent))
+        assert of_the_call(one) == list(range(one.senders[0].sent))
 
 
 def test_the_offered_port_is_heard_despite_an_older_connection(tmp_path: Path) -> None:
     """It did so after ten seconds; the socket outlives it."""
     with on_trial(tmp_path) as one:
-        lanes_before = one.tape.lanes[0]
+        lanes_before = one.recorder.lanes[0]
         assert connect(lanes_before.rtp, lanes_before.track.latch.name)
         one.succeed(kept=True)
-        assert not connected(one.tape.lanes[0].rtp)
+        assert not connected(one.recorder.lanes[0].rtp)
         one.send(5)
         one.tick()
-        found = [frame for frame in one.frames(one.close()) if frame < one.senders[0].sent]
-        assert found == list(range(one.senders[0].sent))
+        assert of_the_call(one) == list(range(one.senders[0].sent))
 
 
 def test_main_learns_a_calls_provisional_source_at_its_end(tmp_path: Path) -> None:
     """Or the next call at that port would hear them too."""
     with on_trial(tmp_path) as one:
         one.close()
-        peer = one.pairs[0].peer
-        assert peer is not None and peer != one.senders[0].socket.getsockname()
+        assert one.pairs[0].peer not in (None, one.senders[0].socket.getsockname())
 
 
+@pytest.mark.parametrize("reconnected", [False, True], ids=["", "main died having connected the socket again"])
 @pytest.mark.parametrize("srtp", [True, False])
-def test_a_source_that_moved_while_its_worker_died_is_heard(tmp_path: Path, srtp: bool) -> None:
+def test_a_source_that_moved_while_its_worker_died_is_heard(tmp_path: Path, srtp: bool, reconnected: bool) -> None:
     with moving(tmp_path, srtp) as one:
         settle(one)
         one.send(2)
+        before = one.recorder.lanes[0].track.latch.name
         move(one)
-        one.send(3)
+        if reconnected:
+            assert connect(one.pairs[0].rtp.fileno(), before)
+        else:
+            one.send(3)
         one.succeed(kept=True)
         for _ in range(4):
             one.send(3)
-            intrude(one)
+            if not reconnected:
+                intrude(one)
             one.tick()
-        assert connected(one.tape.lanes[0].rtp)
-        found = one.close()
-        assert one.frames(found) == list(range(one.senders[0].sent))
+        assert connected(one.recorder.lanes[0].rtp)
+        assert one.frames(one.close()) == list(range(one.senders[0].sent))
 
 
 def test_packets_of_a_pause_are_dropped_though_they_had_to_wait(tmp_path: Path) -> None:
     with moving(tmp_path, srtp=False) as one:
-        one.tape.pause(time.time_ns())
+        one.pause()
         one.send(2)
-        one.tape.unpause(time.time_ns())
+        one.unpause()
         move(one)
         one.now = time.time_ns() + GRACE
         one.tick()
-        one.tape.change(one.region, one.specs, one.descriptors(), (), time.time_ns())
+        one.change(*one.specs, sockets=True)
         one.send(3)
         one.tick()
         assert one.frames(one.close()) == [0, 1, 2, 3, 4, 7, 8, 9]
 
 
-@pytest.mark.parametrize("srtp", [True, False])
-def test_a_moved_source_is_heard_though_main_died_connected(tmp_path: Path, srtp: bool) -> None:
-    with moving(tmp_path, srtp) as one:
-        kept = one.tape.lanes[0].track.latch.name
-        move(one)
-        assert connect(one.pairs[0].rtp.fileno(), kept)
-        one.succeed(kept=True)
-        one.send(3)
-        one.tick()
-        assert one.frames(one.close()) == list(range(one.senders[0].sent))
-
-
 def test_the_next_worker_keeps_a_source_behind_nat(tmp_path: Path) -> None:
     with moving(tmp_path, srtp=True, learn=True, source=("192.0.2.7", 4000)) as one:
-        name = one.tape.lanes[0].track.latch.name
+        name = one.recorder.lanes[0].track.latch.name
         one.succeed(kept=True)
-        assert one.tape.lanes[0].track.latch.name == name != b""
+        assert one.recorder.lanes[0].track.latch.name == name != b""
         one.send(2)
         one.tick()
         found = one.close()
@@ -230,9 +225,9 @@ def test_a_stream_without_sockets_is_not_missed(tmp_path: Path) -> None:
     """It was taken out before the worker died."""
     with recorded_call(tmp_path, streams=1) as one:
         at = time.time_ns()
-        one.tape.add_streams([replace(one.specs[0], stream=5)], {}, at)
-        one.tape.close(one.region, at + 9_000_000_000)
-        assert [figures["gaps"] for figures in one.tape.figures() if figures["stream"] == 5] == [[]]
+        one.recorder.add_streams([replace(one.specs[0], stream=5)], {}, at)
+        one.recorder.close(one.region, at + 9_000_000_000)
+        assert one.reasons(5) == []
 
 
 def test_the_descriptors_of_streams_that_go_on_are_given_back(tmp_path: Path) -> None:
@@ -241,5 +236,5 @@ def test_the_descriptors_of_streams_that_go_on_are_given_back(tmp_path: Path) ->
         one.tick()
         before = len(os.listdir("/proc/self/fd"))
         for _ in range(3):
-            one.tape.change(one.region, one.specs, one.descriptors(), [], time.time_ns())
+            one.recorder.change(one.region, one.specs, one.descriptors(), [], time.time_ns())
         assert len(os.listdir("/proc/self/fd")) <= before

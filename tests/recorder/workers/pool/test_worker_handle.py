@@ -1,24 +1,29 @@
 """Workers and calls as main sees them: what the kernel says of a process, and what a dead one left."""
 
 import asyncio
+import faulthandler
 import fcntl
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import closing
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from media.receive import sockets
-from media.receive.receive_region import SPARE_AT, journal_of
+from media.receive.receive_region import SPARE_AT, holder, journal_of
+from media.receive.recvmmsg import Region
 from media.spec import Dtls, StreamSpec
 from recorder.persist.checkpoint_file import Slots
 from recorder.workers import codec, messages, worker_handle
+from recorder.workers.version_check import GREETING
 from recorder.workers.worker_handle import (
     CALL_KEYS,
     KEYS,
@@ -39,22 +44,37 @@ from recorder.workers.worker_handle import (
 )
 
 CALL = "0a64dd1c-0000-4000-8000-000000000001"
-HOLD = """
-import sys
-from media.receive.recvmmsg import Region
-r = Region(sys.argv[1]); print(flush=True); sys.stdin.read()
-"""
 
 
-def spawned(code: str, *words: str) -> int:
-    """Start a child that nobody waits for but the code under test; it has begun when this returns."""
-    reading, writing = os.pipe()
-    actions = [(os.POSIX_SPAWN_DUP2, writing, 1)]
-    pid = os.posix_spawn(sys.executable, [sys.executable, "-c", code, *words], os.environ, file_actions=actions)
-    os.close(writing)
-    os.read(reading, 1)
-    os.close(reading)
-    return pid
+def child(work: Callable[[], object]) -> int:
+    """Start a process that nobody waits for but the code under test; it does this and ends."""
+    if pid := os.fork():
+        return pid
+    try:
+        work()
+    finally:
+        os._exit(0)
+
+
+def sleep() -> None:
+    time.sleep(60)
+
+
+def loop() -> None:
+    while True:
+        pass
+
+
+def region(path: Path, call: str = CALL, generation: int = 1, lanes: Sequence[int] = (0,)) -> Path:
+    """Leave the region of a worker that died over a call; without lanes it was only being told of it."""
+
+    def work() -> None:
+        left = Region(str(path))
+        if call:
+            left.begin(call.encode().ljust(36, b"\0"), generation, lanes, [False] * len(lanes))
+
+    reap(child(work))
+    return path
 
 
 def is_excused(pid: int, used: float = 0.0) -> bool:
@@ -69,15 +89,17 @@ def test_sockets_lie_in_one_row_with_how_many_each_stream_has() -> None:
         pair.close()
 
 
+def until_in(state: str, pid: int) -> None:
+    while activity(pid)[0] != state:
+        time.sleep(0.005)
+
+
 def test_a_process_is_known_by_its_state_and_its_time() -> None:
     state, used = activity(os.getpid())
     assert state == "R" and used > 0
-    pid = spawned("print(flush=True); import time; time.sleep(60)")
-    while activity(pid)[0] != "S":
-        time.sleep(0.005)
+    until_in("S", pid := child(sleep))
     os.kill(pid, signal.SIGSTOP)
-    while activity(pid)[0] != "T":
-        time.sleep(0.005)
+    until_in("T", pid)
     assert not is_excused(pid)  # stopped: killing it helps
     os.kill(pid, signal.SIGKILL)
     reap(pid)
@@ -85,22 +107,66 @@ def test_a_process_is_known_by_its_state_and_its_time() -> None:
     reap(pid)  # a second time does nothing
 
 
+def test_messages_that_may_wait_are_sent_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_handle, "GATHER", 0.2)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in (ours, theirs):
+        end.setblocking(False)
+
+    def arrived() -> list[bytes]:
+        found = []
+        with suppress(BlockingIOError):
+            while data := theirs.recv(100):
+                found.append(data)
+        return found
+
+    async def story() -> None:
+        process = Process(0, 1, ours, Path("raw"), 0.0, 0.0)
+        process.send(b"early", [], later=True)
+        assert arrived() == []  # it has not said that it listens
+        process.greeted(GREETING)
+        assert arrived() == [b"early"]
+        process.send(b"first", [], later=True)  # after a quiet time, so it goes at once
+        process.send(b"second", [], later=True)
+        assert arrived() == [b"first"]
+        process.send(b"urgent", [])
+        assert arrived() == [b"second", b"urgent"]
+        began = time.monotonic()
+        process.send(b"third", [], later=True)
+        await asyncio.sleep(0.01)
+        assert arrived() == []
+        while not (late := arrived()):
+            await asyncio.sleep(0.01)
+        assert late == [b"third"] and time.monotonic() - began > 0.15
+        process.send(b"last", [], later=True)
+        process.disconnect(flush=True)
+        assert arrived()[0] == b"last"
+
+    asyncio.run(story())
+    theirs.close()
+
+
 HIDDEN = """
 import ctypes, os, pathlib, sys
-from recorder.workers.worker_handle import _stat_of, activity
+from recorder.workers.worker_handle import activity
 libc = ctypes.CDLL(None, use_errno=True)
 assert libc.unshare(0x20000) == 0 and libc.mount(b"none", b"/", None, 0x44000, None) == 0
 assert libc.mount(b"proc", b"/proc", b"proc", 0, b"hidepid=invisible") == 0
 os.setgroups([]); os.setresgid(65534, 65534, 65534); os.setresuid(65534, 65534, 65534)
-told, tell = os.pipe()
+heard, tell = os.pipe()
 prctl = "ctypes.CDLL(None).prctl(4, 0, 0, 0, 0)"
 line = ["python3", "-c", f"import ctypes, sys; sys.stdin.read(1); {prctl}; print(flush=True); sys.stdin.read()"]
 waiting, wake = os.pipe()
 actions = [(os.POSIX_SPAWN_DUP2, waiting, 0), (os.POSIX_SPAWN_DUP2, tell, 1), (os.POSIX_SPAWN_CLOSE, wake)]
 pid = os.posix_spawn("/usr/bin/python3", line, {}, file_actions=actions)
-stat = _stat_of(pid)
+while True:  # for some microseconds it is hidden as we are
+    try:
+        stat = os.open(f"/proc/{pid}/stat", os.O_RDONLY)
+        break
+    except FileNotFoundError:
+        pass
 os.write(wake, b"x")
-os.read(told, 1)  # it may not be dumped from here on
+os.read(heard, 1)  # it may not be dumped from here on
 print(activity(pid)[0], activity(pid, stat)[0] != "X")
 os.close(wake); os.close(waiting)
 os.waitpid(pid, 0)
@@ -118,33 +184,27 @@ def test_a_hung_worker_is_seen_despite_a_hidden_proc() -> None:
 
 
 def test_a_starved_worker_is_excused_and_a_looping_one_not() -> None:
-    pid = spawned("print(flush=True)\nwhile True: pass")
-    used = activity(pid)[1]
+    used = activity(pid := child(loop))[1]
     assert is_excused(pid, used + 3600)  # it goes on meanwhile, while we may be held up
     assert not is_excused(pid, used - worker_handle.STARVED - 1)
     os.kill(pid, signal.SIGKILL)
     reap(pid)
 
 
-def test_an_ending_worker_is_killed_after_the_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
-    ending = spawned("print(flush=True)")
-    reap_soon(ending)
+def test_an_ending_worker_is_killed_after_the_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So is one of an earlier main that still holds its region."""
+    monkeypatch.setattr(worker_handle, "END_WAIT", 0.05)
+    reap_soon(ending := child(lambda: None))
     with pytest.raises(ChildProcessError):
         os.waitpid(ending, os.WNOHANG)
-    monkeypatch.setattr(worker_handle, "END_WAIT", 0.05)
-    stuck = spawned("print(flush=True); import time; time.sleep(60)")
-    reap_soon(stuck)
+    reap_soon(stuck := child(sleep))
     assert activity(stuck)[0] == "X"
-
-
-def test_a_holder_of_a_region_is_killed_after_the_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_handle, "END_WAIT", 0.05)
     path = str(tmp_path / "raw")
-    with subprocess.Popen([sys.executable, "-c", HOLD, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None
-        other.stdout.readline()
-        wait_for_end(path)  # it does not end by itself
-        assert other.wait(30) == -signal.SIGKILL
+    holding = child(lambda: (Region(path), sleep()))
+    while not os.path.exists(path) or holder(path) is None:
+        time.sleep(0.005)
+    wait_for_end(path)
+    assert os.WTERMSIG(os.waitpid(holding, 0)[1]) == signal.SIGKILL
     wait_for_end(path)
 
 
@@ -172,13 +232,8 @@ def test_leftover_batches_of_live_calls_are_kept(tmp_path: Path) -> None:
             slot.write(json.dumps({"v": 2, "call": call, "ports": []}).encode(), b"x")
             if call == "over":
                 slot.end()  # it is not gone on with: nobody would ever take its packets away
-    left = enumerate((CALL, "gone", "", "over"))
-    for name, call in ((f"worker-{number}.1.0.raw", call) for number, call in left):
-        code = (
-            "import sys; from media.receive.recvmmsg import Region; r = Region(sys.argv[1])\n"
-            "if sys.argv[2]: r.begin(sys.argv[2].encode().ljust(36, b'\\0'), 1, [0], [False])"
-        )
-        subprocess.run([sys.executable, "-c", code, str(tmp_path / name), call], check=True)
+    for number, call in enumerate((CALL, "gone", "", "over")):
+        region(tmp_path / f"worker-{number}.1.0.raw", call)
     assert find_left_regions(tmp_path) == {CALL: tmp_path / "worker-0.1.0.raw"}
     assert [path.name for path in tmp_path.glob("*.raw")] == ["worker-0.1.0.raw"]
     assert (tmp_path / "worker-0.1.0.raw").stat().st_size == SPARE_AT
@@ -190,27 +245,12 @@ def test_leftover_batches_of_live_calls_are_kept(tmp_path: Path) -> None:
 def test_a_dead_workers_region_is_kept_once_for_a_live_call(tmp_path: Path) -> None:
     entries = {CALL: Entry(1, None)}
     for name, call in (("a", CALL), ("b", CALL), ("c", "gone"), ("d", "")):
-        code = (
-            "import sys; from media.receive.recvmmsg import Region; r = Region(sys.argv[1])\n"
-            "if sys.argv[2]: r.begin(sys.argv[2].encode().ljust(36, b'\\0'), 1, [0], [False])"
-        )
-        subprocess.run([sys.executable, "-c", code, str(tmp_path / name), call], check=True)
+        region(tmp_path / name, call)
         keep_left_region(tmp_path / name, entries, crashed=name != "a")
     assert entries[CALL].left_region == tmp_path / "a"
     assert entries[CALL].crashes == 1
     assert (tmp_path / "a").stat().st_size == SPARE_AT  # what is behind that was held for the successor
     assert list(tmp_path.iterdir()) == [tmp_path / "a"]
-
-
-def region(path: Path, generation: int, *lanes: int) -> Path:
-    """Leave the region of a worker that died over a call; without lanes it was only being told of it."""
-    code = (
-        "import sys; from media.receive.recvmmsg import Region; r = Region(sys.argv[1])\n"
-        "lanes = [*map(int, sys.argv[4:])]\n"
-        "r.begin(sys.argv[2].encode(), int(sys.argv[3]), lanes, [False] * len(lanes))"
-    )
-    subprocess.run([sys.executable, "-c", code, str(path), CALL, str(generation), *map(str, lanes)], check=True)
-    return path
 
 
 @pytest.mark.parametrize("names", [("a", "b", "c"), ("c", "b", "a")])
@@ -221,7 +261,7 @@ def test_the_newest_of_several_leftover_batches_counts(
     monkeypatch.setattr(worker_handle, "left_calls", lambda folder: {CALL})
     old, new, told = (tmp_path / f"worker-0.1.{name}.raw" for name in names)
     for path, generation, lanes in ((old, 7, [0]), (new, 8, [0, 1]), (told, 0, [])):
-        region(path, generation, *lanes)
+        region(path, CALL, generation, lanes)
     assert find_left_regions(tmp_path) == {CALL: new}
     assert list(tmp_path.glob("*.raw")) == [new]
 
@@ -235,19 +275,23 @@ def test_a_batch_that_crashes_workers_is_given_up(tmp_path: Path) -> None:
         assert (entry.lost, entry.left_region is None, not left_region.exists()) == (given_up,) * 3
 
 
-@pytest.mark.parametrize("name", ["SEGV", "BUS", "ABRT", "ILL", "FPE", "KILL", "TERM"])
-def test_who_was_killed_did_not_crash(name: str) -> None:
-    die = "import os, resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); print(flush=True)\n"
-    assert reap(spawned(f"{die}os.kill(os.getpid(), {getattr(signal, 'SIG' + name)})")) == (
-        name not in ("KILL", "TERM")
-    )
+def test_a_worker_that_was_killed_did_not_crash() -> None:
+    for name in ("SEGV", "BUS", "ABRT", "ILL", "FPE", "KILL", "TERM"):
+        number = signal.Signals[f"SIG{name}"]
+
+        def die(number: signal.Signals = number) -> None:
+            faulthandler.disable()
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            os.kill(os.getpid(), number)
+
+        assert reap(child(die)) == (name not in ("KILL", "TERM")), name
 
 
 def test_a_worker_that_dies_on_a_command_leaves_no_batch(tmp_path: Path) -> None:
     entries = {CALL: Entry(1, None)}
-    keep_left_region(region(tmp_path / "told", 0), entries, crashed=True)
+    keep_left_region(region(tmp_path / "told", lanes=()), entries, crashed=True)
     assert (entries[CALL].crashes, entries[CALL].left_region, list(tmp_path.iterdir())) == (1, None, [])
-    keep_left_region(region(tmp_path / "batch", 7, 0), entries, crashed=True)
+    keep_left_region(region(tmp_path / "batch"), entries, crashed=True)
     assert (entries[CALL].crashes, entries[CALL].left_region) == (2, tmp_path / "batch")
 
 
@@ -265,7 +309,7 @@ def test_old_crashes_no_longer_count() -> None:
 @pytest.mark.parametrize(("used", "loops"), [(3600.0, False), (-3600.0, True)])
 def test_a_worker_starved_too_long_counts_as_hung_not_crashed(tmp_path: Path, used: float, loops: bool) -> None:
     """What it was at is no fault of its call on a machine that starves."""
-    pid = spawned("print(flush=True)\nwhile True: pass")
+    pid = child(loop)
     with socket.socket() as control:
         silent = time.monotonic() - worker_handle.MAX_WAIT - 1
         process = Process(0, pid, control, tmp_path, 0.0, silent, used)
@@ -291,14 +335,12 @@ def test_of_each_stream_the_newest_keys_are_known() -> None:
         known = known_keys(known, offer)
     again = known_keys(known, [StreamSpec(0, suite, bytes([KEYS + 1])), StreamSpec(3, suite, b"dtls", dtls=Dtls())])
     assert sorted(again) == sorted(known)
-    assert [key for stream, _, key, _ in known if stream == 0] == [bytes([n]) for n in range(2, KEYS + 2)]
-    assert [key for stream, _, key, _ in known if stream == 1] == [b"same"]
-    assert {stream for stream, *_ in known} == {0, 1}
-
-
-def test_all_keys_of_a_line_are_remembered() -> None:
-    known = known_keys((), [StreamSpec(0, "AEAD_AES_128_GCM", b"one", mki=4, others=(b"two", b"three"))])
-    assert known == tuple((0, "AEAD_AES_128_GCM", key, 4) for key in (b"one", b"two", b"three"))
+    assert {(stream, key) for stream, _, key, _ in known} == {
+        (1, b"same"),
+        *((0, bytes([n])) for n in range(2, KEYS + 2)),
+    }
+    several = known_keys((), [StreamSpec(0, "AEAD_AES_128_GCM", b"one", mki=4, others=(b"two", b"three"))])
+    assert several == tuple((0, "AEAD_AES_128_GCM", key, 4) for key in (b"one", b"two", b"three"))
 
 
 def test_the_keys_of_an_offer_fit_into_a_successors_message() -> None:

@@ -109,7 +109,7 @@ def test_a_system_that_does_not_count_has_no_floods(tmp_path: Path) -> None:
 
 
 def test_drop_counters_are_visible_in_a_restricted_proc() -> None:
-    unit = (Path(__file__).parents[3] / "config" / "recorder.service").read_text()
+    unit = (Path(__file__).parents[4] / "config" / "recorder.service").read_text()
     assert "ProcSubset=pid" in unit
     assert all(place.startswith("/proc/self/") for place in PLACES)
 

@@ -1,0 +1,237 @@
+"""A real worker process under real packets: killed whenever, every frame is stored exactly once."""
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pylibsrtp import Policy, Session
+
+from media.spec import MAX_CONTEXTS, StreamSpec
+from media.stream import fast_path_library
+from recorder.workers import messages
+from recorder.workers.process import NO_MEMORY, STALE
+from recorder.workers.worker_handle import activity
+from tests.recorder.in_process_worker import in_process_worker
+from tests.recorder.worker_call import CALL, SUITE, Sender, WorkerCall, asynchronous, open_pair, recording, started
+
+
+@pytest.mark.parametrize("seed", range(2))
+@asynchronous
+async def test_kills_at_any_moment_lose_and_repeat_nothing(tmp_path: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    async with recording(tmp_path) as one:
+        for kill in range(1, 7):
+            for _ in range(chance.randrange(5, 40)):
+                one.send(chance.randrange(1, 5))
+                await asyncio.sleep(chance.random() / 250)
+            one.kill()
+            one.send(3)
+            await one.resumed(kill)
+        one.send(20)
+        final = await one.whole()
+        assert [figures["rejected"] for figures in final.streams.values()] == [0, 0]
+
+
+@pytest.mark.skipif(fast_path_library.library() is None, reason="no C compiler")
+@asynchronous
+async def test_a_worker_loads_the_compiled_path_of_its_own_files(tmp_path: Path) -> None:
+    """Before any packet comes: until then its files may have been replaced by those of another version."""
+    async with started(tmp_path) as one:
+        assert "fast_path" in Path(f"/proc/{one.pid}/maps").read_text()
+
+
+def rekeyed(one: WorkerCall) -> None:
+    """Re-offer with a new key, and speak under it as an SBC does right after the answer."""
+    key = os.urandom(30)
+    one.specs = tuple(replace(spec, key=key) for spec in one.specs)
+    one.workers.change(CALL, one.specs, one.pairs)
+    for sender in one.senders:
+        sender.session = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+    one.send(5)
+
+
+async def stopped(one: WorkerCall) -> int:
+    """Stop the worker once it has what was sent so far; packets wait in the sockets from now on."""
+    await one.workers.snapshot(CALL)
+    pid = one.pid
+    await stop(pid)
+    one.send(5)
+    return pid
+
+
+async def stop(pid: int) -> None:
+    """Stop a process; it goes on for a moment where it has a processor. No client follows an answer within that."""
+    os.kill(pid, signal.SIGSTOP)
+    while activity(pid)[0] != "T":
+        await asyncio.sleep(0.001)
+    await asyncio.sleep(2 * STALE)
+
+
+@pytest.mark.parametrize("reader", ["the worker", "its successor", "the worker, after their call"])
+@asynchronous
+async def test_keys_of_several_unread_offers_are_used(tmp_path: Path, reader: str) -> None:
+    """Holds and their ends, each with a new key, fit into the seconds in which a stuck worker is noticed."""
+    async with started(tmp_path, first=100) as one:
+        if reader == "the worker, after their call":
+            await stop(pid := one.pid)
+            one.begin()
+        else:
+            one.begin()
+            one.send(5)
+            pid = await stopped(one)
+        for _ in range(MAX_CONTEXTS - 1):
+            rekeyed(one)
+        if reader == "its successor":
+            one.kill()
+            await one.heard(messages.Resumed)
+        else:
+            os.kill(pid, signal.SIGCONT)
+        final = await one.whole()
+        assert [figures["rejected"] for figures in final.streams.values()] == [0, 0]
+
+
+def run_process(code: list[str], *arguments: str) -> tuple[int, bytes, bytes]:
+    """Run a worker process; return its status, what it wrote to standard error, and what it said to main."""
+    control, main = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with control, main:
+        here = control.fileno()
+        done = subprocess.run(
+            [sys.executable, *code, *arguments],
+            capture_output=True, preexec_fn=lambda: os.dup2(here, 3), pass_fds=(3, here),
+        )  # fmt: skip
+        control.close()
+        return done.returncode, done.stderr, main.recv(100)
+
+
+PROCESS = ["-m", "recorder.workers.process"]
+
+
+def test_a_worker_without_receive_memory_takes_no_call(small_disk: Path) -> None:
+    """What comes waits in the sockets for one that has room; else the kernel would drop it, and nobody would know."""
+    with (small_disk / "full").open("wb", 0) as rest, suppress(OSError):
+        while rest.write(bytes(1 << 12)):
+            pass
+    assert run_process(PROCESS, str(small_disk / "raw"), "1.0", str(os.getpid())) == (NO_MEMORY, b"", b"")
+
+
+def test_a_worker_whose_main_died_early_touches_nothing(tmp_path: Path) -> None:
+    """Its calls are those of a successor, who could not know of its region."""
+    assert run_process(PROCESS, str(tmp_path / "worker.raw"), "1.0", str(os.getpid() + 1)) == (0, b"", b"")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_out_of_memory_between_calls_ends_quietly(tmp_path: Path) -> None:
+    story = """
+import os, sys
+from recorder.workers import process
+
+def grow(self):
+    raise MemoryError
+
+process.Worker.run = grow
+process.main()
+"""
+    status, errors, _ = run_process(["-c", story], str(tmp_path / "raw"), "1.0", str(os.getpid()))
+    assert (status, errors) == (NO_MEMORY, b"")
+
+
+def test_a_worker_without_memory_makes_room_for_a_successor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it had received lies in its region; a call must not end because this process cannot grow."""
+
+    def grow(step: str) -> None:
+        if step == "drain a":
+            raise MemoryError
+
+    def end(status: int) -> None:
+        raise SystemExit(status)
+
+    monkeypatch.setattr(os, "_exit", end)
+    with in_process_worker(tmp_path, monkeypatch) as worker, pytest.raises(SystemExit) as ended:
+        worker.on_step = grow
+        worker.add("a")
+        worker.run()
+    assert ended.value.code == NO_MEMORY
+    assert worker.order == ["drain a"]  # main learns of no fault of the call
+
+
+@asynccontextmanager
+async def on_a_full_disk(folder: Path) -> AsyncIterator[WorkerCall]:
+    """Record a call whose part takes nothing."""
+    async with started(folder) as one:
+        new, fd = one.new()
+        os.close(fd)
+        full = os.open("/dev/full", os.O_WRONLY)
+        one.workers.add(new, one.pairs, full, one.spool)
+        os.close(full)
+        yield one
+
+
+@asynchronous
+async def test_a_full_disk_keeps_what_comes_until_there_is_space(tmp_path: Path) -> None:
+    async with on_a_full_disk(tmp_path) as one:
+        one.send(60)
+        await one.heard(messages.DiskTrouble)
+        one.send(60)
+        second, fd = one.new()
+        one.workers.next_part(CALL, fd, second.part)
+        os.close(fd)
+        one.send(60)
+        final = await one.close()
+        found = one.read(messages.Final(CALL, final.part, final.committed, (), (), True))
+        assert one.frames(found, 0) == one.frames(found, 1) == list(range(180))
+
+
+@asynchronous
+async def test_a_call_closed_on_a_full_disk_marks_all_that_is_missing(tmp_path: Path) -> None:
+    async with on_a_full_disk(tmp_path) as one:
+        one.send(3)  # fills no segment, so the disk is not asked yet
+        while {figures["packets"] for figures in (await one.workers.snapshot(CALL)).streams.values()} != {3}:
+            continue
+        arrived = time.monotonic()
+        await asyncio.sleep(0.3)
+        one.send(60)
+        await one.heard(messages.DiskTrouble)
+        least = (time.monotonic() - arrived) * 1000
+        final = await one.close()
+        assert not final.clean
+        assert all(figures["gap_ms"] >= least for figures in final.streams.values())
+
+
+@asynchronous
+async def test_a_reoffer_with_a_new_key_goes_on_in_the_same_track(tmp_path: Path) -> None:
+    """Duty C7."""
+    async with recording(tmp_path, 20) as one:
+        key = os.urandom(30)
+        one.specs = tuple(StreamSpec(n, SUITE, key, payloads=((8, "PCMA", 8000),)) for n in (0, 1))
+        one.workers.change(CALL, one.specs, one.pairs)
+        await one.workers.snapshot(CALL)  # it knows the key, as before an SBC has our answer
+        one.send(5)  # still under the old key
+        for sender in one.senders:
+            sender.session = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+        one.send(20)
+        assert (await one.whole()).streams[0]["rejected"] == 0
+
+
+@asynchronous
+async def test_a_hold_a_removed_and_an_added_stream_leave_no_gap(tmp_path: Path) -> None:
+    async with recording(tmp_path, 10) as one:
+        first, second = one.specs
+        one.workers.change(CALL, (replace(first, held=True),), {0: one.pairs[0]}, removed=(1,))
+        await one.workers.snapshot(CALL)
+        one.pairs[2] = open_pair()
+        one.senders.append(Sender(one.key, 0x1002, 500))
+        one.workers.change(CALL, (first, replace(second, stream=2)), {n: one.pairs[n] for n in (0, 2)})
+        await one.workers.snapshot(CALL)
+        for stream in (0, 2):
+            one.senders[stream].send(one.pairs[stream].port, 10)
+        await one.whole()
