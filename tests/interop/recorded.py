@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from tests.journeys.server import Server
+from tests.daemon.server import Server
 
 PATIENCE = 30.0
 

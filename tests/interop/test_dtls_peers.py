@@ -19,8 +19,8 @@ from pylibsrtp import Policy, Session
 from media.rtp import header
 from media.srtp.dtls import Identity
 from sip.sdp.description import SessionDescription
-from tests.journeys.coded_calls import Watched
-from tests.journeys.server import Server, server
+from tests.daemon.coded_calls import Watched
+from tests.daemon.server import Server, server
 from tests.journeys.test_dtls import Sbc
 
 pytestmark = pytest.mark.interop

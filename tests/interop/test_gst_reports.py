@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.coded_calls import Watched
-from tests.journeys.sbc import Link
-from tests.journeys.server import free_port, server
+from tests.daemon.coded_calls import Watched
+from tests.daemon.sbc_link import Link
+from tests.daemon.server import free_port, server
 
 pytestmark = pytest.mark.interop
 PYTHON = "/usr/bin/python3"

@@ -20,8 +20,8 @@ from bench import ng
 from sip.message.message import Response, parse
 from sip.sdp.answer import Policy, plan
 from sip.sdp.description import SessionDescription
+from tests.daemon.server import Server, free_port, server
 from tests.interop.recorded import the_call
-from tests.journeys.server import Server, free_port, server
 
 pytestmark = [
     pytest.mark.interop,

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 import httpx2
 import pytest
 
+from tests.daemon.server import Server, free_port, server
 from tests.interop import sipp
 from tests.interop.dialects import DIALECTS, Dialect
-from tests.journeys.server import Server, free_port, server
 
 pytestmark = [
     pytest.mark.interop,

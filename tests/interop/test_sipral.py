@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.daemon.server import server
 from tests.interop.recorded import calls
-from tests.journeys.server import server
 
 PYTHON = Path(__file__).resolve().parents[2] / ".venv" / "peers" / "bin" / "python"
 CLIENT = Path(__file__).with_name("sipral_client.py")

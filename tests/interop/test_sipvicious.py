@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.server import Server, free_port, server
+from tests.daemon.server import Server, free_port, server
 
 pytestmark = [
     pytest.mark.interop,

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tests.journeys.flood import LARGEST, Datagram
+from tests.daemon.flood import LARGEST, Datagram
 
 SIZES = (0, 1, 11, 12, 13, 200, 1500, 9000, LARGEST)
 ALL_PROTOCOLS = 3

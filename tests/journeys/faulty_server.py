@@ -12,9 +12,9 @@ from typing import Any
 import httpx2
 
 from recorder.simulate.report import CallReport
-from tests.journeys.coded_calls import Watched, own_place, place, verified, wishes
-from tests.journeys.fault_injection import Trouble
-from tests.journeys.server import server
+from tests.daemon.coded_calls import Watched, own_place, place, verified, wishes
+from tests.daemon.fault_injection import Trouble
+from tests.daemon.server import server
 from tests.journeys.test_floods import nothing_missing
 from tests.journeys.test_full_disk import IN_TIME, Asker, health, refused_at_once
 

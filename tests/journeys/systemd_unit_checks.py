@@ -21,11 +21,11 @@ from recorder.persist.checkpoint_file import left_ports
 from recorder.simulate.plan import Plan
 from recorder.simulate.report import CallReport
 from sip.sdp.description import SessionDescription
-from tests.journeys.coded_calls import Watched, place, verified, wishes
-from tests.journeys.server import Server
+from tests.daemon.coded_calls import Watched, place, verified, wishes
+from tests.daemon.server import Server
+from tests.in_process.dtls_peer import Peer, offer
 from tests.journeys.test_dtls import Sbc, talk
 from tests.journeys.test_kill import held, nothing_lost, stored_twice
-from tests.recorder.dtls_peer import Peer, offer
 
 HERE = Path("/opt/recorder")
 CALLS, LENGTH, HOLD = 16, 6.0, 0.8

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import httpx2
 
-from tests.journeys.sbc import Link
-from tests.journeys.server import Server, server
+from tests.daemon.sbc_link import Link
+from tests.daemon.server import Server, server
 
 
 def test_a_call_and_a_question_at_ready(tmp_path: Path) -> None:

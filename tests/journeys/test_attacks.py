@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from recorder.simulate.report import CallReport
+from tests.daemon.coded_calls import Watched, missing, place, stored_twice, verified, wishes
+from tests.daemon.flood import Datagram, flood
 from tests.journeys.attackers import doors, from_inside, from_outside, overheard
-from tests.journeys.coded_calls import Watched, missing, place, stored_twice, verified, wishes
-from tests.journeys.flood import Datagram, flood
 from tests.journeys.test_floods import SECOND, processor_seconds, watched
 from tests.journeys.test_kill import worker_of
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.fault_injection import Trouble, troublemaker
-from tests.journeys.server import command
+from tests.daemon.fault_injection import Trouble, troublemaker
+from tests.daemon.server import command
 from tests.journeys.test_forgetting import SECONDS, WAIVER, WHY, Api, place, record
 
 __all__ = ["troublemaker"]

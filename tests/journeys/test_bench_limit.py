@@ -23,7 +23,7 @@ from media.records import record_format
 from media.rtp import header
 from media.srtp.context import SUITES, LibEngine
 from storage.vault.container import PartSecret, Reader
-from tests.journeys.server import free_span
+from tests.daemon.server import free_span
 
 SUITE = "AES_CM_128_HMAC_SHA1_80"
 SECOND = 50  # packets of a stream

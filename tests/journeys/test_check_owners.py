@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from recorder.simulate.coded import find
-from tests.journeys.simulated_node import RunningNode, command, running_node
+from tests.daemon.simulated_node import RunningNode, command, running_node
 
 
 def finished(node: RunningNode) -> str:

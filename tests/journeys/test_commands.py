@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.server import Server, command, server
+from tests.daemon.server import Server, command, server
 
 COMMANDS = [
     (), ("demo",), ("init",), ("serve",), ("check-config",), ("token",), ("token", "create"), ("token", "list"),

@@ -12,8 +12,8 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.journeys.cluster import cluster
-from tests.journeys.server import Server, server
+from tests.daemon.postgresql import cluster
+from tests.daemon.server import Server, server
 
 CAUGHT_UP = 10.0  # seconds after the database is back, which the torture insists on
 SECONDS = 30.0  # that a busy machine may take

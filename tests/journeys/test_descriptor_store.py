@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 from recorder.runtime.sd_notify import Notifier
-from tests.journeys.descriptor_store import DescriptorStore, descriptor_store
+from tests.daemon.descriptor_store import DescriptorStore, descriptor_store
 
 STARTS = 10
 

@@ -11,9 +11,9 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.journeys.coded_calls import Watched
-from tests.journeys.sbc import OFFER, Link
-from tests.journeys.server import server
+from tests.daemon.coded_calls import Watched
+from tests.daemon.sbc_link import OFFER, Link
+from tests.daemon.server import server
 
 DRAFT = "urn:ietf:params:xml:ns:recording"
 FINAL = "urn:ietf:params:xml:ns:recording:1"

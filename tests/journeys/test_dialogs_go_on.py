@@ -13,11 +13,11 @@ import pytest
 
 from sip.message.message import Request
 from sip.sdp.description import SessionDescription
-from tests.journeys.coded_calls import Watched, own_place, verified
-from tests.journeys.descriptor_store import descriptor_store
-from tests.journeys.lasting_dialog import ABLE, Sbc
-from tests.journeys.server import Server, server
-from tests.recorder.offers import sdp
+from tests.daemon.coded_calls import Watched, own_place, verified
+from tests.daemon.descriptor_store import descriptor_store
+from tests.daemon.sbc import ABLE, Sbc
+from tests.daemon.server import Server, server
+from tests.in_process.offers import sdp
 
 TRANSPORTS = ("udp", "tcp", "tls")
 DAMAGED = b"no document"

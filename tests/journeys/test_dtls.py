@@ -15,12 +15,12 @@ from recorder.simulate.plan import Plan
 from sip.message.header_values import CSeq
 from sip.message.message import Request, Response, parse
 from sip.sdp.description import SessionDescription
-from tests.journeys.coded_calls import Watched, missing, place
-from tests.journeys.flood import Datagram, flood
-from tests.journeys.server import server
+from tests.daemon.coded_calls import Watched, missing, place
+from tests.daemon.flood import Datagram, flood
+from tests.daemon.server import server
+from tests.in_process.dtls_peer import Peer, offer
+from tests.in_process.recorder_node import sip_request
 from tests.journeys.test_kill import kill_main, worker_of
-from tests.recorder.dtls_peer import Peer, offer
-from tests.recorder.in_process_node import sip_request
 
 
 class Sbc:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.server import server
+from tests.daemon.server import server
 
 PR_CAPBSET_DROP = 24
 CAPABILITIES = 41

@@ -13,7 +13,7 @@ from zipfile import ZipFile
 
 import httpx2
 
-from tests.journeys.server import Server, command, server
+from tests.daemon.server import Server, command, server
 
 
 def client(one: Server, token: str) -> httpx2.Client:

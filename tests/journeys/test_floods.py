@@ -22,10 +22,10 @@ import pytest
 
 from recorder.simulate.report import CallReport
 from sip.message.message import Response, parse
-from tests.journeys.coded_calls import Watched, missing, own_place, place, reasons, wishes
-from tests.journeys.flood import Datagram, flood
-from tests.journeys.server import Server, server
-from tests.recorder.offers import sdp
+from tests.daemon.coded_calls import Watched, missing, own_place, place, reasons, wishes
+from tests.daemon.flood import Datagram, flood
+from tests.daemon.server import Server, server
+from tests.in_process.offers import sdp
 
 pytestmark = pytest.mark.alone  # 10,000 packets a second, answered in time
 

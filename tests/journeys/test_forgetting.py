@@ -17,7 +17,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from tests.journeys.server import Server, command, files, server
+from tests.daemon.server import Server, command, files, server
 
 WAIVER = {
     "document_sha256": "5a" * 32,

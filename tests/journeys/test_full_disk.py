@@ -18,9 +18,9 @@ import pytest
 from recorder.simulate.plan import Plan
 from recorder.simulate.report import CallReport
 from sip.message.message import Response, parse
-from tests.journeys.coded_calls import Watched, missing, own_place, place, verified, wishes
-from tests.journeys.server import server
-from tests.recorder.offers import sdp
+from tests.daemon.coded_calls import Watched, missing, own_place, place, verified, wishes
+from tests.daemon.server import server
+from tests.in_process.offers import sdp
 
 SIZE = 48 << 20
 IN_TIME = 5.0

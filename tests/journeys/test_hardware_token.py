@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.server import Server, command, server
+from tests.daemon.server import Server, command, server
+from tests.in_process.hardware_token import MODULE, address, make_token
 from tests.journeys.test_forgetting import Api, record, sound
-from tests.storage.token import MODULE, address, make_token
 
 pytest.importorskip("pkcs11", reason="the optional package python-pkcs11 is not installed")
 pytestmark = pytest.mark.skipif(not MODULE.exists(), reason="SoftHSM is not installed (Debian: softhsm2)")

@@ -11,8 +11,8 @@ import pytest
 from recorder.simulate.plan import Plan
 from sip.message.message import Response, parse
 from sip.sdp.description import SessionDescription
-from tests.journeys.coded_calls import Watched, missing, place
-from tests.journeys.server import Server, server
+from tests.daemon.coded_calls import Watched, missing, place
+from tests.daemon.server import Server, server
 
 
 def open_to_both(one: Server, bind: str) -> None:

@@ -18,9 +18,9 @@ import pytest
 
 from recorder.simulate.report import CallReport
 from recorder.workers.worker_handle import activity
-from tests.journeys.coded_calls import Watched, missing, own_place, place, reasons, stored_twice, verified, wishes
-from tests.journeys.descriptor_store import DescriptorStore, descriptor_store
-from tests.journeys.server import server
+from tests.daemon.coded_calls import Watched, missing, own_place, place, reasons, stored_twice, verified, wishes
+from tests.daemon.descriptor_store import DescriptorStore, descriptor_store
+from tests.daemon.server import server
 
 CALLS, FEWER = 50, 16
 LENGTH, HOLD = 8.0, 0.8  # seconds: a busy machine may need half of it until all calls speak

@@ -22,12 +22,12 @@ import pytest
 
 from sip.message.message import Response
 from sip.sdp.description import SessionDescription
-from tests.journeys.coded_calls import reasons, stored_twice, verified
-from tests.journeys.descriptor_store import descriptor_store
-from tests.journeys.lasting_dialog import Sbc
+from tests.daemon.coded_calls import reasons, stored_twice, verified
+from tests.daemon.descriptor_store import descriptor_store
+from tests.daemon.sbc import Sbc
+from tests.in_process.offers import KEYS, sdp
+from tests.in_process.worker_call import Sender
 from tests.journeys.test_forgetting import WAIVER, WHY, Api, place
-from tests.recorder.offers import KEYS, sdp
-from tests.recorder.worker_call import Sender
 
 CHANGING = (
     "write,pwrite64,writev,pwritev,fsync,fdatasync,syncfs,rename,renameat,renameat2,link,linkat,unlink,unlinkat,"

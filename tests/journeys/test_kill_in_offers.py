@@ -18,12 +18,12 @@ import pytest
 
 from sip.message.message import Response
 from sip.sdp.description import SessionDescription
-from tests.journeys.coded_calls import Watched, stored_twice, verified
-from tests.journeys.lasting_dialog import Sbc
+from tests.daemon.coded_calls import Watched, stored_twice, verified
+from tests.daemon.sbc import Sbc
+from tests.in_process.offers import KEYS, sdp
+from tests.in_process.worker_call import Sender
 from tests.journeys.test_dialogs_go_on import served
 from tests.journeys.test_kill_anywhere import SPOKEN, killed_at, until
-from tests.recorder.offers import KEYS, sdp
-from tests.recorder.worker_call import Sender
 
 SECONDS = 60.0
 PATIENCE = 5.0

@@ -14,11 +14,11 @@ import httpx2
 import pytest
 
 from sip.sdp.description import SessionDescription
-from tests.journeys.coded_calls import Watched, verified
-from tests.journeys.lasting_dialog import Sbc
+from tests.daemon.coded_calls import Watched, verified
+from tests.daemon.sbc import Sbc
+from tests.in_process.offers import KEYS, sdp
+from tests.in_process.worker_call import Sender
 from tests.journeys.test_dialogs_go_on import kill_and_start, over, sbc, served
-from tests.recorder.offers import KEYS, sdp
-from tests.recorder.worker_call import Sender
 
 SOON = 10.0
 """Seconds in which a successor has to have made up for it; an ACK is missed after 32."""

@@ -9,10 +9,10 @@ from typing import Any
 
 from media.rtp import header
 from sip.sdp.description import MediaLine, SessionDescription
-from tests.journeys.coded_calls import Watched
-from tests.journeys.server import Server, server
+from tests.daemon.coded_calls import Watched
+from tests.daemon.server import Server, server
+from tests.in_process.dtls_peer import Peer, offer
 from tests.journeys.test_dtls import Sbc, talk
-from tests.recorder.dtls_peer import Peer, offer
 
 WAYS = {
     "plain": 'siprec = "plain"\nlate_offer = true\nsrtp = "off"\n',

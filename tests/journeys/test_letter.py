@@ -16,7 +16,7 @@ from zipfile import ZipFile
 import httpx2
 import pytest
 
-from tests.journeys.server import Server, command, server
+from tests.daemon.server import Server, command, server
 
 PASSPHRASE = "correct horse battery"
 pytestmark = pytest.mark.skipif(

@@ -6,11 +6,11 @@ import asyncio
 from pathlib import Path
 
 from sip.message.message import Response
-from tests.journeys.coded_calls import Watched, place, verified, wishes
-from tests.journeys.sbc import OFFER, Link
-from tests.journeys.server import server
+from tests.daemon.coded_calls import Watched, place, verified, wishes
+from tests.daemon.sbc_link import OFFER, Link
+from tests.daemon.server import server
+from tests.in_process.offers import beyond_a_message
 from tests.journeys.test_kill import HOLD, nothing_lost
-from tests.recorder.offers import beyond_a_message
 
 LIMIT = 4
 BEYOND = 40  # calls that are tried while so many run

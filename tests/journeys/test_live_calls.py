@@ -9,8 +9,8 @@ from typing import Any
 import httpx2
 
 from recorder.simulate.plan import Plan
-from tests.journeys.coded_calls import SECONDS, Watched, place
-from tests.journeys.server import server
+from tests.daemon.coded_calls import SECONDS, Watched, place
+from tests.daemon.server import server
 
 ENOUGH = 50
 """Frames of 20 ms that a call has sent when it is looked at."""

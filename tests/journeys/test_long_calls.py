@@ -15,12 +15,12 @@ from pylibsrtp import Policy, Session
 
 from media.rtp import header
 from sip.sdp.description import SessionDescription
-from tests.journeys.coded_calls import SECONDS, Watched, own_place, stored_twice, verified
-from tests.journeys.descriptor_store import descriptor_store
-from tests.journeys.lasting_dialog import Sbc
-from tests.journeys.server import server
-from tests.recorder.offers import KEYS, sdp
-from tests.recorder.worker_call import Sender
+from tests.daemon.coded_calls import SECONDS, Watched, own_place, stored_twice, verified
+from tests.daemon.descriptor_store import descriptor_store
+from tests.daemon.sbc import Sbc
+from tests.daemon.server import server
+from tests.in_process.offers import KEYS, sdp
+from tests.in_process.worker_call import Sender
 
 WRAP = (1 << 32) // 160
 """Packets of 20 ms after which the timestamp is at its beginning again; the sequence number by then often was."""

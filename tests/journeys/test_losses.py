@@ -12,11 +12,11 @@ from threading import Thread
 import pytest
 
 from sip.message.message import Response, parse
-from tests.journeys.coded_calls import Watched, missing, place, verified, wishes
-from tests.journeys.network import CLIENT, SERVER, STRANGER, Carrier, NetworkFaults, lossy
-from tests.journeys.server import server
+from tests.daemon.coded_calls import Watched, missing, place, verified, wishes
+from tests.daemon.network import CLIENT, SERVER, STRANGER, Carrier, NetworkFaults, lossy
+from tests.daemon.server import server
+from tests.in_process.offers import sdp
 from tests.journeys.test_floods import request
-from tests.recorder.offers import sdp
 
 PORTS = {"host": SERVER, "api_host": "127.0.0.1", "udp": 5060, "tls": 5061, "api": 8443, "media": 20_000, "ports": 200}
 CALLS = 8

@@ -25,10 +25,10 @@ from typing import Any
 import pytest
 
 from bench.processes import family
+from tests.daemon.postgresql import Cluster, cluster
+from tests.daemon.server import Server, server
 from tests.journeys.canaries import Canaries
 from tests.journeys.canary_messages import CASE, CASES, HEADERS, REQUESTS, SDP, USERS, WAIVER, XML
-from tests.journeys.cluster import Cluster, cluster
-from tests.journeys.server import Server, server
 
 TALKATIVE = {"PYTHONASYNCIODEBUG": "1", "PYTHONDEVMODE": "1", "PYTHONWARNINGS": "always"}
 STATEMENTS = "-c log_statement=all -c log_min_messages=debug1 -c log_min_error_statement=debug1 -c log_connections=on"

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from sip.sdp.description import SessionDescription
-from tests.journeys.coded_calls import Watched, own_place, stored_twice, verified
-from tests.journeys.descriptor_store import descriptor_store
-from tests.journeys.lasting_dialog import Sbc
-from tests.journeys.server import server
+from tests.daemon.coded_calls import Watched, own_place, stored_twice, verified
+from tests.daemon.descriptor_store import descriptor_store
+from tests.daemon.sbc import Sbc
+from tests.daemon.server import server
+from tests.in_process.offers import KEYS, sdp
+from tests.in_process.worker_call import Sender
 from tests.journeys.test_dialogs_go_on import kill_and_start, over
 from tests.journeys.test_kill import worker_of
-from tests.recorder.offers import KEYS, sdp
-from tests.recorder.worker_call import Sender
 
 JUMP = 32_000
 """Sequence numbers left out at once: fewer than 2^15, so that everybody agrees how often they have wrapped."""

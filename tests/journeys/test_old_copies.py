@@ -20,9 +20,9 @@ from storage.keys.key_files import ForgetSecret, generation_of, open_tree
 from storage.keys.key_store import CustomerKeys
 from storage.keys.root_secret import load_root
 from storage.vault.vault import Vault
-from tests.journeys.server import Server
+from tests.daemon.server import Server
+from tests.in_process import storage_node as node
 from tests.journeys.test_forgetting import SECONDS, WAIVER, WHY, export, genuine, place, record, sound
-from tests.storage import node
 
 
 def test_an_old_copy_decrypts_nothing_that_was_erased(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from recorder.access.oidc_client import Providers
 from recorder.config.model import SignIn
-from tests.admin_api.page.sign_in_service import SignInService, inside
-from tests.journeys.foreign_provider import SECRET, running
+from tests.daemon.foreign_provider import SECRET, running
+from tests.in_process.sign_in_service import SignInService, inside
 
 
 @pytest.fixture(params=["mock", "idpy"])

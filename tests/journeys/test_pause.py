@@ -9,8 +9,8 @@ import httpx2
 import pytest
 
 from recorder.simulate.plan import Plan
-from tests.journeys.coded_calls import SECONDS, Watched, missing, place
-from tests.journeys.server import server
+from tests.daemon.coded_calls import SECONDS, Watched, missing, place
+from tests.daemon.server import server
 
 BEFORE = 10
 """Frames of the half second before the pause that are there, however late the machine is."""

@@ -32,8 +32,8 @@ from storage.keys.key_store import CustomerKeys
 from storage.keys.root_secret import load_root
 from storage.keys.row_keys import LABEL_DETAILS
 from storage.vault.vault import Vault
+from tests.daemon.server import Server
 from tests.journeys.canary_requests import plant
-from tests.journeys.server import Server
 from tests.journeys.test_forgetting import SECONDS, WHY, export, place, record, sound
 
 IMAGE = 80 << 20

@@ -12,7 +12,7 @@ import httpx2
 import pytest
 
 from recorder.runtime.folders import in_memory
-from tests.journeys.server import Server, command, server
+from tests.daemon.server import Server, command, server
 
 ROOT = os.geteuid() == 0
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.coded_calls import place, wishes
-from tests.journeys.descriptor_store import descriptor_store
+from tests.daemon.coded_calls import place, wishes
+from tests.daemon.descriptor_store import descriptor_store
+from tests.daemon.other_version import change_messages, same_files
 from tests.journeys.test_kill import HOLD, LENGTH, RESTART, SECONDS, in_order, kill, nothing_lost, watched, worker_of
-from tests.recorder.other_files import change_messages, same_files
 
 CALLS = 4
 

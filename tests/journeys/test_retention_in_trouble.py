@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.journeys.coded_calls import verified
-from tests.journeys.fault_injection import Trouble, troublemaker
-from tests.journeys.server import files
+from tests.daemon.coded_calls import verified
+from tests.daemon.fault_injection import Trouble, troublemaker
+from tests.daemon.server import files
 from tests.journeys.test_forgetting import SECONDS, Api, place, record
 from tests.journeys.test_full_disk import BLOCK, SIZE, fill, small_disk
 

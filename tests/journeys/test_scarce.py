@@ -17,12 +17,12 @@ import pytest
 
 from recorder.calls.admission import BUSY_LIMIT, BUSY_SECONDS
 from recorder.runtime.sandbox import ADDRESS_SPACE
-from tests.journeys.coded_calls import place, verified, wishes
-from tests.journeys.fault_injection import played, troublemaker  # noqa: F401 - a fixture is used by its name
+from tests.daemon.coded_calls import place, verified, wishes
+from tests.daemon.fault_injection import played, troublemaker  # noqa: F401 - a fixture is used by its name
+from tests.in_process.offers import sdp
 from tests.journeys.faulty_server import CALLS, LONG, limited, memory_of, scene
 from tests.journeys.test_floods import nothing_missing
 from tests.journeys.test_kill import worker_of
-from tests.recorder.offers import sdp
 
 pytestmark = pytest.mark.alone  # how busy a worker is
 

@@ -6,8 +6,8 @@ import socket
 from pathlib import Path
 
 from recorder.simulate.plan import Plan
-from tests.journeys.coded_calls import Watched, missing, place
-from tests.journeys.server import Server, server
+from tests.daemon.coded_calls import Watched, missing, place
+from tests.daemon.server import Server, server
 
 SECOND = "127.0.0.5"
 """Packets of ours to a client on 127.0.0.1 leave from 127.0.0.1: by the routes this is never the address."""

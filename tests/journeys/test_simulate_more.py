@@ -15,7 +15,7 @@ import av
 import pytest
 
 from recorder.simulate import video
-from tests.journeys.simulated_node import RunningNode, command, running_node
+from tests.daemon.simulated_node import RunningNode, command, running_node
 
 SECONDS = 4
 FEW = 5

@@ -16,7 +16,7 @@ import pytest
 
 from recorder.simulate.coded import SAMPLES, find
 from recorder.simulate.plan import SUITES
-from tests.journeys.simulated_node import RECORDER, RunningNode, command, running_node
+from tests.daemon.simulated_node import RECORDER, RunningNode, command, running_node
 
 CALLS = 20
 """Of each suite over each transport."""

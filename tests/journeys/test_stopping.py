@@ -16,9 +16,9 @@ import pytest
 
 from recorder.persist.checkpoint_file import left_ports
 from recorder.simulate.plan import Plan
-from tests.journeys.coded_calls import SECONDS, Watched, own_place, place
-from tests.journeys.descriptor_store import descriptor_store
-from tests.journeys.server import STOP_SECONDS, Server, server
+from tests.daemon.coded_calls import SECONDS, Watched, own_place, place
+from tests.daemon.descriptor_store import descriptor_store
+from tests.daemon.server import STOP_SECONDS, Server, server
 
 SPOKEN = 75
 """Packets of each stream before the stop."""

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from recorder.workers.worker_handle import STARVED, activity
-from tests.journeys.coded_calls import SECONDS, Watched, own_place, place, wishes
-from tests.journeys.descriptor_store import descriptor_store
-from tests.journeys.server import server
+from tests.daemon.coded_calls import SECONDS, Watched, own_place, place, wishes
+from tests.daemon.descriptor_store import descriptor_store
+from tests.daemon.server import server
 from tests.journeys.test_kill import FEWER, HOLD, in_order, kill_main, nothing_lost, worker_of
 
 SPOIL = """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.machine import machine
+from tests.daemon.machine import machine
 
 
 @pytest.mark.torture

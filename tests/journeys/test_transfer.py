@@ -13,10 +13,10 @@ from zipfile import ZipFile
 
 from media.rtp import header
 from sip.message.message import Response
-from tests.journeys.sbc import Link
-from tests.journeys.server import Server, server
+from tests.daemon.sbc_link import Link
+from tests.daemon.server import Server, server
+from tests.in_process.offers import metadata
 from tests.journeys.test_letter import client, until
-from tests.recorder.offers import metadata
 
 BOB, CAROL = 0x11, 0x7F
 """Bytes of A-law of which a payload is made: two levels that are told apart."""

@@ -22,14 +22,14 @@ import pytest
 
 from recorder.simulate.report import CallReport
 from sip.message.message import Response
-from tests.journeys.coded_calls import SECONDS, missing, place, wishes
-from tests.journeys.fault_injection import played, troublemaker  # noqa: F401 - a fixture is used by its name
+from tests.daemon.coded_calls import SECONDS, missing, place, wishes
+from tests.daemon.fault_injection import played, troublemaker  # noqa: F401 - a fixture is used by its name
+from tests.in_process.offers import sdp
 from tests.journeys.faulty_server import CALLS, LONG, Scene, scene
 from tests.journeys.test_floods import nothing_missing
 from tests.journeys.test_forgetting import WAIVER, WHY
 from tests.journeys.test_full_disk import AT_ONCE, health, whole_or_marked
 from tests.journeys.test_kill import worker_of
-from tests.recorder.offers import sdp
 
 STALL = 4.0
 """Seconds that a disk may stand still at no cost."""

@@ -14,9 +14,9 @@ import pytest
 
 from media.rtp.header import build
 from sip.message.message import Response
-from tests.journeys.coded_calls import Watched, verified
-from tests.journeys.sbc import OFFER, Link
-from tests.journeys.server import server
+from tests.daemon.coded_calls import Watched, verified
+from tests.daemon.sbc_link import OFFER, Link
+from tests.daemon.server import server
 
 SILENT = 8
 """Seconds after which a call is asked about here."""

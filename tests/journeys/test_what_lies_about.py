@@ -13,12 +13,12 @@ from media.stream.fast_path_library import library
 from recorder.calls.admission import SETTLED_SECONDS
 from recorder.runtime.folders import in_memory
 from sip.sdp.description import SessionDescription
-from tests.journeys.coded_calls import own_place
-from tests.journeys.descriptor_store import descriptor_store
-from tests.journeys.lasting_dialog import Sbc
-from tests.journeys.server import Server, files, server
-from tests.recorder.offers import KEYS, metadata, sdp
-from tests.recorder.worker_call import Sender
+from tests.daemon.coded_calls import own_place
+from tests.daemon.descriptor_store import descriptor_store
+from tests.daemon.sbc import Sbc
+from tests.daemon.server import Server, files, server
+from tests.in_process.offers import KEYS, metadata, sdp
+from tests.in_process.worker_call import Sender
 
 NAMES = ("Wilhelmine Kontrollpunkt", "Balthasar Zwischenstand")
 SPEECH = bytes.fromhex("5a17c3e8") * 40

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from recorder.maintenance import bootstrap
-from tests.journeys.sbc import Authority, Link, client
-from tests.journeys.server import Server, server
+from tests.daemon.sbc_link import Authority, Link, client
+from tests.daemon.server import Server, server
 
 CUSTOMERS = """
 [[customer]]

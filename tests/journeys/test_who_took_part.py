@@ -9,8 +9,8 @@ from typing import Any
 import httpx2
 
 from recorder.simulate.plan import Plan
-from tests.journeys.coded_calls import Watched, place
-from tests.journeys.server import server
+from tests.daemon.coded_calls import Watched, place
+from tests.daemon.server import server
 
 
 def test_a_call_names_its_user_whenever_the_user_came_f6(tmp_path: Path) -> None:

@@ -15,9 +15,9 @@ import pytest
 
 from media.srtp.dtls import Identity
 from sip.message.message import Response, parse
-from tests.journeys.sbc import Authority, Link, client
-from tests.journeys.server import Server, server
-from tests.recorder.dtls_peer import NOW
+from tests.daemon.sbc_link import Authority, Link, client
+from tests.daemon.server import Server, server
+from tests.in_process.dtls_peer import NOW
 
 OWNER, SECOND, OTHER = "127.0.0.2", "127.0.0.4", "127.0.0.3"
 GLOBEX = f"""

@@ -18,7 +18,7 @@ from zipfile import ZipFile
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.journeys.server import Server, command, server
+from tests.daemon.server import Server, command, server
 from tests.page.conftest import PATIENCE, Watch
 
 PASSWORD = "some plain words in a row"

@@ -14,7 +14,7 @@ from admin_api.http.permissions import Role
 from storage.calls.call_index import CallRow, CallState
 from storage.search_forms import stored
 from storage.timestamps import rfc3339
-from tests.page import sample_customer
+from tests.in_process import sample_customer
 from tests.page.conftest import Town
 
 PARTY = {"role": "caller", "name": "Yusuf Kaya", "number": "+49305559999", "uri": None}

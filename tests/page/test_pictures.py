@@ -19,7 +19,7 @@ from admin_api.http.permissions import Role
 from storage.calls.call_index import CallRow, CallState
 from storage.search_forms import stored
 from tests.admin_api.privacy.test_waiver import WAIVER
-from tests.page import sample_customer
+from tests.in_process import sample_customer
 from tests.page.conftest import Town
 from tests.page.palette_png import small
 

@@ -12,9 +12,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from recorder.access import totp
 from recorder.access.oidc_client import Providers
-from tests.admin_api.page.sign_in_service import PASSWORD, SignInService
+from tests.in_process.openid_provider import StandIn, provider, sign_in
+from tests.in_process.sign_in_service import PASSWORD, SignInService
 from tests.page.conftest import PATIENCE, Watch
-from tests.recorder.provider import StandIn, provider, sign_in
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 

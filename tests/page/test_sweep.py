@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from admin_api.http.permissions import Role
-from tests.page import sample_customer
+from tests.in_process import sample_customer
 from tests.page.every_view import furnish, sights
 
 LEVELS = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}

@@ -21,7 +21,7 @@ from recorder.runtime.tasks import Tasks
 from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 from storage.exports.exports import Export, ExportState, Request
-from tests.storage.node import StorageNode, Watch, record
+from tests.in_process.storage_node import StorageNode, Watch, record
 
 
 @dataclass

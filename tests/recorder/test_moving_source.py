@@ -8,8 +8,8 @@ import signal
 import time
 from pathlib import Path
 
+from tests.in_process.recorder_node import sip_request, stage
 from tests.recorder.calls.test_port_reuse import ACME, GLOBEX, PACKETS, TEXT, Speaker, begin, end, flow_of, stored
-from tests.recorder.in_process_node import sip_request, stage
 from tests.recorder.workers.test_process import stop
 
 ELSEWHERE = "127.0.0.4"

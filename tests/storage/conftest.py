@@ -13,8 +13,8 @@ import pytest
 from storage.database.database import Database
 from storage.keys.key_store import CustomerKeys
 from storage.keys.root_secret import RootSecret
-from tests.storage import node
-from tests.storage.keyring import Data
+from tests.in_process import storage_node as node
+from tests.in_process.key_files import Data
 
 BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.system)]
 WAIT = ("-w", "-t", "100")  # seconds of patience with PostgreSQL on a busy machine

@@ -15,7 +15,7 @@ from media.spec import StreamSpec
 from media.stream import checkpoint
 from media.stream.pauses import Pauses
 from media.stream.receiver import ReceivedStream
-from tests.media.calls import START, expand, listen, noise, run, stream
+from tests.in_process.rendered_calls import START, expand, listen, noise, run, stream
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, KEY, PAYLOADS, lane_of, stored, stream_of, track_of
 
 OFFERED, OTHER, THIRD = 4000, 4444, 5555

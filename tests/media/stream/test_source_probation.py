@@ -17,7 +17,7 @@ from media.stream import checkpoint, fast_path_c
 from media.stream.pauses import Pauses
 from media.stream.receiver import ReceivedStream
 from media.stream.source_probation import MOST
-from tests.media.calls import expand, listen, stream
+from tests.in_process.rendered_calls import expand, listen, stream
 from tests.media.stream.test_receiver import FIRST_ARRIVAL, lane_of, stored
 
 FRAME = 20_000_000

@@ -12,7 +12,7 @@ import pytest
 from recorder.calls import admission
 from recorder.calls.admission import SETTLED_SECONDS, Admission, room
 from recorder.runtime.sd_notify import Notifier
-from tests.recorder.in_process_node import CONFIG, Stage, sip_request, stage
+from tests.in_process.recorder_node import CONFIG, Stage, sip_request, stage
 
 
 def keeper(one: Stage, *chores: object) -> Admission:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from recorder.calls import context
-from tests.recorder.in_process_node import stage
+from tests.in_process.recorder_node import stage
 
 
 def test_trouble_stops_calls_and_tells_who_decides(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from storage.journal.index_gap import LOOK_BACK_DAYS
 from storage.timestamps import day_of
 from storage.vault.parts import PartRef
 from storage.vault.vault import Vault
-from tests.recorder.in_process_node import stage
-from tests.storage.node import record
+from tests.in_process.recorder_node import stage
+from tests.in_process.storage_node import record
 
 
 def test_left_calls_are_mended_and_living_ones_are_not_touched(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from recorder.calls import databases
 from storage.customer.customers import CUSTOMERS, KEYS, Customer
 from storage.customer.wiring import Components, assemble
-from tests.recorder.in_process_node import CONFIG, Stage, stage
+from tests.in_process.recorder_node import CONFIG, Stage, stage
 from tests.recorder.service.test_background import listening, made
 
 TWO = CONFIG + '[[customer]]\nname = "globex"\nsources = ["192.0.2.1"]\n'

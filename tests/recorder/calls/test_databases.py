@@ -11,7 +11,7 @@ import pytest
 from recorder.calls import databases
 from recorder.calls.databases import Databases
 from storage.database.database import DatabaseAway
-from tests.recorder.in_process_node import Stage, stage
+from tests.in_process.recorder_node import Stage, stage
 
 
 class Said:

@@ -16,8 +16,8 @@ from recorder.calls import fd_store
 from recorder.runtime.sd_notify import Notifier
 from recorder.session import commands as c
 from recorder.session.states import State
-from tests.recorder.in_process_node import sip_request, stage
-from tests.recorder.offers import beyond_a_message, sdp
+from tests.in_process.offers import beyond_a_message, sdp
+from tests.in_process.recorder_node import sip_request, stage
 
 
 def test_an_accepted_call_has_files_sockets_and_a_checkpoint(tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ from sip.ua.events import Token
 from storage.errors import NoSpace
 from storage.keys.key_store import CustomerKeys
 from storage.vault.vault import Draft
-from tests.recorder.in_process_node import Stage, sip_request, stage
-from tests.recorder.offers import sdp
+from tests.in_process.offers import sdp
+from tests.in_process.recorder_node import Stage, sip_request, stage
 
 
 def today(one: Stage) -> int:

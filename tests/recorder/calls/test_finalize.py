@@ -10,7 +10,7 @@ import pytest
 
 from recorder.session.states import State
 from storage.errors import SyncFailed
-from tests.recorder.in_process_node import Stage, sip_request, stage
+from tests.in_process.recorder_node import Stage, sip_request, stage
 
 
 def failing(one: Stage, patch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,9 @@ from pylibsrtp import Policy, Session
 from media.rtp import header
 from recorder.calls.live_call import LiveCall
 from sip.message.message import parse
+from tests.in_process.offers import KEYS, sdp
+from tests.in_process.recorder_node import Stage, sip_request, stage
 from tests.recorder.calls.test_resume import leave, resume
-from tests.recorder.in_process_node import Stage, sip_request, stage
-from tests.recorder.offers import KEYS, sdp
 
 TAG = 10  # bytes, of AES_CM_128_HMAC_SHA1_80
 

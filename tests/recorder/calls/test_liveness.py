@@ -15,9 +15,9 @@ from recorder.session import events as e
 from recorder.workers import messages
 from sip.message.message import Request, parse
 from sip.ua.events import Probed
+from tests.in_process.offers import sdp
+from tests.in_process.recorder_node import CONFIG, FLOW, Stage, sip_request, stage
 from tests.recorder.calls.test_resume import leave, resume
-from tests.recorder.in_process_node import CONFIG, FLOW, Stage, sip_request, stage
-from tests.recorder.offers import sdp
 
 LIMIT = 300
 HELD = 1800

@@ -14,7 +14,7 @@ import pytest
 from media.records import record_format
 from recorder.calls.live_call import LiveCall
 from sip.message.header_values import Flow
-from tests.recorder.in_process_node import CONFIG, Stage, sip_request, stage
+from tests.in_process.recorder_node import CONFIG, Stage, sip_request, stage
 
 ACME, GLOBEX = "127.0.0.2", "127.0.0.3"
 TEXT = (

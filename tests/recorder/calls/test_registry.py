@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from sip.ua.events import SessionKey
-from tests.recorder.in_process_node import stage
+from tests.in_process.recorder_node import stage
 
 
 def test_a_call_is_found_by_id_and_session_until_it_is_gone(tmp_path: Path) -> None:

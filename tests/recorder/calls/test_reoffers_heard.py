@@ -22,10 +22,10 @@ from recorder.calls.live_call import LiveCall
 from recorder.calls.resume import Resume
 from recorder.exports.render_sources import render_streams
 from recorder.session import events
-from tests.media.calls import listen
+from tests.in_process.recorder_node import CONFIG, Stage, sip_request, stage
+from tests.in_process.rendered_calls import listen
 from tests.media.codecs.test_decoders import amr_frames, bandwidth_efficient, sound_of
 from tests.recorder.calls.test_resume import leave
-from tests.recorder.in_process_node import CONFIG, Stage, sip_request, stage
 
 TEXT = CONFIG.replace("[keys]", 'srtp = "preferred"\n[keys]')
 FRAMES = amr_frames()

@@ -13,7 +13,7 @@ from recorder.calls.repair_queue import Left
 from recorder.persist.repair import Found
 from storage.customer.customers import Customer
 from storage.errors import DiskFailed, Forgotten, NoSpace
-from tests.recorder.in_process_node import CONFIG, Stage, stage
+from tests.in_process.recorder_node import CONFIG, Stage, stage
 
 
 def left(one: Stage, call: str = "11111111-2222-4333-8444-555555555555") -> Left:

@@ -25,9 +25,9 @@ from recorder.session import events as e
 from storage.errors import NoSpace
 from storage.files.reserved_space import ReservedSpace
 from storage.vault.vault import NewPart, Vault
-from tests.recorder.in_process_node import CONFIG, Stage, sip_request, stage
-from tests.recorder.offers import KEYS, sdp
-from tests.recorder.worker_call import Sender
+from tests.in_process.offers import KEYS, sdp
+from tests.in_process.recorder_node import CONFIG, Stage, sip_request, stage
+from tests.in_process.worker_call import Sender
 
 
 def leave(one: Stage, call: LiveCall) -> None:

@@ -15,10 +15,10 @@ from recorder.calls.live_call import LiveCall
 from recorder.session.states import State
 from sip.message.message import Request, parse
 from sip.transaction.timers import T2
+from tests.in_process.offers import KEYS, sdp
+from tests.in_process.recorder_node import FLOW, Stage, sip_request, stage
+from tests.in_process.worker_call import Sender
 from tests.recorder.calls.test_resume import OURS, leave, resume
-from tests.recorder.in_process_node import FLOW, Stage, sip_request, stage
-from tests.recorder.offers import KEYS, sdp
-from tests.recorder.worker_call import Sender
 
 
 def asked_again(one: Stage) -> tuple[LiveCall, str, Request]:

@@ -18,8 +18,8 @@ from recorder.signalling import local_address
 from sip.message.header_values import Flow
 from sip.message.message import Request, Response, parse
 from sip.ua.events import Reanswered
-from tests.recorder.in_process_node import CONFIG, FLOW, Stage, configured, sip_request, stage, standing
-from tests.recorder.offers import sdp
+from tests.in_process.offers import sdp
+from tests.in_process.recorder_node import CONFIG, FLOW, Stage, configured, sip_request, stage, standing
 
 OFFER = sdp("sendonly", "sendonly")
 

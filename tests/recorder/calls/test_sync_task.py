@@ -8,7 +8,7 @@ from pathlib import Path
 
 from recorder.calls.sync_task import SyncTask
 from storage.vault.group_sync import syncfs
-from tests.recorder.in_process_node import Stage, stage
+from tests.in_process.recorder_node import Stage, stage
 
 
 class Disk:

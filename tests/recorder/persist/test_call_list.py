@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from recorder.persist.call_list import find
-from tests.recorder.in_process_node import stage
+from tests.in_process.recorder_node import stage
 
 
 def test_the_newest_come_first_and_no_more_than_asked_for(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from recorder.persist.checkpoint import Checkpoints
 from recorder.persist.checkpoint_file import Slot
 from recorder.persist.repair import left_behind
 from recorder.service.port_rebind import bind_again
-from tests.recorder.in_process_node import sip_request, stage
+from tests.in_process.recorder_node import sip_request, stage
 
 HUGE = 10**400
 

@@ -15,7 +15,7 @@ from recorder.persist import indexer as module
 from recorder.persist.indexer import Indexer
 from storage.calls.call_row import BadDetails, CallRow, CallState
 from storage.errors import DatabaseFault
-from tests.recorder.in_process_node import Stage, stage
+from tests.in_process.recorder_node import Stage, stage
 from tests.recorder.persist.test_indexer import indexed, row
 
 

@@ -21,7 +21,7 @@ from recorder.service.background import BackgroundServices
 from storage.customer.customers import Customer
 from storage.customer.settings import CustomerSettings
 from storage.customer.wiring import Components, assemble
-from tests.recorder.in_process_node import Stage, stage
+from tests.in_process.recorder_node import Stage, stage
 
 
 @asynccontextmanager

@@ -9,7 +9,7 @@ import pytest
 
 from recorder.session import call_document
 from sip.sdp.description import Format
-from tests.recorder.offers import NOON, request
+from tests.in_process.offers import NOON, request
 
 
 def test_nanoseconds_become_utc_with_milliseconds() -> None:

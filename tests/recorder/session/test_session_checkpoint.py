@@ -15,7 +15,7 @@ from recorder.session.stream import Certificate
 from sip.sdp.answer import Policy
 from sip.sdp.plan import Addresses
 from sip.ua.events import Token
-from tests.recorder.offers import metadata, now, offered, random, request, sdp
+from tests.in_process.offers import metadata, now, offered, random, request, sdp
 
 
 def living() -> Recording:

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from recorder.session import events as e
 from recorder.session.session import Recording
 from sip.sdp.answer import Policy
-from tests.recorder.offers import metadata, now, offered, random, sdp
+from tests.in_process.offers import metadata, now, offered, random, sdp
 
 
 def test_a_recording_names_its_call_and_every_name_it_shares_f8() -> None:

@@ -10,7 +10,7 @@ from recorder.session import events as e
 from recorder.session.session import Recording
 from recorder.workers.messages import Part
 from sip.sdp.answer import Policy
-from tests.recorder.offers import now, offered, random, sdp
+from tests.in_process.offers import now, offered, random, sdp
 
 ID = "11111111-2222-4333-8444-555555555555"
 PART = Part("m1", b"")

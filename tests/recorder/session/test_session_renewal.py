@@ -13,7 +13,7 @@ from recorder.session.session import Recording
 from recorder.session.stream import Certificate
 from sip.sdp.answer import Policy
 from sip.sdp.description import SessionDescription
-from tests.recorder.offers import now, offered, random
+from tests.in_process.offers import now, offered, random
 
 BEFORE, NEXT = Certificate("sha-256 BB", b"certificate and key"), Certificate("sha-256 CC", b"another")
 KEYS = PortKeys("AEAD_AES_128_GCM", b"t" * 28, b"o" * 28)

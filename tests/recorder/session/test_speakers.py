@@ -13,7 +13,7 @@ from recorder.session.session import Recording
 from sip.sdp.answer import Policy
 from sip.ua.events import Token
 from storage.timestamps import rfc3339
-from tests.recorder.offers import metadata, now, offered, random, request
+from tests.in_process.offers import metadata, now, offered, random, request
 from tests.sip.metadata_documents import invite
 
 

@@ -11,7 +11,7 @@ from recorder.session.states import TRANSITIONS, Input, State
 from sip.message.message import Request
 from sip.sdp.answer import Policy
 from sip.ua.events import Token
-from tests.recorder.offers import now, offered, random, sdp
+from tests.in_process.offers import now, offered, random, sdp
 
 BYE = e.HungUp(Token(9), Request("BYE", "sip:rec@192.0.2.1"), None)
 

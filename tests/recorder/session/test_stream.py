@@ -12,7 +12,7 @@ from sip.sdp.answer import LinePlan, Policy, plan
 from sip.sdp.description import Format, SessionDescription
 from sip.sdp.plan import Addresses
 from sip.siprec.stream_owners import Owner
-from tests.recorder.offers import random, sdp
+from tests.in_process.offers import random, sdp
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

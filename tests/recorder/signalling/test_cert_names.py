@@ -9,7 +9,7 @@ import pytest
 
 from recorder.config.model import Customer
 from recorder.signalling.cert_names import CertificateNames
-from tests.journeys.sbc import Authority
+from tests.daemon.sbc_link import Authority
 
 
 def der(pem: Path) -> bytes:

@@ -8,7 +8,7 @@ from recorder.simulate.link import Unreachable
 from recorder.simulate.plan import Plan
 from sip.message.headers import Headers
 from sip.message.message import Request, Response, parse
-from tests.recorder.simulate.recorder_double import RecorderDouble
+from tests.in_process.recorder_double import RecorderDouble
 
 
 def story(double: RecorderDouble, transport: str, work: object) -> None:

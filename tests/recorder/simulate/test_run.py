@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from recorder.simulate import Plan, PlanError, Report, run
-from tests.recorder.simulate.recorder_double import RecorderDouble
+from tests.in_process.recorder_double import RecorderDouble
 from tests.recorder.timing import steady
 
 

@@ -23,9 +23,9 @@ from media.stream.receiver import ReceivedStream
 from recorder.workers import messages
 from recorder.workers.dtls_sockets import Handshakes
 from recorder.workers.stream_sockets import StreamSockets, newest_slot
-from tests.recorder.dtls_peer import SBC, US, Peer, udp
+from tests.in_process.dtls_peer import SBC, US, Peer, udp
+from tests.in_process.worker_call import CALL, SPOOL_KEY, WorkerCall, run
 from tests.recorder.timing import steady
-from tests.recorder.worker_call import CALL, SPOOL_KEY, WorkerCall, run
 
 
 class DtlsWorkerCall(WorkerCall):
@@ -189,7 +189,7 @@ def test_an_unoffered_certificate_gets_nothing_stored(tmp_path: Path, server: bo
 
     async def story() -> None:
         from media.srtp.dtls import Identity
-        from tests.recorder.dtls_peer import NOW
+        from tests.in_process.dtls_peer import NOW
 
         async with worker_call(tmp_path, Peer(1, server=server, who=Identity.create(NOW))) as one:
             one.begin()

@@ -12,7 +12,7 @@ import pytest
 
 from recorder.workers.messages import WorkerDied, WorkerEvent
 from recorder.workers.pool import Workers
-from tests.recorder.in_process_node import configured
+from tests.in_process.recorder_node import configured
 
 
 @pytest.mark.parametrize(("asked", "started"), [(0, max(1, len(os.sched_getaffinity(0)) - 1)), (3, 3)])

@@ -11,7 +11,7 @@ import pytest
 
 from recorder.workers import messages, worker_handle
 from recorder.workers.pool import Workers
-from tests.recorder.worker_call import CALL, WorkerCall, run
+from tests.in_process.worker_call import CALL, WorkerCall, run
 from tests.recorder.workers.test_pool import all_of
 
 

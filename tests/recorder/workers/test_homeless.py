@@ -5,7 +5,7 @@ from pathlib import Path
 
 from media.records import record_format
 from recorder.workers import messages
-from tests.recorder.worker_call import CALL, WorkerCall, run
+from tests.in_process.worker_call import CALL, WorkerCall, run
 from tests.recorder.workers.test_pool import all_of
 
 

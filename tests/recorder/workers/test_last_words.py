@@ -12,8 +12,7 @@ import pytest
 from recorder.workers import codec, messages
 from recorder.workers.process import LOOK
 from recorder.workers.worker_handle import activity
-from tests.recorder.in_process_worker import alone
-from tests.recorder.worker_call import CALL, WorkerCall, run
+from tests.in_process.worker_call import CALL, WorkerCall, alone, run
 from tests.recorder.workers.test_pool import all_of
 from tests.recorder.workers.test_process import stopped
 

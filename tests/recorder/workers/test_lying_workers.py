@@ -16,8 +16,8 @@ from msgspec import msgpack
 from recorder.workers import codec, messages
 from recorder.workers.pool import Workers
 from recorder.workers.worker_handle import Entry, Process
+from tests.in_process.worker_call import run
 from tests.recorder.timing import steady
-from tests.recorder.worker_call import run
 
 MINE, THEIRS = "0a64dd1c-0000-4000-8000-000000000001", "0a64dd1c-0000-4000-8000-000000000002"
 FIGURES: tuple[messages.StreamFigures, ...] = (

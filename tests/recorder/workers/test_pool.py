@@ -17,9 +17,9 @@ from recorder.session.mline_matching import MAX_STREAMS
 from recorder.workers import messages
 from recorder.workers.pool import Workers
 from recorder.workers.worker_handle import HANG, activity
-from tests.recorder.other_files import change_messages, same_files
+from tests.daemon.other_version import change_messages, same_files
+from tests.in_process.worker_call import CALL, Sender, WorkerCall, run
 from tests.recorder.timing import steady
-from tests.recorder.worker_call import CALL, Sender, WorkerCall, run
 
 
 def all_of(worker_call: WorkerCall, final: messages.Final) -> None:

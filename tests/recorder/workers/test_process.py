@@ -21,7 +21,7 @@ from media.stream import fast_path_library
 from recorder.workers import messages
 from recorder.workers.process import NO_MEMORY, STALE, Worker
 from recorder.workers.worker_handle import activity
-from tests.recorder.worker_call import CALL, SUITE, Sender, WorkerCall, run
+from tests.in_process.worker_call import CALL, SUITE, Sender, WorkerCall, run
 
 
 @pytest.mark.parametrize("seed", range(3))

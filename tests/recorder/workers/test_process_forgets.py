@@ -9,7 +9,7 @@ import pytest
 
 from media.receive.recvmmsg import PAGE
 from recorder.workers import messages
-from tests.recorder.worker_call import CALL, WorkerCall, run
+from tests.in_process.worker_call import CALL, WorkerCall, run
 
 
 def left(worker_call: WorkerCall) -> bytes:

@@ -13,7 +13,7 @@ import pytest
 from media.rtp import header
 from media.rtp.sequence import WINDOW
 from recorder.workers import messages
-from tests.recorder.worker_call import CALL, Sender, WorkerCall, run
+from tests.in_process.worker_call import CALL, Sender, WorkerCall, run
 
 
 def reasons(figures: dict[str, Any]) -> list[str]:

@@ -18,7 +18,7 @@ from recorder.workers.call_recorder import CallRecorder
 from recorder.workers.process import Worker
 from recorder.workers.worker_handle import Process
 from sip.sdp.plan import Policy
-from tests.recorder.in_process_worker import alone
+from tests.in_process.worker_call import alone
 
 STREAMS = Policy().max_lines
 NOW = 1_700_000_000_000_000_000

@@ -12,8 +12,7 @@ from recorder.workers import codec, messages
 from recorder.workers.priority import PAUSE, SHARE, SPELL, HandshakePriority
 from recorder.workers.process import BEAT, STALE
 from recorder.workers.rcvbuf_overflow import HOT, Overflow
-from tests.recorder.in_process_worker import alone
-from tests.recorder.worker_call import CALL
+from tests.in_process.worker_call import CALL, alone
 
 
 def test_after_a_crash_the_longest_waiting_calls_come_first(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pylibsrtp import Policy, Session
 
 from recorder.workers import messages
-from tests.recorder.worker_call import CALL, WorkerCall, run
+from tests.in_process.worker_call import CALL, WorkerCall, run
 
 
 def kinds(compound: bytes) -> list[int]:

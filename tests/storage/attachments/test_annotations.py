@@ -6,7 +6,7 @@ import pytest
 
 from storage.attachments.annotations import NoCall
 from storage.customer.customers import Customer
-from tests.storage.node import StorageNode, record, story
+from tests.in_process.storage_node import StorageNode, record, story
 
 
 def test_corrections_are_kept_in_order_and_sealed(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from storage.customer.customers import Customer
 from storage.errors import PartMissing
 from storage.journal.journal import JournaledDatabase
 from storage.vault.vault import PartRef
-from tests.storage.node import StorageNode, opens, record, story
+from tests.in_process.storage_node import StorageNode, opens, record, story
 
 VTT = b"WEBVTT\n\n00:00.000 --> 00:01.000\nGuten Tag, Okafor\n" * 500
 

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from storage.customer.customers import Customer
 from storage.database.schema import annotations, call_tokens, calls, holds
-from tests.storage.node import StorageNode, permit, record, story
+from tests.in_process.storage_node import StorageNode, permit, record, story
 
 pytestmark = pytest.mark.sqlite  # a server keeps deleted rows until it vacuums: docs/privacy.md says so
 

@@ -8,7 +8,7 @@ from storage.customer.customers import Customer
 from storage.database.schema import calls
 from storage.directory import match_queue
 from storage.directory.match_queue import FROM_THE_NEWEST, Outstanding
-from tests.storage.node import StorageNode, record, story
+from tests.in_process.storage_node import StorageNode, record, story
 
 
 def test_match_marks_are_counted_once_a_user(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from storage.ids import new_id
 from storage.retention.rules import RuleSpec
 from storage.search_forms import stored_of
 from storage.timestamps import day_of
-from tests.storage.node import NOON, StorageNode, permit, record, story
+from tests.in_process.storage_node import NOON, StorageNode, permit, record, story
 
 MIRA = Person("Mira", "Okafor", "mira", "mira@x.example", "mira@x.example", "oid-1", ("+4930123456",))
 TOVE = Person("Tove", "Lind", "tove", "tove@x.example", object_id="oid-2", numbers=("+4940777888",))

@@ -10,8 +10,8 @@ from storage.customer.customers import Customer
 from storage.directory import match_queue
 from storage.directory.matcher import Correlation
 from storage.timestamps import to_micros
+from tests.in_process.storage_node import NOON, StorageNode, story
 from tests.storage.directory.test_matcher import HIS, MIRA, TOVE, imported, matched
-from tests.storage.node import NOON, StorageNode, story
 
 
 def test_a_caller_waiting_for_users_has_them_loaded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from storage.customer.customers import Customer
 from storage.directory import user_purge
 from storage.directory.user import Person
-from tests.storage.node import StorageNode, permit, record, story
+from tests.in_process.storage_node import StorageNode, permit, record, story
 
 MIRA = Person("Mira", account_name="mira", numbers=("+4930123456",))
 TOVE = Person("Tove", account_name="tove")

@@ -12,7 +12,7 @@ from storage.directory import user_store
 from storage.directory.user import Person, UserState
 from storage.directory.user_lookup import UserLookup
 from storage.directory.user_search import find
-from tests.storage.node import StorageNode, story
+from tests.in_process.storage_node import StorageNode, story
 
 MIRA = Person("Mira", "Okafor", "mira", "mira@x.example", numbers=("+4930123456",))
 TOVE = Person("Tove", "Lind", "tove", "tove@x.example", numbers=("+4940777888",))

@@ -12,7 +12,7 @@ from storage.database.schema import users as table
 from storage.directory.user import Person, UserState
 from storage.directory.user_store import Mapped, Plan, Referred, User
 from storage.exports.exports import Request
-from tests.storage.node import StorageNode, permit, record, story
+from tests.in_process.storage_node import StorageNode, permit, record, story
 
 MIRA = Person("Mira", "Okafor", "mira", "mira@x.example", "mira@x.example", "oid-1", ("+4930123456",), ("sip:m@x",))
 TOVE = Person(first_name="Tove", account_name="tove", numbers=("+4940777888",))

@@ -14,7 +14,7 @@ from storage.erasure import receipts
 from storage.erasure.erasure_rows import State
 from storage.erasure.erasures import Held, NoErasure, NoWaiver, OwnRequest
 from storage.keys import sealing
-from tests.storage.node import NOON, StorageNode, finish, opens, permit, record, story
+from tests.in_process.storage_node import NOON, StorageNode, finish, opens, permit, record, story
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from storage.calls.call_row import Query
 from storage.customer.customers import Customer, CustomerSettings
 from storage.erasure.erasure_rows import State
-from tests.storage.node import NOON, StorageNode, finish, opens, permit, record, story
+from tests.in_process.storage_node import NOON, StorageNode, finish, opens, permit, record, story
 
 
 def test_an_old_copy_with_todays_keys_decrypts_nothing_erased(tmp_path: Path) -> None:

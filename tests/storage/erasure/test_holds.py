@@ -8,7 +8,7 @@ import pytest
 from storage.customer.customers import Customer
 from storage.erasure.holds import NoCall
 from storage.keys.sealing import MAX_TEXT
-from tests.storage.node import StorageNode, permit, record, story
+from tests.in_process.storage_node import StorageNode, permit, record, story
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 

@@ -15,7 +15,7 @@ from storage.erasure.erasure_rows import RESTORED, State
 from storage.erasure.erasure_steps import ErasureSteps
 from storage.erasure.reapply_after_restore import reapply
 from storage.files.reserved_space import ReservedSpace
-from tests.storage.node import NOON, StorageNode, opens, permit, record, story
+from tests.in_process.storage_node import NOON, StorageNode, opens, permit, record, story
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 

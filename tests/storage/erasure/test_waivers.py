@@ -5,7 +5,7 @@ from pathlib import Path
 
 from storage.customer.customers import Customer
 from storage.database.schema import waivers
-from tests.storage.node import NOON, SHA, StorageNode, story
+from tests.in_process.storage_node import NOON, SHA, StorageNode, story
 
 
 def test_the_newest_waiver_counts_until_it_expires(tmp_path: Path) -> None:

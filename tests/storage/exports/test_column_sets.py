@@ -6,7 +6,7 @@ from storage.database.schema import column_sets
 from storage.exports import column_sets as columnsets
 from storage.exports.column_sets import NameTaken, TooManySets, folded, pick
 from storage.journal import replay
-from tests.storage.node import StorageNode, story
+from tests.in_process.storage_node import StorageNode, story
 
 COUNCIL = "Betriebsrat Müller"
 

@@ -13,7 +13,7 @@ from storage.customer.customers import Customer
 from storage.errors import Forgotten, NoSpace, PartMissing
 from storage.exports import exports
 from storage.exports.exports import Export, ExportState, Gone, Request, TooMany
-from tests.storage.node import StorageNode, permit, record, story
+from tests.in_process.storage_node import StorageNode, permit, record, story
 
 NOBODY = "00000000-0000-4000-8000-000000000000"
 TEXT = b"Mira Okafor,+4930123456\r\n" * 100_000  # several blocks

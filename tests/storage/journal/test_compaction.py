@@ -17,8 +17,8 @@ from storage.journal import compaction, journal, replay
 from storage.journal.compaction import compact
 from storage.journal.journal import Item, Journal
 from storage.keys.key_tree import LAST_LEAF
+from tests.in_process.storage_node import StorageNode, permit, record, story
 from tests.storage.journal_rows import FILE, dump, fill, reopened, without_calls
-from tests.storage.node import StorageNode, permit, record, story
 
 
 @pytest.fixture(autouse=True)

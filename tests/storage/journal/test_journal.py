@@ -17,8 +17,8 @@ from storage.errors import NoSpace, SealBroken
 from storage.files.append_log import LineFile
 from storage.journal import compaction, journal
 from storage.journal.journal_format import Head
+from tests.in_process.storage_node import NOON, ROOT, StorageNode, permit, record, story
 from tests.storage.journal_rows import FILE, fill
-from tests.storage.node import NOON, ROOT, StorageNode, permit, record, story
 
 
 def test_a_torn_journal_line_is_ignored(tmp_path: Path) -> None:

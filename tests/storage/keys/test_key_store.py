@@ -7,7 +7,7 @@ import pytest
 from storage.errors import Forgotten, SealBroken
 from storage.keys.key_store import CustomerKeys
 from storage.keys.key_tree import day_of, label, leaf_of
-from tests.storage.keyring import DAY, Data, FallibleDisk
+from tests.in_process.key_files import DAY, Data, FallibleDisk
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from storage.errors import Forgotten, KeysExist, KeysOutdated, KeysWrong
 from storage.keys.key_store import CustomerKeys, RootSecret
 from storage.keys.key_tree import leaf_of
-from tests.storage.keyring import DAY, ROOT, Data, read_part, write_part
+from tests.in_process.key_files import DAY, ROOT, Data, read_part, write_part
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 
 from storage.errors import KeysError, KeysExist, KeysMissing, KeysWrong
 from storage.keys.key_store import CustomerKeys
-from tests.storage.keyring import Data
+from tests.in_process.key_files import Data
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from storage.erasure.erasures import NoErasure
 from storage.retention.policy import Policy, Wins, with_erase_after
 from storage.retention.rules import RuleSpec
 from storage.retention.sweep import Preview, Swept
-from tests.storage.node import NOON, StorageNode, record, story
+from tests.in_process.storage_node import NOON, StorageNode, record, story
 
 LONG_AGO = NOON - timedelta(days=200)
 

@@ -10,7 +10,7 @@ from OpenSSL import SSL
 from pylibsrtp import Policy, Session
 
 from media.srtp.dtls import Identity
-from tests.recorder.worker_call import Sender
+from tests.in_process.worker_call import Sender
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 US, SBC = Identity.create(NOW), Identity.create(NOW)

@@ -8,7 +8,7 @@ import av
 
 from media.records import record_format
 from media.rtp import header
-from tests.media.calls import MS, START
+from tests.in_process.rendered_calls import MS, START
 
 MTU = 600
 CLOCK = 90_000

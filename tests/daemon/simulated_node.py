@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.journeys.server import free_port, logged, serves
+from tests.daemon.server import free_port, logged, serves
 
 RECORDER = Path(sys.executable).with_name("recorder")
 SECONDS = 60

@@ -4,7 +4,7 @@
         with network.inside("server"): …      # this thread, and what it starts, is there
         with network.inside("client"): …
 
-`python -m tests.journeys.network FD FD WEATHER` is the process: it carries IP packets from one TUN device to the other.
+`python -m tests.daemon.network FD FD WEATHER` is the process: it carries IP packets from one TUN device to the other.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def lossy(weather: NetworkFaults) -> Iterator[Network]:
             except (OSError, subprocess.CalledProcessError) as problem:
                 pytest.skip(f"network namespaces with TUN devices cannot be made here ({type(problem).__name__})")
         _ip("-n", f"{name}-client", "addr", "add", f"{STRANGER}/32", "dev", f"{name[:9]}c")
-        line = [sys.executable, "-m", "tests.journeys.network", *map(str, ends), json.dumps(asdict(weather))]
+        line = [sys.executable, "-m", "tests.daemon.network", *map(str, ends), json.dumps(asdict(weather))]
         pipe = subprocess.PIPE
         process = subprocess.Popen(line, cwd=ROOT, pass_fds=ends, stdin=pipe, stdout=pipe)
         try:

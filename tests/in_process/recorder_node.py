@@ -42,8 +42,8 @@ from sip.message.header_values import Flow
 from sip.message.message import Response, parse
 from sip.ua.events import Send
 from storage.vault.group_sync import Syncer
+from tests.in_process.offers import sdp
 from tests.ports import spans
-from tests.recorder.offers import sdp
 
 FLOW = Flow("udp", ("127.0.0.1", 5060), ("127.0.0.1", 5070), 0, 0, ())
 CONFIG = """

@@ -1,4 +1,4 @@
-"""Datagrams of an attacker, many thousand a second: `python -m tests.journeys.flood FILE RATE SECONDS`.
+"""Datagrams of an attacker, many thousand a second: `python -m tests.daemon.flood FILE RATE SECONDS`.
 
 FILE holds the datagrams, which are sent round and round, each from the address it names. From addresses of this machine
 (127.0.0.0/8, or those of a network namespace) ordinary sockets send; a datagram that names a port of its sender too is
@@ -79,7 +79,7 @@ def read(path: Path) -> Iterator[Datagram]:
 def flood(path: Path, datagrams: Sequence[Datagram], rate: int, seconds: float) -> Iterator[Flood]:
     """Let a process of its own send; it is ended with the block."""
     write(path, datagrams)
-    line = [sys.executable, "-m", "tests.journeys.flood", str(path), str(rate), str(seconds)]
+    line = [sys.executable, "-m", "tests.daemon.flood", str(path), str(rate), str(seconds)]
     process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE)
     try:
         yield Flood(process, seconds)

@@ -23,7 +23,7 @@ from recorder.simulate.compare import difference
 from recorder.simulate.plan import Plan
 from recorder.simulate.report import CallReport, StreamReport
 from recorder.simulate.run import run
-from tests.journeys.server import Server, files
+from tests.daemon.server import Server, files
 
 SECONDS = 30.0
 """How long anything may take that a busy machine does late."""

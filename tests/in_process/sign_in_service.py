@@ -17,7 +17,7 @@ from admin_api.page.sign_in.public_routes import PublicRoutes
 from recorder.access import totp
 from recorder.access.accounts import AccountService
 from recorder.access.passwords import Passwords
-from tests.admin_api.conftest import Service
+from tests.in_process.api_service import Service
 
 PASSWORD = "a fine long passphrase"
 NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)

@@ -16,7 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from tests.journeys.descriptor_store import DescriptorStore
+from tests.daemon.descriptor_store import DescriptorStore
 from tests.ports import spans
 
 START_SECONDS = 60.0
