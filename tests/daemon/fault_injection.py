@@ -6,10 +6,7 @@ import mmap
 import shutil
 import struct
 import subprocess
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -53,22 +50,3 @@ def troublemaker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = subprocess.run(line, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return made
-
-
-def played(*scenes: Callable[..., None]) -> Any:
-    """Give the fixture `playing` of a file: every scene that is asked for, four at a time, since they mostly wait."""
-
-    @pytest.fixture(scope="module", name="playing")
-    def playing(
-        request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, troublemaker: Path
-    ) -> Iterator[dict[Callable[..., None], Future[None]]]:
-        stories = (item for item in request.session.items if isinstance(item, pytest.Function))
-        asked = [story.callspec.params.get("scene") for story in stories if hasattr(story, "callspec")]
-        with ThreadPoolExecutor(4) as pool:
-            yield {
-                scene: pool.submit(scene, tmp_path_factory.mktemp(scene.__name__[:20]), troublemaker)
-                for scene in scenes
-                if scene in asked
-            }
-
-    return playing

@@ -1,4 +1,4 @@
-"""A PostgreSQL of this machine in a folder of its own that a test may stop and start."""
+"""A PostgreSQL server of this machine in a folder of its own that a test may stop and start."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+WAIT = ("-w", "-t", "100")  # seconds that a busy machine may take
 
 
 class Cluster:
@@ -31,12 +33,12 @@ class Cluster:
     def start(self) -> None:
         """Start it and wait until it answers."""
         options = f"-k {self._place} -c listen_addresses= -c fsync=off {self._options}"
-        self._call("pg_ctl", "-D", self._place / "data", "-l", self.log, "-o", options, "-w", "start")
+        self._call("pg_ctl", "-D", self._place / "data", "-l", self.log, "-o", options, *WAIT, "start")
 
     def stop(self) -> None:
         """Stop it at once, whoever is connected."""
         if (self._place / "data" / "postmaster.pid").exists():
-            self._call("pg_ctl", "-D", self._place / "data", "-m", "immediate", "-w", "stop")
+            self._call("pg_ctl", "-D", self._place / "data", "-m", "immediate", *WAIT, "stop")
 
     def ask(self, database: str, statement: str) -> str:
         """Return what psql prints for a statement."""
@@ -57,7 +59,7 @@ def cluster(options: str = "") -> Iterator[Cluster]:
     if not found:
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
     user = _ordinary_user()
-    place = Path(tempfile.mkdtemp(prefix="pg-away-"))
+    place = Path(tempfile.mkdtemp(prefix="pg-"))
     if user is not None:
         os.chown(place, user.pw_uid, user.pw_gid)
     one = Cluster(place, found[-1].parent, user, options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -12,11 +13,16 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from recorder.cli.init import initialise
+from recorder.config.loader import load
+from recorder.persist.customers import open_credentials
 from tests.daemon.descriptor_store import DescriptorStore
+from tests.daemon.sbc import Sbc
 from tests.ports import spans
 
 START_SECONDS = 60.0
@@ -83,16 +89,20 @@ def free_span(ports: int = PORTS) -> int:
             return first
 
 
-def command(*words: str | Path, timeout: float = 60.0, **environment: str) -> subprocess.CompletedProcess[str]:
+def own_place(calls: int) -> dict[str, Any]:
+    """Return settings of a server that takes so many calls, at an address of its own.
+
+    While it is down nobody else, not even the client that comes back, can be given one of its ports.
+    """
+    host = ".".join(["127", *(str(random.randrange(1, 255)) for _ in range(3))])
+    return {"host": host, "udp": 5060, "tls": 5061, "api": 8443, "media": 20_000, "ports": 4 * calls + 20}
+
+
+def command(*words: object, timeout: float = 60.0, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `recorder …` to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "recorder", *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-        env={**os.environ, **environment},
-        check=False,
-    )
+    line = [sys.executable, "-m", "recorder", *map(str, words)]
+    whole = {**os.environ, **environment}
+    return subprocess.run(line, capture_output=True, text=True, timeout=timeout, env=whole, check=False)
 
 
 @dataclass
@@ -117,6 +127,7 @@ class Server:
     more: str = ""  # lines of the customer and whatever follows
     environment: dict[str, str] = field(default_factory=dict)  # more of it
     process: subprocess.Popen[bytes] | None = None
+    tokens: dict[str, str] = field(default_factory=dict, repr=False)  # by role
 
     def __post_init__(self) -> None:
         self.api_host = self.api_host or self.host
@@ -137,14 +148,38 @@ class Server:
         """Write the configuration."""
         self.config.write_text(CONFIG.format(**vars(self), media_end=self.media + self.ports - 1))
 
-    def init(self) -> str:
-        """Make keys and certificates; returns the first administrator's token."""
-        made = command("init", "--config", self.config, "--json")
-        if made.returncode:
-            raise RuntimeError(made.stderr)
-        return str(json.loads(made.stdout)["token"])
+    def init(self) -> None:
+        """Make keys and certificates and the first administrator's token, as `recorder init` does."""
+        self.tokens["admin"] = str(initialise(self.config).token)
 
-    def run(self, *words: str | Path) -> subprocess.CompletedProcess[str]:
+    def token(self, *roles: str) -> str:
+        """Return a token with these roles, made when it is first asked for and called after them."""
+        name = "-".join(roles)
+        if name not in self.tokens:
+            credentials = open_credentials(load(self.config), "acme")
+            self.tokens[name] = credentials.create(f"the-{name}", roles, datetime.now(UTC)).token
+        return self.tokens[name]
+
+    def port(self, transport: str) -> int:
+        """Return the SIP port of a transport."""
+        return self.tls if transport == "tls" else self.udp
+
+    def uri(self, transport: str = "udp") -> str:
+        """Return where a client sends its calls."""
+        return f"sip:rec@{self.host}:{self.port(transport)};transport={transport}"
+
+    def sbc(self, transport: str = "udp", call: str = "", **more: Any) -> Sbc:
+        """Connect a client."""
+        return Sbc(transport, self.host, self.port(transport), call, **more)
+
+    def replace(self, old: str, new: str) -> None:
+        """Change the configuration file."""
+        text = self.config.read_text()
+        if old not in text:
+            raise LookupError(old)
+        self.config.write_text(text.replace(old, new, 1))
+
+    def run(self, *words: object) -> subprocess.CompletedProcess[str]:
         """Run a command with this configuration."""
         return command(*words, "--config", self.config)
 

@@ -12,15 +12,11 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx2
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from admin_api.assembly.app import create_app
 from admin_api.assembly.lazy_page import LazyPage
@@ -34,6 +30,7 @@ from storage.calls.call_row import Fresh
 from storage.customer.customers import Customer, Customers, CustomerSettings
 from storage.keys.root_secret import RootSecret
 from storage.search_forms import stored
+from tests.in_process.certificates import certificate
 
 NAMES = ("acme", "beta")
 DAY = 20_500
@@ -91,7 +88,7 @@ class FakeDaemon:
     figures: Mapping[str, Any] = field(default_factory=lambda: EXAMPLES["System"])
     fresh: dict[tuple[str, str], tuple[CallRow, tuple[str, ...]]] = field(default_factory=dict)
 
-    def document(self, customer: str, call: str) -> dict[str, Any] | None:
+    def document(self, customer: str, call: str) -> Any:
         return self.live.get((customer, call))
 
     def begin(self, customer: str, call: str, **more: Any) -> dict[str, Any]:
@@ -101,16 +98,16 @@ class FakeDaemon:
         self.live[customer, call] = {"id": call, "state": "recording"}
         return self.live[customer, call]
 
-    async def documents(
-        self, customer: str, calls: Sequence[str], *, measured: bool = False
-    ) -> dict[str, dict[str, Any]]:
+    async def documents(self, customer: str, calls: Sequence[str], *, measured: bool = False) -> dict[str, Any]:
         return {call: self.live[customer, call] for call in calls if (customer, call) in self.live}
 
     async def unwritten(self, customer: Customer, call: str | None = None) -> list[Fresh]:
         """Give the calls that a test has not put into the index."""
         return [
-            Fresh(row.id, row.leaf, row.started_at, row.state is CallState.RECORDING, lambda both=(row, forms): both)
-            for (name, _), (row, forms) in self.fresh.items()
+            Fresh(
+                row.id, row.leaf, row.started_at, row.state is CallState.RECORDING, partial(self.fresh.get, (name, id))
+            )
+            for (name, id), (row, _) in self.fresh.items()
             if name == customer.name and call in (None, row.id)
         ]
 
@@ -171,30 +168,6 @@ class FakeDaemon:
 
     def incidents(self, customer: str) -> Sequence[Mapping[str, Any]]:
         return self.happened
-
-
-def certificate(folder: Path, name: str = "admin") -> tuple[Path, Path]:
-    """Write a self-signed certificate for loopback."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(subject)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    files = folder / f"{name}.crt", folder / f"{name}.key"
-    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    files[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    return files
 
 
 def row(number: int, customer: str, **changes: Any) -> tuple[CallRow, tuple[str, ...]]:
@@ -311,8 +284,9 @@ class Service:
             monotonic=self.monotonic,
             report=self.faults.append,
         )
-        self.lazy_page: LazyPage = next(route.app for route in app.routes if getattr(route, "path", "") == "/")
-        self.authoriser: Authoriser = next(route.app for route in app.routes if getattr(route, "path", "") == "/api")
+        routes: list[Any] = list(app.routes)
+        self.lazy_page: LazyPage = next(route.app for route in routes if getattr(route, "path", "") == "/")
+        self.authoriser: Authoriser = next(route.app for route in routes if getattr(route, "path", "") == "/api")
         self.server = ApiServer(app, self.certificate, self.key)
         await self.server.start(listening, self._start_task)
         return port

@@ -3,6 +3,7 @@
 import asyncio
 import select
 import socket
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -171,3 +172,11 @@ def offer(*peers: Peer, mux: bool = True, fingerprint: str = SBC.fingerprint, ve
         lines += [f"a=setup:{'actpass' if peer.server else 'active'}", f"a=fingerprint:{fingerprint}"]
         lines += ["a=rtcp-mux"] if mux else []
     return ("\r\n".join(lines) + "\r\n").encode()
+
+
+async def talk(peers: Sequence[Peer], ports: Sequence[int], frames: int) -> None:
+    """Let every peer send a frame each 20 ms."""
+    for _ in range(frames):
+        for peer, port in zip(peers, ports, strict=True):
+            peer.send(port)
+        await asyncio.sleep(0.02)

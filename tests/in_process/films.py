@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import av
 
@@ -24,7 +25,7 @@ def picture(luma: int, width: int = 320, height: int = 180) -> av.VideoFrame:
 
 def film(codec: str, lumas: Sequence[int], width: int = 320, height: int = 180) -> list[bytes]:
     """Encode plain pictures, 25 a second, none held back."""
-    context = av.CodecContext.create(codec, "w")
+    context: Any = av.CodecContext.create(codec, "w")
     context.width, context.height, context.pix_fmt, context.framerate = width, height, "yuv420p", 25
     context.thread_count = 1
     context.options = (

@@ -30,6 +30,7 @@ class RecorderDouble:
     requests: list[Request] = field(default_factory=list)
     responses: list[Response] = field(default_factory=list)
     media: list[socket.socket] = field(default_factory=list)
+    _taken: bytes = b""
 
     async def start(self) -> None:
         """Listen on one port over UDP and TCP: another one if a neighbour has it over UDP."""

@@ -6,6 +6,7 @@ import math
 from array import array
 from collections.abc import Sequence
 from random import Random
+from typing import Any
 
 import av
 
@@ -40,7 +41,7 @@ def voice(seconds: float, rate: int) -> array[int]:
 
 def encode(codec: str, sound: array[int], rate: int, **options: str) -> list[bytes]:
     """Encode mono sound by FFmpeg, one packet a frame."""
-    context = av.CodecContext.create(codec, "w")
+    context: Any = av.CodecContext.create(codec, "w")
     context.sample_rate, context.layout, context.format, context.options = rate, "mono", "s16", options
     size = context.frame_size or rate // 50
     packets = []
@@ -95,7 +96,7 @@ def listen(stored: bytes, *streams: RenderStream) -> tuple[list[array[int]], Rep
 
 def expand(payload: bytes, law: str = "pcm_mulaw") -> array[int]:
     """Expand G.711 by FFmpeg, as another opinion."""
-    context = av.CodecContext.create(law, "r")
+    context: Any = av.CodecContext.create(law, "r")
     context.sample_rate, context.layout = 8000, "mono"
     return array("h", b"".join(bytes(f.planes[0])[: 2 * f.samples] for f in context.decode(av.Packet(payload))))
 

@@ -49,7 +49,7 @@ def _call(number: int) -> CallRow:
     ended = began + timedelta(seconds=seconds)
     broken = number % 13 == 5
     day = (began - datetime.fromisoformat("1970-01-01T00:00:00+00:00")).days
-    details = {
+    details: Any = {
         "session_id": f"{number:08x}0000000000000000000000000000",
         "parties": _parties(number, began, ended),
         "streams": [_stream(label, began, seconds, broken=broken and label == 1) for label in (0, 1)],

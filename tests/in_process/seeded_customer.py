@@ -227,7 +227,7 @@ def _row(acme: Customer, made: Seeded, planned: Planned) -> tuple[CallRow, tuple
         {"label": str(number), "party": number, "media": "audio", "codec": "PCMA", "gap_ms": 0, "packets": 15_000}
         for number in range(2)
     ]
-    details = {"session_id": f"s-{id[:8]}", "parties": parties, "streams": streams, "direction": "inbound"}
+    details: Any = {"session_id": f"s-{id[:8]}", "parties": parties, "streams": streams, "direction": "inbound"}
     leaf = acme.keys.allocate(day_of(at))
     row = CallRow(id, leaf, CallState.COMPLETE, at, end, 300_000, 4_800_000, details=details)
     if place is not None:

@@ -34,7 +34,7 @@ class SignInService(Service):
         super().__init__(folder)
         self.seen: list[httpx2.Client] = []
 
-    def monotonic(self) -> float:  # type: ignore[override]  # the story sets the clock
+    def monotonic(self) -> float:
         return self._begun + self.later
 
     def now(self) -> datetime:
@@ -82,7 +82,7 @@ class SignInService(Service):
         """Give an account an authenticator app; return its secret and the recovery codes."""
         account = self.customers[customer].accounts.get(id)
         secret = totp.new_secret(lambda n: bytes(n))
-        person = self.family.known(customer, account.name)
+        person: Any = self.family.known(customer, account.name)
         codes = self.run(self.family.add_app(person, secret, self.code(secret)))
         self.later += 60
         return secret, list(codes)

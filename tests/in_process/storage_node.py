@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from storage.calls.call_document import CallDetails
 from storage.calls.call_row import CallRow, CallState
 from storage.customer.customers import Customer, Customers, CustomerSettings
 from storage.database.database import Database
@@ -104,7 +105,7 @@ async def record(
     number: str = "+4930123456",
     ended: datetime = NOON,
     state: CallState = CallState.COMPLETE,
-    **details: object,
+    **details: Any,
 ) -> CallRow:
     """Record a call: two parts in the vault, a row and tokens in the index."""
     id, leaf = str(uuid.uuid4()), acme.keys.allocate(day_of(ended))
@@ -114,7 +115,7 @@ async def record(
         os.close(made.fd)
         if state != CallState.RECORDING:
             acme.vault.finish(id, leaf, part)
-    parties = [{"name": name, "number": number, "uri": f"sip:{number}@example.org"}]
+    parties: list[Any] = [{"name": name, "number": number, "uri": f"sip:{number}@example.org"}]
     live = state == CallState.RECORDING
     row = CallRow(
         id,
@@ -124,7 +125,7 @@ async def record(
         None if live else ended,
         60_000,
         5_000,
-        details={"parties": parties, "streams": [], **details},
+        details=cast(CallDetails, {"parties": parties, "streams": [], **details}),
     )
     await acme.calls.put([row], [stored_of(parties, "DE")])
     return row

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pylibsrtp import Policy, Session
 
+from media.errors import SocketRefused
 from media.receive import sockets
 from media.receive.recvmmsg import Region
 from media.records import record_format
@@ -93,7 +94,7 @@ def open_pair() -> sockets.Pair:
     while True:
         try:
             return sockets.open_pair("127.0.0.1", random.randrange(30000, 60000, 2))
-        except sockets.SocketRefused:
+        except SocketRefused:
             continue
 
 

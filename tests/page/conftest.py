@@ -19,9 +19,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from admin_api.assembly.page_app import COOKIE
 from admin_api.http.bearer import Principal
 from admin_api.http.permissions import Role
+from admin_api.page.framework.sessions import COOKIE
 from tests.in_process import sample_customer
 from tests.in_process.api_service import FakeDaemon, Service
 

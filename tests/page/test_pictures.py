@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -69,7 +70,7 @@ def live(service: Town, number: int, seconds: int) -> None:
     """Have a call under way."""
     began = sample_customer.FIRST + timedelta(days=22, hours=2, seconds=-seconds)
     person = {**DIRECTORY[number], "role": "callee"}
-    parties = [
+    parties: Any = [
         {"role": "caller", "name": sample_customer.CALLERS[number], "number": f"+4930555000{number}", "uri": None},
         {"role": "callee", "name": f"{person['first_name']} {person['last_name']}", "number": None, "uri": None},
     ]

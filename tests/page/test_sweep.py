@@ -62,7 +62,7 @@ def test_without_scripts_all_fits_a_telephone_too(visitor, ids):
 
 def found_at(page, axe, path, theme):
     """Say what is wrong with a page for whoever cannot see it, or sees it on a telephone."""
-    answer, faults = page.goto(path), []
+    answer, faults = page.goto(path), list[tuple[str, ...]]()
     page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
     page.evaluate(axe.axe_script)
     for seen, options in ((theme, LEVELS), (OTHER[theme], COLOURS)):
