@@ -146,7 +146,7 @@ def test_each_partys_video_is_stored_as_sent(it: Api, tmp_path: Path) -> None:
     assert told == [(*kind, n % 2, frames[n]) for n, kind in enumerate(kinds)]
     assert min(frames[2:]) > (SECONDS - 1) * video.PICTURES and [s["lost"] for s in call["streams"]] == [0] * 4
     file = tmp_path / "call.mkv"
-    exported = command("export", call["id"], "-o", file, "--config", it.one.config)
+    exported = command("export", call["id"], "-o", file, "--config", it.one.config, timeout=180)
     assert exported.returncode == 0, exported.stderr
     with av.open(str(file)) as container:
         frames_shown = [seen(frame) for frame in container.decode(container.streams.video[0])][FEW:-FEW]
