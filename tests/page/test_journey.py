@@ -18,9 +18,7 @@ from zipfile import ZipFile
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from recorder.simulate.plan import Plan
-from tests.daemon.coded_calls import place
-from tests.daemon.server import Server, server
+from tests.daemon.server import Server, command, server
 from tests.page.conftest import PATIENCE, Watch
 
 PASSWORD = "some plain words in a row"
@@ -114,7 +112,9 @@ def unlocked(file: Path, folder: Path, passphrase: str) -> ZipFile:
 
 @pytest.mark.timeout(400)  # half a minute on an idle machine, but a busy one must not break it
 def test_a_request_leads_to_an_erasure_receipt(one: Server, invited: Any, tmp_path: Path) -> None:
-    place([Plan(to=one.uri("tls"), calls=3, seconds=2, insecure=True, audio_kind="tone")])
+    words = ("--insecure", "--audio-kind", "tone", "--calls", 3, "--duration", 2)
+    placed = command("simulate", "--to", one.uri("tls"), *words)  # a loop of Playwright's runs in this process
+    assert placed.returncode == 0, placed.stderr
     admin, grace, ada = invited("Max", "admin", "operator"), invited("Grace", "privacy"), invited("Ada", "approver")
 
     # --- the node is well, and says what it has ---
