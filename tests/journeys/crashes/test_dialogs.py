@@ -199,6 +199,10 @@ def ports(body: bytes) -> list[int]:
     return [line.port for line in SessionDescription.parse(body).media]
 
 
+def stored(it: Api, packets: int) -> bool:
+    return it.figure('recorder_rtp_packets_total{result="stored"}') >= packets
+
+
 def test_a_call_that_we_offered_is_recorded_from_the_start(tmp_path: Path) -> None:
     """It begins with an INVITE without SDP; the ACK with all there is to know is lost with the process."""
     with served(tmp_path, "late_offer = true") as it, ExitStack() as opened:
@@ -210,13 +214,13 @@ def test_a_call_that_we_offered_is_recorded_from_the_start(tmp_path: Path) -> No
             opened.enter_context(sender.socket)
             late.append((one, sender, ports(one.ask("INVITE").body)[0]))
         kill_and_start(it.one)
-        for one, sender, port in late:
+        for number, (one, sender, port) in enumerate(late, 1):
             one.acknowledges = True
             for _ in range(SPOKEN):
                 sender.socket.sendto(sender.packet(), (it.one.host, port))
             one.connect()
             assert one.ask("UPDATE").status == 200
-        late[-1][0].attend(lambda: it.figure('recorder_rtp_packets_total{result="stored"}') >= 3 * SPOKEN, SOON)
+            one.attend(partial(stored, it, number * SPOKEN), SOON)
         assert [one.ask("BYE").status for one, _, _ in late] == [200] * 3
         whole(it, *TRANSPORTS)
         figures = [(s["packets"], s["lost"], s["rejected"]) for call in it.calls() for s in call["streams"]]
