@@ -33,7 +33,7 @@ from sip.ua.events import Informed, Invited, SessionKey, Token
 from storage import search_forms
 from storage.calls.call_document import revealed as in_the_clear
 from storage.calls.call_row import Amended, Query, pack, unpack
-from tests.recorder.offers import now, random, sdp
+from tests.in_process.offers import now, random, sdp
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("recorder", "sip", "media", "storage", "admin_api", "personal")

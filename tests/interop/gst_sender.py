@@ -74,7 +74,8 @@ def main() -> None:
     """Send, then wait for the last reports, then say what they were."""
     told = json.load(sys.stdin)
     Gst.init(None)
-    made, loop, out = pipeline(told), GLib.MainLoop(), {"sent": 0, "reports": []}
+    made, loop = pipeline(told), GLib.MainLoop()
+    out: dict[str, Any] = {"sent": 0, "reports": []}
     session = made.get_by_name("session").emit("get-internal-session", 0)
 
     def look() -> bool:

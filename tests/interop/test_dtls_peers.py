@@ -19,9 +19,8 @@ from pylibsrtp import Policy, Session
 from media.rtp import header
 from media.srtp.dtls import Identity
 from sip.sdp.description import SessionDescription
-from tests.journeys.coded_calls import Watched
-from tests.journeys.server import Server, server
-from tests.journeys.test_dtls import Sbc
+from tests.daemon.api import Api, running
+from tests.daemon.sbc import Sbc
 
 pytestmark = pytest.mark.interop
 FRAMES = 50
@@ -39,14 +38,16 @@ def offer(port: int, setup: str, fingerprint: str) -> bytes:
     ).encode()
 
 
-async def recorded(one: Server, token: str, sbc: Sbc) -> dict[str, Any]:
+async def recorded(it: Api, sbc: Sbc) -> dict[str, Any]:
     """Hang up and return the only stream."""
-    it = Watched(one, token)
     await it.until(lambda: it.figure('recorder_rtp_packets_total{result="stored"}') >= FRAMES)
-    assert (await asyncio.to_thread(sbc.ask, "BYE", 2)).status == 200
-    sbc.socket.close()
-    await it.until(lambda: [call["state"] for call in it.calls()] == ["complete"])
-    (call,) = it.calls()
+    return ended(it, sbc)
+
+
+def ended(it: Api, sbc: Sbc) -> dict[str, Any]:
+    assert sbc.ask("BYE").status == 200
+    sbc.close()
+    (call,) = it.ended()
     (stream,) = call["streams"]
     return dict(stream)
 
@@ -78,15 +79,12 @@ def test_audio_of_aiortcs_transport_is_recorded_d1_d3_d7(tmp_path: Path, setup: 
     aiortc = pytest.importorskip("aiortc", reason="aiortc is not installed; make dev installs it")
 
     async def story() -> None:
-        with server(tmp_path, srtp="required") as one:
-            token = await asyncio.to_thread(one.init)
-            await asyncio.to_thread(one.start)
+        with running(tmp_path, srtp="required") as it:
             ice = Ice("controlling" if setup == "actpass" else "controlled")
             transport = aiortc.RTCDtlsTransport(ice, [aiortc.RTCCertificate.generateCertificate()])
             shown = next(f for f in transport.getLocalParameters().fingerprints if f.algorithm == "sha-256")
-            sbc = Sbc(one.udp)
-            invited = sbc.ask("INVITE", 1, offer(ice.socket.getsockname()[1], setup, f"sha-256 {shown.value}"))
-            sbc.ask("ACK", 1)
+            sbc = it.one.sbc()
+            invited = sbc.ask("INVITE", offer(ice.socket.getsockname()[1], setup, f"sha-256 {shown.value}"))
             (line,) = SessionDescription.parse(invited.body).media
             ice.target = ("127.0.0.1", line.port)
             algorithm, _, value = line.fingerprints[0].partition(" ")
@@ -96,7 +94,7 @@ def test_audio_of_aiortcs_transport_is_recorded_d1_d3_d7(tmp_path: Path, setup: 
             for n in range(FRAMES):
                 await transport._send_rtp(header.build(8, n, n * 160, 7, bytes(160)))
                 await asyncio.sleep(0.01)
-            stream = await recorded(one, token, sbc)
+            stream = await recorded(it, sbc)
             assert (stream["srtp"], stream["packets"], stream["rejected"]) == ("DTLS-SRTP", FRAMES, 0)
             await transport.stop()
             await ice.stop()
@@ -110,7 +108,7 @@ PROFILES = {
 }
 
 
-async def talk(one: Server, folder: Path, profile: str, named: str = "") -> Sbc:
+async def talk(it: Api, folder: Path, profile: str, named: str = "") -> Sbc:
     """Place a call whose offer names a fingerprint, let s_client shake hands and send frames under its keys."""
     number, key, salt = PROFILES[profile]
     own = Identity.create(datetime.now(UTC))
@@ -118,9 +116,8 @@ async def talk(one: Server, folder: Path, profile: str, named: str = "") -> Sbc:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as place:
         place.bind(("127.0.0.1", 0))
         port = place.getsockname()[1]
-    sbc = Sbc(one.udp)
-    invited = sbc.ask("INVITE", 1, offer(port, "active", named or own.fingerprint))
-    sbc.ask("ACK", 1)
+    sbc = it.one.sbc()
+    invited = sbc.ask("INVITE", offer(port, "active", named or own.fingerprint))
     (line,) = SessionDescription.parse(invited.body).media
     material = await asyncio.to_thread(exported, folder / "peer.pem", port, line.port, profile, key + salt)
     ours = material[:key] + material[2 * key : 2 * key + salt]
@@ -143,11 +140,9 @@ def test_audio_under_openssl_client_keys_is_recorded_d3(tmp_path: Path, profile:
     needs_openssl()
 
     async def story() -> None:
-        with server(tmp_path, srtp="required") as one:
-            token = await asyncio.to_thread(one.init)
-            await asyncio.to_thread(one.start)
-            sbc = await talk(one, tmp_path, profile)
-            stream = await recorded(one, token, sbc)
+        with running(tmp_path, srtp="required") as it:
+            sbc = await talk(it, tmp_path, profile)
+            stream = await recorded(it, sbc)
             assert (stream["srtp"], stream["packets"], stream["rejected"]) == ("DTLS-SRTP", FRAMES, 0)
 
     run(story())
@@ -157,17 +152,10 @@ def test_keys_under_an_unoffered_certificate_decrypt_nothing_d3(tmp_path: Path) 
     needs_openssl()
 
     async def story() -> None:
-        with server(tmp_path, srtp="required") as one:
-            token = await asyncio.to_thread(one.init)
-            await asyncio.to_thread(one.start)
-            sbc = await talk(one, tmp_path, "SRTP_AES128_CM_SHA1_80", "sha-256 " + ":".join(["AA"] * 32))
+        with running(tmp_path, srtp="required") as it:
+            sbc = await talk(it, tmp_path, "SRTP_AES128_CM_SHA1_80", "sha-256 " + ":".join(["AA"] * 32))
             await asyncio.sleep(1)
-            assert (await asyncio.to_thread(sbc.ask, "BYE", 2)).status == 200
-            sbc.socket.close()
-            it = Watched(one, token)
-            await it.until(lambda: [call["state"] for call in it.calls()] == ["complete"])
-            (call,) = it.calls()
-            assert [stream["packets"] for stream in call["streams"]] == [0]
+            assert ended(it, sbc)["packets"] == 0
 
     run(story())
 

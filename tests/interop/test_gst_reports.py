@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 import os
@@ -15,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.journeys.coded_calls import Watched
-from tests.journeys.sbc import Link
-from tests.journeys.server import free_port, server
+from sip.sdp.description import SessionDescription
+from tests.daemon.api import running
+from tests.daemon.server import free_port
 
 pytestmark = pytest.mark.interop
 PYTHON = "/usr/bin/python3"
@@ -70,31 +69,21 @@ def _bindings() -> None:
 
 @pytest.mark.parametrize("secure", [False, True], ids=["rtcp", "srtcp"])
 def test_a_foreign_sender_counts_the_loss_that_we_store_t2(tmp_path: Path, secure: bool) -> None:
-    with server(tmp_path, more="sdes_without_tls = true") as one:
-        it = Watched(one, one.init())
-        one.start()
-        key, port, link = os.urandom(30) if secure else None, even_port(one.udp, one.tls, one.api), Link("udp", one.udp)
-        link.say("INVITE", body=offer(port, key))
-        answer = link.hear()
-        assert answer is not None
+    with running(tmp_path, more="sdes_without_tls = true") as it, it.one.sbc() as sbc:
+        key, port = os.urandom(30) if secure else None, even_port(it.one.udp, it.one.tls, it.one.api)
+        answer = sbc.ask("INVITE", offer(port, key))
         assert answer.status == 200
-        to = answer.headers.get("To") or ""
-        link.again("ACK", to)
-        media = re.search(rb"m=audio (\d+)", answer.body)
-        theirs = re.search(rb"inline:([A-Za-z0-9+/=]+)", answer.body)
-        assert media and bool(theirs) is secure
-        told = {"local": port, "host": "127.0.0.1", "port": int(media[1]), "rtcp": int(media[1]) + 1}
+        (media,) = SessionDescription.parse(answer.body).media
+        theirs = re.findall(rb"inline:([A-Za-z0-9+/=]+)", answer.body)
+        assert bool(theirs) is secure
+        told = {"local": port, "host": "127.0.0.1", "port": media.port, "rtcp": media.port + 1}
         told |= {"seconds": SECONDS, "after": AFTER, "drop": DROPPED, "ours": key.hex() if key else None}
-        told["theirs"] = base64.b64decode(theirs[1]).hex() if theirs else None
+        told["theirs"] = base64.b64decode(theirs[0]).hex() if theirs else None
         heard = send(told)
-        link.again("BYE", to)
-        assert (link.hear() or answer).status == 200
-        link.close()
-        asyncio.run(it.until(lambda: [call["state"] for call in it.calls()] == ["complete"]))
-        (call,) = it.calls()
+        assert sbc.ask("BYE").status == 200
+        (call,) = it.ended()
         (stream,) = call["streams"]
-        assert one.stop() == 0
-
+        assert it.one.stop() == 0
     assert heard["sent"] > 0.5 * SECONDS * FRAMES_A_SECOND
     last = heard["reports"][-1]
     assert stream["lost"] == last["packetslost"]

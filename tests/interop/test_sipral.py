@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.interop.recorded import calls
-from tests.journeys.server import server
+from tests.daemon.api import running
 
 PYTHON = Path(__file__).resolve().parents[2] / ".venv" / "peers" / "bin" / "python"
 CLIENT = Path(__file__).with_name("sipral_client.py")
@@ -23,13 +22,11 @@ pytestmark = [
 
 @pytest.mark.parametrize("srtp", [1, 3], ids=["plain", "sdes"])
 def test_a_call_of_sipral_is_recorded(tmp_path: Path, srtp: int) -> None:
-    with server(tmp_path) as daemon:
-        daemon.init()
-        daemon.start()
-        words = [str(PYTHON), str(CLIENT), f"127.0.0.1:{daemon.udp}", str(srtp), "2"]
+    with running(tmp_path) as it:
+        words = [str(PYTHON), str(CLIENT), f"127.0.0.1:{it.one.udp}", str(srtp), "2"]
         done = subprocess.run(words, capture_output=True, text=True, timeout=40, check=False)
         assert done.stdout.endswith("done\n"), done.stderr[-2000:]
-        (call,) = calls(daemon)
+        (call,) = it.ended()
         assert (call["state"], call["end_reason"]) == ("complete", "bye")
         assert {party["uri"] for party in call["parties"]} == {"sip:alice@127.0.0.1", "sip:bob@127.0.0.1"}
         assert [(stream["label"], stream["inferred"]) for stream in call["streams"]] == [("1", False), ("2", False)]

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.journeys.server import Server, free_port, server
+from tests.daemon.api import running
+from tests.daemon.server import Server, free_port
 
 pytestmark = [
     pytest.mark.interop,
@@ -28,12 +29,9 @@ WORDS = "1000\nadmin\npassword\n1234\n"
 def daemon(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, bool]]:
     """A daemon for which the scanner's address is a stranger's, and one that answers it."""
     stranger = request.param == "stranger"
-    with server(tmp_path_factory.mktemp("scanned")) as one:
-        sources = "127.0.0.2/32" if stranger else "127.0.0.1/32"
-        one.config.write_text(one.config.read_text().replace("127.0.0.0/8", sources))
-        one.init()
-        one.start()
-        yield one, stranger
+    sources = "127.0.0.2/32" if stranger else "127.0.0.1/32"
+    with running(tmp_path_factory.mktemp("scanned"), level="debug", sources=sources) as it:
+        yield it.one, stranger
 
 
 def scan(daemon: Server, folder: Path, *words: str) -> str:

@@ -19,11 +19,11 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from admin_api.assembly.page_app import COOKIE
 from admin_api.http.bearer import Principal
 from admin_api.http.permissions import Role
-from tests.admin_api.conftest import FakeDaemon, Service
-from tests.page import sample_customer
+from admin_api.page.framework.sessions import COOKIE
+from tests.in_process import sample_customer
+from tests.in_process.api_service import FakeDaemon, Service
 
 CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")  # where Debian puts it
 ARGUMENTS = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from admin_api.assembly import page_routes
-from tests.admin_api.privacy.test_waiver import WAIVER
+from tests.daemon.api import WAIVER
 
 FILES = ("/file", "/receipt", "/record", "/media", "/waveform", "/attachments/{part}", "/live", "/export")
 """Ends of paths that answer with a file, or with a part of a page."""

@@ -18,7 +18,7 @@ from zipfile import ZipFile
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.journeys.server import Server, command, server
+from tests.daemon.server import Server, command, server
 from tests.page.conftest import PATIENCE, Watch
 
 PASSWORD = "some plain words in a row"
@@ -93,13 +93,6 @@ def invited(one: Server, chromium: Browser) -> Any:
     assert watch.seen == []
 
 
-def place(one: Server) -> None:
-    """Have three calls recorded."""
-    words = ("--to", f"sip:rec@127.0.0.1:{one.tls};transport=tls", "--insecure", "--audio-kind", "tone")
-    placed = command("simulate", *words, "--calls", "3", "--duration", "2", "--json")
-    assert placed.returncode == 0, placed.stderr
-
-
 def opened(file: Path, folder: Path, key: Path) -> ZipFile:
     """Decrypt and test with Debian's programs; return what can be read now."""
     plain = folder / "report.zip"
@@ -119,7 +112,9 @@ def unlocked(file: Path, folder: Path, passphrase: str) -> ZipFile:
 
 @pytest.mark.timeout(400)  # half a minute on an idle machine, but a busy one must not break it
 def test_a_request_leads_to_an_erasure_receipt(one: Server, invited: Any, tmp_path: Path) -> None:
-    place(one)
+    words = ("--insecure", "--audio-kind", "tone", "--calls", 3, "--duration", 2)
+    placed = command("simulate", "--to", one.uri("tls"), *words)  # a loop of Playwright's runs in this process
+    assert placed.returncode == 0, placed.stderr
     admin, grace, ada = invited("Max", "admin", "operator"), invited("Grace", "privacy"), invited("Ada", "approver")
 
     # --- the node is well, and says what it has ---

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
@@ -19,7 +20,7 @@ from admin_api.http.permissions import Role
 from storage.calls.call_index import CallRow, CallState
 from storage.search_forms import stored
 from tests.admin_api.privacy.test_waiver import WAIVER
-from tests.page import sample_customer
+from tests.in_process import sample_customer
 from tests.page.conftest import Town
 from tests.page.palette_png import small
 
@@ -69,7 +70,7 @@ def live(service: Town, number: int, seconds: int) -> None:
     """Have a call under way."""
     began = sample_customer.FIRST + timedelta(days=22, hours=2, seconds=-seconds)
     person = {**DIRECTORY[number], "role": "callee"}
-    parties = [
+    parties: Any = [
         {"role": "caller", "name": sample_customer.CALLERS[number], "number": f"+4930555000{number}", "uri": None},
         {"role": "callee", "name": f"{person['first_name']} {person['last_name']}", "number": None, "uri": None},
     ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,9 +13,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from recorder.access import totp
 from recorder.access.oidc_client import Providers
-from tests.admin_api.page.sign_in_service import PASSWORD, SignInService
+from tests.in_process.openid_provider import StandIn, provider, sign_in
+from tests.in_process.sign_in_service import PASSWORD, SignInService
 from tests.page.conftest import PATIENCE, Watch
-from tests.recorder.provider import StandIn, provider, sign_in
 
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
 
@@ -184,18 +185,13 @@ def test_a_copied_authenticator_shows_by_its_counter(house: SignInService, arriv
     accounts = house.customers["acme"].accounts
     account = accounts.all()[0]
     (key,) = account.passkeys
-    accounts.change(account.id, lambda a: _with_count(a, key.count + 50))
+    ahead = replace(key, count=key.count + 50)
+    accounts.change(account.id, lambda kept: replace(kept, passkeys=(ahead,)))
     page.get_by_role("button", name="Go on").click()
     page.get_by_role("button", name="Sign out").click()
     fill(page)
     page.get_by_role("button", name="Use a passkey").click()
     expect(page.get_by_role("alert").filter(visible=True)).to_contain_text("This passkey is not the right one.")
-
-
-def _with_count(account: Any, count: int) -> Any:
-    from dataclasses import replace
-
-    return replace(account, passkeys=(replace(account.passkeys[0], count=count),))
 
 
 def test_through_a_provider_and_back_with_the_strict_cookie(house: SignInService, arrive: Callable[..., Page]) -> None:

@@ -11,10 +11,10 @@ from playwright.sync_api import Page
 from admin_api.http.permissions import Role
 from tests.admin_api.privacy.test_waiver import WAIVER
 from tests.page.conftest import Town
-from tests.page.test_live_calls import live
-from tests.page.test_sweep import LEVELS, LOOK, SHAPE
+from tests.page.test_live_calls import live, row
+from tests.page.test_sweep import found_at
 
-__all__ = ["live"]  # a fixture
+__all__ = ["live", "row"]  # fixtures
 
 
 def test_everybody_can_use_them(service: Town, visitor: Callable[..., Page], live: dict[str, Any]) -> None:
@@ -26,20 +26,8 @@ def test_everybody_can_use_them(service: Town, visitor: Callable[..., Page], liv
     service.customers["acme"].exports.progress[running] = (3, 7)
     live["paused"] = True
     page, axe, faults = visitor(*Role, theme="dark", language="de", width=360), Axe(), []
-    templates = ("/calls", f"/calls/{live['id']}", f"/calls/{held}", f"/calls/{other}/erase", f"/exports/{running}")
-    for path in (
-        *templates,
-        "/exports",
-        "/exports/new?party=Anna",
-        "/calls?party=Nobody",
-        "/users/new",
-        "/users?q=Nobody",
-    ):
-        page.goto(path)
-        page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
-        page.evaluate(axe.axe_script)
-        found = page.evaluate(LOOK, LEVELS)
-        faults += [(path, each["id"], each["nodes"][0]["html"][:160]) for each in found]
-        if page.evaluate(SHAPE)[0] > 0:
-            faults.append((path, "wide", ""))
+    own = ("/calls", f"/calls/{live['id']}", f"/calls/{held}", f"/calls/{other}/erase", f"/exports/{running}")
+    empty = ("/exports", "/exports/new?party=Anna", "/calls?party=Nobody", "/users/new", "/users?q=Nobody")
+    for path in (*own, *empty):
+        faults += found_at(page, axe, path, "dark")
     assert faults == []

@@ -10,7 +10,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from admin_api.http.permissions import Role
-from tests.page import sample_customer
+from tests.in_process import sample_customer
 from tests.page.every_view import furnish, sights
 
 LEVELS = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
@@ -62,7 +62,7 @@ def test_without_scripts_all_fits_a_telephone_too(visitor, ids):
 
 def found_at(page, axe, path, theme):
     """Say what is wrong with a page for whoever cannot see it, or sees it on a telephone."""
-    answer, faults = page.goto(path), []
+    answer, faults = page.goto(path), list[tuple[str, ...]]()
     page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
     page.evaluate(axe.axe_script)
     for seen, options in ((theme, LEVELS), (OTHER[theme], COLOURS)):

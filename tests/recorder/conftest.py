@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.recorder.in_process_node import CONFIG, Stage, stage
+from tests.in_process.recorder_node import CONFIG, Stage, stage
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from recorder.runtime.trusted_clock import WallClock
 from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 from storage.exports.exports import Export, ExportState, Request
-from tests.storage.node import StorageNode, Watch, record
+from tests.in_process.storage_node import StorageNode, Watch, record
 
 
 @dataclass

@@ -8,8 +8,7 @@ import pytest
 
 from media.records import record_format
 from media.srtp.srtcp import Srtcp
-from tests.recorder.recorded_call import RecordedCall, recorded_call
-from tests.recorder.worker_call import SUITE
+from tests.in_process.recorded_call import SUITE, RecordedCall, recorded_call
 
 
 def report(one: RecordedCall, number: int) -> None:

@@ -3,11 +3,6 @@
 import asyncio
 import contextlib
 import inspect
-import os
-import pwd
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,11 +15,11 @@ from storage.customer.customers import Customer
 from storage.database.database import Database
 from storage.keys.key_store import CustomerKeys
 from storage.keys.root_secret import RootSecret
-from tests.storage.keyring import Data
-from tests.storage.node import StorageNode, emptied, permit, record
+from tests.daemon.postgresql import cluster
+from tests.in_process.key_files import Data
+from tests.in_process.storage_node import StorageNode, emptied, permit, record
 
 BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.system)]
-WAIT = ("-w", "-t", "100")  # seconds of patience with PostgreSQL on a busy machine
 
 
 @pytest.fixture
@@ -42,56 +37,9 @@ def keys(tmp_path: Path) -> CustomerKeys:
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
     """URL of a private PostgreSQL server on a Unix socket, with {customer} in it."""
-    programs = _programs()
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    pytest.importorskip("asyncpg")
-    place = Path(tempfile.mkdtemp(prefix="pg-"))
-    user = _ordinary_user()
-    if user is None:
-        shutil.rmtree(place)
-        pytest.skip("PostgreSQL refuses to run as root and there is no user postgres or nobody")
-    os.chown(place, user.pw_uid, user.pw_gid)
-    run = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if os.getuid() == 0 else {}
-    try:
-        _call([programs / "initdb", "-D", place / "data", "-U", "rec", "-A", "trust", "--no-sync"], place, run)
-        options = f"-k {place} -c listen_addresses= -c fsync=off -c log_statement=all"
-        start = [programs / "pg_ctl", "-D", place / "data", "-l", place / "log", "-o", options, *WAIT, "start"]
-        _call(start, place, run)
-        yield f"postgresql+asyncpg://rec@/recorder_{{customer}}?host={place}"
-    finally:
-        if (place / "data" / "postmaster.pid").exists():
-            _call([programs / "pg_ctl", "-D", place / "data", "-m", "immediate", *WAIT, "stop"], place, run)
-        shutil.rmtree(place, ignore_errors=True)
-
-
-def _programs() -> Path | None:
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    return found[-1].parent if found else None
-
-
-def _ordinary_user() -> pwd.struct_passwd | None:
-    if os.getuid() != 0:
-        return pwd.getpwuid(os.getuid())
-    for name in ("postgres", "nobody"):
-        try:
-            return pwd.getpwnam(name)
-        except KeyError:
-            continue
-    return None
-
-
-def _call(command: list[object], place: Path, run: dict[str, object]) -> None:
-    done = subprocess.run(  # type: ignore[call-overload]  # keywords differ between root and others
-        [str(part) for part in command],
-        cwd=place,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        check=False,
-        **run,
-    )
-    if done.returncode:
-        raise RuntimeError(f"{command[0]} failed: {done.stderr.decode()[-500:]}")
+    with cluster("-c log_statement=all") as server:
+        server.start()
+        yield server.url
 
 
 @pytest.fixture(params=BOTH)

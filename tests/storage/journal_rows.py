@@ -11,7 +11,7 @@ from storage.journal import journal
 from storage.retention.policy import Wins
 from storage.retention.rules import RuleSpec
 from storage.subject_requests.case_rows import Asked, Kind
-from tests.storage.node import NOON, StorageNode, emptied, permit, record
+from tests.in_process.storage_node import NOON, StorageNode, emptied, permit, record
 
 FILE = "customers/acme/papers.journal"
 Rows = dict[str, list[tuple[object, ...]]]

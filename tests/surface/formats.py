@@ -85,7 +85,7 @@ def _members(data: bytes) -> Any:
 
 def opened(folder: Path, part: Path) -> dict[str, Any]:
     """Open a part by the stand-alone reader of docs/formats, which shares no code with the recorder."""
-    keys = ["--customer", "acme", "--root", folder / "root.key", "--keys", folder / "data" / "keys"]
+    keys: list[str | Path] = ["--customer", "acme", "--root", folder / "root.key", "--keys", folder / "data" / "keys"]
     done = subprocess.run(
         [sys.executable, "-I", PAGES / "reader.py", part, *keys], capture_output=True, timeout=60, check=False
     )

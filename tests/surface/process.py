@@ -66,7 +66,8 @@ print(json.dumps(dict(shown([]))))
 
 def command(*words: str | Path, config: Path | None = None) -> subprocess.CompletedProcess[str]:
     """Run `recorder …` to its end."""
-    line = [RECORDER, *words, *(["--config", config] if config else [])]
+    line: list[str | Path] = [RECORDER, *words]
+    line += ["--config", config] if config else []
     environment = {**os.environ, "COLUMNS": "100", "NO_COLOR": "1"}
     return subprocess.run(line, capture_output=True, text=True, timeout=SECONDS, env=environment, check=False)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from admin_api.http.permissions import Role
 from storage.calls.call_row import CallState
-from tests.admin_api.conftest import row
+from tests.in_process.api_service import row
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 

@@ -16,7 +16,7 @@ import admin_api
 import storage
 from admin_api.http.permissions import Role
 from admin_api.http.rate_limit import PER_TOKEN, Limiter
-from tests.admin_api.conftest import Service
+from tests.in_process.api_service import Service
 
 PAIRS, TRIES, ROUNDS = 120, 3, 3
 OURS = [Path(each.__file__).parent for each in (admin_api, storage)]

@@ -14,8 +14,8 @@ from admin_api.assembly.page_app import COOKIE
 from admin_api.http.bearer import Principal
 from admin_api.http.permissions import Role
 from admin_api.page.framework.forms import SHOWN
-from tests.admin_api.conftest import Service
-from tests.admin_api.page.sign_in_service import SignInService
+from tests.in_process.api_service import Service
+from tests.in_process.sign_in_service import SignInService
 
 
 class Browser:

@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from storage.errors import NoSpace
-from tests.admin_api.conftest import row
 from tests.admin_api.privacy.test_waiver import put as permit
+from tests.in_process.api_service import row
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 

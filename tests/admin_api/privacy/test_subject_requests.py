@@ -10,7 +10,7 @@ import pytest
 from admin_api.privacy import subject_requests
 from storage.search_forms import stored_of
 from storage.subject_requests import closing_record
-from tests.admin_api.conftest import row
+from tests.in_process.api_service import row
 
 NOBODY = "00000000-0000-4000-8000-00000000ffff"
 SHA = "00" * 32

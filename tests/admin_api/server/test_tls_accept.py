@@ -17,7 +17,7 @@ from admin_api.server import connection_limits, tls_accept
 from admin_api.server.http_connection import Connection
 from admin_api.server.tls_accept import Accepted, Early, Handshakes
 from admin_api.server.uvicorn_server import tls
-from tests.admin_api.conftest import Service
+from tests.in_process.api_service import Service
 
 ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 LONG = 30.0

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from media.codecs import decoders
 from media.codecs.amr import NARROW_BITS
 from media.codecs.decoders import Format, Known, decoder
-from tests.media.calls import codec_context, encode, expand, noise, snr, voice
+from tests.in_process.rendered_calls import codec_context, encode, expand, noise, snr, voice
 from tests.media.codecs.test_speex import NARROW_ALONE, NARROW_TOGETHER, WIDE_ALONE, WIDE_TOGETHER
 
 # 0.6 s of `voice`, encoded by an encoder of ITU-T G.729 (FFmpeg has none): 60 frames of 10 bytes.

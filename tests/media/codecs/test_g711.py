@@ -3,7 +3,7 @@
 import pytest
 
 from media.codecs import g711
-from tests.media.calls import expand
+from tests.in_process.rendered_calls import expand
 
 
 @pytest.mark.parametrize(("tables", "oracle"), [(g711.ULAW, "pcm_mulaw"), (g711.ALAW, "pcm_alaw")])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from media.codecs.decoders import Format
 from media.codecs.video_depacketizer import H264, START, Pictures, Vp8, parameter_sets, unpacking
-from tests.media.films import film, h264_payloads, units, vp8_payloads
+from tests.in_process.films import film, h264_payloads, units, vp8_payloads
 
 NOISY = [40, 200, 90, 150]
 

@@ -10,7 +10,7 @@ import pytest
 
 from media.export.clock_drift import FASTEST, REPORTS, SECOND, STEP, Drift
 from media.records import record_format
-from tests.media.calls import MS, START, listen, run, stream
+from tests.in_process.rendered_calls import MS, START, listen, run, stream
 
 NTP = 2_208_988_800
 HOUR = 3600

@@ -9,7 +9,7 @@ import av
 import pytest
 
 from media.export.encoder import Container, Encoder, Unencodable, apart
-from tests.media.calls import snr, voice
+from tests.in_process.rendered_calls import snr, voice
 
 
 def made(form: Container, rate: int, *channels: array[int]) -> bytes:

@@ -14,7 +14,7 @@ from media.codecs.decoders import Format
 from media.export import pcap
 from media.export.pcap import CapturedStream
 from media.records import record_format
-from tests.media.calls import MS, PCMU, START, noise, run, single
+from tests.in_process.rendered_calls import MS, PCMU, START, noise, run, single
 
 AUDIO = CapturedStream(0, "audio", {0: PCMU})
 OTHER = CapturedStream(1, "audio", {96: Format("opus", 48_000, 2, "useinbandfec=1")})

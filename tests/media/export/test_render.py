@@ -11,7 +11,21 @@ from media.codecs.decoders import Format
 from media.export.render import NothingToRender, RenderStream, Resampler, measure, render
 from media.records import record_format
 from media.records.record_format import Mark
-from tests.media.calls import MS, PCMA, PCMU, START, encode, expand, listen, noise, run, single, snr, stream, voice
+from tests.in_process.rendered_calls import (
+    MS,
+    PCMA,
+    PCMU,
+    START,
+    encode,
+    expand,
+    listen,
+    noise,
+    run,
+    single,
+    snr,
+    stream,
+    voice,
+)
 from tests.media.rtp.test_red import redundant
 
 SILENCE = array("h", [0])

@@ -5,7 +5,7 @@ from media.export.timeline import BLOCK, Timeline
 from media.export.timeline_survey import Survey
 from media.records import record_format
 from media.records.reader import Batch, batches
-from tests.media.calls import PCMU, noise, run, single
+from tests.in_process.rendered_calls import PCMU, noise, run, single
 
 FORMS = {0: {0: PCMU, 101: Format("telephone-event", 8000), 9: Format("G722", 8000)}, 1: {0: PCMU}}
 

@@ -15,7 +15,7 @@ from media.export.timeline import Timeline, TooLong
 from media.export.timeline_survey import SEAMS, Survey
 from media.records import record_format
 from media.records.reader import Batch, ClockPair, batches
-from tests.media.calls import PCMU, START, noise, run, single
+from tests.in_process.rendered_calls import PCMU, START, noise, run, single
 
 PLAIN: Mapping[int, Mapping[int, Format]] = {0: {0: PCMU, 96: Format("opus", 48_000, 2)}, 1: {0: PCMU}, 2: {0: PCMU}}
 LOUD = noise(1, 100)

@@ -8,8 +8,8 @@ from media.codecs.decoders import Format
 from media.export.render import measure, render
 from media.export.video_mosaic import FPS, HEIGHT, WIDTH, Canvas, Cell, Mosaic, cells, fitted
 from media.records import record_format
-from tests.media.calls import noise, run, stream
-from tests.media.films import film, h264_payloads, picture, stored, vp8_payloads
+from tests.in_process.films import film, h264_payloads, picture, stored, vp8_payloads
+from tests.in_process.rendered_calls import noise, run, stream
 
 H264, VP8 = Format("H264", 90_000), Format("VP8", 90_000)
 

@@ -6,7 +6,7 @@ from media.records import record_format
 from media.records.reader import Batch, ClockPair, batches
 from media.records.record_format import Mark, Marked
 from media.rtp import header
-from tests.media.calls import MS, START, run, single
+from tests.in_process.rendered_calls import MS, START, run, single
 
 
 def read(stored: bytes) -> list[Batch | ClockPair | Marked]:

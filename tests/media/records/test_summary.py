@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from media.records import record_format
 from media.records.summary import MAX_SOURCES, Summary
-from tests.media.calls import MS, START, run, single
+from tests.in_process.rendered_calls import MS, START, run, single
 
 
 def summed(*stored: bytes) -> Summary:

@@ -13,7 +13,7 @@ from pylibsrtp import Policy, Session
 from media.records import record_format
 from media.rtp import header
 from media.stream.receiver import ReceivedStream
-from tests.media.calls import START, expand, listen, noise, run, stream
+from tests.in_process.rendered_calls import START, expand, listen, noise, run, stream
 from tests.media.stream.lanes import (
     FIRST_ARRIVAL,
     FRAME,

@@ -17,7 +17,7 @@ from media.stream import fast_path_c
 from media.stream.pauses import Pauses
 from media.stream.receiver import ReceivedStream
 from media.stream.source_probation import MOST
-from tests.media.calls import expand, listen, stream
+from tests.in_process.rendered_calls import expand, listen, stream
 from tests.media.stream.lanes import FIRST_ARRIVAL, FRAME, packets_of, receive, stored, successor_of
 
 SPEC = StreamSpec(

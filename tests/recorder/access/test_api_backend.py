@@ -19,9 +19,9 @@ from recorder.calls.status import System
 from recorder.exports import wav_stream
 from storage.calls.call_row import CallRow, CallState, Query
 from storage.directory.user import Person
+from tests.in_process.recorder_node import Stage
 from tests.recorder.calls.client import hang_up
 from tests.recorder.calls.restart import worker
-from tests.recorder.in_process_node import Stage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 CALL = "00000001-2222-4333-8444-555555555555"

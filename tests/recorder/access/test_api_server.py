@@ -13,8 +13,8 @@ import pytest
 
 from recorder.access.api_backend import Daemon
 from recorder.access.api_server import AdminApiServer
-from tests.recorder.certificates import application
-from tests.recorder.in_process_node import CONFIG, Stage, stage, standing
+from tests.in_process.certificates import application
+from tests.in_process.recorder_node import CONFIG, Stage, stage, standing
 from tests.recorder.service.background_services import listening
 
 

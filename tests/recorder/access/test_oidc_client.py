@@ -16,7 +16,7 @@ from admin_api.access.accounts_port import NotVouched, Person, ProviderAway
 from recorder.access import oidc_client
 from recorder.access.oidc_client import Providers
 from storage.access.actor import alike
-from tests.recorder.provider import StandIn, key, provider, sign_in
+from tests.in_process.openid_provider import StandIn, key, provider, sign_in
 
 BACK = "https://rec.example/openid/back"
 

@@ -14,7 +14,7 @@ import pytest
 from admin_api.access.accounts_port import NotVouched, ProviderAway
 from recorder.access import oidc_protocol as rules
 from recorder.access.oidc_protocol import LoginAttempt, Places
-from tests.recorder.provider import elliptic, key, sign_in, signed, truth
+from tests.in_process.openid_provider import elliptic, key, sign_in, signed, truth
 
 ISSUER = "https://login.example"
 NOW = 1_800_000_000.0

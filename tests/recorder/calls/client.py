@@ -9,7 +9,7 @@ from pathlib import Path
 from recorder.calls.live_call import LiveCall
 from sip.message.header_values import Flow
 from sip.message.message import Response, parse
-from tests.recorder.in_process_node import FLOW, Stage, sip_request
+from tests.in_process.recorder_node import FLOW, Stage, sip_request
 
 SECRET = hashlib.sha256(b"sbc:rec:sesame").hexdigest()
 URI = "sip:rec@127.0.0.1"

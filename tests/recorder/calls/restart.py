@@ -10,8 +10,8 @@ from types import MappingProxyType
 
 from recorder.calls.live_call import LiveCall
 from recorder.calls.resume import Resume
-from tests.recorder.in_process_node import Stage
-from tests.recorder.worker_call import Sender
+from tests.in_process.recorder_node import Stage
+from tests.in_process.worker_call import Sender
 
 
 def worker(one: Stage) -> int:

@@ -9,8 +9,8 @@ import pytest
 
 from recorder.calls import admission
 from recorder.calls.admission import SETTLED_SECONDS, Admission, room
+from tests.in_process.recorder_node import CONFIG, Stage, sip_request, standing
 from tests.recorder.calls.service_manager import Manager
-from tests.recorder.in_process_node import CONFIG, Stage, sip_request, standing
 
 
 def keeper(one: Stage, *chores: object) -> Admission:

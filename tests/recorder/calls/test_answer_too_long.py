@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from recorder.calls.live_call import LiveCall
+from tests.in_process.recorder_node import Stage, sip_request
+from tests.in_process.worker_call import Sender
 from tests.recorder.calls.test_sip_handler import LATE
-from tests.recorder.in_process_node import Stage, sip_request
-from tests.recorder.worker_call import Sender
 
 KINDS = range(96, 128)
 

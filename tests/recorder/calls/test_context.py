@@ -8,7 +8,7 @@ import pytest
 
 from recorder.calls import context
 from sip.ua.events import SessionKey
-from tests.recorder.in_process_node import Stage
+from tests.in_process.recorder_node import Stage
 
 
 async def test_a_call_is_found_by_id_and_session_until_it_is_gone(one: Stage) -> None:

@@ -17,9 +17,9 @@ from storage.calls.call_row import DAY_SHIFT, Query
 from storage.errors import DiskFailed
 from storage.journal.index_gap import LOOK_BACK_DAYS
 from storage.timestamps import day_of
+from tests.in_process.recorder_node import Stage
+from tests.in_process.storage_node import record
 from tests.recorder.calls.client import state_of
-from tests.recorder.in_process_node import Stage
-from tests.storage.node import record
 
 
 async def scan(one: Stage) -> None:

@@ -16,8 +16,8 @@ from recorder.calls.databases import Databases
 from storage.customer.customers import CUSTOMERS, KEYS
 from storage.customer.wiring import Components, assemble
 from storage.database.database import DatabaseAway
+from tests.in_process.recorder_node import CONFIG, Stage
 from tests.recorder.calls.client import hang_up
-from tests.recorder.in_process_node import CONFIG, Stage
 from tests.recorder.service.background_services import close_customer, serving
 
 

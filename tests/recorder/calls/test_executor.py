@@ -26,11 +26,11 @@ from sip.ua.events import Token
 from storage.errors import NoSpace
 from storage.keys.key_store import CustomerKeys
 from storage.vault.vault import Draft, Vault
+from tests.in_process.offers import beyond_a_message, sdp
+from tests.in_process.recorder_node import Stage, sip_request, stage
 from tests.recorder.calls.client import hang_up, reinvite, state_of
 from tests.recorder.calls.restart import forget_dialogs
 from tests.recorder.calls.service_manager import Manager
-from tests.recorder.in_process_node import Stage, sip_request, stage
-from tests.recorder.offers import beyond_a_message, sdp
 
 
 async def test_an_accepted_call_has_files_sockets_and_a_checkpoint(one: Stage) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from storage.errors import SyncFailed
+from tests.in_process.recorder_node import Stage, sip_request
 from tests.recorder.calls.client import hang_up, state_of
-from tests.recorder.in_process_node import Stage, sip_request
 
 
 def failing(one: Stage, patch: pytest.MonkeyPatch) -> None:

@@ -10,10 +10,10 @@ from pylibsrtp import Policy, Session
 from media.rtp import header
 from recorder.calls.live_call import LiveCall
 from sip.message.message import parse
+from tests.in_process.offers import KEYS, sdp
+from tests.in_process.recorder_node import Stage
 from tests.recorder.calls.client import reinvite
 from tests.recorder.calls.restart import kill_worker, resumed
-from tests.recorder.in_process_node import Stage
-from tests.recorder.offers import KEYS, sdp
 
 TAG = 10  # bytes, of AES_CM_128_HMAC_SHA1_80
 

@@ -13,7 +13,7 @@ from recorder.calls.context import Node
 from recorder.calls.leaf_prefetch import DAY_SECONDS, LeafPrefetch
 from recorder.session.events import Now
 from storage.errors import NoSpace
-from tests.recorder.in_process_node import Stage
+from tests.in_process.recorder_node import Stage
 
 
 def prefetch(one: Stage) -> LeafPrefetch:

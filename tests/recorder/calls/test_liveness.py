@@ -15,10 +15,10 @@ from recorder.session import events as e
 from recorder.workers import messages
 from sip.message.message import Request, parse
 from sip.ua.events import Probed
+from tests.in_process.offers import sdp
+from tests.in_process.recorder_node import CONFIG, FLOW, Stage, sip_request, stage
 from tests.recorder.calls.client import reinvite
 from tests.recorder.calls.restart import resumed
-from tests.recorder.in_process_node import CONFIG, FLOW, Stage, sip_request, stage
-from tests.recorder.offers import sdp
 
 LIMIT = 300
 HELD = 1800

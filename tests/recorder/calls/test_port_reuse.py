@@ -14,9 +14,9 @@ import pytest
 from media.records import record_format
 from recorder.calls.live_call import LiveCall
 from sip.message.header_values import Flow
+from tests.in_process.recorder_node import CONFIG, Stage, sip_request
 from tests.recorder.calls.client import hear
 from tests.recorder.calls.restart import worker
-from tests.recorder.in_process_node import CONFIG, Stage, sip_request
 from tests.recorder.workers.process.test_process import stop
 
 ACME, GLOBEX = "127.0.0.2", "127.0.0.3"

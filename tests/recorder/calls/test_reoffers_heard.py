@@ -19,11 +19,11 @@ from recorder.calls import fd_store
 from recorder.calls.live_call import LiveCall
 from recorder.exports.render_sources import render_streams
 from recorder.session import events
-from tests.media.calls import listen
+from tests.in_process.recorder_node import CONFIG, Stage, sip_request
+from tests.in_process.rendered_calls import listen
 from tests.media.codecs.test_decoders import amr_frames, bandwidth_efficient, sound_of
 from tests.recorder.calls.client import hang_up
 from tests.recorder.calls.restart import kill_worker, resumed
-from tests.recorder.in_process_node import CONFIG, Stage, sip_request
 
 FRAMES = amr_frames()
 ALIGNED = [b"\xf0" + frame for frame in FRAMES]

@@ -12,7 +12,7 @@ from recorder.calls.repair_queue import Left, RepairQueue
 from recorder.persist.repair import Found
 from storage.customer.customers import Customer
 from storage.errors import DiskFailed, Forgotten, NoSpace
-from tests.recorder.in_process_node import CONFIG, Stage
+from tests.in_process.recorder_node import CONFIG, Stage
 
 
 def left(one: Stage, first: str = "1", customer: str = "acme") -> Left:

@@ -10,11 +10,11 @@ from recorder.calls.live_call import LiveCall
 from sip.message.header_values import Flow
 from sip.message.message import Request, parse
 from storage.calls.call_document import CallDocument
+from tests.in_process.offers import sdp
+from tests.in_process.recorder_node import CONFIG, Stage, sip_request, stage
 from tests.recorder.calls.client import of
 from tests.recorder.calls.restart import leave, resume
 from tests.recorder.calls.test_liveness import answer, asked
-from tests.recorder.in_process_node import CONFIG, Stage, sip_request, stage
-from tests.recorder.offers import sdp
 
 OFFER = sdp("sendonly", "sendonly")
 PLAIN = (

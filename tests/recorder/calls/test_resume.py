@@ -19,11 +19,11 @@ from recorder.session import events as e
 from storage.errors import NoSpace
 from storage.files.reserved_space import ReservedSpace
 from storage.vault.vault import NewPart, Vault
+from tests.in_process.offers import KEYS, sdp
+from tests.in_process.recorder_node import CONFIG, Stage, sip_request, stage
+from tests.in_process.worker_call import Sender
 from tests.recorder.calls.client import hang_up, reinvite, state_of
 from tests.recorder.calls.restart import forget_dialogs, kill_worker, leave, resume, resumed, stored
-from tests.recorder.in_process_node import CONFIG, Stage, sip_request, stage
-from tests.recorder.offers import KEYS, sdp
-from tests.recorder.worker_call import Sender
 
 
 async def test_the_call_goes_on_and_ends_with_a_bye(one: Stage) -> None:

@@ -12,11 +12,11 @@ from recorder.calls.live_call import LiveCall
 from recorder.session.states import State
 from sip.message.message import Request, parse
 from sip.transaction.timers import T2
+from tests.in_process.offers import KEYS, sdp
+from tests.in_process.recorder_node import CONFIG, FLOW, Stage, sip_request, stage
+from tests.in_process.worker_call import Sender
 from tests.recorder.calls.client import reinvite
 from tests.recorder.calls.restart import kill_worker, resumed, worker
-from tests.recorder.in_process_node import CONFIG, FLOW, Stage, sip_request, stage
-from tests.recorder.offers import KEYS, sdp
-from tests.recorder.worker_call import Sender
 
 OURS = CONFIG + 'siprec = "plain"\nlate_offer = true\n'
 

@@ -18,9 +18,9 @@ from recorder.signalling.local_address import LocalAddresses
 from sip.message.header_values import Flow
 from sip.message.message import Request, parse
 from sip.ua.events import Reanswered
+from tests.in_process.offers import sdp
+from tests.in_process.recorder_node import CONFIG, FLOW, Stage, configured, sip_request, stage, standing
 from tests.recorder.calls.client import answered, hang_up, hear, of, signed, users
-from tests.recorder.in_process_node import CONFIG, FLOW, Stage, configured, sip_request, stage, standing
-from tests.recorder.offers import sdp
 
 OFFER = sdp("sendonly", "sendonly")
 INVITE = sip_request("INVITE", "c1", 1, OFFER)

@@ -12,7 +12,7 @@ from recorder.maintenance import bootstrap
 from recorder.observe.load_history import EVERY_SECONDS
 from recorder.persist.backup_time import mark
 from storage.files.durable_files import Disk
-from tests.recorder.in_process_node import CONFIG, Stage
+from tests.in_process.recorder_node import CONFIG, Stage
 
 TWO = CONFIG + '[[customer]]\nname = "beta"\nsources = ["192.0.2.0/24"]\n'
 

@@ -20,8 +20,8 @@ from recorder.workers.codec import MAX_MESSAGE, MAX_OFFERED
 from recorder.workers.messages import Part
 from sip.sdp.answer import Policy
 from sip.sdp.sdes import CryptoOffer, MasterKey
-from tests.recorder.in_process_node import configured
-from tests.recorder.offers import random
+from tests.in_process.offers import random
+from tests.in_process.recorder_node import configured
 from tests.recorder.session.test_stream import at, line
 
 

@@ -6,8 +6,8 @@ import errno
 
 from recorder.calls.sync_task import SyncTask
 from storage.vault.group_sync import syncfs
+from tests.in_process.recorder_node import Stage
 from tests.recorder.calls.client import hang_up
-from tests.recorder.in_process_node import Stage
 
 
 class Disk:

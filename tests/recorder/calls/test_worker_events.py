@@ -15,12 +15,12 @@ from recorder.calls.live_call import LiveCall
 from recorder.calls.worker_events import WorkerEvents
 from recorder.workers import messages
 from storage.errors import NoSpace
+from tests.in_process.dtls_peer import Peer, offer
+from tests.in_process.offers import KEYS, sdp
+from tests.in_process.recorder_node import Stage
+from tests.in_process.worker_call import Sender
 from tests.recorder.calls.client import hang_up, reinvite
 from tests.recorder.calls.restart import kill_worker, worker
-from tests.recorder.dtls_peer import Peer, offer
-from tests.recorder.in_process_node import Stage
-from tests.recorder.offers import KEYS, sdp
-from tests.recorder.worker_call import Sender
 
 MOST_STEPS = 45
 """Calls of functions, C ones too, for a call with two streams."""

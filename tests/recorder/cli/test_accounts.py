@@ -13,7 +13,7 @@ import pytest
 
 from recorder.maintenance.cli_audit import actor
 from recorder.persist.customers import open_accounts
-from tests.recorder.command_line import Place
+from tests.in_process.command_line import Place
 
 
 @pytest.fixture

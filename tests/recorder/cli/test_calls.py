@@ -17,8 +17,8 @@ from recorder.maintenance.cli_audit import actor
 from recorder.persist.customers import open_customer
 from recorder.persist.instance_lock import node_lock
 from storage.journal.index_gap import Gap
-from tests.recorder.command_line import Place
-from tests.storage.node import record
+from tests.in_process.command_line import Place
+from tests.in_process.storage_node import record
 
 NOBODY = "11111111-2222-4333-8444-555555555555"
 

@@ -13,8 +13,8 @@ from recorder.cli import directory
 from recorder.cli.main import run
 from recorder.config.loader import load
 from recorder.persist.customers import open_customer
+from tests.in_process.storage_node import record
 from tests.recorder.cli.test_privacy import Place
-from tests.storage.node import record
 
 HEAD = "upn,first_name,numbers\n"
 

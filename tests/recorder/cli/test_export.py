@@ -11,7 +11,7 @@ from recorder.cli import export
 from recorder.cli.export import export_call
 from recorder.errors import WrongUse
 from recorder.exports.render_job import INCOMPLETE
-from tests.recorder.in_process_node import Stage, stage
+from tests.in_process.recorder_node import Stage, stage
 
 
 async def stored(one: Stage) -> str:

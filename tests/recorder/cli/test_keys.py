@@ -10,7 +10,7 @@ import pytest
 
 from recorder.maintenance.cli_audit import actor
 from recorder.persist.instance_lock import node_lock
-from tests.recorder.command_line import Place
+from tests.in_process.command_line import Place
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from storage.audit.hash_chain import Act
 from storage.customer.customers import Customer, open_keys
 from storage.keys.root_secret import RootSecret, load_root
 from storage.subject_requests.cases import Asked, Kind, Step
-from tests.storage.node import permit, record
+from tests.in_process.storage_node import permit, record
 
 CONFIG = """
 [node]

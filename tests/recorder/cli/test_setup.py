@@ -11,7 +11,7 @@ import pytest
 from recorder.cli import main, setup
 from recorder.maintenance.cli_audit import actor
 from recorder.persist.customers import open_credentials
-from tests.recorder.command_line import Place
+from tests.in_process.command_line import Place
 
 
 @pytest.fixture

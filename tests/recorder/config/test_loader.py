@@ -9,7 +9,7 @@ import pytest
 from recorder.config.faults import SettingsError
 from recorder.config.loader import check_made, load
 from recorder.errors import WrongUse
-from tests.recorder.certificates import application
+from tests.in_process.certificates import application
 
 TEXT = """\
 [node]

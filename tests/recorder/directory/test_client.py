@@ -19,7 +19,7 @@ from recorder.directory.token import Credential
 from recorder.errors import NotPossible, WrongUse
 from recorder.maintenance import directory_job
 from storage.directory.user import Change
-from tests.recorder.certificates import application
+from tests.in_process.certificates import application
 from tests.recorder.entra import CLIENT, PAGE, SECRET, TENANT, Entra, serving
 
 

@@ -9,7 +9,7 @@ import pytest
 from recorder.directory.correlation_lock import importing, look, matching
 from storage.customer.customers import Customer
 from storage.directory.user import Person
-from tests.storage.node import StorageNode, record, story
+from tests.in_process.storage_node import StorageNode, record, story
 
 MIRA = Person("Mira", account_name="mira", numbers=("+4930123456",))
 

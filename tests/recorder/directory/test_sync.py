@@ -19,8 +19,8 @@ from recorder.errors import NotPossible
 from recorder.persist.customers import open_customer
 from storage.directory.delta_link import FILE_NAME, DirectoryLink, Link
 from storage.directory.sync_pages import FILE_NAME as PAGES
-from tests.recorder.certificates import application
-from tests.recorder.command_line import Place
+from tests.in_process.certificates import application
+from tests.in_process.command_line import Place
 from tests.recorder.entra import CLIENT, SECRET, TENANT, Entra, serving
 
 DIRECTORY = """

@@ -27,8 +27,8 @@ from storage.keys.age import parse
 from storage.retention.rules import RuleSpec
 from storage.search_forms import stored_of
 from storage.subject_requests.cases import Asked, Case, Kind, Selection, State, Step, Wanted
+from tests.in_process.storage_node import record
 from tests.recorder.exports.test_export_job import FakeRenderer, Parts, tell
-from tests.storage.node import record
 
 ME = {"role": "caller", "name": "Mira Okafor", "number": "+4930123456", "uri": "sip:mira@pbx.example"}
 TOVE = {"role": "callee", "name": "Tove Lind", "number": "+4940777888", "uri": "sip:tove.lind@pbx.example"}

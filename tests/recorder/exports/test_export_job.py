@@ -21,8 +21,8 @@ from recorder.exports.render_job import INCOMPLETE
 from storage.calls import stored_query
 from storage.calls.call_row import CallState, Query
 from storage.customer.customers import Customer
+from tests.in_process.storage_node import record
 from tests.recorder.export_jobs import FakeRenderer, Parts, called, data, make, table, tell
-from tests.storage.node import record
 
 EVIL = '=HYPERLINK("http://evil")'
 

@@ -20,8 +20,8 @@ from storage.customer.customers import Customer
 from storage.database.database import DatabaseAway
 from storage.errors import StorageError
 from storage.exports.exports import ExportState, Request
+from tests.in_process.storage_node import permit
 from tests.recorder.export_jobs import FakeRenderer, Parts, called, data, make, tell
-from tests.storage.node import permit
 
 
 def test_an_erasure_under_way_ends_the_export(tmp_path: Path) -> None:

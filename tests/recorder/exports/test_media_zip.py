@@ -22,8 +22,8 @@ from personal import Personal
 from recorder.exports.media_zip import UNFINISHED, Added, Archive, add_table, chosen
 from recorder.exports.render_client import RenderStream, render
 from recorder.session import call_document
-from tests.media.calls import START, noise, run
-from tests.media.films import film, stored, vp8_payloads
+from tests.in_process.films import film, stored, vp8_payloads
+from tests.in_process.rendered_calls import START, noise, run
 from tests.recorder.sealed import output, part_of
 
 PARTIES = [{"name": "Mira Okafor", "number": "+4930123456"}, {"name": "Tove Lind", "number": "+4940777888"}]

@@ -13,7 +13,7 @@ from media.codecs.decoders import Format
 from media.export.encoder import Container
 from recorder.exports.render_client import Renderer, RenderFailed, RenderStream, render, undecoded
 from recorder.exports.wav_stream import open_stream
-from tests.media.calls import PCMU, expand, noise, run
+from tests.in_process.rendered_calls import PCMU, expand, noise, run
 from tests.recorder.sealed import Part, output, part_of
 
 LOUD = noise(1, 100)

@@ -14,7 +14,7 @@ from recorder.exports.render_job import DAMAGED, INCOMPLETE
 from recorder.exports.render_sources import caveat, lacks_files, media_parts, render_streams
 from storage.calls.call_index import CallRow
 from storage.customer.customers import Customer
-from tests.recorder.in_process_node import Stage, stage
+from tests.in_process.recorder_node import Stage, stage
 
 
 def test_only_dynamic_payload_types_are_passed_on() -> None:

@@ -18,9 +18,9 @@ import pytest
 from media.codecs.decoders import Format
 from media.export.encoder import Container
 from recorder.exports.render_job import PEAKS, Job, JobPart, JobStream, to_json
-from tests.media.calls import PCMU, noise, run
-from tests.media.films import film, h264_payloads
-from tests.media.films import stored as film_stored
+from tests.in_process.films import film, h264_payloads
+from tests.in_process.films import stored as film_stored
+from tests.in_process.rendered_calls import PCMU, noise, run
 from tests.recorder.sealed import Part, output, part_of
 
 LOUD = noise(1, 100)

@@ -15,10 +15,10 @@ import pytest
 from recorder.exports.export_job import ExportJob
 from storage.customer.customers import Customer
 from storage.subject_requests.cases import Asked, Case, Kind, Selection
+from tests.in_process.seeded_customer import NEW, OLD, Seeded, seed
+from tests.in_process.storage_node import Watch
 from tests.recorder.exports.test_dsar_report import reported, unpacked
 from tests.recorder.exports.test_export_job import Parts, tell
-from tests.seeded_customer import NEW, OLD, Seeded, seed
-from tests.storage.node import Watch
 
 REPORT_SECONDS = 5.0  # of the processor, without media (issue 6)
 FORMAT = Path(__file__).parents[3] / "docs/formats/subject-report.md"

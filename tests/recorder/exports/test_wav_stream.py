@@ -15,7 +15,7 @@ from admin_api.http.ports import BrokenOff
 from recorder.exports import wav_stream
 from recorder.exports.render_client import LATER, RenderFailed, RenderStream, render
 from recorder.exports.wav_stream import Stream, open_stream
-from tests.media.calls import PCMU, noise, run
+from tests.in_process.rendered_calls import PCMU, noise, run
 from tests.recorder.sealed import Part, output, part_of
 
 LOUD = noise(1, 1500)  # 30 s: 960,044 bytes of stereo, more than a pipe holds

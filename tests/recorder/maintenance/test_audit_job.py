@@ -14,7 +14,7 @@ from recorder.persist.indexer import NO_THREAD
 from storage.audit.audit_log import Audit
 from storage.audit.hash_chain import Act
 from storage.customer.customers import KEYS
-from tests.recorder.in_process_node import CONFIG, Stage, stage
+from tests.in_process.recorder_node import CONFIG, Stage, stage
 
 
 def _job(one: Stage) -> AuditJob:

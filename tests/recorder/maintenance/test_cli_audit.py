@@ -13,7 +13,7 @@ from storage.audit.audit_log import Audit
 from storage.audit.hash_chain import Act
 from storage.customer.customers import KEYS, audit_key, customer_folder, open_keys
 from storage.keys.root_secret import load_root
-from tests.recorder.command_line import Place
+from tests.in_process.command_line import Place
 
 
 def test_the_actor_is_the_user_of_the_operating_system() -> None:

@@ -21,7 +21,7 @@ from storage.database.database import DatabaseAway
 from storage.database.schema import calls
 from storage.directory.matcher import Correlation
 from storage.directory.user import Person
-from tests.recorder.in_process_node import Stage, stage
+from tests.in_process.recorder_node import Stage, stage
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MIRA = Person("Mira", "Okafor", "mira", "mira@x.example", numbers=("+4930123456",))

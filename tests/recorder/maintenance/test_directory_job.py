@@ -15,8 +15,8 @@ from recorder.config.loader import load
 from recorder.maintenance.directory_job import DirectoryJob
 from recorder.persist.indexer import NO_THREAD
 from storage.directory.user import UserState
+from tests.in_process.recorder_node import CONFIG, stage
 from tests.recorder.entra import CLIENT, SECRET, TENANT, Entra, serving
-from tests.recorder.in_process_node import CONFIG, stage
 
 DIRECTORY = """
 [[directory]]

@@ -20,7 +20,7 @@ from storage.errors import KeysOutdated, KeysWrong
 from storage.keys.key_tree import leaf_of
 from storage.keys.root_secret import RootSecret
 from storage.vault.vault import Vault
-from tests.recorder.command_line import Place
+from tests.in_process.command_line import Place
 
 DAY = 20_000
 NOW = datetime(2026, 3, 4, tzinfo=UTC)

@@ -13,8 +13,8 @@ from storage.erasure import receipts
 from storage.keys.root_secret import load_root
 from storage.subject_requests import closing_record
 from storage.subject_requests.case_rows import Case, Kind, State, due
+from tests.in_process.storage_node import NOON
 from tests.recorder.cli.test_privacy import Place
-from tests.storage.node import NOON
 
 
 def test_a_log_that_lost_its_tail_is_found(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from recorder.maintenance.purge_job import PurgeJob
 from recorder.persist.indexer import NO_THREAD
 from storage.database.database import DatabaseAway
 from storage.directory.user import Person
-from tests.recorder.in_process_node import stage
+from tests.in_process.recorder_node import stage
 
 MIRA = Person("Mira", account_name="mira", numbers=("+4930123456",))
 

@@ -22,7 +22,7 @@ from storage.customer.customers import Customer
 from storage.erasure.erasure_rows import State
 from storage.erasure.erasures import StopLive
 from storage.errors import StorageError
-from tests.storage.node import StorageNode, Watch, permit, record
+from tests.in_process.storage_node import StorageNode, Watch, permit, record
 
 EVERY_SECOND = Retention(sweep_seconds=1, brake_percent=100)
 LONG_AGO = datetime.now(UTC) - timedelta(days=200)

@@ -8,7 +8,7 @@ from pathlib import Path
 from recorder.maintenance.retention_preview import preview_retention
 from storage.customer.customers import Customer
 from storage.retention.rules import RuleSpec
-from tests.storage.node import NOON, StorageNode, record, story
+from tests.in_process.storage_node import NOON, StorageNode, record, story
 
 
 def test_each_call_is_named_with_why(tmp_path: Path) -> None:

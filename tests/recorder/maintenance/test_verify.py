@@ -17,7 +17,7 @@ from recorder.persist import indexer
 from storage.audit.hash_chain import Act
 from storage.database.database import DatabaseAway
 from storage.errors import KeysMissing, NoSpace, SealBroken
-from tests.recorder.in_process_node import Stage, stage
+from tests.in_process.recorder_node import Stage, stage
 
 
 @pytest.fixture(autouse=True)

@@ -23,8 +23,8 @@ from sip.message import grammar
 from sip.message.header_values import Flow
 from sip.message.message import Response, parse
 from sip.sdp import answer
-from tests.recorder.in_process_node import CONFIG, FLOW, Stage, sip_request, stage, standing
-from tests.recorder.offers import beyond_a_message, sdp
+from tests.in_process.offers import beyond_a_message, sdp
+from tests.in_process.recorder_node import CONFIG, FLOW, Stage, sip_request, stage, standing
 
 OFFER = sdp("sendonly", "sendonly")
 ROOT = Path(__file__).parents[3]

@@ -8,8 +8,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from tests.recorder.in_process_node import stage
-from tests.recorder.worker_call import run
+from tests.in_process.recorder_node import stage
+from tests.in_process.worker_call import run
 
 
 def staged(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from recorder.persist.call_list import find
-from tests.recorder.in_process_node import Stage
+from tests.in_process.recorder_node import Stage
 from tests.recorder.persist.staged import staged
 
 

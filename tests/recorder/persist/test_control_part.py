@@ -17,7 +17,7 @@ from recorder.persist import control_part
 from recorder.persist.control_part import ControlPart, padding, record
 from recorder.runtime.disk_thread import Disk, DiskAway
 from storage.vault.container import CONTROL_SEGMENT, HEADER, Reader, new_part
-from tests.recorder.recorded_call import no_space
+from tests.in_process.recorded_call import no_space
 
 
 class WrittenPart:

@@ -11,7 +11,7 @@ import pytest
 from recorder.errors import WrongUse
 from recorder.persist import customers
 from storage.errors import KeysWrong, StorageError
-from tests.recorder.in_process_node import configured
+from tests.in_process.recorder_node import configured
 
 
 def test_an_existing_customer_is_opened(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from recorder.persist.checkpoint import Checkpoints
 from recorder.persist.checkpoint_file import Slot
 from recorder.persist.repair import left_behind
 from recorder.service.port_rebind import bind_again
-from tests.recorder.in_process_node import Stage, sip_request
+from tests.in_process.recorder_node import Stage, sip_request
 from tests.recorder.persist.staged import staged
 
 HUGE = 10**400

@@ -22,7 +22,7 @@ from storage.directory.user import Person
 from storage.errors import DiskFailed
 from storage.retention.policy import Policy
 from storage.retention.rules import Rules
-from tests.recorder.in_process_node import Stage
+from tests.in_process.recorder_node import Stage
 from tests.recorder.persist.staged import staged
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

@@ -14,7 +14,7 @@ from recorder.persist import indexer as module
 from recorder.persist.indexer import Indexer
 from storage.calls.call_row import BadDetails, CallRow, CallState
 from storage.errors import DatabaseFault
-from tests.recorder.in_process_node import Stage
+from tests.in_process.recorder_node import Stage
 from tests.recorder.persist.staged import staged
 from tests.recorder.persist.test_indexer import indexed, row
 

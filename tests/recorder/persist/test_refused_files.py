@@ -24,8 +24,8 @@ from recorder.persist.control_part import ControlPart
 from recorder.persist.repair import Found, left_behind, rebuild, recover, repair
 from storage.customer.customers import Customer
 from storage.vault.vault import Draft, NewPart, Vault
-from tests.recorder.in_process_node import Stage, sip_request
-from tests.recorder.offers import beyond_a_message, sdp
+from tests.in_process.offers import beyond_a_message, sdp
+from tests.in_process.recorder_node import Stage, sip_request
 from tests.recorder.persist.staged import staged
 
 PATIENCE = 30.0

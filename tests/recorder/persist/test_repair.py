@@ -13,7 +13,7 @@ from recorder.persist import repair as recovery
 from recorder.persist.repair import Found, left_behind, rebuild, recover, repair
 from storage.errors import DiskFailed
 from storage.vault import parts, vault
-from tests.recorder.in_process_node import Stage
+from tests.in_process.recorder_node import Stage
 from tests.recorder.persist.staged import staged
 
 

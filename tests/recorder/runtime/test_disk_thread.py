@@ -15,7 +15,7 @@ import pytest
 
 from recorder.runtime import disk_thread as module
 from recorder.runtime.disk_thread import Disk, DiskAway
-from tests.recorder.worker_call import asynchronous
+from tests.in_process.worker_call import asynchronous
 
 LONG = 30.0
 

@@ -9,7 +9,7 @@ import pytest
 from recorder.runtime import python_command
 from recorder.workers import messages
 from recorder.workers.pool import Workers
-from tests.recorder.worker_call import run
+from tests.in_process.worker_call import run
 
 #: All modules of ours that are started as processes.
 MODULES = ["recorder", "recorder.workers.process", "recorder.exports.render_worker", "recorder.simulate.engine"]

@@ -26,7 +26,7 @@ from media.export.encoder import Container
 from recorder.exports.render_client import RenderStream, render
 from recorder.exports.render_job import Job, JobPart, JobStream, to_json
 from recorder.runtime.sandbox import landlock_version, numbers
-from tests.media.calls import PCMU, expand, noise, run
+from tests.in_process.rendered_calls import PCMU, expand, noise, run
 from tests.recorder.sealed import output, part_of
 
 KNOWN = platform.machine() in {"x86_64", "aarch64"}

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from recorder.runtime.tasks import Tasks
-from tests.recorder.worker_call import asynchronous
+from tests.in_process.worker_call import asynchronous
 
 
 async def _fail() -> None:

@@ -11,7 +11,7 @@ from recorder.calls.status import System
 from recorder.service.background import BackgroundServices
 from storage.customer.customers import Customer
 from storage.customer.wiring import Components, assemble
-from tests.recorder.in_process_node import Stage
+from tests.in_process.recorder_node import Stage
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from recorder.calls.status import System
 from recorder.service import background
 from storage.customer.settings import CustomerSettings
 from storage.customer.wiring import Components, assemble
-from tests.recorder.in_process_node import Stage, stage
+from tests.in_process.recorder_node import Stage, stage
 from tests.recorder.service.background_services import close_customer, listening, made, serving
 
 

@@ -17,7 +17,7 @@ from recorder.observe import logs
 from recorder.service.daemon import Daemon, adopt, sip_settings
 from recorder.service.serve import raise_descriptors
 from recorder.workers.pool import Workers
-from tests.recorder.in_process_node import CONFIG, configured
+from tests.in_process.recorder_node import CONFIG, configured
 
 
 def test_stored_sockets_are_adopted_and_other_files_closed(tmp_path: Path) -> None:

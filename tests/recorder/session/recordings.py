@@ -12,7 +12,7 @@ from recorder.session.session import Recording
 from sip.message.message import Request
 from sip.sdp.answer import Policy
 from sip.ua.events import Token
-from tests.recorder.offers import metadata, now, offered, random, request, sdp
+from tests.in_process.offers import metadata, now, offered, random, request, sdp
 
 ID = "11111111-2222-4333-8444-555555555555"
 PREFERRED = Policy(srtp="preferred")

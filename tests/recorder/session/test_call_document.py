@@ -16,7 +16,7 @@ from recorder.session.index_row import forms_of, row_of
 from sip.sdp.description import Format
 from storage.calls.call_document import COLUMNS
 from storage.calls.call_row import CallState
-from tests.recorder.offers import NOON, request
+from tests.in_process.offers import NOON, request
 
 DOCUMENT: dict[str, Any] = {
     "id": "11111111-2222-4333-8444-555555555555",

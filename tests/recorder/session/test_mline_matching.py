@@ -19,7 +19,7 @@ from sip.errors import NotAcceptable
 from sip.sdp.answer import LinePlan, Policy, plan
 from sip.sdp.description import Format, SessionDescription
 from sip.siprec.stream_owners import Owner
-from tests.recorder.offers import NOON, random, sdp
+from tests.in_process.offers import NOON, random, sdp
 
 
 def lines(*directions: str, media: str = "audio", before: tuple[LinePlan, ...] = ()) -> tuple[LinePlan, ...]:

@@ -18,8 +18,8 @@ from recorder.workers.messages import Part
 from sip.sdp.answer import Policy
 from sip.sdp.description import SessionDescription
 from sip.ua.events import Token
+from tests.in_process.offers import metadata, now, offered, random, request, sdp
 from tests.plain_values import plain
-from tests.recorder.offers import metadata, now, offered, random, request, sdp
 from tests.recorder.session.recordings import (
     ID,
     NAMES,

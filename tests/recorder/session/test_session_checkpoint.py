@@ -16,7 +16,7 @@ from recorder.session.stream import Certificate
 from sip.sdp.answer import Policy
 from sip.sdp.plan import Addresses
 from sip.ua.events import Token
-from tests.recorder.offers import now, offered, random, request, sdp
+from tests.in_process.offers import now, offered, random, request, sdp
 from tests.recorder.session.recordings import ID, NAMES, PREFERRED, TWO, begun, reoffer, restarted
 
 WEEK = timedelta(days=7)

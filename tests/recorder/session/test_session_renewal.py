@@ -11,7 +11,7 @@ from recorder.session.session import Recording
 from recorder.session.stream import Certificate
 from sip.sdp.answer import Policy
 from sip.sdp.description import SessionDescription
-from tests.recorder.offers import now, offered, random
+from tests.in_process.offers import now, offered, random
 from tests.recorder.session.recordings import ID, only, restarted
 
 BEFORE, NEXT = Certificate("sha-256 BB", b"certificate and key"), Certificate("sha-256 CC", b"another")

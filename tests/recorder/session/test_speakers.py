@@ -13,8 +13,8 @@ from recorder.session import commands as c
 from recorder.session import events as e
 from recorder.session.session import Recording
 from storage.timestamps import rfc3339
+from tests.in_process.offers import metadata, now, offered, random, request
 from tests.plain_values import plain
-from tests.recorder.offers import metadata, now, offered, random, request
 from tests.recorder.session.recordings import ID, PREFERRED, bye, restarted
 from tests.sip.metadata_documents import invite
 

@@ -13,7 +13,7 @@ from sip.sdp.answer import LinePlan, Policy, plan
 from sip.sdp.description import Format, SessionDescription
 from sip.sdp.plan import Addresses
 from sip.siprec.stream_owners import Owner
-from tests.recorder.offers import NOON, random, sdp
+from tests.in_process.offers import NOON, random, sdp
 
 
 def line(direction: str = "sendonly") -> LinePlan:

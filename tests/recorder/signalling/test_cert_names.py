@@ -9,7 +9,7 @@ import pytest
 
 from recorder.config.model import Customer
 from recorder.signalling.cert_names import CertificateNames
-from tests.journeys.sbc import Authority
+from tests.in_process.certificates import Authority
 
 
 def der(pem: Path) -> bytes:

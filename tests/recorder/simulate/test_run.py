@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from recorder.simulate import Plan, PlanError, Report, run
-from tests.recorder.simulate.recorder_double import RecorderDouble
+from tests.in_process.recorder_double import RecorderDouble
 from tests.recorder.timing import steady
 
 

@@ -14,7 +14,7 @@ from storage.access.account import Account
 from storage.access.accounts import FILE_NAME, INVITATION, Accounts, AccountsError
 from storage.errors import DiskFailed
 from storage.keys.key_store import CustomerKeys
-from tests.storage.node import ROOT
+from tests.in_process.storage_node import ROOT
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

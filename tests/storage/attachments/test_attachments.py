@@ -8,7 +8,7 @@ from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 from storage.errors import PartMissing
 from storage.vault.vault import PartRef, Vault
-from tests.storage.node import StorageNode, opens, record
+from tests.in_process.storage_node import StorageNode, opens, record
 
 VTT = b"WEBVTT\n\n00:00.000 --> 00:01.000\nGuten Tag, Okafor\n" * 500
 

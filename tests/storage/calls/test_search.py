@@ -25,9 +25,9 @@ from storage.database.schema import calls as calls_table
 from storage.keys.key_store import CustomerKeys
 from storage.search_forms import stored_of
 from storage.timestamps import EPOCH
+from tests.in_process.storage_node import emptied
 from tests.plain_values import plain
 from tests.storage.index_lists import pages
-from tests.storage.node import emptied
 
 FIRST = 20400
 NAMES = ("Mira Weber", "Bodo Klein", "Anna Klein", "Bodo Weber")

@@ -11,7 +11,7 @@ from storage.calls.call_row import CallRow, Query
 from storage.customer.customers import Customers, CustomerSettings
 from storage.database.database import Database, DatabaseDamaged
 from storage.errors import StorageError
-from tests.storage.node import NOON, ROOT, opens, permit, record
+from tests.in_process.storage_node import NOON, ROOT, opens, permit, record
 
 NAMES = ("acme", "beta")
 FILES = (  # every file that a customer has, beside those of the vault

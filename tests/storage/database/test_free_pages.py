@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 from storage.customer.customers import Customer
 from storage.database.schema import annotations, call_tokens, calls, holds
-from tests.storage.node import StorageNode, finish, permit, record
+from tests.in_process.storage_node import StorageNode, finish, permit, record
 
 
 def database_files(node: StorageNode) -> bytes:

@@ -6,7 +6,7 @@ from storage.customer.customers import Customer
 from storage.database.schema import calls
 from storage.directory import match_queue
 from storage.directory.match_queue import FROM_THE_NEWEST, Outstanding
-from tests.storage.node import record
+from tests.in_process.storage_node import record
 
 pytestmark = pytest.mark.both_databases
 

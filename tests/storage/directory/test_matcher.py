@@ -23,8 +23,8 @@ from storage.ids import new_id
 from storage.retention.rules import RuleSpec
 from storage.search_forms import stored_of
 from storage.timestamps import day_of
+from tests.in_process.storage_node import NOON, StorageNode, finish, permit, record
 from tests.storage.directory.people import HERS, HIS, MIRA, TOVE, imported
-from tests.storage.node import NOON, StorageNode, finish, permit, record
 
 pytestmark = pytest.mark.both_databases
 

@@ -9,9 +9,9 @@ from storage.customer.customers import Customer
 from storage.directory import match_queue
 from storage.directory.matcher import Correlation
 from storage.timestamps import to_micros
+from tests.in_process.storage_node import NOON
 from tests.storage.directory.people import HIS, MIRA, TOVE, imported
 from tests.storage.directory.test_matcher import matched
-from tests.storage.node import NOON
 
 
 async def test_a_caller_waiting_for_users_has_them_loaded_once(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:

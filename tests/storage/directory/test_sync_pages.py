@@ -12,7 +12,7 @@ from storage.directory.sync_pages import FILE_NAME, DirectoryPages
 from storage.directory.user import Change, Person
 from storage.errors import DiskFailed
 from storage.keys.key_store import CustomerKeys
-from tests.storage.node import NOON
+from tests.in_process.storage_node import NOON
 
 MIRA = Change("id-1", {"first_name": "Mira", "numbers": ("+4930123456", "+4930123457")})
 GONE = Change("id-2", {}, gone=True)

@@ -3,8 +3,8 @@
 from storage.customer.customers import Customer
 from storage.directory import user_purge
 from storage.directory.user import Person
+from tests.in_process.storage_node import finish, permit, record
 from tests.storage.directory.people import MIRA, TOVE, imported
-from tests.storage.node import finish, permit, record
 
 LIV = Person("Liv", account_name="liv")
 

@@ -13,8 +13,8 @@ from storage.directory.import_plan import Plan
 from storage.directory.user import Person, UserState
 from storage.directory.user_store import Mapped, Referred
 from storage.exports.exports import Request
+from tests.in_process.storage_node import StorageNode, finish, permit, record
 from tests.storage.directory.people import MIRA, TOVE, imported
-from tests.storage.node import StorageNode, finish, permit, record
 
 pytestmark = pytest.mark.both_databases
 

@@ -7,7 +7,7 @@ from storage.database.schema import erasures
 from storage.erasure import erasure_rows as rows
 from storage.erasure.erasure_rows import ErasureTarget, State, Step
 from storage.timestamps import to_micros
-from tests.storage.node import NOON, record
+from tests.in_process.storage_node import NOON, record
 
 A, B = "0f8fad5b-d9cb-469f-a165-70867728950e", "00000000-0000-4000-8000-000000000000"
 

@@ -21,7 +21,7 @@ from storage.errors import NoSpace, StorageError
 from storage.files.reserved_space import ReservedSpace
 from storage.search_forms import stored_of
 from storage.timestamps import to_micros
-from tests.storage.node import NOON, StorageNode, opens, record
+from tests.in_process.storage_node import NOON, StorageNode, opens, record
 
 EXPORT = {"state": "done", "format": "csv", "created_at": 0, "created_by": "a", "expires_at": 0, "sealed": b""}
 EXPORTS = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"

@@ -16,7 +16,7 @@ from storage.erasure.erasure_rows import State
 from storage.erasure.erasures import Held, NoErasure, OwnRequest
 from storage.keys import sealing
 from storage.keys.key_store import CustomerKeys
-from tests.storage.node import NOBODY, NOON, StorageNode, finish, opens, record
+from tests.in_process.storage_node import NOBODY, NOON, StorageNode, finish, opens, record
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.usefixtures("waiver")]
 

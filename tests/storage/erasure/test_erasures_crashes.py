@@ -13,14 +13,14 @@ from personal import Personal
 from storage.calls.call_row import Query
 from storage.customer.customers import Customer
 from storage.erasure.erasure_rows import State
-from tests.storage.node import StorageNode, opens, permit, record
+from tests.in_process.storage_node import StorageNode, opens, permit, record
 
 # Forks for each copy, since thirty interpreters that each import everything take a busy machine minutes.
 NURSERY = """
 import asyncio, os, signal, sys
 from pathlib import Path
 from storage.erasure import erasure_steps, erasures
-from tests.storage.node import StorageNode
+from tests.in_process.storage_node import StorageNode
 
 point = count = 0
 

@@ -7,7 +7,7 @@ from personal import Personal
 from storage.calls.call_row import Query
 from storage.customer.customers import Customer
 from storage.erasure.erasure_rows import State
-from tests.storage.node import NOON, StorageNode, finish, opens, permit, record
+from tests.in_process.storage_node import NOON, StorageNode, finish, opens, permit, record
 
 
 async def test_an_old_copy_with_todays_keys_decrypts_nothing_erased(

@@ -8,7 +8,7 @@ from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 from storage.erasure.holds import NoCall
 from storage.keys.sealing import MAX_TEXT
-from tests.storage.node import NOBODY, StorageNode, finish, permit, record
+from tests.in_process.storage_node import NOBODY, StorageNode, finish, permit, record
 
 pytestmark = pytest.mark.both_databases
 

@@ -14,7 +14,7 @@ from storage.erasure.erasure_rows import RESTORED, State
 from storage.erasure.erasure_steps import ErasureSteps
 from storage.erasure.reapply_after_restore import reapply
 from storage.files.reserved_space import ReservedSpace
-from tests.storage.node import NOBODY, NOON, StorageNode, opens, record
+from tests.in_process.storage_node import NOBODY, NOON, StorageNode, opens, record
 
 pytestmark = pytest.mark.usefixtures("waiver")
 

@@ -8,7 +8,7 @@ from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 from storage.database.schema import waivers
 from storage.erasure.erasures import NoWaiver
-from tests.storage.node import NOBODY, NOON, SHA, StorageNode, opens, permit
+from tests.in_process.storage_node import NOBODY, NOON, SHA, StorageNode, opens, permit
 
 
 async def test_the_newest_waiver_counts_until_it_expires(node: StorageNode, acme: Customer) -> None:

@@ -13,7 +13,7 @@ from storage.database import schema
 from storage.errors import Forgotten, NoSpace, PartMissing
 from storage.exports import exports
 from storage.exports.exports import Export, ExportState, Gone, Request, TooMany
-from tests.storage.node import NOBODY, StorageNode, finish, permit, record
+from tests.in_process.storage_node import NOBODY, StorageNode, finish, permit, record
 
 pytestmark = pytest.mark.both_databases
 

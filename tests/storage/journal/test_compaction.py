@@ -18,8 +18,8 @@ from storage.journal import compaction, journal, replay
 from storage.journal.compaction import compact
 from storage.journal.journal import Item, Journal
 from storage.keys.key_tree import LAST_LEAF
+from tests.in_process.storage_node import StorageNode, finish, permit, record
 from tests.storage.journal_rows import FILE, dump, fill, reopened, without_calls
-from tests.storage.node import StorageNode, finish, permit, record
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from storage.files.durable_files import Disk
 from storage.journal.index_gap import FILE_NAME, LOOK_BACK_DAYS, Gap
 from storage.journal.journal import set_mark
 from storage.timestamps import day_of
-from tests.storage.node import NOON, StorageNode, permit, record
+from tests.in_process.storage_node import NOON, StorageNode, permit, record
 
 TODAY = day_of(NOON)
 

@@ -16,8 +16,8 @@ from storage.errors import NoSpace, SealBroken
 from storage.files.append_log import LineFile
 from storage.journal import compaction, journal
 from storage.journal.journal_format import Head
+from tests.in_process.storage_node import StorageNode, permit
 from tests.storage.journal_rows import FILE, fill
-from tests.storage.node import StorageNode, permit
 
 
 async def test_a_torn_journal_line_is_ignored(node: StorageNode, acme: Customer) -> None:

@@ -22,8 +22,8 @@ from storage.journal import journal, replay
 from storage.keys.key_store import CustomerKeys
 from storage.retention.policy import Wins
 from storage.retention.rules import RuleSpec
+from tests.in_process.storage_node import NOON, ROOT, StorageNode, finish, opens, permit, record
 from tests.storage.journal_rows import FILE, dump, fill, lose_the_database, reopened, without_calls
-from tests.storage.node import NOON, ROOT, StorageNode, finish, opens, permit, record
 
 pytestmark = pytest.mark.both_databases
 

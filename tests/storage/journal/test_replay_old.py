@@ -15,8 +15,8 @@ from storage.erasure.erasure_rows import State
 from storage.journal import compaction, journal, replay
 from storage.retention.policy import Wins
 from storage.retention.rules import RuleSpec
+from tests.in_process.storage_node import NOON, StorageNode, opens, permit, record
 from tests.storage.journal_rows import FILE, copied, dump, fill, put_back, reopened, without_calls
-from tests.storage.node import NOON, StorageNode, opens, permit, record
 
 
 async def go_on(acme: Customer, asked: str) -> None:

@@ -27,7 +27,7 @@ from storage.keys.key_tree import KeyTree, label, leaf_of
 from storage.timestamps import from_text
 from storage.vault.container import CONTROL_SEGMENT, Sealer, new_part
 from storage.vault.parts import PartRef, associated_data
-from tests.storage.keyring import ROOT, Data, write_part
+from tests.in_process.key_files import ROOT, Data, write_part
 
 FORMATS = Path(__file__).parents[3] / "docs" / "formats"
 CALL = "01234567-89ab-4cde-8f01-23456789abcd"

@@ -11,7 +11,7 @@ from storage.errors import Forgotten, KeysError, KeysExist, KeysMissing, KeysOut
 from storage.keys.key_files import ForgetSecret, open_tree
 from storage.keys.key_store import CustomerKeys, RootSecret
 from storage.keys.key_tree import day_of, leaf_of
-from tests.storage.keyring import DAY, ROOT, Data, FallibleDisk, read_part, write_part
+from tests.in_process.key_files import DAY, ROOT, Data, FallibleDisk, read_part, write_part
 
 
 @pytest.fixture

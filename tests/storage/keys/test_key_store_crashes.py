@@ -13,7 +13,7 @@ from storage.errors import KeysExist, KeysWrong, NoSpace
 from storage.files.durable_files import Disk
 from storage.keys.key_store import CustomerKeys, RootSecret
 from storage.keys.key_tree import leaf_of
-from tests.storage.keyring import DAY, ROOT, Data, FallibleDisk, PowerCut
+from tests.in_process.key_files import DAY, ROOT, Data, FallibleDisk, PowerCut
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 from storage.errors import KeysError, KeysExposed, KeysMissing, KeysUnsupported, KeysWrong
 from storage.keys.pkcs11 import STATEMENT
 from storage.keys.root_secret import load_root, make_token_root
-from tests.storage.token import MODULE, PIN, address, make_token
+from tests.in_process.hardware_token import MODULE, PIN, address, make_token
 
 pkcs11 = pytest.importorskip("pkcs11", reason="the optional package python-pkcs11 is not installed")
 pytestmark = pytest.mark.skipif(not MODULE.exists(), reason="SoftHSM is not installed (Debian: softhsm2)")

@@ -10,7 +10,7 @@ from storage.customer.customers import Customer
 from storage.database.schema import retention_rules
 from storage.retention.policy import Wins
 from storage.retention.rules import FORGOTTEN, MAX_RULES, BadRule, RuleSpec, check
-from tests.storage.node import NOON, StorageNode, record
+from tests.in_process.storage_node import NOON, StorageNode, record
 
 MIRA = RuleSpec(30, party="030 123456", name="Mira's calls")
 SBC = RuleSpec(None, Direction.INBOUND, "192.0.2.0/24")

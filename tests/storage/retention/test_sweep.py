@@ -14,7 +14,7 @@ from storage.erasure.erasures import NoErasure
 from storage.retention.policy import Wins
 from storage.retention.rules import RuleSpec
 from storage.retention.sweep import Preview, Swept
-from tests.storage.node import NOON, record
+from tests.in_process.storage_node import NOON, record
 
 pytestmark = pytest.mark.both_databases
 

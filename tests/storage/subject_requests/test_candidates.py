@@ -9,7 +9,7 @@ from storage.search_forms import stored_of
 from storage.subject_requests import candidates
 from storage.subject_requests.candidates import TooManyCalls
 from storage.subject_requests.case_rows import Asked
-from tests.storage.node import record
+from tests.in_process.storage_node import record
 
 ANNA = {"name": "Anna Schmidt", "number": "+49301234567", "uri": "sip:+49301234567@pbx.example"}
 BOB = {"name": "Bob Berg", "number": "+4940777777", "uri": "sip:bob@pbx.example"}

@@ -22,7 +22,7 @@ from storage.subject_requests.cases import (
     Wanted,
     WrongState,
 )
-from tests.storage.node import NOON, StorageNode, permit
+from tests.in_process.storage_node import NOON, StorageNode, permit
 
 NAME, NUMBER, LETTER = "Mira Okafor", "+4930123456", "letter of the seventh"
 ASKED = Asked((NAME, NUMBER), None, LETTER, "send me everything")

@@ -11,7 +11,7 @@ from storage.keys.key_tree import day_of, leaf_of
 from storage.vault.container import HEADER, MEDIA_SEGMENT, Defect, Sealer
 from storage.vault.torn_tail import Outcome
 from storage.vault.vault import PartRef, Vault
-from tests.storage.keyring import Data
+from tests.in_process.key_files import Data
 
 DAY = 20_000
 CALL = "01234567-89ab-4cde-8f01-23456789abcd"

@@ -14,7 +14,7 @@ from admin_api.page.framework import forms as module
 from admin_api.page.framework.forms import Forms, Secret, UnsentForms
 from admin_api.page.framework.sessions import IDLE_SECONDS
 from tests.admin_api.page.conftest import led, words
-from tests.admin_api.page.sign_in_service import field
+from tests.in_process.sign_in_service import field
 
 
 def form_of(page, action):

@@ -15,7 +15,7 @@ from admin_api.http.permissions import Role
 from admin_api.page.sign_in.account import MAX_TRIES
 from storage.audit.hash_chain import AuditError
 from tests.admin_api.page.conftest import led, words
-from tests.admin_api.page.sign_in_service import PASSWORD, SignInService, field, inside
+from tests.in_process.sign_in_service import PASSWORD, SignInService, field, inside
 
 NEW = "another fine passphrase"
 

@@ -6,7 +6,7 @@ import pytest
 
 from storage.audit.hash_chain import AuditError
 from tests.admin_api.page.conftest import words
-from tests.admin_api.page.sign_in_service import PASSWORD, SignInService, field, inside
+from tests.in_process.sign_in_service import PASSWORD, SignInService, field, inside
 
 
 def form(secret: str, password: str = PASSWORD, again: str | None = None, customer: str = "acme") -> dict[str, str]:

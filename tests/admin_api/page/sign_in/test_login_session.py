@@ -15,7 +15,7 @@ from admin_api.page.sign_in.public_routes import PublicRoutes
 from storage.access.account import Passkey
 from storage.audit.hash_chain import AuditError
 from storage.token_buckets import Rate
-from tests.admin_api.page.sign_in_service import PASSWORD, SignInService, field, inside
+from tests.in_process.sign_in_service import PASSWORD, SignInService, field, inside
 
 
 @pytest.mark.parametrize("path", ["/calls", "/calls/0-1", "/audit", "/a.b_c~d/e"])

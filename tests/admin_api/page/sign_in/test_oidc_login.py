@@ -11,9 +11,9 @@ import pytest
 from admin_api.page.sign_in.oidc_login import COOKIE
 from recorder.access.oidc_client import Providers
 from tests.admin_api.page.conftest import words
-from tests.admin_api.page.sign_in_service import COOKIE as SESSION
-from tests.admin_api.page.sign_in_service import SignInService, inside
-from tests.recorder.provider import StandIn, provider, sign_in
+from tests.in_process.openid_provider import StandIn, provider, sign_in
+from tests.in_process.sign_in_service import COOKIE as SESSION
+from tests.in_process.sign_in_service import SignInService, inside
 
 
 @pytest.fixture(scope="module")

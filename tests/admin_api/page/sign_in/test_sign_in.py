@@ -15,7 +15,7 @@ from recorder.access import passwords
 from storage.access.account import Account
 from storage.audit.hash_chain import AuditError
 from tests.admin_api.page.conftest import led, words
-from tests.admin_api.page.sign_in_service import COOKIE, PASSWORD, SignInService, field, inside
+from tests.in_process.sign_in_service import COOKIE, PASSWORD, SignInService, field, inside
 
 
 def test_name_and_password_lead_to_the_page_that_was_asked_for(handler: SignInService) -> None:

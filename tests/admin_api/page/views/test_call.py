@@ -9,8 +9,8 @@ import pytest
 
 from admin_api.http.permissions import Role
 from admin_api.page.framework.page_request import PageRequest
-from tests.admin_api.conftest import T0, row
 from tests.admin_api.page.conftest import words
+from tests.in_process.api_service import T0, row
 
 WHEN = "2026-02-16T09:00:00.000Z"
 END = "2026-02-16T09:01:40.000Z"

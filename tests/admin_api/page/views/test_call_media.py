@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from admin_api.http.permissions import Role
-from tests.admin_api.conftest import SOUND
+from tests.in_process.api_service import SOUND
 
 
 def test_sound_comes_whole_and_in_ranges(service, browse):

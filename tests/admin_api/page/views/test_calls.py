@@ -12,7 +12,7 @@ from admin_api.http.permissions import Role
 from admin_api.page.views.calls import MOST_LIVE, Question
 from storage.calls.call_index import CallState
 from storage.database.database import DatabaseAway
-from tests.admin_api.conftest import row
+from tests.in_process.api_service import row
 
 NUMBERS = itertools.count(77)  # a call that has ended does not begin again
 CALLER = {"role": "caller", "name": "Mira <b>Okafor</b>", "number": "+49301", "uri": None}

@@ -10,11 +10,11 @@ import pytest
 from admin_api.http.permissions import Role
 from admin_api.page.views import request_steps
 from storage.search_forms import stored
-from tests.admin_api.conftest import row
 from tests.admin_api.page.conftest import words
 from tests.admin_api.page.views.test_requests import file
 from tests.admin_api.privacy.test_subject_requests import make
 from tests.admin_api.privacy.test_waiver import put as permit
+from tests.in_process.api_service import row
 
 ROLES = ("caller", "callee")
 

@@ -6,7 +6,7 @@ import pytest
 
 from admin_api.http.permissions import Role
 from tests.admin_api.page.conftest import words
-from tests.admin_api.page.sign_in_service import field
+from tests.in_process.sign_in_service import field
 
 RULE = {"name": "Trading", "days": "3650", "direction": "inbound", "source": "", "party": ""}
 

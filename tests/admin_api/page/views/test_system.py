@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from admin_api.http.permissions import Role
 from storage.timestamps import rfc3339
-from tests.page import sample_customer
+from tests.in_process import sample_customer
 
 
 def test_an_operator_sees_the_node_and_no_customer(browse, service):

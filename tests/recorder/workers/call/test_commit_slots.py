@@ -12,7 +12,7 @@ import pytest
 
 from media.records import commit_slots, record_format
 from recorder.workers.stream_sockets import newest_slot
-from tests.recorder.recorded_call import recorded_call
+from tests.in_process.recorded_call import recorded_call
 
 
 def write_unsealed(descriptor: int, slot: commit_slots.Slot) -> None:

@@ -14,7 +14,7 @@ from media.receive.sockets import connect, connected, disconnect
 from media.rtp import header
 from media.stream.pauses import GRACE
 from recorder.workers import stream_sockets
-from tests.recorder.recorded_call import RecordedCall, recorded_call
+from tests.in_process.recorded_call import RecordedCall, recorded_call
 
 STRANGER = "127.0.0.3"
 ELSEWHERE = "127.0.0.2"

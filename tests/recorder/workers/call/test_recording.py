@@ -15,7 +15,7 @@ from media.records.record_format import Mark
 from recorder.workers import part_writer
 from recorder.workers.call_recorder import MAX_ROUNDS
 from storage.vault.container import MEDIA_SEGMENT
-from tests.recorder.recorded_call import TICK, no_space, recorded_call
+from tests.in_process.recorded_call import TICK, no_space, recorded_call
 
 
 def test_a_call_costs_at_most_one_write_of_its_part_a_tick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,9 +17,9 @@ import pytest
 
 from media.srtp.dtls import Identity
 from recorder.workers import messages
-from tests.journeys.test_kill_anywhere import killed_at
-from tests.recorder.dtls_peer import NOW, Peer
-from tests.recorder.worker_call import CALL, run
+from tests.daemon.kills import killed_at
+from tests.in_process.dtls_peer import NOW, Peer
+from tests.in_process.worker_call import CALL, run
 from tests.recorder.workers.dtls.test_sockets import DtlsWorkerCall
 
 pytestmark = [

@@ -24,9 +24,9 @@ from media.stream.receiver import ReceivedStream
 from recorder.workers import messages
 from recorder.workers.dtls_sockets import Handshakes
 from recorder.workers.stream_sockets import StreamSockets, newest_slot
-from tests.recorder.dtls_peer import NOW, SBC, US, Peer, udp
+from tests.in_process.dtls_peer import NOW, SBC, US, Peer, udp
+from tests.in_process.worker_call import CALL, SPOOL_KEY, WorkerCall, asynchronous, run, until
 from tests.recorder.timing import steady
-from tests.recorder.worker_call import CALL, SPOOL_KEY, WorkerCall, asynchronous, run, until
 
 
 class DtlsWorkerCall(WorkerCall):

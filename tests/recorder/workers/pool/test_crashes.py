@@ -11,7 +11,7 @@ import pytest
 
 from recorder.workers import messages
 from recorder.workers.worker_handle import MAX_CRASHES, MAX_REPLAYS
-from tests.recorder.worker_call import CALL, WorkerCall, asynchronous, recording
+from tests.in_process.worker_call import CALL, WorkerCall, asynchronous, recording
 
 OTHER = "0a64dd1c-0000-4000-8000-000000000002"
 POISON = b"\x80\x08 POISON of twenty-eight bytes"

@@ -7,7 +7,7 @@ import pytest
 
 from media.records.record_format import Mark, Marked
 from recorder.workers import messages
-from tests.recorder.worker_call import CALL, WorkerCall, asynchronous, recording, started
+from tests.in_process.worker_call import CALL, WorkerCall, asynchronous, recording, started
 
 
 async def bereave(one: WorkerCall) -> None:

@@ -16,8 +16,18 @@ from recorder.workers import messages
 from recorder.workers.messages import NewCall, Part
 from recorder.workers.pool import Workers
 from recorder.workers.worker_handle import HANG, Process, activity
+from tests.in_process.worker_call import (
+    CALL,
+    Sender,
+    asynchronous,
+    open_pair,
+    recording,
+    run,
+    started,
+    until,
+    worker_pid,
+)
 from tests.recorder.timing import steady
-from tests.recorder.worker_call import CALL, Sender, asynchronous, open_pair, recording, run, started, until, worker_pid
 
 
 @asynchronous

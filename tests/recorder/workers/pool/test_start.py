@@ -18,9 +18,9 @@ from recorder.workers import messages, worker_handle
 from recorder.workers.messages import WorkerDied, WorkerEvent
 from recorder.workers.pool import Workers
 from recorder.workers.worker_handle import Process, activity
-from tests.recorder.in_process_node import configured
-from tests.recorder.other_files import change_messages, same_files
-from tests.recorder.worker_call import CALL, asynchronous, recording, until, worker_pid
+from tests.daemon.other_version import change_messages, same_files
+from tests.in_process.recorder_node import configured
+from tests.in_process.worker_call import CALL, asynchronous, recording, until, worker_pid
 
 
 @pytest.mark.parametrize(("asked", "started"), [(0, max(1, len(os.sched_getaffinity(0)) - 1)), (3, 3)])

@@ -12,8 +12,8 @@ import pytest
 from recorder.workers import codec, messages
 from recorder.workers.rcvbuf_overflow import LOOK
 from recorder.workers.worker_handle import Process, activity
-from tests.recorder.in_process_worker import in_process_worker
-from tests.recorder.worker_call import CALL, asynchronous, recording
+from tests.in_process.in_process_worker import in_process_worker
+from tests.in_process.worker_call import CALL, asynchronous, recording
 from tests.recorder.workers.process.test_process import stopped
 
 

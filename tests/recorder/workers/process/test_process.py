@@ -21,8 +21,8 @@ from media.stream import fast_path_library
 from recorder.workers import messages
 from recorder.workers.process import NO_MEMORY, STALE
 from recorder.workers.worker_handle import activity
-from tests.recorder.in_process_worker import in_process_worker
-from tests.recorder.worker_call import CALL, SUITE, Sender, WorkerCall, asynchronous, open_pair, recording, started
+from tests.in_process.in_process_worker import in_process_worker
+from tests.in_process.worker_call import CALL, SUITE, Sender, WorkerCall, asynchronous, open_pair, recording, started
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -13,7 +13,7 @@ import pytest
 from media.rtp import header
 from media.rtp.sequence import WINDOW
 from recorder.workers import messages
-from tests.recorder.worker_call import CALL, Sender, asynchronous, recording
+from tests.in_process.worker_call import CALL, Sender, asynchronous, recording
 
 
 def reasons(figures: dict[str, Any]) -> list[str]:

@@ -16,7 +16,7 @@ from recorder.workers.messages import Ask, Beat, Close, Figures, Final, Stats
 from recorder.workers.process import STATS
 from recorder.workers.worker_handle import Process
 from sip.sdp.plan import Policy
-from tests.recorder.in_process_worker import in_process_worker
+from tests.in_process.in_process_worker import in_process_worker
 
 STREAMS = Policy().max_lines
 NOW = 1_700_000_000_000_000_000

@@ -14,7 +14,7 @@ import pytest
 from pylibsrtp import Policy, Session
 
 from recorder.workers import messages
-from tests.recorder.worker_call import CALL, WorkerCall, asynchronous, started
+from tests.in_process.worker_call import CALL, WorkerCall, asynchronous, started
 
 
 def kinds(compound: bytes) -> list[int]:

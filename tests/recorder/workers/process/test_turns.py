@@ -15,7 +15,7 @@ from recorder.workers import process
 from recorder.workers.messages import Beat, Drop, Pause
 from recorder.workers.priority import PAUSE, SHARE, SPELL, HandshakePriority
 from recorder.workers.process import BEAT, STALE
-from tests.recorder.in_process_worker import InProcessWorker, in_process_worker
+from tests.in_process.in_process_worker import InProcessWorker, in_process_worker
 
 
 def steps(order: list[Any]) -> list[str]:

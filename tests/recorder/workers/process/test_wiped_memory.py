@@ -9,7 +9,7 @@ import pytest
 
 from media.receive.recvmmsg import PAGE
 from recorder.workers import messages
-from tests.recorder.worker_call import CALL, WorkerCall, asynchronous, recording, until
+from tests.in_process.worker_call import CALL, WorkerCall, asynchronous, recording, until
 
 
 def left(one: WorkerCall) -> bytes:

@@ -1,0 +1,200 @@
+"""The API of a running daemon as several people use it, and what it tells of calls."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import struct
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from recorder.simulate.coded import Found, find
+from recorder.simulate.report import CallReport
+from tests.daemon.descriptor_store import descriptor_store
+from tests.daemon.server import Server, files, own_place, server
+
+SECONDS = 40.0
+"""How long anything may take that a busy machine does late."""
+WAIVER = {
+    "document_sha256": "5a" * 32,
+    "signed_by": "Example Ltd",
+    "signed_at": "2026-01-01T00:00:00Z",
+    "scope": "erasure on request",
+    "expires_at": "2099-01-01T00:00:00Z",
+}
+WHY = {"reason": "Art. 17 request of Mr Planted"}
+
+
+def until(true: Callable[[], Any], seconds: float = SECONDS) -> Any:
+    """Wait until something holds, and return it."""
+    end = time.monotonic() + seconds
+    while not (found := true()):
+        if time.monotonic() > end:
+            raise TimeoutError("it never came to that")
+        time.sleep(0.05)
+    return found
+
+
+@dataclass
+class Api:
+    """A server, and people who ask it, each with the token of a role."""
+
+    one: Server
+    customer: str = "acme"
+    role: str = "admin"  # of whoever asks, unless another one is named
+
+    @property
+    def url(self) -> str:
+        """Where the API is."""
+        return f"http://{self.one.api_host}:{self.one.api}"
+
+    def ask(self, method: str, path: str, role: str = "", **more: Any) -> httpx2.Response:
+        """Send one request below the customer."""
+        headers = {"Authorization": f"Bearer {self.one.token(role or self.role)}", **more.pop("headers", {})}
+        url = f"{self.url}/api/v1/customers/{self.customer}{path}"
+        return httpx2.request(method, url, headers=headers, **{"timeout": SECONDS, **more})
+
+    def get(self, path: str, role: str = "") -> httpx2.Response:
+        """GET something of the customer."""
+        return self.ask("GET", path, role)
+
+    def health(self, path: str) -> int:
+        """Return the status of /healthz or /readyz."""
+        return httpx2.get(self.url + path, timeout=SECONDS).status_code
+
+    def calls(self) -> list[dict[str, Any]]:
+        """Return every call, the newest first; none while nobody answers, or the index is not open yet."""
+        found, page = list[dict[str, Any]](), "/calls?limit=500"
+        while True:
+            try:
+                answer = self.get(page)
+            except httpx2.TransportError:
+                return []
+            if answer.status_code == httpx2.codes.SERVICE_UNAVAILABLE:
+                return []
+            found += answer.json()["items"]
+            if (cursor := answer.json()["next_cursor"]) is None:
+                return found
+            page = f"/calls?limit=500&cursor={cursor}"
+
+    def ended(self, count: int = 1) -> list[dict[str, Any]]:
+        """Return the calls that are over once they are so many, the newest first."""
+
+        def found() -> list[dict[str, Any]]:
+            over = [call for call in self.calls() if call["state"] != "recording"]
+            return over if len(over) >= count else []
+
+        calls: list[dict[str, Any]] = until(found)
+        assert len(calls) == count
+        return calls
+
+    def figure(self, name: str) -> float:
+        """Return one value of the metrics; 0 while nobody answers."""
+        try:
+            page = httpx2.get(f"{self.url}/metrics", timeout=SECONDS).text
+        except httpx2.TransportError:
+            return 0
+        return sum(float(line.split()[1]) for line in page.splitlines() if line.startswith(name + " "))
+
+    async def until(self, true: Callable[[], Any], seconds: float = SECONDS) -> None:
+        """Wait until something holds, whatever the calls do meanwhile."""
+        end = time.monotonic() + seconds
+        while not await asyncio.to_thread(true):
+            if time.monotonic() > end:
+                raise TimeoutError(f"it never came to that: {self.one.log.read_text()[-3000:]}")
+            await asyncio.sleep(0.05)
+
+    async def talking(self, calls: int, packets: int = 0) -> None:
+        """Wait until so many calls run, all of which speak, and so many of their packets are stored."""
+        await self.until(lambda: self.figure("recorder_calls_active") >= calls)
+        await asyncio.sleep(0.5)
+        await self.until(lambda: self.figure('recorder_rtp_packets_total{result="stored"}') >= packets)
+
+    def over(self, calls: Sequence[CallReport]) -> dict[str, dict[str, Any]]:
+        """Wait until every call was recorded and ended; give its recording by session, of which there is one."""
+        wanted, end = {call.session_id for call in calls}, time.monotonic() + SECONDS
+        while True:
+            found = [call for call in self.calls() if call["session_id"] in wanted]
+            if len(found) >= len(wanted) and not any(call["state"] == "recording" for call in found):
+                break
+            assert time.monotonic() < end, Counter(call["state"] for call in found)
+            time.sleep(0.1)
+        assert Counter(call["session_id"] for call in found) == dict.fromkeys(wanted, 1)
+        return {call["session_id"]: call for call in found}
+
+    def channels(self, call: str) -> list[list[Found]]:
+        """Return the frames of a recording by channel; `wave` of Python 3.11 reads no more than two of them."""
+        wav, at, count = self.get(f"/calls/{call}/media?format=wav").raise_for_status().content, 12, 0
+        while wav[at : at + 4] != b"data":
+            if wav[at : at + 4] == b"fmt ":
+                (count,) = struct.unpack_from("<H", wav, at + 10)
+            at += 8 + struct.unpack_from("<I", wav, at + 4)[0]
+        sound = memoryview(wav)[at + 8 :].cast("h")
+        return [list(find(sound[i::count].tobytes())) for i in range(count)]
+
+    def prints(self, calls: Sequence[str]) -> dict[str, Any]:
+        """Return what of finished calls must never change: the bytes of their parts, their audio, what is said."""
+        vault = self.one.data / "customers/acme/vault"
+        parts = [path for path in files(vault) if path.name.split(".")[0] in calls]
+        return {
+            "parts": {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for path in parts},
+            "audio": {c: hashlib.sha256(self.get(f"/calls/{c}/media?format=wav").content).hexdigest() for c in calls},
+            "facts": {c: self.get(f"/calls/{c}").json() for c in calls},
+        }
+
+    def erase(self, **wanted: Any) -> dict[str, Any]:
+        """Ask for an erasure and wait until it is done."""
+        answer = self.ask("POST", "/erasures", "privacy", json={**wanted, **WHY})
+        assert answer.status_code == 202, answer.text
+        return self.erasure(answer.json()["id"], "done")
+
+    def erasure(self, id: str, state: str) -> dict[str, Any]:
+        """Wait until an erasure is that far."""
+        until(lambda: self.get(f"/erasures/{id}", "privacy").json().get("state") == state)
+        return dict(self.get(f"/erasures/{id}", "privacy").json())
+
+    def gone(self, call: str) -> bool:
+        """Say whether a call is like one that never was, whatever is asked."""
+        paths = (f"/calls/{call}", f"/calls/{call}/media")
+        listed = {one["id"] for one in self.calls()}
+        return all(self.get(path).status_code == 404 for path in paths) and call not in listed
+
+    def sound(self, call: str) -> bytes:
+        """Fetch the audio of a call."""
+        return self.get(f"/calls/{call}/media?format=wav").content
+
+    def export(self, **asked: Any) -> str:
+        """Have calls exported; return the id of the export once it is done."""
+        answer = self.ask("POST", "/exports", "privacy", json={"reason": "Art. 15", **asked})
+        assert answer.status_code == 202, answer.text
+        id = str(answer.json()["id"])
+        until(lambda: self.get(f"/exports/{id}").json()["state"] != "running")
+        assert self.get(f"/exports/{id}").json()["state"] == "done"
+        return id
+
+
+@contextmanager
+def running(
+    folder: Path, data: Path | None = None, *, start: bool = True, kept: bool = False, calls: int = 0, **settings: Any
+) -> Iterator[Api]:
+    """Have a daemon that runs, or is ready to be started.
+
+    With `kept` a descriptor store has it in its care; with `calls` it takes so many, at an address of its own.
+    """
+    folder.mkdir(exist_ok=True)
+    with ExitStack() as stack:
+        if kept:
+            settings["store"] = stack.enter_context(descriptor_store(folder))
+        place = own_place(calls) if calls else {}
+        one = stack.enter_context(server(folder, data, **{"level": "info", **place, **settings}))
+        one.init()
+        if start:
+            one.start()
+        yield Api(one)

@@ -1,0 +1,274 @@
+"""An SBC that calls a recorder over UDP, TCP or TLS: one dialog at a time, which may go on over a new connection."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import TypeVar
+
+from sip.message.framing import Framer
+from sip.message.message import Request, Response, parse
+
+Kind = TypeVar("Kind", Request, Response)
+OFFER = (
+    b"v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+    b"m=audio 40000 RTP/AVP 8\r\na=label:1\r\na=sendonly\r\n"
+)
+ABLE = (
+    "Allow: INVITE, ACK, BYE, CANCEL, UPDATE, OPTIONS\r\nSupported: timer\r\n"
+    "Accept: application/sdp, application/rs-metadata-request\r\n"
+)
+
+
+def client(certificate: Path | None = None, **limits: object) -> ssl.SSLContext:
+    """Make a TLS context that takes any server; `limits` are attributes of it."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
+    if certificate is not None:
+        made.load_cert_chain(certificate)
+    for name, value in limits.items():
+        setattr(made, name, value)
+    return made
+
+
+def request(
+    method: str, here: str, call: str, cseq: int = 1, *, transport: str = "udp", domain: str = "127.0.0.1",
+    tag: str = "", fields: str = "", body: bytes = b"", kind: str = "application/sdp",
+) -> bytes:  # fmt: skip
+    """Write a request as an SBC at an address sends it; its Call-ID is `call`, its own tag `t` and that."""
+    lines = [
+        f"{method} sip:rec@{domain} SIP/2.0",
+        f"Via: SIP/2.0/{transport.upper()} {here};rport;branch=z9hG4bK{call}{method}{cseq}",
+        "Max-Forwards: 70",
+        f"From: <sip:sbc@{here}>;tag=t{call}",
+        f"To: <sip:rec@{domain}>{tag}",
+        f"Call-ID: {call}",
+        f"CSeq: {cseq} {method}",
+        f"Contact: <sip:sbc@{here};transport={transport}>;+sip.src",
+        "Require: siprec",
+        *fields.splitlines(),
+        *[f"Content-Type: {kind}"] * bool(body),
+        f"Content-Length: {len(body)}",
+    ]
+    return "\r\n".join([*lines, "\r\n"]).encode() + body
+
+
+class Sbc:
+    """One client, one dialog."""
+
+    def __init__(
+        self,
+        transport: str,
+        host: str,
+        port: int,
+        call: str = "",
+        *,
+        source: str = "",
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.transport, self._recorder = transport, (host, port)
+        self._source = source or ("::1" if ":" in host else "127.0.0.1")
+        self._tls = tls or (client() if transport == "tls" else None)
+        self.domain = "127.0.0.1"  # of the recorder, in the Request-URI and To
+        self.patience = 30.0  # seconds without any message after which nobody is there
+        self.acknowledges = True  # as soon as there is a 200
+        self.agreed = b""  # what an ACK brings, where the recorder has made the offer
+        self.socket: socket.socket | None = None
+        self._listening: socket.socket | None = None
+        self._beside: list[Sbc] = []
+        self.anew(call)
+        self.connect()
+
+    def __enter__(self) -> Sbc:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def anew(self, call: str = "") -> None:
+        """Leave the dialog as it is, and begin another one over the same connection."""
+        self.call = call or f"call-{os.urandom(6).hex()}"
+        self.cseq, self.tag = 0, ""
+        self._last: tuple[str, bytes] = ("", b"")
+        self._invited = 0  # CSeq of the last INVITE that was accepted
+        self._waiting: deque[Request | Response] = deque()
+
+    def connect(self) -> None:
+        """Open a connection, instead of the old one if there is one; UDP goes on from the port it had."""
+        if self.transport == "udp" and self.socket is not None:
+            return
+        self._hang_up()
+        self._framer = Framer()
+        family = socket.AF_INET6 if ":" in self._source else socket.AF_INET
+        made = socket.socket(family, socket.SOCK_DGRAM if self.transport == "udp" else socket.SOCK_STREAM)
+        made.settimeout(self.patience)
+        try:
+            made.bind((self._source, 0))
+            if self.transport != "udp":
+                made.connect(self._recorder)
+            self.socket = self._tls.wrap_socket(made) if self._tls else made
+        except OSError:
+            made.close()
+            raise
+
+    def listen(self, certificate: Path) -> None:
+        """Take connections too, where Via and Contact say from now on."""
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self._listening.settimeout(self.patience)
+        if self.transport == "tls":
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate, certificate.with_suffix(".key"))
+            self._listening = context.wrap_socket(self._listening, server_side=True)
+
+    def called(self) -> None:
+        """Go on over a connection that the recorder opens."""
+        fresh = None
+        while fresh is None:
+            with suppress(ssl.SSLError):  # it gave up while we were busy, and comes again
+                fresh, _ = self._listening.accept()
+        self._hang_up()
+        self.socket, self._framer = fresh, Framer()
+        self.socket.settimeout(self.patience)
+
+    def share(self, other: Sbc) -> None:
+        """Use the connection of another dialog, which speaks and reads from now on as well."""
+        self._hang_up()
+        self.socket, self._framer = other.socket, other._framer
+        self._beside, other._beside = [other], [self]
+
+    def close(self) -> None:
+        """Hang up the connection, not the call."""
+        self._hang_up()
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
+
+    def _hang_up(self) -> None:
+        if self.socket is not None:
+            self.socket.close()
+            self.socket = None
+
+    def ask(self, method: str, body: bytes = b"", fields: str = ABLE, kind: str = "application/sdp") -> Response:
+        """Send a request and return its final answer; the ACK of a 200 to INVITE follows by itself.
+
+        Raises TimeoutError if there is none in time, ConnectionError if the recorder closes the connection.
+        """
+        self.cseq += 1
+        self._request(method, body, fields, kind, self.cseq)
+        return self._answer()
+
+    def again(self) -> Response:
+        """Send the last request once more, byte by byte, and return its final answer."""
+        self.send(self._last[1])
+        return self._answer()
+
+    def insist(self, method: str, body: bytes = b"", between: Callable[[], object] = lambda: None) -> Response:
+        """Ask until there is an answer, as a client does that hears nothing; do something before each repetition."""
+        for attempt in range(40):
+            try:
+                return self.again() if attempt else self.ask(method, body)
+            except TimeoutError:
+                between()
+        raise TimeoutError(f"{method} was never answered")
+
+    def _answer(self) -> Response:
+        method = self._last[0]
+        found = self.answer(method, self.cseq)
+        if method == "INVITE" and found.status < 300:
+            self.tag = ";" + (found.headers.get("To") or "").partition(";")[2]
+            self._invited = self.cseq
+            self.acknowledge()
+        return found
+
+    def answer(self, method: str, cseq: int) -> Response:
+        """Return the final answer to a request that was sent."""
+        self.socket.settimeout(self.patience)
+        while True:
+            found = self._next(Response)
+            if (found.cseq.method, found.cseq.number) == (method, cseq) and found.status >= 200:
+                return found
+
+    def acknowledge(self) -> None:
+        """Send the ACK of the last INVITE, unless it is to be lost."""
+        if self.acknowledges:
+            self._request("ACK", self.agreed, "", "application/sdp", self._invited)
+
+    def asked(self, method: str = "", seconds: float = 30.0, status: int = 200) -> Request:
+        """Wait for a request of the recorder, or for one of a method, and answer it; with status 0 leave it at that."""
+        self.socket.settimeout(seconds)
+        while (found := self._next(Request)).method == "ACK" or method not in ("", found.method):
+            pass
+        if status:
+            self.reply(found, status)
+        return found
+
+    def attend(self, true: Callable[[], object], seconds: float) -> list[str]:
+        """Agree to whatever the recorder asks until something holds; return the methods."""
+        asked, end = list[str](), time.monotonic() + seconds
+        while not true():
+            if time.monotonic() > end:
+                raise TimeoutError("it never came to that")
+            with suppress(TimeoutError):
+                asked.append(self.asked(seconds=0.1).method)
+        return asked
+
+    def reply(self, found: Request, status: int) -> None:
+        """Answer a request of the recorder."""
+        body = self.agreed if found.method == "INVITE" and status == 200 else b""
+        names = ("Via", "From", "To", "Call-ID", "CSeq")
+        lines = [f"SIP/2.0 {status} OK", *(f"{name}: {value}" for name in names for value in found.headers.all(name))]
+        if body:
+            lines += [f"Contact: <sip:sbc@{self.here};transport={self.transport}>", "Content-Type: application/sdp"]
+        self.send("\r\n".join([*lines, f"Content-Length: {len(body)}", "\r\n"]).encode() + body)
+
+    def _request(self, method: str, body: bytes, fields: str, kind: str, cseq: int) -> None:
+        data = request(
+            method, self.here, self.call, cseq, transport=self.transport, domain=self.domain, tag=self.tag,
+            fields=fields, body=body, kind=kind,
+        )  # fmt: skip
+        if method != "ACK":
+            self._last = method, data
+        self.send(data)
+
+    @property
+    def here(self) -> str:
+        """Where it listens, as it says."""
+        host, port, *_ = (self._listening or self.socket).getsockname()
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        if self.transport == "udp":
+            self.socket.sendto(data, self._recorder)
+        else:
+            self.socket.sendall(data)
+
+    def _next(self, kind: type[Kind]) -> Kind:
+        """Return the next message of a kind; those of the other wait."""
+        while True:
+            for message in self._waiting:
+                if isinstance(message, kind):
+                    self._waiting.remove(message)
+                    return message
+            self._read()
+
+    def _read(self) -> None:
+        data = self.socket.recv(65_536)
+        if self.transport != "udp" and not data:
+            raise ConnectionError("the recorder closed the connection")
+        for message in map(parse, [data] if self.transport == "udp" else self._framer.feed(data)):
+            beside = [one for one in self._beside if one.call == message.call_id]
+            (beside or [self])[0]._take(message)
+
+    def _take(self, message: Request | Response) -> None:
+        if isinstance(message, Response) and message.cseq.number == self._invited and message.status < 300:
+            if message.status >= 200:
+                self.acknowledge()  # repeated, perhaps by a successor
+        else:
+            self._waiting.append(message)

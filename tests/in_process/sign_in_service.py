@@ -1,0 +1,138 @@
+"""A service whose customers have accounts, with clocks that only move when they are told to."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from datetime import UTC, datetime, timedelta
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import httpx2
+
+from admin_api.page.framework.sessions import COOKIE, Sessions
+from admin_api.page.sign_in.public_routes import PublicRoutes
+from recorder.access import totp
+from recorder.access.accounts import AccountService
+from recorder.access.passwords import Passwords
+from tests.in_process.api_service import Service
+
+PASSWORD = "a fine long passphrase"
+NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
+
+
+class SignInService(Service):
+    """Everything is real but the clocks and the cost of a password."""
+
+    def __init__(self, folder: Path, *, required: bool = False, providers: Any = None) -> None:
+        self.required, self._providers = required, providers
+        self.later = 0.0
+        self.delays: list[float] = []
+        self._begun = time.monotonic()
+        super().__init__(folder)
+        self.seen: list[httpx2.Client] = []
+
+    def monotonic(self) -> float:
+        return self._begun + self.later
+
+    def now(self) -> datetime:
+        return NOW + timedelta(seconds=self.later)
+
+    def account_service(self) -> AccountService:
+        providers = self._providers(self.customers) if self._providers else None
+        self.family = AccountService(
+            self.customers,
+            required=self.required,
+            checks=Passwords(passes=1, memory=64),
+            providers=providers,
+            now=self.now,
+            pause=self.pause,
+        )
+        return self.family
+
+    async def pause(self, seconds: float) -> None:
+        """Let the time pass that a try waits."""
+        self.delays.append(seconds)
+        self.later += seconds
+
+    def empty(self) -> None:
+        """Begin anew: no accounts, and so much later that nothing of before counts."""
+        self.later += 100_000
+        self.delays.clear()
+        self.faults.clear()
+        self.family.second_factor_required = self.required
+        for customer in self.customers.values():
+            (customer.folder / "accounts.json").unlink(missing_ok=True)
+        for browser in self.seen:
+            browser.close()
+        self.seen.clear()
+
+    def invite(self, name: str = "anna", *roles: str, customer: str = "acme") -> str:
+        """Make an account; return the secret of its one-time link."""
+        return self.customers[customer].accounts.create(name, roles or ("admin",), self.now()).secret
+
+    def settle(self, name: str = "anna", *roles: str, customer: str = "acme", password: str = PASSWORD) -> str:
+        """Make an account that has a password; return its id."""
+        secret = self.invite(name, *roles, customer=customer)
+        return self.run(self.family.accept(customer, secret, password)).account
+
+    def app(self, id: str, customer: str = "acme") -> tuple[str, list[str]]:
+        """Give an account an authenticator app; return its secret and the recovery codes."""
+        account = self.customers[customer].accounts.get(id)
+        secret = totp.new_secret(lambda n: bytes(n))
+        person: Any = self.family.known(customer, account.name)
+        codes = self.run(self.family.add_app(person, secret, self.code(secret)))
+        self.later += 60
+        return secret, list(codes)
+
+    def code(self, secret: str, steps: int = 0) -> str:
+        """Give the code that an app shows now."""
+        return totp.code_at(secret, int(self.now().timestamp()) // totp.STEP + steps)
+
+    def browser(self, source: str = "127.0.0.1") -> httpx2.Client:
+        """Open a browser without scripts at an address of 127.0.0.0/8; it follows nothing by itself."""
+        transport = httpx2.HTTPTransport(verify=self.client_context, local_address=source)
+        self.seen.append(httpx2.Client(base_url=self.base, transport=transport, timeout=60))
+        return self.seen[-1]
+
+    def restart(self) -> None:
+        """Begin anew with what is on the disk, as another process would."""
+        self.family.close()
+        site = self.run(self.lazy_page.site())
+        site.sessions, site._account_service = Sessions(os.urandom), self.account_service()
+        site._public_routes = PublicRoutes(self.family, site.sessions, self.monotonic, os.urandom)
+
+    def sign_in(
+        self, browser: httpx2.Client, name: str = "anna", password: str = PASSWORD, customer: str = "acme", **more: str
+    ) -> httpx2.Response:
+        """Send the form of the door."""
+        form = {"customer": customer, "name": name, "password": password, **more}
+        return browser.post("/sign-in", data=form, headers={"Sec-Fetch-Site": "same-origin"})
+
+    def told(self, customer: str = "acme") -> list[tuple[str, str, str, str]]:
+        """Give what the audit log says of signing in: actor, action, outcome, reason."""
+        found = [(a["actor"], a["action"], a["outcome"], a["reason"]) for a in self.acts(customer)]
+        return [each for each in found if each[1].startswith(("session", "account"))]
+
+    def close(self) -> None:
+        for browser in self.seen:
+            browser.close()
+        self.family.close()
+        super().close()
+
+
+def field(page: httpx2.Response, name: str) -> str:
+    """Take a hidden field out of a page."""
+    found = re.search(rf'name="{name}" value="([^"]*)"', page.text)
+    assert found, page.text
+    return unescape(found.group(1))
+
+
+def inside(browser: httpx2.Client) -> bool:
+    """Say whether a browser is signed in."""
+    return browser.get("/account").status_code == 200
+
+
+__all__ = ["COOKIE", "NOW", "PASSWORD", "SignInService", "field", "inside"]

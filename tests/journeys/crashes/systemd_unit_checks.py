@@ -1,0 +1,274 @@
+"""The unit of config/ under a real systemd: played by test_systemd.py inside a machine of its own, as root there."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from recorder.persist.checkpoint_file import left_ports
+from recorder.simulate.plan import Plan
+from recorder.simulate.report import CallReport
+from sip.sdp.description import SessionDescription
+from tests.daemon.api import Api
+from tests.daemon.coded_calls import held, nothing_lost, place, stored_twice, wishes
+from tests.daemon.server import Server
+from tests.in_process.dtls_peer import Peer, offer, talk
+
+HERE = Path("/opt/recorder")
+CALLS, LENGTH, HOLD = 16, 6.0, 0.8
+WATCHDOG = 10.0
+CREDENTIALS = Path("/run/credentials-of-the-test")
+ROOT_FILE, ROOT_CREDENTIAL = "file:/etc/recorder/root.key", "credential:recorder-root-key"
+
+
+def systemctl(*words: str) -> str:
+    """Run systemctl and return what it says."""
+    done = subprocess.run(["systemctl", *words], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr + journal()
+    return done.stdout
+
+
+def shown(what: str) -> str:
+    """One property of the unit."""
+    return systemctl("show", "--property", what, "--value", "recorder").strip()
+
+
+def journal() -> str:
+    """What the service printed."""
+    line = ["journalctl", "--unit=recorder", "--output=cat", "--no-pager"]
+    return subprocess.run(line, capture_output=True, text=True, check=True).stdout
+
+
+class Unit(Server):
+    """The service, at the places of docs/operations.md."""
+
+    @property
+    def config(self) -> Path:
+        return Path("/etc/recorder/recorder.toml")
+
+    @property
+    def log(self) -> Path:
+        path = self.folder / "journal"
+        path.write_text(journal())
+        return path
+
+    def write(self) -> None:
+        if self.config.parent.exists():
+            super().write()
+            text = self.config.read_text().replace(f"{self.folder}/root.key", "/etc/recorder/root.key")
+            text = text.replace(f"{self.folder}/run", "/run/recorder").replace(f"{self.folder}/", "/etc/recorder/")
+            self.config.write_text(text)
+
+    def install(self) -> None:
+        """Install as docs/operations.md says."""
+        for name, target in (
+            ("sysusers", "/usr/lib/sysusers.d/recorder.conf"),
+            ("tmpfiles", "/usr/lib/tmpfiles.d/recorder.conf"),
+            ("service", "/etc/systemd/system/recorder.service"),
+        ):
+            shutil.copy(HERE / f"config/recorder.{name}", target)
+        for line in (["systemd-sysusers"], ["systemd-tmpfiles", "--create", "recorder.conf"]):
+            subprocess.run(line, check=True)
+        self.write()
+        self.init()
+        self.config.write_text(self.config.read_text().replace(ROOT_FILE, ROOT_CREDENTIAL))
+        for path in Path("/var/lib/recorder").rglob("*"):
+            shutil.chown(path, "recorder", "recorder")
+        for name in ("recorder.toml", "tls.key"):
+            shutil.chown(f"/etc/recorder/{name}", group="recorder")
+            os.chmod(f"/etc/recorder/{name}", 0o640)
+        systemctl("daemon-reload")
+
+    def run(self, *words: object) -> subprocess.CompletedProcess[str]:
+        """Run a command as the service's user, with the credential that the service has."""
+        line = [sys.executable, "-m", "recorder", *map(str, words), "--config", str(self.config)]
+        environment = {**os.environ, "CREDENTIALS_DIRECTORY": str(CREDENTIALS)}
+        return subprocess.run(
+            line, capture_output=True, text=True, check=False, env=environment, user="recorder", group="recorder"
+        )
+
+    def start(self) -> None:
+        systemctl("start", "recorder")
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        systemctl("stop", "recorder")
+        return int(shown("ExecMainStatus"))
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Api:
+    unit = Unit(tmp_path_factory.mktemp("unit"), Path("/var/lib/recorder"), media=20_000, ports=400, udp=5060, tls=5061)
+    unit.install()
+    CREDENTIALS.mkdir()
+    shutil.copy("/etc/recorder/root.key", CREDENTIALS / "recorder-root-key")
+    for path in (CREDENTIALS, CREDENTIALS / "recorder-root-key"):
+        shutil.chown(path, "recorder")
+    systemctl("enable", "--now", "recorder")
+    return Api(unit)
+
+
+@pytest.fixture
+def it(installed: Api) -> Iterator[Api]:
+    """The running service; afterwards everything it left is in order."""
+    systemctl("start", "recorder")
+    yield installed
+    assert "Traceback" not in journal()
+    installed.one.stop()
+    assert installed.one.run("verify").returncode == 0
+    user = pwd.getpwnam("recorder")
+    child = os.fork()  # to look into the vault as its owner, and let go of that afterwards
+    if child == 0:
+        status = 1
+        try:
+            os.setgid(user.pw_gid)
+            os.setuid(user.pw_uid)
+            os.environ["CREDENTIALS_DIRECTORY"] = str(CREDENTIALS)
+            status = int(stored_twice(installed.one) != [])
+        finally:
+            os._exit(status)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def main_process() -> int:
+    return int(shown("MainPID"))
+
+
+def calls_through(it: Api, trouble: Any, length: float = LENGTH, packets: int = 0) -> list[CallReport]:
+    async def meanwhile() -> None:
+        await it.talking(CALLS, packets)
+        await asyncio.to_thread(trouble)
+
+    return place(wishes(it.one, CALLS, length, HOLD), meanwhile)
+
+
+def test_it_runs_without_rights_and_renders_without_network(it: Api) -> None:
+    status = Path(f"/proc/{main_process()}/status").read_text().split("\n")
+    seen = dict(line.split(":\t", 1) for line in status if ":\t" in line)
+    assert (seen["CapEff"].strip("0"), seen["NoNewPrivs"], seen["Seccomp"]) == ("", "1", "2")
+    assert pwd.getpwuid(int(seen["Uid"].split()[0])).pw_name == "recorder"
+    (call,) = place([Plan(to=it.one.uri(), seconds=2.0)])
+    mine = it.over([call])[call.session_id]
+    for kind in ("wav", "flac", "opus", "mp3"):
+        assert it.get(f"/calls/{mine['id']}/media?format={kind}").status_code == 200
+
+
+def test_keys_are_agreed_on_by_dtls(it: Api) -> None:
+    """OpenSSL calls back into Python, for which cffi needs memory that MemoryDenyWriteExecute refuses."""
+
+    async def story() -> None:
+        sbc, peers = it.one.sbc("udp", "dtls-call"), [Peer(1), Peer(2, server=False)]
+        answer = sbc.ask("INVITE", offer(*peers))
+        assert answer.status == 200
+        ports = [media.port for media in SessionDescription.parse(answer.body).media]
+        peers[1].begin(ports[1])
+        async with asyncio.timeout(30):
+            for peer in peers:
+                await peer.ready.wait()
+        await talk(peers, ports, 50)
+        await asyncio.sleep(1.5)
+        assert (await asyncio.to_thread(sbc.ask, "BYE")).status == 200
+        sbc.close()
+        for peer in peers:
+            peer.close()
+            peer.socket.close()
+
+    asyncio.run(story())
+    end = time.monotonic() + 30
+    while not (found := [c for c in it.calls() if c["session_id"] == "dtls-call" and c["state"] != "recording"]):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    (call,) = found
+    assert [stream["srtp"] for stream in call["streams"]] == ["DTLS-SRTP"] * 2
+    assert [stream["packets"] for stream in call["streams"]] == [50, 50]
+
+
+def test_a_restart_loses_nothing(it: Api) -> None:
+    before = main_process()
+    nothing_lost(it, calls_through(it, lambda: systemctl("restart", "recorder")))
+    assert main_process() != before
+
+
+def test_a_killed_main_process_loses_nothing(it: Api) -> None:
+    def kill() -> None:
+        os.kill(main_process(), signal.SIGKILL)
+
+    nothing_lost(it, calls_through(it, kill))
+    assert int(shown("NRestarts")) >= 1
+
+
+def test_the_watchdog_restarts_a_hung_main_without_loss(it: Api) -> None:
+    stuck, restarts = main_process(), int(shown("NRestarts"))
+
+    def hang() -> None:
+        os.kill(stuck, signal.SIGSTOP)
+        end = time.monotonic() + WATCHDOG + 30
+        while int(shown("NRestarts")) == restarts:
+            assert time.monotonic() < end, "nobody noticed"
+            time.sleep(0.1)
+
+    nothing_lost(it, calls_through(it, hang, LENGTH + WATCHDOG + 5))
+    assert main_process() != stuck
+
+
+def test_an_upgrade_goes_on_with_the_calls(it: Api) -> None:
+    def version() -> str:
+        page = httpx2.get(f"http://127.0.0.1:{it.one.api}/openapi.json", timeout=10).json()
+        return str(page["info"]["version"])
+
+    old, source = version(), HERE / "admin_api/assembly/openapi.py"
+    text = source.read_text()
+    assert f'"{old}"' in text
+
+    def upgrade() -> None:
+        source.write_text(text.replace(f'"{old}"', '"99.0.0"'))
+        systemctl("restart", "recorder")
+
+    nothing_lost(it, calls_through(it, upgrade))
+    assert version() == "99.0.0"
+
+
+def test_a_stop_seals_what_runs_and_tells_the_client(it: Api) -> None:
+    calls = calls_through(it, lambda: systemctl("stop", "recorder"), 60.0, packets=CALLS * 2 * 60)
+    assert all(call.ended_by_recorder for call in calls)
+    assert (shown("ActiveState"), shown("Result"), shown("ExecMainStatus")) == ("inactive", "success", "0")
+    assert int(shown("NFileDescriptorStore")) == 0
+    assert list(left_ports(Path("/run/recorder"))) == []
+    systemctl("start", "recorder")
+    for call in it.over(calls).values():
+        assert (call["state"], call["end_reason"]) == ("interrupted", "shutdown")
+        assert all(stream["packets"] > 20 and stream["gaps"] == [] for stream in call["streams"])
+
+
+def test_a_stop_that_waits_for_calls_outlasts_the_unit_timeout(it: Api) -> None:
+    """TimeoutStopSec is 30 s; the recorder asks for as long as it was told to be patient."""
+    text = it.one.config.read_text()
+    assert f"drain_seconds = {it.one.patience}" in text
+    it.one.config.write_text(text.replace(f"drain_seconds = {it.one.patience}", "drain_seconds = 90"))
+    try:
+        systemctl("restart", "recorder")
+        calls = calls_through(it, lambda: systemctl("stop", "recorder", "--no-block"), 45.0)
+        held(it_started(it), calls)
+    finally:
+        it.one.config.write_text(text)
+    assert all(not call.ended_by_recorder for call in calls)
+
+
+def it_started(it: Api) -> Api:
+    """The service, once it has stopped and runs again."""
+    while shown("ActiveState") != "inactive":
+        time.sleep(0.2)
+    assert shown("Result") == "success"
+    systemctl("start", "recorder")
+    return it

@@ -1,0 +1,219 @@
+"""Another customer's address that knows everything of a dialog, and an INVITE that points at somebody else."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from media.srtp.dtls import Identity
+from tests.daemon.api import running, until
+from tests.daemon.sbc import Sbc, client, request
+from tests.daemon.server import Server, server
+from tests.in_process.certificates import Authority
+from tests.in_process.dtls_peer import NOW
+
+OWNER, SECOND, OTHER = "127.0.0.2", "127.0.0.4", "127.0.0.3"
+GLOBEX = f"""
+[[customer]]
+name = "globex"
+sources = ["{OTHER}"]
+"""
+KEY = base64.b64encode(bytes(range(30))).decode()
+SECURE = (
+    b"v=0\r\no=- 1 1 IN IP4 127.0.0.2\r\ns=-\r\nc=IN IP4 127.0.0.2\r\nt=0 0\r\nm=audio 40000 RTP/SAVP 8\r\n"
+    b"a=label:1\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:" + KEY.encode() + b"\r\na=sendonly\r\n"
+)
+PLAIN = (
+    b"v=0\r\no=- 1 2 IN IP4 127.0.0.3\r\ns=-\r\nc=IN IP4 127.0.0.3\r\nt=0 0\r\nm=audio 41000 RTP/AVP 8\r\n"
+    b"a=label:1\r\na=sendonly\r\n"
+)
+QUIET = 0.7  # seconds in which a 200 without its ACK is repeated at least once
+
+
+def thief_of(victim: Sbc, thief: Sbc) -> Sbc:
+    """Let a client speak in the dialog of another, of which it knows everything."""
+    thief.call, thief.tag, thief.cseq = victim.call, victim.tag, 900
+    return thief
+
+
+def calls(one: Server, *customers: str) -> list[Any]:
+    """The calls of customers as the command lists them."""
+    listed = [json.loads(one.run("calls", "--customer", customer, "--json").stdout) for customer in customers]
+    return [call for each in listed for call in each["items"]]
+
+
+CERTIFIED = """
+[[customer]]
+name = "initech"
+certificates = ["a.example", "standby.example"]
+[[customer]]
+name = "umbrella"
+certificates = ["b.example"]
+"""
+NAT = "127.0.0.9"  # in front of the SBCs of both
+
+
+def statuses(thief: Sbc) -> list[int]:
+    """What somebody gets for everything that can be said in a dialog."""
+    bodies = {"UPDATE": PLAIN, "INVITE": PLAIN}
+    methods = ("OPTIONS", "INFO", "UPDATE", "INVITE", "PRACK", "BYE")
+    with thief:
+        return [thief.ask(method, bodies.get(method, b"")).status for method in methods]
+
+
+@pytest.fixture
+def one(tmp_path: Path) -> Iterator[Server]:
+    """A recorder with two customers."""
+    with running(tmp_path, sources=f'{OWNER}", "{SECOND}', more=GLOBEX) as it:
+        yield it.one
+
+
+@pytest.mark.parametrize("transport", ["tls", "udp"])
+def test_another_customers_address_changes_nothing_in_a_dialog(one: Server, transport: str) -> None:
+    with one.sbc(transport, source=OWNER) as owner, one.sbc("udp", source=OTHER) as thief:
+        owner.acknowledges = False
+        assert owner.ask("INVITE", SECURE).status == 200
+        thief_of(owner, thief)
+        thief.send(request("ACK", thief.here, owner.call, tag=owner.tag))
+        assert owner.socket.recv(65_536).startswith(b"SIP/2.0 200 ")  # the ACK of somebody else has ended nothing
+        owner.acknowledges = True
+        owner.acknowledge()
+        for method, body in (("INVITE", SECURE), ("CANCEL", b"")):
+            copy = request(method, owner.here, owner.call, transport=transport, body=body)
+            thief.send(copy.replace(f"{owner.call}CANCEL1".encode(), f"{owner.call}INVITE1".encode()))
+            answer = thief.answer(method, 1)
+            assert (answer.status, answer.body) == (481, b"")  # a copy of the INVITE gets no keys
+        thief_of(owner, thief)
+        assert [thief.ask(method, PLAIN).status for method in ("UPDATE", "INVITE")] == [481, 481]
+        assert [thief.ask(m).status for m in ("OPTIONS", "INFO", "UPDATE", "INVITE", "PRACK", "BYE")] == [481] * 6
+        named = f"Require: replaces\r\nReplaces: {owner.call};to-tag={owner.tag[5:]};from-tag=t{owner.call}"
+        thief.anew()
+        assert thief.ask("INVITE", PLAIN, named).status == 481
+        # the dialog is as it was: its CSeq has not moved, nor its way, target and media
+        assert owner.ask("OPTIONS").status == 200
+        fine = owner.ask("INVITE", SECURE.replace(b"- 1 1 IN", b"- 1 2 IN"))
+        assert (fine.status, b"RTP/SAVP" in fine.body) == (200, True)
+        if transport == "udp":  # another node of the customer's cluster goes on with it
+            source, method, status = SECOND, "OPTIONS", 200
+        else:  # whoever has the address only does not have the connection
+            source, method, status = OWNER, "BYE", 481
+        with one.sbc("udp", source=source) as beside:
+            thief_of(owner, beside).cseq = owner.cseq
+            assert beside.ask(method).status == status
+        owner.cseq += 1
+        refused = owner.ask("UPDATE", PLAIN.replace(b"127.0.0.3", b"127.0.0.2"))
+        assert refused.status == 488  # no way from SRTP to RTP for its owner either
+        assert owner.ask("BYE").status == 200
+        assert [call["state"] for call in until(lambda: calls(one, "acme"))] == ["complete"]
+        assert calls(one, "globex") == []
+        assert "Traceback" not in one.log.read_text()
+
+
+def test_a_dialog_stays_with_its_owner_after_a_kill(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "ca")
+    mine, spare, theirs = (authority.issue(name) for name in ("a.example", "standby.example", "b.example"))
+    sources = f'{OWNER}", "{SECOND}'
+    with server(tmp_path, sources=sources, more=GLOBEX + CERTIFIED) as one, ExitStack() as opened:
+        one.replace("[media]", f'client_ca = "{authority.file}"\n[media]')
+        one.init()
+        one.start()
+
+        def secure(certificate: Path, source: str = NAT) -> Sbc:
+            return one.sbc("tls", source=source, tls=client(certificate))
+
+        owners = {
+            "tls": secure(mine),
+            "tcp": one.sbc("tcp", source=OWNER),
+            "udp": one.sbc("udp", source=OWNER),
+        }
+        for owner in owners.values():
+            opened.enter_context(owner)
+            assert owner.ask("INVITE", SECURE).status == 200
+
+        def attacked() -> None:
+            for name, owner in owners.items():
+                for thief in (secure(theirs), secure(theirs, OWNER), one.sbc("tcp", source=OTHER)):
+                    assert statuses(thief_of(owner, thief)) == [481] * 6, name
+            for thief in (secure(spare), one.sbc("tcp", source=OWNER)):
+                assert statuses(thief_of(owners["tls"], thief)) == [481] * 6
+
+        attacked()
+        one.stop(signal.SIGKILL)
+        one.start()
+        attacked()
+        beside = {
+            "tls": secure(mine, "127.0.0.10"),  # by certificate from anywhere
+            "tcp": one.sbc("tcp", source=SECOND),
+            "udp": one.sbc("udp", source=SECOND),
+        }
+        more = SECURE[SECURE.index(b"m=audio") :].replace(b"label:1", b"label:2").replace(b"40000", b"40010")
+        changes = [
+            ("OPTIONS", b"", 200),
+            ("UPDATE", b"", 200),  # a refresh
+            ("INVITE", SECURE.replace(b"sendonly", b"inactive"), 200),  # hold
+            ("INVITE", SECURE.replace(b"- 1 1 IN", b"- 1 2 IN"), 200),  # resume
+            ("INVITE", SECURE.replace(b"- 1 1 IN", b"- 1 3 IN") + more, 200),  # one stream more
+            ("INVITE", SECURE.replace(b"RTP/SAVP", b"RTP/AVP").replace(b"a=crypto", b"a=x") + more, 488),
+            ("UPDATE", PLAIN, 488),
+        ]
+        for name, other in beside.items():
+            opened.enter_context(thief_of(owners[name], other))
+            for method, body, status in changes:
+                assert other.ask(method, body).status == status, (name, method)
+            other.agreed = PLAIN.replace(b"127.0.0.3", b"127.0.0.2")
+            for _ in range(2):  # who is left to offer and answers with plain RTP changes nothing either
+                assert other.ask("INVITE").body.count(b"RTP/SAVP") == 2
+            assert other.ask("BYE").status == 200
+        found = until(lambda: len(listed := calls(one, "acme", "initech")) == 3 and listed)
+        assert [call["state"] for call in found] == ["complete"] * 3
+        assert {s["srtp"] for call in found for s in call["streams"]} == {"AES_CM_128_HMAC_SHA1_80"}
+        assert calls(one, "globex", "umbrella") == []
+        assert "Traceback" not in one.log.read_text()
+
+
+def pointing(address: str, count: int) -> bytes:
+    """An offer of DTLS lines whose media are to go to an address."""
+    fingerprint = Identity.create(NOW).fingerprint
+    lines = ["v=0", f"o=- 1 1 IN IP4 {address}", "s=-", f"c=IN IP4 {address}", "t=0 0", f"a=fingerprint:{fingerprint}"]
+    lines += ["a=setup:passive", *(f"m=audio {30_000 + 2 * n} UDP/TLS/RTP/SAVP 0" for n in range(count))]
+    return ("\r\n".join(lines) + "\r\n").encode()
+
+
+def test_an_unacknowledged_invite_sends_nothing_to_its_target(tmp_path: Path) -> None:
+    victim = "127.77.0.9"
+    with running(tmp_path, ports=120) as it, it.one.sbc("udp", source=OWNER) as sbc, ExitStack() as opened:
+        ears = [opened.enter_context(socket.socket(type=socket.SOCK_DGRAM)) for _ in range(82)]
+        for port, ear in enumerate(ears, 30_000):
+            ear.bind((victim, port))
+            ear.setblocking(False)
+        sbc.acknowledges = False
+        answer = sbc.ask("INVITE", offer := pointing(victim, 40))
+        assert (answer.status, answer.body.count(b"a=fingerprint:")) == (200, 1)
+        assert len(answer.body) < 2.5 * len(offer)
+        time.sleep(3 * QUIET)
+
+        def heard() -> int:
+            found = 0
+            for ear in ears:
+                with suppress(BlockingIOError):
+                    while ear.recv(4096):
+                        found += 1
+            return found
+
+        assert heard() == 0
+        it.one.stop(signal.SIGKILL)
+        it.one.start()
+        time.sleep(3 * QUIET)
+        assert heard() == 0  # a successor does not take it for acknowledged
+        sbc.acknowledges = True
+        sbc.acknowledge()
+        until(heard)  # the client has our answer: the handshakes begin

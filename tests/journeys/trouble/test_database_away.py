@@ -1,0 +1,88 @@
+"""A database that is away, at the start or later, loses no recording, and the index catches up with each once."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from recorder.simulate.plan import Plan
+from tests.daemon.api import Api, running, until
+from tests.daemon.coded_calls import place
+from tests.daemon.postgresql import cluster
+
+SHORT, LONG = 2, 12
+
+
+def placed(it: Api) -> None:
+    """Place a short call."""
+    assert [call.well for call in place([Plan(to=it.one.uri(), seconds=SHORT)])] == [True]
+
+
+def states(it: Api) -> list[str]:
+    return sorted(call["state"] for call in it.calls())
+
+
+def test_a_database_that_is_away_at_the_start_and_later(tmp_path: Path) -> None:
+    with cluster() as postgresql, running(tmp_path, start=False) as it:
+        one = it.one
+        one.config.write_text(one.config.read_text() + f'[storage]\ndatabase = "{postgresql.url}"\n')
+        one.start()
+        answer = it.get("/calls")
+        assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")
+        assert it.health("/readyz") == it.health("/healthz") == 200
+        placed(it)
+
+        def story() -> None:
+            until(lambda: it.figure("recorder_calls_active") == 1)
+            postgresql.start()
+            until(lambda: states(it) == ["complete", "recording"])
+            assert one.events().count("database.back") == 1
+            postgresql.stop()
+
+        async def meanwhile() -> None:
+            await asyncio.to_thread(story)
+
+        assert place([Plan(to=one.uri(), seconds=LONG)], meanwhile)[0].well
+        placed(it)
+        assert it.get("/calls").status_code == 503
+        postgresql.start()
+        until(lambda: states(it) == ["complete"] * 3)
+        found = it.calls()
+        assert len({call["id"] for call in found}) == len({call["session_id"] for call in found}) == 3
+        for call in found:
+            assert [stream["lost"] for stream in call["streams"]] == [0, 0]
+            assert min(stream["packets"] for stream in call["streams"]) >= 50 * SHORT * 0.8
+        until(lambda: postgresql.ask("recorder_acme", "select count(*) from calls") == "3")
+        assert one.stop() == 0
+        assert one.run("verify").returncode == 0
+
+
+@pytest.mark.parametrize("how", ["damaged", "locked"])
+def test_a_sqlite_that_cannot_be_opened_at_the_start(tmp_path: Path, how: str) -> None:
+    with running(tmp_path, start=False) as it:
+        file = it.one.data / "customers" / "acme" / "index.sqlite3"
+        free = damage(file) if how == "damaged" else lock(file)
+        it.one.start()
+        assert it.get("/calls").status_code == 503
+        placed(it)
+        free()
+        until(lambda: states(it) == ["complete"])
+        assert it.one.stop() == 0
+        assert it.one.run("verify").returncode == 0
+
+
+def damage(file: Path) -> Callable[[], None]:
+    """Put something else in the place of a database; gives what takes it away again."""
+    file.write_bytes(b"no database at all" * 1000)
+    return file.unlink
+
+
+def lock(file: Path) -> Callable[[], None]:
+    """Hold a database as another program would."""
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    return other.close
