@@ -1,8 +1,10 @@
-"""A customer in this process and the job that makes its exports."""
+"""A customer in this process, the job that makes its exports, and the render workers that were started."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,6 +19,22 @@ from tests.storage.node import StorageNode, Watch
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
+
+
+@pytest.fixture
+async def workers() -> AsyncIterator[Callable[[], list[int]]]:
+    """Return what lists the processes started since, and wait for their end; a browser of another file may live on."""
+    listing = Path(f"/proc/self/task/{os.getpid()}/children")
+    before = set(listing.read_text().split())
+
+    def alive() -> list[int]:
+        return [int(child) for child in listing.read_text().split() if child not in before]
+
+    yield alive
+    async with asyncio.timeout(30):
+        while alive():
+            await asyncio.sleep(0.01)
+    await asyncio.sleep(0.02)  # until the loop has noticed
 
 
 @pytest.fixture
