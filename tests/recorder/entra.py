@@ -25,6 +25,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from recorder.maintenance import bootstrap
+from storage.customer.customers import Customer
+from tests.recorder.command_line import Place
 
 TENANT = "11111111-2222-3333-4444-555555555555"
 CLIENT = "66666666-7777-8888-9999-000000000000"
@@ -203,3 +205,59 @@ def serving(entra: Entra, folder: Path) -> Iterator[Path]:
         server.shutdown()
         server.server_close()
         thread.join(5)
+
+
+DIRECTORY = """
+[[directory]]
+customer = "acme"
+tenant = "{tenant}"
+client = "{client}"
+secret = "file:{folder}/secret"
+{more}
+login = "{address}"
+graph = "{address}"
+proxy_ca = "{ca}"
+"""
+
+
+class Town(Place):
+    """A place whose customer has a directory."""
+
+    def __init__(self, folder: Path, entra: Entra, ca: Path) -> None:
+        super().__init__(folder)
+        self.entra = entra
+        (folder / "secret").write_text(SECRET)
+        (folder / "secret").chmod(0o600)
+        self.plain, self.ca = self.config.read_text(), ca
+        self.say()
+
+    def say(self, more: str = "") -> None:
+        """Write the configuration anew."""
+        facts = {"tenant": TENANT, "client": CLIENT, "folder": self.folder, "address": self.entra.address}
+        self.config.write_text(self.plain + DIRECTORY.format(**facts, ca=self.ca, more=more))
+
+    def sync(self, *words: str) -> int:
+        return self.run("directory", "sync", "--customer", "acme", *words)
+
+    def users(self) -> dict[str, tuple[str, str, list[str]]]:
+        """Give first name → state, id, and what the user was known by before."""
+
+        async def look(acme: Customer) -> dict[str, tuple[str, str, list[str]]]:
+            found, _ = await acme.users.listed(1000)
+            return {u.person.first_name: (u.state.value, u.id, [f.value for f in u.former]) for u in found}
+
+        return self.do(look)  # type: ignore[no-any-return]  # what look() returns
+
+
+@contextmanager
+def town_in(folder: Path) -> Iterator[Town]:
+    """Serve a directory for the customer of a place."""
+    entra = Entra()
+    (folder / "tls").mkdir()
+    with serving(entra, folder / "tls") as ca:
+        yield Town(folder, entra, ca)
+
+
+def crowd(entra: Entra, count: int = 50) -> None:
+    for number in range(count):
+        entra.put(f"id-{number}", givenName=f"P{number}", mail=f"p{number}@x.example")

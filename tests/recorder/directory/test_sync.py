@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import subprocess
 import sys
@@ -16,69 +15,16 @@ import pytest
 from recorder.directory import factory
 from recorder.directory.token import from_certificate, from_secret
 from recorder.errors import NotPossible
-from recorder.persist.customers import open_customer
 from storage.directory.delta_link import FILE_NAME, DirectoryLink, Link
 from storage.directory.sync_pages import FILE_NAME as PAGES
 from tests.recorder.certificates import application
-from tests.recorder.command_line import Place
-from tests.recorder.entra import CLIENT, SECRET, TENANT, Entra, serving
-
-DIRECTORY = """
-[[directory]]
-customer = "acme"
-tenant = "{tenant}"
-client = "{client}"
-secret = "file:{folder}/secret"
-{more}
-login = "{address}"
-graph = "{address}"
-proxy_ca = "{ca}"
-"""
-
-
-class Town(Place):
-    """A place whose customer has a directory."""
-
-    def __init__(self, folder: Path, entra: Entra, ca: Path) -> None:
-        super().__init__(folder)
-        self.entra = entra
-        (folder / "secret").write_text(SECRET)
-        (folder / "secret").chmod(0o600)
-        self.plain, self.ca = self.config.read_text(), ca
-        self.say()
-
-    def say(self, more: str = "") -> None:
-        """Write the configuration anew."""
-        facts = {"tenant": TENANT, "client": CLIENT, "folder": self.folder, "address": self.entra.address}
-        self.config.write_text(self.plain + DIRECTORY.format(**facts, ca=self.ca, more=more))
-
-    def sync(self, *words: str) -> int:
-        return self.run("directory", "sync", "--customer", "acme", *words)
-
-    def users(self) -> dict[str, tuple[str, str, list[str]]]:
-        """Give first name → state, id, and what the user was known by before."""
-
-        async def look() -> dict[str, tuple[str, str, list[str]]]:
-            settings = self.settings()
-            acme = await open_customer(settings, settings.customers[0])
-            found, _ = await acme.users.listed(1000)
-            await acme.close()
-            return {u.person.first_name: (u.state.value, u.id, [f.value for f in u.former]) for u in found}
-
-        return asyncio.run(look())
+from tests.recorder.entra import CLIENT, SECRET, TENANT, Town, crowd, town_in
 
 
 @pytest.fixture
 def town(tmp_path: Path) -> Iterator[Town]:
-    entra = Entra()
-    (tmp_path / "tls").mkdir()
-    with serving(entra, tmp_path / "tls") as ca:
-        yield Town(tmp_path, entra, ca)
-
-
-def crowd(entra: Entra, count: int = 50) -> None:
-    for number in range(count):
-        entra.put(f"id-{number}", givenName=f"P{number}", mail=f"p{number}@x.example")
+    with town_in(tmp_path) as made:
+        yield made
 
 
 def test_the_life_of_people_in_the_directory(town: Town) -> None:
