@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from recorder.cli import export
 from recorder.cli.export import export_call
 from recorder.errors import WrongUse
 from recorder.exports.render_job import INCOMPLETE
@@ -36,7 +35,7 @@ def test_a_copy_is_whole_private_and_over_no_other_file(tmp_path: Path, monkeypa
             (folder / "mine.wav").write_text("mine")
             with pytest.raises(WrongUse, match="exists"):
                 await export_call(acme, call.id, "wav", folder / "mine.wav")
-            monkeypatch.setattr(export.os, "link", refused)  # a file system without hard links
+            monkeypatch.setattr("recorder.cli.export.os.link", refused)  # a file system without hard links
             with pytest.raises(WrongUse, match="exists"):
                 await export_call(acme, call.id, "wav", folder / "mine.wav")
             assert (folder / "mine.wav").read_text() == "mine"

@@ -9,6 +9,7 @@ from storage.customer.customers import Customer
 from storage.directory.user import Person
 from tests.storage.node import record
 
+pytestmark = pytest.mark.anyio
 MIRA = Person("Mira", account_name="mira", numbers=("+4930123456",))
 
 
@@ -39,13 +40,8 @@ async def test_little_work_among_many_users_is_the_daemons(acme: Customer, monke
     assert await look(acme, nothing) == 1
 
 
-async def test_one_looks_at_a_time(acme: Customer) -> None:
-    with matching(acme) as ours, matching(acme) as also:
-        assert ours and not also
-    with matching(acme) as ours:
-        assert ours
-
-
-async def test_only_one_import_runs_beside_a_matching(acme: Customer) -> None:
-    with matching(acme), importing(acme) as ours, importing(acme) as also:
-        assert ours and not also
+async def test_only_one_matching_and_one_import_run_at_a_time(acme: Customer) -> None:
+    with matching(acme) as ours, matching(acme) as also, importing(acme) as imports, importing(acme) as beside:
+        assert (ours, also, imports, beside) == (True, False, True, False)
+    with matching(acme) as again:
+        assert again

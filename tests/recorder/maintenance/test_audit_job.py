@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def job(node: Parts) -> AuditJob:
     witnesses = (f"file:{node.folder}/outside/marks.jsonl", f"syslog:{node.folder}/none")
-    return AuditJob(node.customers, node.log, node.incidents, witnesses)  # type: ignore[arg-type]  # as much as it uses
+    return AuditJob(node.customers, node.log, node.incidents, witnesses)
 
 
 def act(customer: Customer) -> None:
