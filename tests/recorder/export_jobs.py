@@ -23,8 +23,8 @@ from storage.exports.exports import Export, ExportState, Request
 from storage.search_forms import stored_of
 from tests.storage.node import record
 
-ME = {"role": "caller", "name": "Mira Okafor", "number": "+4930123456", "uri": "sip:mira@pbx.example"}
-TOVE = {"role": "callee", "name": "Tove Lind", "number": "+4940777888", "uri": "sip:tove.lind@pbx.example"}
+ME: Any = {"role": "caller", "name": "Mira Okafor", "number": "+4930123456", "uri": "sip:mira@pbx.example"}
+TOVE: Any = {"role": "callee", "name": "Tove Lind", "number": "+4940777888", "uri": "sip:tove.lind@pbx.example"}
 APART = [{"label": str(n), "party": n, "media": "audio", "codec": "PCMA"} for n in range(2)]
 MIXED = [{"label": "1", "party": [0, 1], "media": "audio", "codec": "PCMA"}]
 
@@ -113,7 +113,7 @@ def table(content: bytes) -> list[list[str]]:
     return list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
 
 
-async def called(acme: Customer, *parties: dict[str, Any], **more: Any) -> CallRow:
+async def called(acme: Customer, *parties: Any, **more: Any) -> CallRow:
     """Record a call of these people, or of Mira with Tove; it has no files."""
     row = await record(acme, **{"streams": APART, **more})
     await acme.calls.remove([row.id])

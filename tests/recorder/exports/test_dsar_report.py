@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 from asyncio.subprocess import PIPE, STDOUT
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -55,7 +56,7 @@ class Report:
         return found
 
     @property
-    def note(self) -> dict[str, Any]:
+    def note(self) -> Mapping[str, Any]:
         """Return what the request keeps of the report."""
         return self.case.reports[-1]
 
@@ -107,12 +108,13 @@ async def test_others_are_named_if_the_administrator_asks_for_it(acme: Customer,
 
 
 async def test_renumbered_parties_show_nobody_else_in_a_report(acme: Customer, job: ExportJob) -> None:
-    placeholder = {"role": "participant", "name": None, "number": None, "uri": "sip:pbx.example"}
+    placeholder: Any = {"role": "participant", "name": None, "number": None, "uri": "sip:pbx.example"}
     row = await called(acme, placeholder, ME, TOVE)
     live = replace(row, state=CallState.RECORDING, ended_at=None)
     case = await confirmed(acme)
     case = await acme.requests.select(case.id, Selection({row.id: (1,)}))
-    for parties, mine in (([ME, TOVE], []), ([placeholder, ME, TOVE], ["Mira Okafor"])):
+    stories: list[tuple[list[Any], list[str]]] = [([ME, TOVE], []), ([placeholder, ME, TOVE], ["Mira Okafor"])]
+    for parties, mine in stories:
         await acme.calls.remove([row.id])
         moved = replace(live, details={**row.details, "parties": parties})
         await acme.calls.put([moved], [stored_of(parties, "DE")])

@@ -81,7 +81,8 @@ async def test_rows_go_from_batch_to_batch_in_order(
     for _ in range(5):
         await record(acme)
     newest = [row.id async for batch in acme.calls.in_batches(Query(), 9) for row in batch.open()]
-    for whose, expected in (({"party": "Mira Okafor"}, newest), ({"calls": tuple(newest[::-1])}, newest[::-1])):
+    asked: Any = (({"party": "Mira Okafor"}, newest), ({"calls": tuple(newest[::-1])}, newest[::-1]))
+    for whose, expected in asked:
         rows = table(data(acme, await make(acme, job, **whose, columns=("id",))))
         assert [row[0] for row in rows[1:]] == expected
 
@@ -157,7 +158,7 @@ async def test_hostile_text_stays_text(acme: Customer, job: ExportJob) -> None:
     assert not list(sheet.iter("{http://schemas.openxmlformats.org/spreadsheetml/2006/main}f"))
 
 
-LABELLED = [
+LABELLED: list[dict[str, Any]] = [
     {"label": "mira.okafor", "party": 0, "media": "audio", "codec": "PCMA"},
     {"label": "tove.lind", "party": 1, "media": "audio", "codec": "PCMA"},
     {"label": "4711", "party": None, "media": "audio", "codec": "PCMA"},
@@ -183,7 +184,7 @@ async def test_labels_that_may_name_others_are_hidden_unless_asked_for(
 ) -> None:
     """A client may send a name as the label of a stream: it is in a column, and the title of a track."""
     row = await called(acme, streams=LABELLED)
-    asked = {"columns": ("streams",), **({} if "party" in whose else {"calls": (row.id,)}), **whose}
+    asked: dict[str, Any] = {"columns": ("streams",), **({} if "party" in whose else {"calls": (row.id,)}), **whose}
     export = await make(acme, job, **asked, format="json", media="mkv")
     (call,) = json.loads(unpacked(data(acme, export))["calls.json"])["calls"]
     labels = call.get("stream_labels") or [stream["label"] for stream in call["streams"]]

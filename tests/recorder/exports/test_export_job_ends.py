@@ -19,15 +19,15 @@ from recorder.persist.indexer import NO_THREAD
 from recorder.runtime.trusted_clock import WallClock, readings
 from storage.customer.customers import Customer
 from storage.database.database import DatabaseAway
-from storage.exports.exports import Export, ExportState, Request
+from storage.exports.exports import ExportState, Request
 from tests.recorder.export_jobs import FakeRenderer, Parts, called, data, make
 from tests.storage.node import permit
 
 pytestmark = pytest.mark.anyio
 
 
-async def filed(acme: Customer, **more: Any) -> Export:
-    """Ask for two calls."""
+async def filed(acme: Customer, **more: Any) -> Any:
+    """Ask for two calls; return the export."""
     calls = ((await called(acme)).id, (await called(acme)).id)
     return await acme.exports.file(Request("csv", ("id",), "x", calls, **more), "paula")
 

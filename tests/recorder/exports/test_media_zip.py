@@ -65,7 +65,7 @@ class OneWay:
 @pytest.fixture
 def zipped(tmp_path: Path) -> Path:
     out = OneWay()
-    zip = Archive(out)  # type: ignore[arg-type]  # a sink without a vault
+    zip = Archive(out)
     for content, add in (
         (TABLE, partial(add_table, zip, "csv")),
         (SOUND, partial(zip.add, "media/a.wav", packed=False)),

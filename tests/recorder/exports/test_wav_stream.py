@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -39,6 +40,12 @@ async def until(so: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+def sound(stream: Stream) -> aclosing[Any]:
+    """Iterate over the whole sound, until the context is left."""
+    chunks: Any = stream.chunks(0, stream.size)
+    return aclosing(chunks)
+
+
 async def taken(stream: Stream, begin: int, end: int) -> bytes:
     """Take a part of the sound."""
     try:
@@ -60,7 +67,7 @@ async def test_any_part_is_that_of_the_file(tmp_path: Path, part: Part) -> None:
 
 async def test_the_render_worker_waits_for_its_reader(part: Part, workers: Workers) -> None:
     stream = await open_stream([part], STREAMS)
-    async with aclosing(stream.chunks(0, stream.size)) as chunks:
+    async with sound(stream) as chunks:
         first = await anext(chunks)
         await asyncio.sleep(0.2)  # long enough to render all of it, if nothing held it back
         assert workers() and len(first) < stream.size / 2
@@ -71,7 +78,7 @@ async def test_an_abandoned_render_leaks_no_descriptor_or_worker(part: Part, wor
     before = os.listdir("/proc/self/fd")
     (await open_stream([part], STREAMS)).close()
     stream = await open_stream([part], STREAMS)
-    async with aclosing(stream.chunks(0, stream.size)) as chunks:
+    async with sound(stream) as chunks:
         await anext(chunks)
     stream.close()
     with pytest.raises(BrokenOff):
@@ -92,7 +99,7 @@ async def test_a_worker_that_does_not_end_by_itself_is_killed(
 
 async def test_a_worker_that_dies_ends_the_sound_with_an_error(part: Part, workers: Workers) -> None:
     stream = await open_stream([part], STREAMS)
-    async with aclosing(stream.chunks(0, stream.size)) as chunks:
+    async with sound(stream) as chunks:
         await anext(chunks)
         os.kill(workers()[0], signal.SIGKILL)
         with pytest.raises(BrokenOff):
