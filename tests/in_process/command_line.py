@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from recorder.cli.main import run
 from recorder.config.loader import load
 from recorder.config.model import Settings
+from recorder.persist.customers import open_customer
 from storage.audit.audit_files import AuditFiles
-from storage.customer.customers import KEYS, customer_folder, open_keys
+from storage.customer.customers import KEYS, Customer, customer_folder, open_keys
 from storage.keys.root_secret import load_root
 
 CONFIG = """
@@ -43,13 +46,13 @@ class Place:
             (folder / name).mkdir()
         (folder / "root.key").write_bytes(bytes(range(32)))
         (folder / "root.key").chmod(0o600)
-        self.configure("root.key")
+        self.configure()
         for name in customers:
             open_keys(self.data, name, self.root(), create=True)
 
-    def configure(self, root: str) -> None:
-        """Name the file of the root secret."""
-        text = CONFIG.format(folder=self.folder, root=root)
+    def configure(self, root: str = "root.key", more: str = "") -> None:
+        """Write the configuration: the file of the root secret, and more sections."""
+        text = CONFIG.format(folder=self.folder, root=root) + more
         self.config.write_text(text + "".join(CUSTOMER.format(name=name) for name in self.customers))
 
     def settings(self) -> Settings:
@@ -67,6 +70,18 @@ class Place:
 
     def run(self, *words: str) -> int:
         return run([*words, "--config", str(self.config)])
+
+    def do(self, work: Callable[[Customer], Awaitable[Any]]) -> Any:
+        """Open the first customer as a daemon does, and do something with it."""
+
+        async def opened() -> Any:
+            acme = await open_customer(self.settings(), self.settings().customers[0])
+            try:
+                return await work(acme)
+            finally:
+                await acme.close()
+
+        return asyncio.run(opened())
 
     def acts(self, customer: str = "acme") -> list[dict[str, Any]]:
         """Give the entries of the audit log, oldest first."""

@@ -23,7 +23,7 @@ def loop() -> Iterator[asyncio.Runner]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
     """Run a test that is a coroutine in the loop of its fixtures, or in one of its own."""
-    if not iscoroutinefunction(pyfuncitem.obj):
+    if not iscoroutinefunction(pyfuncitem.obj) or pyfuncitem.get_closest_marker("anyio"):
         return None
     story = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in signature(pyfuncitem.obj).parameters})
     runner = pyfuncitem.funcargs.get("loop")

@@ -25,6 +25,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding
 
 from recorder.maintenance import bootstrap
+from storage.customer.customers import Customer
+from tests.in_process.command_line import Place
 
 TENANT = "11111111-2222-3333-4444-555555555555"
 CLIENT = "66666666-7777-8888-9999-000000000000"
@@ -101,9 +103,8 @@ class Entra:
             return 700027
         pss = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
         try:
-            certificate.public_key().verify(  # type: ignore[union-attr, call-arg]  # the test's key is RSA
-                _bytes(signature), f"{head}.{claims}".encode(), pss, hashes.SHA256()
-            )
+            key: Any = certificate.public_key()  # the test's is RSA
+            key.verify(_bytes(signature), f"{head}.{claims}".encode(), pss, hashes.SHA256())
         except InvalidSignature:
             return 700027
         good = told["aud"] == audience and told["iss"] == told["sub"] == CLIENT and told["exp"] - told["nbf"] <= 600
@@ -203,3 +204,60 @@ def serving(entra: Entra, folder: Path) -> Iterator[Path]:
         server.shutdown()
         server.server_close()
         thread.join(5)
+
+
+DIRECTORY = """
+[[directory]]
+customer = "acme"
+tenant = "{tenant}"
+client = "{client}"
+secret = "file:{folder}/secret"
+{more}
+login = "{address}"
+graph = "{address}"
+proxy_ca = "{ca}"
+"""
+
+
+class Town(Place):
+    """A place whose customer has a directory."""
+
+    def __init__(self, folder: Path, entra: Entra, ca: Path) -> None:
+        super().__init__(folder)
+        self.entra = entra
+        (folder / "secret").write_text(SECRET)
+        (folder / "secret").chmod(0o600)
+        self.plain, self.ca = self.config.read_text(), ca
+        self.say()
+
+    def say(self, more: str = "") -> None:
+        """Write the configuration anew."""
+        facts = {"tenant": TENANT, "client": CLIENT, "folder": self.folder, "address": self.entra.address}
+        self.config.write_text(self.plain + DIRECTORY.format(**facts, ca=self.ca, more=more))
+
+    def sync(self, *words: str) -> int:
+        return self.run("directory", "sync", "--customer", "acme", *words)
+
+    def users(self) -> dict[str, tuple[str, str, list[str]]]:
+        """Give first name → state, id, and what the user was known by before."""
+
+        async def look(acme: Customer) -> dict[str, tuple[str, str, list[str]]]:
+            found, _ = await acme.users.listed(1000)
+            return {u.person.first_name: (u.state.value, u.id, [f.value for f in u.former]) for u in found}
+
+        found: dict[str, tuple[str, str, list[str]]] = self.do(look)
+        return found
+
+
+@contextmanager
+def town_in(folder: Path) -> Iterator[Town]:
+    """Serve a directory for the customer of a place."""
+    entra = Entra()
+    (folder / "tls").mkdir()
+    with serving(entra, folder / "tls") as ca:
+        yield Town(folder, entra, ca)
+
+
+def crowd(entra: Entra, count: int = 50) -> None:
+    for number in range(count):
+        entra.put(f"id-{number}", givenName=f"P{number}", mail=f"p{number}@x.example")

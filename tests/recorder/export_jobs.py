@@ -1,28 +1,33 @@
-"""Where exports are made in this process: storage, a renderer that says what it was asked, a log that keeps lines."""
+"""Exports made in this process: what the job takes, a renderer and a log that record, and what to ask for."""
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 from admin_api.exports import columns
 from media.export.encoder import Container
 from recorder.config.model import Node
 from recorder.exports.export_job import ExportJob
-from recorder.exports.render_client import RenderFailed
 from recorder.runtime.tasks import Tasks
 from recorder.runtime.trusted_clock import WallClock
+from storage.calls.call_document import wrapped
 from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 from storage.exports.exports import Export, ExportState, Request
-from tests.in_process.storage_node import StorageNode, Watch, record
+from storage.search_forms import stored_of
+from tests.in_process.storage_node import record
+
+ME: Any = {"role": "caller", "name": "Mira Okafor", "number": "+4930123456", "uri": "sip:mira@pbx.example"}
+TOVE: Any = {"role": "callee", "name": "Tove Lind", "number": "+4940777888", "uri": "sip:tove.lind@pbx.example"}
+APART = [{"label": str(n), "party": n, "media": "audio", "codec": "PCMA"} for n in range(2)]
+MIXED = [{"label": "1", "party": [0, 1], "media": "audio", "codec": "PCMA"}]
 
 
 @dataclass
@@ -57,7 +62,7 @@ class Parts:
 class FakeRenderer:
     """Writes the names of the streams instead of rendering."""
 
-    problem: str | None = None
+    problem: Exception | None = None
     during: Callable[[], Awaitable[object]] | None = None
     asked: list[str] = field(default_factory=list)
     report: dict[str, Any] = field(default_factory=dict)
@@ -69,29 +74,10 @@ class FakeRenderer:
         if self.during:
             await self.during()
         if self.problem:
-            raise RenderFailed(self.problem)
+            raise self.problem
         heard = [stream.index if stream.heard is None else -1 - stream.index for stream in streams]  # silent: below 0
         os.write(out_fd, f"{form} of {heard}".encode())
         return self.report
-
-
-Story = Callable[[Parts, Customer, ExportJob], Awaitable[None]]
-
-
-def tell(tmp_path: Path, what: Story, renderer: FakeRenderer | None = None) -> None:
-    async def run() -> None:
-        storage_node = StorageNode(tmp_path / "data", watch=Watch(datetime.now(UTC)))
-        acme = await storage_node.open()
-        node = Parts({"acme": acme}, tmp_path)
-        job = node.job(renderer or FakeRenderer())
-        try:
-            await what(node, acme, job)
-        finally:
-            await node.tasks.close()
-            await acme.close()
-        assert node.failed == []
-
-    asyncio.run(run())
 
 
 async def make(acme: Customer, job: ExportJob, **asked: Any) -> Export:
@@ -112,18 +98,26 @@ def data(acme: Customer, export: Export) -> bytes:
     return found
 
 
+def unpacked(content: bytes) -> dict[str, bytes]:
+    """Return every file of a zip by name, with those of a spreadsheet in it."""
+    found = {}
+    with ZipFile(io.BytesIO(content)) as zip:
+        assert zip.testzip() is None
+        for name in zip.namelist():
+            found[name] = zip.read(name)
+            if name.endswith(".xlsx"):
+                found |= {f"{name}/{part}": inside for part, inside in unpacked(found[name]).items()}
+    return found
+
+
 def table(content: bytes) -> list[list[str]]:
     return list(csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")))
 
 
-async def called(acme: Customer, **more: Any) -> CallRow:
-    """Record a call of Mira with somebody else; it has no files."""
-    details = {"streams": [{"label": "1", "party": 0, "media": "audio"}, {"label": "2", "party": 1, "media": "audio"}]}
-    row = await record(acme, **{**details, **more})
-    other = {"name": "Tove Lind", "number": "+4940777888", "uri": "sip:tove@example.org"}
-    both = {**row.details, "parties": [*row.details["parties"], other]}
-    row = CallRow(**{f: getattr(row, f) for f in row.__dataclass_fields__} | {"details": both, "size_bytes": 0})
-    from storage.search_forms import stored_of
-
-    await acme.calls.put([row], [stored_of(both["parties"], "DE")])
+async def called(acme: Customer, *parties: Any, **more: Any) -> CallRow:
+    """Record a call of these people, or of Mira with Tove; it has no files."""
+    row = await record(acme, **{"streams": APART, **more})
+    await acme.calls.remove([row.id])
+    row = replace(row, details=wrapped({**row.details, "parties": list(parties or (ME, TOVE))}), size_bytes=0)
+    await acme.calls.put([row], [stored_of(row.details["parties"], "DE")])
     return row

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from recorder.cli import main
@@ -27,7 +29,7 @@ def test_whatever_happens_is_a_sentence_and_a_status(
         raise problem
 
     monkeypatch.setattr(main, "_others", fail)
-    monkeypatch.setattr("sys.stdout", main.sys.stdout)
+    monkeypatch.setattr("sys.stdout", sys.stdout)
     assert main.run(["calls"]) == status
     told = capsys.readouterr().err
     assert told.startswith(said)

@@ -2,162 +2,139 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from recorder.cli.main import run
-from recorder.config.loader import load
-from recorder.persist.customers import open_customer
 from storage.audit.hash_chain import Act
-from storage.customer.customers import Customer, open_keys
-from storage.keys.root_secret import RootSecret, load_root
+from storage.customer.customers import Customer
 from storage.subject_requests.cases import Asked, Kind, Step
+from tests.in_process.command_line import Place
 from tests.in_process.storage_node import permit, record
 
-CONFIG = """
-[node]
-data_dir = "{data}"
-runtime_dir = "{run}"
-[keys]
-root = "file:{root}"
-[media]
-srtp = "off"
-[sip]
-listen = ["udp:127.0.0.1:5999"]
-[retention]
-brake_percent = {brake}
-[[customer]]
-name = "acme"
-sources = ["192.0.2.0/24"]
-retention_days = 180
-"""
+Answer = Callable[..., Any]
+Printed = Callable[..., tuple[str, str]]
 
 
-class Place:
-    """A configuration with a customer in it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.config = folder / "recorder.toml"
-        for name in ("data", "run"):
-            (folder / name).mkdir()
-        root = folder / "root"
-        root.write_bytes(bytes(range(32)))
-        root.chmod(0o600)
-        self.brake(100)
-        open_keys(folder / "data", "acme", load_root(f"file:{root}"), create=True)
-
-    def brake(self, percent: int) -> None:
-        f = self.folder
-        self.config.write_text(CONFIG.format(data=f / "data", run=f / "run", root=f / "root", brake=percent))
-
-    def do(self, work: Any) -> Any:
-        settings = load(self.config)
-
-        async def opened() -> Any:
-            acme: Customer = await open_customer(settings, settings.customers[0])
-            try:
-                return await work(acme)
-            finally:
-                await acme.close()
-
-        return asyncio.run(opened())
-
-    def run(self, *words: str) -> int:
-        return run([*words, "--config", str(self.config)])
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
-
-
-def test_a_dry_run_lists_exactly_the_due_calls(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("brake", [100, 5])
+def test_a_dry_run_lists_exactly_the_due_calls(place: Place, answer: Answer, printed: Printed, brake: int) -> None:
     async def fill(acme: Customer) -> Any:
         now = datetime.now(UTC)
         return await record(acme, ended=now - timedelta(days=200)), await record(acme, ended=now)
 
     due, _ = place.do(fill)
-    assert place.run("retention", "--dry-run", "--json") == 0
-    found = json.loads(capsys.readouterr().out)
-    assert [item["id"] for item in found["items"]] == [due.id]
-    assert place.run("retention", "--dry-run") == 0
-    text = capsys.readouterr().out
+    place.configure(more=f"[retention]\nbrake_percent = {brake}\n")  # a single call never asks
+    assert [item["id"] for item in answer("retention", "--dry-run")["items"]] == [due.id]
+    text, _ = printed("retention", "--dry-run")
     assert due.id in text and "1 of 2 calls would be erased" in text
-    place.brake(5)
-    assert place.run("retention", "--dry-run") == 0
-    assert "1 of 2" in capsys.readouterr().out  # a single call never asks
 
 
-def test_without_dry_run_it_says_who_sweeps(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    assert place.run("retention") == 2
-    assert "--dry-run" in capsys.readouterr().err
+def test_without_dry_run_it_says_that_the_daemon_sweeps(place: Place, printed: Printed) -> None:
+    assert "--dry-run" in printed("retention", status=2)[1]
     assert place.run("retention", "--dry-run", "--customer", "nobody") == 2
 
 
-def test_a_changed_entry_is_named(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_altered_or_cut_audit_log_is_found(place: Place, answer: Answer, printed: Printed) -> None:
     async def act(acme: Customer) -> None:
         for number in range(4):
             acme.audit.append(Act("ada", "admin", f"act.{number}")).result()
 
+    assert answer("audit", "verify")["ok"]
     place.do(act)
-    assert place.run("audit", "verify") == 0
-    log = place.folder / "data/customers/acme/audit.jsonl"
-    log.write_bytes(log.read_bytes().replace(b"act.2", b"act.9"))
-    capsys.readouterr()
-    assert place.run("audit", "verify", "--json") == 1
-    found = json.loads(capsys.readouterr().out)
-    assert (found["ok"], found["customers"][0]["bad"]) == (False, 3)
-    assert place.run("audit", "verify") == 1
-    assert "then entry 3 does not follow" in capsys.readouterr().out
+    assert answer("audit", "verify")["ok"]
+    log = place.data / "customers/acme/audit.jsonl"
+    whole = log.read_bytes()
+    for content, bad in (
+        (whole.replace(b"act.2", b"act.9"), 3),
+        (b"".join(whole.splitlines(keepends=True)[:2]), 3),
+        (b"", 1),
+    ):
+        log.write_bytes(content)
+        found = answer("audit", "verify", status=1)
+        assert (found["ok"], found["customers"][0]["bad"]) == (False, bad)
+    log.write_bytes(whole.replace(b"act.2", b"act.9"))
+    assert "then entry 3 does not follow" in printed("audit", "verify", status=1)[0]
 
 
-def test_a_receipt_is_proven_offline(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    async def erase(acme: Customer) -> Any:
-        row = await record(acme)
-        await permit(acme)
-        filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula")
-        await acme.erasures.work()
-        done = await acme.erasures.get(filed.id)
-        return done.receipt if done else None
+def test_a_witness_detects_a_rollback_of_log_and_keys(place: Place, answer: Answer) -> None:
+    folder, outside = place.data / "customers/acme", place.folder / "outside"
+    log, mark = folder / "audit.jsonl", place.keys / "acme.audit"
+    verify = ("audit", "verify", "--witness", str(outside))
 
-    receipt = place.do(erase)
-    path = place.folder / "receipt.json"
-    path.write_text(json.dumps(receipt))
-    assert place.run("audit", "verify", "--receipt", str(path)) == 0
-    assert "Genuine: 1 call of acme" in capsys.readouterr().out
-    for change in ({"calls": []}, {"customer": "beta"}):
-        path.write_text(json.dumps({**receipt, **change}))
-        assert place.run("audit", "verify", "--receipt", str(path), "--json") == 1
-        assert json.loads(capsys.readouterr().out)["ok"] is False
-    path.write_text("no receipt")
-    assert place.run("audit", "verify", "--receipt", str(path)) == 1
-    assert place.run("audit", "verify", "--receipt", str(place.folder / "none.json")) == 2
-    assert "There is no file" in capsys.readouterr().err
+    async def act(acme: Customer) -> bytes:
+        acme.audit.append(Act("ada", "admin", "act")).result()
+        return bytes(acme.audit.checkpoint() or b"")
+
+    first, before = place.do(act), (log.read_bytes(), mark.read_bytes())
+    outside.write_bytes(b"Mar  1 12:00:00 rec1 recorder-audit: " + first + place.do(act))
+    assert place.run(*verify) == 0
+    log.write_bytes(before[0])
+    mark.write_bytes(before[1])
+    (folder / "audit.checkpoints").unlink()
+    (place.keys / "acme.audit.count").unlink()
+    assert place.run("audit", "verify") == 0, "nothing that is left here tells it"
+    found = answer(*verify, status=1)
+    assert (found["ok"], found["customers"][0]["bad"]) == (False, 2)
+    outside.write_text("nothing\n")
+    assert place.run(*verify) == 3
+
+
+async def erased(acme: Customer) -> Any:
+    """Erase a call and return the receipt."""
+    row = await record(acme)
+    await permit(acme)
+    filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula")
+    await acme.erasures.work()
+    done = await acme.erasures.get(filed.id)
+    return done.receipt if done else None
+
+
+async def refused(acme: Customer) -> Any:
+    """Refuse a request and return its record."""
+    asked = Asked(("Mira Okafor",), None)
+    case = await acme.requests.file((Kind.ACCESS,), asked, received_at=acme.now(), by="paula")
+    over = await acme.requests.close(case.id, Step.REFUSED, "unfounded", by="paula")
+    return over.noted["record"]
+
+
+@pytest.mark.parametrize(
+    ("act", "genuine", "changes"),
+    [
+        (erased, "Genuine: 1 call of acme", ({"calls": []}, {"customer": "beta"}, {"cause": "x"})),
+        (
+            refused,
+            "Genuine: request {request} of acme, refused",
+            ({"ground": "other"}, {"customer": "beta"}, {"outcome": "done"}, {"signature": "00"}, {"more": 1}),
+        ),
+    ],
+)
+def test_a_receipt_or_record_is_proven_offline(
+    place: Place, answer: Answer, printed: Printed, act: Any, genuine: str, changes: tuple[dict[str, Any], ...]
+) -> None:
+    made, path = place.do(act), place.folder / "receipt.json"
+    verify = ("audit", "verify", "--receipt", str(path))
+    path.write_text(json.dumps(made))
+    assert genuine.format(**made) in printed(*verify)[0]
+    for change in changes:
+        path.write_text(json.dumps({**made, **change}))
+        assert answer(*verify, status=1)["ok"] is False
+    for text in ("no receipt", "[]"):
+        path.write_text(text)
+        assert place.run(*verify) == 1
+
+
+def test_a_record_verifies_in_its_answer_too(place: Place, answer: Answer) -> None:
+    made, path = place.do(refused), place.folder / "record.json"
+    path.write_text(json.dumps({"id": made["request"], "state": "refused", "record": made}))
+    found = answer("audit", "verify", "--receipt", str(path))
+    assert (found["ok"], found["request"], found["outcome"], found["reports"]) == (True, made["request"], "refused", 0)
+
+
+def test_a_missing_receipt_or_a_wrong_root_secret_is_no_verdict(place: Place, printed: Printed) -> None:
+    assert "There is no file" in printed("audit", "verify", "--receipt", str(place.folder / "none"), status=2)[1]
     assert place.run("audit", "verify", "--receipt", str(place.folder)) == 3
-
-
-def test_the_record_of_a_request_is_proven_offline(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
-    async def close(acme: Customer) -> Any:
-        asked = Asked(("Mira Okafor",), None)
-        case = await acme.requests.file((Kind.ACCESS,), asked, received_at=acme.now(), by="paula")
-        over = await acme.requests.close(case.id, Step.REFUSED, "unfounded", by="paula")
-        return over.noted["record"]
-
-    path = place.folder / "record.json"
-    path.write_text(json.dumps(made := place.do(close)))
-    assert place.run("audit", "verify", "--receipt", str(path)) == 0
-    assert f"Genuine: request {made['request']} of acme, refused" in capsys.readouterr().out
-    path.write_text(json.dumps({**made, "ground": "other"}))
-    assert place.run("audit", "verify", "--receipt", str(path)) == 1
-
-
-def test_a_wrong_root_secret_is_no_verdict(place: Place) -> None:
-    root = place.folder / "root"
-    root.write_bytes(RootSecret(bytes(32)).secret)
+    (place.folder / "root.key").write_bytes(bytes(32))
     assert place.run("audit", "verify") == 3

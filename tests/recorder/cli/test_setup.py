@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,55 +14,28 @@ from recorder.maintenance.cli_audit import actor
 from recorder.persist.customers import open_credentials
 from tests.in_process.command_line import Place
 
+CREATE = ("token", "create", "--customer", "acme", "--role", "listener", "--name")
 
-@pytest.fixture
-def config(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> str:
-    path = str(tmp_path / "recorder.toml")
-    assert main.run(["init", "--config", path]) == 0
+Answer = Callable[..., Any]
+Printed = Callable[..., tuple[str, str]]
+
+
+def test_the_first_token_is_audited_and_can_be_revoked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = str(tmp_path / "recorder.toml")
+    assert main.run(["init", "--config", config]) == 0
     assert "shown once" in capsys.readouterr().out
-    return path
-
-
-def test_a_token_is_shown_once_and_can_be_revoked(config: str, capsys: pytest.CaptureFixture[str]) -> None:
-    create = ["token", "create", "--customer", "acme", "--role", "listener", "--name", "anna", "--days", "3", "--json"]
-    assert main.run([*create, "--config", config]) == 0
-    made = json.loads(capsys.readouterr().out)
-    assert set(made) == {"token", "id", "customer", "roles", "name", "expires_at"}
-    assert main.run(["token", "list", "--config", config]) == 0
-    listed = capsys.readouterr().out
-    assert "anna" in listed
-    assert made["token"] not in listed
-    assert main.run(["token", "revoke", "anna", "--config", config]) == 0
-    assert main.run(["token", "revoke", "anna", "--config", config]) == 1
-
-
-def test_a_revoked_token_as_one_document(config: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main.run(["token", "revoke", "first-admin", "--json", "--config", config]) == 0
-    assert json.loads(capsys.readouterr().out) == {"revoked": "first-admin", "customers": ["acme"]}
+    assert main.run(["audit", "verify", "--json", "--config", config]) == 0
+    revoked, verified = capsys.readouterr().out.split("}\n", 1)
+    assert '"customers": [' in revoked and '"first-admin"' in revoked and '"entries": 2' in verified
 
 
-@pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 65])
-def test_an_invalid_token_name_exits_with_2(config: str, capsys: pytest.CaptureFixture[str], name: str) -> None:
-    create = ["token", "create", "--customer", "acme", "--role", "listener", "--name", name, "--config", config]
-    assert main.run(create) == 2
-    assert "64 printable characters" in capsys.readouterr().err
-
-
-def test_faults_of_a_configuration_as_one_document(config: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.run(["check-config", "--config", config]) == 0
-    Path(config).write_text(Path(config).read_text().replace("max_calls = 2000", "max_calls = 0"))
-    capsys.readouterr()
-    assert main.run(["check-config", "--config", config, "--json"]) == 2
-    told = json.loads(capsys.readouterr().out)
-    assert [fault["key"] for fault in told["faults"]] == ["sip.max_calls"]
-
-
-def test_tokens_made_and_revoked_stand_in_the_audit_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    place = Place(tmp_path)
-    create = ["token", "create", "--customer", "acme", "--role", "listener", "--name", "Mira Ößling", "--json"]
-    assert place.run(*create) == 0
-    made = json.loads(capsys.readouterr().out)
-    assert place.run("token", "revoke", "Mira Ößling") == 0
+def test_a_token_is_shown_once_audited_and_can_be_revoked(place: Place, answer: Answer, printed: Printed) -> None:
+    made = answer(*CREATE, "Mira Ößling", "--days", "3")
+    assert set(made) == {"token", "id", "customer", "roles", "name", "expires_at"}
+    listed, _ = printed("token", "list")
+    assert "Mira Ößling" in listed and made["token"] not in listed
+    assert answer("token", "revoke", "Mira Ößling") == {"revoked": "Mira Ößling", "customers": ["acme"]}
     assert place.run("token", "revoke", "Mira Ößling") == 1
     shown = [(a["actor"], a["role"], a["action"], a["object"], a["reason"]) for a in place.acts()]
     assert shown == [
@@ -70,44 +44,37 @@ def test_tokens_made_and_revoked_stand_in_the_audit_log(tmp_path: Path, capsys: 
     ]
 
 
-def test_a_token_that_cannot_be_audited_is_not_issued(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    place = Place(tmp_path)
-    (tmp_path / "root.key").write_bytes(bytes(32))
-    assert place.run("token", "create", "--customer", "acme", "--role", "admin", "--name", "anna") == 3
-    assert "rec_" not in capsys.readouterr().out
-    assert place.run("token", "list", "--json") == 0
-    assert json.loads(capsys.readouterr().out) == {"items": []}
+@pytest.mark.parametrize("name", ["", " ", "a\nb", "x" * 65])
+def test_an_invalid_token_name_exits_with_2(printed: Printed, name: str) -> None:
+    assert "64 printable characters" in printed(*CREATE, name, status=2)[1]
 
 
-def test_the_first_token_stands_in_the_audit_log(config: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.run(["audit", "verify", "--json", "--config", config]) == 0
-    assert json.loads(capsys.readouterr().out)["customers"][0]["entries"] == 1
+def test_a_token_that_cannot_be_audited_is_not_issued(place: Place, answer: Answer, printed: Printed) -> None:
+    (place.folder / "root.key").write_bytes(bytes(32))
+    assert "rec_" not in printed(*CREATE, "anna", status=3)[0]
+    assert answer("token", "list") == {"items": []}
 
 
-def test_check_config_warns_of_swap(
-    config: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for on in (True, False):
-        monkeypatch.setattr(setup, "swapping", lambda on=on: on)
-        assert main.run(["check-config", "--config", config]) == 0
-        assert ("Swap is on" in capsys.readouterr().out) == on
-        assert main.run(["check-config", "--config", config, "--json"]) == 0
-        told = json.loads(capsys.readouterr().out)
-        assert (told["ok"], told["faults"], bool(told["warnings"])) == (True, [], on)
-
-
-def test_a_token_takes_nobodys_name_and_says_whose_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    place = Place(tmp_path)
-    create = ["token", "create", "--customer", "acme", "--role", "approver", "--json", "--name"]
-    assert place.run("admin", "create", "anna", "--role", "privacy", "--json") == 0
-    account = json.loads(capsys.readouterr().out)
+def test_a_token_takes_nobodys_name_and_says_whose_it_is(place: Place, answer: Answer) -> None:
+    account = answer("admin", "create", "anna", "--role", "privacy")
     for name in ("recorder", "cli:root", "Anna", "аппа"):
-        assert place.run(*create, name) == 2
-    assert place.run(*create, "reports", "--account", "ben") == 2
-    assert place.run(*create, "reports", "--account", "ANNA") == 0
-    made = json.loads(capsys.readouterr().out)
+        assert place.run(*CREATE, name) == 2
+    assert place.run(*CREATE, "reports", "--account", "ben") == 2
+    made = answer(*CREATE, "reports", "--account", "ANNA")
     (found,) = [each for each in open_credentials(place.settings(), "acme").list() if each.id == made["id"]]
     assert found.account == account["id"]
     assert place.run("admin", "create", "Reports", "--role", "privacy") == 2
     act = place.acts()[-1]
     assert (act["actor_kind"], act["actor_id"]) == ("shell", str(os.getuid()))
+
+
+@pytest.mark.parametrize("on", [True, False])
+def test_check_config_warns_of_swap_and_lists_faults(
+    place: Place, answer: Answer, printed: Printed, monkeypatch: pytest.MonkeyPatch, on: bool
+) -> None:
+    monkeypatch.setattr(setup, "swapping", lambda: on)
+    assert ("Swap is on" in printed("check-config")[0]) == on
+    told = answer("check-config")
+    assert (told["ok"], told["faults"], bool(told["warnings"])) == (True, [], on)
+    place.config.write_text(place.config.read_text().replace("[sip]", "[sip]\nmax_calls = 0"))
+    assert [fault["key"] for fault in answer("check-config", status=2)["faults"]] == ["sip.max_calls"]

@@ -23,15 +23,12 @@ def voice(seed: int = 1) -> array[int]:
     return array("h", [round(sum(hiss[n : n + 16]) * 800 * math.sin(math.pi * n / RATE)) for n in range(RATE)])
 
 
-def test_the_same_samples_have_no_noise_at_all() -> None:
-    assert snr_db(voice(), voice(), RATE) == math.inf
+def test_the_same_samples_have_no_noise_whatever_their_delay() -> None:
+    for lag in (0, 311):
+        assert snr_db(voice(), array("h", bytes(2 * lag)) + voice(), RATE) == math.inf
 
 
-def test_a_delay_is_found_and_does_no_harm() -> None:
-    assert snr_db(voice(), array("h", bytes(2 * 311)) + voice(), RATE) == math.inf
-
-
-@pytest.mark.parametrize("lag", [214, 526, 795, 819, 894])
+@pytest.mark.parametrize("lag", [214, 894])
 def test_a_sung_note_is_not_mistaken_for_itself_a_period_later(lag: int) -> None:
     """One voice of the demo: its notes repeat every few ms, and between two coarse lags the right one hides."""
     said = voices.voice(0, 48_000, 4)
@@ -44,11 +41,8 @@ def test_noise_of_a_tenth_is_20_db() -> None:
     assert snr_db(voice(), noisy, RATE) == pytest.approx(20, abs=1.5)
 
 
-def test_another_voice_is_not_heard() -> None:
+def test_another_voice_or_silence_is_not_heard() -> None:
     assert snr_db(voice(), voice(2), RATE) < 1
-
-
-def test_silence_is_not_heard() -> None:
     assert snr_db(voice(), array("h", bytes(2 * RATE)), RATE) == -math.inf
 
 

@@ -54,6 +54,12 @@ def fault_of(config: Path) -> tuple[str, int | None, str]:
 
 def test_a_configuration_with_all_its_files_loads(config: Path) -> None:
     assert load(config).sip.listen[0].port == 5061
+    for name in ("tls.crt", "tls.key", "root.key"):
+        (config.parent / name).unlink()
+    assert load(config, files=False).keys.root.startswith("file:"), "as `init` does, before there are any"
+    config.write_text("[sip]\nx = 1\n")
+    with pytest.raises(SettingsError, match=str(config)):
+        load(config)
 
 
 def test_a_missing_configuration_says_how_to_make_one(tmp_path: Path) -> None:
@@ -64,17 +70,13 @@ def test_a_missing_configuration_says_how_to_make_one(tmp_path: Path) -> None:
         load(tmp_path)
 
 
-def test_a_missing_certificate_is_named_with_its_line(config: Path) -> None:
-    (config.parent / "tls.crt").unlink()
-    key, line, sentence = fault_of(config)
-    assert (key, line) == ("sip.certificate", 5)
-    assert "No such file" in sentence
-
-
-def test_a_key_of_another_certificate_is_noticed(config: Path) -> None:
+def test_the_certificate_must_be_there_and_fit_its_key(config: Path) -> None:
     certificate(config.parent, "other")
     (config.parent / "other.key").rename(config.parent / "tls.key")
     assert fault_of(config)[0] == "sip.certificate"
+    (config.parent / "tls.crt").unlink()
+    key, line, sentence = fault_of(config)
+    assert (key, line) == ("sip.certificate", 5) and "No such file" in sentence
 
 
 def test_the_root_key_must_be_there_whole_and_private(config: Path) -> None:
@@ -135,18 +137,6 @@ def test_a_credential_needs_systemd(config: Path, monkeypatch: pytest.MonkeyPatc
     assert fault_of(config)[0] == "keys.root"
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(config.parent))
     assert load(config).keys.root == "credential:root"
-
-
-def test_init_may_load_before_the_files_are_there(config: Path) -> None:
-    for name in ("tls.crt", "tls.key", "root.key"):
-        (config.parent / name).unlink()
-    assert load(config, files=False).keys.root.startswith("file:")
-
-
-def test_faults_of_the_text_name_the_file(config: Path) -> None:
-    config.write_text("[sip]\nx = 1\n")
-    with pytest.raises(SettingsError, match=str(config)):
-        load(config)
 
 
 def test_a_missing_half_of_a_key_pair_is_a_fault(config: Path) -> None:

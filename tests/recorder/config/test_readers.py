@@ -40,64 +40,50 @@ def test_addresses_come_out_in_one_spelling() -> None:
     assert read.host_name("SBC1.Acme.Example.") == "sbc1.acme.example"
 
 
-@pytest.mark.parametrize("nowhere", ["0.0.0.0", "::", "224.0.0.1", "ff02::1"])
-def test_an_unreachable_address_for_answers_is_refused(nowhere: str) -> None:
-    assert read.destination("192.0.2.10") == "192.0.2.10"
-    with pytest.raises(read.Wrong):
-        read.destination(nowhere)
+SOCKET_FILE = "postgresql+asyncpg://rec@/recorder_{customer}?host=/run/postgresql"
 
 
 @pytest.mark.parametrize(
-    "good", ["journald", "file:/a/b", "syslog:/dev/log", "syslog:log.example:514", "syslog:[2001:db8::1]:514"]
-)
-def test_witnesses_are_kept_as_written(good: str) -> None:
-    assert read.witness(good) == good
-
-
-@pytest.mark.parametrize(
-    "bad",
+    ("reader", "good", "bad"),
     [
-        "",
-        "file:a",
-        "syslog:",
-        "syslog:log.example",
-        "journald:",
-        "http://x",
-        "syslog:a b:1",
-        "syslog:a:0",
-        "syslog:a:65536",
+        (read.destination, ["192.0.2.10"], ["0.0.0.0", "::", "224.0.0.1", "ff02::1"]),
+        (
+            read.witness,
+            ["journald", "file:/a/b", "syslog:/dev/log", "syslog:log.example:514", "syslog:[2001:db8::1]:514"],
+            ["", "file:a", "syslog:", "syslog:log.example", "journald:", "http://x", "syslog:a b:1", "syslog:a:0",
+             "syslog:a:65536"],
+        ),
+        (read.database, [SOCKET_FILE], ["postgresql+asyncpg://rec@/recorder?host=/run/{customer}"]),
     ],
-)
-def test_other_witnesses_are_refused(bad: str) -> None:
-    with pytest.raises(read.Wrong):
-        read.witness(bad)
+)  # fmt: skip
+def test_right_values_are_kept_and_others_refused(
+    reader: Callable[[object], Any], good: list[str], bad: list[str]
+) -> None:
+    assert [reader(value) for value in good] == good
+    for value in bad:
+        with pytest.raises(read.Wrong):
+            reader(value)
 
 
 def test_a_port_range_counts_its_pairs_and_knows_its_ports() -> None:
     ports = read.ports("20000 - 20003")
-    assert ports.pairs == 2
-    assert 20003 in ports
-    assert 20004 not in ports
-    assert str(ports) == "20000-20003"
+    assert ports == read.PortRange(20000, 20003) and (ports.pairs, str(ports)) == (2, "20000-20003")
+    assert 20003 in ports and 20004 not in ports
 
 
-def test_a_database_may_be_reached_through_a_socket_file() -> None:
-    written = "postgresql+asyncpg://rec@/recorder_{customer}?host=/run/postgresql"
-    assert read.database(written) == written
-    with pytest.raises(read.Wrong):
-        read.database("postgresql+asyncpg://rec@/recorder?host=/run/{customer}")
-
-
-def test_a_port_range_with_odd_ends_gets_a_suggestion() -> None:
-    with pytest.raises(read.Wrong, match="20002-29999"):
-        read.ports("20001-30000")
-
-
-@pytest.mark.parametrize("few", ["20000-20001", "20001-20002", "20001-20003", "20001-20004", "20000-20002"])
-def test_too_few_ports_get_no_impossible_suggestion(few: str) -> None:
-    with pytest.raises(read.Wrong, match="at least 4 ports from an even one on"):
-        read.ports(few)
-    assert read.ports("20000-20003") == read.PortRange(20000, 20003)
+@pytest.mark.parametrize(
+    ("written", "suggestion"),
+    [
+        ("20001-30000", "20002-29999"),
+        *[
+            (few, "at least 4 ports from an even one on")
+            for few in ("20000-20001", "20001-20002", "20001-20003", "20001-20004", "20000-20002")
+        ],
+    ],
+)
+def test_a_wrong_port_range_gets_a_possible_suggestion(written: str, suggestion: str) -> None:
+    with pytest.raises(read.Wrong, match=suggestion):
+        read.ports(written)
 
 
 def test_the_place_of_each_wrong_entry_is_kept() -> None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from recorder.directory.correlation_lock import importing, look, matching
 from storage.customer.customers import Customer
 from storage.directory.user import Person
-from tests.in_process.storage_node import StorageNode, record, story
+from tests.in_process.storage_node import record
 
+pytestmark = pytest.mark.anyio
 MIRA = Person("Mira", account_name="mira", numbers=("+4930123456",))
 
 
@@ -23,43 +22,26 @@ async def imported(acme: Customer) -> None:
     await acme.users.carry_out(plan)
 
 
-def test_it_looks_and_says_how_far_it_is(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        assert await look(acme, nothing) == 0
-        await record(acme)
-        await imported(acme)
-        shown: list[tuple[int, int]] = []
-        assert await look(acme, lambda done, of: shown.append((done, of))) == 1
-        assert shown[-1] == (1, 1) and await look(acme, nothing) == 0
-
-    story(tmp_path, tell)
+async def test_it_looks_and_says_how_far_it_is(acme: Customer) -> None:
+    assert await look(acme, nothing) == 0
+    await record(acme)
+    await imported(acme)
+    shown: list[tuple[int, int]] = []
+    assert await look(acme, lambda done, of: shown.append((done, of))) == 1
+    assert shown[-1] == (1, 1) and await look(acme, nothing) == 0
 
 
-def test_little_work_among_many_users_is_the_daemons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        await record(acme)
-        await imported(acme)
-        monkeypatch.setattr("recorder.directory.correlation_lock.FEW_USERS", 0)
-        assert await look(acme, nothing) is None and await acme.correlation.outstanding()
-        monkeypatch.setattr("recorder.directory.correlation_lock.MUCH_CALLS", 0)
-        assert await look(acme, nothing) == 1
-
-    story(tmp_path, tell)
+async def test_little_work_among_many_users_is_the_daemons(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    await record(acme)
+    await imported(acme)
+    monkeypatch.setattr("recorder.directory.correlation_lock.FEW_USERS", 0)
+    assert await look(acme, nothing) is None and await acme.correlation.outstanding()
+    monkeypatch.setattr("recorder.directory.correlation_lock.MUCH_CALLS", 0)
+    assert await look(acme, nothing) == 1
 
 
-def test_one_looks_at_a_time(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        with matching(acme) as ours, matching(acme) as also:
-            assert ours and not also
-        with matching(acme) as ours:
-            assert ours
-
-    story(tmp_path, tell)
-
-
-def test_only_one_import_runs_beside_a_matching(tmp_path: Path) -> None:
-    async def tell(node: StorageNode, acme: Customer) -> None:
-        with matching(acme), importing(acme) as ours, importing(acme) as also:
-            assert ours and not also
-
-    story(tmp_path, tell)
+async def test_only_one_matching_and_one_import_run_at_a_time(acme: Customer) -> None:
+    with matching(acme) as ours, matching(acme) as also, importing(acme) as imports, importing(acme) as beside:
+        assert (ours, also, imports, beside) == (True, False, True, False)
+    with matching(acme) as again:
+        assert again

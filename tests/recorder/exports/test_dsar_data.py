@@ -9,8 +9,8 @@ import pytest
 
 from recorder.exports.dsar_data import Told, because, call, seen
 from storage.calls.call_row import CallRow, CallState
-from storage.retention.policy import Decision, Verdict
-from storage.retention.rules import RuleSpec, Stored, StoredRule, Wins
+from storage.retention.policy import Decision, Verdict, Wins
+from storage.retention.rules import RuleSpec, Stored, StoredRule
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ANNA = {"role": "caller", "name": "Anna", "number": "+4930", "uri": None, "also": ["sip:a@x"], "user_id": "u1"}
@@ -31,24 +31,21 @@ def told(**more: Any) -> Told:
     return Told(**{**values, **more})
 
 
-def row(streams: Any = ()) -> CallRow:
-    details = {"parties": [ANNA, BOB], "streams": streams, "session_id": "s"}
-    return CallRow("c", 1, CallState.COMPLETE, T0, T0, 5, 1, details=details)
+def shown(about: Told | None = None, streams: Any = (), others: bool = False) -> Any:
+    """Return what the person is told of a call with Bob."""
+    details: Any = {"parties": [ANNA, BOB], "streams": streams, "session_id": "s"}
+    row = CallRow("c", 1, CallState.COMPLETE, T0, T0, 5, 1, details=details)
+    return call(row, about or told(), None, others=others)
 
 
 def test_others_are_a_number_unless_they_are_asked_for() -> None:
-    shown = call(row(), told(), None, others=False)
-    assert "Bob" not in str(shown) and (shown["others"], shown["annotations"], shown["attachments"]) == (1, 1, 1)
-    assert shown["person"][0]["also"] == ["sip:a@x"] and "user_id" not in shown["person"][0]
-    named = call(row(), told(), None, others=True)
+    hidden, named = shown(), shown(others=True)
+    assert "Bob" not in str(hidden) and (hidden["others"], hidden["annotations"], hidden["attachments"]) == (1, 1, 1)
+    assert hidden["person"][0]["also"] == ["sip:a@x"] and "user_id" not in hidden["person"][0]
     assert named["other_parties"][0]["name"] == "Bob" and "also" not in named["other_parties"][0]
     assert named["annotation_texts"] == [{"text": "about Bob"}] and named["attachment_files"]
     assert "Knut" not in str(named)
-
-
-def test_a_party_number_beyond_the_list_is_ignored() -> None:
-    shown = call(row(), told(parties=(0, 7)), None, others=False)
-    assert len(shown["person"]) == 1
+    assert len(shown(told(parties=(0, 7)))["person"]) == 1, "a party number beyond the list is ignored"
 
 
 @pytest.mark.parametrize(
@@ -56,8 +53,8 @@ def test_a_party_number_beyond_the_list_is_ignored() -> None:
     [(0, "person"), (1, "others"), ([0, 1], "several"), ([1], "others"), (None, "unknown")],
 )
 def test_whose_a_stream_is(party: Any, of: str) -> None:
-    shown = call(row([{"media": "audio", "codec": "PCMA", "party": party}]), told(), None, others=False)
-    assert shown["streams"] == [{"media": "audio", "codec": "PCMA", "of": of}]
+    streams = [{"media": "audio", "codec": "PCMA", "party": party}]
+    assert shown(streams=streams)["streams"] == [{"media": "audio", "codec": "PCMA", "of": of}]
 
 
 @pytest.mark.parametrize(("before", "after", "of"), [(0, 1, "several"), (1, None, "unknown"), (1, [1], "others")])
@@ -68,42 +65,38 @@ def test_whose_a_stream_is_from_moment_to_moment(before: Any, after: Any, of: st
         {"from": turn, "to": None, "party": after, "inferred": False},
     ]
     stream = {"media": "audio", "codec": "PCMA", "party": after, "earlier": [before], "speakers": speakers}
-    shown = call(row([stream]), told(), None, others=False)["streams"][0]
-    assert shown["of"] == of
-    assert [(each["from"], each["to"]) for each in shown["moments"]] == [(None, turn), (turn, None)]
-    assert shown["moments"][0]["of"] == ("person" if before == 0 else "others")
+    (told,) = shown(streams=[stream])["streams"]
+    assert told["of"] == of
+    assert [(each["from"], each["to"]) for each in told["moments"]] == [(None, turn), (turn, None)]
+    assert told["moments"][0]["of"] == ("person" if before == 0 else "others")
 
 
-def test_why_it_is_kept() -> None:
-    stored = Stored(180, Wins.LONGEST, (StoredRule("r1", RuleSpec(30, name="Bob's desk")),))
-    for decision, by, days in (
-        (KEEP, "default", 180),
-        (Decision(Verdict.KEEP, "r1", T0), "rule", 30),
-        (Decision(Verdict.KEEP, "gone", T0), "rule", None),
-    ):
-        shown = call(row(), told(decision=decision), None, others=False)
-        because(shown, decision, stored)
-        assert (shown["kept"]["by"], shown["kept"]["days"]) == (by, days) and "Bob" not in str(shown)
+@pytest.mark.parametrize(("rule", "by", "days"), [(None, "default", 180), ("r1", "rule", 30), ("gone", "rule", None)])
+def test_why_it_is_kept(rule: str | None, by: str, days: int | None) -> None:
+    decision = Decision(Verdict.KEEP, rule, T0)
+    made = shown(told(decision=decision))
+    because(made, decision, Stored(180, Wins.LONGEST, (StoredRule("r1", RuleSpec(30, name="Bob's desk")),)))
+    assert (made["kept"]["by"], made["kept"]["days"]) == (by, days) and "Bob" not in str(made)
 
 
 def test_earlier_accesses_are_listed_without_names() -> None:
     entries = [
-        {"time": "t1", "actor": "Knut", "role": "listener", "action": "call.media", "object": "c", "outcome": "done"},
-        {
-            "time": "t2",
-            "actor": "Knut",
-            "role": "listener",
-            "action": "call.media",
-            "object": "c",
-            "outcome": "refused",
-        },
-        {"time": "t3", "actor": "Knut", "role": "admin", "action": "call.hold", "object": "c", "outcome": "done"},
-        {"time": "t4", "actor": "Knut", "role": "privacy", "action": "export.file", "object": "e", "outcome": "done"},
+        dict(
+            zip(
+                ("time", "actor", "role", "action", "object", "outcome"),
+                ("t" + row[0], "Knut", *row[2:].split()),
+                strict=True,
+            )
+        )
+        for row in (
+            "1 listener call.media c done",
+            "2 listener call.media c refused",
+            "3 admin call.hold c done",
+            "4 privacy export.file e done",
+        )
     ]
-    assert seen(entries, {"c": {"c"}, "e": {"c", "d"}}) == {
-        "c": [
-            {"at": "t1", "what": "heard", "role": "listener"},
-            {"at": "t4", "what": "exported", "role": "privacy"},
-        ],
-        "d": [{"at": "t4", "what": "exported", "role": "privacy"}],
-    }
+    heard, exported = [
+        {"at": at, "what": what, "role": role}
+        for at, what, role in (("t1", "heard", "listener"), ("t4", "exported", "privacy"))
+    ]
+    assert seen(entries, {"c": {"c"}, "e": {"c", "d"}}) == {"c": [heard, exported], "d": [exported]}

@@ -68,19 +68,17 @@ def test_it_says_everything(w: dict[str, str], heard: str) -> None:
 
 
 def test_both_languages_say_the_same() -> None:
-    assert ENGLISH.keys() == DEUTSCH.keys()
-    for name, text in ENGLISH.items():
-        assert text.count("{") == DEUTSCH[name].count("{")
+    assert {name: text.count("{") for name, text in ENGLISH.items()} == {
+        name: text.count("{") for name, text in DEUTSCH.items()
+    }
     assert words("DE") is words("at") is DEUTSCH and words("FR") is ENGLISH
 
 
 def test_every_media_sentence_is_translated() -> None:
     assert set(SENTENCES) == {MIXED, LEFT_OUT, NOTHING, UNFINISHED, DAMAGED, INCOMPLETE, UNDECIDED}
-    mixed = [told(media={"file": None, "problem": MIXED})]
-    assert SENTENCES[MIXED] in page(HEAD, mixed, None, DEUTSCH)
-    assert MIXED in page(HEAD, mixed, None, ENGLISH)
-    both = page(HEAD, [told(media={"file": None, "problem": f"{INCOMPLETE} {MIXED}"})], None, DEUTSCH)
-    assert f"{SENTENCES[INCOMPLETE]} {SENTENCES[MIXED]}" in both
+    both = [told(media={"file": None, "problem": f"{INCOMPLETE} {MIXED}"})]
+    assert f"{SENTENCES[INCOMPLETE]} {SENTENCES[MIXED]}" in page(HEAD, both, None, DEUTSCH)
+    assert f"{INCOMPLETE} {MIXED}" in page(HEAD, both, None, ENGLISH)
 
 
 def test_roles_of_earlier_accesses_are_translated() -> None:
@@ -106,24 +104,16 @@ def test_no_text_becomes_markup() -> None:
     found = Tags(made)
     assert not {"script", "img"} & set(found.tags)
     assert not [name for name, _ in found.attributes if name.startswith("on")]
-    made.encode()
+    assert made.encode()
 
 
-def test_it_fetches_nothing_and_runs_nothing() -> None:
-    made = page(HEAD, [told()], None, ENGLISH)
-    assert "default-src 'none'" in made and "http://" not in made and "https://" not in made
-
-
-def test_holds_live_calls_and_calls_without_end() -> None:
+def test_what_else_a_page_may_show() -> None:
     kept = {"until": None, "by": "default", "days": None, "held_since": "2026-02-02T00:00:00.000Z"}
-    text = Tags(page(HEAD, [told(kept=kept), told(ended_at=None, seen=[])], None, ENGLISH)).text
-    assert ENGLISH["ever"] in text and "since 2026-02-02" in text
-    assert ENGLISH["running"] in text and "nobody" in text
-
-
-def test_a_film_is_shown_as_one() -> None:
-    assert "video" in Tags(page(HEAD, [told(media={"file": "media/c1.mkv", "problem": None})], None, ENGLISH)).tags
-
-
-def test_nothing_was_found() -> None:
+    pictures = {"file": "media/c1.mkv", "problem": None}
+    made = page(HEAD, [told(kept=kept), told(ended_at=None, seen=[]), told(media=pictures)], None, ENGLISH)
+    assert "default-src 'none'" in made and "http://" not in made and "https://" not in made
+    found = Tags(made)
+    for text in (ENGLISH["ever"], "since 2026-02-02", ENGLISH["running"], "nobody"):
+        assert text in found.text
+    assert "video" in found.tags
     assert ENGLISH["none"] in page(HEAD, [], None, ENGLISH)

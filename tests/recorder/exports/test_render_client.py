@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,123 +17,100 @@ from recorder.exports.wav_stream import open_stream
 from tests.in_process.rendered_calls import PCMU, expand, noise, run
 from tests.recorder.sealed import Part, output, part_of
 
+pytestmark = pytest.mark.anyio
 LOUD = noise(1, 100)
 STREAMS = [RenderStream(0, "0", {0: PCMU})]
 
-
-def offspring() -> list[str]:
-    """Return the process ids of all our children."""
-    return Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+Workers = Callable[[], list[int]]
 
 
-BEFORE: set[str] = set()
-"""Children that were there before the story began: another file's browser may live until the last test."""
+@pytest.fixture
+def part(tmp_path: Path) -> Iterator[Part]:
+    with part_of(tmp_path, "m1", run(LOUD)) as made:
+        yield made
 
 
-@pytest.fixture(autouse=True)
-def _only_ours() -> None:
-    BEFORE.clear()
-    BEFORE.update(offspring())
+@pytest.fixture
+def out(tmp_path: Path) -> Iterator[int]:
+    with output(tmp_path) as (fd, _):
+        yield fd
 
 
-def children() -> list[str]:
-    """Return the process ids of the children of this story."""
-    return [child for child in offspring() if child not in BEFORE]
-
-
-def test_a_file_is_made_and_reported(tmp_path: Path) -> None:
+async def test_a_file_is_made_and_reported(tmp_path: Path, part: Part, out: int) -> None:
     steps: list[float] = []
-    with part_of(tmp_path, "m1", run(LOUD)) as part, output(tmp_path) as (fd, path):
-        report = asyncio.run(render([part], STREAMS, "wav", fd, steps.append))
-    assert report["seconds"] == 2
-    assert steps == [0.5, 1]
-    assert path.read_bytes()[44:] == expand(b"".join(LOUD)).tobytes()
+    report = await render([part], STREAMS, "wav", out, steps.append)
+    assert (report["seconds"], steps) == (2, [0.5, 1])
+    assert (tmp_path / "out").read_bytes()[44:] == expand(b"".join(LOUD)).tobytes()
 
 
-def test_a_render_error_of_the_worker_reaches_the_caller(tmp_path: Path) -> None:
+async def test_a_render_error_of_the_worker_reaches_the_caller(tmp_path: Path, out: int) -> None:
     with (
         part_of(tmp_path, "m1", run(LOUD), spoil=5000) as part,
-        output(tmp_path) as (fd, _),
         pytest.raises(RenderFailed, match="damaged") as error,
     ):
-        asyncio.run(render([part], STREAMS, Container.WAV, fd))
+        await render([part], STREAMS, Container.WAV, out)
     assert error.value.status == 1
     assert error.value.sentence() == "The recording is damaged. `recorder verify` names what is damaged."
-
-
-def test_undecodable_audio_is_reported_silence(tmp_path: Path) -> None:
-    streams = [RenderStream(0, "0", {0: PCMU, 96: Format("EVS", 16_000), 2: Format("G726-32", 8000)})]
-    spoken = run(LOUD) + run([bytes(80)] * 50, pt=2, seq=1100, ts=5000 + 16_000, at=2)
-    with part_of(tmp_path, "m1", spoken) as part, output(tmp_path) as (fd, _):
-        assert undecoded(asyncio.run(render([part], streams, "wav", fd))) is None
-    spoken += run([bytes(60)] * 50, pt=96, seq=1150, ts=5000 + 24_000, at=3)
-    with part_of(tmp_path, "m2", spoken) as part, output(tmp_path) as (fd, _):
-        told = undecoded(asyncio.run(render([part], streams, "opus", fd)))
-    assert told == ("Silent because it cannot be decoded here: EVS. The recording keeps it as received.")
-    assert undecoded({"packets": 3, "torn_parts": 0}) is None
-
-
-def test_an_unknown_format_is_wrong_use() -> None:
     with pytest.raises(RenderFailed, match="wav, flac, opus, mp3, mkv, pcap") as error:
-        asyncio.run(render([], STREAMS, "aiff", 1))
+        await render([], STREAMS, "aiff", out)
     assert error.value.status == 2
 
 
-def test_few_workers_run_at_once(tmp_path: Path) -> None:
-    most = 0
-
-    def look(_: float) -> None:
-        nonlocal most
-        most = max(most, len(children()))
-
-    async def all_of(part: Part) -> None:
-        renderer = Renderer(at_once=2)
-        outs = [os.open(tmp_path / f"o{i}", os.O_RDWR | os.O_CREAT) for i in range(5)]
-        await asyncio.gather(*(renderer.render([part], STREAMS, "wav", out, look) for out in outs))
-        for out in outs:
-            os.close(out)
-
-    with part_of(tmp_path, "m1", run(LOUD)) as part:
-        asyncio.run(all_of(part))
-    assert 1 <= most <= 2
-    assert len({(tmp_path / f"o{i}").read_bytes() for i in range(5)}) == 1
+async def test_undecodable_audio_is_reported_silence(tmp_path: Path, out: int) -> None:
+    streams = [RenderStream(0, "0", {0: PCMU, 96: Format("EVS", 16_000), 2: Format("G726-32", 8000)})]
+    spoken = run(LOUD) + run([bytes(80)] * 50, pt=2, seq=1100, ts=5000 + 16_000, at=2)
+    with part_of(tmp_path, "m1", spoken) as part:
+        assert undecoded(await render([part], streams, "wav", out)) is None
+    spoken += run([bytes(60)] * 50, pt=96, seq=1150, ts=5000 + 24_000, at=3)
+    with part_of(tmp_path, "m2", spoken) as part:
+        told = undecoded(await render([part], streams, "opus", out))
+    assert told == "Silent because it cannot be decoded here: EVS. The recording keeps it as received."
+    assert undecoded({"packets": 3, "torn_parts": 0}) is None
 
 
-def test_a_worker_that_takes_too_long_is_ended(tmp_path: Path) -> None:
-    async def hurried(part: Part, fd: int) -> None:
-        await Renderer(time_out=0.001).render([part], STREAMS, "wav", fd)
+async def test_few_workers_run_at_once(tmp_path: Path, part: Part, workers: Workers) -> None:
+    seen, renderer = [], Renderer(at_once=2)
 
-    with (
-        part_of(tmp_path, "m1", run(LOUD)) as part,
-        output(tmp_path) as (fd, _),
-        pytest.raises(RenderFailed, match=r"longer than 0\.001 s"),
-    ):
-        asyncio.run(hurried(part, fd))
-    assert children() == []
+    async def file(name: str) -> bytes:
+        with output(tmp_path, name) as (fd, path):
+            await renderer.render([part], STREAMS, "wav", fd, lambda _: seen.append(len(workers())))
+        return path.read_bytes()
+
+    files = await asyncio.gather(*(file(f"o{number}") for number in range(4)))
+    assert 1 <= max(seen) <= 2 and len(set(files)) == 1
 
 
-def test_a_caller_that_goes_away_ends_its_worker(tmp_path: Path) -> None:
-    async def impatient(part: Part, fd: int) -> None:
-        task = asyncio.create_task(Renderer().render([part], STREAMS, "wav", fd))
-        while not children():
-            await asyncio.sleep(0)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert children() == []
+async def test_a_worker_that_takes_too_long_is_ended(part: Part, out: int, workers: Workers) -> None:
+    with pytest.raises(RenderFailed, match=r"longer than 0\.001 s"):
+        await Renderer(time_out=0.001).render([part], STREAMS, "wav", out)
+    assert workers() == []
 
-    with part_of(tmp_path, "m1", run(LOUD)) as part, output(tmp_path) as (fd, _):
-        asyncio.run(impatient(part, fd))
+
+async def test_a_worker_gets_no_environment_and_ends_with_its_caller(
+    part: Part, out: int, workers: Workers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PLANTED", "secret")
+    task = asyncio.create_task(Renderer().render([part], STREAMS, "wav", out))
+    while not workers():
+        await asyncio.sleep(0)
+    (child,) = workers()  # it waits for its job, which the loop has not sent yet
+    if os.geteuid() == 0:  # only root can look into a worker
+        environment = Path(f"/proc/{child}/environ").read_bytes()
+        assert b"PYTHONPATH" in environment and b"PLANTED" not in environment
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert workers() == []
 
 
 @pytest.mark.parametrize(
     ("said", "why"),
     [
         ("head -c 5000000 /dev/zero | tr '\\0' x", "sent more output than allowed"),
+        ("exec yes '{}'", "sent more output than allowed"),
+        ("head -c 200000 /dev/zero | tr '\\0' '['", "no message"),
         ("""echo '{"progress": []}'; echo '{"progress": 1e99}'; echo '{"progress": NaN}'; echo 7""", "no message"),
         ("""echo '{"report": 3}'""", "no message"),
-        ("head -c 200000 /dev/zero | tr '\\0' '['", "no message"),
-        ("exec yes '{}'", "sent more output than allowed"),
         ("""echo '{"report": {"streams": 5}}'""", "no message"),
         ("""echo '{"report": {"streams": [5]}}'""", "no message"),
         ("""echo '{"report": {"streams": [{"unknown": [[]]}]}}'""", "no message"),
@@ -146,8 +124,8 @@ def test_a_caller_that_goes_away_ends_its_worker(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_a_worker_that_is_broken_into_may_say_what_it_likes(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, why: str
+async def test_any_output_of_a_compromised_worker_is_a_failed_render(
+    tmp_path: Path, part: Part, out: int, monkeypatch: pytest.MonkeyPatch, said: str, why: str
 ) -> None:
     shell = tmp_path / "python"
     shell.write_text(f"#!/bin/sh\nread job\nexec >&2\n{said}\n")
@@ -155,38 +133,13 @@ def test_a_worker_that_is_broken_into_may_say_what_it_likes(
     monkeypatch.setattr("recorder.runtime.python_command.sys.executable", str(shell))
     steps: list[float] = []
     longest = 0.0
-
-    async def story(part: Part, fd: int) -> None:
-        nonlocal longest
-        rendering = asyncio.create_task(render([part], STREAMS, "wav", fd, steps.append))
-        while not rendering.done():
-            before = time.monotonic()
-            await asyncio.sleep(0)
-            longest = max(longest, time.monotonic() - before)
+    rendering = asyncio.create_task(render([part], STREAMS, "wav", out, steps.append))
+    while not rendering.done():
+        before = time.monotonic()
+        await asyncio.sleep(0)
+        longest = max(longest, time.monotonic() - before)
+    with pytest.raises(RenderFailed, match=why):
         await rendering
-
-    with part_of(tmp_path, "m1", run(LOUD)) as part, output(tmp_path) as (fd, _):
-        with pytest.raises(RenderFailed, match=why):
-            asyncio.run(story(part, fd))
-        with pytest.raises(RenderFailed):
-            asyncio.run(open_stream([part], STREAMS))
-    assert steps == []
-    assert longest < 1
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can look into a worker")
-def test_a_worker_gets_nothing_of_our_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PLANTED", "secret")
-
-    async def seen(part: Part, fd: int) -> bytes:
-        task = asyncio.create_task(render([part], STREAMS, "wav", fd))
-        while not children():
-            await asyncio.sleep(0)
-        (child,) = children()  # it waits for its job, which the loop has not sent yet
-        environment = Path(f"/proc/{child}/environ").read_bytes()
-        await task
-        return environment
-
-    with part_of(tmp_path, "m1", run(LOUD)) as part, output(tmp_path) as (fd, _):
-        environment = asyncio.run(seen(part, fd))
-    assert b"PYTHONPATH" in environment and b"PLANTED" not in environment
+    with pytest.raises(RenderFailed):
+        await open_stream([part], STREAMS)
+    assert steps == [] and longest < 1

@@ -12,10 +12,11 @@ from recorder.maintenance import bootstrap
 
 
 def test_an_existing_file_is_left_alone(tmp_path: Path) -> None:
-    assert bootstrap.write_new(tmp_path / "a" / "b", b"1")
-    assert not bootstrap.write_new(tmp_path / "a" / "b", b"2")
-    assert (tmp_path / "a" / "b").read_bytes() == b"1"
-    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o600
+    key = tmp_path / "a" / "key"
+    assert bootstrap.write_new(key, b"mine") and not bootstrap.write_new(key, b"2")
+    assert not bootstrap.pair(tmp_path / "crt", key, ["localhost"])
+    assert key.read_bytes() == b"mine" and key.stat().st_mode & 0o777 == 0o600
+    assert bootstrap.root_key(tmp_path / "root") and len((tmp_path / "root").read_bytes()) == 32
 
 
 def test_a_full_disk_leaves_no_half_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -34,11 +35,3 @@ def test_a_certificate_names_hosts_and_addresses_however_long() -> None:
     names = x509.load_pem_x509_certificate(public).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == [long]
     assert [str(a) for a in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1"]
-
-
-def test_a_pair_of_which_one_exists_is_not_touched(tmp_path: Path) -> None:
-    (tmp_path / "key").write_text("mine")
-    assert not bootstrap.pair(tmp_path / "crt", tmp_path / "key", ["localhost"])
-    assert (tmp_path / "key").read_text() == "mine"
-    assert bootstrap.root_key(tmp_path / "root")
-    assert len((tmp_path / "root").read_bytes()) == 32

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,139 +15,108 @@ from recorder.maintenance import bootstrap, cert_expiry
 from recorder.maintenance.cert_expiry import CertificateExpiry
 from recorder.observe.incidents import Incidents
 
+pytestmark = pytest.mark.anyio
 NOW = datetime(2026, 2, 3, 12, tzinfo=UTC)
 
 
-@dataclass
-class Node:
-    """What the job takes: settings, a clock that is set, a log that remembers."""
+class Watched:
+    """The job with what it takes: settings, a clock that is set, a log that remembers."""
 
-    folder: Path
-    at: datetime = NOW
-    said: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
+    def __init__(self, folder: Path, *uses: str) -> None:
+        self.folder, self.at = folder, NOW
+        self.said: list[str] = []
         self.incidents = Incidents(lambda: self.at)
-        self.log = self
-        sip = SimpleNamespace(certificate=self.folder / "sip.crt", private_key=self.folder / "sip.key", client_ca=None)
-        api = SimpleNamespace(certificate=None, private_key=None)
-        self.settings = SimpleNamespace(sip=sip, admin_api=api, authorities=())
+        sip, api = [
+            SimpleNamespace(
+                certificate=folder / f"{use}.crt" if use in uses else None,
+                private_key=folder / f"{use}.key" if use in uses else None,
+                client_ca=folder / "sip.crt" if "sip" in uses else None,
+            )
+            for use in ("sip", "admin_api")
+        ]
+        for use in uses:
+            self.renew(use)
+        settings: Any = SimpleNamespace(sip=sip, admin_api=api, authorities=())
+        self.job = CertificateExpiry(self, self.incidents, settings, lambda: self.at)  # type: ignore[arg-type]  # a log
 
     def warning(self, event: str, **facts: Any) -> None:
-        self.said.append((event, facts))
+        self.said.append(event)
 
     def fault(self, event: str, problem: BaseException) -> None:
-        self.said.append((event, {"fault": type(problem).__name__}))
+        self.said.append(f"{event} {type(problem).__name__}")
 
-    def renew(self, *, began: datetime = NOW, use: str = "sip") -> None:
-        """Put a certificate in place that holds from a time on."""
-        public, private = bootstrap.certificate(["localhost"], began)
+    def renew(self, use: str = "sip") -> None:
+        """Put a certificate in place that holds from now on."""
+        public, private = bootstrap.certificate(["localhost"], self.at)
         (self.folder / f"{use}.crt").write_bytes(public)
         (self.folder / f"{use}.key").write_bytes(private)
 
-    @property
-    def kinds(self) -> list[tuple[str, str, int | None]]:
+    async def look(self, times: int = 1) -> list[tuple[str, str, int | None]]:
+        """Look some times; return all incidents so far, the oldest first."""
+        for _ in range(times):
+            await self.job.look()
         found = reversed(self.incidents.of("acme"))
         return [(each["kind"], each["use"], each.get("days")) for each in found]
 
 
-def _watch(node: Node) -> CertificateExpiry:
-    return CertificateExpiry(node, node.incidents, node.settings, lambda: node.at)  # type: ignore[arg-type]  # as much as it uses
+LIFE = timedelta(days=bootstrap.CERTIFICATE_DAYS)
 
 
-def story(folder: Path, tell: Callable[[Node, CertificateExpiry], Awaitable[None]]) -> None:
-    node = Node(folder)
-    node.renew()
-    asyncio.run(tell(node, _watch(node)))
+@pytest.fixture
+def watched(tmp_path: Path) -> Watched:
+    return Watched(tmp_path, "sip")
 
 
-def test_an_end_that_comes_near_is_said_at_each_limit_and_once(tmp_path: Path) -> None:
-    lasts = timedelta(days=bootstrap.CERTIFICATE_DAYS)
-
-    async def tell(node: Node, watch: CertificateExpiry) -> None:
-        for left in (31, 30, 29, 8, 7, 6, 1, 0, -1, -400):
-            node.at = NOW + lasts - timedelta(days=left, hours=1)
-            for _ in range(2):
-                await watch.look()
-        assert node.kinds == [
-            ("certificate-expires", "sip", 30),
-            ("certificate-expires", "sip", 7),
-            ("certificate-expired", "sip", 0),
-        ]
-        assert [event for event, _ in node.said] == [
-            "certificate.expires",
-            "certificate.expires",
-            "certificate.expired",
-        ]
-
-    story(tmp_path, tell)
+async def test_an_end_that_comes_near_is_reported_once_at_each_limit(watched: Watched) -> None:
+    for left in (31, 30, 29, 8, 7, 6, 1, 0, -1, -400):
+        watched.at = NOW + LIFE - timedelta(days=left, hours=1)
+        found = await watched.look(2)
+    assert found == [
+        ("certificate-expires", "sip", 30),
+        ("certificate-expires", "sip", 7),
+        ("certificate-expired", "sip", 0),
+    ]
+    assert watched.said == ["certificate.expires", "certificate.expires", "certificate.expired"]
 
 
-def test_a_renewed_one_is_no_news_until_it_runs_out_itself(tmp_path: Path) -> None:
-    async def tell(node: Node, watch: CertificateExpiry) -> None:
-        node.at = NOW + timedelta(days=bootstrap.CERTIFICATE_DAYS - 10)
-        await watch.look()
-        node.renew(began=node.at)
-        await watch.look()
-        assert len(node.kinds) == 1
-        node.at += timedelta(days=bootstrap.CERTIFICATE_DAYS)
-        await watch.look()
-        assert [kind for kind, *_ in node.kinds] == ["certificate-expires", "certificate-expired"]
-
-    story(tmp_path, tell)
+async def test_a_renewed_certificate_is_not_reported_until_it_ends(watched: Watched) -> None:
+    watched.at = NOW + LIFE - timedelta(days=10)
+    await watched.look()
+    watched.renew()
+    assert len(await watched.look()) == 1
+    watched.at += LIFE
+    assert [kind for kind, *_ in await watched.look()] == ["certificate-expires", "certificate-expired"]
 
 
 @pytest.mark.parametrize("spoil", ["sip.crt", "sip.key"])
-def test_an_unusable_renewed_certificate_is_reported_once(tmp_path: Path, spoil: str) -> None:
-    async def tell(node: Node, watch: CertificateExpiry) -> None:
-        await watch.look()
-        (tmp_path / spoil).write_text("none")
-        await watch.look()
-        assert node.said == []  # perhaps the other file follows
-        await watch.look()
-        await watch.look()
-        assert node.kinds == [("certificate-unusable", "sip", None)]
-        node.at = NOW + timedelta(days=bootstrap.CERTIFICATE_DAYS + 1)
-        await watch.look()
-        assert [kind for kind, *_ in node.kinds] == ["certificate-unusable", "certificate-expired"]
-        node.renew(began=node.at)
-        await watch.look()
-        (tmp_path / spoil).unlink()
-        await watch.look()
-        await watch.look()
-        assert [kind for kind, *_ in node.kinds][2:] == ["certificate-unusable"]
-
-    story(tmp_path, tell)
+async def test_an_unusable_renewed_certificate_is_reported_once(watched: Watched, spoil: str) -> None:
+    await watched.look()
+    (watched.folder / spoil).write_text("none")
+    assert await watched.look() == []  # perhaps the other file follows
+    assert await watched.look(2) == [("certificate-unusable", "sip", None)]
+    watched.at = NOW + LIFE + timedelta(days=1)
+    assert [kind for kind, *_ in await watched.look()] == ["certificate-unusable", "certificate-expired"]
+    watched.renew()
+    await watched.look()
+    (watched.folder / spoil).unlink()
+    assert [kind for kind, *_ in await watched.look(2)][2:] == ["certificate-unusable"]
 
 
-def test_every_listeners_certificate_is_watched(tmp_path: Path) -> None:
-    node = Node(tmp_path)
-    node.settings.sip = SimpleNamespace(certificate=None, private_key=None, client_ca=None)
-    assert _watch(node)._watched == []
-    for use in ("sip", "admin_api"):
-        node.renew(use=use, began=NOW - timedelta(days=bootstrap.CERTIFICATE_DAYS - 3))
-    ca = tmp_path / "sip.crt"
-    node.settings.sip = SimpleNamespace(certificate=ca, private_key=tmp_path / "sip.key", client_ca=ca)
-    node.settings.admin_api = SimpleNamespace(
-        certificate=tmp_path / "admin_api.crt", private_key=tmp_path / "admin_api.key"
-    )
-    asyncio.run(_watch(node).look())
-    assert sorted(use for _, use, _ in node.kinds) == ["admin_api", "sip"]
+async def test_every_listeners_certificate_is_watched(tmp_path: Path) -> None:
+    for uses in ((), ("sip",), ("sip", "admin_api")):
+        node = Watched(tmp_path, *uses)
+        node.at += LIFE - timedelta(days=3)
+        assert [use for _, use, _ in await node.look()] == list(uses)
 
 
-def test_a_fault_does_not_end_the_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cert_expiry, "LOOK_SECONDS", 0.001)
-
+async def test_a_fault_does_not_end_the_watch(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: Path) -> None:
-        raise RuntimeError(os.fspath(tmp_path))
+        raise RuntimeError(os.fspath(watched.folder))
 
+    monkeypatch.setattr(cert_expiry, "LOOK_SECONDS", 0.001)
     monkeypatch.setattr(cert_expiry, "expiry", broken)
-
-    async def tell(node: Node, watch: CertificateExpiry) -> None:
-        task = asyncio.create_task(watch.run())
-        while len(node.said) < 2:
-            await asyncio.sleep(0.001)
-        task.cancel()
-        assert node.said[0] == ("certificate.fault", {"fault": "RuntimeError"})
-
-    story(tmp_path, tell)
+    task = asyncio.create_task(watched.job.run())
+    while len(watched.said) < 2:
+        await asyncio.sleep(0.001)
+    task.cancel()
+    assert watched.said[0] == "certificate.fault RuntimeError"

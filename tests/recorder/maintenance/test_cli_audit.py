@@ -11,27 +11,20 @@ from pathlib import Path
 from recorder.maintenance.cli_audit import actor, note, shown
 from storage.audit.audit_log import Audit
 from storage.audit.hash_chain import Act
-from storage.customer.customers import KEYS, audit_key, customer_folder, open_keys
-from storage.keys.root_secret import load_root
+from storage.customer.customers import audit_key, customer_folder
 from tests.in_process.command_line import Place
 
 
 def test_the_actor_is_the_user_of_the_operating_system() -> None:
     assert actor().name == f"cli:{pwd.getpwuid(os.getuid()).pw_name}"
-
-
-def test_only_an_id_is_repeated() -> None:
     assert shown("01234567-89ab-4cde-8f01-23456789abcd")
-    assert shown("+49 30 901820101") == ""
+    assert shown("+49 30 901820101") == "", "only an id is repeated"
 
 
 def test_entries_of_concurrent_writers_form_one_chain(tmp_path: Path) -> None:
     place = Place(tmp_path)
-    settings = place.settings()
-    root = load_root(settings.keys.root)
-    key = audit_key(open_keys(settings.node.data_dir, "acme", root))
-    folder = customer_folder(settings.node.data_dir, "acme")
-    daemon = Audit(folder, settings.node.data_dir / KEYS, "acme", key, lambda: datetime.now(UTC))
+    settings, folder = place.settings(), customer_folder(place.data, "acme")
+    daemon = Audit(folder, place.keys, "acme", audit_key(place.open()), lambda: datetime.now(UTC))
     try:
         shells = [
             threading.Thread(target=lambda: [note(settings, "acme", "token.create", "7") for _ in range(5)])
@@ -46,5 +39,4 @@ def test_entries_of_concurrent_writers_form_one_chain(tmp_path: Path) -> None:
         verdict = daemon.verify()
     finally:
         daemon.close()
-    assert verdict.good
-    assert verdict.entries == 35
+    assert (verdict.good, verdict.entries) == (True, 35)

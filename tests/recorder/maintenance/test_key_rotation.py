@@ -17,8 +17,10 @@ from storage.audit.audit_files import AuditFiles
 from storage.customer.customers import audit_key, customer_folder
 from storage.erasure.cut_log import Entry, Ledger
 from storage.errors import KeysOutdated, KeysWrong
+from storage.journal.journal import Item, Journal
 from storage.keys.key_tree import leaf_of
 from storage.keys.root_secret import RootSecret
+from storage.keys.sealing import NO_CALL_DAY, new_leaf
 from storage.vault.vault import Vault
 from tests.in_process.command_line import Place
 
@@ -35,14 +37,24 @@ def place(tmp_path: Path) -> Place:
     return made
 
 
-def archive(place: Place) -> bytes:
-    root = place.root()
-    return pack(root.secret, gather(place.settings(), root), 0)
+@pytest.fixture
+def data(place: Place) -> bytes:
+    """Return a backup of the keys as they are before the story begins."""
+    return archive(place)
+
+
+def archive(place: Place, root: str = "root.key") -> bytes:
+    secret = place.root(root)
+    return pack(secret.secret, gather(place.settings(), secret), 0)
 
 
 def chain_holds(place: Place, customer: str, root: str) -> bool:
     files = AuditFiles(customer_folder(place.data, customer), place.keys, customer)
     return files.verify(audit_key(place.open(customer, root)).public_key()).good
+
+
+def vault_of(place: Place) -> Vault:
+    return Vault(customer_folder(place.data, "acme") / "vault", "acme", place.open())
 
 
 def test_rotated_keys_open_under_the_new_root_secret_only(place: Place) -> None:
@@ -58,16 +70,16 @@ def test_rotated_keys_open_under_the_new_root_secret_only(place: Place) -> None:
 
 def test_a_backup_is_remembered(place: Place) -> None:
     pyrage = pytest.importorskip("pyrage")
-    recipient, at = str(pyrage.x25519.Identity.generate().to_public()), datetime(2026, 3, 4, tzinfo=UTC)
+    recipient = str(pyrage.x25519.Identity.generate().to_public())
     assert backed_up_at(place.data) is None
-    backup(place.settings(), [recipient], place.folder / "keys.age", int(at.timestamp()))
-    assert backed_up_at(place.data) == at
+    backup(place.settings(), [recipient], place.folder / "keys.age", int(NOW.timestamp()))
+    assert backed_up_at(place.data) == NOW
 
 
 def test_a_rotation_that_stopped_half_way_is_completed(place: Place) -> None:
     place.open("acme").rotate(place.root("new.key"))
-    assert rotate(place.settings(), place.root(), place.root("new.key")) == ["beta"]
-    assert rotate(place.settings(), place.root(), place.root("new.key")) == []
+    for moved in (["beta"], []):
+        assert rotate(place.settings(), place.root(), place.root("new.key")) == moved
 
 
 def test_a_third_root_secret_moves_nothing(place: Place) -> None:
@@ -84,8 +96,7 @@ def test_lost_keys_come_back_with_the_root_secret_and_the_log(place: Place) -> N
     place.open().cut(5)
     rotate(place.settings(), place.root(), place.root("new.key"))  # so that there is a log
     place.configure("new.key")
-    root = place.root("new.key")
-    data = pack(root.secret, gather(place.settings(), root), 0)
+    data = archive(place, "new.key")
     shutil.rmtree(place.keys)
     (place.folder / "new.key").unlink()
     assert restore(place.settings_unchecked(), data, older=False) == (["acme", "beta"], [])
@@ -98,8 +109,7 @@ def test_lost_keys_come_back_with_the_root_secret_and_the_log(place: Place) -> N
     assert not list(place.data.glob(".restore-*"))
 
 
-def test_a_foreign_backup_leaves_no_root_secret(place: Place) -> None:
-    data = archive(place)
+def test_a_foreign_backup_leaves_no_root_secret(place: Place, data: bytes) -> None:
     foreign = pack(bytes(range(50, 82)), unpack(data)[1], 0)
     (place.folder / "root.key").unlink()
     with pytest.raises(KeysWrong):
@@ -109,8 +119,7 @@ def test_a_foreign_backup_leaves_no_root_secret(place: Place) -> None:
     assert place.open().keeps(LEAF)
 
 
-def test_keys_that_open_are_left_alone(place: Place) -> None:
-    data = archive(place)
+def test_keys_that_open_are_left_alone(place: Place, data: bytes) -> None:
     place.open("acme").cut(5)
     for path in place.keys.glob("beta.*"):
         path.unlink()
@@ -118,8 +127,7 @@ def test_keys_that_open_are_left_alone(place: Place) -> None:
     assert not place.open("acme").keeps(5)
 
 
-def test_a_backup_older_than_the_data_is_used_only_on_request(place: Place) -> None:
-    data = archive(place)
+def test_a_backup_older_than_the_data_is_used_only_on_request(place: Place, data: bytes) -> None:
     place.open("acme").cut(5)
     shutil.rmtree(place.keys)
     with pytest.raises(KeysOutdated):
@@ -130,8 +138,7 @@ def test_a_backup_older_than_the_data_is_used_only_on_request(place: Place) -> N
     assert place.acts()[-1]["reason"] == "older than the data"
 
 
-def test_a_restore_repeats_erasures_on_older_keys(place: Place) -> None:
-    data = archive(place)
+def test_a_restore_repeats_erasures_on_older_keys(place: Place, data: bytes) -> None:
     keys, other = place.open(), leaf_of(DAY - 9, 3)
     ledger = Ledger(place.keys, "acme")
     for entry in (Entry((), NOW, (LEAF,), ()), Entry((), NOW, (), (DAY - 9,))):
@@ -145,17 +152,15 @@ def test_a_restore_repeats_erasures_on_older_keys(place: Place) -> None:
     assert not back.keeps(LEAF) and not back.keeps(other) and back.keeps(LEAF + 1)
 
 
-def test_a_killed_restore_has_changed_no_key(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = archive(place)
+def test_a_killed_restore_has_changed_no_key(place: Place, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     used = place.open().allocate(DAY)
-    files = Path(customer_folder(place.data, "acme") / "vault")
-    Vault(files, "acme", place.open()).create("01234567-89ab-4cde-8f01-23456789abcd", used, "c1")
+    vault_of(place).create("01234567-89ab-4cde-8f01-23456789abcd", used, "c1")
     shutil.rmtree(place.keys)
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
-    for step in ("_skip_numbers", "_cut_again", "_place"):
+    for step in ("Accounts", "Ledger", "Disk"):  # numbers are skipped, erased keys are cut again, files are placed
         with monkeypatch.context() as patch:
             patch.setattr(f"recorder.maintenance.key_rotation.{step}", killed)
             with pytest.raises(KeyboardInterrupt):
@@ -165,45 +170,24 @@ def test_a_killed_restore_has_changed_no_key(place: Place, monkeypatch: pytest.M
     assert place.open().allocate(DAY) > used
 
 
-def test_numbers_that_were_given_since_are_skipped(place: Place) -> None:
-    data = archive(place)
-    keys = place.open()
+def test_numbers_that_were_given_since_the_backup_are_skipped(place: Place, data: bytes) -> None:
+    keys, vault = place.open(), vault_of(place)
     used = [keys.allocate(DAY) for _ in range(3)]
-    vault = Vault(customer_folder(place.data, "acme") / "vault", "acme", keys)
     for number, leaf in enumerate(used):
         vault.create(f"0123456{number}-89ab-4cde-8f01-23456789abcd", leaf, "c1")
-    shutil.rmtree(place.keys)
-    restore(place.settings(), data, older=False)
-    assert place.open().allocate(DAY) not in used
-
-
-def test_a_number_without_a_file_is_not_reused_after_a_restore(place: Place) -> None:
-    data = archive(place)
-    keys = place.open()
-    vault = Vault(customer_folder(place.data, "acme") / "vault", "acme", keys)
-    vault.create("01234567-89ab-4cde-8f01-23456789abcd", keys.allocate(DAY), "c1")
     index = place.open().allocate(DAY)  # by another process, so in another block: the key of the day's search tokens
-    shutil.rmtree(place.keys)
-    restore(place.settings(), data, older=False)
-    assert place.open().allocate(DAY) > index
-
-
-def test_numbers_of_papers_that_were_written_since_are_skipped(place: Place) -> None:
-    from storage.journal.journal import Item, Journal
-    from storage.keys.sealing import NO_CALL_DAY, new_leaf
-
-    data = archive(place)
-    keys = place.open()
-    leaf = new_leaf(keys)
+    paper = new_leaf(keys)
     journal = Journal(customer_folder(place.data, "acme"), keys)
-    asyncio.run(journal.write([Item(leaf, "users", None, {"id": "one"})]))
+    asyncio.run(journal.write([Item(paper, "users", None, {"id": "one"})]))
     shutil.rmtree(place.keys)
     restore(place.settings(), data, older=False)
-    assert place.open().allocate(NO_CALL_DAY) != leaf
+    assert place.open().allocate(DAY) > max(index, *used)
+    assert place.open().allocate(NO_CALL_DAY) != paper
 
 
-def test_a_killed_restore_leaves_no_keys_outside_their_folder(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    data = archive(place)
+def test_a_killed_restore_leaves_no_keys_outside_their_folder(
+    place: Place, data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shutil.rmtree(place.keys)
 
     def killed(*_: object, **__: object) -> None:
@@ -211,7 +195,7 @@ def test_a_killed_restore_leaves_no_keys_outside_their_folder(place: Place, monk
 
     with monkeypatch.context() as patch:
         patch.setattr("recorder.maintenance.key_rotation.shutil.rmtree", lambda *_, **__: None)
-        patch.setattr("recorder.maintenance.key_rotation._place", killed)
+        patch.setattr("recorder.maintenance.key_rotation.Disk", killed)
         with pytest.raises(KeyboardInterrupt):
             restore(place.settings(), data, older=False)
     assert all(path.is_relative_to(place.keys) for path in place.data.rglob("acme.forget*"))
@@ -221,9 +205,8 @@ def test_a_killed_restore_leaves_no_keys_outside_their_folder(place: Place, monk
 
 @pytest.mark.parametrize("killed_before", [False, True])
 def test_trial_keys_of_a_restore_are_overwritten_in_place(
-    place: Place, monkeypatch: pytest.MonkeyPatch, killed_before: bool
+    place: Place, data: bytes, monkeypatch: pytest.MonkeyPatch, killed_before: bool
 ) -> None:
-    data = archive(place)
     shutil.rmtree(place.keys)
     if killed_before:
         stage = place.keys / ".restore-old" / "keys"
@@ -242,8 +225,7 @@ def test_trial_keys_of_a_restore_are_overwritten_in_place(
     assert not any(content.strip(b"\0") for content in seen.values())
 
 
-def test_a_backup_is_restored_under_the_configured_root_secret(place: Place) -> None:
-    data = archive(place)
+def test_a_backup_is_restored_under_the_configured_root_secret(place: Place, data: bytes) -> None:
     place.configure("new.key")
     shutil.rmtree(place.keys)
     restore(place.settings(), data, older=False)
@@ -252,8 +234,7 @@ def test_a_backup_is_restored_under_the_configured_root_secret(place: Place) -> 
         place.open()
 
 
-def test_an_impossible_restore_is_explained(place: Place) -> None:
-    data = archive(place)
+def test_an_impossible_restore_is_explained(place: Place, data: bytes) -> None:
     with pytest.raises(Negative, match="not a backup"):
         restore(place.settings(), data[:100], older=False)
     shutil.rmtree(place.keys)

@@ -1,80 +1,66 @@
-"""The daemon lets users go whom nobody needs, once, and says so without naming them."""
+"""The daemon deletes former users that no recording refers to, and logs it without naming them."""
 
 from __future__ import annotations
 
-import asyncio
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from recorder.calls.context import Node
 from recorder.maintenance.purge_job import PurgeJob
 from recorder.persist.indexer import NO_THREAD
+from storage.customer.customers import Customer
 from storage.database.database import DatabaseAway
 from storage.directory.user import Person
-from tests.in_process.recorder_node import stage
+from tests.recorder.maintenance.conftest import Parts
 
+pytestmark = pytest.mark.anyio
 MIRA = Person("Mira", account_name="mira", numbers=("+4930123456",))
 
 
-def _job(node: Node) -> PurgeJob:
-    return PurgeJob(node.customers, node.tasks, node.log, node.indexer)
+def fails(problem: Exception) -> Callable[..., Any]:
+    async def failing(*_: object) -> None:
+        raise problem
+
+    return failing
 
 
-def test_a_former_user_is_deleted_after_all_calls_are_matched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_former_user_is_deleted_after_all_calls_are_matched(
+    node: Parts, acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("recorder.maintenance.purge_job.REST_SECONDS", 0)
+    monkeypatch.setattr("recorder.maintenance.purge_job.LOOK_SECONDS", 0.01)
+    job = PurgeJob(node.customers, node.tasks, node.log, node.indexer)
+    for people in ([MIRA], []):
+        await acme.users.carry_out(await acme.users.plan(people, "csv", whole=True))
+    (user,), _ = await acme.users.listed(9)
+    assert await job.turn(acme) == 0  # not known yet whether a recording refers to her
+    await acme.correlation.load()
+    await acme.correlation.settle()
 
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            acme, job = one.node.customers["acme"], _job(one.node)
-            for people in ([MIRA], []):
-                await acme.users.carry_out(await acme.users.plan(people, "csv", whole=True))
-            (user,), _ = await acme.users.listed(9)
-            assert await job.turn(acme) == 0  # not known yet whether a recording refers to her
-            await acme.correlation.load()
-            await acme.correlation.settle()
+    async def not_yet(customer: str, seconds: float) -> bool:
+        return False  # a call that runs is not in the index, and may be hers
 
-            for problem in (DatabaseAway("the database is away"), RuntimeError(NO_THREAD)):
-
-                async def away(*_: object, problem: Exception = problem) -> None:
-                    raise problem
-
-                with monkeypatch.context() as patch:
-                    patch.setattr(acme.users, "listed", away)
-                    assert await job.turn(acme) == 0
-
-            async def not_yet(customer: str, seconds: float) -> bool:
-                return False  # a call that runs is not in the index, and may be hers
-
-            with monkeypatch.context() as patch:
-                patch.setattr(one.node.indexer, "hurry_all", not_yet)
-                assert await job.turn(acme) == 0
-            assert await job.turn(acme) == 1
-            (act,) = acme.audit.read(limit=1).items
-            assert (act["action"], act["object"], act["actor"]) == ("user.delete", user.id, "recorder")
-            await acme.correlation.settle()
+    for owner, name, hinders in (
+        (acme.users, "listed", fails(DatabaseAway("the database is away"))),
+        (acme.users, "listed", fails(RuntimeError(NO_THREAD))),
+        (node.indexer, "hurry_all", not_yet),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, hinders)
             assert await job.turn(acme) == 0
 
-    asyncio.run(story())
+    await job.run()
+    assert "purge" not in node.tasks.names(), "the customer does not want it"
+    acme.settings = replace(acme.settings, purge_users=True)
+    await job.run()
 
+    async def gone() -> bool:
+        return await acme.users.count() == 0
 
-def test_only_where_the_customer_wants_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("recorder.maintenance.purge_job.LOOK_SECONDS", 0.01)
-
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            acme, job = one.node.customers["acme"], _job(one.node)
-            for people in ([MIRA], []):
-                await acme.users.carry_out(await acme.users.plan(people, "csv", whole=True))
-            await acme.correlation.load()
-            await acme.correlation.settle()
-            await job.run()
-            assert "purge" not in one.node.tasks.names()
-            acme.settings = replace(acme.settings, purge_users=True)
-            await job.run()
-            async with asyncio.timeout(20):
-                while await acme.users.count():
-                    await asyncio.sleep(0.01)
-
-    asyncio.run(story())
+    await node.until(gone)
+    (act,) = acme.audit.read(limit=1).items
+    assert (act["action"], act["object"], act["actor"]) == ("user.delete", user.id, "recorder")
+    await acme.correlation.settle()
+    assert await job.turn(acme) == 0

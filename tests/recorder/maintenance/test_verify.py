@@ -1,4 +1,4 @@
-"""Every defect is named; a running daemon is none."""
+"""Every defect is named; what a running daemon does meanwhile is none."""
 
 from __future__ import annotations
 
@@ -15,137 +15,130 @@ from recorder.maintenance import verify
 from recorder.maintenance.verify import refused, verify_customer
 from recorder.persist import indexer
 from storage.audit.hash_chain import Act
+from storage.calls.call_document import wrapped
+from storage.calls.call_row import CallRow
+from storage.customer.customers import Customer
 from storage.database.database import DatabaseAway
 from storage.errors import KeysMissing, NoSpace, SealBroken
-from tests.in_process.recorder_node import Stage, stage
+from tests.in_process.recorder_node import stage
+from tests.in_process.storage_node import record
+
+pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(autouse=True)
 def _no_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verify, "GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(verify, "GRACE_SECONDS", 0.0)
     monkeypatch.setattr(indexer, "SETTLE_SECONDS", 0.0)
 
 
-async def defects(one: Stage, *wanted: str) -> list[tuple[str, str]]:
-    report = await verify_customer(one.node.customers["acme"], wanted, lambda n: None)
+async def defects(acme: Customer, *wanted: str) -> list[tuple[str, str]]:
+    report = await verify_customer(acme, wanted, lambda n: None)
     return sorted((d["part"], d["kind"]) for d in report.defects)
 
 
-async def stored(one: Stage, name: str) -> tuple[str, int]:
-    call = one.invite(name)
-    one.bye(name)
-    await one.until(lambda: call not in list(one.live))
-    await one.node.indexer.drain(30)
-    return call.id, call.leaf
+async def stored(acme: Customer) -> CallRow:
+    """Record a call whose row knows the size of its files."""
+    row = await record(acme)
+    size = sum(part.path.stat().st_size for part in acme.vault.parts(row.id, row.leaf))
+    await acme.calls.put([replace(row, size_bytes=size)], [()])
+    return replace(row, size_bytes=size)
 
 
-def test_verify_accepts_finished_and_live_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            await stored(one, "c1")
-            one.invite("c2")
-
-            async def indexed(_: float) -> None:
-                await one.node.indexer.drain(30)
-
-            as_long_as_it_takes = SimpleNamespace(sleep=indexed, to_thread=asyncio.to_thread)
-            monkeypatch.setattr(verify, "asyncio", as_long_as_it_takes)
-            assert await defects(one) == []
-
-    asyncio.run(story())
+def change(acme: Customer, statement: str) -> None:
+    """Change the database behind the back of the node."""
+    with closing(sqlite3.connect(acme.folder / "index.sqlite3")) as database, database:
+        database.execute(statement)
 
 
-def test_an_altered_byte_a_lost_file_and_a_lost_row_are_found(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            vault, calls = one.node.customers["acme"].vault, one.node.customers["acme"].calls
-            altered, leaf = await stored(one, "c1")
-            path = vault.parts(altered, leaf)[0].path
-            data = bytearray(path.read_bytes())
-            data[60] ^= 1
-            path.write_bytes(data)
-            assert [part for part, _ in await defects(one)] == ["c1"]
-            assert await defects(one, altered) == await defects(one)
-            lost, leaf = await stored(one, "c2")
-            vault.remove(lost, leaf)
-            assert await defects(one, lost) == [("", "call without recording")]
-            unknown, _ = await stored(one, "c3")
-            await calls.remove([unknown])
-            assert await defects(one, unknown) == [("", "recording that the index lacks")]
+async def test_verify_accepts_finished_and_live_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with stage(tmp_path) as one:
+        one.invite("c1")
+        one.bye("c1")
+        await one.until(lambda: not len(one.live))
+        await one.node.indexer.drain(30)
+        one.invite("c2")
 
-    asyncio.run(story())
+        async def indexed(_: float) -> None:
+            await one.node.indexer.drain(30)
+
+        monkeypatch.setattr(verify, "asyncio", SimpleNamespace(sleep=indexed, to_thread=asyncio.to_thread))
+        assert await defects(one.node.customers["acme"]) == []
 
 
-def test_a_file_of_media_that_is_gone_is_found(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            call, leaf = await stored(one, "c1")
-            acme = one.node.customers["acme"]
-            media = acme.vault.parts(call, leaf)[1].path
-            aside = media.rename(tmp_path / "aside")
-            assert await defects(one) == [("", verify.LACKING)]
-            assert await defects(one, call) == [("", verify.LACKING)]
-            await acme.attachments.add(call, "chat", "application/json", b'"' + b"x" * 50_000 + b'"', "paula")
-            row = await acme.calls.get(call)
-            assert row
-            spoken = replace(row, details={**row.details, "streams": [{"packets": 1}]})
-            await acme.calls.put([spoken], [()])
-            assert await defects(one) == [("", verify.LACKING)]  # what was attached since does not stand for it
-            aside.rename(media)
-            assert await defects(one) == []
-
-    asyncio.run(story())
+async def test_an_altered_byte_a_lost_file_and_a_lost_row_are_found(acme: Customer) -> None:
+    altered, lost, unknown = [await stored(acme) for _ in range(3)]
+    assert await defects(acme) == []
+    path = acme.vault.parts(altered.id, altered.leaf)[0].path
+    data = bytearray(path.read_bytes())
+    data[60] ^= 1
+    path.write_bytes(data)
+    assert [part for part, _ in await defects(acme)] == ["c1"]
+    assert await defects(acme, altered.id) == await defects(acme)
+    acme.vault.remove(lost.id, lost.leaf)
+    assert await defects(acme, lost.id) == [("", "call without recording")]
+    await acme.calls.remove([unknown.id])
+    assert await defects(acme, unknown.id) == [("", "recording that the index lacks")]
 
 
-def test_a_call_that_is_erased_or_back_meanwhile_lacks_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            await stored(one, "c1")
-            acme = one.node.customers["acme"]
-            walk = acme.vault.walk
-            monkeypatch.setattr(acme.vault, "walk", lambda: (ref for ref in walk() if ref.part != "m1"))
-            assert await defects(one) == []
-
-    asyncio.run(story())
-
-
-def test_an_open_part_of_a_finished_call_is_a_defect(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            call, leaf = await stored(one, "c1")
-            part = one.node.customers["acme"].vault.parts(call, leaf)[1]
-            part.path.rename(tmp_path / "data/customers/acme/vault/open" / part.path.name)
-            assert await defects(one) == [("m1", "open but nobody writes it")]
-
-    asyncio.run(story())
+async def test_missing_media_is_found_unless_it_is_just_erased(
+    tmp_path: Path, acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = await stored(acme)
+    with monkeypatch.context() as patch:  # a walk that saw the call while it was being erased or restored
+        walk = acme.vault.walk
+        patch.setattr(acme.vault, "walk", lambda: (ref for ref in walk() if ref.part != "m1"))
+        assert await defects(acme) == []
+    media = acme.vault.parts(row.id, row.leaf)[1].path
+    aside = media.rename(tmp_path / "aside")
+    assert await defects(acme) == await defects(acme, row.id) == [("", verify.LACKING)]
+    await acme.attachments.add(row.id, "chat", "application/json", b'"' + b"x" * 50_000 + b'"', "paula")
+    spoken = replace(row, details=wrapped({**row.details, "streams": [{"packets": 1}]}))
+    await acme.calls.put([spoken], [()])
+    assert await defects(acme) == [("", verify.LACKING)]  # what was attached since does not stand for it
+    aside.rename(media)
+    assert await defects(acme) == []
 
 
-def test_verify_finds_a_damaged_row_or_a_missing_part(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            acme = one.node.customers["acme"]
-            held, leaf = await stored(one, "c1")
-            await acme.holds.put(held, "court", "paula")
-            made = await acme.attachments.add(held, "chat", "application/json", b"{}", "paula")
-            assert await defects(one) == []
-            part = acme.vault.find(held, leaf, made.part)
-            assert part
-            part.path.rename(tmp_path / "aside")
-            assert await defects(one) == [("a1", "attachment without its part")]
-            (tmp_path / "aside").rename(part.path)
-            with closing(sqlite3.connect(tmp_path / "data/customers/acme/index.sqlite3")) as database, database:
-                database.execute("DELETE FROM holds")
-            assert await defects(one) == [("papers.journal", "1 rows of holds differ from the database")]
-            await acme.holds.put(held, "court", "paula")
-            assert await defects(one) == []
-            with closing(sqlite3.connect(tmp_path / "data/customers/acme/index.sqlite3")) as database, database:
-                database.execute("UPDATE calls SET sealed = zeroblob(64)")
-            database.close()
-            assert await defects(one) == [("", verify.UNREADABLE)]
-            acme.vault.remove(held, leaf)
-            assert ("", "1 rows of the index that do not open") in await defects(one)
+async def test_an_open_part_of_a_finished_call_is_a_defect(acme: Customer) -> None:
+    row = await stored(acme)
+    part = acme.vault.parts(row.id, row.leaf)[1]
+    part.path.rename(acme.folder / "vault/open" / part.path.name)
+    assert await defects(acme) == [("m1", "open but nobody writes it")]
 
-    asyncio.run(story())
+
+async def test_a_damaged_row_and_a_missing_attachment_are_found(tmp_path: Path, acme: Customer) -> None:
+    row = await stored(acme)
+    await acme.holds.put(row.id, "court", "paula")
+    made = await acme.attachments.add(row.id, "chat", "application/json", b"{}", "paula")
+    part = acme.vault.find(row.id, row.leaf, made.part)
+    assert part and await defects(acme) == []
+    part.path.rename(tmp_path / "aside")
+    assert await defects(acme) == [("a1", "attachment without its part")]
+    (tmp_path / "aside").rename(part.path)
+    change(acme, "DELETE FROM holds")
+    assert await defects(acme) == [("papers.journal", "1 rows of holds differ from the database")]
+    await acme.holds.put(row.id, "court", "paula")
+    assert await defects(acme) == []
+    change(acme, "UPDATE calls SET sealed = zeroblob(64)")
+    assert await defects(acme) == [("", verify.UNREADABLE)]
+    acme.vault.remove(row.id, row.leaf)
+    assert ("", "1 rows of the index that do not open") in await defects(acme)
+
+
+async def test_a_cut_audit_log_and_a_damaged_journal_are_found(acme: Customer) -> None:
+    for _ in range(2):
+        acme.audit.append(Act("ada", "admin", "call.view")).result()
+    log, papers = acme.folder / "audit.jsonl", acme.folder / "papers.journal"
+    await acme.rules.put([], by="ada", default_days=90)
+    assert await defects(acme) == []
+    whole = log.read_bytes()
+    log.write_bytes(whole.splitlines(keepends=True)[0])
+    ((where, what),) = await defects(acme)
+    assert where == "audit.jsonl" and what.startswith("entry 2 is missing")
+    log.write_bytes(whole)
+    papers.write_bytes(papers.read_bytes().replace(b'"items":[[0', b'"items":[[1'))
+    assert await defects(acme) == [("papers.journal", "a line that does not open")]
 
 
 def test_an_unavailable_database_is_no_defect() -> None:
@@ -153,23 +146,3 @@ def test_an_unavailable_database_is_no_defect() -> None:
     for away in (DatabaseAway("away"), KeysMissing("no keys"), NoSpace("full")):
         with pytest.raises(type(away)):
             refused("acme", away)
-
-
-def test_a_cut_audit_log_and_a_damaged_journal_are_found(tmp_path: Path) -> None:
-    async def story() -> None:
-        async with stage(tmp_path) as one:
-            acme = one.node.customers["acme"]
-            for _ in range(2):
-                acme.audit.append(Act("ada", "admin", "call.view")).result()
-            log, papers = acme.folder / "audit.jsonl", acme.folder / "papers.journal"
-            await acme.rules.put([], by="ada", default_days=90)
-            assert await defects(one) == []
-            whole, line = log.read_bytes(), papers.read_bytes()
-            log.write_bytes(whole.splitlines(keepends=True)[0])
-            ((where, what),) = await defects(one)
-            assert where == "audit.jsonl" and what.startswith("entry 2 is missing")
-            log.write_bytes(whole)
-            papers.write_bytes(line.replace(b'"items":[[0', b'"items":[[1'))
-            assert await defects(one) == [("papers.journal", "a line that does not open")]
-
-    asyncio.run(story())

@@ -9,15 +9,10 @@ from recorder.observe.load_history import EVERY_SECONDS, KEPT, History, Sample
 T0 = datetime(2026, 3, 4, tzinfo=UTC)
 
 
-def test_a_sample_is_due_at_its_pace() -> None:
+def test_a_sample_is_due_at_its_pace_and_anew_after_a_stall() -> None:
     history = History()
     assert [now for now in range(35) if history.due(float(now))] == [0, 10, 20, 30]
-
-
-def test_after_a_stall_the_pace_begins_anew() -> None:
-    history = History()
-    assert history.due(0.0) and history.due(100.0)
-    assert not history.due(100.0 + EVERY_SECONDS - 0.1)
+    assert history.due(100.0) and not history.due(100.0 + EVERY_SECONDS - 0.1)
 
 
 def test_the_oldest_samples_go() -> None:

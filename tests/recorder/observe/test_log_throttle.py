@@ -38,9 +38,10 @@ def test_a_line_that_another_limit_held_back_is_owed_too() -> None:
 
 def test_the_log_throttle_keeps_a_bounded_number_of_keys() -> None:
     limit = RateLimit()
-    for number in range(MAX_KEYS * 2):
+    for number in range(MAX_KEYS + 1):
         limit.admit(number, 0.0)
-    assert len(limit._keys) == MAX_KEYS
+    assert limit.admit(1, 0.5) is None, "the newest are kept"
+    assert limit.admit(0, 0.5) == 0, "and the oldest is forgotten"
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 3)), max_size=60))

@@ -21,7 +21,7 @@ CALL = "b0a5c5b4-0d2d-4f0a-9a0e-3f2f0a4d7b11"
 KEY = bytes(range(32))
 
 
-def test_a_field_on_the_list_is_written() -> None:
+def test_only_fields_on_the_list_are_written() -> None:
     line = {
         "event": "call.started",
         "call": CALL,
@@ -31,9 +31,6 @@ def test_a_field_on_the_list_is_written() -> None:
         "bytes": 123_456,
     }
     assert mask(line) == line
-
-
-def test_a_field_that_is_not_on_the_list_leaves_only_its_count() -> None:
     assert mask({"event": "a.b", "surname": "Mueller", "body": b"x"}) == {"event": "a.b", "masked_fields": 2}
 
 
@@ -85,8 +82,8 @@ def test_every_entry_of_a_list_is_looked_at() -> None:
 
 
 def test_codes_come_from_enums_too() -> None:
-    state = enum.Enum("State", {"OPEN": "open"})
-    assert mask({"state": state.OPEN}) == {"state": "open"}
+    State = enum.Enum("State", {"OPEN": "open"})
+    assert mask({"state": State.OPEN}) == {"state": "open"}
     assert mask({"state": None, "result": True}) == {"state": None, "result": True}
 
 
@@ -231,8 +228,8 @@ def spellings(draw: st.DrawFn) -> tuple[str, Any]:
                 f"192.0.2.1:{number}",
                 f"fe80::1%{number}",
                 f"{number[:4]}-11-23T10:20:30.{number[4:10]}Z",
-                enum.Enum("Given", {"ONE": int(number)}).ONE,
-                enum.Enum("Given", {"ONE": grouped}).ONE,
+                enum.Enum("Given", {"ONE": int(number)})["ONE"],
+                enum.Enum("Given", {"ONE": grouped})["ONE"],
                 {"deeper": grouped},
                 [[int(number)]],
                 grouped.encode(),
@@ -246,7 +243,7 @@ def _hashes(value: object) -> bool:
     return not isinstance(value, list | dict)
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(spellings(), st.sampled_from(sorted(FIELDS)))
 def test_a_property_no_telephone_number_passes_in_any_spelling(given: tuple[str, Any], field: str) -> None:
     number, value = given
@@ -323,13 +320,11 @@ def test_an_address_is_parsed_and_a_number_like_one_is_cut(value: str, written: 
 
 
 def test_every_field_our_code_logs_is_on_the_list() -> None:
-    unknown = []
-    for package in ("recorder", "sip", "media", "storage", "admin_api"):
-        for path in sorted((ROOT / package).rglob("*.py")):
-            unknown += [
-                f"{path.relative_to(ROOT)}:{line} {name}" for line, name in logged_fields(path) if name not in FIELDS
-            ]
-    assert unknown == []
+    paths = [
+        path for name in ("recorder", "sip", "media", "storage", "admin_api") for path in (ROOT / name).rglob("*.py")
+    ]
+    logged = [(path.relative_to(ROOT), *found) for path in paths for found in logged_fields(path)]
+    assert len(logged) > 100 and [each for each in logged if each[2] not in FIELDS] == []
 
 
 def logged_fields(path: Path) -> list[tuple[int, str]]:

@@ -43,6 +43,7 @@ class Case:
     more: str = ""  # configuration of the customer
     change: tuple[str, str] = ("", "")  # of the rest of the configuration
     kind: str = "call-refused"
+    patience: float = 10.0  # seconds after which a disk is taken for away
 
 
 def changed(*pairs: tuple[bytes, bytes], body: bytes = OFFER) -> Story:
@@ -132,12 +133,10 @@ def no_storage(one: Stage, name: bytes) -> None:
 
 def disk_away(one: Stage, name: bytes) -> None:
     """Let the disk stand still, which somebody else found out."""
-    go, patience = threading.Event(), one.node.disk._give_up_seconds
-    one.node.disk._give_up_seconds = 0.01
+    go = threading.Event()
     one.node.disk.begin(lambda: go.wait(30))
     one.hear(invite_of(name))
     go.set()
-    one.node.disk._give_up_seconds = patience
     while one.node.disk.away:
         time.sleep(0.001)
 
@@ -209,7 +208,6 @@ def many_streams(one: Stage, name: str, tag: str) -> None:
         one.hear(sip_request("ACK", name, number, to=tag))
         if one.statuses("INVITE")[-1] != 200:
             return
-        one.node.ports._resting = type(one.node.ports._resting)((0.0, p) for _, p in one.node.ports._resting)
 
 
 def weaker(one: Stage, name: str, tag: str) -> None:
@@ -300,7 +298,7 @@ CASES = (
     Case("dtls-fingerprint", 488, offer(("sha-256", "md5"), base=DTLS_OFFER.encode())),
     # what cannot be done now
     Case("storage", 503, no_storage),
-    Case("disk", 503, disk_away),
+    Case("disk", 503, disk_away, patience=0.5),
     Case("no-port", 503, changed(body=sdp(*["sendonly"] * 3)), change=("{first}-{last}", "19000-19003")),
     Case("internal", 500, bug),
     # in a call that runs
@@ -339,24 +337,26 @@ ELSEWHERE = {
 }
 
 
-def groups() -> Iterator[tuple[str, list[Case]]]:
+def groups() -> Iterator[tuple[str, float, list[Case]]]:
     """Share the cases out to nodes of one configuration."""
-    found: dict[str, list[Case]] = {}
+    found: dict[tuple[str, float], list[Case]] = {}
     for case in CASES:
         text = CONFIG if case.change == ("", "") else CONFIG.replace(*case.change)
-        found.setdefault(text + case.more, []).append(case)
-    yield from found.items()
+        found.setdefault((text + case.more, case.patience), []).append(case)
+    yield from ((text, patience, cases) for (text, patience), cases in found.items())
 
 
-@pytest.mark.parametrize(("text", "cases"), [pytest.param(t, c, id=c[0].reason) for t, c in groups()])
-def test_every_refusal_is_listed_with_its_reason(tmp_path: Path, text: str, cases: list[Case]) -> None:
+@pytest.mark.parametrize(
+    ("text", "patience", "cases"), [pytest.param(*group, id=group[2][0].reason) for group in groups()]
+)
+def test_every_refusal_is_listed_with_its_reason(tmp_path: Path, text: str, patience: float, cases: list[Case]) -> None:
     """Duties S29 and 8.11."""
     (tmp_path / "users").write_text("sbc:rec:" + "0" * 64 + "\n")
     text = text.replace("{folder}/users", f"{tmp_path}/users").replace("max_calls = 5", "max_calls = 500")
     text = text.replace('ports = "{first}-{last}"', 'ports = "20000-30999"')
 
     async def story() -> None:
-        async with stage(tmp_path, text) as one:
+        async with stage(tmp_path, text, patience) as one:
             wrong: list[tuple[object, ...]] = []
             for number, case in enumerate(cases):
                 before = one.node.incidents.of("acme")

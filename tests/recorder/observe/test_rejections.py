@@ -29,13 +29,12 @@ def held(metrics: Metrics) -> float:
 
 def test_a_source_gets_one_line_a_second_whatever_it_sends() -> None:
     one, log, metrics = unwelcome()
-    for number in range(30_000):
-        one.drop(("status-line", "via", "source")[number % 3], "192.0.2.1", 100 + number / 10_000)
-        one.refuse("INVITE", 400, "via", None, "192.0.2.1", 100 + number / 10_000)
-    assert [line.get("suppressed", 0) for line in log.lines] == [0, 19_999, 19_999]
-    assert sum(line.get("suppressed", 0) + 1 for line in log.lines) + 19_999 == 60_000
-    assert held(metrics) == 59_997
-    assert metrics.registry.get_sample_value("recorder_sip_dropped_total", {"reason": "via"}) == 10_000
+    for number in range(3_000):
+        one.drop(("status-line", "via", "source")[number % 3], "192.0.2.1", 100 + number / 1_000)
+        one.refuse("INVITE", 400, "via", None, "192.0.2.1", 100 + number / 1_000)
+    assert [line.get("suppressed", 0) for line in log.lines] == [0, 1_999, 1_999]
+    assert held(metrics) == 5_997
+    assert metrics.registry.get_sample_value("recorder_sip_dropped_total", {"reason": "via"}) == 1_000
 
 
 def test_many_sources_share_what_can_be_read() -> None:
@@ -81,11 +80,10 @@ def test_an_unanswered_challenge_is_reported_once() -> None:
 
 
 def test_a_challenge_does_not_keep_the_call_id() -> None:
-    one = Challenges()
-    one.ask("alice-to-bob\udcff" * 5000, "acme", "192.0.2.1", 0.0)
-    assert "alice" not in str(vars(one))
-    assert len(repr(vars(one))) < 500
-    one.answer("alice-to-bob\udcff" * 5000)
+    one, name = Challenges(), "alice-to-bob\udcff" * 5000
+    one.ask(name, "acme", "192.0.2.1", 0.0)
+    assert "alice" not in str(vars(one)) and len(repr(vars(one))) < 500
+    one.answer(name)
     assert list(one.overdue(1000.0)) == []
 
 
@@ -93,5 +91,4 @@ def test_a_flood_of_challenged_invites_takes_no_more_memory() -> None:
     one = Challenges()
     for number in range(MAX_CHALLENGED + 500):
         one.ask(str(number), "acme", "192.0.2.1", 0.0)
-    assert len(one) == MAX_CHALLENGED
-    assert len(list(one.overdue(1000.0))) == MAX_CHALLENGED
+    assert len(one) == len(list(one.overdue(1000.0))) == MAX_CHALLENGED

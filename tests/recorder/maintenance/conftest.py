@@ -1,0 +1,78 @@
+"""What the jobs of a daemon take, with a customer and without sockets, workers or threads of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recorder.observe.incidents import Incidents
+from recorder.persist.indexer import Indexer
+from recorder.runtime.tasks import Tasks
+from storage.customer.customers import Customer, CustomerSettings
+from tests.in_process.storage_node import StorageNode, Watch
+
+
+@dataclass
+class Log:
+    """A log that keeps its events."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def info(self, event: str, **facts: Any) -> None:
+        self.lines.append(event)
+
+    warning = error = info
+
+    def fault(self, event: str, problem: BaseException, **facts: Any) -> None:
+        self.lines.append(event)
+
+
+class Parts:
+    """What a job takes."""
+
+    def __init__(self, folder: Path, acme: Customer) -> None:
+        self.folder = folder
+        self.customers = {"acme": acme}
+        self.log: Any = Log()
+        self.incidents = Incidents(lambda: datetime.now(UTC))
+        self.failed: list[BaseException] = []
+        self.tasks = Tasks(lambda name, error: self.failed.append(error))
+        self.indexer = Indexer(time.monotonic, lambda call, error: self.failed.append(error))
+
+    def kinds(self) -> list[tuple[str, Any]]:
+        """Return kind and reason of each incident, the newest first."""
+        return [(each["kind"], each.get("reason")) for each in self.incidents.of("acme")]
+
+    async def until(self, true: Callable[[], Awaitable[object]]) -> None:
+        """Let the jobs work until something holds."""
+        async with asyncio.timeout(20):
+            while not await true():
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def acme(tmp_path: Path) -> AsyncIterator[Customer]:
+    settings = CustomerSettings("acme", country="DE")
+    opened = await StorageNode(tmp_path / "data", Watch(datetime.now(UTC)), settings).open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def node(tmp_path: Path, acme: Customer) -> AsyncIterator[Parts]:
+    made = Parts(tmp_path, acme)
+    yield made
+    await made.tasks.close()
+    assert made.failed == []
