@@ -15,8 +15,9 @@ from starlette.types import Message, Receive
 from admin_api.http import responses
 from admin_api.http.authorise import Authoriser
 from admin_api.http.bearer import Principal, Report
+from admin_api.http.endpoint import PREFIX
 from admin_api.http.error_middleware import problem
-from admin_api.http.permissions import PREFIX
+from admin_api.http.permissions import Action
 
 _PASSED_ON = (b"range", b"if-range")
 """Browser headers that matter for media and files."""
@@ -63,6 +64,10 @@ class Api:
         self._report = report
         self._request = request
         self._principal = principal
+
+    def may(self, action: Action) -> bool:
+        """Return whether the person's roles allow an action."""
+        return self._principal.role(self._authoriser.roles(action)) is not None
 
     async def get(self, path: str, query: Query = (), *, again: bool = False) -> Answer:
         """Get a document; `again`: the view refreshes itself."""

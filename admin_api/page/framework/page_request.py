@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from admin_api.access.accounts_port import AccountService
-from admin_api.http.permissions import RULES, Action, is_id
+from admin_api.http.permissions import Action, is_id
 from admin_api.page.framework.forms import Secret
 from admin_api.page.framework.in_process_api import Answer, Api
 from admin_api.page.framework.sessions import Session
@@ -20,8 +20,6 @@ from admin_api.page.framework.translations import Translations
 
 Shown = Callable[["PageRequest", Answer], Awaitable[Response]]
 """Renders a view again with the API's refusal."""
-
-_ROLES = {rule.action: rule.roles for rule in RULES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,7 @@ class PageRequest:
 
     def may(self, action: Action) -> bool:
         """Return whether this person's roles allow an action; the API checks again."""
-        return self.session.principal.role(_ROLES[action]) is not None
+        return self.api.may(action)
 
     def one(self, name: str) -> str:
         """Return a field of the form, "" if it was not sent."""

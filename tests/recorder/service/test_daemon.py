@@ -59,10 +59,8 @@ def test_nothing_of_the_index_is_loaded_before_it_is_asked_for() -> None:
     )
     heavy = [
         "sqlalchemy",
-        "fastapi",
         "starlette",
         "uvicorn",
-        "pydantic",
         "storage.customer.wiring",
         "admin_api.assembly.app",
     ]

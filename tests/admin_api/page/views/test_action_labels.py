@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from admin_api.http.authorised_request import DONE, FAILED, REFUSED
+from admin_api.http.authorised_request import DONE
 from admin_api.http.permissions import Action
+from admin_api.http.problems import FAILED, REFUSED
 from admin_api.page.views.action_labels import ACTS, OUTCOMES
 
 

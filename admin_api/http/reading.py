@@ -1,0 +1,389 @@
+"""Read queries and bodies into declared types: strict, without coercion, and without repeating what was sent.
+
+json refuses what msgspec does not see (a name given twice, NaN), msgspec everything else. Its messages repeat input, so
+they are never shown: a refusal names the declared members that are wrong and says what is right (`Meta.description`, as
+a phrase after "must be", or what the type says).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import re
+import types
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any, ClassVar, NamedTuple, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+from starlette.requests import ClientDisconnect, Request
+
+from admin_api.http.problems import Fault, Problem, invalid, too_large, too_slow
+from storage.calls.call_row import MAX_LIMIT
+from storage.keys.sealing import MAX_TEXT
+
+MAX_BODY = 1 << 20  # bytes; an erasure of 20,000 ids has 0.8 MB
+BODY_SECONDS = 10.0  # for the whole body
+IN_A_THREAD = 64 << 10  # bytes; parsing more would hold up live calls for over a millisecond
+MAX_FAULTS = 50  # named in one answer
+MAX_PARTY = 512  # characters; the longest URIs that SBCs send have some 200
+MAX_SOURCE = 253  # characters; the longest name of a host
+MAX_CURSOR = 256  # characters; ours have up to 80
+AHEAD = timedelta(days=1)  # a date further in the future is a mistake; zones and clocks differ by less
+FORMATS = ("wav", "flac", "opus", "mp3", "mkv", "pcap")
+RIGHT_TIME = "an RFC 3339 time with its zone"
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+ -]\d\d:\d\d)")
+_WHOLE = re.compile(r"[0-9]{1,15}")
+HALVES = re.compile("[\ud800-\udfff]")  # lone surrogates: JSON can carry them, no keyboard can type them
+_NO_JSON = "must be JSON that names each member once"
+
+
+class Given(msgspec.Struct, forbid_unknown_fields=True):
+    """A query, a body or an object within one. What is left out of a body is UNSET, or the declared default."""
+
+    null_is_absent: ClassVar[bool] = False
+    """A member that may be left out may also be null."""
+    entry: ClassVar[str] = ".{}"
+    """How errors name an entry of a list."""
+    checks_the_rest: ClassVar[bool] = False
+    """`faults` is asked even if a member is wrong by itself, which then is UNSET."""
+    schema: ClassVar[Mapping[str, Any]] = {}
+    """What the JSON schema says beyond the members."""
+
+    def __repr__(self) -> str:
+        """Hide the values, which may be personal."""
+        return f"{type(self).__name__}(…)"
+
+    def faults(self) -> Iterable[Fault]:
+        """Say what is wrong between members that are right each for itself, as pairs of a name and a reason."""
+        return ()
+
+
+class Nothing(Given):
+    """A query without parameters, or a body without members."""
+
+
+G = TypeVar("G", bound=Given)
+T = TypeVar("T")
+
+
+class Moment(datetime):
+    """A time in UTC."""
+
+    @classmethod
+    def parse(cls, text: object) -> Moment:
+        """Read an RFC 3339 time with its zone; raises ValueError.
+
+        An unescaped plus sign in a query arrives as a space.
+        """
+        if not isinstance(text, str) or not text.isascii() or not _TIME.fullmatch(text):
+            raise ValueError
+        day, clock = text[:10], text[11:].replace(" ", "+").upper()
+        try:
+            return cls.fromisoformat(f"{day}T{clock}").astimezone(UTC)
+        except OverflowError:  # year 1 east of Greenwich
+            raise ValueError from None
+
+
+def said(most: int) -> Meta:
+    """Declare a text of at most `most` characters that is not blank."""
+    return Meta(min_length=1, max_length=most, pattern=r"\S")
+
+
+def word(names: Collection[str], right: str | None = None) -> Meta:
+    """Declare one of these words; `right` says so, unless a list of them does."""
+    shape = "|".join(map(re.escape, names))
+    return Meta(pattern=rf"^(?:{shape})\Z", description=right, extra_json_schema={"enum": list(names)})
+
+
+def party(text: str) -> str:
+    """Read the party to look for; raises ValueError. An unescaped plus sign arrives as a space."""
+    if not text.strip():
+        raise ValueError
+    return "+" + text[1:] if re.match(r" \d", text) else text
+
+
+def line(text: str) -> str:
+    """Read a text that is not blank; raises ValueError."""
+    if not text.strip():
+        raise ValueError
+    return text
+
+
+def _cursor(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_.=-]+", text):
+        raise ValueError
+    return text
+
+
+# `extra["text"]` reads the text of a query parameter that its type alone does not describe.
+Reason = Annotated[str, said(MAX_TEXT)]
+Party = Annotated[str, said(MAX_PARTY)]
+Since = Annotated[Moment, Meta(description=RIGHT_TIME, examples=["2026-01-01T00:00:00Z"])]
+Until = Annotated[Moment, Meta(description=RIGHT_TIME, examples=["2026-02-01T00:00:00Z"])]
+Limit = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=MAX_LIMIT,
+        description=f"a whole number from 1 to {MAX_LIMIT}",
+        examples=[50],
+        extra_json_schema={"default": 50},
+    ),
+]
+Cursor = Annotated[
+    str,
+    Meta(
+        max_length=MAX_CURSOR,
+        description="`next_cursor` of the page before",
+        examples=["MjA0NjAuMTc2Nzc"],
+        extra={"text": _cursor},
+    ),
+]
+
+
+class Page(Given):
+    """The query of a list."""
+
+    limit: Limit = 50
+    cursor: Cursor | None = None
+
+
+def bad_cursor() -> Problem:
+    """Return the answer to a cursor that this server did not issue."""
+    return invalid([("cursor", "must be `next_cursor` of the page before")], "query")
+
+
+def query(kind: type[G], pairs: Iterable[tuple[str, str]]) -> G:
+    """Read a query; raises Problem 422."""
+    known = members(kind)
+    faults: list[Fault] = []
+    given: dict[str, Any] = {}
+    for name, text in pairs:
+        member = known.get(name)
+        if member is None:
+            faults.append(("", f"unknown parameter; the known ones are {', '.join(known) or 'none'}"))
+        elif name in given:
+            faults.append((name, "must be given once"))
+        else:
+            given[name] = None
+            try:
+                given[name] = msgspec.convert(member.value(text), member.type, dec_hook=_special)
+            except ValueError:
+                faults.append((name, member.reason))
+    if faults:
+        raise invalid(list(dict.fromkeys(faults)), "query")
+    return kind(**{known[name].attribute: value for name, value in given.items()})
+
+
+async def body(request: Request, most: int = MAX_BODY, seconds: float = BODY_SECONDS) -> bytes:
+    """Read the body of a request; raises Problem 408 or 413."""
+    data = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > most:
+                    raise too_large(most)
+    except (TimeoutError, ClientDisconnect):  # the client has gone: no answer reaches it
+        raise too_slow() from None
+    return bytes(data)
+
+
+async def document(kind: type[G], data: bytes) -> G:
+    """Read a body of any length; raises Problem 422."""
+    return await asyncio.to_thread(read, kind, data) if len(data) > IN_A_THREAD else read(kind, data)
+
+
+def read(kind: type[G], data: bytes) -> G:
+    """Read a body; raises Problem 422."""
+    try:
+        given = parsed(data)
+    except ValueError:
+        raise invalid([("", _NO_JSON)]) from None
+    if kind.null_is_absent and isinstance(given, dict):
+        known = members(kind)
+        given = {n: v for n, v in given.items() if v is not None or n not in known or not known[n].optional}
+    try:
+        made = msgspec.convert(given, kind, dec_hook=_special)
+        faults = list(_between(made, ""))
+    except msgspec.ValidationError:
+        faults = list(_within(kind, given, ""))
+    if faults:
+        raise invalid(faults[:MAX_FAULTS])
+    return made
+
+
+def parsed(data: bytes) -> Any:
+    """Parse JSON by RFC 8259; raises ValueError.
+
+    Names must be unique (section 4): parsers differ on which duplicate counts, so an erasure could hit the wrong call.
+    NaN and Infinity are not numbers (section 6).
+    """
+    try:
+        return json.loads(data, object_pairs_hook=_once, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name is there twice")
+    return found
+
+
+def _no_number(_: str) -> NoReturn:
+    raise ValueError("no number of JSON")
+
+
+def _special(kind: type, value: object) -> object:
+    """Read what msgspec does not know by itself; raises ValueError."""
+    if kind is Moment:
+        return Moment.parse(value)
+    raise NotImplementedError(kind)
+
+
+class Member(NamedTuple):
+    """A declared member of a query or a body."""
+
+    type: Any
+    """Its type, with what is declared about it."""
+    attribute: str
+    """Its name in Python."""
+    required: bool
+    """It must be given."""
+    plain: tuple[Any, ...]
+    """The types that it may have, without None."""
+    optional: bool
+    """It may be left out, and null is not a value of it."""
+    text: Any
+    """Reads it from the text of a query."""
+    reason: str
+    """What is right, as a sentence without its subject."""
+
+    def value(self, text: str) -> Any:
+        """Return what the text of a query stands for; raises ValueError."""
+        if int in self.plain and _WHOLE.fullmatch(text):
+            return int(text)
+        if bool in self.plain and text in ("true", "false"):
+            return text == "true"
+        return self.text(text) if self.text else text
+
+
+@functools.cache
+def members(kind: type[Given]) -> Mapping[str, Member]:
+    """Return the declared members by their names in JSON."""
+    hints = get_type_hints(kind, include_extras=True)
+    found = {}
+    for field in msgspec.structs.fields(kind):
+        plain, meta = _parts(hints[field.name])
+        extra: dict[str, Any] = next((each.extra for each in meta if each.extra), {})
+        null = type(None) in plain
+        types_ = tuple(each for each in plain if each not in (type(None), UnsetType))
+        found[field.encode_name] = Member(
+            field.type,
+            field.name,
+            field.required,
+            types_,
+            not field.required and not null,
+            extra.get("text"),
+            _reason(types_, meta, null=null),
+        )
+    return found
+
+
+def _parts(hint: Any) -> tuple[tuple[Any, ...], tuple[Meta, ...]]:
+    """Return the types of a union, or the one type, and everything declared about them."""
+    if get_origin(hint) is Annotated:
+        plain, *declared = get_args(hint)
+        types_, meta = _parts(plain)
+        return types_, (*(each for each in declared if isinstance(each, Meta)), *meta)
+    if get_origin(hint) in (Union, types.UnionType):
+        parts = [_parts(each) for each in get_args(hint)]
+        return tuple(t for types_, _ in parts for t in types_), tuple(m for _, meta in parts for m in meta)
+    return (hint,), ()
+
+
+def _reason(plain: Sequence[Any], meta: Sequence[Meta], *, null: bool) -> str:
+    """Say what is right."""
+    for each in meta:
+        if each.extra and "reason" in each.extra:
+            return str(each.extra["reason"])
+        if each.description:
+            return f"must be {each.description}"
+    names = next((each.extra_json_schema.get("enum") for each in meta if each.extra_json_schema), None)
+    names = names or list(getattr(plain[0], "__members__", {}).values())
+    if names:
+        return f"must be one of {', '.join(names)}"
+    limits = meta[0] if meta else Meta()
+    if int in plain:
+        return f"must be a whole number from {limits.ge} to {limits.le}{', or null' if null else ''}"
+    if bool in plain:
+        return "must be true or false"
+    if Moment in plain:
+        return f"must be {RIGHT_TIME}"
+    if str in plain:
+        return f"must be a text of {limits.min_length or 0} to {limits.max_length} characters"
+    return "must be a JSON object"
+
+
+def _within(kind: type[Given], given: object, where: str) -> Iterator[Fault]:
+    """Find all members that are wrong; msgspec stops at the first."""
+    if not isinstance(given, dict):
+        yield where, "must be a JSON object"
+        return
+    known = members(kind)
+    made: dict[str, Any] = {member.attribute: UNSET for member in known.values() if member.required}
+    if set(given) - set(known):
+        yield where, f"unknown member; the known ones are {', '.join(known) or 'none'}"
+    for name, member in known.items():
+        inner = _named(where, name)
+        if name not in given:
+            if member.required:
+                yield inner, member.reason
+            continue
+        try:
+            made[member.attribute] = msgspec.convert(given[name], member.type, dec_hook=_special)
+        except msgspec.ValidationError:
+            made[member.attribute] = UNSET
+            yield from list(_inside(member, given[name], inner, kind.entry)) or [(inner, member.reason)]
+        else:
+            yield from _between(made[member.attribute], inner, kind.entry)
+    if kind.checks_the_rest:
+        yield from ((_named(where, name), reason) for name, reason in kind(**made).faults())
+
+
+def _inside(member: Member, value: object, where: str, entry: str) -> Iterator[Fault]:
+    """Find what is wrong in an object or a list of objects; nothing if it is neither."""
+    for plain in member.plain:
+        if isinstance(plain, type) and issubclass(plain, Given):
+            yield from _within(plain, value, where)
+        item = get_args(plain)[0] if get_origin(plain) is list else None
+        if isinstance(value, list) and isinstance(item, type) and issubclass(item, Given):
+            for number, each in enumerate(value):
+                yield from _within(item, each, where + entry.format(number))
+
+
+def _between(made: object, where: str, entry: str = "") -> Iterator[Fault]:
+    """Find what is wrong between members, in an object and those within it."""
+    if isinstance(made, list):
+        for number, each in enumerate(made if isinstance(next(iter(made), None), Given) else ()):
+            yield from _between(each, where + entry.format(number))
+    if isinstance(made, Given):
+        for field in made.__struct_fields__:
+            value = getattr(made, field)
+            if isinstance(value, Given | list):
+                yield from _between(value, _named(where, field), made.entry)
+        yield from ((_named(where, name), reason) for name, reason in made.faults())
+
+
+def _named(where: str, name: str) -> str:
+    return ".".join(part for part in (where, name) if part)
+
+
+def given(value: T | UnsetType) -> T | None:
+    """Return a member, None if it was left out."""
+    return None if isinstance(value, UnsetType) else value
