@@ -170,20 +170,14 @@ class Document:
         return {"description": why, "content": {MEDIA_TYPE: self._content("Problem")}}
 
     def _in_query(self, kind: type[Given]) -> Iterable[dict[str, Any]]:
-        for called, hint in get_type_hints(kind, include_extras=True).items():
-            if called not in kind.__struct_fields__:
-                continue
-            hint = (
-                next(each for each in (*get_args(hint), hint) if get_origin(each) is Annotated)
-                if _is_union(hint)
-                else hint
-            )
-            schema = self.schema(hint)
-            right = schema.pop("description")
+        hints = get_type_hints(kind, include_extras=True)
+        for called in kind.__struct_fields__:
+            hint = get_args(hints[called])[0] if _is_union(hints[called]) else hints[called]  # null is never given
+            schema = self._member(hint)
             yield {
                 "name": called,
                 "in": "query",
-                "description": f"Must be {right}.",
+                "description": schema.pop("description"),
                 "schema": {"type": "string", **schema},
                 "example": next(meta.examples[0] for meta in hint.__metadata__ if meta.examples),
             }
@@ -235,7 +229,7 @@ class Document:
         }
 
     def _member(self, hint: Any) -> dict[str, Any]:
-        """Describe a member of a body; what is declared as right completes "must be"."""
+        """Describe a parameter or a member of a body; what is declared as right completes "must be"."""
         found = self.schema(hint)
         right = found.pop("description", "")
         return {**found, "description": f"Must be {right}."} if right else found
@@ -247,19 +241,18 @@ class Document:
                 found = _with(found, meta)
         return found
 
-    def _union(self, parts: Iterable[Any]) -> dict[str, Any]:
+    def _union(self, parts: tuple[Any, ...]) -> dict[str, Any]:
         """Describe a choice; what may be null besides has two types, or a value more."""
-        kinds = [each for each in parts if each is not UnsetType]
-        others = [self.schema(each) for each in kinds if each is not type(None)]
-        null = len(others) < len(kinds)
-        if len(others) > 1 or (null and not {"type", "enum"} & set(others[0])) or "properties" in others[0]:
-            return {"anyOf": [*others, *([{"type": "null"}] if null else [])]} if null or len(others) > 1 else others[0]
-        (found,) = others
-        if not null:
-            return found
-        if "enum" in found:
-            return {**found, "enum": [*found["enum"], None]}
-        return {**found, "type": [found["type"], "null"]}
+        kinds = [self.schema(each) for each in parts if each not in (UnsetType, type(None))]
+        null = [{"type": "null"}] if type(None) in parts else []
+        first = kinds[0]
+        if len(kinds) + len(null) == 1:
+            return first
+        if len(kinds) > 1 or "$ref" in first or "properties" in first:
+            return {"anyOf": [*kinds, *null]}
+        if "enum" in first:
+            return {**first, "enum": [*first["enum"], None]}
+        return {**first, "type": [first["type"], "null"]}
 
 
 def answer(endpoint: Endpoint[..., Any]) -> Any:

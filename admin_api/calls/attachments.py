@@ -14,7 +14,7 @@ from admin_api.http import reading
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import HEARERS, PRIVACY, Action, is_id
-from admin_api.http.problems import FAILED, Problem, invalid, not_found
+from admin_api.http.problems import FAILED, invalid, not_found
 from admin_api.http.reading import Given, word
 from storage.attachments.attachments import KINDS, MAX_BYTES, MEDIA_TYPES, BadAttachment, NoCall
 from storage.errors import Forgotten, PartMissing
@@ -62,7 +62,7 @@ async def add(request: AuthorisedRequest, id: str, query: AttachmentQuery, body:
     except NoCall:
         raise not_found("not found") from None
     except BadAttachment as problem:  # the call has as many attachments as allowed
-        raise _not_taken(problem) from None
+        raise invalid([("", str(problem))], why="not taken", outcome=FAILED) from None
     return call_views.attachment(made)
 
 
@@ -82,12 +82,6 @@ async def file(request: AuthorisedRequest, id: str, part: str) -> Response:
     suffix = "vtt" if wanted.media_type == MEDIA_TYPES[0] else "json"
     name = f'attachment; filename="{wanted.kind}-{wanted.id}.{suffix}"'
     return Response(data, headers={"Content-Type": wanted.media_type, "Content-Disposition": name})
-
-
-def _not_taken(error: BadAttachment) -> Problem:
-    problem = invalid([("", str(error))])
-    problem.outcome, problem.why = FAILED, "not taken"
-    return problem
 
 
 def check(media_type: str, data: bytes) -> None:

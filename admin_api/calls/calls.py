@@ -17,7 +17,7 @@ from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import ADMIN, PRIVACY, SEEKERS, Action, is_id
 from admin_api.http.problems import Problem, conflict, not_found, unavailable
-from admin_api.http.reading import MAX_PARTY, MAX_SOURCE, Cursor, Limit, Since, Until
+from admin_api.http.reading import MAX_PARTY, MAX_SOURCE, Cursor, Limit, Since, Until, text
 from storage.calls.call_document import CallDocument
 from storage.calls.call_index import CallRow, Page, Query
 from storage.calls.call_row import CallState, Direction
@@ -29,29 +29,12 @@ MOST_RECORDINGS = 50
 """Most recordings of one call that are listed."""
 OVER = "The call is not in a state that allows it"
 
-_Party = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=MAX_PARTY,
-        description=RIGHT_PARTY,
-        examples=["+49 30 1234567"],
-        extra={"text": reading.party},
-    ),
-]
+_Party = Annotated[str, text(MAX_PARTY, RIGHT_PARTY, "+49 30 1234567", reading.party)]
 _State = Annotated[CallState, Meta(description="recording, complete or interrupted", examples=["complete"])]
 _Hold = Annotated[bool, Meta(description="true or false", examples=["true"])]
 _Direction = Annotated[Direction, Meta(description="inbound, outbound or internal", examples=["inbound"])]
-_Source = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=MAX_SOURCE,
-        description=f"an address as calls show it, at most {MAX_SOURCE} characters",
-        examples=["192.0.2.10"],
-        extra={"text": reading.line},
-    ),
-]
+_RIGHT_SOURCE = f"an address as calls show it, at most {MAX_SOURCE} characters"
+_Source = Annotated[str, text(MAX_SOURCE, _RIGHT_SOURCE, "192.0.2.10", reading.line)]
 
 
 class Search(reading.Given):

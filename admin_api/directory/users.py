@@ -14,7 +14,7 @@ from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import PRIVACY, Action, is_id
 from admin_api.http.problems import conflict, not_found
-from admin_api.http.reading import MAX_PARTY, Cursor, Given, Limit, word
+from admin_api.http.reading import MAX_PARTY, Cursor, Given, Limit, text, word
 from storage.cursors import BadCursor
 from storage.customer.customers import Customer
 from storage.directory import user_search
@@ -33,16 +33,8 @@ FEW = 200
 """Users loaded while a search waits: 50 ms. The others are found soon after."""
 
 
-_Question = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=MAX_PARTY,
-        description=f"words of a name, a number, an e-mail or SIP address, at most {MAX_PARTY} characters",
-        examples=["Ada"],
-        extra={"text": reading.party},
-    ),
-]
+_RIGHT_QUESTION = f"words of a name, a number, an e-mail or SIP address, at most {MAX_PARTY} characters"
+_Question = Annotated[str, text(MAX_PARTY, _RIGHT_QUESTION, "Ada", reading.party)]
 _State = Annotated[UserState, Meta(description="active or inactive", examples=["active"])]
 
 

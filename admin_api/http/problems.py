@@ -127,7 +127,7 @@ def too_large(limit: int) -> Problem:
     return Problem(413, "too-large", "The request is too large", f"At most {limit} bytes are accepted.", why=_MALFORMED)
 
 
-def invalid(faults: Sequence[Fault], where: str = "body") -> Problem:
+def invalid(faults: Sequence[Fault], where: str = "body", why: str = _MALFORMED, outcome: str = REFUSED) -> Problem:
     """Parameters or body are invalid; `errors` names the declared ones that are wrong and says what is right."""
     errors = [{"in": where, **({"name": name} if name else {}), "reason": reason} for name, reason in faults]
     return Problem(
@@ -136,7 +136,8 @@ def invalid(faults: Sequence[Fault], where: str = "body") -> Problem:
         "The request is not valid",
         "Correct the members listed in `errors`; /openapi.json describes every request.",
         errors=errors,
-        why=_MALFORMED,
+        why=why,
+        outcome=outcome,
     )
 
 

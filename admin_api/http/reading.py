@@ -12,8 +12,9 @@ import functools
 import json
 import re
 import types
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Annotated, Any, ClassVar, NamedTuple, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -98,6 +99,11 @@ def word(names: Collection[str], right: str | None = None) -> Meta:
     return Meta(pattern=rf"^(?:{shape})\Z", description=right, extra_json_schema={"enum": list(names)})
 
 
+def text(most: int, right: str, example: str, read: Callable[[str], str]) -> Meta:
+    """Declare a text in a query that `read` accepts; it raises ValueError."""
+    return Meta(min_length=1, max_length=most, description=right, examples=[example], extra={"text": read})
+
+
 def party(text: str) -> str:
     """Read the party to look for; raises ValueError. An unescaped plus sign arrives as a space."""
     if not text.strip():
@@ -170,7 +176,7 @@ def query(kind: type[G], pairs: Iterable[tuple[str, str]]) -> G:
         else:
             given[name] = None
             try:
-                given[name] = msgspec.convert(member.value(text), member.type, dec_hook=_special)
+                given[name] = _converted(member.value(text), member.type)
             except ValueError:
                 faults.append((name, member.reason))
     if faults:
@@ -207,12 +213,11 @@ def read(kind: type[G], data: bytes) -> G:
         known = members(kind)
         given = {n: v for n, v in given.items() if v is not None or n not in known or not known[n].optional}
     try:
-        made = msgspec.convert(given, kind, dec_hook=_special)
-        faults = list(_between(made, ""))
-    except msgspec.ValidationError:
-        faults = list(_within(kind, given, ""))
-    if faults:
-        raise invalid(faults[:MAX_FAULTS])
+        made = _converted(given, kind)
+    except ValueError:
+        raise invalid(list(islice(_within(kind, given, ""), MAX_FAULTS))) from None
+    if faults := list(islice(_between(made, ""), MAX_FAULTS)):
+        raise invalid(faults)
     return made
 
 
@@ -237,6 +242,14 @@ def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_number(_: str) -> NoReturn:
     raise ValueError("no number of JSON")
+
+
+def _converted(given: Any, kind: type[T]) -> T:
+    """Check a value against its type; raises ValueError, which repeats the value.
+
+    Without half a surrogate pair it is msgspec.ValidationError; with one, its message cannot be made.
+    """
+    return msgspec.convert(given, kind, dec_hook=_special)
 
 
 def _special(kind: type, value: object) -> object:
@@ -346,8 +359,8 @@ def _within(kind: type[Given], given: object, where: str) -> Iterator[Fault]:
                 yield inner, member.reason
             continue
         try:
-            made[member.attribute] = msgspec.convert(given[name], member.type, dec_hook=_special)
-        except msgspec.ValidationError:
+            made[member.attribute] = _converted(given[name], member.type)
+        except ValueError:
             made[member.attribute] = UNSET
             yield from list(_inside(member, given[name], inner, kind.entry)) or [(inner, member.reason)]
         else:

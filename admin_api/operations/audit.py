@@ -19,7 +19,7 @@ from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import Action, Role, is_id
 from admin_api.http.problems import FAILED, REFUSED
-from admin_api.http.reading import Cursor, Given, Limit, Since, Until, word
+from admin_api.http.reading import Cursor, Given, Limit, Since, Until, text, word
 from storage.access.actor import Kind
 from storage.audit.audit_files import Wanted
 from storage.audit.audit_log import MAX_PAGE
@@ -45,16 +45,8 @@ def _object(text: str) -> str:
     return text
 
 
-_Actor = Annotated[
-    str,
-    Meta(
-        min_length=1,
-        max_length=MAX_FIELD,
-        description="the name of a token or account, as entries have it",
-        examples=["anna"],
-        extra={"text": reading.line},
-    ),
-]
+_RIGHT_ACTOR = "the name of a token or account, as entries have it"
+_Actor = Annotated[str, text(MAX_FIELD, _RIGHT_ACTOR, "anna", reading.line)]
 _Action = Annotated[
     str,
     Meta(
