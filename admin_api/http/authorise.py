@@ -68,7 +68,8 @@ class Authoriser:
             raise too_many(wait)
         place = self._router.find(request.scope["path"])
         endpoint = place.endpoint(request.method)
-        caller = Caller(request, principal, self._daemon, self._report)
+        again = request.method == "GET" and request.scope.get("recorder.again", False)
+        caller = self.caller(request, principal, again=again)
         if place.customer != principal.customer.name:
             action = endpoint.action if endpoint else Action.UNKNOWN
             raise await refused(caller, action, "", not_found(), "not this customer's")
@@ -76,7 +77,18 @@ class Authoriser:
             raise await refused(caller, Action.UNKNOWN, "", not_found(), "no such path")
         if endpoint is None:
             raise await refused(caller, Action.UNKNOWN, place.object, wrong_method(place.allowed), "no such method")
-        return await self._serve(endpoint, self._looking(caller, endpoint), place.ids)
+        return await self._serve(endpoint, caller, place.ids)
+
+    def caller(self, request: Request, principal: Principal, *, again: bool = False) -> Caller:
+        """Return the sender of a request, who can call endpoints as functions.
+
+        `again`: a page view only refreshes what it showed; one look a minute is logged.
+        """
+        if not again:
+            return Caller(request, principal, self._daemon, self._report)
+        question = f"{request.scope['path']}?{request.scope['query_string'].decode('latin-1')}"
+        look = self._again.look(principal.token, question, self._monotonic())
+        return Caller(request, principal, self._daemon, self._report, look)
 
     def roles(self, action: Action) -> tuple[Role, ...]:
         """Return the roles that an action needs."""
@@ -99,12 +111,3 @@ class Authoriser:
         if isinstance(shown, Response):
             return shown
         return Response(status_code=204) if shown is None else responses.document(shown, endpoint.status)
-
-    def _looking(self, caller: Caller, endpoint: Endpoint[..., Any]) -> Caller:
-        """Note whether a page view only refreshes what it showed, and that look was logged within the last minute."""
-        scope = caller.http.scope
-        if endpoint.method != "GET" or not scope.get("recorder.again"):
-            return caller
-        question = f"{scope['path']}?{scope['query_string'].decode('latin-1')}"
-        look = self._again.look(caller.principal.token, question, self._monotonic())
-        return Caller(caller.http, caller.principal, caller.daemon, caller.report, look)

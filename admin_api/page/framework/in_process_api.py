@@ -14,6 +14,7 @@ from starlette.types import Message, Receive
 
 from admin_api.http import responses
 from admin_api.http.authorise import Authoriser
+from admin_api.http.authorised_request import Caller
 from admin_api.http.bearer import Principal, Report
 from admin_api.http.endpoint import PREFIX
 from admin_api.http.error_middleware import problem
@@ -64,6 +65,10 @@ class Api:
         self._report = report
         self._request = request
         self._principal = principal
+
+    def caller(self, *, again: bool = False) -> Caller:
+        """Return the person, who can call endpoints as functions; `again`: the view refreshes itself."""
+        return self._authoriser.caller(self._request, self._principal, again=again)
 
     def may(self, action: Action) -> bool:
         """Return whether the person's roles allow an action."""
