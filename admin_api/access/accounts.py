@@ -5,11 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, TypedDict
 
-from admin_api.http.answers import Listed, Time, listed
 from admin_api.http.authorised_request import AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import ADMIN, Action
-from admin_api.http.reading import word
+from admin_api.http.types import Listed, Time, listed, word
 from storage.access.account import Account as StoredAccount
 from storage.directory.user import by_name
 from storage.timestamps import rfc3339

@@ -27,10 +27,9 @@ from starlette.responses import Response
 
 from admin_api.assembly.endpoints import endpoints
 from admin_api.calls.call_views import Party, Stream
-from admin_api.http.answers import Listed, Problem
 from admin_api.http.endpoint import PREFIX, Endpoint
 from admin_api.http.problems import MEDIA_TYPE
-from admin_api.http.reading import Given, Moment, Nothing
+from admin_api.http.types import Given, Listed, Moment, Nothing, Problem
 from admin_api.operations.audit import AuditEntry
 
 TITLE = "SIPREC recorder"

@@ -15,7 +15,7 @@ from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import HEARERS, PRIVACY, Action, is_id
 from admin_api.http.problems import FAILED, invalid, not_found
-from admin_api.http.reading import Given, word
+from admin_api.http.types import Given, word
 from storage.attachments.attachments import KINDS, MAX_BYTES, MEDIA_TYPES, BadAttachment, NoCall
 from storage.errors import Forgotten, PartMissing
 

@@ -6,8 +6,7 @@ from typing import Annotated, Any, Literal, NotRequired, TypedDict, cast, get_ar
 
 from msgspec import Meta
 
-from admin_api.http.answers import INCOMPLETE, Count, Id, Time
-from admin_api.http.reading import word
+from admin_api.http.types import Count, Id, Time, word
 from media.codecs.decoders import decodable
 from storage.attachments.annotations import Annotation as StoredAnnotation
 from storage.attachments.attachments import KINDS, MEDIA_TYPES
@@ -139,6 +138,12 @@ class Call(TypedDict):
     annotations: NotRequired[list[Annotation]]
     attachments: NotRequired[list[Attachment]]
     recordings: NotRequired[list[Recording]]
+
+
+INCOMPLETE = (
+    "Only while the index is being rebuilt (the database was lost, or an older one was restored) or rejects a call: "
+    "calls may be missing, and actions that select calls by a party answer 503. Absent: the list is complete."
+)
 
 
 class CallPage(TypedDict):

@@ -17,10 +17,10 @@ from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import ADMIN, PRIVACY, SEEKERS, Action, is_id
 from admin_api.http.problems import Problem, conflict, not_found, unavailable
-from admin_api.http.reading import MAX_PARTY, MAX_SOURCE, Cursor, Limit, Since, Until, text
+from admin_api.http.types import MAX_PARTY, MAX_SOURCE, Cursor, Given, Limit, Since, Until, line, party, text
 from storage.calls.call_document import CallDocument
 from storage.calls.call_index import CallRow, Page, Query
-from storage.calls.call_row import CallState, Direction
+from storage.calls.call_row import DEFAULT_LIMIT, CallState, Direction
 from storage.cursors import BadCursor
 
 SAME_CALL = timedelta(days=1)
@@ -29,15 +29,15 @@ MOST_RECORDINGS = 50
 """Most recordings of one call that are listed."""
 OVER = "The call is not in a state that allows it"
 
-_Party = Annotated[str, text(MAX_PARTY, RIGHT_PARTY, "+49 30 1234567", reading.party)]
+_Party = Annotated[str, text(MAX_PARTY, RIGHT_PARTY, "+49 30 1234567", party)]
 _State = Annotated[CallState, Meta(description="recording, complete or interrupted", examples=["complete"])]
 _Hold = Annotated[bool, Meta(description="true or false", examples=["true"])]
 _Direction = Annotated[Direction, Meta(description="inbound, outbound or internal", examples=["inbound"])]
 _RIGHT_SOURCE = f"an address as calls show it, at most {MAX_SOURCE} characters"
-_Source = Annotated[str, text(MAX_SOURCE, _RIGHT_SOURCE, "192.0.2.10", reading.line)]
+_Source = Annotated[str, text(MAX_SOURCE, _RIGHT_SOURCE, "192.0.2.10", line)]
 
 
-class Search(reading.Given):
+class Search(Given):
     """The query of a search."""
 
     party: _Party | None = None
@@ -47,7 +47,7 @@ class Search(reading.Given):
     hold: _Hold | None = None
     direction: _Direction | None = None
     source: _Source | None = None
-    limit: Limit = 50
+    limit: Limit = DEFAULT_LIMIT
     cursor: Cursor | None = None
 
 

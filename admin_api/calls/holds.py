@@ -8,7 +8,7 @@ from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import PRIVACY, Action
 from admin_api.http.problems import not_found
-from admin_api.http.reading import Given, Reason
+from admin_api.http.types import Given, Reason
 from storage.erasure.holds import NoCall
 from storage.timestamps import rfc3339
 

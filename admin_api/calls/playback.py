@@ -27,7 +27,7 @@ from admin_api.http.endpoint import Endpoint, endpoint
 from admin_api.http.permissions import HEARERS, Action
 from admin_api.http.ports import BrokenOff, CannotRender, Streamed
 from admin_api.http.problems import REFUSED, Problem, not_rendered, unavailable
-from admin_api.http.reading import FORMATS, Given, word
+from admin_api.http.types import FORMATS, Given, word
 from storage.calls.call_index import CallRow
 
 CHUNK = 256 << 10  # bytes read at once, away from the loop: 8 s of stereo G.711 as WAV

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from admin_api.http.problems import Fault
-from admin_api.http.reading import MAX_PARTY, MAX_SOURCE, Given, Moment, Party, said
+from admin_api.http.types import MAX_PARTY, MAX_SOURCE, Given, Moment, Party, said
 from storage.calls.call_row import CallState, Direction, Query
 
 WAYS = ("calls", "party", "query")

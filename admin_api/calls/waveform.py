@@ -16,12 +16,12 @@ from typing import Annotated, Any, TypedDict
 from msgspec import Meta
 
 from admin_api.calls.calls import OVER, find
-from admin_api.http.answers import Id, Share, Time
 from admin_api.http.authorised_request import AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import HEARERS, Action
 from admin_api.http.ports import CannotRender, Rendered
 from admin_api.http.problems import not_rendered, unavailable
+from admin_api.http.types import Id, Share, Time
 from storage.timestamps import rfc3339
 
 FORM = "peaks"

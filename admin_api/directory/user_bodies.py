@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar
 from msgspec import Meta
 
 from admin_api.http.problems import Fault
-from admin_api.http.reading import Given, said
+from admin_api.http.types import Given, said
 from storage.directory.user import SEVERAL, SINGLE, Person
 
 MAX_FIELD = 512  # characters; the longest e-mail address has 254

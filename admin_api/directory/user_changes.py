@@ -10,11 +10,11 @@ from typing import TypedDict, cast
 
 from admin_api.directory.user_bodies import UserRequest, UsersRequest
 from admin_api.directory.users import User, named, shown
-from admin_api.http.answers import Count
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import PRIVACY, Action
 from admin_api.http.problems import FAILED, conflict
+from admin_api.http.types import Count
 from storage.directory.import_plan import Plan
 from storage.directory.user_store import User as StoredUser
 

@@ -9,12 +9,12 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from admin_api.http import reading, responses
-from admin_api.http.answers import Id, Listed, Time, listed
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import PRIVACY, Action, is_id
 from admin_api.http.problems import conflict, not_found
-from admin_api.http.reading import MAX_PARTY, Cursor, Given, Limit, text, word
+from admin_api.http.types import MAX_PARTY, Cursor, Given, Id, Limit, Listed, Time, listed, party, text, word
+from storage.calls.call_row import DEFAULT_LIMIT
 from storage.cursors import BadCursor
 from storage.customer.customers import Customer
 from storage.directory import user_search
@@ -34,7 +34,7 @@ FEW = 200
 
 
 _RIGHT_QUESTION = f"words of a name, a number, an e-mail or SIP address, at most {MAX_PARTY} characters"
-_Question = Annotated[str, text(MAX_PARTY, _RIGHT_QUESTION, "Ada", reading.party)]
+_Question = Annotated[str, text(MAX_PARTY, _RIGHT_QUESTION, "Ada", party)]
 _State = Annotated[UserState, Meta(description="active or inactive", examples=["active"])]
 
 
@@ -43,7 +43,7 @@ class UserQuery(Given):
 
     q: _Question | None = None
     state: _State | None = None
-    limit: Limit = 50
+    limit: Limit = DEFAULT_LIMIT
     cursor: Cursor | None = None
 
 

@@ -15,12 +15,27 @@ from admin_api.calls.selection import ONE_WAY, RIGHT_PARTY, CallIds, Conditions,
 from admin_api.exports import columns, table_writers
 from admin_api.exports.column_sets import Columns, each_once, others
 from admin_api.http import reading
-from admin_api.http.answers import OBJECT_OR_NULL, AnyObject, Count, Id, Listed, Time, listed
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import PRIVACY, Action, is_id
 from admin_api.http.problems import REFUSED, Fault, Problem, conflict, invalid, not_found, unavailable
-from admin_api.http.reading import MAX_PARTY, Given, Page, Reason, given, said, word
+from admin_api.http.types import (
+    FORMATS,
+    MAX_PARTY,
+    OBJECT_OR_NULL,
+    AnyObject,
+    Count,
+    Given,
+    Id,
+    Listed,
+    Page,
+    Reason,
+    Time,
+    given,
+    listed,
+    said,
+    word,
+)
 from storage.calls import stored_query
 from storage.cursors import BadCursor
 from storage.exports.column_sets import MAX_NAME, ColumnSet, pick
@@ -28,7 +43,7 @@ from storage.exports.exports import REPORT, ExportState, Request, TooMany
 from storage.exports.exports import Export as StoredExport
 from storage.timestamps import rfc3339
 
-MEDIA = reading.FORMATS
+MEDIA = FORMATS
 ZIP = "application/zip"
 CONTENT_TYPES = (*table_writers.TYPES.values(), ZIP)
 CHUNK = 256 << 10  # bytes sent at once

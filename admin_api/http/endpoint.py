@@ -26,7 +26,7 @@ from admin_api.http import reading
 from admin_api.http.authorised_request import AuthorisedRequest, Caller
 from admin_api.http.permissions import Action, Role
 from admin_api.http.problems import Problem, forbidden
-from admin_api.http.reading import Given, Nothing
+from admin_api.http.types import Given, Nothing
 
 P = ParamSpec("P")
 R = TypeVar("R")

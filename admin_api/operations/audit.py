@@ -14,16 +14,16 @@ from starlette.responses import Response
 from admin_api.calls.playback import Sent
 from admin_api.exports import table_writers
 from admin_api.http import reading
-from admin_api.http.answers import Time
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import Action, Role, is_id
 from admin_api.http.problems import FAILED, REFUSED
-from admin_api.http.reading import Cursor, Given, Limit, Since, Until, text, word
+from admin_api.http.types import Cursor, Given, Limit, Since, Time, Until, line, text, word
 from storage.access.actor import Kind
 from storage.audit.audit_files import Wanted
 from storage.audit.audit_log import MAX_PAGE
 from storage.audit.hash_chain import MAX_FIELD, AuditError
+from storage.calls.call_row import DEFAULT_LIMIT
 
 MAX_ACTION = 40  # characters; the longest of ours has 20
 COLUMNS = tuple("n time actor actor_kind actor_id role action object outcome reason source hash".split())
@@ -46,7 +46,7 @@ def _object(text: str) -> str:
 
 
 _RIGHT_ACTOR = "the name of a token or account, as entries have it"
-_Actor = Annotated[str, text(MAX_FIELD, _RIGHT_ACTOR, "anna", reading.line)]
+_Actor = Annotated[str, text(MAX_FIELD, _RIGHT_ACTOR, "anna", line)]
 _Action = Annotated[
     str,
     Meta(
@@ -81,7 +81,7 @@ class Conditions(Given):
 class AuditQuery(Conditions):
     """The query of a page of entries."""
 
-    limit: Limit = 50
+    limit: Limit = DEFAULT_LIMIT
     cursor: Cursor | None = None
 
 

@@ -7,10 +7,10 @@ from typing import Annotated, NotRequired, TypedDict, cast
 from msgspec import Meta
 
 from admin_api.http import reading
-from admin_api.http.answers import Listed, Time, listed
 from admin_api.http.authorised_request import AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import Action, Role
+from admin_api.http.types import Listed, Page, Time, listed
 
 
 class Incident(TypedDict):
@@ -23,7 +23,7 @@ class Incident(TypedDict):
 
 
 @endpoint("GET", "/incidents", Action.INCIDENTS, (Role.OPERATOR, Role.ADMIN))
-async def list_incidents(request: AuthorisedRequest, query: reading.Page) -> Listed[Incident]:
+async def list_incidents(request: AuthorisedRequest, query: Page) -> Listed[Incident]:
     """Recordings that are missing or incomplete, and security events, newest first.
 
     A cursor counts the incidents older than the previous page, so new ones do not shift it.

@@ -6,10 +6,10 @@ from typing import Annotated, Any, TypedDict, cast
 
 from msgspec import Meta
 
-from admin_api.http.answers import Count, Share, Time
 from admin_api.http.authorised_request import AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import ADMIN, Action, Role
+from admin_api.http.types import Count, Share, Time
 
 _OPERATOR = (Role.OPERATOR,)
 _COUNT = {"type": "integer", "minimum": 0}

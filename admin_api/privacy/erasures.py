@@ -12,12 +12,12 @@ from msgspec import UNSET, Meta, UnsetType
 
 from admin_api.calls.selection import ONE_WAY, CallIds, Conditions, one_way
 from admin_api.http import reading
-from admin_api.http.answers import Count, Id, Listed, Time, listed
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import FOLLOWERS, PRIVACY, Action, Role, is_id
 from admin_api.http.problems import REFUSED, Fault, Problem, conflict, not_found, own_request
-from admin_api.http.reading import Cursor, Given, Limit, Party, Reason, given, word
+from admin_api.http.types import Count, Cursor, Given, Id, Limit, Listed, Party, Reason, Time, given, listed, word
+from storage.calls.call_row import DEFAULT_LIMIT
 from storage.cursors import BadCursor
 from storage.erasure.erasure_rows import Erasure as StoredErasure
 from storage.erasure.erasure_rows import State
@@ -33,7 +33,7 @@ class ErasureQuery(Given):
     """The query of a list of erasures."""
 
     state: _State | None = None
-    limit: Limit = 50
+    limit: Limit = DEFAULT_LIMIT
     cursor: Cursor | None = None
 
 

@@ -9,8 +9,7 @@ from typing import Annotated, Any, TypedDict, cast
 from msgspec import Meta
 
 from admin_api.exports.subject_filter import separable as of_one
-from admin_api.http.answers import OBJECT_OR_NULL, AnyObject, Count, Id, Time
-from admin_api.http.reading import word
+from admin_api.http.types import OBJECT_OR_NULL, AnyObject, Count, Id, Time, word
 from admin_api.privacy.request_bodies import MEDIA
 from storage.calls.call_document import Party, Stream
 from storage.calls.call_row import CallState

@@ -9,12 +9,11 @@ from typing import Annotated, Any, ClassVar, TypedDict
 
 from msgspec import UNSET, Meta, UnsetType
 
-from admin_api.http.answers import Count, Id, Time
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import ADMIN, PRIVACY, Action
 from admin_api.http.problems import Fault
-from admin_api.http.reading import Given, given, said, word
+from admin_api.http.types import Count, Given, Id, Time, given, said, word
 from storage.calls.call_row import Direction
 from storage.retention.policy import MAX_DAYS, Policy, Wins
 from storage.retention.rules import MAX_NAME, MAX_RULES, BadRule, RuleSpec, Stored, StoredRule, Unchanged, check

@@ -11,12 +11,11 @@ from starlette.responses import Response
 from admin_api.calls.playback import Sent
 from admin_api.exports import exports
 from admin_api.http import reading
-from admin_api.http.answers import Listed, listed
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import PRIVACY, Action
 from admin_api.http.problems import Problem, conflict, invalid, not_found, unavailable
-from admin_api.http.reading import AHEAD, Cursor, Given, Limit, Page
+from admin_api.http.types import AHEAD, Cursor, Given, Limit, Listed, Page, listed
 from admin_api.privacy import erasures, request_views
 from admin_api.privacy.erasures import Erasure
 from admin_api.privacy.request_bodies import (
@@ -28,7 +27,7 @@ from admin_api.privacy.request_bodies import (
     SelectionRequest,
 )
 from admin_api.privacy.request_views import Report, Request
-from storage.calls.call_row import Position
+from storage.calls.call_row import DEFAULT_LIMIT, Position
 from storage.cursors import BadCursor
 from storage.erasure.erasures import Held, NoWaiver
 from storage.exports.exports import Export, ExportState, TooMany
@@ -53,7 +52,7 @@ class RequestQuery(Given):
     """The query of a list of requests."""
 
     state: _State | None = None
-    limit: Limit = 50
+    limit: Limit = DEFAULT_LIMIT
     cursor: Cursor | None = None
 
 

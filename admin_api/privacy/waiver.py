@@ -9,12 +9,11 @@ from typing import Annotated, TypedDict
 import msgspec
 from msgspec import Meta
 
-from admin_api.http.answers import Id, Time
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import ADMIN, FOLLOWERS, Action
 from admin_api.http.problems import Fault, invalid
-from admin_api.http.reading import AHEAD, Given, Moment, Reason, said
+from admin_api.http.types import AHEAD, Given, Id, Moment, Reason, Time, said
 from storage.erasure.waivers import Waiver as StoredWaiver
 from storage.timestamps import rfc3339
 

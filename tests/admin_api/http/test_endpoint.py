@@ -14,7 +14,7 @@ from admin_api.http.bearer import Principal
 from admin_api.http.endpoint import PREFIX, Router
 from admin_api.http.permissions import Role
 from admin_api.http.problems import Problem
-from admin_api.http.reading import Nothing
+from admin_api.http.types import Nothing
 
 ENDPOINTS = endpoints()
 ROUTER = Router(ENDPOINTS)

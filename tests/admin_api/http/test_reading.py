@@ -17,7 +17,7 @@ from admin_api.assembly.endpoints import endpoints
 from admin_api.calls.calls import Search
 from admin_api.http import reading
 from admin_api.http.problems import Problem
-from admin_api.http.reading import Given, Moment, Nothing, Page, said, word
+from admin_api.http.types import Given, Moment, Nothing, Page, said, word
 from storage.calls.call_row import CallState
 
 NOON = datetime(2026, 2, 3, 12, 0, tzinfo=UTC)

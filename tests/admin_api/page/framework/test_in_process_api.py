@@ -8,7 +8,7 @@ from starlette.requests import Request
 from admin_api.calls import calls
 from admin_api.http.bearer import Principal
 from admin_api.http.permissions import Role
-from admin_api.http.reading import Page
+from admin_api.http.types import Page
 from admin_api.operations import incidents
 from admin_api.page.framework.in_process_api import Answer, Api
 
