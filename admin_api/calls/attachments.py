@@ -13,11 +13,12 @@ from admin_api.calls.call_views import Attachment
 from admin_api.http import reading
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
-from admin_api.http.permissions import HEARERS, PRIVACY, Action, is_id
+from admin_api.http.permissions import HEARERS, PRIVACY, Action
 from admin_api.http.problems import FAILED, invalid, not_found
 from admin_api.http.types import Given, word
 from storage.attachments.attachments import KINDS, MAX_BYTES, MEDIA_TYPES, BadAttachment, NoCall
 from storage.errors import Forgotten, PartMissing
+from storage.ids import is_id
 
 BODY_SECONDS = 60.0  # 32 MiB over a slow line
 MAX_TITLE = 200

@@ -15,13 +15,14 @@ from admin_api.calls.selection import RIGHT_PARTY
 from admin_api.http import reading
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
-from admin_api.http.permissions import ADMIN, PRIVACY, SEEKERS, Action, is_id
+from admin_api.http.permissions import ADMIN, PRIVACY, SEEKERS, Action
 from admin_api.http.problems import Problem, conflict, not_found, unavailable
 from admin_api.http.types import MAX_PARTY, MAX_SOURCE, Cursor, Given, Limit, Since, Until, line, party, text
 from storage.calls.call_document import CallDocument
 from storage.calls.call_index import CallRow, Page, Query
 from storage.calls.call_row import DEFAULT_LIMIT, CallState, Direction
 from storage.cursors import BadCursor
+from storage.ids import is_id
 
 SAME_CALL = timedelta(days=1)
 """How far apart recordings of one call may begin: a call may be transferred within a working day."""

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from admin_api.http import reading, responses
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
-from admin_api.http.permissions import PRIVACY, Action, is_id
+from admin_api.http.permissions import PRIVACY, Action
 from admin_api.http.problems import conflict, not_found
 from admin_api.http.types import MAX_PARTY, Cursor, Given, Id, Limit, Listed, Time, listed, party, text, word
 from storage.calls.call_row import DEFAULT_LIMIT
@@ -23,6 +23,7 @@ from storage.directory.user import Former as StoredFormer
 from storage.directory.user import Identity as StoredIdentity
 from storage.directory.user_store import Mapped, Referred
 from storage.directory.user_store import User as StoredUser
+from storage.ids import is_id
 from storage.timestamps import from_micros, rfc3339
 
 SOURCES = ("entra", "csv", "api")

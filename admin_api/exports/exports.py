@@ -17,7 +17,7 @@ from admin_api.exports.column_sets import Columns, each_once, others
 from admin_api.http import reading
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
-from admin_api.http.permissions import PRIVACY, Action, is_id
+from admin_api.http.permissions import PRIVACY, Action
 from admin_api.http.problems import REFUSED, Fault, Problem, conflict, invalid, not_found, unavailable
 from admin_api.http.types import (
     FORMATS,
@@ -41,6 +41,7 @@ from storage.cursors import BadCursor
 from storage.exports.column_sets import MAX_NAME, ColumnSet, pick
 from storage.exports.exports import REPORT, ExportState, Request, TooMany
 from storage.exports.exports import Export as StoredExport
+from storage.ids import is_id
 from storage.timestamps import rfc3339
 
 MEDIA = FORMATS

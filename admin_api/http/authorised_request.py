@@ -12,12 +12,13 @@ from starlette.requests import Request
 
 from admin_api.http.audit_dedup import Repeat
 from admin_api.http.bearer import Principal, Report
-from admin_api.http.permissions import Action, is_id
+from admin_api.http.permissions import Action
 from admin_api.http.ports import Daemon
 from admin_api.http.problems import Problem, not_found, unavailable
 from storage.audit.hash_chain import Act
 from storage.customer.customers import Customer
 from storage.errors import StorageError
+from storage.ids import is_id
 
 DONE = "done"
 FIRST = Repeat()

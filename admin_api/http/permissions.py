@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import re
 
 
 class Role(enum.StrEnum):
@@ -80,10 +79,3 @@ HEARERS = (Role.LISTENER, Role.ADMIN)
 ADMIN = (Role.ADMIN,)
 PRIVACY = (Role.PRIVACY, Role.ADMIN)
 FOLLOWERS = (Role.PRIVACY, Role.APPROVER, Role.ADMIN)
-
-_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-
-
-def is_id(text: str) -> bool:
-    """Return whether a text has the form of an id, so that it may be written to the audit log."""
-    return _ID.fullmatch(text) is not None

@@ -16,7 +16,7 @@ from admin_api.exports import table_writers
 from admin_api.http import reading
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
-from admin_api.http.permissions import Action, Role, is_id
+from admin_api.http.permissions import Action, Role
 from admin_api.http.problems import FAILED, REFUSED
 from admin_api.http.types import Cursor, Given, Limit, Since, Time, Until, line, text, word
 from storage.access.actor import Kind
@@ -24,6 +24,7 @@ from storage.audit.audit_files import Wanted
 from storage.audit.audit_log import MAX_PAGE
 from storage.audit.hash_chain import MAX_FIELD, AuditError
 from storage.calls.call_row import DEFAULT_LIMIT
+from storage.ids import is_id
 
 MAX_ACTION = 40  # characters; the longest of ours has 20
 COLUMNS = tuple("n time actor actor_kind actor_id role action object outcome reason source hash".split())

@@ -14,7 +14,7 @@ from admin_api.calls.selection import ONE_WAY, CallIds, Conditions, one_way
 from admin_api.http import reading
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
-from admin_api.http.permissions import FOLLOWERS, PRIVACY, Action, Role, is_id
+from admin_api.http.permissions import FOLLOWERS, PRIVACY, Action, Role
 from admin_api.http.problems import REFUSED, Fault, Problem, conflict, not_found, own_request
 from admin_api.http.types import Count, Cursor, Given, Id, Limit, Listed, Party, Reason, Time, given, listed, word
 from storage.calls.call_row import DEFAULT_LIMIT
@@ -22,6 +22,7 @@ from storage.cursors import BadCursor
 from storage.erasure.erasure_rows import Erasure as StoredErasure
 from storage.erasure.erasure_rows import State
 from storage.erasure.erasures import Held, NoErasure, NoWaiver, OwnRequest
+from storage.ids import is_id
 from storage.timestamps import rfc3339
 
 _NO_WAIVER = "Immediate erasure needs an active waiver. Put one on file with PUT /waiver, then ask again."

@@ -8,9 +8,9 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
-from admin_api.http.permissions import is_id
 from admin_api.http.problems import Fault
 from admin_api.http.types import HALVES, MAX_PARTY, Given, Moment, Party, Reason, said, word
+from storage.ids import is_id
 from storage.keys.age import LEAST_PASSPHRASE, BadRecipient, parse
 from storage.keys.sealing import MAX_TEXT
 from storage.subject_requests.case_rows import DELAYS, GROUNDS, LONGEST_DELAY, OUTCOMES, Asked, Kind, Step

@@ -11,12 +11,13 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from admin_api.access.accounts_port import AccountService
-from admin_api.http.permissions import Action, is_id
+from admin_api.http.permissions import Action
 from admin_api.page.framework.forms import Secret
 from admin_api.page.framework.in_process_api import Answer, Api
 from admin_api.page.framework.sessions import Session
 from admin_api.page.framework.templating import Templates
 from admin_api.page.framework.translations import Translations
+from storage.ids import is_id
 
 Shown = Callable[["PageRequest", Answer], Awaitable[Response]]
 """Renders a view again with the API's refusal."""

@@ -1,7 +1,8 @@
 """The declared roles are those of the contract, and no others."""
 
 from admin_api.assembly.endpoints import endpoints
-from admin_api.http.permissions import Action, Role, is_id
+from admin_api.http.permissions import Action, Role
+from storage.ids import is_id
 
 ENDPOINTS = endpoints()
 
