@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Required, TypedDict
 
 from msgspec import UNSET, Meta, UnsetType
 from starlette.responses import Response
 
 from admin_api.calls.playback import Sent
-from admin_api.calls.selection import ONE_WAY, RIGHT_PARTY, CallIds, Conditions, one_way
+from admin_api.calls.selection import ONE_WAY, RIGHT_PARTY, WAYS, CallIds, Conditions, one_way
 from admin_api.exports import columns, table_writers
 from admin_api.exports.column_sets import Columns, each_once, others
 from admin_api.http import reading
@@ -98,7 +98,7 @@ class ExportRequest(Given, kw_only=True):
     silence_others: Annotated[bool, Meta(description="true or false, and true only with party and media")] = False
     reason: Reason
 
-    null_is_absent: ClassVar[bool] = True
+    null_is_absent: ClassVar[Collection[str]] = (*WAYS, "columns", "column_set")
     schema: ClassVar[Mapping[str, Any]] = {
         **ONE_WAY,
         "description": "Exactly one of `calls`, `party` and `query`. Without columns, no other people are exported.",

@@ -88,8 +88,7 @@ def read(kind: type[G], data: bytes) -> G:
     except ValueError:
         raise invalid([("", _NO_JSON)]) from None
     if kind.null_is_absent and isinstance(given, dict):
-        known = members(kind)
-        given = {n: v for n, v in given.items() if v is not None or n not in known or not known[n].optional}
+        given = {name: value for name, value in given.items() if value is not None or name not in kind.null_is_absent}
     try:
         made = _converted(given, kind)
     except ValueError:
@@ -148,8 +147,6 @@ class Member(NamedTuple):
     """It must be given."""
     plain: tuple[Any, ...]
     """The types that it may have, without None."""
-    optional: bool
-    """It may be left out, and null is not a value of it."""
     text: Any
     """Reads it from the text of a query."""
     reason: str
@@ -179,7 +176,6 @@ def members(kind: type[Given]) -> Mapping[str, Member]:
             field.name,
             field.required,
             types_,
-            not field.required and not null,
             extra.get("text"),
             _reason(types_, meta, null=null),
         )

@@ -34,8 +34,8 @@ T = TypeVar("T")
 class Given(msgspec.Struct, forbid_unknown_fields=True):
     """A query, a body or an object within one. What is left out of a body is UNSET, or the declared default."""
 
-    null_is_absent: ClassVar[bool] = False
-    """A member that may be left out may also be null."""
+    null_is_absent: ClassVar[Collection[str]] = ()
+    """Members that may be null, which counts as left out; the JSON schema does not offer it."""
     entry: ClassVar[str] = ".{}"
     """How errors name an entry of a list."""
     checks_the_rest: ClassVar[bool] = False

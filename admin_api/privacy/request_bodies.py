@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Annotated, Any, ClassVar
 
 import msgspec
@@ -96,7 +96,7 @@ class SelectionRequest(Given):
         name="out", default_factory=list
     )
 
-    null_is_absent: ClassVar[bool] = True
+    null_is_absent: ClassVar[Collection[str]] = ("in", "out")
 
     def faults(self) -> Iterable[Fault]:
         """Check that no call is on both sides."""
@@ -123,7 +123,7 @@ class ReportRequest(Given):
     recipient: Annotated[str, Meta(pattern="^age1", description=_RIGHT_RECIPIENT)] | None = None
     passphrase: _Passphrase | None = None
 
-    null_is_absent: ClassVar[bool] = True
+    null_is_absent: ClassVar[Collection[str]] = ("silence_others", "other_parties")
     schema: ClassVar[Mapping[str, Any]] = {
         "description": "At most one of `recipient` and `passphrase`; `silence_others` only with `media`."
     }

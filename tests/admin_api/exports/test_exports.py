@@ -211,6 +211,8 @@ def test_omitted_export_members_get_defaults():
     found = read(b'{"party": "+49 30 1", "reason": "x"}')
     assert (found.format, found.columns, found.media, found.silence_others) == ("xlsx", usual(True), None, False)
     assert read(b'{"calls": ["a"], "reason": "x"}').columns == usual(False)
+    empty = b'"calls": null, "query": null, "columns": null, "column_set": null, "media": null'
+    assert read(b'{"party": "+49 30 1", "reason": "x", ' + empty + b"}") == found
     assert read(b'{"calls": ["a"], "reason": "x", "media": true}').media == "wav"
     assert read(b'{"calls": ["a"], "reason": "x", "media": false}').media is None
 
@@ -258,6 +260,8 @@ def test_ids_are_taken_once_and_only_if_they_are_ids():
         (b'{"party": "b", "reason": ""}', "reason"),
         (b'{"party": "b", "reason": "x", "format": "exe"}', "format"),
         (b'{"party": "b", "reason": "x", "format": ["csv"]}', "format"),
+        (b'{"party": "b", "reason": "x", "format": null}', "format"),
+        (b'{"party": "b", "reason": "x", "silence_others": null}', "silence_others"),
         (b'{"party": "b", "reason": "x", "media": "exe"}', "media"),
         (b'{"party": "b", "reason": "x", "media": {"a": 1}}', "media"),
         (b'{"party": "b", "reason": "x", "columns": []}', "columns"),
