@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from admin_api.http.problems import Fault
 from admin_api.http.types import Given, said
-from storage.directory.user import SEVERAL, SINGLE, Person
+from storage.directory.user import Person
 
 MAX_FIELD = 512  # characters; the longest e-mail address has 254
 MAX_SEVERAL = 50  # numbers, and addresses, of one person
@@ -44,17 +44,28 @@ class UserRequest(Given):
 
     def faults(self) -> Iterable[Fault]:
         """Require what identifies the person."""
-        if not self.person.key:
+        if not self.key:
             yield "", f"must have one of {', '.join(KEYS)}, which identify the person"
+
+    @property
+    def key(self) -> str:
+        """Return what identifies the person (`Person.key`), "" if nothing does."""
+        named = self.object_id or self.upn or self.email or self.account_name or ""
+        return named.strip().casefold()
 
     @property
     def person(self) -> Person:
         """Return the person, without blanks around what was sent."""
-        single: dict[str, Any] = {name: (getattr(self, name) or "").strip() for name in SINGLE}
-        several: dict[str, Any] = {
-            name: tuple(dict.fromkeys(text.strip() for text in getattr(self, name) or ())) for name in SEVERAL
-        }
-        return Person(**single, **several)
+        return Person(
+            first_name=(self.first_name or "").strip(),
+            last_name=(self.last_name or "").strip(),
+            account_name=(self.account_name or "").strip(),
+            email=(self.email or "").strip(),
+            upn=(self.upn or "").strip(),
+            object_id=(self.object_id or "").strip(),
+            numbers=_several(self.numbers),
+            addresses=_several(self.addresses),
+        )
 
 
 class UsersRequest(Given):
@@ -71,7 +82,11 @@ class UsersRequest(Given):
         """Require that everybody is named once."""
         known = set[str]()
         for number, each in enumerate(self.users):
-            if (key := each.person.key) in known:
+            if each.key in known:
                 yield f"users[{number}]", "has the same identity as an earlier person in the list"
                 return
-            known.add(key)
+            known.add(each.key)
+
+
+def _several(texts: list[str] | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(str.strip, texts))) if texts else ()

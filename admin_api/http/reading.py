@@ -254,16 +254,25 @@ def _inside(member: Member, value: object, where: str, entry: str) -> Iterator[F
                 yield from _within(item, each, where + entry.format(number))
 
 
+@functools.cache
+def _nested(kind: type[Given]) -> Mapping[str, Member]:
+    """Return the members that are objects or lists of objects."""
+
+    def nested(plain: Any) -> bool:
+        inner = get_args(plain)[0] if get_origin(plain) is list else plain
+        return isinstance(inner, type) and issubclass(inner, Given)
+
+    return {name: member for name, member in members(kind).items() if any(map(nested, member.plain))}
+
+
 def _between(made: object, where: str, entry: str = "") -> Iterator[Fault]:
     """Find what is wrong between members, in an object and those within it."""
     if isinstance(made, list):
         for number, each in enumerate(made if isinstance(next(iter(made), None), Given) else ()):
             yield from _between(each, where + entry.format(number))
     if isinstance(made, Given):
-        for field in made.__struct_fields__:
-            value = getattr(made, field)
-            if isinstance(value, Given | list):
-                yield from _between(value, _named(where, field), made.entry)
+        for name, member in _nested(type(made)).items():
+            yield from _between(getattr(made, member.attribute), _named(where, name), made.entry)
         yield from ((_named(where, name), reason) for name, reason in made.faults())
 
 

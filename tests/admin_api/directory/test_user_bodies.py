@@ -26,7 +26,9 @@ def test_all_faults_of_a_user_are_named_without_values() -> None:
 
 def test_a_whole_list_is_read() -> None:
     found = reading.read(UsersRequest, json.dumps({"users": [ADA, {"account_name": "b"}], "accept": True}).encode())
-    assert [each.person.key for each in found.users] == ["ada@x.example", "b"] and found.accept
+    assert [each.person.key for each in found.users] == ["ada@x.example", "b"] == [
+        each.key for each in found.users
+    ] and found.accept
     assert "ada" not in repr(found)
 
 
