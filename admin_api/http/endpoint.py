@@ -11,7 +11,8 @@ The ids of the path come first, then `query` and `body` by name, if there are an
 the summary in the OpenAPI document (`assembly.openapi`), which comes from these declarations. A handler raises Problem;
 the audit log gets one entry, after the handler unless it writes an earlier one with `note`.
 
-The page calls an endpoint as a function, with a Caller and the same arguments: role and audit log are included.
+The page calls an endpoint as a function, with a Caller and the same arguments: role and audit log are included. With
+`ask`, query and body are checked first.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_type_hints
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast, get_type_hints
 
 from admin_api.http import reading
 from admin_api.http.authorised_request import AuthorisedRequest, Caller
@@ -30,6 +31,7 @@ from admin_api.http.types import Given, Nothing
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Pairs = Iterable[tuple[str, str]]
 Run = Callable[Concatenate[AuthorisedRequest, P], Awaitable[R]]
 
 PREFIX = "/api/v1/customers/"
@@ -64,10 +66,21 @@ class Endpoint(Generic[P, R]):
     """Time for the whole body to arrive."""
 
     async def __call__(self, caller: Caller, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do it for somebody who is known already; raises Problem."""
+        """Do it for somebody who is known already; the ids of the path come first. Raises Problem."""
         request = await self.admit(caller, str(args[0]) if self.names else "")
         async with request.audited():
             return await self.run(request, *args, **kwargs)
+
+    async def ask(self, caller: Caller, /, *ids: str, query: Pairs = (), body: Mapping[str, Any] | None = None) -> R:
+        """Do it with a query and a body that are still to be checked, as a form gives them; raises Problem."""
+        request, run = await self.admit(caller, ids[0] if ids else ""), cast("Callable[..., Awaitable[R]]", self.run)
+        async with request.audited():
+            found: dict[str, Any] = {}
+            if self.query is not Nothing:
+                found["query"] = reading.query(self.query, query)
+            if body is not None and self.body is not None and issubclass(self.body, Given):
+                found["body"] = reading.checked(self.body, body)
+            return await run(request, *ids, **found)
 
     @cached_property
     def names(self) -> tuple[str, ...]:

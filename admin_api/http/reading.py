@@ -87,6 +87,11 @@ def read(kind: type[G], data: bytes) -> G:
         given = parsed(data)
     except ValueError:
         raise invalid([("", _NO_JSON)]) from None
+    return checked(kind, given)
+
+
+def checked(kind: type[G], given: Any) -> G:
+    """Read a body that is parsed already, or made from a form; raises Problem 422."""
     if kind.null_is_absent and isinstance(given, dict):
         given = {name: value for name, value in given.items() if value is not None or name not in kind.null_is_absent}
     try:

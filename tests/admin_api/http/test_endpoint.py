@@ -95,6 +95,22 @@ def test_a_call_without_the_role_is_refused_and_audited(service):
     assert (act["action"], act["outcome"], act["object"]) == ("call.hold", "refused", service.ids["acme"][0])
 
 
+def test_a_form_is_checked_and_what_is_wrong_is_audited(service):
+    call, privacy = service.ids["acme"][0], caller(service, Role.PRIVACY)
+    held = service.run(holds.put.ask(privacy, call, body={"reason": "court"}))
+    assert held["hold_reason"] == "court"
+    for body in ({"reason": " "}, {"reason": 1}, {"reason": "x", "more": 1}):
+        with pytest.raises(Problem) as refused:
+            service.run(holds.put.ask(privacy, call, body=body))
+        act = service.acts()[-1]
+        assert (refused.value.status, act["outcome"], act["reason"]) == (422, "refused", "not as described")
+    service.run(holds.remove.ask(privacy, call))
+    found = service.run(calls.search.ask(privacy, query=[("limit", "1"), ("hold", "false")]))
+    assert len(found["items"]) == 1
+    with pytest.raises(Problem):
+        service.run(calls.search.ask(privacy, query=[("limit", "many")]))
+
+
 def test_a_search_as_a_function(service):
     found = service.run(calls.search(caller(service, Role.LISTENER), query=calls.Search(limit=2)))
     assert [call["id"] for call in found["items"]] == service.ids["acme"][:0:-1] and found["next_cursor"]
