@@ -1,7 +1,7 @@
 """Write one audit entry a minute, not twenty, for a page view that refreshes itself.
 
-This applies only to refreshes by the page itself (`recorder.again` in the request's scope, which nothing from outside
-can set), and only to the same session and query; the first look is always logged.
+This applies only to refreshes by the page itself (`Authoriser.caller`, which nothing from outside reaches), and only to
+the same session and query; the first look is always logged.
 """
 
 from __future__ import annotations

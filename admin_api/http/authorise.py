@@ -17,9 +17,9 @@ from starlette.types import Receive, Scope, Send
 
 from admin_api.http import bearer, responses
 from admin_api.http.audit_dedup import RecentReads
-from admin_api.http.authorised_request import Caller
+from admin_api.http.authorised_request import FIRST, Caller
 from admin_api.http.bearer import Principal, Report
-from admin_api.http.endpoint import Endpoint, Router, refused
+from admin_api.http.endpoint import PREFIX, Endpoint, Pairs, Router, refused
 from admin_api.http.permissions import Action, Role
 from admin_api.http.ports import Daemon
 from admin_api.http.problems import not_found, too_many, unauthorized, wrong_method
@@ -62,14 +62,30 @@ class Authoriser:
         return await self.admit(request, self._principal(request))
 
     async def admit(self, request: Request, principal: Principal) -> Response:
-        """Answer a request whose sender is already known, by token or by session; raises Problem."""
+        """Answer a request whose sender is already known; raises Problem."""
+        caller = self.caller(request, principal)
+        endpoint, ids = await self._find(caller, request.method, request.scope["path"])
+        authorised = await endpoint.admit(caller, ids[0] if ids else "")
+        async with authorised.audited():
+            shown = await endpoint.run(authorised, *ids, **await endpoint.arguments(authorised))
+        return responses.success(shown, endpoint.status)
+
+    async def ask(
+        self, caller: Caller, method: str, path: str, query: Pairs = (), body: Mapping[str, Any] | None = None
+    ) -> Response:
+        """Answer somebody signed in to the page, who asks for a path below their customer; raises Problem."""
+        whole = PREFIX + caller.principal.customer.name + path
+        endpoint, ids = await self._find(caller, method, whole)
+        return responses.success(await endpoint.ask(caller, *ids, query=query, body=body), endpoint.status)
+
+    async def _find(self, caller: Caller, method: str, path: str) -> tuple[Endpoint[..., Any], tuple[str, ...]]:
+        """Find the endpoint of a request, and the ids in its path; raises Problem 404, 405 or 429."""
+        principal = caller.principal
         wait = self._per_token.take(principal.token, self._monotonic())
         if wait:
             raise too_many(wait)
-        place = self._router.find(request.scope["path"])
-        endpoint = place.endpoint(request.method)
-        again = request.method == "GET" and request.scope.get("recorder.again", False)
-        caller = self.caller(request, principal, again=again)
+        place = self._router.find(path)
+        endpoint = place.endpoint(method)
         if place.customer != principal.customer.name:
             action = endpoint.action if endpoint else Action.UNKNOWN
             raise await refused(caller, action, "", not_found(), "not this customer's")
@@ -77,17 +93,14 @@ class Authoriser:
             raise await refused(caller, Action.UNKNOWN, "", not_found(), "no such path")
         if endpoint is None:
             raise await refused(caller, Action.UNKNOWN, place.object, wrong_method(place.allowed), "no such method")
-        return await self._serve(endpoint, caller, place.ids)
+        return endpoint, place.ids
 
-    def caller(self, request: Request, principal: Principal, *, again: bool = False) -> Caller:
+    def caller(self, request: Request, principal: Principal, *, again: str = "") -> Caller:
         """Return the sender of a request, who can call endpoints as functions.
 
-        `again`: a page view only refreshes what it showed; one look a minute is logged.
+        `again`: what a page view shows that only refreshes itself; one look at it a minute is logged.
         """
-        if not again:
-            return Caller(request, principal, self._daemon, self._report)
-        question = f"{request.scope['path']}?{request.scope['query_string'].decode('latin-1')}"
-        look = self._again.look(principal.token, question, self._monotonic())
+        look = self._again.look(principal.token, again, self._monotonic()) if again else FIRST
         return Caller(request, principal, self._daemon, self._report, look)
 
     def roles(self, action: Action) -> tuple[Role, ...]:
@@ -103,11 +116,3 @@ class Authoriser:
             wait = self._per_address.take(source, self._monotonic())
             raise too_many(wait) if wait else unauthorized()
         return found
-
-    async def _serve(self, endpoint: Endpoint[..., Any], caller: Caller, ids: tuple[str, ...]) -> Response:
-        request = await endpoint.admit(caller, ids[0] if ids else "")
-        async with request.audited():
-            shown = await endpoint.run(request, *ids, **await endpoint.arguments(request))
-        if isinstance(shown, Response):
-            return shown
-        return Response(status_code=204) if shown is None else responses.document(shown, endpoint.status)

@@ -75,11 +75,9 @@ class Endpoint(Generic[P, R]):
         """Do it with a query and a body that are still to be checked, as a form gives them; raises Problem."""
         request, run = await self.admit(caller, ids[0] if ids else ""), cast("Callable[..., Awaitable[R]]", self.run)
         async with request.audited():
-            found: dict[str, Any] = {}
-            if self.query is not Nothing:
-                found["query"] = reading.query(self.query, query)
-            if body is not None and self.body is not None and issubclass(self.body, Given):
-                found["body"] = reading.checked(self.body, body)
+            found = self._asked(query)
+            if self.body is not None and issubclass(self.body, Given) and not (body is None and self.optional):
+                found |= self._given(reading.checked(self.body, body))
             return await run(request, *ids, **found)
 
     @cached_property
@@ -123,20 +121,22 @@ class Endpoint(Generic[P, R]):
 
     async def arguments(self, request: AuthorisedRequest) -> dict[str, Any]:
         """Read query and body; raises Problem 408, 413 or 422."""
-        http, found = request.http, dict[str, Any]()
-        query = reading.query(self.query, http.query_params.multi_items())
-        if self.query is not Nothing:
-            found["query"] = query
+        found = self._asked(request.http.query_params.multi_items())
         if self.body is None:
             return found
-        data = await reading.body(http, self.limit, self.seconds)
+        data = await reading.body(request.http, self.limit, self.seconds)
         if issubclass(self.body, bytes):
             return {**found, "body": data}
-        if data.strip() or not self.optional:
-            body = await reading.document(self.body, data)
-            if self.body is not Nothing:
-                found["body"] = body
-        return found
+        if self.optional and not data.strip():
+            return found
+        return {**found, **self._given(await reading.document(self.body, data))}
+
+    def _asked(self, pairs: Pairs) -> dict[str, Any]:
+        query = reading.query(self.query, pairs)
+        return {} if self.query is Nothing else {"query": query}
+
+    def _given(self, body: Given) -> dict[str, Any]:
+        return {} if self.body is Nothing else {"body": body}
 
 
 def endpoint(

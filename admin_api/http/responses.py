@@ -25,6 +25,13 @@ def document(shown: Mapping[str, Any], status: int = 200) -> Response:
     return Response(data, status, media_type="application/json")
 
 
+def success(shown: Any, status: int) -> Response:
+    """Answer with what an endpoint returned: a document, a file, or nothing."""
+    if isinstance(shown, Response):
+        return shown
+    return Response(status_code=204) if shown is None else document(shown, status)
+
+
 def problem(shown: Problem) -> Response:
     """Answer with a problem document."""
     return Response(json.dumps(shown.document()), shown.status, shown.headers, MEDIA_TYPE)

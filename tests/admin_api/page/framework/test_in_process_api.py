@@ -102,7 +102,7 @@ def test_a_function_that_refreshes_a_view_leaves_one_entry(service, api):
     view = api(Role.OPERATOR, path="/incidents")
     before = len(service.acts())
     for _ in range(3):
-        service.run(incidents.list_incidents(view.caller(again=True), query=Page()))
+        service.run(incidents.list_incidents(view.caller(again="incidents"), query=Page()))
     assert len(service.acts()) == before + 1
 
 
