@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Annotated, TypedDict
 
-from starlette.responses import Response
-
-from admin_api.http import responses
-from admin_api.http.authorised_request import DONE, AuthorisedRequest
-from storage.access.account import Account
+from admin_api.http.authorised_request import AuthorisedRequest
+from admin_api.http.endpoint import endpoint
+from admin_api.http.permissions import ADMIN, Action
+from admin_api.http.types import Listed, Time, listed, word
+from storage.access.account import Account as StoredAccount
 from storage.directory.user import by_name
 from storage.timestamps import rfc3339
 
 
-async def listed(request: AuthorisedRequest) -> Response:
-    """Answer GET /accounts: all accounts by name; there are at most 1,000."""
-    request.no_parameters()
+class Account(TypedDict):
+    """An account, without its credentials."""
+
+    id: str
+    name: str
+    roles: list[str]
+    state: Annotated[str, word(("active", "invited", "disabled"))]
+    second_factor: bool
+    created_at: Time
+    signed_in_at: Time | None
+
+
+@endpoint("GET", "/accounts", Action.ACCOUNTS, ADMIN)
+async def list_accounts(request: AuthorisedRequest) -> Listed[Account]:
+    """Who may sign in to the page, with roles and last sign-in.
+
+    All accounts by name; there are at most 1,000.
+    """
     found = await asyncio.to_thread(request.customer.accounts.all)
-    await request.note(DONE)
-    return responses.page([shown(account) for account in sorted(found, key=lambda one: by_name(one.name))], None)
+    return listed([shown(account) for account in sorted(found, key=lambda one: by_name(one.name))])
 
 
-def shown(account: Account) -> dict[str, Any]:
-    """Show an account without its credentials."""
+def shown(account: StoredAccount) -> Account:
+    """Show an account."""
     return {
         "id": account.id,
         "name": account.name,

@@ -1,218 +1,45 @@
-"""Build the OpenAPI 3.1 description from the permissions table and the parameters that handlers parse."""
+"""Build the OpenAPI 3.1 description from the declarations of the endpoints; examples are in `examples.json` by type."""
 
 from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+import types
+from collections.abc import Iterable, Mapping
+from http import HTTPStatus
+from pathlib import Path
+from typing import (
+    Annotated,
+    Any,
+    Literal,
+    NotRequired,
+    Required,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+    is_typeddict,
+)
 
-from admin_api.assembly import openapi_schemas
-from admin_api.calls import attachments, calls, playback
-from admin_api.directory import users
-from admin_api.exports import exports
-from admin_api.http.permissions import PREFIX, RULES, Action, Rule
-from admin_api.http.query_parameters import Parameter
-from admin_api.operations import audit, incidents
-from admin_api.privacy import erasures, subject_requests
-from storage.attachments.attachments import MEDIA_TYPES
+import msgspec
+from msgspec import Meta, UnsetType
+from starlette.responses import Response
+
+from admin_api.assembly.endpoints import endpoints
+from admin_api.calls.call_views import Party, Stream
+from admin_api.http.endpoint import PREFIX, Endpoint
+from admin_api.http.problems import MEDIA_TYPE
+from admin_api.http.types import Given, Listed, Moment, Nothing, Problem
+from admin_api.operations.audit import AuditEntry
 
 TITLE = "SIPREC recorder"
 VERSION = "1"
-_PROBLEM = "application/problem+json"
-
-SUMMARIES: Mapping[Action, str] = {
-    Action.SEARCH: "Search calls, newest first",
-    Action.VIEW: "Everything known about a call",
-    Action.PLAY: "Decrypted media of a call; channel i is the i-th audio stream",
-    Action.WAVEFORM: "Loudness of each channel over the length of a call, to draw a waveform",
-    Action.PAUSE: "Pause the recording of a live call",
-    Action.RESUME: "Resume the recording of a live call",
-    Action.HOLD: "Put a call under legal hold",
-    Action.RELEASE: "Release a call from legal hold",
-    Action.ANNOTATE: "Add a correction; the original stays unchanged",
-    Action.ATTACH: "Attach a transcript or a chat to a call; the body is the file",
-    Action.ATTACHMENT: "A transcript or chat of a call",
-    Action.EXPORT: "Export many calls",
-    Action.EXPORTS: "Exports that have not expired, newest first",
-    Action.EXPORT_STATE: "State and progress of an export",
-    Action.EXPORT_FILE: "The file of an export",
-    Action.EXPORT_CANCEL: "Cancel an export, or delete its file",
-    Action.COLUMN_SETS: "Named column sets for exports",
-    Action.COLUMN_SET_WRITE: "Create or change a column set; {id} is its name or id",
-    Action.COLUMN_SET_DELETE: "Delete a column set; {id} is its name or id",
-    Action.REQUEST: "File the request of somebody who was recorded",
-    Action.REQUESTS: "Requests, newest first",
-    Action.REQUEST_STATE: "A request",
-    Action.REQUEST_CANDIDATES: "Calls that may concern the person, newest first, each with the reason",
-    Action.REQUEST_SELECT: "Confirm which calls concern the person; replaces the selection before",
-    Action.REQUEST_EXTEND: "Extend the time limit by up to two months; the person was told why",
-    Action.REQUEST_REPORT: "Make the report of a request",
-    Action.REQUEST_REPORT_STATE: "State of the newest report of a request",
-    Action.REQUEST_REPORT_FILE: "The report of a request: a zip, encrypted with age if that was asked for",
-    Action.REQUEST_ERASE: "Ask for the erasure of the confirmed calls",
-    Action.REQUEST_CLOSE: "Close a request: the person's details are erased, a signed record of what was done remains",
-    Action.RETENTION: "Rules of retention",
-    Action.RETENTION_WRITE: "Change the rules of retention",
-    Action.RETENTION_PREVIEW: "What rules would erase",
-    Action.ERASE: "Ask for an erasure",
-    Action.ERASURES: "Erasures that are not done yet, oldest first; with state=done the finished ones, newest first, "
-    "without their receipts",
-    Action.ERASURE_STATE: "State of an erasure, and its receipt",
-    Action.ERASURE_APPROVE: "Approve an erasure that somebody else asked for",
-    Action.WAIVER: "The waiver that immediate erasure needs",
-    Action.WAIVER_WRITE: "Put a waiver on file",
-    Action.USERS: "Directory users",
-    Action.USER: "A directory user",
-    Action.USER_CREATE: "Add a user, for customers whose users come through the API",
-    Action.USER_CHANGE: "Change a user who came through the API",
-    Action.USERS_REPLACE: "Replace all users who come through the API; a user who is not in the list becomes inactive",
-    Action.USER_EXPORT: "Everything stored about a directory user",
-    Action.USER_UNMAP: "Take a user out of the directory",
-    Action.USER_DELETE: "Delete a user no recording refers to",
-    Action.AUDIT: "Who did what, newest first; reading it is an entry too",
-    Action.AUDIT_FILE: "Who did what as a file, csv or JSON",
-    Action.ACCOUNTS: "Who may sign in to the page, with roles and last sign-in",
-    Action.SYSTEM: "State of the node, for operators; the customer's own calls and storage, for its admins",
-    Action.INCIDENTS: "Recordings that are missing or incomplete, and security events, newest first",
-}
-
-PARAMETERS: Mapping[Action, Sequence[Parameter]] = {
-    Action.SEARCH: calls.SEARCH,
-    Action.PLAY: playback.MEDIA,
-    Action.ATTACH: attachments.ATTACH,
-    Action.EXPORTS: exports.LISTED,
-    Action.REQUESTS: subject_requests.LISTED,
-    Action.REQUEST_CANDIDATES: subject_requests.CANDIDATES,
-    Action.USERS: users.USERS,
-    Action.AUDIT: audit.AUDIT,
-    Action.AUDIT_FILE: audit.FILE,
-    Action.ERASURES: erasures.LISTED,
-    Action.INCIDENTS: incidents.INCIDENTS,
-}
-
-ANSWERS: Mapping[Action, str] = {
-    Action.SEARCH: "CallPage",
-    Action.VIEW: "Call",
-    Action.WAVEFORM: "Waveform",
-    Action.PAUSE: "Paused",
-    Action.RESUME: "Paused",
-    Action.HOLD: "Hold",
-    Action.ANNOTATE: "Annotation",
-    Action.ATTACH: "Attachment",
-    Action.RETENTION: "Retention",
-    Action.RETENTION_WRITE: "Retention",
-    Action.RETENTION_PREVIEW: "RetentionPreview",
-    Action.ERASE: "Erasure",
-    Action.ERASURES: "ErasurePage",
-    Action.ERASURE_STATE: "Erasure",
-    Action.ERASURE_APPROVE: "Erasure",
-    Action.WAIVER: "Waiver",
-    Action.WAIVER_WRITE: "Waiver",
-    Action.EXPORT: "Export",
-    Action.EXPORTS: "ExportPage",
-    Action.EXPORT_STATE: "Export",
-    Action.COLUMN_SETS: "ColumnSetPage",
-    Action.COLUMN_SET_WRITE: "ColumnSet",
-    Action.REQUEST: "Request",
-    Action.REQUESTS: "RequestPage",
-    Action.REQUEST_STATE: "Request",
-    Action.REQUEST_CANDIDATES: "CandidatePage",
-    Action.REQUEST_SELECT: "Request",
-    Action.REQUEST_EXTEND: "Request",
-    Action.REQUEST_REPORT: "Report",
-    Action.REQUEST_REPORT_STATE: "Report",
-    Action.REQUEST_ERASE: "Erasure",
-    Action.REQUEST_CLOSE: "Request",
-    Action.EXPORT_CANCEL: "Export",
-    Action.USERS: "UserPage",
-    Action.USER: "User",
-    Action.USER_CREATE: "User",
-    Action.USER_CHANGE: "User",
-    Action.USERS_REPLACE: "UserCounts",
-    Action.USER_EXPORT: "UserExport",
-    Action.USER_UNMAP: "User",
-    Action.AUDIT: "AuditPage",
-    Action.ACCOUNTS: "AccountPage",
-    Action.INCIDENTS: "IncidentPage",
-    Action.SYSTEM: "System",
-}
-
-BODIES: Mapping[Action, str | None] = {
-    Action.PAUSE: None,
-    Action.RESUME: None,
-    Action.USER_UNMAP: None,
-    Action.USER_CREATE: "UserRequest",
-    Action.USER_CHANGE: "UserRequest",
-    Action.USERS_REPLACE: "UsersRequest",
-    Action.ERASURE_APPROVE: None,
-    Action.HOLD: "HoldRequest",
-    Action.ANNOTATE: "AnnotationRequest",
-    Action.ATTACH: "AttachmentRequest",
-    Action.RETENTION_WRITE: "RetentionRequest",
-    Action.RETENTION_PREVIEW: "RetentionPreviewRequest",
-    Action.ERASE: "ErasureRequest",
-    Action.WAIVER_WRITE: "WaiverRequest",
-    Action.EXPORT: "ExportRequest",
-    Action.COLUMN_SET_WRITE: "ColumnSetRequest",
-    Action.REQUEST: "RequestRequest",
-    Action.REQUEST_SELECT: "SelectionRequest",
-    Action.REQUEST_EXTEND: "ExtensionRequest",
-    Action.REQUEST_REPORT: "ReportRequest",
-    Action.REQUEST_ERASE: "RequestErasureRequest",
-    Action.REQUEST_CLOSE: "CloseRequest",
-}
-"""Schema of the request body; None for one that is empty or {}."""
-
-OPTIONAL = frozenset({"RetentionPreviewRequest", "ReportRequest"})
-"""Actions whose body is optional."""
-
-SUCCESSES: Mapping[Action, str] = {
-    Action.RELEASE: "204",
-    Action.ANNOTATE: "201",
-    Action.ATTACH: "201",
-    Action.EXPORT: "202",
-    Action.COLUMN_SET_DELETE: "204",
-    Action.REQUEST: "201",
-    Action.REQUEST_REPORT: "202",
-    Action.REQUEST_ERASE: "202",
-    Action.ERASE: "202",
-    Action.USER_CREATE: "201",
-    Action.USER_DELETE: "204",
-}
-"""Status of success where it is not 200."""
-
-FILES: Mapping[Action, Sequence[str]] = {
-    Action.AUDIT_FILE: tuple(audit.FORMATS.values()),
-    Action.PLAY: playback.CONTENT_TYPES,
-    Action.EXPORT_FILE: exports.CONTENT_TYPES,
-    Action.REQUEST_REPORT_FILE: subject_requests.CONTENT_TYPES,
-    Action.ATTACHMENT: MEDIA_TYPES,
-}
-"""Answers that are files, with their types."""
-
-CONFLICTS: Mapping[Action, str] = {
-    Action.PLAY: "The call is not in a state that allows it",
-    Action.WAVEFORM: "The call is not in a state that allows it",
-    Action.PAUSE: "The call is not in a state that allows it",
-    Action.RESUME: "The call is not in a state that allows it",
-    Action.EXPORT_FILE: "The export is not done yet, or is the report of a request",
-    Action.COLUMN_SET_WRITE: "Another set has this name, or there are too many sets",
-    Action.REQUEST_CANDIDATES: "The request is over, or too many calls match for the identities to mean one person",
-    Action.REQUEST_SELECT: "The state of the request does not allow it",
-    Action.REQUEST_EXTEND: "The request is over",
-    Action.REQUEST_REPORT: "The state of the request does not allow it",
-    Action.REQUEST_REPORT_FILE: "The report is not done yet",
-    Action.REQUEST_ERASE: "The state of the request does not allow it, no call is selected, or as POST /erasures",
-    Action.REQUEST_CLOSE: "The state of the request does not allow it, or its erasure is not done",
-    Action.ERASE: "No active waiver, or calls under legal hold; nothing was filed",
-    Action.ERASURE_APPROVE: "No active waiver",
-    Action.USER_CREATE: "This user already exists",
-    Action.USER_CHANGE: "The user comes from a directory, or another user has the same identity",
-    Action.USERS_REPLACE: "So many users would become inactive that the list looks broken; nothing was changed",
-    Action.USER_DELETE: "The user is still in the directory, or recordings refer to it",
-}
-"""What 409 means, where an action can return it."""
+DESCRIPTION = """\
+Calls of one customer lie below `/api/v1/customers/{customer}`. Every request there needs `Authorization: Bearer TOKEN`
+(`recorder token create`). With a valid token every path of another customer answers 404 exactly like a customer that
+does not exist. Everything that is shown, done or refused is written to the audit log first. Times are RFC 3339 in UTC.
+Lists are `{"items": [...], "next_cursor": null | "..."}`: pass `next_cursor` as `cursor` for the next page."""
+CALL_ID = "6f1c7e0a-2f0b-4c57-9d4e-0b6a4b1f7c11"
 
 _STATUSES: Mapping[str, str] = {
     "401": "No token, or one that is not valid",
@@ -222,6 +49,11 @@ _STATUSES: Mapping[str, str] = {
     "429": "Too many requests; wait for the time in Retry-After",
     "503": "Not possible now; nothing was shown or done",
 }
+_UPLOAD = "AttachmentRequest"
+"""Name of the one body that is a file."""
+_ALSO_NAMED = (Party, Stream, AuditEntry, Problem)
+"""Types that are named although no endpoint takes or returns them by themselves."""
+_PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 
 
 @functools.cache
@@ -232,120 +64,250 @@ def text() -> bytes:
 
 def document() -> dict[str, Any]:
     """Build the description."""
+    described = Document(endpoints())
     paths: dict[str, dict[str, Any]] = {}
-    for rule in RULES:
-        path = f"{PREFIX}{{customer}}{rule.path}"
-        paths.setdefault(path, {})[rule.method.lower()] = operation(rule)
+    for each in described.endpoints:
+        paths.setdefault(f"{PREFIX}{{customer}}{each.path}", {})[each.method.lower()] = described.operation(each)
     return {
         "openapi": "3.1.0",
-        "info": {"title": TITLE, "version": VERSION, "description": openapi_schemas.DESCRIPTION},
+        "info": {"title": TITLE, "version": VERSION, "description": DESCRIPTION},
         "security": [{"bearer": []}],
-        "paths": {**paths, **_node()},
+        "paths": {**paths, **described.node()},
         "components": {
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
-            "schemas": openapi_schemas.SCHEMAS,
+            "schemas": described.components(),
         },
     }
 
 
-def operation(rule: Rule) -> dict[str, Any]:
-    """Describe one method of one path."""
-    shown: dict[str, Any] = {
-        "operationId": rule.action.name.lower(),
-        "summary": SUMMARIES[rule.action],
-        "description": f"Roles: {', '.join(rule.roles)}.",
-        "parameters": [*_in_path(rule), *(_in_query(each) for each in PARAMETERS.get(rule.action, ()))],
-        "responses": responses(rule),
-    }
-    if rule.action in BODIES:
-        shown["requestBody"] = _body(BODIES[rule.action])
-    return shown
+class Document:
+    """What the description says of each endpoint, and the schemas that this refers to."""
 
+    def __init__(self, described: Iterable[Endpoint[..., Any]]) -> None:
+        self.endpoints = tuple(described)
+        self._examples: Mapping[str, Any] = json.loads(Path(__file__).with_name("examples.json").read_text("utf-8"))
+        shown = [shape for each in self.endpoints if (shape := answer(each)) is not None]
+        items = [get_args(shape)[0] for shape in shown if get_origin(shape) is Listed]
+        bodies = [each.body for each in self.endpoints if each.body not in (None, Nothing, bytes)]
+        self._named = {name(shape): shape for shape in [*_ALSO_NAMED, *shown, *items, *bodies]}
 
-def responses(rule: Rule) -> dict[str, Any]:
-    """Describe the answers of one method."""
-    found = {status: _problem(why) for status, why in _STATUSES.items()}
-    if rule.action in CONFLICTS:
-        found["409"] = _problem(CONFLICTS[rule.action])
-    if rule.action in BODIES:
-        found["413"] = _problem("The body is too large")
-    if rule.action is Action.PLAY:
-        whole = _file(rule.action)
-        return {
-            "200": {"description": "The whole file", **whole},
-            "206": {"description": "The range that was asked for", **whole},
-            "304": {"description": "The file matches If-None-Match"},
-            "412": _problem("The file does not match If-Match"),
-            "416": _problem("The range lies outside the file"),
-            **found,
+    def components(self) -> dict[str, Any]:
+        """Return the named schemas."""
+        found = {called: self._object(shape) for called, shape in self._named.items()}
+        return {**found, _UPLOAD: {"description": "Any JSON document."}}
+
+    def operation(self, endpoint: Endpoint[..., Any]) -> dict[str, Any]:
+        """Describe one method of one path."""
+        shown: dict[str, Any] = {
+            "operationId": endpoint.action.name.lower(),
+            "summary": summary(endpoint),
+            "description": f"Roles: {', '.join(endpoint.roles)}.",
+            "parameters": [*_in_path(endpoint), *self._in_query(endpoint.query)],
+            "responses": self._responses(endpoint),
         }
-    if rule.action in FILES:
-        return {"200": {"description": "The file", **_file(rule.action)}, **found}
-    status = SUCCESSES.get(rule.action, "200")
-    name = ANSWERS.get(rule.action)
-    if name is None:
-        return {status: {"description": "Done"}, **found}
-    content = {"schema": {"$ref": f"#/components/schemas/{name}"}, "example": openapi_schemas.EXAMPLES[name]}
-    return {status: {"description": "Done", "content": {"application/json": content}}, **found}
+        return shown if endpoint.body is None else {**shown, "requestBody": self._body(endpoint)}
+
+    def node(self) -> dict[str, Any]:
+        """Describe the paths outside customers, which need no token."""
+        status = {"schema": {"type": "object", "properties": {"status": {"type": "string"}}}}
+        away = {
+            "type": "integer",
+            "description": "Number of customers whose data cannot be served now; their calls are still recorded",
+        }
+        ready = {"schema": {"type": "object", "properties": {"status": {"type": "string"}, "customers_away": away}}}
+        metrics = {"text/plain": {"schema": {"type": "string"}}}
+
+        def get(id: str, told: str, content: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+            answers = {"200": {"description": "Done", "content": content}, **more}
+            return {"get": {"operationId": id, "summary": told, "security": [], "responses": answers}}
+
+        refused = {"503": self._problem("No calls are accepted; the body says why")}
+        return {
+            "/healthz": get("alive", "The process runs", {"application/json": status}),
+            "/readyz": get("ready", "Calls are accepted", {"application/json": ready}, **refused),
+            "/metrics": get("metrics", "Metrics for Prometheus", metrics),
+        }
+
+    def _responses(self, endpoint: Endpoint[..., Any]) -> dict[str, Any]:
+        found = {status: self._problem(why) for status, why in _STATUSES.items()}
+        if endpoint.conflict:
+            found["409"] = self._problem(endpoint.conflict)
+        if endpoint.body is not None:
+            found["413"] = self._problem("The body is too large")
+        content: dict[str, Any] = {"content": {kind: {} for kind in endpoint.files}}
+        if endpoint.ranges:
+            found |= {
+                "206": {"description": "The range that was asked for", **content},
+                "304": {"description": "The file matches If-None-Match"},
+                "412": self._problem("The file does not match If-Match"),
+                "416": self._problem("The range lies outside the file"),
+            }
+        if endpoint.files:
+            return {"200": {"description": "The file", **content}, **found}
+        shape = answer(endpoint)
+        if shape is None:
+            return {str(HTTPStatus.NO_CONTENT.value): {"description": "Done"}, **found}
+        content = {"application/json": self._content(name(shape))}
+        return {str(endpoint.status): {"description": "Done", "content": content}, **found}
+
+    def _body(self, endpoint: Endpoint[..., Any]) -> dict[str, Any]:
+        if endpoint.body is Nothing:
+            empty = {"schema": {"type": "object", "additionalProperties": False}, "example": {}}
+            return {"required": False, "content": {"application/json": empty}}
+        if endpoint.body is bytes:
+            captions = {"schema": {"type": "string", "pattern": "^WEBVTT"}, "example": "WEBVTT\n"}
+            return {"required": True, "content": {"application/json": self._content(_UPLOAD), "text/vtt": captions}}
+        content = self._content(name(endpoint.body))
+        return {"required": not endpoint.optional, "content": {"application/json": content}}
+
+    def _content(self, called: str) -> dict[str, Any]:
+        item = called.removesuffix("Page")
+        found = self._examples.get(called) or {"items": [self._examples[item]], "next_cursor": None}
+        return {"schema": {"$ref": f"#/components/schemas/{called}"}, "example": found}
+
+    def _problem(self, why: str) -> dict[str, Any]:
+        return {"description": why, "content": {MEDIA_TYPE: self._content("Problem")}}
+
+    def _in_query(self, kind: type[Given]) -> Iterable[dict[str, Any]]:
+        hints = get_type_hints(kind, include_extras=True)
+        for called in kind.__struct_fields__:
+            hint = get_args(hints[called])[0] if _is_union(hints[called]) else hints[called]  # null is never given
+            schema = self._member(hint)
+            yield {
+                "name": called,
+                "in": "query",
+                "description": schema.pop("description"),
+                "schema": {"type": "string", **schema},
+                "example": next(meta.examples[0] for meta in hint.__metadata__ if meta.examples),
+            }
+
+    def schema(self, hint: Any) -> dict[str, Any]:
+        """Return the JSON schema of a declared type."""
+        if get_origin(hint) in (Required, NotRequired):
+            return self.schema(get_args(hint)[0])
+        if get_origin(hint) is Annotated:
+            return self._annotated(hint)
+        if _is_union(hint):
+            return self._union(get_args(hint))
+        if get_origin(hint) is Literal:
+            return {"const": get_args(hint)[0]} if len(get_args(hint)) == 1 else {"enum": list(get_args(hint))}
+        if get_origin(hint) is list:
+            inner = self.schema(get_args(hint)[0])
+            return {"type": "array", "items": inner} if inner else {"type": "array"}
+        if hint in self._named.values():
+            return {"$ref": f"#/components/schemas/{name(hint)}"}
+        if hint in _PLAIN:
+            return {"type": _PLAIN[hint]}
+        if hint is Moment:
+            return {"type": "string", "format": "date-time"}
+        if hint is Any or get_origin(hint) is dict:
+            return {} if hint is Any else {"type": "object"}
+        return {"enum": list(hint)} if hasattr(hint, "__members__") else self._object(hint)
+
+    def _object(self, shape: Any) -> dict[str, Any]:
+        """Describe an object: a body admits declared members only, an answer may have more in later versions."""
+        if not is_typeddict(get_origin(shape) or shape):
+            fields = msgspec.structs.fields(shape)
+            hints = get_type_hints(shape, include_extras=True)
+            found = {
+                "type": "object",
+                "properties": {each.encode_name: self._member(hints[each.name]) for each in fields},
+                "required": [each.encode_name for each in fields if each.required],
+                "additionalProperties": False,
+                **shape.schema,
+            }
+            return {key: value for key, value in found.items() if value is not None}
+        bare = get_origin(shape) or shape
+        hints = get_type_hints(bare, include_extras=True)
+        if bare is Listed:
+            hints["items"] = list[get_args(shape)[0]]  # type: ignore[misc]  # the type is known when this runs
+        return {
+            "type": "object",
+            "properties": {called: self.schema(hint) for called, hint in hints.items()},
+            "required": [called for called, hint in hints.items() if _required(hint, total=bare.__total__)],
+        }
+
+    def _member(self, hint: Any) -> dict[str, Any]:
+        """Describe a parameter or a member of a body; what is declared as right completes "must be"."""
+        found = self.schema(hint)
+        right = found.pop("description", "")
+        return {**found, "description": f"Must be {right}."} if right else found
+
+    def _annotated(self, hint: Any) -> dict[str, Any]:
+        found = self.schema(hint.__origin__)
+        for meta in hint.__metadata__:
+            if isinstance(meta, Meta):
+                found = _with(found, meta)
+        return found
+
+    def _union(self, parts: tuple[Any, ...]) -> dict[str, Any]:
+        """Describe a choice; what may be null besides has two types, or a value more."""
+        kinds = [self.schema(each) for each in parts if each not in (UnsetType, type(None))]
+        null = [{"type": "null"}] if type(None) in parts else []
+        first = kinds[0]
+        if len(kinds) + len(null) == 1:
+            return first
+        if len(kinds) > 1 or "$ref" in first or "properties" in first:
+            return {"anyOf": [*kinds, *null]}
+        if "enum" in first:
+            return {**first, "enum": [*first["enum"], None]}
+        return {**first, "type": [first["type"], "null"]}
 
 
-def _file(action: Action) -> dict[str, Any]:
-    return {"content": {kind: {} for kind in FILES[action]}}
+def answer(endpoint: Endpoint[..., Any]) -> Any:
+    """Return the type of a JSON answer, None if there is none."""
+    hint = endpoint.answer
+    if get_origin(hint) is Annotated:  # a response that holds it
+        return hint.__metadata__[0]
+    return None if hint in (Response, type(None)) else hint
 
 
-def _body(name: str | None) -> dict[str, Any]:
-    if name is None:
-        empty = {"schema": {"type": "object", "additionalProperties": False}, "example": {}}
-        return {"required": False, "content": {"application/json": empty}}
-    content = {"schema": {"$ref": f"#/components/schemas/{name}"}, "example": openapi_schemas.EXAMPLES[name]}
-    if name == "AttachmentRequest":
-        text = {"schema": {"type": "string", "pattern": "^WEBVTT"}, "example": "WEBVTT\n"}
-        return {"required": True, "content": {"application/json": content, "text/vtt": text}}
-    return {"required": name not in OPTIONAL, "content": {"application/json": content}}
+def name(shape: Any) -> str:
+    """Return the name of a schema."""
+    return f"{get_args(shape)[0].__name__}Page" if get_origin(shape) is Listed else str(shape.__name__)
 
 
-def _in_path(rule: Rule) -> list[dict[str, Any]]:
-    names = {"customer": "acme"} | {
-        name: openapi_schemas.CALL_ID for name in ("id", "part") if f"{{{name}}}" in rule.path
+def summary(endpoint: Endpoint[..., Any]) -> str:
+    """Return the first paragraph of a handler's description, without its full stop."""
+    first = (endpoint.run.__doc__ or "").partition("\n\n")[0]
+    return " ".join(first.split()).removesuffix(".")
+
+
+def _required(hint: Any, *, total: bool) -> bool:
+    """Return whether a member of an answer is always there; `__required_keys__` is wrong for deferred annotations."""
+    return get_origin(hint) is Required or (total and get_origin(hint) is not NotRequired)
+
+
+def _is_union(hint: Any) -> bool:
+    return get_origin(hint) in (Union, types.UnionType)
+
+
+def _with(schema: Mapping[str, Any], meta: Meta) -> dict[str, Any]:
+    """Add what is declared about a type; `extra_json_schema` replaces a choice if it names types or values."""
+    found, more = dict(schema), dict(meta.extra_json_schema or {})
+    several = found.get("type") == "array"
+    limits = {
+        "minItems" if several else "minLength": meta.min_length,
+        "maxItems" if several else "maxLength": meta.max_length,
+        "minimum": meta.ge,
+        "maximum": meta.le,
+        "pattern": meta.pattern and meta.pattern.replace(r"\Z", "$"),  # ECMAScript has no \Z, and its $ means that
+        "description": meta.description,
     }
+    found |= {key: value for key, value in limits.items() if value is not None}
+    if "enum" in more:
+        return {**({"description": meta.description} if meta.description else {}), **more}
+    if "type" in more and "anyOf" in found:
+        parts = found.pop("anyOf")
+        found = {**{key: value for part in parts for key, value in part.items()}, **found}
+        if not found.get("required", True):
+            del found["required"]
+    return {**found, **more}
+
+
+def _in_path(endpoint: Endpoint[..., Any]) -> list[dict[str, Any]]:
+    examples = {"customer": "acme"} | dict.fromkeys(endpoint.names, CALL_ID)
     return [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}, "example": example}
-        for name, example in names.items()
+        {"name": each, "in": "path", "required": True, "schema": {"type": "string"}, "example": example}
+        for each, example in examples.items()
     ]
-
-
-def _in_query(parameter: Parameter) -> dict[str, Any]:
-    return {
-        "name": parameter.name,
-        "in": "query",
-        "description": f"Must be {parameter.right}.",
-        "schema": parameter.schema,
-        "example": parameter.default if isinstance(parameter.default, int) else parameter.example,
-    }
-
-
-def _problem(why: str) -> dict[str, Any]:
-    content = {"schema": {"$ref": "#/components/schemas/Problem"}, "example": openapi_schemas.EXAMPLES["Problem"]}
-    return {"description": why, "content": {_PROBLEM: content}}
-
-
-def _node() -> dict[str, Any]:
-    """Describe the paths outside customers, which need no token."""
-    status = {"schema": {"type": "object", "properties": {"status": {"type": "string"}}}}
-    away = {
-        "type": "integer",
-        "description": "Number of customers whose data cannot be served now; their calls are still recorded",
-    }
-    ready = {"schema": {"type": "object", "properties": {"status": {"type": "string"}, "customers_away": away}}}
-    metrics = {"text/plain": {"schema": {"type": "string"}}}
-
-    def get(id: str, summary: str, content: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-        answers = {"200": {"description": "Done", "content": content}, **more}
-        return {"get": {"operationId": id, "summary": summary, "security": [], "responses": answers}}
-
-    refused = {"503": _problem("No calls are accepted; the body says why")}
-    return {
-        "/healthz": get("alive", "The process runs", {"application/json": status}),
-        "/readyz": get("ready", "Calls are accepted", {"application/json": ready}, **refused),
-        "/metrics": get("metrics", "Metrics for Prometheus", metrics),
-    }

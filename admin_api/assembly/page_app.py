@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from admin_api.access.accounts_port import AccountService, Declined
 from admin_api.assembly import page_routes
-from admin_api.http import json_body
+from admin_api.http import reading
 from admin_api.http.authorise import Authoriser
 from admin_api.http.bearer import Report
 from admin_api.http.error_middleware import problem
@@ -346,7 +346,7 @@ def _same_site(request: Request) -> bool:
 
 
 async def _fields(request: Request, most: int = MAX_FORM) -> Mapping[str, list[str]]:
-    data = await json_body.body(request, most)
+    data = await reading.body(request, most)
     try:
         return parse_qs(data.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="replace")
     except (UnicodeDecodeError, ValueError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from admin_api.http.permissions import RULES
+from admin_api.assembly.endpoints import endpoints
 from admin_api.page.framework.page_request import View
 from admin_api.page.sign_in import account
 from admin_api.page.views import (
@@ -45,5 +45,5 @@ VIEWS: tuple[View, ...] = (
     *system.VIEWS,
     *account.VIEWS,
 )
-ROLES = {rule.action: rule.roles for rule in RULES}
+ROLES = {each.action: each.roles for each in endpoints()}
 """The roles that each action needs."""

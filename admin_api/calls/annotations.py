@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from starlette.responses import Response
-
 from admin_api.calls import call_views, calls
-from admin_api.http import body_reader, responses
+from admin_api.calls.call_views import Annotation
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
+from admin_api.http.endpoint import endpoint
+from admin_api.http.permissions import PRIVACY, Action
+from admin_api.http.problems import not_found
+from admin_api.http.types import Given, Reason
 from storage.attachments.annotations import NoCall
-from storage.keys.sealing import MAX_TEXT
 
 
-async def add(request: AuthorisedRequest) -> Response:
-    """Answer POST /calls/{id}/annotations."""
-    text = await body_reader.given(request, body_reader.one_text("text", MAX_TEXT))
+class AnnotationRequest(Given):
+    """A correction."""
+
+    text: Reason
+
+
+@endpoint("POST", "/calls/{id}/annotations", Action.ANNOTATE, PRIVACY, status=201)
+async def add(request: AuthorisedRequest, id: str, body: AnnotationRequest) -> Annotation:
+    """Add a correction; the original stays unchanged."""
     await calls.settled(request)
     await request.note(DONE)
     try:
-        note = await request.customer.annotations.add(request.object, text, request.principal.name)
+        note = await request.customer.annotations.add(id, body.text, request.principal.name)
     except NoCall:
-        raise await request.missing() from None
-    return responses.document(call_views.annotation(note), 201)
+        raise not_found("not found") from None
+    return call_views.annotation(note)

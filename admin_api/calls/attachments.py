@@ -3,94 +3,78 @@
 from __future__ import annotations
 
 import asyncio
-import re
+from typing import Annotated
 
+from msgspec import Meta
 from starlette.responses import Response
 
 from admin_api.calls import call_views, calls
-from admin_api.http import json_body, query_parameters, responses
-from admin_api.http.authorised_request import DONE, FAILED, AuthorisedRequest
-from admin_api.http.permissions import is_id
-from admin_api.http.problems import invalid, not_found
-from admin_api.http.query_parameters import Parameter
+from admin_api.calls.call_views import Attachment
+from admin_api.http import reading
+from admin_api.http.authorised_request import DONE, AuthorisedRequest
+from admin_api.http.endpoint import endpoint
+from admin_api.http.permissions import HEARERS, PRIVACY, Action
+from admin_api.http.problems import FAILED, invalid, not_found
+from admin_api.http.types import Given, word
 from storage.attachments.attachments import KINDS, MAX_BYTES, MEDIA_TYPES, BadAttachment, NoCall
 from storage.errors import Forgotten, PartMissing
+from storage.ids import is_id
 
 BODY_SECONDS = 60.0  # 32 MiB over a slow line
 MAX_TITLE = 200
-_LANGUAGE = re.compile(r"[A-Za-z0-9]{1,8}(-[A-Za-z0-9]{1,8}){0,7}")
+_LANGUAGE = r"[A-Za-z0-9]{1,8}(-[A-Za-z0-9]{1,8}){0,7}"
 
 
-def language(text: str) -> str:
-    """Read a language tag (RFC 5646) by its form only; raises ValueError."""
-    if not _LANGUAGE.fullmatch(text):
-        raise ValueError
-    return text
+class AttachmentQuery(Given):
+    """What the attached file is."""
+
+    kind: Annotated[str, word(KINDS, " or ".join(KINDS)), Meta(examples=[KINDS[0]])] = KINDS[0]
+    title: Annotated[
+        str, Meta(max_length=MAX_TITLE, description=f"at most {MAX_TITLE} characters", examples=["Minutes"])
+    ] = ""
+    language: Annotated[
+        str,
+        Meta(pattern=rf"^{_LANGUAGE}\Z", description="a language tag such as de or pt-BR", examples=["de"]),
+    ] = ""
 
 
-ATTACH = (
-    Parameter(
-        "kind",
-        query_parameters.word(*KINDS),
-        " or ".join(KINDS),
-        {"type": "string", "enum": list(KINDS)},
-        KINDS[0],
-        KINDS[0],
-    ),
-    Parameter(
-        "title",
-        query_parameters.line(MAX_TITLE, blank=True),
-        f"at most {MAX_TITLE} characters",
-        {"type": "string", "maxLength": MAX_TITLE},
-        "Minutes",
-        "",
-    ),
-    Parameter(
-        "language",
-        language,
-        "a language tag such as de or pt-BR",
-        {"type": "string", "pattern": f"^{_LANGUAGE.pattern}$"},
-        "de",
-        "",
-    ),
+@endpoint(
+    "POST",
+    "/calls/{id}/attachments",
+    Action.ATTACH,
+    PRIVACY,
+    status=201,
+    limit=MAX_BYTES,
+    seconds=BODY_SECONDS,
 )
+async def add(request: AuthorisedRequest, id: str, query: AttachmentQuery, body: bytes) -> Attachment:
+    """Attach a transcript or a chat to a call; the body is the file.
 
-
-async def add(request: AuthorisedRequest) -> Response:
-    """Answer POST /calls/{id}/attachments: the body is the file, its type the Content-Type."""
-    async with request.well_formed():
-        wanted = request.parameters(ATTACH)
-        media_type = request.http.headers.get("content-type", "").partition(";")[0].strip().lower()
-        data = await json_body.body(request.http, MAX_BYTES, BODY_SECONDS)
-        await asyncio.to_thread(check, media_type, data)
+    Its type is the Content-Type.
+    """
+    media_type = request.http.headers.get("content-type", "").partition(";")[0].strip().lower()
+    await asyncio.to_thread(check, media_type, body)
     await calls.settled(request)
-    await request.note(DONE, wanted["kind"])
+    await request.note(DONE, query.kind)
     try:
         made = await request.customer.attachments.add(
-            request.object,
-            wanted["kind"],
-            media_type,
-            data,
-            request.principal.name,
-            title=wanted["title"],
-            language=wanted["language"],
+            id, query.kind, media_type, body, request.principal.name, title=query.title, language=query.language
         )
     except NoCall:
-        raise await request.missing() from None
+        raise not_found("not found") from None
     except BadAttachment as problem:  # the call has as many attachments as allowed
-        await request.note(FAILED, "not taken")
-        raise invalid([{"in": "body", "reason": str(problem)}]) from None
-    return responses.document(call_views.attachment(made), 201)
+        raise invalid([("", str(problem))], why="not taken", outcome=FAILED) from None
+    return call_views.attachment(made)
 
 
-async def file(request: AuthorisedRequest) -> Response:
-    """Answer GET /calls/{id}/attachments/{part}."""
-    request.no_parameters()
+@endpoint("GET", "/calls/{id}/attachments/{part}", Action.ATTACHMENT, HEARERS, files=MEDIA_TYPES)
+async def file(request: AuthorisedRequest, id: str, part: str) -> Response:
+    """A transcript or chat of a call."""
     await calls.find(request)
-    found = await request.customer.attachments.of(request.object) if is_id(request.part) else ()
-    wanted = next((one for one in found if one.id == request.part), None)
+    found = await request.customer.attachments.of(id) if is_id(part) else ()
+    wanted = next((one for one in found if one.id == part), None)
     if wanted is None:
-        raise await request.missing()
+        raise not_found("not found")
     await request.note(DONE)
     try:
         data = await request.customer.attachments.read(wanted)
@@ -104,9 +88,9 @@ async def file(request: AuthorisedRequest) -> Response:
 def check(media_type: str, data: bytes) -> None:
     """Refuse a file that is not of its stated type; raises Problem 422."""
     if media_type not in MEDIA_TYPES:
-        raise invalid([{"in": "header", "name": "Content-Type", "reason": f"must be {' or '.join(MEDIA_TYPES)}"}])
+        raise invalid([("Content-Type", f"must be {' or '.join(MEDIA_TYPES)}")], "header")
     if not (_is_vtt if media_type == MEDIA_TYPES[0] else _is_json)(data):
-        raise invalid([{"in": "body", "reason": "must be of the type that Content-Type says"}])
+        raise invalid([("", "must be of the type that Content-Type says")])
 
 
 def _is_vtt(data: bytes) -> bool:
@@ -115,7 +99,7 @@ def _is_vtt(data: bytes) -> bool:
 
 def _is_json(data: bytes) -> bool:
     try:
-        json_body.parsed(data)
+        reading.parsed(data)
     except ValueError:
         return False
     return True

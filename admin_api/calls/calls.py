@@ -4,58 +4,97 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated, TypedDict, cast
 
-from starlette.responses import Response
+import msgspec
+from msgspec import Meta
 
 from admin_api.calls import call_views
-from admin_api.http import json_body, query_parameters, responses
-from admin_api.http.authorised_request import DONE, FAILED, AuthorisedRequest
-from admin_api.http.permissions import HOLDERS, Action, is_id
-from admin_api.http.problems import conflict, unavailable
+from admin_api.calls.call_views import Call, CallPage, Recording
+from admin_api.calls.selection import RIGHT_PARTY
+from admin_api.calls.selection import search as search_by
+from admin_api.http import reading
+from admin_api.http.authorised_request import DONE, AuthorisedRequest
+from admin_api.http.endpoint import endpoint
+from admin_api.http.permissions import ADMIN, PRIVACY, SEEKERS, Action
+from admin_api.http.problems import Problem, conflict, not_found, unavailable
+from admin_api.http.types import MAX_PARTY, MAX_SOURCE, Cursor, Given, Limit, Since, Until, line, party, text
 from personal import Personal
 from storage.calls.call_document import CallDocument, PlainDocument
 from storage.calls.call_index import CallRow, Page, Query
-from storage.calls.call_row import CallState
+from storage.calls.call_row import DEFAULT_LIMIT, CallState, Direction
 from storage.cursors import BadCursor
+from storage.ids import is_id
 
 SAME_CALL = timedelta(days=1)
 """How far apart recordings of one call may begin: a call may be transferred within a working day."""
 MOST_RECORDINGS = 50
 """Most recordings of one call that are listed."""
-CONDITIONS = (
-    *(query_parameters.PARTY, query_parameters.SINCE, query_parameters.UNTIL, query_parameters.STATE),
-    *(query_parameters.HOLD, query_parameters.DIRECTION, query_parameters.SOURCE),
-)
-SEARCH = (*CONDITIONS, query_parameters.LIMIT, query_parameters.CURSOR)
+OVER = "The call is not in a state that allows it"
+
+_Party = Annotated[str, text(MAX_PARTY, RIGHT_PARTY, "+49 30 1234567", party)]
+_State = Annotated[CallState, Meta(description="recording, complete or interrupted", examples=["complete"])]
+_Hold = Annotated[bool, Meta(description="true or false", examples=["true"])]
+_Direction = Annotated[Direction, Meta(description="inbound, outbound or internal", examples=["inbound"])]
+_RIGHT_SOURCE = f"an address as calls show it, at most {MAX_SOURCE} characters"
+_Source = Annotated[str, text(MAX_SOURCE, _RIGHT_SOURCE, "192.0.2.10", line)]
 
 
-async def search(request: AuthorisedRequest) -> Response:
-    """Answer GET /calls: a page, newest first; the audit log does not record the query."""
-    query = Query(**request.parameters(SEARCH))
+class Search(Given):
+    """The query of a search."""
+
+    party: _Party | None = None
+    since: Since | None = None
+    until: Until | None = None
+    state: _State | None = None
+    hold: _Hold | None = None
+    direction: _Direction | None = None
+    source: _Source | None = None
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor | None = None
+
+
+class Paused(TypedDict):
+    """Whether the recording of a call is paused."""
+
+    id: str
+    paused: bool
+
+
+@endpoint("GET", "/calls", Action.SEARCH, SEEKERS)
+async def search(request: AuthorisedRequest, query: Search) -> CallPage:
+    """Search calls, newest first.
+
+    The audit log does not record the query.
+    """
+    wanted = search_by(msgspec.structs.asdict(query))
     lacking = request.daemon.lacking(request.customer.name)  # a rebuild may end during the search and leave gaps here
     try:
-        found = await _found(request, query)
+        found = await _found(request, wanted)
     except BadCursor:
-        raise query_parameters.bad_cursor() from None
+        raise reading.bad_cursor() from None
     live = await request.daemon.documents(request.customer.name, [row.id for row in found.items])
-    items = [call_views.call(await _newest(request, row, live.get(row.id)), live.get(row.id)) for row in found.items]
-    await request.note(DONE)
-    return responses.page(items, found.next_cursor, incomplete=lacking)
+    shown = [call_views.call(await _newest(request, row, live.get(row.id)), live.get(row.id)) for row in found.items]
+    page: CallPage = {"items": cast("list[Call]", shown), "next_cursor": found.next_cursor}
+    return {**page, "incomplete": True} if lacking else page
 
 
-async def view(request: AuthorisedRequest) -> Response:
-    """Answer GET /calls/{id}."""
-    request.no_parameters()
+@endpoint("GET", "/calls/{id}", Action.VIEW, SEEKERS)
+async def view(request: AuthorisedRequest, id: str) -> Call:
+    """Everything known about a call."""
     row, live = await find(request, measured=True)
-    shown = call_views.call(row, live)
-    beside = await _beside(request, held=row.hold)
-    beside["recordings"] = await _recordings(request, shown)
-    await request.note(DONE)
-    return responses.document({**shown, **beside})
+    call = call_views.call(row, live)
+    shown = cast("Call", call)
+    customer = request.customer
+    if row.hold and (hold := await customer.holds.get(id)):
+        shown = {**shown, **call_views.hold(hold, whole=request.principal.role(PRIVACY) is not None)}
+    shown["annotations"] = [call_views.annotation(note) for note in await customer.annotations.of(id)]
+    shown["attachments"] = [call_views.attachment(one) for one in await customer.attachments.of(id)]
+    shown["recordings"] = await _recordings(request, call)
+    return shown
 
 
-async def _recordings(request: AuthorisedRequest, shown: PlainDocument) -> list[dict[str, Any]]:
+async def _recordings(request: AuthorisedRequest, shown: PlainDocument) -> list[Recording]:
     """Return the other recordings of the same call, by shared identifiers, and how certain each match is."""
     names = {Personal(name["key"]): name["sure"] for name in shown.get("related", ())}
     began = shown.get("started_at")
@@ -63,7 +102,7 @@ async def _recordings(request: AuthorisedRequest, shown: PlainDocument) -> list[
         return []
     around = datetime.fromisoformat(began)
     query = Query(related=tuple(names), since=around - SAME_CALL, until=around + SAME_CALL, limit=MOST_RECORDINGS)
-    found = []
+    found: list[Recording] = []
     for row in (await _found(request, query)).items:
         theirs = [name["key"] for name in row.details.get("related", ())]
         shared = next((key for key in names if key in theirs), None)
@@ -72,24 +111,34 @@ async def _recordings(request: AuthorisedRequest, shown: PlainDocument) -> list[
     return found
 
 
-async def switch(request: AuthorisedRequest) -> Response:
-    """Answer POST /calls/{id}/pause and /resume.
+@endpoint("POST", "/calls/{id}/pause", Action.PAUSE, ADMIN, conflict=OVER)
+async def pause(request: AuthorisedRequest, id: str) -> Paused:
+    """Pause the recording of a live call.
 
-    A pause protects a person, so it takes effect before the disk answers; a resume is logged first.
+    It protects a person, so it takes effect before the disk answers.
     """
-    request.no_parameters()
-    await json_body.empty_body(request.http)
     _, live = await find(request)
-    pausing = request.action is Action.PAUSE
-    if live and not pausing:
+    if not live or not request.daemon.pause(request.customer.name, id):
+        raise _over()
+    return {"id": id, "paused": True}
+
+
+@endpoint("POST", "/calls/{id}/resume", Action.RESUME, ADMIN, conflict=OVER)
+async def resume(request: AuthorisedRequest, id: str) -> Paused:
+    """Resume the recording of a live call.
+
+    It is logged first.
+    """
+    _, live = await find(request)
+    if live:
         await request.note(DONE)
-    act = request.daemon.pause if pausing else request.daemon.resume
-    if not live or not act(request.customer.name, request.object):
-        await request.note(FAILED, "the call is over")
-        raise conflict("The call is over; only a live call can be paused and resumed.")
-    if pausing:
-        await request.note(DONE)
-    return responses.document({"id": request.object, "paused": pausing})
+    if not live or not request.daemon.resume(request.customer.name, id):
+        raise _over()
+    return {"id": id, "paused": False}
+
+
+def _over() -> Problem:
+    return conflict("The call is over; only a live call can be paused and resumed.", "the call is over")
 
 
 async def _found(request: AuthorisedRequest, query: Query) -> Page:
@@ -112,7 +161,7 @@ async def find(request: AuthorisedRequest, *, measured: bool = False) -> tuple[C
         if row is not None:
             live = told.get(request.object)
             return await _newest(request, row, live), live
-    raise await request.missing()
+    raise not_found("not found")
 
 
 async def _newest(request: AuthorisedRequest, row: CallRow, live: CallDocument | None) -> CallRow:
@@ -130,17 +179,4 @@ async def settled(request: AuthorisedRequest) -> None:
     await find(request)
     unknown = await request.customer.calls.get(request.object) is None
     if unknown and not await request.daemon.settle(request.customer.name, request.object):
-        await request.note(FAILED, "not in the index yet")
-        raise unavailable("The call is not in the index yet.")
-
-
-async def _beside(request: AuthorisedRequest, *, held: bool) -> dict[str, Any]:
-    """Return the corrections and attachments of a call."""
-    customer, call = request.customer, request.object
-    hold = await customer.holds.get(call) if held else None
-    whole = request.principal.role(HOLDERS) is not None
-    return {
-        **(call_views.hold(hold, whole=whole) if hold else {}),
-        "annotations": [call_views.annotation(note) for note in await customer.annotations.of(call)],
-        "attachments": [call_views.attachment(one) for one in await customer.attachments.of(call)],
-    }
+        raise unavailable("The call is not in the index yet.", "not in the index yet")

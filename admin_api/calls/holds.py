@@ -2,36 +2,50 @@
 
 from __future__ import annotations
 
-from starlette.responses import Response
-
-from admin_api.calls import call_views, calls
-from admin_api.http import body_reader, responses
+from admin_api.calls import calls
+from admin_api.calls.call_views import Hold
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
+from admin_api.http.endpoint import endpoint
+from admin_api.http.permissions import PRIVACY, Action
+from admin_api.http.problems import not_found
+from admin_api.http.types import Given, Reason
 from storage.erasure.holds import NoCall
-from storage.keys.sealing import MAX_TEXT
+from storage.timestamps import rfc3339
 
 
-async def put(request: AuthorisedRequest) -> Response:
-    """Answer PUT /calls/{id}/hold; a second time it changes the reason. A live call can be held too."""
-    reason = await body_reader.given(request, body_reader.one_text("reason", MAX_TEXT))
+class HoldRequest(Given):
+    """Why a call is held."""
+
+    reason: Reason
+
+
+@endpoint("PUT", "/calls/{id}/hold", Action.HOLD, PRIVACY)
+async def put(request: AuthorisedRequest, id: str, body: HoldRequest) -> Hold:
+    """Put a call under legal hold.
+
+    A second time, it changes the reason. A live call can be held too.
+    """
     await calls.settled(request)
     await request.note(DONE)
     try:
-        hold = await request.customer.holds.put(request.object, reason, request.principal.name)
+        hold = await request.customer.holds.put(id, body.reason, request.principal.name)
     except NoCall:
-        raise await request.missing() from None
-    return responses.document({"id": hold.call, "hold": True, **call_views.hold(hold, whole=True)})
+        raise not_found("not found") from None
+    since = rfc3339(hold.set_at)
+    return {"id": hold.call, "hold": True, "held_since": since, "held_by": hold.set_by, "hold_reason": hold.reason}
 
 
-async def remove(request: AuthorisedRequest) -> Response:
-    """Answer DELETE /calls/{id}/hold; succeeds if there is no hold."""
-    request.no_parameters()
+@endpoint("DELETE", "/calls/{id}/hold", Action.RELEASE, PRIVACY)
+async def remove(request: AuthorisedRequest, id: str) -> None:
+    """Release a call from legal hold.
+
+    It succeeds if there is no hold.
+    """
     await calls.find(request)
     await request.note(DONE)
     try:
-        await request.customer.holds.remove(request.object)
+        await request.customer.holds.remove(id)
     except NoCall:
         # a live call may not be in the index yet
-        if request.daemon.document(request.customer.name, request.object) is None:
-            raise await request.missing() from None
-    return Response(status_code=204)
+        if request.daemon.document(request.customer.name, id) is None:
+            raise not_found("not found") from None

@@ -13,17 +13,21 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 from itertools import count
+from typing import Annotated
 
+from msgspec import Meta
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
 from admin_api.calls import ranges
-from admin_api.calls.calls import find
+from admin_api.calls.calls import OVER, find
 from admin_api.calls.render_cache import Full, RenderCache
-from admin_api.http import query_parameters
-from admin_api.http.authorised_request import DONE, FAILED, REFUSED, AuthorisedRequest
+from admin_api.http.authorised_request import DONE, AuthorisedRequest
+from admin_api.http.endpoint import Endpoint, endpoint
+from admin_api.http.permissions import HEARERS, Action
 from admin_api.http.ports import BrokenOff, CannotRender, Streamed
-from admin_api.http.problems import Problem, not_rendered, unavailable
+from admin_api.http.problems import REFUSED, Problem, not_rendered, unavailable
+from admin_api.http.types import FORMATS, Given, word
 from storage.calls.call_index import CallRow
 
 CHUNK = 256 << 10  # bytes read at once, away from the loop: 8 s of stereo G.711 as WAV
@@ -32,7 +36,6 @@ MAX_STREAMS = 16  # streams of one customer at once; each has a worker of 30 MB,
 TURN_SECONDS = 5.0  # a request over either limit waits this long; an hour of audio is sent in about 1 s
 LOOK_SECONDS = 0.05  # how often a waiting request checks for room
 SLOW_SECONDS = 60.0  # a client that reads no chunk for this long is dropped: it holds that memory
-MEDIA = (query_parameters.FORMAT,)
 CONTENT_TYPES = (
     "audio/wav",
     "audio/flac",
@@ -144,8 +147,14 @@ class Ready:
 Playable = Ready | Streamed
 
 
+class MediaQuery(Given):
+    """The format of the media."""
+
+    format: Annotated[str, word(FORMATS, f"one of {', '.join(FORMATS)}"), Meta(examples=["wav"])] = "wav"
+
+
 class Player:
-    """Answers GET and HEAD /calls/{id}/media."""
+    """Renders the media of calls and sends them."""
 
     def __init__(self) -> None:
         self._cache: RenderCache[Ready] = RenderCache(
@@ -155,9 +164,8 @@ class Player:
         self._streams: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(MAX_STREAMS))
         # by customer
 
-    async def play(self, request: AuthorisedRequest) -> Response:
+    async def play(self, request: AuthorisedRequest, form: str) -> Response:
         """Render a call and send it, or the requested range."""
-        form = request.parameters(MEDIA)["format"]
         row, live = await find(request)
         ends: list[Callable[[], None]] = []
         try:
@@ -169,7 +177,6 @@ class Player:
             return _answer(request, sound, f"{row.id}.{form}", row.leaf, lambda: _all(ends))
         except CannotRender as problem:
             _all(ends)
-            await request.note(FAILED, "cannot be rendered")
             raise not_rendered(str(problem), later=problem.later) from None
         except BaseException:
             _all(ends)
@@ -182,7 +189,7 @@ class Player:
             async with asyncio.timeout(TURN_SECONDS):
                 await turn.acquire()
         except TimeoutError:
-            raise await _too_many(request) from None
+            raise _too_many() from None
         ends.append(turn.release)
         stream = await request.daemon.stream(request.customer, row)
         ends.append(stream.close)
@@ -215,13 +222,27 @@ class Player:
                 return await self._cache.take(key, make)
             except Full:
                 if loop.time() >= patient_until:
-                    raise await _too_many(request) from None
+                    raise _too_many() from None
             await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _too_many(request: AuthorisedRequest) -> Problem:
-    await request.note(REFUSED, "too many plays at once")
-    return unavailable("This customer has as many playbacks as may run at once; wait until one ends.")
+def media(player: Player) -> Endpoint[..., Response]:
+    """Declare the media of a call, which this player sends."""
+
+    @endpoint("GET", "/calls/{id}/media", Action.PLAY, HEARERS, files=CONTENT_TYPES, ranges=True, conflict=OVER)
+    async def media(request: AuthorisedRequest, id: str, query: MediaQuery) -> Response:
+        """Decrypted media of a call; channel i is the i-th audio stream."""
+        return await player.play(request, query.format)
+
+    return media
+
+
+def _too_many() -> Problem:
+    return unavailable(
+        "This customer has as many playbacks as may run at once; wait until one ends.",
+        "too many plays at once",
+        REFUSED,
+    )
 
 
 def _answer(request: AuthorisedRequest, sound: Playable, name: str, leaf: int, end: Callable[[], None]) -> Response:

@@ -1,42 +1,69 @@
-"""Read the conditions by which an erasure, an export or a data subject request selects calls."""
+"""The conditions by which a search, an erasure or an export selects calls."""
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar
 
-from admin_api.http import body_reader, query_parameters
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from admin_api.http.problems import Fault
+from admin_api.http.types import MAX_PARTY, MAX_SOURCE, Given, Moment, Party, said
 from personal import Personal
 from storage.calls.call_row import CallState, Direction, Query
 
-W = TypeVar("W", bound=StrEnum)
+WAYS = ("calls", "party", "query")
+"""Members of a body that select calls; exactly one of them is given."""
+ONE_WAY = {"oneOf": [{"required": [way]} for way in WAYS]}
+RIGHT_PARTY = f"a number, URI, name, e-mail or user, at most {MAX_PARTY} characters"
+RIGHT_CALLS = "a list of ids of calls"
 
-CONDITIONS = ("party", "since", "until", "state", "hold", "direction", "source")
+_TEXT = Meta(extra_json_schema={"type": "string"})
+CallIds = Annotated[list[str], Meta(min_length=1, description=RIGHT_CALLS)]
 
 
-def conditions(given: object) -> tuple[Query, list[dict[str, str]]]:
-    """Read the search conditions, and the errors in them.
+def search(conditions: Mapping[str, Any]) -> Query:
+    """Return the search by conditions, of which the party is personal."""
+    named = conditions.get("party")
+    return Query(**{**conditions, "party": None if named is None else Personal(named)})
+
+
+class Conditions(Given):
+    """Conditions in a body.
 
     At least one is required, so that an omission does not erase or export everything.
     """
-    wanted = body_reader.Members(given, CONDITIONS, "query")
-    if not wanted.errors and not any(name in wanted for name in CONDITIONS):
-        wanted.wrong("", "needs at least one condition")
-    party = wanted.text("party", query_parameters.MAX_PARTY) if "party" in wanted else None
-    since, until = (wanted.moment(name) if name in wanted else None for name in ("since", "until"))
-    source = wanted.text("source", query_parameters.MAX_SOURCE) if "source" in wanted else None
-    hold = wanted.raw("hold")
-    if "hold" in wanted and not isinstance(hold, bool):
-        wanted.wrong("hold", f"must be {query_parameters.HOLD.right}")
-    state, direction = _word(wanted, "state", CallState), _word(wanted, "direction", Direction)
-    named = None if party is None else Personal(party)
-    return Query(named, since, until, state, hold=hold, direction=direction, source=source), wanted.errors
+
+    party: Party | UnsetType = UNSET
+    since: Moment | UnsetType = UNSET
+    until: Moment | UnsetType = UNSET
+    state: Annotated[CallState, _TEXT] | UnsetType = UNSET
+    hold: bool | UnsetType = UNSET
+    direction: Annotated[Direction, _TEXT] | UnsetType = UNSET
+    source: Annotated[str, said(MAX_SOURCE)] | UnsetType = UNSET
+
+    schema: ClassVar[Mapping[str, Any]] = {
+        "minProperties": 1,
+        "description": "Everything that GET /calls finds with these; for an erasure, last digits alone match nobody.",
+    }
+
+    def faults(self) -> Iterable[Fault]:
+        """Require a condition."""
+        if not self._named:
+            yield "", "needs at least one condition"
+
+    @property
+    def search(self) -> Query:
+        """Return the search."""
+        return search(self._named)
+
+    @property
+    def _named(self) -> dict[str, Any]:
+        return {name: value for name, value in msgspec.structs.asdict(self).items() if value is not UNSET}
 
 
-def _word(wanted: body_reader.Members, name: str, words: type[W]) -> W | None:
-    """Read an optional word from a list."""
-    said = wanted.raw(name)
-    if name in wanted and said not in list(words):
-        wanted.wrong(name, f"must be one of {', '.join(words)}")
-        return None
-    return words(said) if name in wanted else None
+def one_way(body: Given) -> Iterable[Fault]:
+    """Require exactly one of WAYS."""
+    if sum(getattr(body, way) is not UNSET for way in WAYS) != 1:
+        yield "calls", "exactly one of calls, party and query must be given"

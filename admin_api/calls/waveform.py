@@ -11,15 +11,17 @@ import json
 import math
 import os
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
-from starlette.responses import Response
+from msgspec import Meta
 
-from admin_api.calls.calls import find
-from admin_api.http import responses
-from admin_api.http.authorised_request import DONE, FAILED, AuthorisedRequest
+from admin_api.calls.calls import OVER, find
+from admin_api.http.authorised_request import AuthorisedRequest
+from admin_api.http.endpoint import endpoint
+from admin_api.http.permissions import HEARERS, Action
 from admin_api.http.ports import CannotRender, Rendered
 from admin_api.http.problems import not_rendered, unavailable
+from admin_api.http.types import Id, Share, Time
 from storage.timestamps import rfc3339
 
 FORM = "peaks"
@@ -28,28 +30,46 @@ MAX_BYTES = 16 << 20  # 64 channels of 2,000 peaks and 500 gaps have 3 MB
 REASONS = ("pause", "hold", "restart", "disk", "")
 
 
-async def view(request: AuthorisedRequest) -> Response:
-    """Answer GET /calls/{id}/waveform."""
-    request.no_parameters()
+_Peak = Annotated[int, Meta(ge=0, le=1000)]
+
+
+class Channel(TypedDict):
+    """The loudness of one channel."""
+
+    label: str
+    peaks: Annotated[
+        list[_Peak], Meta(description="Peaks of equal intervals of the call, in thousandths of full scale.")
+    ]
+    gaps: Annotated[list[list[Any]], Meta(description="[from, to, reason], seconds.")]
+
+
+class Waveform(TypedDict):
+    """The loudness of a call."""
+
+    id: Id
+    started_at: Time | None
+    duration_s: Share
+    channels: list[Channel]
+
+
+@endpoint("GET", "/calls/{id}/waveform", Action.WAVEFORM, HEARERS, conflict=OVER)
+async def view(request: AuthorisedRequest, id: str) -> Waveform:
+    """Loudness of each channel over the length of a call, to draw a waveform."""
     row, _ = await find(request)
     try:
         rendered = await request.daemon.render(request.customer, row, FORM)
     except CannotRender as problem:
-        await request.note(FAILED, "cannot be rendered")
         raise not_rendered(str(problem), later=problem.later) from None
     try:
-        shown = read(await asyncio.to_thread(_taken, rendered))
+        return read(id, await asyncio.to_thread(_taken, rendered))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        await request.note(FAILED, "cannot be rendered")
-        raise unavailable("The render worker returned no usable result.") from None
-    await request.note(DONE)
-    return responses.document({"id": row.id, **shown})
+        raise unavailable("The render worker returned no usable result.", "cannot be rendered") from None
 
 
-def read(data: bytes) -> dict[str, Any]:
+def read(id: str, data: bytes) -> Waveform:
     """Parse and check all of the worker's output: it decodes untrusted media. Raises ValueError and the like."""
     told = json.loads(data)
-    channels = [
+    channels: list[Channel] = [
         {
             "label": str(each["label"])[:100],
             "peaks": [min(max(int(peak), 0), 1000) for peak in each["peaks"]],
@@ -59,7 +79,7 @@ def read(data: bytes) -> dict[str, Any]:
     ]
     began = int(told["started_ns"])
     started = rfc3339(datetime.fromtimestamp(began / 1e9, UTC)) if began else None
-    return {"started_at": started, "duration_s": _real(told["seconds"]), "channels": channels}
+    return {"id": id, "started_at": started, "duration_s": _real(told["seconds"]), "channels": channels}
 
 
 def _real(value: Any) -> float:

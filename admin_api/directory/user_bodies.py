@@ -1,74 +1,92 @@
-"""Read people from request bodies."""
+"""People in request bodies."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar
 
-from admin_api.directory.user_schemas import KEYS, MAX_FIELD, MAX_SEVERAL
-from admin_api.http import body_reader
-from admin_api.http.body_reader import Members
-from storage.directory.user import SEVERAL, SINGLE, Person
+from msgspec import Meta
 
-MAX_BODY = 4 << 20  # bytes of a whole list: parsing more at once would block the event loop for over 50 ms
-MEMBERS = (*SINGLE, *SEVERAL)
+from admin_api.http.problems import Fault
+from admin_api.http.types import Given, said
+from storage.directory.user import Person
+
+MAX_FIELD = 512  # characters; the longest e-mail address has 254
+MAX_SEVERAL = 50  # numbers, and addresses, of one person
+KEYS = ("object_id", "upn", "email", "account_name")  # identities of a person, in order of precedence
+
+_Text = Annotated[str, said(MAX_FIELD)]
+_Texts = Annotated[
+    list[_Text],
+    Meta(
+        max_length=MAX_SEVERAL,
+        description=f"a list of at most {MAX_SEVERAL} texts of 1 to {MAX_FIELD} characters",
+    ),
+]
 
 
-@dataclass(frozen=True, slots=True)
-class WholeList:
+class UserRequest(Given):
+    """A person, as a directory would describe them."""
+
+    first_name: _Text | None = None
+    last_name: _Text | None = None
+    account_name: _Text | None = None
+    email: _Text | None = None
+    upn: _Text | None = None
+    object_id: _Text | None = None
+    numbers: _Texts | None = None
+    addresses: _Texts | None = None
+
+    schema: ClassVar[Mapping[str, Any]] = {
+        "required": None,
+        "anyOf": [{"required": [name], "properties": {name: {"type": "string"}}} for name in KEYS],
+    }
+
+    def faults(self) -> Iterable[Fault]:
+        """Require what identifies the person."""
+        if not self.key:
+            yield "", f"must have one of {', '.join(KEYS)}, which identify the person"
+
+    @property
+    def key(self) -> str:
+        """Return what identifies the person (`Person.key`), "" if nothing does."""
+        named = self.object_id or self.upn or self.email or self.account_name or ""
+        return named.strip().casefold()
+
+    @property
+    def person(self) -> Person:
+        """Return the person, without blanks around what was sent."""
+        return Person(
+            first_name=(self.first_name or "").strip(),
+            last_name=(self.last_name or "").strip(),
+            account_name=(self.account_name or "").strip(),
+            email=(self.email or "").strip(),
+            upn=(self.upn or "").strip(),
+            object_id=(self.object_id or "").strip(),
+            numbers=_several(self.numbers),
+            addresses=_several(self.addresses),
+        )
+
+
+class UsersRequest(Given):
     """All people of a directory."""
 
-    people: tuple[Person, ...] = field(repr=False)
+    users: Annotated[list[UserRequest], Meta(description="a list of people")]
     """The complete list; a user who is not in it has left."""
-    accept: bool
+    accept: bool | None = None
     """Accept the list even if so many would leave that it looks broken."""
 
+    entry: ClassVar[str] = "[{}]"
 
-def one(data: bytes) -> Person:
-    """Read a person; raises Problem 422."""
-    body = body_reader.parse(data, MEMBERS)
-    found = _person(body)
-    body.done()
-    return found
-
-
-def everybody(data: bytes) -> WholeList:
-    """Read a whole list; raises Problem 422, which names only the first invalid person."""
-    body = body_reader.parse(data, ("users", "accept"))
-    given, accept = body.raw("users"), body.raw("accept")
-    if not isinstance(given, list):
-        body.wrong("users", "must be a list of people")
-    if accept not in (None, True, False):
-        body.wrong("accept", "must be true or false")
-    body.done()
-    people: dict[str, Person] = {}
-    for number, each in enumerate(given):
-        entry = Members(each, MEMBERS, f"users[{number}]")
-        person = _person(entry)
-        if person.key in people:
-            entry.wrong("", "has the same identity as an earlier person in the list")
-        entry.done()
-        people[person.key] = person
-    return WholeList(tuple(people.values()), bool(accept))
+    def faults(self) -> Iterable[Fault]:
+        """Require that everybody is named once."""
+        known = set[str]()
+        for number, each in enumerate(self.users):
+            if each.key in known:
+                yield f"users[{number}]", "has the same identity as an earlier person in the list"
+                return
+            known.add(each.key)
 
 
-def _person(body: Members) -> Person:
-    """Read the members of a person and record their errors."""
-    single: dict[str, Any] = {name: (body.maybe_text(name, MAX_FIELD) or "").strip() for name in SINGLE}
-    several: Mapping[str, Any] = {name: _texts(body, name) for name in SEVERAL}
-    person = Person(**single, **several)
-    if not person.key and not body.errors:
-        body.wrong("", f"must have one of {', '.join(KEYS)}, which identify the person")
-    return person
-
-
-def _texts(body: Members, name: str) -> tuple[str, ...]:
-    given = body.raw(name)
-    if given is None:
-        return ()
-    well = isinstance(given, list) and len(given) <= MAX_SEVERAL
-    if not well or not all(isinstance(text, str) and 0 < len(text.strip()) <= MAX_FIELD for text in given):
-        body.wrong(name, f"must be a list of at most {MAX_SEVERAL} texts of 1 to {MAX_FIELD} characters")
-        return ()
-    return tuple(dict.fromkeys(text.strip() for text in given))
+def _several(texts: list[str] | None) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(map(str.strip, texts))) if texts else ()

@@ -6,17 +6,19 @@ Users from a directory or a CSV file are changed there; the next import would un
 from __future__ import annotations
 
 import asyncio
+from typing import TypedDict, cast
 
-from starlette.responses import Response
-
-from admin_api.directory import user_bodies
-from admin_api.directory.users import named, shown
-from admin_api.http import body_reader, json_body, responses
-from admin_api.http.authorised_request import DONE, FAILED, AuthorisedRequest
-from admin_api.http.problems import conflict
+from admin_api.directory.user_bodies import UserRequest, UsersRequest
+from admin_api.directory.users import User, named, shown
+from admin_api.http.authorised_request import DONE, AuthorisedRequest
+from admin_api.http.endpoint import endpoint
+from admin_api.http.permissions import PRIVACY, Action
+from admin_api.http.problems import FAILED, conflict
+from admin_api.http.types import Count
 from storage.directory.import_plan import Plan
-from storage.directory.user_store import User
+from storage.directory.user_store import User as StoredUser
 
+MAX_BODY = 4 << 20  # bytes of a whole list: parsing more at once would block the event loop for over 50 ms
 SOURCE = "api"
 BRAKE_PERCENT = 5
 """Share of active users; a list that would make more of them inactive needs `accept`: it may be a broken export."""
@@ -25,10 +27,19 @@ PIECE = 500
 _WHERE = {"entra": "Microsoft Entra ID", "csv": "the CSV file that is imported"}
 
 
-async def create(request: AuthorisedRequest) -> Response:
-    """Answer POST /users: a new user; 409 if a user with the same identity exists."""
-    person = await body_reader.given(request, user_bodies.one)
-    users = request.customer.users
+class UserCounts(TypedDict):
+    """What a whole list changed."""
+
+    added: Count
+    changed: Count
+    unmapped: Count
+    unchanged: Count
+
+
+@endpoint("POST", "/users", Action.USER_CREATE, PRIVACY, status=201, conflict="This user already exists")
+async def create(request: AuthorisedRequest, body: UserRequest) -> User:
+    """Add a user, for customers whose users come through the API."""
+    person, users = body.person, request.customer.users
     async with users.changing:  # of several concurrent requests for the same person, one creates it
         known = await users.known(SOURCE, person)
         if known is not None:
@@ -39,57 +50,62 @@ async def create(request: AuthorisedRequest) -> Response:
         user = await users.known(SOURCE, person)
     if user is None:
         raise conflict("The user has just been deleted.")
-    return responses.document(shown(user), 201)
+    return shown(user)
 
 
-async def change(request: AuthorisedRequest) -> Response:
-    """Answer PUT /users/{id}: replace the user; 409 for one who comes from a directory."""
-    person = await body_reader.given(request, user_bodies.one)
-    users = request.customer.users
+@endpoint(
+    "PUT",
+    "/users/{id}",
+    Action.USER_CHANGE,
+    PRIVACY,
+    conflict="The user comes from a directory, or another user has the same identity",
+)
+async def change(request: AuthorisedRequest, id: str, body: UserRequest) -> User:
+    """Change a user who came through the API."""
+    person, users = body.person, request.customer.users
     async with users.changing:
         user = await named(request)
-        await _ours(request, user)
+        _check_ours(user)
         other = await users.known(SOURCE, person)
         if other is not None and other.id != user.id:
-            await request.note(FAILED, "another one is known by it")
-            raise conflict(f"Another user has the same identity: {other.id}.")
+            raise conflict(f"Another user has the same identity: {other.id}.", "another one is known by it")
         await request.note(DONE)
         await users.carry_out(await users.one(person, SOURCE, user))
-    return responses.document(shown(await named(request)))
+    return shown(await named(request))
 
 
-async def replace(request: AuthorisedRequest) -> Response:
-    """Answer PUT /users: replace all users; 409 if so many would leave that the list looks broken."""
-    wanted = await _whole(request)
+@endpoint(
+    "PUT",
+    "/users",
+    Action.USERS_REPLACE,
+    PRIVACY,
+    limit=MAX_BODY,
+    conflict="So many users would become inactive that the list looks broken; nothing was changed",
+)
+async def replace(request: AuthorisedRequest, body: UsersRequest) -> UserCounts:
+    """Replace all users who come through the API; a user who is not in the list becomes inactive."""
     users = request.customer.users
+    people = await asyncio.to_thread(lambda: tuple(each.person for each in body.users))
     async with users.changing:
-        plan = await users.plan(wanted.people, SOURCE, whole=True)
-        if plan.asks(BRAKE_PERCENT) and not wanted.accept:
-            await request.note(FAILED, "the brake holds")
+        plan = await users.plan(people, SOURCE, whole=True)
+        if plan.asks(BRAKE_PERCENT) and not body.accept:
             raise conflict(
                 f"{len(plan.unmapped)} of {plan.active} users are not in the list and would become inactive. "
-                'Check the list; "accept": true applies it all the same.'
+                'Check the list; "accept": true applies it all the same.',
+                "the brake holds",
             )
         await request.note(DONE, _counted(plan))
         for piece in plan.pieces(PIECE):
             await users.carry_out(piece)
         await users.completed(plan)
-    return responses.document(plan.counts)
+    return cast("UserCounts", plan.counts)
 
 
-async def _whole(request: AuthorisedRequest) -> user_bodies.WholeList:
-    """Read a whole list in a thread; raises Problem."""
-    async with request.well_formed():
-        request.no_parameters()
-        data = await json_body.body(request.http, user_bodies.MAX_BODY)
-        return await asyncio.to_thread(user_bodies.everybody, data)
-
-
-async def _ours(request: AuthorisedRequest, user: User) -> None:
+def _check_ours(user: StoredUser) -> None:
     """Refuse to change a user from another source; raises Problem 409."""
     if user.source != SOURCE:
-        await request.note(FAILED, "from a directory")
-        raise conflict(f"The user comes from {_WHERE.get(user.source, 'a directory')}: change it there.")
+        where = _WHERE.get(user.source, "a directory")
+        raise conflict(f"The user comes from {where}: change it there.", "from a directory")
 
 
 def _counted(plan: Plan) -> str:

@@ -3,37 +3,30 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Literal, TypedDict
 
+from msgspec import Meta
 from starlette.responses import Response
 
-from admin_api.http import json_body, query_parameters, responses
-from admin_api.http.authorised_request import DONE, FAILED, AuthorisedRequest
-from admin_api.http.permissions import is_id
+from admin_api.http import reading, responses
+from admin_api.http.authorised_request import DONE, AuthorisedRequest
+from admin_api.http.endpoint import endpoint
+from admin_api.http.permissions import PRIVACY, Action
 from admin_api.http.problems import conflict, not_found
+from admin_api.http.types import MAX_PARTY, Cursor, Given, Id, Limit, Listed, Time, listed, party, text, word
+from storage.calls.call_row import DEFAULT_LIMIT
 from storage.cursors import BadCursor
 from storage.customer.customers import Customer
 from storage.directory import user_search
-from storage.directory.user import EVER, NEVER, Former, Identity, UserState, fields
-from storage.directory.user_store import Mapped, Referred, User
+from storage.directory.user import EVER, NEVER, UserState, fields
+from storage.directory.user import Former as StoredFormer
+from storage.directory.user import Identity as StoredIdentity
+from storage.directory.user_store import Mapped, Referred
+from storage.directory.user_store import User as StoredUser
+from storage.ids import is_id
 from storage.timestamps import from_micros, rfc3339
 
-QUESTION = query_parameters.Parameter(
-    "q",
-    query_parameters.party,
-    f"words of a name, a number, an e-mail or SIP address, at most {query_parameters.MAX_PARTY} characters",
-    {"type": "string", "minLength": 1, "maxLength": query_parameters.MAX_PARTY},
-    "Ada",
-)
-STATE = query_parameters.Parameter(
-    "state",
-    UserState,
-    "active or inactive",
-    {"type": "string", "enum": [state.value for state in UserState]},
-    "active",
-)
-USERS = (QUESTION, STATE, query_parameters.LIMIT, query_parameters.CURSOR)
-EXPORT_VERSION = 1
+SOURCES = ("entra", "csv", "api")
 MOST_UNREAD = 5_000
 """Up to this many users, a search decrypts each one that is not in memory yet: half a second. With more, it waits until
 all are in memory: 15 s of CPU for 100,000, once after a start."""
@@ -41,40 +34,106 @@ FEW = 200
 """Users loaded while a search waits: 50 ms. The others are found soon after."""
 
 
-async def listed(request: AuthorisedRequest) -> Response:
-    """Answer GET /users by name: all, or those whom a name, number or address matches now or did before."""
-    given = request.parameters(USERS)
-    after = given["cursor"] or ""
+_RIGHT_QUESTION = f"words of a name, a number, an e-mail or SIP address, at most {MAX_PARTY} characters"
+_Question = Annotated[str, text(MAX_PARTY, _RIGHT_QUESTION, "Ada", party)]
+_State = Annotated[UserState, Meta(description="active or inactive", examples=["active"])]
+
+
+class UserQuery(Given):
+    """The query of a list of users."""
+
+    q: _Question | None = None
+    state: _State | None = None
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor | None = None
+
+
+class Former(TypedDict):
+    """What was said about a user before."""
+
+    kind: str
+    value: str
+    since: Time | None
+    until: Time
+
+
+class Identity(TypedDict):
+    """What links calls to a user, and when; null means without limit."""
+
+    kind: str
+    value: str
+    since: Time | None
+    possibly_since: Time | None
+    until: Time | None
+
+
+class User(TypedDict):
+    """A directory user."""
+
+    id: Id
+    state: Annotated[str, word(UserState)]
+    source: Annotated[str, word(SOURCES)]
+    first_name: str | None
+    last_name: str | None
+    account_name: str | None
+    email: str | None
+    upn: str | None
+    object_id: str | None
+    numbers: list[str]
+    addresses: list[str]
+    former: list[Former]
+    identities: list[Identity]
+    updated_at: Time
+    unmapped_at: Time | None
+
+
+class UserExport(TypedDict):
+    """Everything stored about a user."""
+
+    version: Literal[1]
+    created_at: Time
+    user: User
+    calls: list[Id]
+    uncertain: list[Id]
+    calls_settled: bool
+
+
+@endpoint("GET", "/users", Action.USERS, PRIVACY)
+async def list_users(request: AuthorisedRequest, query: UserQuery) -> Listed[User]:
+    """Directory users.
+
+    By name: all, or those whom a name, number or address matches now or did before.
+    """
+    after = query.cursor or ""
     if after and not is_id(after):
-        raise query_parameters.bad_cursor()
+        raise reading.bad_cursor()
     try:
-        found, cursor = await _found(request.customer, given["q"], given["state"], given["limit"], after)
+        found, cursor = await _found(request.customer, query, after)
     except BadCursor:
-        raise query_parameters.bad_cursor() from None
-    await request.note(DONE)
-    return responses.page([shown(user) for user in found], cursor)
+        raise reading.bad_cursor() from None
+    return listed([shown(user) for user in found], cursor)
 
 
-async def view(request: AuthorisedRequest) -> Response:
-    """Answer GET /users/{id}."""
-    request.no_parameters()
-    user = await named(request)
-    await request.note(DONE)
-    return responses.document(shown(user))
+@endpoint("GET", "/users/{id}", Action.USER, PRIVACY)
+async def view(request: AuthorisedRequest, id: str) -> User:
+    """A directory user."""
+    return shown(await named(request))
 
 
-async def export(request: AuthorisedRequest) -> Response:
-    """Answer GET /users/{id}/export: everything stored about a user, and the calls that refer to it, as a file."""
-    request.no_parameters()
+@endpoint("GET", "/users/{id}/export", Action.USER_EXPORT, PRIVACY)
+async def export(request: AuthorisedRequest, id: str) -> Annotated[Response, UserExport]:
+    """Everything stored about a directory user.
+
+    The calls that refer to it are named. The answer is a file.
+    """
     user = await named(request)
     settled = await request.customer.users.settled(user)
     calls = await request.customer.users.calls_of(user)
     sure = {*await request.customer.users.sure_calls_of(user)}
     await request.note(DONE, f"{len(calls)} calls")
-    made = rfc3339(datetime.now(UTC))
-    document = {
-        "version": EXPORT_VERSION,
-        "created_at": made,
+    document: UserExport = {
+        "version": 1,
+        "created_at": rfc3339(datetime.now(UTC)),
         "user": shown(user),
         "calls": list(calls),
         "uncertain": [call for call in calls if call not in sure],
@@ -85,43 +144,52 @@ async def export(request: AuthorisedRequest) -> Response:
     return answer
 
 
-async def unmap(request: AuthorisedRequest) -> Response:
-    """Answer POST /users/{id}/unmap: make the user inactive until the directory lists it again."""
-    request.no_parameters()
-    await json_body.empty_body(request.http)
+@endpoint("POST", "/users/{id}/unmap", Action.USER_UNMAP, PRIVACY)
+async def unmap(request: AuthorisedRequest, id: str) -> User:
+    """Take a user out of the directory.
+
+    It is inactive until the directory lists it again.
+    """
     await named(request)
     await request.note(DONE)
-    user = await request.customer.users.unmap(request.object)
+    user = await request.customer.users.unmap(id)
     if user is None:
         raise not_found()
-    return responses.document(shown(user))
+    return shown(user)
 
 
-async def delete(request: AuthorisedRequest) -> Response:
-    """Answer DELETE /users/{id}: 409 while the directory has the user, or recordings refer to it."""
-    request.no_parameters()
+@endpoint(
+    "DELETE",
+    "/users/{id}",
+    Action.USER_DELETE,
+    PRIVACY,
+    conflict="The user is still in the directory, or recordings refer to it",
+)
+async def delete(request: AuthorisedRequest, id: str) -> None:
+    """Delete a user no recording refers to."""
     await named(request)
     await request.settle_all()  # a live call refers to them too
     try:
-        gone = await request.customer.users.delete(request.object, lambda: request.note(DONE))
+        gone = await request.customer.users.delete(id, lambda: request.note(DONE))
     except Mapped:
-        await request.note(FAILED, "still in the directory")
-        raise conflict("The user is still in the directory. Unmap it there first, or by POST …/unmap.") from None
+        raise conflict(
+            "The user is still in the directory. Unmap it there first, or by POST …/unmap.", "still in the directory"
+        ) from None
     except Referred:
-        await request.note(FAILED, "recordings refer to it")
-        raise conflict("Recordings refer to this user. It can be deleted once they are erased.") from None
+        raise conflict(
+            "Recordings refer to this user. It can be deleted once they are erased.", "recordings refer to it"
+        ) from None
     if not gone:
         raise not_found()
-    return Response(status_code=204)
 
 
-def shown(user: User) -> dict[str, Any]:
+def shown(user: StoredUser) -> User:
     """Show a user."""
     return {
         "id": user.id,
         "state": user.state.value,
         "source": user.source,
-        **fields(user.person),
+        **fields(user.person),  # type: ignore[typeddict-item]  # the members of a Person
         "former": [_former(each) for each in user.former],
         "identities": [_identity(each) for each in user.identities],
         "updated_at": rfc3339(user.updated_at),
@@ -129,32 +197,29 @@ def shown(user: User) -> dict[str, Any]:
     }
 
 
-async def named(request: AuthorisedRequest) -> User:
+async def named(request: AuthorisedRequest) -> StoredUser:
     """Return the user of the path; raises Problem 404."""
     return await request.find(request.customer.users.get)
 
 
-async def _found(
-    customer: Customer, text: str | None, state: UserState | None, limit: int, after: str
-) -> tuple[tuple[User, ...], str | None]:
-    if text is None:
-        who = customer.correlation.who
-        return await user_search.find(
-            customer.users, who, None, customer.settings.country, limit=limit, after=after, state=state
-        )
-    await customer.correlation.refresh(most=FEW)  # so that a user who was just added is found
+async def _found(customer: Customer, query: UserQuery, after: str) -> tuple[tuple[StoredUser, ...], str | None]:
+    """Find users; with a text, those who were just added are found too."""
     country, who = customer.settings.country, customer.correlation.who
-    if who is None and await customer.users.count() > MOST_UNREAD:
-        await customer.correlation.load_now()
+    if query.q is not None:
+        await customer.correlation.refresh(most=FEW)
         who = customer.correlation.who
-    return await user_search.find(customer.users, who, text, country, limit=limit, after=after, state=state)
+        if who is None and await customer.users.count() > MOST_UNREAD:
+            await customer.correlation.load_now()
+            who = customer.correlation.who
+    limit, state = query.limit, query.state
+    return await user_search.find(customer.users, who, query.q, country, limit=limit, after=after, state=state)
 
 
-def _former(each: Former) -> dict[str, Any]:
+def _former(each: StoredFormer) -> Former:
     return {"kind": each.kind, "value": each.value, "since": each.since.at or None, "until": each.until}
 
 
-def _identity(each: Identity) -> dict[str, Any]:
+def _identity(each: StoredIdentity) -> Identity:
     """Show the identities that link calls to a user, each with its time; null means without limit."""
     return {
         "kind": each.kind,

@@ -2,100 +2,112 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Annotated, TypedDict
 
-from starlette.responses import Response
+from msgspec import Meta
 
 from admin_api.exports import columns
-from admin_api.http import body_reader, responses
-from admin_api.http.authorised_request import DONE, FAILED, REFUSED, AuthorisedRequest
-from admin_api.http.body_reader import Members
-from admin_api.http.problems import conflict, invalid
-from storage.exports.column_sets import MAX_NAME, ColumnSet, NameTaken, TooManySets
+from admin_api.http.authorised_request import DONE, AuthorisedRequest
+from admin_api.http.endpoint import endpoint
+from admin_api.http.permissions import PRIVACY, Action
+from admin_api.http.problems import Fault, conflict, invalid, not_found
+from admin_api.http.types import Given, Id, Listed, Time, listed, said, word
+from storage.exports.column_sets import MAX_NAME, NameTaken, TooManySets
+from storage.exports.column_sets import ColumnSet as StoredSet
 from storage.timestamps import rfc3339
 
-RIGHT_COLUMNS = f"must be a list of names out of {', '.join(columns.COLUMNS)}"
+Columns = Annotated[
+    list[Annotated[str, word(columns.COLUMNS)]],
+    Meta(
+        min_length=1,
+        max_length=columns.MAX_COLUMNS,
+        description=f"a list of names out of {', '.join(columns.COLUMNS)}",
+        extra_json_schema={"uniqueItems": True},
+    ),
+]
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The set of a request body."""
+class ColumnSet(TypedDict):
+    """A named list of columns."""
 
-    columns: tuple[str, ...]
-    """Names of columns in order."""
-    name: str | None = field(default=None, repr=False)
-    """A new name, None to keep the old one."""
-
-
-async def listed(request: AuthorisedRequest) -> Response:
-    """Answer GET /column-sets: all of them, by name."""
-    request.no_parameters()
-    found = await request.customer.column_sets.all()
-    await request.note(DONE)
-    return responses.page([shown(each) for each in found], None)
+    id: Id
+    name: str
+    columns: list[str]
+    other_parties: bool
+    changed_at: Time
+    changed_by: str
 
 
-async def put(request: AuthorisedRequest) -> Response:
-    """Answer PUT /column-sets/{name or id}: create it or change it."""
-    wanted = await body_reader.given(request, read)
-    if not is_name(request.object):
-        await request.note(REFUSED, "not as described")
-        raise invalid(
-            [{"in": "path", "name": "id", "reason": f"must be a name of 1 to {MAX_NAME} characters, or an id"}]
-        )
+class ColumnSetRequest(Given):
+    """The columns of a set, in order."""
+
+    columns: Columns
+    name: Annotated[str, said(MAX_NAME)] | None = None
+
+    def faults(self) -> Iterable[Fault]:
+        """Check the new name, and that no column is named twice."""
+        if self.name is not None and not is_name(self.name):
+            yield "name", "must be one line without control characters or /"
+        yield from each_once(self.columns)
+
+
+@endpoint("GET", "/column-sets", Action.COLUMN_SETS, PRIVACY)
+async def list_sets(request: AuthorisedRequest) -> Listed[ColumnSet]:
+    """Named column sets for exports.
+
+    All of them, by name.
+    """
+    return listed([shown(each) for each in await request.customer.column_sets.all()])
+
+
+@endpoint(
+    "PUT",
+    "/column-sets/{id}",
+    Action.COLUMN_SET_WRITE,
+    PRIVACY,
+    conflict="Another set has this name, or there are too many sets",
+)
+async def put(request: AuthorisedRequest, id: str, body: ColumnSetRequest) -> ColumnSet:
+    """Create or change a column set; {id} is its name or id."""
+    if not is_name(id):
+        raise invalid([("id", f"must be a name of 1 to {MAX_NAME} characters, or an id")], "path")
+    names = tuple(body.columns)
 
     async def told(id: str) -> None:
-        await request.note(
-            DONE, f"{len(wanted.columns)} columns{', other parties' if others(wanted.columns) else ''}", id
-        )
+        await request.note(DONE, f"{len(names)} columns{', other parties' if others(names) else ''}", id)
 
     try:
         kept, _ = await request.customer.column_sets.put(
-            request.object, wanted.columns, rename=wanted.name, by=request.principal.name, told=told
+            id, names, rename=body.name, by=request.principal.name, told=told
         )
     except NameTaken:
-        await request.note(FAILED, "name taken")
-        raise conflict("Another column set has this name. Choose another one, or change that set.") from None
+        raise conflict(
+            "Another column set has this name. Choose another one, or change that set.", "name taken"
+        ) from None
     except TooManySets as problem:
-        await request.note(FAILED, "too many column sets")
-        raise conflict(f"{str(problem).capitalize()}; {problem.hint}.") from None
-    return responses.document(shown(kept))
+        raise conflict(f"{str(problem).capitalize()}; {problem.hint}.", "too many column sets") from None
+    return shown(kept)
 
 
-async def delete(request: AuthorisedRequest) -> Response:
-    """Answer DELETE /column-sets/{name or id}; exports made with it stay."""
-    request.no_parameters()
+@endpoint("DELETE", "/column-sets/{id}", Action.COLUMN_SET_DELETE, PRIVACY)
+async def delete(request: AuthorisedRequest, id: str) -> None:
+    """Delete a column set; {id} is its name or id.
+
+    Exports made with it stay.
+    """
 
     async def told(id: str) -> None:
         await request.note(DONE, object=id)
 
-    if not await request.customer.column_sets.delete(request.object, told):
-        raise await request.missing()
-    return Response(status_code=204)
+    if not await request.customer.column_sets.delete(id, told):
+        raise not_found("not found")
 
 
-def read(data: bytes) -> Wanted:
-    """Read the body of PUT /column-sets/{id}; raises Problem 422."""
-    body = body_reader.parse(data, ("columns", "name"))
-    names, name = columns_of(body), body.maybe_text("name", MAX_NAME)
-    if name is not None and not is_name(name):
-        body.wrong("name", "must be one line without control characters or /")
-    body.done()
-    return Wanted(names, name)
-
-
-def columns_of(body: Members) -> tuple[str, ...]:
-    """Read the member `columns` and record its errors."""
-    names = body.raw("columns")
-    well = isinstance(names, list) and 0 < len(names) <= columns.MAX_COLUMNS
-    if not well or not all(isinstance(name, str) and name in columns.COLUMNS for name in names):
-        body.wrong("columns", RIGHT_COLUMNS)
-        return ()
+def each_once(names: Sequence[str]) -> Iterable[Fault]:
+    """Require that no column is named twice."""
     if len(set(names)) < len(names):
-        body.wrong("columns", "must name each column once")
-    return tuple(names)
+        yield "columns", "must name each column once"
 
 
 def is_name(text: str) -> bool:
@@ -109,7 +121,7 @@ def others(names: Sequence[str]) -> bool:
     return any(name in known and known[name].about is columns.About.OTHERS for name in names)
 
 
-def shown(kept: ColumnSet) -> dict[str, Any]:
+def shown(kept: StoredSet) -> ColumnSet:
     """Show a set."""
     return {
         "id": kept.id,

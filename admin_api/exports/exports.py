@@ -4,106 +4,219 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Generator, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Required, TypedDict
 
+from msgspec import UNSET, Meta, UnsetType
 from starlette.responses import Response
 
-from admin_api.calls import selection
 from admin_api.calls.playback import Sent
+from admin_api.calls.selection import ONE_WAY, RIGHT_PARTY, WAYS, CallIds, Conditions, one_way
 from admin_api.exports import columns, table_writers
-from admin_api.exports.column_sets import RIGHT_COLUMNS, others
-from admin_api.http import json_body, query_parameters, responses
-from admin_api.http.authorised_request import DONE, FAILED, REFUSED, AuthorisedRequest
-from admin_api.http.permissions import is_id
-from admin_api.http.problems import Problem, conflict, invalid, not_found, unavailable
+from admin_api.exports.column_sets import Columns, each_once, others
+from admin_api.http import reading
+from admin_api.http.authorised_request import DONE, AuthorisedRequest
+from admin_api.http.endpoint import endpoint
+from admin_api.http.permissions import PRIVACY, Action
+from admin_api.http.problems import REFUSED, Fault, Problem, conflict, invalid, not_found, unavailable
+from admin_api.http.types import (
+    FORMATS,
+    MAX_PARTY,
+    OBJECT_OR_NULL,
+    AnyObject,
+    Count,
+    Given,
+    Id,
+    Listed,
+    Page,
+    Reason,
+    Time,
+    given,
+    listed,
+    said,
+    word,
+)
 from storage.calls import stored_query
 from storage.cursors import BadCursor
-from storage.exports.column_sets import ColumnSet, pick
-from storage.exports.exports import Export, ExportState, Request, TooMany
-from storage.keys.sealing import MAX_TEXT
+from storage.exports.column_sets import MAX_NAME, ColumnSet, pick
+from storage.exports.exports import REPORT, ExportState, Request, TooMany
+from storage.exports.exports import Export as StoredExport
+from storage.ids import is_id
 from storage.timestamps import rfc3339
 
-LISTED = (query_parameters.LIMIT, query_parameters.CURSOR)
-FORMATS = ("xlsx", "csv", "json")
-MEDIA = query_parameters.FORMATS
+MEDIA = FORMATS
 ZIP = "application/zip"
 CONTENT_TYPES = (*table_writers.TYPES.values(), ZIP)
 CHUNK = 256 << 10  # bytes sent at once
-_WAYS = ("calls", "party", "query")
-_MEMBERS = (*_WAYS, "format", "columns", "column_set", "media", "silence_others", "reason")
+_RIGHT_SET = "the name or id of a set of GET /column-sets"
+_DEFAULT = next(iter(table_writers.TYPES))
 
 
-async def create(request: AuthorisedRequest) -> Response:
-    """Answer POST /exports; the request is durable when the answer is sent."""
-    request.no_parameters()
-    sets = await request.customer.column_sets.all()
-    async with request.well_formed():
-        wanted = read(await json_body.body(request.http), sets)
+class Progress(TypedDict, total=False):
+    """How far an export is."""
+
+    done: Count
+    of: int | None
+
+
+class Export(TypedDict, total=False):
+    """An export and its state."""
+
+    id: Required[Id]
+    state: Required[Annotated[str, word(ExportState)]]
+    format: Annotated[str, word((*table_writers.TYPES, REPORT))]
+    media: str | None
+    columns: list[str] | None
+    created_at: Time
+    created_by: str
+    expires_at: Time
+    size_bytes: Count | None
+    problem: str | None
+    progress: Annotated[Progress | None, OBJECT_OR_NULL]
+    party: str | None
+    query: AnyObject | None
+    calls: Count | None
+    reason: str | None
+
+
+class ExportRequest(Given, kw_only=True):
+    """What to export."""
+
+    calls: CallIds | UnsetType = UNSET
+    party: Annotated[str, said(MAX_PARTY), Meta(description=RIGHT_PARTY)] | UnsetType = UNSET
+    query: Conditions | UnsetType = UNSET
+    format: Annotated[str, word(table_writers.TYPES), Meta(extra_json_schema={"default": _DEFAULT})] = _DEFAULT
+    columns: Columns | UnsetType = UNSET
+    column_set: Annotated[str, Meta(min_length=1, max_length=MAX_NAME, description=_RIGHT_SET)] | UnsetType = UNSET
+    media: Annotated[
+        Annotated[str, word(MEDIA)] | bool | None,
+        Meta(
+            description=f"null, or one of {', '.join(MEDIA)}",
+            extra_json_schema={"enum": ["wav", "flac", "opus", "mp3", "pcap", "mkv", True, False, None]},
+        ),
+    ] = None
+    silence_others: Annotated[bool, Meta(description="true or false, and true only with party and media")] = False
+    reason: Reason
+
+    null_is_absent: ClassVar[Collection[str]] = (*WAYS, "columns", "column_set")
+    schema: ClassVar[Mapping[str, Any]] = {
+        **ONE_WAY,
+        "description": "Exactly one of `calls`, `party` and `query`. Without columns, no other people are exported.",
+    }
+
+    def faults(self) -> Iterable[Fault]:
+        """Check members that exclude or need each other."""
+        yield from one_way(self)
+        yield from each_once(given(self.columns) or ())
+        if self.columns is not UNSET and self.column_set is not UNSET:
+            yield "column_set", "must be null if there are columns"
+        if self.silence_others and (self.whose is None or self.form is None):
+            yield "silence_others", "must be true or false, and true only with party and media"
+
+    @property
+    def whose(self) -> str | None:
+        """Return the person whose calls are exported, None if they are chosen otherwise."""
+        return given(self.query.party) if isinstance(self.query, Conditions) else given(self.party)
+
+    @property
+    def form(self) -> str | None:
+        """Return the format of the media, None without media."""
+        if isinstance(self.media, str):
+            return str(self.media)
+        return MEDIA[0] if self.media else None
+
+    def wanted(self, sets: Sequence[ColumnSet]) -> Request:
+        """Return what is filed; raises Problem 422 if there is no such column set."""
+        ids = None if self.calls is UNSET else tuple(dict.fromkeys(filter(is_id, self.calls)))
+        searched = stored_query.written(self.query.search) if isinstance(self.query, Conditions) else None
+        names = self._columns(sets)
+        return Request(
+            self.format, names, self.reason, ids, given(self.party), self.form, self.silence_others, query=searched
+        )
+
+    def _columns(self, sets: Sequence[ColumnSet]) -> tuple[str, ...]:
+        if self.columns is not UNSET:
+            return tuple(self.columns)
+        if self.column_set is UNSET:
+            return columns.usual(self.whose is not None)
+        kept = pick(sets, self.column_set)
+        if kept is None:
+            raise invalid([("column_set", f"must be {_RIGHT_SET}")])
+        return tuple(name for name in kept.columns if name in columns.COLUMNS)
+
+
+@endpoint("POST", "/exports", Action.EXPORT, PRIVACY, status=202)
+async def create(request: AuthorisedRequest, body: ExportRequest) -> Export:
+    """Export many calls.
+
+    The request is durable when the answer is sent.
+    """
+    wanted = body.wanted(await request.customer.column_sets.all())
     if wanted.calls is None:
         await request.settle_all()  # it must hold every call that an erasure with the same search would erase
     try:
         export = await request.customer.exports.file(wanted, request.principal.name)
     except TooMany as problem:
-        await request.note(FAILED, "too many exports wait")
-        raise unavailable(f"{problem}; {problem.hint}.") from None
+        raise unavailable(f"{problem}; {problem.hint}.", "too many exports wait") from None
     try:
         await request.note(DONE, _told(wanted), export.id)
     except Problem:  # without an audit entry, nothing is done
         await request.customer.exports.cancel(export.id)
         raise
-    return responses.document(shown(export, None), 202)
+    return shown(export, None)
 
 
-async def listed(request: AuthorisedRequest) -> Response:
-    """Answer GET /exports: those that have not expired, newest first."""
-    given = request.parameters(LISTED)
+@endpoint("GET", "/exports", Action.EXPORTS, PRIVACY)
+async def list_exports(request: AuthorisedRequest, query: Page) -> Listed[Export]:
+    """Exports that have not expired, newest first."""
     try:
-        found, cursor = await request.customer.exports.listed(given["limit"], given["cursor"])
+        found, cursor = await request.customer.exports.listed(query.limit, query.cursor)
     except BadCursor:
-        raise query_parameters.bad_cursor() from None
-    await request.note(DONE)
+        raise reading.bad_cursor() from None
     progress = request.customer.exports.progress
     held = await request.customer.exports.sizes([export.id for export in found])
-    return responses.page([shown(export, progress.get(export.id), held.get(export.id, 0)) for export in found], cursor)
+    return listed([shown(export, progress.get(export.id), held.get(export.id, 0)) for export in found], cursor)
 
 
-async def view(request: AuthorisedRequest) -> Response:
-    """Answer GET /exports/{id}."""
-    request.no_parameters()
-    export = await _find(request)
-    await request.note(DONE)
+@endpoint("GET", "/exports/{id}", Action.EXPORT_STATE, PRIVACY)
+async def view(request: AuthorisedRequest, id: str) -> Export:
+    """State and progress of an export."""
+    export = await request.find(request.customer.exports.get)
     held = await request.customer.exports.sizes([export.id])
-    progress = request.customer.exports.progress.get(export.id)
-    return responses.document(shown(export, progress, held.get(export.id, 0)))
+    return shown(export, request.customer.exports.progress.get(export.id), held.get(export.id, 0))
 
 
-async def cancel(request: AuthorisedRequest) -> Response:
-    """Answer DELETE /exports/{id}: cancel it, or delete its file."""
-    request.no_parameters()
-    await _find(request)
+@endpoint("DELETE", "/exports/{id}", Action.EXPORT_CANCEL, PRIVACY)
+async def cancel(request: AuthorisedRequest, id: str) -> Export:
+    """Cancel an export, or delete its file."""
+    await request.find(request.customer.exports.get)
     await request.note(DONE)
-    export = await request.customer.exports.cancel(request.object)
+    export = await request.customer.exports.cancel(id)
     if export is None:
         raise not_found()
-    return responses.document(shown(export, None))
+    return shown(export, None)
 
 
-async def file(request: AuthorisedRequest) -> Response:
-    """Answer GET /exports/{id}/file."""
-    request.no_parameters()
-    export = await _find(request)
+@endpoint(
+    "GET",
+    "/exports/{id}/file",
+    Action.EXPORT_FILE,
+    PRIVACY,
+    files=CONTENT_TYPES,
+    conflict="The export is not done yet, or is the report of a request",
+)
+async def file(request: AuthorisedRequest, id: str) -> Response:
+    """The file of an export."""
+    export = await request.find(request.customer.exports.get)
     if export.case is not None:
-        await request.note(REFUSED, "the report of a request")
-        raise conflict(
+        detail = (
             "This is the report of a request; fetch it with GET /requests/ID/report/file, which records who fetched it."
         )
+        raise conflict(detail, "the report of a request", REFUSED)
     if export.state is ExportState.RUNNING:
-        await request.note(FAILED, "not done yet")
-        raise conflict("The export is not finished yet; its state shows when it is.")
+        raise conflict("The export is not finished yet; its state shows when it is.", "not done yet")
     if export.state is not ExportState.DONE or export.request is None:
-        await request.note(REFUSED, "no file")
-        raise not_found()
+        raise not_found("no file")
     await request.note(DONE)
     form = "zip" if export.request.media else export.format
     headers = {
@@ -111,51 +224,16 @@ async def file(request: AuthorisedRequest) -> Response:
         "Content-Disposition": f'attachment; filename="export-{export.id}.{form}"',
         "Content-Length": str(export.size_bytes or 0),
     }
-    reading = request.http.method == "GET"
-    chunks = request.customer.exports.read(export) if reading else iter(())
+    whole = request.http.method == "GET"
+    chunks = request.customer.exports.read(export) if whole else iter(())
     keys = request.customer.keys
     return Sent(away(chunks), 200, headers, lambda: None, kept=lambda: keys.keeps(export.leaf))
 
 
-def read(data: bytes, sets: Sequence[ColumnSet] = ()) -> Request:
-    """Read the body of POST /exports; raises Problem 422."""
-    try:
-        given = json_body.parsed(data)
-    except ValueError:
-        raise invalid([_wrong("", json_body.NO_JSON)]) from None
-    if not isinstance(given, dict):
-        raise invalid([_wrong("", "must be a JSON object")])
-    errors: list[dict[str, str]] = []
-    if set(given) - set(_MEMBERS):
-        errors.append(_wrong("", f"unknown member; the known ones are {', '.join(_MEMBERS)}"))
-    reason, calls, party = given.get("reason"), given.get("calls"), given.get("party")
-    if not isinstance(reason, str) or not reason.strip() or len(reason) > MAX_TEXT:
-        errors.append(_wrong("reason", f"must be a text of 1 to {MAX_TEXT} characters"))
-    if sum(given.get(way) is not None for way in _WAYS) != 1:
-        errors.append(_wrong("calls", "exactly one of calls, party and query must be given"))
-    if calls is not None and not (isinstance(calls, list) and calls and all(isinstance(each, str) for each in calls)):
-        errors.append(_wrong("calls", "must be a list of ids of calls"))
-    if party is not None and not query_parameters.is_party(party):
-        errors.append(_wrong("party", f"must be {query_parameters.PARTY.right}"))
-    query, faults = (None, []) if given.get("query") is None else selection.conditions(given["query"])
-    errors += faults
-    whose = party if query is None else query.party
-    form, media = _form(given, errors), _media(given, errors)
-    names = _columns(given, sets, errors, by_party=whose is not None)
-    silence = given.get("silence_others", False)
-    if not isinstance(silence, bool) or (silence and (whose is None or not media)):
-        errors.append(_wrong("silence_others", "must be true or false, and true only with party and media"))
-    if errors:
-        raise invalid(errors)
-    ids = None if calls is None else tuple(dict.fromkeys(each for each in calls if is_id(each)))
-    searched = None if query is None else stored_query.written(query)
-    return Request(form, names, str(reason), ids, party, media, bool(silence), query=searched)
-
-
-def shown(export: Export, progress: tuple[int, int | None] | None, held: int | None = None) -> dict[str, Any]:
+def shown(export: StoredExport, progress: tuple[int, int | None] | None, held: int | None = None) -> Export:
     """Show an export; `held`: the calls it contains, where known."""
     request = export.request
-    document: dict[str, Any] = {
+    document: Export = {
         "id": export.id,
         "state": export.state.value,
         "format": export.format,
@@ -189,11 +267,6 @@ def _conditions(request: Request | None) -> dict[str, Any] | None:
     return {name: value for name, value in request.query["query"].items() if value is not None}
 
 
-async def _find(request: AuthorisedRequest) -> Export:
-    """Return the export of the path; raises Problem 404."""
-    return await request.find(request.customer.exports.get)
-
-
 async def away(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
     """Read in a thread, a chunk at a time.
 
@@ -222,53 +295,8 @@ async def away(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
         asyncio.get_running_loop().run_in_executor(None, close)
 
 
-def _form(given: Mapping[str, Any], errors: list[dict[str, str]]) -> str:
-    form = given.get("format", FORMATS[0])
-    if form not in FORMATS:
-        errors.append(_wrong("format", f"must be one of {', '.join(FORMATS)}"))
-    return str(form)
-
-
-def _media(given: Mapping[str, Any], errors: list[dict[str, str]]) -> str | None:
-    media = given.get("media")
-    if media is None or media is False:
-        return None
-    if media is True:
-        return MEDIA[0]
-    if media not in MEDIA:
-        errors.append(_wrong("media", f"must be null, or one of {', '.join(MEDIA)}"))
-    return str(media)
-
-
-def _columns(
-    given: Mapping[str, Any], sets: Sequence[ColumnSet], errors: list[dict[str, str]], *, by_party: bool
-) -> tuple[str, ...]:
-    names, named = given.get("columns"), given.get("column_set")
-    if names is not None and named is not None:
-        errors.append(_wrong("column_set", "must be null if there are columns"))
-        return ()
-    if named is not None:
-        kept = pick(sets, named) if isinstance(named, str) else None
-        if kept is None:
-            errors.append(_wrong("column_set", "must be the name or id of a set of GET /column-sets"))
-        return tuple(name for name in kept.columns if name in columns.COLUMNS) if kept else ()
-    if names is None:
-        return columns.usual(by_party)
-    well = isinstance(names, list) and 0 < len(names) <= columns.MAX_COLUMNS
-    if not well or not all(isinstance(name, str) and name in columns.COLUMNS for name in names):
-        errors.append(_wrong("columns", RIGHT_COLUMNS))
-        return ()
-    if len(set(names)) < len(names):
-        errors.append(_wrong("columns", "must name each column once"))
-    return tuple(names)
-
-
 def _told(request: Request) -> str:
     """Return the audit text: what is asked for, but not about whom."""
     whose = "query" if request.query else "party" if request.calls is None else f"{len(request.calls)} calls"
     media = f", media {request.media}" if request.media else ""
     return f"{request.format}, {whose}{media}{', other parties' if others(request.columns) else ''}"
-
-
-def _wrong(name: str, reason: str) -> dict[str, str]:
-    return {"in": "body", **({"name": name} if name else {}), "reason": reason}

@@ -1,15 +1,16 @@
 """Write one audit entry a minute, not twenty, for a page view that refreshes itself.
 
-This applies only to refreshes by the page itself (`recorder.again` in the request's scope, which nothing from outside
-can set), and only to the same session and query; the first look is always logged.
+This applies only to refreshes by the page itself (`Authoriser.caller`, which nothing from outside reaches), and only to
+the same session and query; the first look is always logged.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from admin_api.http.bounded_map import BoundedMap
 
 SECONDS = 60.0
 """Seconds between two entries; the log still shows that somebody had the view open, and until when."""
@@ -30,7 +31,7 @@ class RecentReads:
     """The queries that were logged recently."""
 
     def __init__(self) -> None:
-        self._written: OrderedDict[bytes, float] = OrderedDict()
+        self._written: BoundedMap[bytes, float] = BoundedMap(MAX_KEPT)
 
     def look(self, token: str, question: str, now: float) -> Repeat:
         """Return the look at monotonic time `now`, which says whether it needs an entry."""
@@ -39,10 +40,4 @@ class RecentReads:
         if last is not None and 0 <= now - last < SECONDS:
             self._written.move_to_end(key)
             return Repeat(quiet=True)
-        return Repeat(written=lambda: self._keep(key, now))
-
-    def _keep(self, key: bytes, now: float) -> None:
-        self._written[key] = now
-        self._written.move_to_end(key)
-        while len(self._written) > MAX_KEPT:
-            self._written.popitem(last=False)
+        return Repeat(written=lambda: self._written.__setitem__(key, now))

@@ -1,47 +1,49 @@
-"""Check every request below /api in one order: token, rate, customer, path, role, and only then the object.
+"""Check every request below /api in one order: token, rate, customer, path, role, query, body, and then the object.
 
 The answer never depends on anything the token may not know. Without a valid token everything is 401; below another
-customer everything is 404, as if that customer did not exist; without the role everything is 403.
+customer everything is 404, as if that customer did not exist; without the role everything is 403. A body is read only
+after that.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from admin_api.http import bearer
-from admin_api.http.audit_dedup import RecentReads, Repeat
-from admin_api.http.authorised_request import FIRST, REFUSED, AuthorisedRequest
+from admin_api.http import bearer, responses
+from admin_api.http.audit_dedup import RecentReads
+from admin_api.http.authorised_request import FIRST, Caller
 from admin_api.http.bearer import Principal, Report
-from admin_api.http.permissions import Action, Rule, Wanted, wanted
+from admin_api.http.endpoint import PREFIX, Endpoint, Pairs, Router, refused
+from admin_api.http.permissions import Action, Role
 from admin_api.http.ports import Daemon
-from admin_api.http.problems import Problem, forbidden, not_found, too_many, unauthorized, wrong_method
+from admin_api.http.problems import not_found, too_many, unauthorized, wrong_method
 from admin_api.http.rate_limit import FAILURES_PER_ADDRESS, PER_TOKEN, Limiter
 from storage.customer.customers import Customer
 
-Handler = Callable[[AuthorisedRequest], Awaitable[Response]]
-
 
 class Authoriser:
-    """Authorise a request, then pass it to its handler."""
+    """Authorise a request, then pass it to its endpoint."""
 
     def __init__(
         self,
         customers: Mapping[str, Customer],
         daemon: Daemon,
-        handlers: Mapping[Action, Handler],
+        endpoints: Iterable[Endpoint[..., Any]],
         *,
         clock: Callable[[], datetime],
         monotonic: Callable[[], float],
         report: Report,
     ) -> None:
+        self.endpoints = {each.action: each for each in endpoints}
         self._customers = customers
         self._daemon = daemon
-        self._handlers = handlers
+        self._router = Router(self.endpoints.values())
         self._clock = clock
         self._monotonic = monotonic
         self._report = report
@@ -60,21 +62,50 @@ class Authoriser:
         return await self.admit(request, self._principal(request))
 
     async def admit(self, request: Request, principal: Principal) -> Response:
-        """Answer a request whose sender is already known, by token or by session; raises Problem."""
+        """Answer a request whose sender is already known; raises Problem."""
+        caller = self.caller(request, principal)
+        endpoint, ids = await self._find(caller, request.method, request.scope["path"])
+        authorised = await endpoint.admit(caller, ids[0] if ids else "")
+        async with authorised.audited():
+            shown = await endpoint.run(authorised, *ids, **await endpoint.arguments(authorised))
+        return responses.success(shown, endpoint.status)
+
+    async def ask(
+        self, caller: Caller, method: str, path: str, query: Pairs = (), body: Mapping[str, Any] | None = None
+    ) -> Response:
+        """Answer somebody signed in to the page, who asks for a path below their customer; raises Problem."""
+        whole = PREFIX + caller.principal.customer.name + path
+        endpoint, ids = await self._find(caller, method, whole)
+        return responses.success(await endpoint.ask(caller, *ids, query=query, body=body), endpoint.status)
+
+    async def _find(self, caller: Caller, method: str, path: str) -> tuple[Endpoint[..., Any], tuple[str, ...]]:
+        """Find the endpoint of a request, and the ids in its path; raises Problem 404, 405 or 429."""
+        principal = caller.principal
         wait = self._per_token.take(principal.token, self._monotonic())
         if wait:
             raise too_many(wait)
-        place = wanted(request.scope["path"])
-        rule = place.rule(request.method)
+        place = self._router.find(path)
+        endpoint = place.endpoint(method)
         if place.customer != principal.customer.name:
-            raise await self._refusal(request, principal, rule, "", not_found(), "not this customer's")
-        if not place.rules:
-            raise await self._refusal(request, principal, None, "", not_found(), "no such path")
-        if rule is None:
-            raise await self._refusal(
-                request, principal, None, place.object, wrong_method(place.methods), "no such method"
-            )
-        return await self._serve(request, principal, place, rule)
+            action = endpoint.action if endpoint else Action.UNKNOWN
+            raise await refused(caller, action, "", not_found(), "not this customer's")
+        if not place.methods:
+            raise await refused(caller, Action.UNKNOWN, "", not_found(), "no such path")
+        if endpoint is None:
+            raise await refused(caller, Action.UNKNOWN, place.object, wrong_method(place.allowed), "no such method")
+        return endpoint, place.ids
+
+    def caller(self, request: Request, principal: Principal, *, again: str = "") -> Caller:
+        """Return the sender of a request, who can call endpoints as functions.
+
+        `again`: what a page view shows that only refreshes itself; one look at it a minute is logged.
+        """
+        look = self._again.look(principal.token, again, self._monotonic()) if again else FIRST
+        return Caller(request, principal, self._daemon, self._report, look)
+
+    def roles(self, action: Action) -> tuple[Role, ...]:
+        """Return the roles that an action needs."""
+        return self.endpoints[action].roles
 
     def _principal(self, request: Request) -> Principal:
         """Find out who asks; raises Problem 401 or 429."""
@@ -85,32 +116,3 @@ class Authoriser:
             wait = self._per_address.take(source, self._monotonic())
             raise too_many(wait) if wait else unauthorized()
         return found
-
-    async def _serve(self, request: Request, principal: Principal, place: Wanted, rule: Rule) -> Response:
-        role = principal.role(rule.roles)
-        if role is None:
-            raise await self._refusal(request, principal, rule, place.object, forbidden(rule.roles), "role")
-        look = self._look(request, principal, rule)
-        authorised = AuthorisedRequest(
-            request, principal, rule.action, role, place.object, self._daemon, place.part, look
-        )
-        return await self._handlers[rule.action](authorised)
-
-    def _look(self, request: Request, principal: Principal, rule: Rule) -> Repeat:
-        """Return whether a page view only refreshes what it showed, and that look was logged within the last minute."""
-        if rule.method != "GET" or not request.scope.get("recorder.again"):
-            return FIRST
-        question = f"{request.scope['path']}?{request.scope['query_string'].decode('latin-1')}"
-        return self._again.look(principal.token, question, self._monotonic())
-
-    async def _refusal(
-        self, request: Request, principal: Principal, rule: Rule | None, object: str, problem: Problem, why: str
-    ) -> Problem:
-        """Log a refused attempt for the token's own customer; return the refusal even if logging failed."""
-        action = rule.action if rule else Action.UNKNOWN
-        authorised = AuthorisedRequest(request, principal, action, ",".join(principal.roles), object, self._daemon)
-        try:
-            await authorised.note(REFUSED, why)
-        except Problem as failed:
-            self._report(failed)
-        return problem

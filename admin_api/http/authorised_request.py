@@ -3,27 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.requests import Request
 
-from admin_api.http import query_parameters
 from admin_api.http.audit_dedup import Repeat
-from admin_api.http.bearer import Principal
-from admin_api.http.permissions import Action, is_id
+from admin_api.http.bearer import Principal, Report
+from admin_api.http.permissions import Action
 from admin_api.http.ports import Daemon
 from admin_api.http.problems import Problem, not_found, unavailable
-from admin_api.http.query_parameters import Parameter
 from storage.audit.hash_chain import Act
 from storage.customer.customers import Customer
 from storage.errors import StorageError
+from storage.ids import is_id
 
 DONE = "done"
-REFUSED = "refused"
-FAILED = "failed"
 FIRST = Repeat()
 NOT_WRITTEN = "The audit log cannot be written, so nothing is shown or done."
 
@@ -31,72 +28,88 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class Caller:
+    """Somebody who is known, and by what they ask."""
+
+    http: Request
+    """The request itself; its headers say which part of a file is wanted."""
+    principal: Principal
+    """Who asks."""
+    daemon: Daemon
+    """The running daemon."""
+    report: Report
+    """Receives what failed and is not the caller's fault."""
+    look: Repeat = FIRST
+    """Whether the page only refreshes a view whose audit entry was written within the last minute."""
+
+
+@dataclass(slots=True)
 class AuthorisedRequest:
     """What a handler works with."""
 
-    http: Request
-    """The request itself."""
-    principal: Principal
-    """Who asks."""
+    caller: Caller
+    """Who asks, and by what."""
     action: Action
     """What for."""
     role: str
     """The role that allows it; all roles of the token if none does."""
     object: str
-    """The id in the path as sent, "" if there is none."""
-    daemon: Daemon
-    """The running daemon."""
-    part: str = ""
-    """The id in the path of a part of the object, as sent; "" if there is none."""
-    look: Repeat = FIRST
-    """Whether the page only refreshes a view whose audit entry was written within the last minute."""
+    """The first id in the path as sent, "" if there is none."""
+    noted: bool = False
+    """The audit log has an entry about it."""
+
+    @property
+    def http(self) -> Request:
+        """The request itself."""
+        return self.caller.http
+
+    @property
+    def principal(self) -> Principal:
+        """Who asks."""
+        return self.caller.principal
+
+    @property
+    def daemon(self) -> Daemon:
+        """The running daemon."""
+        return self.caller.daemon
 
     @property
     def customer(self) -> Customer:
         """The customer named in the path, which is the token's."""
         return self.principal.customer
 
-    def parameters(self, declared: Sequence[Parameter]) -> dict[str, Any]:
-        """Read the query; raises Problem 422."""
-        return query_parameters.read(declared, self.http.query_params.multi_items())
-
-    def no_parameters(self) -> None:
-        """Check that there is no query; raises Problem 422."""
-        self.parameters(())
-
     @asynccontextmanager
-    async def well_formed(self) -> AsyncIterator[None]:
-        """Log a refusal if the request read inside is invalid; raises the Problem again."""
+    async def audited(self) -> AsyncIterator[None]:
+        """Log what is done inside, unless the handler did, and a refusal with a reason; raises Problem."""
         try:
             yield
-        except Problem:
-            await self.note(REFUSED, "not as described")
+        except Problem as problem:
+            if problem.why:
+                await self.note(problem.outcome, problem.why)
             raise
+        if not self.noted:
+            await self.note(DONE)
 
     async def find(self, get: Callable[[str], Awaitable[T | None]]) -> T:
         """Return the object that the path names; raises Problem 404 if it does not exist."""
         found = await get(self.object) if is_id(self.object) else None
         if found is None:
-            raise await self.missing()
+            raise not_found("not found")
         return found
-
-    async def missing(self) -> Problem:
-        """Log that the object was not found; return the Problem 404."""
-        await self.note(REFUSED, "not found")
-        return not_found()
 
     async def settle_all(self) -> None:
         """Write calls that have just begun to the index, so that a search finds them; raises Problem 503."""
         if not await self.daemon.settle_all(self.customer.name):
-            await self.note(FAILED, "not in the index yet")
-            raise unavailable("Some calls are not in the index yet. Ask again.")
+            raise unavailable("Some calls are not in the index yet. Ask again.", "not in the index yet")
 
     async def note(self, outcome: str, reason: str = "", object: str = "") -> None:
         """Write an audit entry and wait until it is durable; raises Problem 503 if it cannot be written.
 
-        Call it before anything is shown.
+        Call it before anything is shown; `audited` does where an action needs no entry of its own.
         """
-        if self.look.quiet and outcome == DONE:
+        self.noted = True
+        look = self.caller.look
+        if look.quiet and outcome == DONE:
             return
         named = object or self.object
         act = Act.of(
@@ -113,4 +126,4 @@ class AuthorisedRequest:
         except StorageError:
             raise unavailable(NOT_WRITTEN) from None
         if outcome == DONE:
-            self.look.written()
+            look.written()

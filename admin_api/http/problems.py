@@ -7,10 +7,19 @@ from typing import Any
 
 MEDIA_TYPE = "application/problem+json"
 TYPE = "urn:siprec-recorder:problem:"
+REFUSED = "refused"
+FAILED = "failed"
+_MALFORMED = "not as described"
+
+Fault = tuple[str, str]
+"""A declared name that is wrong, "" for the whole, and what is right."""
 
 
 class Problem(Exception):
-    """An error answer: `code` names the kind, the detail says what to do."""
+    """An error answer: `code` names the kind, the detail says what to do.
+
+    One with a `why` is written to the audit log as the `outcome` of the request that it ends.
+    """
 
     def __init__(
         self,
@@ -21,6 +30,8 @@ class Problem(Exception):
         *,
         headers: Mapping[str, str] | None = None,
         errors: Sequence[Mapping[str, str]] = (),
+        why: str = "",
+        outcome: str = REFUSED,
     ) -> None:
         super().__init__(code)
         self.status = status
@@ -29,6 +40,8 @@ class Problem(Exception):
         self.detail = detail
         self.headers = dict(headers or {})
         self.errors = tuple(errors)
+        self.why = why
+        self.outcome = outcome
 
     def document(self) -> dict[str, Any]:
         """Return the members of the problem document."""
@@ -68,13 +81,19 @@ def forbidden(roles: Sequence[str]) -> Problem:
 def own_request() -> Problem:
     """The requester of an erasure cannot approve it (four-eyes principle)."""
     return Problem(
-        403, "own-request", "This token may not do that", "The token that asked for an erasure cannot approve it."
+        403,
+        "own-request",
+        "This token may not do that",
+        "The token that asked for an erasure cannot approve it.",
+        why="own request",
     )
 
 
-def not_found() -> Problem:
+def not_found(why: str = "") -> Problem:
     """Not found: unknown, another customer's or erased; the answer does not say which."""
-    return Problem(404, "not-found", "Nothing was found here", "It does not exist, or this token may not see it.")
+    return Problem(
+        404, "not-found", "Nothing was found here", "It does not exist, or this token may not see it.", why=why
+    )
 
 
 def wrong_method(allowed: Sequence[str]) -> Problem:
@@ -85,36 +104,40 @@ def wrong_method(allowed: Sequence[str]) -> Problem:
     )
 
 
-def conflict(detail: str) -> Problem:
+def conflict(detail: str, why: str = "", outcome: str = FAILED) -> Problem:
     """The state of the object does not allow the action."""
-    return Problem(409, "conflict", "Not possible in this state", detail)
+    return Problem(409, "conflict", "Not possible in this state", detail, why=why, outcome=outcome)
 
 
 def not_rendered(detail: str, *, later: bool) -> Problem:
     """A call cannot be rendered: at the moment, for lack of memory or time, or at all."""
-    return unavailable(detail) if later else conflict(detail)
+    return unavailable(detail, "cannot be rendered") if later else conflict(detail, "cannot be rendered")
 
 
 def too_slow() -> Problem:
     """The body did not arrive in time."""
+    close = {"Connection": "close"}
     return Problem(
-        408, "timeout", "The request took too long to arrive", "Send it again.", headers={"Connection": "close"}
+        408, "timeout", "The request took too long to arrive", "Send it again.", headers=close, why=_MALFORMED
     )
 
 
 def too_large(limit: int) -> Problem:
     """The body is larger than the limit."""
-    return Problem(413, "too-large", "The request is too large", f"At most {limit} bytes are accepted.")
+    return Problem(413, "too-large", "The request is too large", f"At most {limit} bytes are accepted.", why=_MALFORMED)
 
 
-def invalid(errors: Sequence[Mapping[str, str]]) -> Problem:
+def invalid(faults: Sequence[Fault], where: str = "body", why: str = _MALFORMED, outcome: str = REFUSED) -> Problem:
     """Parameters or body are invalid; `errors` names the declared ones that are wrong and says what is right."""
+    errors = [{"in": where, **({"name": name} if name else {}), "reason": reason} for name, reason in faults]
     return Problem(
         422,
         "invalid",
         "The request is not valid",
         "Correct the members listed in `errors`; /openapi.json describes every request.",
         errors=errors,
+        why=why,
+        outcome=outcome,
     )
 
 
@@ -145,6 +168,7 @@ def too_many_connections() -> Problem:
     return Problem(503, "unavailable", "Not possible now", "Too many connections are open.", headers=headers)
 
 
-def unavailable(detail: str) -> Problem:
+def unavailable(detail: str, why: str = "", outcome: str = FAILED) -> Problem:
     """Not possible now; trying again later makes sense."""
-    return Problem(503, "unavailable", "Not possible now", detail, headers={"Retry-After": "1"})
+    after = {"Retry-After": "1"}
+    return Problem(503, "unavailable", "Not possible now", detail, headers=after, why=why, outcome=outcome)

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from starlette.responses import Response
 
 from admin_api.http.problems import MEDIA_TYPE, Problem
-
-
-def page(items: Iterable[Mapping[str, Any]], next_cursor: str | None, *, incomplete: bool = False) -> Response:
-    """Answer with one page of a list; `incomplete`: there are more items that cannot be listed now."""
-    shown = {"items": list(items), "next_cursor": next_cursor}
-    return document({**shown, "incomplete": True} if incomplete else shown)
 
 
 def document(shown: Mapping[str, Any], status: int = 200) -> Response:
@@ -22,12 +17,19 @@ def document(shown: Mapping[str, Any], status: int = 200) -> Response:
 
     Names from outside may hold lone surrogates, which UTF-8 cannot encode: they become U+FFFD.
     """
-    text = json.dumps(shown, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     try:
-        data = text.encode()
+        data = msgspec.json.encode(shown)
     except UnicodeEncodeError:
+        text = json.dumps(msgspec.to_builtins(shown), ensure_ascii=False, separators=(",", ":"))
         data = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
     return Response(data, status, media_type="application/json")
+
+
+def success(shown: Any, status: int) -> Response:
+    """Answer with what an endpoint returned: a document, a file, or nothing."""
+    if isinstance(shown, Response):
+        return shown
+    return Response(status_code=204) if shown is None else document(shown, status)
 
 
 def problem(shown: Problem) -> Response:

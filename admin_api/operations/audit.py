@@ -4,29 +4,38 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict, cast
 
+from msgspec import Meta
 from starlette.responses import Response
 
 from admin_api.calls.playback import Sent
 from admin_api.exports import table_writers
-from admin_api.http import query_parameters, responses
+from admin_api.http import reading
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
-from admin_api.http.permissions import Action, is_id
+from admin_api.http.endpoint import endpoint
+from admin_api.http.permissions import Action, Role
+from admin_api.http.problems import FAILED, REFUSED
+from admin_api.http.types import Cursor, Given, Limit, Since, Time, Until, line, text, word
+from storage.access.actor import Kind
 from storage.audit.audit_files import Wanted
 from storage.audit.audit_log import MAX_PAGE
 from storage.audit.hash_chain import MAX_FIELD, AuditError
+from storage.calls.call_row import DEFAULT_LIMIT
+from storage.ids import is_id
 
 MAX_ACTION = 40  # characters; the longest of ours has 20
 COLUMNS = tuple("n time actor actor_kind actor_id role action object outcome reason source hash".split())
 """Members of an entry in the order of a file's columns."""
+FORMATS = {"csv": table_writers.TYPES["csv"], "json": table_writers.TYPES["json"]}
+_AUDITOR = (Role.AUDITOR,)
 
 
 def _action(text: str) -> str:
     """Read an action name by its form: actions of the recorder itself are not in the enum Action."""
-    if len(text) > MAX_ACTION or not text.isascii() or not text.replace(".", "a").replace("_", "a").isalpha():
+    if not text.isascii() or not text.replace(".", "a").replace("_", "a").isalpha():
         raise ValueError
     return text
 
@@ -37,77 +46,114 @@ def _object(text: str) -> str:
     return text
 
 
-FORMATS = {"csv": table_writers.TYPES["csv"], "json": table_writers.TYPES["json"]}
-ACTOR = query_parameters.Parameter(
-    "actor",
-    query_parameters.line(MAX_FIELD),
-    "the name of a token or account, as entries have it",
-    {"type": "string", "minLength": 1, "maxLength": MAX_FIELD},
-    "anna",
-)
-ACTION = query_parameters.Parameter(
-    "action",
-    _action,
-    "an act as entries have it, such as call.media",
-    {"type": "string", "pattern": "^[a-z_.]+$", "maxLength": MAX_ACTION},
-    Action.PLAY.value,
-)
-OBJECT = query_parameters.Parameter(
-    "object",
-    _object,
-    "an id; that of a call means the exports and reports that hold it too",
-    {"type": "string", "format": "uuid"},
-    "1b4e28ba-2fa1-4d2b-883f-0016d3cca427",
-)
-FORMAT = query_parameters.Parameter(
-    "format",
-    query_parameters.word(*FORMATS),
-    "csv or json",
-    {"type": "string", "enum": list(FORMATS)},
-    "csv",
-    next(iter(FORMATS)),
-)
-CONDITIONS = (query_parameters.SINCE, query_parameters.UNTIL, ACTOR, ACTION, OBJECT)
-AUDIT = (*CONDITIONS, query_parameters.LIMIT, query_parameters.CURSOR)
-FILE = (*CONDITIONS, FORMAT)
+_RIGHT_ACTOR = "the name of a token or account, as entries have it"
+_Actor = Annotated[str, text(MAX_FIELD, _RIGHT_ACTOR, "anna", line)]
+_Action = Annotated[
+    str,
+    Meta(
+        max_length=MAX_ACTION,
+        description="an act as entries have it, such as call.media",
+        examples=[Action.PLAY.value],
+        extra={"text": _action},
+        extra_json_schema={"pattern": "^[a-z_.]+$"},
+    ),
+]
+_Object = Annotated[
+    str,
+    Meta(
+        description="an id; that of a call means the exports and reports that hold it too",
+        examples=["1b4e28ba-2fa1-4d2b-883f-0016d3cca427"],
+        extra={"text": _object},
+        extra_json_schema={"format": "uuid"},
+    ),
+]
 
 
-async def listed(request: AuthorisedRequest) -> Response:
-    """Answer GET /audit: entries, newest first; reading them is logged too."""
-    given = request.parameters(AUDIT)
-    wanted, log = await _wanted(request, given), request.customer.audit
+class Conditions(Given):
+    """Which entries are wanted."""
+
+    since: Since | None = None
+    until: Until | None = None
+    actor: _Actor | None = None
+    action: _Action | None = None
+    object: _Object | None = None
+
+
+class AuditQuery(Conditions):
+    """The query of a page of entries."""
+
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor | None = None
+
+
+class AuditFileQuery(Conditions):
+    """The query of a file of entries."""
+
+    format: Annotated[str, word(FORMATS, " or ".join(FORMATS)), Meta(examples=["csv"])] = "csv"
+
+
+class AuditEntry(TypedDict):
+    """Who did what."""
+
+    n: NotRequired[Annotated[int, Meta(ge=1)]]
+    time: Time
+    actor: str
+    actor_kind: NotRequired[Annotated[str, word(Kind)]]
+    actor_id: NotRequired[str]
+    role: str
+    action: str
+    object: str
+    outcome: Annotated[str, word((DONE, REFUSED, FAILED))]
+    reason: str
+    source: NotRequired[str]
+    hash: NotRequired[str]
+
+
+class AuditPage(TypedDict):
+    """One page of entries."""
+
+    items: list[AuditEntry]
+    next_cursor: str | None
+
+
+@endpoint("GET", "/audit", Action.AUDIT, _AUDITOR)
+async def list_entries(request: AuthorisedRequest, query: AuditQuery) -> AuditPage:
+    """Who did what, newest first; reading it is an entry too."""
+    wanted, log = await _wanted(request, query), request.customer.audit
     try:
-        page = await asyncio.to_thread(log.read, given["since"], given["cursor"], given["limit"], wanted)
+        page = await asyncio.to_thread(log.read, query.since, query.cursor, query.limit, wanted)
     except AuditError:
-        if given["cursor"] is None:
+        if query.cursor is None:
             raise
-        raise query_parameters.bad_cursor() from None
-    await request.note(DONE)
-    return responses.page(page.items, page.next_cursor)
+        raise reading.bad_cursor() from None
+    return {"items": cast("list[AuditEntry]", list(page.items)), "next_cursor": page.next_cursor}
 
 
-async def file(request: AuthorisedRequest) -> Response:
-    """Answer GET /audit/file: all matching entries, newest first, read while they are sent."""
-    given = request.parameters(FILE)
-    wanted = await _wanted(request, given)
-    await request.note(DONE, given["format"])
+@endpoint("GET", "/audit/file", Action.AUDIT_FILE, _AUDITOR, files=FORMATS.values())
+async def file(request: AuthorisedRequest, query: AuditFileQuery) -> Response:
+    """Who did what as a file, csv or JSON.
+
+    All matching entries, newest first, are read while they are sent.
+    """
+    wanted = await _wanted(request, query)
+    await request.note(DONE, query.format)
     headers = {
-        "Content-Type": FORMATS[given["format"]],
-        "Content-Disposition": f'attachment; filename="audit.{given["format"]}"',
+        "Content-Type": FORMATS[query.format],
+        "Content-Disposition": f'attachment; filename="audit.{query.format}"',
     }
-    chunks = _chunks(request, given["since"], wanted, given["format"], reading=request.http.method == "GET")
+    chunks = _chunks(request, query.since, wanted, query.format, reading=request.http.method == "GET")
     return Sent(chunks, 200, headers, lambda: None, kept=lambda: True)
 
 
-async def _wanted(request: AuthorisedRequest, given: Mapping[str, Any]) -> Wanted:
+async def _wanted(request: AuthorisedRequest, query: Conditions) -> Wanted:
     """Return the filter; for a call, it includes exports and reports that contain the call."""
     objects = set[str]()
-    if given["object"] is not None:
-        objects = {given["object"], *await request.customer.exports.holding([given["object"]])}
+    if query.object is not None:
+        objects = {query.object, *await request.customer.exports.holding([query.object])}
         for id in tuple(objects):
             export = await request.customer.exports.get(id)
             objects |= {export.case} if export is not None and export.case is not None else set()
-    return Wanted(given["actor"], given["action"], frozenset(objects), given["until"])
+    return Wanted(query.actor, query.action, frozenset(objects), query.until)
 
 
 async def _chunks(

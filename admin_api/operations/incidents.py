@@ -2,27 +2,38 @@
 
 from __future__ import annotations
 
-from starlette.responses import Response
+from typing import Annotated, NotRequired, TypedDict, cast
 
-from admin_api.http import query_parameters, responses
-from admin_api.http.authorised_request import DONE, AuthorisedRequest
+from msgspec import Meta
 
-INCIDENTS = (query_parameters.LIMIT, query_parameters.CURSOR)
+from admin_api.http import reading
+from admin_api.http.authorised_request import AuthorisedRequest
+from admin_api.http.endpoint import endpoint
+from admin_api.http.permissions import Action, Role
+from admin_api.http.types import Listed, Page, Time, listed
 
 
-async def listed(request: AuthorisedRequest) -> Response:
-    """Answer GET /incidents: newest first.
+class Incident(TypedDict):
+    """Something that happened, once or several times; further members say to what."""
+
+    kind: str
+    first_at: NotRequired[Time]
+    last_at: NotRequired[Time]
+    count: NotRequired[Annotated[int, Meta(ge=1)]]
+
+
+@endpoint("GET", "/incidents", Action.INCIDENTS, (Role.OPERATOR, Role.ADMIN))
+async def list_incidents(request: AuthorisedRequest, query: Page) -> Listed[Incident]:
+    """Recordings that are missing or incomplete, and security events, newest first.
 
     A cursor counts the incidents older than the previous page, so new ones do not shift it.
     """
-    given = request.parameters(INCIDENTS)
     every = request.daemon.incidents(request.customer.name)
-    left = _left(given["cursor"], len(every))
+    left = _left(query.cursor, len(every))
     begin = len(every) - left
-    items = every[begin : begin + given["limit"]]
+    items = every[begin : begin + query.limit]
     left -= len(items)
-    await request.note(DONE)
-    return responses.page(items, str(left) if left > 0 else None)
+    return listed(cast("list[Incident]", list(items)), str(left) if left > 0 else None)
 
 
 def _left(cursor: str | None, count: int) -> int:
@@ -30,5 +41,5 @@ def _left(cursor: str | None, count: int) -> int:
     if cursor is None:
         return count
     if not cursor.isdigit():
-        raise query_parameters.bad_cursor()
+        raise reading.bad_cursor()
     return min(count, int(cursor))

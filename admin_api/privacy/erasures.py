@@ -5,163 +5,211 @@ The audit entry is written inside the transaction that files or approves: if it 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Literal, NotRequired, TypedDict, cast
 
-from starlette.responses import Response
+from msgspec import UNSET, Meta, UnsetType
 
-from admin_api.calls import selection
-from admin_api.http import body_reader, json_body, query_parameters, responses
-from admin_api.http.authorised_request import DONE, REFUSED, AuthorisedRequest
-from admin_api.http.permissions import is_id
-from admin_api.http.problems import Problem, conflict, own_request
-from storage.calls.call_row import Query
+from admin_api.calls.selection import ONE_WAY, CallIds, Conditions, one_way
+from admin_api.http import reading
+from admin_api.http.authorised_request import DONE, AuthorisedRequest
+from admin_api.http.endpoint import endpoint
+from admin_api.http.permissions import FOLLOWERS, PRIVACY, Action, Role
+from admin_api.http.problems import REFUSED, Fault, Problem, conflict, not_found, own_request
+from admin_api.http.types import Count, Cursor, Given, Id, Limit, Listed, Party, Reason, Time, given, listed, word
+from storage.calls.call_row import DEFAULT_LIMIT
 from storage.cursors import BadCursor
-from storage.erasure.erasure_rows import Erasure, State
+from storage.erasure.erasure_rows import Erasure as StoredErasure
+from storage.erasure.erasure_rows import State
 from storage.erasure.erasures import Held, NoErasure, NoWaiver, OwnRequest
-from storage.keys.sealing import MAX_TEXT
+from storage.ids import is_id
 from storage.timestamps import rfc3339
 
-WAYS = ("calls", "party", "query")
-LISTED = (query_parameters.ERASURES, query_parameters.LIMIT, query_parameters.CURSOR)
 _NO_WAIVER = "Immediate erasure needs an active waiver. Put one on file with PUT /waiver, then ask again."
+_State = Annotated[State, Meta(description="approval, running, waiting or done", examples=["done"])]
+_Cause = Annotated[str, word(("request", "retention", "restored"))]
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The calls to erase: exactly one of calls, party and query is given."""
+class ErasureQuery(Given):
+    """The query of a list of erasures."""
 
-    calls: tuple[str, ...] | None
-    """Ids of calls."""
-    party: str | None = field(repr=False)
-    """All calls of one person."""
-    query: Query | None
-    """All calls that a search finds."""
-    reason: str = field(repr=False)
-    """Why."""
+    state: _State | None = None
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor | None = None
+
+
+class ErasureRequest(Given, kw_only=True):
+    """The calls to erase."""
+
+    calls: CallIds | UnsetType = UNSET
+    party: Party | UnsetType = UNSET
+    query: Conditions | UnsetType = UNSET
+    reason: Reason
+
+    schema: ClassVar[Mapping[str, Any]] = {**ONE_WAY, "description": "Exactly one of `calls`, `party` and `query`."}
+
+    def faults(self) -> Iterable[Fault]:
+        """Require one way to select calls."""
+        return one_way(self)
 
     @property
     def told(self) -> str:
         """Return the audit text: what is asked for, but not about whom."""
-        if self.query is not None:
-            return "query"
-        return "party" if self.calls is None else f"{len(self.calls)} calls"
+        if self.calls is not UNSET:
+            return f"{len(dict.fromkeys(self.calls))} calls"
+        return "party" if self.query is UNSET else "query"
 
 
-async def create(request: AuthorisedRequest) -> Response:
-    """Answer POST /erasures; the request is durable when the answer is sent; after a 409, nothing was filed."""
-    wanted = await body_reader.given(request, read)
-    if wanted.calls is None:
+class Counts(TypedDict):
+    """How much was erased."""
+
+    calls: Count
+
+
+class Receipt(TypedDict):
+    """The signed record of an erasure."""
+
+    version: Literal[1]
+    customer: str
+    erasure: Id
+    cause: _Cause
+    rule: str | None
+    calls: list[Id]
+    counts: Counts
+    requested_by: str
+    requested_at: Time
+    approved_by: str | None
+    approved_at: Time | None
+    done_at: Time
+    public_key: str
+    signature: str
+
+
+class Erasure(TypedDict):
+    """An erasure and its state."""
+
+    id: Id
+    state: Annotated[str, word(State)]
+    cause: _Cause
+    rule: str | None
+    requested_at: Time
+    requested_by: str
+    approved_at: Time | None
+    approved_by: str | None
+    done_at: Time | None
+    calls: Annotated[Count | None, Meta(description="Null in a list of finished erasures.")]
+    receipt: Receipt | None
+    own: NotRequired[
+        Annotated[
+            bool,
+            Meta(description="Only for a single erasure: true if the caller asked for it and so may not approve it."),
+        ]
+    ]
+
+
+@endpoint(
+    "POST",
+    "/erasures",
+    Action.ERASE,
+    PRIVACY,
+    status=202,
+    conflict="No active waiver, or calls under legal hold; nothing was filed",
+)
+async def create(request: AuthorisedRequest, body: ErasureRequest) -> Erasure:
+    """Ask for an erasure.
+
+    The request is durable when the answer is sent; after a 409, nothing was filed.
+    """
+    if body.calls is UNSET:
         await request.settle_all()
 
     async def told(id: str) -> None:
-        await request.note(DONE, wanted.told, id)
+        await request.note(DONE, body.told, id)
 
     try:
         erasure = await request.customer.erasures.file(
-            calls=wanted.calls,
-            party=wanted.party,
-            query=wanted.query,
-            reason=wanted.reason,
+            calls=None if body.calls is UNSET else tuple(dict.fromkeys(body.calls)),
+            party=given(body.party),
+            query=body.query.search if isinstance(body.query, Conditions) else None,
+            reason=body.reason,
             by=request.principal.name,
             identity=request.principal.actor.identity,
             approval=request.customer.settings.approval,
             told=told,
         )
     except (NoWaiver, Held) as problem:
-        raise await refusal(request, problem) from None
-    return responses.document(shown(erasure), 202)
+        raise refusal(problem) from None
+    return shown(erasure)
 
 
-async def listed(request: AuthorisedRequest) -> Response:
-    """Answer GET /erasures: open ones, oldest first; or finished ones, newest first, in pages."""
-    given = request.parameters(LISTED)
-    state = given["state"]
-    if state is State.DONE:
-        found, more = await _done(request, given["limit"], given["cursor"])
+@endpoint("GET", "/erasures", Action.ERASURES, FOLLOWERS)
+async def list_erasures(request: AuthorisedRequest, query: ErasureQuery) -> Listed[Erasure]:
+    """Erasures that are not done yet, oldest first; with state=done the finished ones, newest first, without their \
+receipts."""
+    found: Sequence[StoredErasure]
+    if query.state is State.DONE:
+        try:
+            found, more = await request.customer.erasures.done(query.limit, query.cursor)
+        except BadCursor:
+            raise reading.bad_cursor() from None
     else:
         every, more = await request.customer.erasures.open(), None
-        found = [erasure for erasure in every if state in (None, erasure.state)]
-    await request.note(DONE)
-    return responses.page([shown(erasure) for erasure in found], more)
+        found = [erasure for erasure in every if query.state in (None, erasure.state)]
+    return listed([shown(erasure) for erasure in found], more)
 
 
-async def _done(request: AuthorisedRequest, limit: int, cursor: str | None) -> tuple[Sequence[Erasure], str | None]:
-    """Return a page of finished erasures; raises Problem 422."""
-    try:
-        return await request.customer.erasures.done(limit, cursor)
-    except BadCursor:
-        raise query_parameters.bad_cursor() from None
-
-
-async def view(request: AuthorisedRequest) -> Response:
-    """Answer GET /erasures/{id}."""
-    request.no_parameters()
+@endpoint("GET", "/erasures/{id}", Action.ERASURE_STATE, FOLLOWERS)
+async def view(request: AuthorisedRequest, id: str) -> Erasure:
+    """State of an erasure, and its receipt."""
     erasure = await request.find(request.customer.erasures.get)
     by, identity = request.principal.name, request.principal.actor.identity
-    own = await request.customer.erasures.own(request.object, by=by, identity=identity)
-    await request.note(DONE)
-    return responses.document({**shown(erasure), "own": own})
+    own = await request.customer.erasures.own(id, by=by, identity=identity)
+    return {**shown(erasure), "own": own}
 
 
-async def approve(request: AuthorisedRequest) -> Response:
-    """Answer POST /erasures/{id}/approve; an erasure that no longer needs approval stays unchanged."""
-    request.no_parameters()
-    await json_body.empty_body(request.http)
+@endpoint("POST", "/erasures/{id}/approve", Action.ERASURE_APPROVE, (Role.APPROVER,), conflict="No active waiver")
+async def approve(request: AuthorisedRequest, id: str) -> Erasure:
+    """Approve an erasure that somebody else asked for.
+
+    One that no longer needs approval stays unchanged.
+    """
 
     async def told(id: str) -> None:
         await request.note(DONE, object=id)
 
     try:
-        if not is_id(request.object):
+        if not is_id(id):
             raise NoErasure("there is no such erasure")
         erasure = await request.customer.erasures.approve(
-            request.object,
+            id,
             by=request.principal.name,
             identity=request.principal.actor.identity,
             told=told,
             settled=request.settle_all,
         )
     except NoErasure:
-        raise await request.missing() from None
+        raise not_found("not found") from None
     except OwnRequest:
-        await request.note(REFUSED, "own request")
         raise own_request() from None
-    except NoWaiver:
-        await request.note(REFUSED, "no active waiver")
-        raise conflict(_NO_WAIVER) from None
-    return responses.document(shown(erasure))
+    except NoWaiver as problem:
+        raise refusal(problem) from None
+    return shown(erasure)
 
 
-async def refusal(request: AuthorisedRequest, problem: NoWaiver | Held) -> Problem:
+def refusal(problem: NoWaiver | Held) -> Problem:
     """Return the Problem that says why nothing was filed."""
     if isinstance(problem, NoWaiver):
-        await request.note(REFUSED, "no active waiver")
-        return conflict(_NO_WAIVER)
-    await request.note(REFUSED, f"{len(problem.ids)} calls are under legal hold")
-    said = f"{len(problem.ids)} of these calls are under legal hold, so nothing is erased."
-    return conflict(f"{said} Release them first, or leave them out; `hold` of a call says whether it is held.")
+        return conflict(_NO_WAIVER, "no active waiver", REFUSED)
+    count = len(problem.ids)
+    said = f"{count} of these calls are under legal hold, so nothing is erased."
+    return conflict(
+        f"{said} Release them first, or leave them out; `hold` of a call says whether it is held.",
+        f"{count} calls are under legal hold",
+        REFUSED,
+    )
 
 
-def read(data: bytes) -> Wanted:
-    """Read the body of POST /erasures; raises Problem 422."""
-    body = body_reader.parse(data, (*WAYS, "reason"))
-    reason, calls, party, query = body.text("reason", MAX_TEXT), body.raw("calls"), body.raw("party"), None
-    if sum(way in body for way in WAYS) != 1:
-        body.wrong("calls", "exactly one of calls, party and query must be given")
-    elif "party" in body:
-        party = body.text("party", query_parameters.MAX_PARTY)
-    elif "query" in body:
-        query, faults = selection.conditions(body.raw("query"))
-        body.include(faults)
-    elif not isinstance(calls, list) or not calls or not all(isinstance(each, str) for each in calls):
-        body.wrong("calls", "must be a list of ids of calls")
-    body.done()
-    return Wanted(None if calls is None else tuple(dict.fromkeys(calls)), party, query, reason)
-
-
-def shown(erasure: Erasure) -> dict[str, Any]:
+def shown(erasure: StoredErasure) -> Erasure:
     """Show an erasure without party and reason."""
     return {
         "id": erasure.id,
@@ -174,5 +222,5 @@ def shown(erasure: Erasure) -> dict[str, Any]:
         "approved_by": erasure.approved_by,
         "done_at": rfc3339(erasure.done_at),
         "calls": erasure.calls,
-        "receipt": erasure.receipt,
+        "receipt": cast("Receipt | None", erasure.receipt),
     }

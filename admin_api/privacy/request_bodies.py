@@ -1,208 +1,183 @@
-"""Read the bodies of data subject requests strictly; report all errors together."""
+"""The bodies of data subject requests."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
+from collections.abc import Collection, Iterable, Mapping
+from typing import Annotated, Any, ClassVar
 
-from admin_api.http import body_reader, query_parameters
-from admin_api.http.body_reader import Members
-from admin_api.http.permissions import is_id
+import msgspec
+from msgspec import Meta
+
+from admin_api.http.problems import Fault
+from admin_api.http.types import HALVES, MAX_PARTY, Given, Moment, Party, Reason, said, word
+from storage.ids import is_id
 from storage.keys.age import LEAST_PASSPHRASE, BadRecipient, parse
 from storage.keys.sealing import MAX_TEXT
-from storage.subject_requests.case_rows import DELAYS, GROUNDS, LONGEST_DELAY, OUTCOMES, Asked, Extension, Kind, Step
+from storage.subject_requests.case_rows import DELAYS, GROUNDS, LONGEST_DELAY, OUTCOMES, Asked, Kind, Step
 from storage.subject_requests.cases import Wanted
 
 MAX_IDENTITIES = 50  # of one letter; each costs a search
 MAX_REFERENCE = 200  # characters
-MAX_SECRET = 512  # characters of a passphrase or recipient
+MAX_SECRET = 512  # characters of a passphrase
 MAX_SELECTED = 20_000  # ids; as many as there can be candidates
 MAX_PARTIES = 100  # of one call
 MEDIA = ("wav", "flac", "opus", "mp3", "mkv")  # what a person can play; a capture is for engineers
-REQUEST = ("kind", "identities", "user", "received_at", "reference", "reason")
-REPORT = ("media", "silence_others", "other_parties", "recipient", "passphrase")
 
-EXTENSION = ("months", "ground", "told_at", "reason")
-HALVES = re.compile("[\ud800-\udfff]")  # lone surrogates: JSON can carry them, no keyboard can type them
+_RIGHT_IDENTITIES = f"a list of at most {MAX_IDENTITIES} texts of 1 to {MAX_PARTY} characters"
+_RIGHT_IN = f'a list of at most {MAX_SELECTED} ids of calls, or of {{"call": id, "parties": [numbers]}}'
+_RIGHT_OUT = f"a list of at most {MAX_SELECTED} ids of calls"
+_RIGHT_RECIPIENT = "an age recipient: age1… (62 characters, as age-keygen prints it)"
+_Kinds = Annotated[list[Kind], Meta(min_length=1)]
+_Media = Annotated[str, word(MEDIA, f"null, or one of {', '.join(MEDIA)}")]
+_Months = Annotated[
+    int, Meta(ge=1, le=LONGEST_DELAY, description=f"a whole number from 1 to {LONGEST_DELAY} (Art. 12(3))")
+]
+_Passphrase = Annotated[
+    str,
+    Meta(
+        min_length=LEAST_PASSPHRASE,
+        max_length=MAX_SECRET,
+        pattern=r"\S",
+        extra={"reason": f"must have at least {LEAST_PASSPHRASE} characters"},
+    ),
+]
 
 
-@dataclass(frozen=True, slots=True)
-class SubjectRequestBody:
+class RequestRequest(Given):
     """The person's request."""
 
-    kinds: tuple[Kind, ...]
-    """Access, erasure, portability."""
-    asked: Asked
-    """Who asks."""
-    received_at: datetime | None
-    """When it arrived, None for now."""
+    kind: Annotated[Kind | _Kinds, Meta(description=f"one or several of {', '.join(Kind)}")]
+    identities: Annotated[list[Party], Meta(max_length=MAX_IDENTITIES, description=_RIGHT_IDENTITIES)] | None = None
+    user: (
+        Annotated[str, Meta(description="the id of a directory user, or null", extra_json_schema={"format": "uuid"})]
+        | None
+    ) = None
+    received_at: Moment | None = None
+    """When it arrived, null for now."""
+    reference: Annotated[str, said(MAX_REFERENCE)] | None = None
+    reason: Reason | None = None
+
+    checks_the_rest: ClassVar[bool] = True
+    schema: ClassVar[Mapping[str, Any]] = {"description": "One identity or a user is needed."}
+
+    def faults(self) -> Iterable[Fault]:
+        """Check who asks."""
+        if isinstance(self.user, str) and not is_id(self.user):
+            yield "user", "must be the id of a directory user, or null"
+        if not self.identities and self.user is None:
+            yield "identities", "must name the person, unless user does"
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Return what is asked for, each once."""
+        return tuple(dict.fromkeys(self.kind if isinstance(self.kind, list) else [self.kind]))
+
+    @property
+    def asked(self) -> Asked:
+        """Return who asks."""
+        identities = tuple(dict.fromkeys(each.strip() for each in self.identities or ()))
+        return Asked(identities, self.user, self.reference, self.reason)
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
+class ChosenCall(Given):
+    """A call with the numbers of the parties that are the person."""
+
+    call: str
+    parties: Annotated[list[Annotated[int, Meta(ge=0)]], Meta(min_length=1)]
+
+
+class SelectionRequest(Given):
     """Which candidates concern the person."""
 
-    inside: Mapping[str, tuple[int, ...] | None]
-    """Ids of calls that do, each with the numbers of the parties that are the person, None if not stated."""
-    outside: tuple[str, ...]
-    """Ids of calls that do not concern the person."""
+    inside: Annotated[list[str | ChosenCall], Meta(max_length=MAX_SELECTED, description=_RIGHT_IN)] = msgspec.field(
+        name="in", default_factory=list
+    )
+    outside: Annotated[list[str], Meta(max_length=MAX_SELECTED, description=_RIGHT_OUT)] = msgspec.field(
+        name="out", default_factory=list
+    )
+
+    null_is_absent: ClassVar[Collection[str]] = ("in", "out")
+
+    def faults(self) -> Iterable[Fault]:
+        """Check that no call is on both sides."""
+        if any(isinstance(each, ChosenCall) and len(each.parties) > MAX_PARTIES for each in self.inside):
+            yield "in", f"must be {_RIGHT_IN}"
+        if set(self.chosen) & set(self.outside):
+            yield "out", "must not contain calls that are in `in`"
+
+    @property
+    def chosen(self) -> Mapping[str, tuple[int, ...] | None]:
+        """Return the calls that concern the person, each with the numbers of their parties, None if not stated."""
+        return {
+            each if isinstance(each, str) else each.call: None if isinstance(each, str) else tuple(each.parties)
+            for each in self.inside
+        }
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a request ends."""
+class ReportRequest(Given):
+    """What a report holds, and how it is encrypted."""
 
-    outcome: Step
-    """Done, refused or closed."""
-    ground: str | None
-    """The ground of a refusal."""
+    media: _Media | None = None
+    silence_others: bool = False
+    other_parties: bool = False
+    recipient: Annotated[str, Meta(pattern="^age1", description=_RIGHT_RECIPIENT)] | None = None
+    passphrase: _Passphrase | None = None
 
+    null_is_absent: ClassVar[Collection[str]] = ("silence_others", "other_parties")
+    schema: ClassVar[Mapping[str, Any]] = {
+        "description": "At most one of `recipient` and `passphrase`; `silence_others` only with `media`."
+    }
 
-def letter(data: bytes) -> SubjectRequestBody:
-    """Read the body of POST /requests; raises Problem 422."""
-    body = body_reader.parse(data, REQUEST)
-    kinds, identities = _kinds(body), _identities(body)
-    user = body.raw("user")
-    if user is not None and not (isinstance(user, str) and is_id(user)):
-        body.wrong("user", "must be the id of a directory user, or null")
-    if not identities and user is None:
-        body.wrong("identities", "must name the person, unless user does")
-    received = body.moment("received_at") if body.raw("received_at") is not None else None
-    asked = Asked(identities, user, body.maybe_text("reference", MAX_REFERENCE), body.maybe_text("reason", MAX_TEXT))
-    body.done()
-    return SubjectRequestBody(kinds, asked, received)
+    def faults(self) -> Iterable[Fault]:
+        """Check members that exclude or need each other."""
+        if self.silence_others and self.media is None:
+            yield "silence_others", "can be true only with media"
+        if self.recipient and self.passphrase:
+            yield "recipient", "must be null if there is a passphrase"
+        if self.passphrase and HALVES.search(self.passphrase):
+            yield "passphrase", "must be text that can be typed: it holds half of a surrogate pair"
+        try:
+            parse(self.recipient) if self.recipient else None
+        except BadRecipient:
+            yield "recipient", f"must be {_RIGHT_RECIPIENT}"
 
-
-def selection(data: bytes) -> Chosen:
-    """Read the body of PUT /requests/{id}/selection; raises Problem 422."""
-    body = body_reader.parse(data, ("in", "out"))
-    inside, outside = _inside(body), _ids(body, "out")
-    if set(inside) & set(outside):
-        body.wrong("out", "must not contain calls that are in `in`")
-    body.done()
-    return Chosen(inside, outside)
+    @property
+    def wanted(self) -> Wanted:
+        """Return the report as storage knows it."""
+        return Wanted(self.media, self.silence_others, self.other_parties, self.recipient, self.passphrase)
 
 
-def report(data: bytes) -> Wanted:
-    """Read the body of POST /requests/{id}/report; raises Problem 422."""
-    body = body_reader.parse(data, REPORT, blank=True)
-    media = body.raw("media")
-    if media is not None and media not in MEDIA:
-        body.wrong("media", f"must be null, or one of {', '.join(MEDIA)}")
-    silence, others = _flag(body, "silence_others"), _flag(body, "other_parties")
-    if silence and media is None:
-        body.wrong("silence_others", "can be true only with media")
-    recipient, passphrase = body.maybe_text("recipient", MAX_SECRET), body.maybe_text("passphrase", MAX_SECRET)
-    if recipient and passphrase:
-        body.wrong("recipient", "must be null if there is a passphrase")
-    if passphrase and len(passphrase) < LEAST_PASSPHRASE:
-        body.wrong("passphrase", f"must have at least {LEAST_PASSPHRASE} characters")
-    if passphrase and HALVES.search(passphrase):
-        body.wrong("passphrase", "must be text that can be typed: it holds half of a surrogate pair")
-    _check(body, recipient)
-    body.done()
-    return Wanted(media, silence, others, recipient, passphrase)
+class ExtensionRequest(Given, kw_only=True):
+    """Why the answer takes longer, and when the person was told."""
 
+    months: _Months
+    ground: Annotated[str, word(DELAYS, f"one of {', '.join(DELAYS)} (Art. 12(3))")]
+    told_at: Moment | None = None
+    reason: Annotated[str, said(MAX_TEXT)]
 
-def extension(data: bytes, now: datetime) -> Extension:
-    """Read the body of PUT /requests/{id}/extension; raises Problem 422."""
-    body = body_reader.parse(data, EXTENSION)
-    months, ground = body.raw("months"), body.raw("ground")
-    if not isinstance(months, int) or isinstance(months, bool) or not 1 <= months <= LONGEST_DELAY:
-        body.wrong("months", f"must be a whole number from 1 to {LONGEST_DELAY} (Art. 12(3))")
-    if ground not in DELAYS:
-        body.wrong("ground", f"must be one of {', '.join(DELAYS)} (Art. 12(3))")
-    told = body.moment("told_at") if body.raw("told_at") is not None else now
-    reason = body.text("reason", MAX_TEXT)
-    body.done()
-    return Extension(months, ground, told or now, reason)
-
-
-def ending(data: bytes) -> Ending:
-    """Read the body of POST /requests/{id}/close; raises Problem 422."""
-    body = body_reader.parse(data, ("outcome", "ground"))
-    outcome, ground = body.raw("outcome"), body.raw("ground")
-    if outcome not in [step.value for step in OUTCOMES]:
-        body.wrong("outcome", f"must be one of {', '.join(OUTCOMES)}")
-        outcome = Step.CLOSED.value
-    if outcome == Step.REFUSED and ground not in GROUNDS:
-        body.wrong(
-            "ground", f"must be one of {', '.join(GROUNDS)}: a person who is refused must be told why (Art. 12(4))"
-        )
-    elif outcome != Step.REFUSED and ground is not None:
-        body.wrong("ground", "must be null unless the request is refused")
-    body.done()
-    return Ending(Step(outcome), ground)
-
-
-def _kinds(body: Members) -> tuple[Kind, ...]:
-    given = body.raw("kind")
-    wanted: list[Any] = given if isinstance(given, list) else [given]
-    known = [kind.value for kind in Kind]
-    if not wanted or not all(isinstance(each, str) and each in known for each in wanted):
-        body.wrong("kind", f"must be one or several of {', '.join(known)}")
-        return ()
-    return tuple(Kind(each) for each in dict.fromkeys(wanted))
-
-
-def _identities(body: Members) -> tuple[str, ...]:
-    given = body.raw("identities")
-    if given is None:
-        return ()
-    well = isinstance(given, list) and len(given) <= MAX_IDENTITIES
-    if not well or not all(query_parameters.is_party(each) for each in given):
-        right = f"must be a list of at most {MAX_IDENTITIES} texts of 1 to {query_parameters.MAX_PARTY} characters"
-        body.wrong("identities", right)
-        return ()
-    return tuple(dict.fromkeys(str(each).strip() for each in given))
-
-
-def _inside(body: Members) -> dict[str, tuple[int, ...] | None]:
-    """Read the calls that concern the person: ids, or objects that also name the person's parties."""
-    given = body.raw("in")
-    if given is None:
-        return {}
-    if not isinstance(given, list) or len(given) > MAX_SELECTED or not all(map(_is_call, given)):
-        said = f'must be a list of at most {MAX_SELECTED} ids of calls, or of {{"call": id, "parties": [numbers]}}'
-        body.wrong("in", said)
-        return {}
-    return {
-        each if isinstance(each, str) else each["call"]: None if isinstance(each, str) else tuple(each["parties"])
-        for each in given
+    schema: ClassVar[Mapping[str, Any]] = {
+        "description": "`told_at`: null means now; it lies in the month after the letter arrived (Art. 12(3))."
     }
 
 
-def _is_call(value: object) -> bool:
-    if not isinstance(value, dict):
-        return isinstance(value, str)
-    parties = value.get("parties")
-    well = isinstance(parties, list) and 0 < len(parties) <= MAX_PARTIES
-    whole = well and all(isinstance(each, int) and not isinstance(each, bool) for each in parties or ())
-    return whole and isinstance(value.get("call"), str) and set(value) == {"call", "parties"}
+class RequestErasureRequest(Given):
+    """Why the confirmed calls are erased."""
+
+    reason: Reason
 
 
-def _ids(body: Members, name: str) -> tuple[str, ...]:
-    given = body.raw(name)
-    if given is None:
-        return ()
-    if not isinstance(given, list) or len(given) > MAX_SELECTED or not all(isinstance(each, str) for each in given):
-        body.wrong(name, f"must be a list of at most {MAX_SELECTED} ids of calls")
-        return ()
-    return tuple(dict.fromkeys(given))
+class CloseRequest(Given):
+    """How a request ends."""
 
+    outcome: Annotated[str, word(OUTCOMES)]
+    ground: Annotated[str, word(GROUNDS)] | None = None
 
-def _flag(body: Members, name: str) -> bool:
-    value = body.raw(name)
-    if value is not None and not isinstance(value, bool):
-        body.wrong(name, "must be true or false")
-    return value is True
+    schema: ClassVar[Mapping[str, Any]] = {"description": "A refusal needs a `ground`; other outcomes have none."}
 
-
-def _check(body: Members, recipient: str | None) -> None:
-    try:
-        parse(recipient) if recipient else None
-    except BadRecipient:
-        body.wrong("recipient", "must be an age recipient: age1… (62 characters, as age-keygen prints it)")
+    def faults(self) -> Iterable[Fault]:
+        """Require a ground of a refusal."""
+        if self.outcome == Step.REFUSED and self.ground is None:
+            grounds = ", ".join(GROUNDS)
+            yield "ground", f"must be one of {grounds}: a person who is refused must be told why (Art. 12(4))"
+        elif self.outcome != Step.REFUSED and self.ground is not None:
+            yield "ground", "must be null unless the request is refused"

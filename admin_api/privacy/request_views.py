@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, TypedDict, cast
+
+from msgspec import Meta
 
 from admin_api.exports.subject_filter import separable as of_one
+from admin_api.http.types import OBJECT_OR_NULL, AnyObject, Count, Id, Time, word
+from admin_api.privacy.request_bodies import MEDIA
 from storage.calls.call_document import PlainParty, Stream, revealed_parties
+from storage.calls.call_row import CallState
 from storage.erasure.erasure_rows import Erasure
 from storage.exports.exports import Export, ExportState
-from storage.subject_requests.candidates import Candidate
-from storage.subject_requests.case_rows import OVER, Case
-from storage.subject_requests.claims import Match
+from storage.subject_requests.candidates import Candidate as FoundCandidate
+from storage.subject_requests.case_rows import DELAYS, GROUNDS, LONGEST_DELAY, OVER, Case, Kind, State
+from storage.subject_requests.claims import Match as FoundMatch
 from storage.timestamps import rfc3339
 
 GONE = "gone"
@@ -20,8 +25,149 @@ GONE = "gone"
 
 _PERSON = ("role", "name", "number", "uri", "user_id")
 
+_STATES = (*ExportState, GONE)
 
-def case(found: Case, now: datetime, report: Mapping[str, Any] | None, erasure: Erasure | None) -> dict[str, Any]:
+
+class Fetched(TypedDict):
+    """Who fetched a report."""
+
+    at: Time
+    by: str
+
+
+class WithoutMedia(TypedDict):
+    """A call whose media a report lacks."""
+
+    call: Id
+    problem: str
+
+
+class Progress(TypedDict, total=False):
+    """How far a report is."""
+
+    done: Count
+    of: Count | None
+
+
+class Report(TypedDict):
+    """The report of a request."""
+
+    id: Id
+    state: Annotated[str, word(_STATES)]
+    progress: Annotated[Progress | None, OBJECT_OR_NULL]
+    media: Annotated[str, word(MEDIA)] | None
+    silence_others: bool
+    other_parties: bool
+    encrypted: Annotated[str, word(("recipient", "passphrase"))] | None
+    calls: Count | None
+    size_bytes: Count | None
+    sha256: str | None
+    not_separable: list[Id]
+    without_media: list[WithoutMedia]
+    created_at: Time
+    created_by: str
+    expires_at: Time | None
+    problem: str | None
+    fetched: list[Fetched]
+
+
+class Extension(TypedDict):
+    """A longer time limit."""
+
+    months: Annotated[int, Meta(ge=1, le=LONGEST_DELAY)]
+    ground: Annotated[str, word(DELAYS)]
+    told_at: Time
+    at: Time
+    by: str
+    reason: str | None
+
+
+Selected = TypedDict("Selected", {"in": Count, "out": Count, "undecided": Count})
+"""How many candidates were confirmed, and how many of those need a choice of the party."""
+
+
+class ErasureState(TypedDict, total=False):
+    """The erasure of a request."""
+
+    id: Id
+    state: str
+
+
+class Request(TypedDict):
+    """A data subject request; the person's details are null once it is closed."""
+
+    id: Id
+    state: Annotated[str, word(State)]
+    kind: list[Annotated[str, word(Kind)]]
+    identities: list[str] | None
+    user: Id | None
+    reference: str | None
+    reason: str | None
+    received_at: Time
+    due_at: Time
+    extension: Annotated[Extension | None, OBJECT_OR_NULL]
+    overdue: bool
+    created_at: Time
+    created_by: str
+    changed_at: Time
+    selection: Selected
+    report: Report | None
+    erasure: Annotated[ErasureState | None, OBJECT_OR_NULL]
+    closed_at: Time | None
+    closed_by: str | None
+    ground: Annotated[str, word(GROUNDS)] | None
+    record: AnyObject | None
+
+
+class Person(TypedDict):
+    """A party of a call that may be the person."""
+
+    index: Count
+    role: str | None
+    name: str | None
+    number: str | None
+    uri: str | None
+    user_id: str | None
+    known_as: str | None
+
+
+Match = TypedDict(
+    "Match",
+    {
+        "party": Count,
+        "role": str | None,
+        "identity": str,
+        "kind": Annotated[str, word(("number", "address", "name", "user"))],
+        "from": Annotated[str, word(("letter", "directory"))],
+        "until": Time | None,
+        "sure": bool,
+        "why": str,
+    },
+)
+"""Why a call may concern the person."""
+
+
+class Candidate(TypedDict):
+    """A call that may concern the person: the person as known then, and only the number of everybody else."""
+
+    call: Id
+    started_at: Time
+    ended_at: Time | None
+    duration_ms: Count
+    state: Annotated[str, word(CallState)]
+    hold: bool
+    erase_after: Time | None
+    selected: Annotated[str, word(("in", "out"))] | None
+    sure: bool
+    choose: bool
+    chosen: list[Count]
+    parties: list[Person]
+    others: Count
+    separable: bool
+    matches: list[Match]
+
+
+def case(found: Case, now: datetime, report: Report | None, erasure: Erasure | None) -> Request:
     """Show a request; the person's details are null once it is closed."""
     asked, over = found.asked, found.state in OVER
     return {
@@ -49,16 +195,17 @@ def case(found: Case, now: datetime, report: Mapping[str, Any] | None, erasure: 
     }
 
 
-def _extension(found: Case) -> dict[str, Any] | None:
+def _extension(found: Case) -> Extension | None:
     """Show the extension; what the person was told is null once the request is closed."""
     noted = found.extension
     if noted is None:
         return None
     times = {name: _milliseconds(noted[name]) for name in ("told_at", "at")}
-    return {**noted, **times, "reason": None if found.asked is None else found.asked.delay}
+    reason = None if found.asked is None else found.asked.delay
+    return cast("Extension", {**noted, **times, "reason": reason})
 
 
-def selected(found: Case) -> dict[str, int]:
+def selected(found: Case) -> Selected:
     """Count the confirmed calls; for a closed request, from its record."""
     record = found.noted.get("record")
     if record is not None:
@@ -67,7 +214,7 @@ def selected(found: Case) -> dict[str, int]:
     return {"in": len(found.selection.inside), "out": len(found.selection.outside), "undecided": undecided}
 
 
-def report(noted: Mapping[str, Any], export: Export | None, progress: tuple[int, int | None] | None) -> dict[str, Any]:
+def report(noted: Mapping[str, Any], export: Export | None, progress: tuple[int, int | None] | None) -> Report:
     """Show a report from its notes, and from its export while that exists."""
     state = _state(noted, export)
     running = state == ExportState.RUNNING and progress is not None
@@ -101,7 +248,7 @@ def _state(noted: Mapping[str, Any], export: Export | None) -> str:
     return ExportState.RUNNING.value if export.state is ExportState.DONE and not done else export.state.value
 
 
-def candidate(found: Candidate, chosen: Case) -> dict[str, Any]:
+def candidate(found: FoundCandidate, chosen: Case) -> Candidate:
     """Show a candidate: the person as known then, and only the number of everybody else."""
     row = found.row
     parties = revealed_parties(row.details)
@@ -131,11 +278,12 @@ def separable(streams: Sequence[Stream]) -> bool:
     return all(of_one(stream) for stream in streams)
 
 
-def _person(number: int, party: PlainParty, known_as: str) -> dict[str, Any]:
-    return {"index": number, **{name: party.get(name) for name in _PERSON}, "known_as": known_as or None}
+def _person(number: int, party: PlainParty, known_as: str) -> Person:
+    shown = {"index": number, **{name: party.get(name) for name in _PERSON}, "known_as": known_as or None}
+    return cast("Person", shown)
 
 
-def _match(match: Match, parties: Sequence[PlainParty]) -> dict[str, Any]:
+def _match(match: FoundMatch, parties: Sequence[PlainParty]) -> Match:
     return {
         "party": match.party,
         "role": parties[match.party].get("role"),

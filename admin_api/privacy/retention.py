@@ -3,134 +3,171 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any, ClassVar, TypedDict
 
-from starlette.responses import Response
+from msgspec import UNSET, Meta, UnsetType
 
-from admin_api.http import body_reader, responses
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
-from admin_api.http.body_reader import Members
-from admin_api.http.problems import invalid
+from admin_api.http.endpoint import endpoint
+from admin_api.http.permissions import ADMIN, PRIVACY, Action
+from admin_api.http.problems import Fault
+from admin_api.http.types import Count, Given, Id, Time, given, said, word
 from storage.calls.call_row import Direction
 from storage.retention.policy import MAX_DAYS, Policy, Wins
 from storage.retention.rules import MAX_NAME, MAX_RULES, BadRule, RuleSpec, Stored, StoredRule, Unchanged, check
-from storage.retention.sweep import Due, Preview
+from storage.retention.sweep import Due as StoredDue
+from storage.retention.sweep import Preview
 from storage.timestamps import rfc3339
 
-MEMBERS = ("rules", "default_days", "wins")
-RULE_MEMBERS = ("id", "days", "direction", "source", "party", "name")
+_Days = Annotated[int, Meta(ge=0, le=MAX_DAYS)] | None
+_Name = Annotated[str, said(MAX_NAME)] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """The rules of a request body; members left out stay unchanged."""
+class RuleRequest(Given, kw_only=True):
+    """A rule as a client writes it."""
 
-    rules: tuple[RuleSpec, ...] | None
-    """All rules, None if left out."""
-    default_days: int | Unchanged | None
-    """Days where no rule matches, None for ever."""
-    wins: Wins | None
+    id: _Name = None
+    """Accepted so that an answer can be sent back; the recorder assigns ids."""
+    days: _Days
+    direction: Direction | None = None
+    source: _Name = None
+    party: _Name = None
+    name: _Name = None
+
+    schema: ClassVar[Mapping[str, Any]] = {
+        "description": "`days` count from the end of the call, null keeps it for ever. `source`: address or network of "
+        "the client, as calls show it. `party`: somebody who took part, in any spelling."
+    }
+
+    @property
+    def spec(self) -> RuleSpec:
+        """Return the rule as storage knows it."""
+        return RuleSpec(self.days, self.direction, self.source, self.party, self.name or "")
+
+
+_Rules = Annotated[list[RuleRequest], Meta(max_length=MAX_RULES, description=f"a list of at most {MAX_RULES} rules")]
+
+
+class RetentionPreviewRequest(Given):
+    """Rules to try; members left out stay as they are in force."""
+
+    rules: _Rules | UnsetType = UNSET
+    default_days: _Days | UnsetType = UNSET
+    """Days where no rule matches."""
+    wins: Annotated[Wins, Meta(description="longest or shortest")] | UnsetType = UNSET
     """Which of several matching rules applies."""
 
+    def faults(self) -> Iterable[Fault]:
+        """Check what storage requires of rules."""
+        try:
+            check(self.specs, given(self.default_days))
+        except BadRule as problem:
+            yield problem.place, problem.right
 
-async def view(request: AuthorisedRequest) -> Response:
-    """Answer GET /retention."""
-    request.no_parameters()
-    stored = await request.customer.rules.get()
-    await request.note(DONE)
-    return responses.document(shown(stored))
+    @property
+    def specs(self) -> tuple[RuleSpec, ...]:
+        """Return the rules as storage knows them."""
+        return tuple(rule.spec for rule in given(self.rules) or ())
 
 
-async def put(request: AuthorisedRequest) -> Response:
-    """Answer PUT /retention: replace all rules; a rule with unchanged conditions keeps its id."""
-    wanted = await body_reader.given(request, read_all)
-    await request.note(DONE, f"{len(wanted.rules or ())} rules")
+class RetentionRequest(RetentionPreviewRequest, kw_only=True):
+    """New rules; other members left out stay unchanged."""
+
+    rules: _Rules
+
+
+class Rule(TypedDict):
+    """A rule with its id."""
+
+    id: Id
+    days: _Days
+    direction: Annotated[str, word(Direction)] | None
+    source: _Name
+    party: _Name
+    name: _Name
+
+
+class Retention(TypedDict):
+    """The rules of retention."""
+
+    default_days: _Days
+    wins: Annotated[str, word(Wins)]
+    rules: list[Rule]
+    changed_at: Time | None
+    changed_by: str | None
+
+
+class Due(TypedDict):
+    """A call whose time is over."""
+
+    id: Id
+    rule: str | None
+    ended_at: Time
+    erase_after: Time
+
+
+class RetentionPreview(TypedDict):
+    """What rules would erase: `items` at once, `asks` only after approval."""
+
+    at: Time
+    calls: Count
+    brake: bool
+    items: list[Due]
+    asks: list[Due]
+
+
+EMPTY = RetentionPreviewRequest()
+
+
+@endpoint("GET", "/retention", Action.RETENTION, PRIVACY)
+async def view(request: AuthorisedRequest) -> Retention:
+    """Rules of retention."""
+    return shown(await request.customer.rules.get())
+
+
+@endpoint("PUT", "/retention", Action.RETENTION_WRITE, ADMIN)
+async def put(request: AuthorisedRequest, body: RetentionRequest) -> Retention:
+    """Change the rules of retention.
+
+    All rules are replaced; one with unchanged conditions keeps its id.
+    """
+    await request.note(DONE, f"{len(body.rules)} rules")
     stored = await request.customer.rules.put(
-        wanted.rules or (), by=request.principal.name, default_days=wanted.default_days, wins=wanted.wins
+        body.specs,
+        by=request.principal.name,
+        default_days=Unchanged.YES if body.default_days is UNSET else body.default_days,
+        wins=given(body.wins),
     )
-    return responses.document(shown(stored))
+    return shown(stored)
 
 
-async def preview(request: AuthorisedRequest) -> Response:
-    """Answer POST /retention/preview: what the next sweep would erase, by the given rules or those in force."""
-    wanted = await body_reader.given(request, read)
-    policy = await _policy(request, wanted)
+@endpoint("POST", "/retention/preview", Action.RETENTION_PREVIEW, PRIVACY)
+async def preview(request: AuthorisedRequest, body: RetentionPreviewRequest = EMPTY) -> RetentionPreview:
+    """What rules would erase.
+
+    It shows what the next sweep would do, by the given rules or those in force.
+    """
+    policy = await _policy(request, body)
     now, percent = request.daemon.sweep_terms()
     found = await request.customer.retention.preview(now, percent, policy)
     await request.note(DONE)
-    document = await asyncio.to_thread(foreseen, found, now)
-    return await asyncio.to_thread(responses.document, document)  # a first sweep may take 100,000 calls
+    return await asyncio.to_thread(foreseen, found, now)  # a first sweep may take 100,000 calls
 
 
-async def _policy(request: AuthorisedRequest, wanted: Wanted) -> Policy | None:
+async def _policy(request: AuthorisedRequest, body: RetentionPreviewRequest) -> Policy | None:
     """Build the rules to try; None: those in force, with their ids."""
     stored = await request.customer.rules.get()
-    days = stored.default_days if isinstance(wanted.default_days, Unchanged) else wanted.default_days
-    wins = wanted.wins or stored.wins
-    if wanted.rules is None and (days, wins) == (stored.default_days, stored.wins):
+    days = stored.default_days if body.default_days is UNSET else body.default_days
+    wins = given(body.wins) or stored.wins
+    if body.rules is UNSET and (days, wins) == (stored.default_days, stored.wins):
         return None
-    rules = tuple(rule.spec for rule in stored.rules) if wanted.rules is None else wanted.rules
+    rules = tuple(rule.spec for rule in stored.rules) if body.rules is UNSET else body.specs
     return request.customer.rules.policy_of(rules, days, wins)
 
 
-def read_all(data: bytes) -> Wanted:
-    """Read the body of PUT /retention, whose rules must be there; raises Problem 422."""
-    wanted = read(data)
-    if wanted.rules is None:
-        raise invalid([{"in": "body", "name": "rules", "reason": "must be given; an empty list leaves the default"}])
-    return wanted
-
-
-def read(data: bytes) -> Wanted:
-    """Read rules; raises Problem 422."""
-    body = body_reader.parse(data, MEMBERS, blank=True)
-    rules = _rules(body) if "rules" in body else None
-    days = body.whole("default_days", MAX_DAYS) if "default_days" in body else Unchanged.YES
-    wins = _one_of(body, "wins", Wins) if "wins" in body else None
-    if "wins" in body and wins is None and body.raw("wins") is None:
-        body.wrong("wins", "must be longest or shortest")
-    body.done()
-    try:
-        check(rules or (), None if isinstance(days, Unchanged) else days)
-    except BadRule as problem:
-        raise invalid([{"in": "body", "name": problem.place, "reason": problem.right}]) from None
-    return Wanted(rules, days, wins)
-
-
-def _rules(body: Members) -> tuple[RuleSpec, ...]:
-    given = body.raw("rules")
-    if not isinstance(given, list) or len(given) > MAX_RULES:
-        body.wrong("rules", f"must be a list of at most {MAX_RULES} rules")
-        return ()
-    found = []
-    for number, one in enumerate(given):
-        rule = Members(one, RULE_MEMBERS, f"rules.{number}")
-        found.append(
-            RuleSpec(
-                rule.whole("days", MAX_DAYS),
-                _one_of(rule, "direction", Direction),
-                rule.maybe_text("source", MAX_NAME),
-                rule.maybe_text("party", MAX_NAME),
-                rule.maybe_text("name", MAX_NAME) or "",
-            )
-        )
-        rule.maybe_text("id", MAX_NAME)  # accepted so that an answer can be sent back; the recorder assigns ids
-        body.include(rule.errors)
-    return tuple(found)
-
-
-def _one_of(body: Members, name: str, choices: Any) -> Any:
-    value = body.raw(name)
-    if value is None or (isinstance(value, str) and value in set(choices)):
-        return None if value is None else choices(value)
-    body.wrong(name, f"must be one of {', '.join(choices)}")
-    return None
-
-
-def shown(stored: Stored) -> dict[str, Any]:
+def shown(stored: Stored) -> Retention:
     """Show the rules of a customer."""
     return {
         "default_days": stored.default_days,
@@ -141,7 +178,7 @@ def shown(stored: Stored) -> dict[str, Any]:
     }
 
 
-def _rule(rule: StoredRule) -> Mapping[str, Any]:
+def _rule(rule: StoredRule) -> Rule:
     spec = rule.spec
     return {
         "id": rule.id,
@@ -153,7 +190,7 @@ def _rule(rule: StoredRule) -> Mapping[str, Any]:
     }
 
 
-def foreseen(preview: Preview, now: datetime) -> dict[str, Any]:
+def foreseen(preview: Preview, now: datetime) -> RetentionPreview:
     """Show a preview: `items` would be erased at once, `asks` only after approval."""
     due = [_due(one) for one in preview.due]
     return {
@@ -165,7 +202,7 @@ def foreseen(preview: Preview, now: datetime) -> dict[str, Any]:
     }
 
 
-def _due(due: Due) -> Mapping[str, Any]:
+def _due(due: StoredDue) -> Due:
     return {
         "id": due.id,
         "rule": due.rule,

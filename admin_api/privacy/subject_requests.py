@@ -3,35 +3,38 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Annotated
 
+from msgspec import Meta
 from starlette.responses import Response
 
 from admin_api.calls.playback import Sent
 from admin_api.exports import exports
-from admin_api.http import body_reader, query_parameters, responses
-from admin_api.http.authorised_request import DONE, FAILED, REFUSED, AuthorisedRequest
+from admin_api.http import reading
+from admin_api.http.authorised_request import DONE, AuthorisedRequest
+from admin_api.http.endpoint import endpoint
+from admin_api.http.permissions import PRIVACY, Action
 from admin_api.http.problems import Problem, conflict, invalid, not_found, unavailable
-from admin_api.http.query_parameters import AHEAD
-from admin_api.privacy import erasures, request_bodies, request_views
-from storage.calls.call_row import Position
+from admin_api.http.types import AHEAD, Cursor, Given, Limit, Listed, Page, listed
+from admin_api.privacy import erasures, request_views
+from admin_api.privacy.erasures import Erasure
+from admin_api.privacy.request_bodies import (
+    CloseRequest,
+    ExtensionRequest,
+    ReportRequest,
+    RequestErasureRequest,
+    RequestRequest,
+    SelectionRequest,
+)
+from admin_api.privacy.request_views import Report, Request
+from storage.calls.call_row import DEFAULT_LIMIT, Position
 from storage.cursors import BadCursor
 from storage.erasure.erasures import Held, NoWaiver
 from storage.exports.exports import Export, ExportState, TooMany
-from storage.keys.sealing import MAX_TEXT
 from storage.subject_requests.candidates import Candidate, TooManyCalls
-from storage.subject_requests.case_rows import Case, Kind, Selection, State, Step, due
+from storage.subject_requests.case_rows import Case, Extension, Kind, Selection, State, Step, due
 from storage.subject_requests.cases import NoCase, Nothing, WrongState
 
-STATE = query_parameters.Parameter(
-    "state",
-    State,
-    f"one of {', '.join(State)}",
-    {"type": "string", "enum": [state.value for state in State]},
-    "open",
-)
-LISTED = (STATE, query_parameters.LIMIT, query_parameters.CURSOR)
-CANDIDATES = (query_parameters.LIMIT, query_parameters.CURSOR)
 AGE = "application/octet-stream"
 CONTENT_TYPES = (exports.ZIP, AGE)
 ZONES = timedelta(hours=14)  # no zone is further from UTC; within this of midnight, the day differs by zone
@@ -40,115 +43,131 @@ _FIRST = {
     State.REPORTING: "A report is being made. Wait for it, or cancel it.",
     State.ERASING: "The calls of this request are being erased.",
 }
+_WRONG_STATE = "The state of the request does not allow it"
+_ANY = ReportRequest()
+_State = Annotated[State, Meta(description=f"one of {', '.join(State)}", examples=["open"])]
 
 
-async def create(request: AuthorisedRequest) -> Response:
-    """Answer POST /requests."""
-    letter = await body_reader.given(request, request_bodies.letter)
+class RequestQuery(Given):
+    """The query of a list of requests."""
+
+    state: _State | None = None
+    limit: Limit = DEFAULT_LIMIT
+    cursor: Cursor | None = None
+
+
+@endpoint("POST", "/requests", Action.REQUEST, PRIVACY, status=201)
+async def create(request: AuthorisedRequest, body: RequestRequest) -> Request:
+    """File the request of somebody who was recorded."""
     now = request.customer.now()
-    received = letter.received_at or now
+    received = body.received_at or now
     if received > now + AHEAD:
-        raise await _wrong(request, "received_at", "must not be later than now")
-    if letter.asked.user is not None and await request.customer.users.get(letter.asked.user) is None:
-        raise await _wrong(request, "user", "must be the id of a directory user, or null")
+        raise invalid([("received_at", "must not be later than now")])
+    if body.user is not None and await request.customer.users.get(body.user) is None:
+        raise invalid([("user", "must be the id of a directory user, or null")])
 
     async def told(id: str) -> None:
-        await request.note(DONE, ", ".join(letter.kinds), id)
+        await request.note(DONE, ", ".join(body.kinds), id)
 
     case = await request.customer.requests.file(
-        letter.kinds, letter.asked, received_at=received, by=request.principal.name, told=told
+        body.kinds, body.asked, received_at=received, by=request.principal.name, told=told
     )
-    return responses.document(await _shown(request, case), 201)
+    return await _shown(request, case)
 
 
-async def listed(request: AuthorisedRequest) -> Response:
-    """Answer GET /requests."""
-    given = request.parameters(LISTED)
+@endpoint("GET", "/requests", Action.REQUESTS, PRIVACY)
+async def list_requests(request: AuthorisedRequest, query: RequestQuery) -> Listed[Request]:
+    """Requests, newest first."""
     try:
-        found, more = await request.customer.requests.listed(given["limit"], given["cursor"] or None, given["state"])
+        found, more = await request.customer.requests.listed(query.limit, query.cursor, query.state)
     except BadCursor:
-        raise query_parameters.bad_cursor() from None
-    await request.note(DONE)
-    shown = [await _shown(request, case) for case in found]
-    return responses.page(shown, more)
+        raise reading.bad_cursor() from None
+    return listed([await _shown(request, case) for case in found], more)
 
 
-async def view(request: AuthorisedRequest) -> Response:
-    """Answer GET /requests/{id}."""
-    request.no_parameters()
-    case = await _find(request)
-    await request.note(DONE)
-    return responses.document(await _shown(request, case))
+@endpoint("GET", "/requests/{id}", Action.REQUEST_STATE, PRIVACY)
+async def view(request: AuthorisedRequest, id: str) -> Request:
+    """A request."""
+    return await _shown(request, await _find(request))
 
 
-async def candidates(request: AuthorisedRequest) -> Response:
-    """Answer GET /requests/{id}/candidates: calls that may concern the person, each with the reason."""
-    given = request.parameters(CANDIDATES)
+@endpoint(
+    "GET",
+    "/requests/{id}/candidates",
+    Action.REQUEST_CANDIDATES,
+    PRIVACY,
+    conflict="The request is over, or too many calls match for the identities to mean one person",
+)
+async def candidates(request: AuthorisedRequest, id: str, query: Page) -> Listed[request_views.Candidate]:
+    """Calls that may concern the person, newest first, each with the reason."""
     try:
-        after = Position.parse(given["cursor"]) if given["cursor"] else None
+        after = Position.parse(query.cursor) if query.cursor else None
     except BadCursor:
-        raise query_parameters.bad_cursor() from None
+        raise reading.bad_cursor() from None
     case = await _find(request)
     found = await _candidates(request, case)
     await request.note(DONE, f"{len(found)} calls")
     rest = [each for each in found if after is None or Position.of(each.row) < after]
-    page = rest[: given["limit"]]
+    page = rest[: query.limit]
     more = str(Position.of(page[-1].row)) if len(rest) > len(page) else None
-    return responses.page([request_views.candidate(each, case) for each in page], more)
+    return listed([request_views.candidate(each, case) for each in page], more)
 
 
-async def select(request: AuthorisedRequest) -> Response:
-    """Answer PUT /requests/{id}/selection: which candidates concern the person; replaces the selection before."""
-    chosen = await body_reader.given(request, request_bodies.selection)
+@endpoint("PUT", "/requests/{id}/selection", Action.REQUEST_SELECT, PRIVACY, conflict=_WRONG_STATE)
+async def select(request: AuthorisedRequest, id: str, body: SelectionRequest) -> Request:
+    """Confirm which calls concern the person; replaces the selection before."""
+    chosen = body.chosen
+    outside = tuple(dict.fromkeys(body.outside))
     case = await _find(request)
     known = {each.row.id: each for each in await _candidates(request, case)}
-    for name, ids in (("in", chosen.inside), ("out", chosen.outside)):
-        if odd := sum(id not in known for id in ids):
-            raise await _wrong(request, name, f"{odd} of these calls are not candidates of this request")
-    for id, parties in chosen.inside.items():
-        if parties is not None and not set(parties) <= {match.party for match in known[id].matches}:
-            raise await _wrong(request, "in", "parties must be numbers of parties that match")
+    for name, ids in (("in", tuple(chosen)), ("out", outside)):
+        if odd := sum(each not in known for each in ids):
+            raise invalid([(name, f"{odd} of these calls are not candidates of this request")])
+    for call, parties in chosen.items():
+        if parties is not None and not set(parties) <= {match.party for match in known[call].matches}:
+            raise invalid([("in", "parties must be numbers of parties that match")])
     before = case.selection.inside
     inside = {
-        id: parties if parties is not None else known[id].parties or before.get(id, ())
-        for id, parties in chosen.inside.items()
+        call: parties if parties is not None else known[call].parties or before.get(call, ())
+        for call, parties in chosen.items()
     }
-    selection = Selection(inside, chosen.outside)
 
-    async def told(id: str) -> None:
-        await request.note(DONE, f"{len(chosen.inside)} calls in, {len(chosen.outside)} out")
+    async def told(_: str) -> None:
+        await request.note(DONE, f"{len(inside)} calls in, {len(outside)} out")
 
     try:
-        case = await request.customer.requests.select(case.id, selection, told=told)
+        case = await request.customer.requests.select(case.id, Selection(inside, outside), told=told)
     except (NoCase, WrongState) as problem:
-        raise await _refusal(request, problem) from None
-    return responses.document(await _shown(request, case))
+        raise _refusal(problem) from None
+    return await _shown(request, case)
 
 
-async def extend(request: AuthorisedRequest) -> Response:
-    """Answer PUT /requests/{id}/extension: the answer takes longer, and the person was told so within the month."""
+@endpoint("PUT", "/requests/{id}/extension", Action.REQUEST_EXTEND, PRIVACY, conflict="The request is over")
+async def extend(request: AuthorisedRequest, id: str, body: ExtensionRequest) -> Request:
+    """Extend the time limit by up to two months; the person was told why."""
     now = request.customer.now()
-    wanted = await body_reader.given(request, lambda data: request_bodies.extension(data, now))
+    wanted = Extension(body.months, body.ground, body.told_at or now, body.reason)
     case = await _find(request)
     if not in_time(wanted.told_at, case.received_at, now):
-        raise await _wrong(request, "told_at", "must be in the month after the letter arrived, and not in the future")
+        raise invalid([("told_at", "must be in the month after the letter arrived, and not in the future")])
 
-    async def told(id: str) -> None:
+    async def told(_: str) -> None:
         await request.note(DONE, f"{wanted.months} months, {wanted.ground}")
 
     try:
         case = await request.customer.requests.extend(case.id, wanted, by=request.principal.name, told=told)
     except (NoCase, WrongState) as problem:
-        raise await _refusal(request, problem) from None
-    return responses.document(await _shown(request, case))
+        raise _refusal(problem) from None
+    return await _shown(request, case)
 
 
-async def report(request: AuthorisedRequest) -> Response:
-    """Answer POST /requests/{id}/report: start making it."""
-    wanted = await body_reader.given(request, request_bodies.report)
+@endpoint("POST", "/requests/{id}/report", Action.REQUEST_REPORT, PRIVACY, status=202, conflict=_WRONG_STATE)
+async def report(request: AuthorisedRequest, id: str, body: ReportRequest = _ANY) -> Report:
+    """Make the report of a request."""
+    wanted = body.wanted
     case = await _find(request)
 
-    async def told(id: str) -> None:
+    async def told(_: str) -> None:
         media = f", media {wanted.media}" if wanted.media else ""
         others = ", other parties" if wanted.other_parties else ""
         silence = ", others silenced" if wanted.silence_others else ""
@@ -157,49 +176,63 @@ async def report(request: AuthorisedRequest) -> Response:
     try:
         case, export = await request.customer.requests.report(case.id, wanted, by=request.principal.name, told=told)
     except (NoCase, WrongState) as problem:
-        raise await _refusal(request, problem) from None
+        raise _refusal(problem) from None
     except TooMany as problem:
-        await request.note(FAILED, "too many exports wait")
-        raise unavailable(f"{problem}; {problem.hint}.") from None
-    return responses.document(request_views.report(case.reports[-1], export, None), 202)
+        raise unavailable(f"{problem}; {problem.hint}.", "too many exports wait") from None
+    return request_views.report(case.reports[-1], export, None)
 
 
-async def report_state(request: AuthorisedRequest) -> Response:
-    """Answer GET /requests/{id}/report: the state of the newest one."""
-    request.no_parameters()
-    case = await _find(request)
-    shown = await _report(request, case)
+@endpoint("GET", "/requests/{id}/report", Action.REQUEST_REPORT_STATE, PRIVACY)
+async def report_state(request: AuthorisedRequest, id: str) -> Report:
+    """State of the newest report of a request."""
+    shown = await _report(request, await _find(request))
     if shown is None:
-        await request.note(REFUSED, "no report")
-        raise not_found()
-    await request.note(DONE)
-    return responses.document(shown)
+        raise not_found("no report")
+    return shown
 
 
-async def report_file(request: AuthorisedRequest) -> Response:
-    """Answer GET /requests/{id}/report/file; the request records who fetched it."""
-    request.no_parameters()
+@endpoint(
+    "GET",
+    "/requests/{id}/report/file",
+    Action.REQUEST_REPORT_FILE,
+    PRIVACY,
+    files=CONTENT_TYPES,
+    conflict="The report is not done yet",
+)
+async def report_file(request: AuthorisedRequest, id: str) -> Response:
+    """The report of a request: a zip, encrypted with age if that was asked for.
+
+    The request records who fetched it.
+    """
     case = await _find(request)
     export = await request.customer.exports.get(case.export) if case.export else None
     if export is not None and export.state is ExportState.RUNNING:
-        await request.note(FAILED, "not done yet")
-        raise conflict("The report is not finished yet; its state shows when it is.")
+        raise conflict("The report is not finished yet; its state shows when it is.", "not done yet")
     if export is None or export.state is not ExportState.DONE:
-        await request.note(REFUSED, "no file")
-        raise not_found()
+        raise not_found("no file")
     await request.note(DONE)
-    reading = request.http.method == "GET"
-    if reading:
+    whole = request.http.method == "GET"
+    if whole:
         await request.customer.requests.fetched(case.id, export.id, by=request.principal.name)
-    chunks = request.customer.exports.read(export) if reading else iter(())
+    chunks = request.customer.exports.read(export) if whole else iter(())
     keys = request.customer.keys
     headers = _headers(case, export)
     return Sent(exports.away(chunks), 200, headers, lambda: None, kept=lambda: keys.keeps(export.leaf))
 
 
-async def erase(request: AuthorisedRequest) -> Response:
-    """Answer POST /requests/{id}/erasure: erase the selected calls, by the rules of POST /erasures."""
-    reason = await body_reader.given(request, body_reader.one_text("reason", MAX_TEXT))
+@endpoint(
+    "POST",
+    "/requests/{id}/erasure",
+    Action.REQUEST_ERASE,
+    PRIVACY,
+    status=202,
+    conflict="The state of the request does not allow it, no call is selected, or as POST /erasures",
+)
+async def erase(request: AuthorisedRequest, id: str, body: RequestErasureRequest) -> Erasure:
+    """Ask for the erasure of the confirmed calls.
+
+    The rules of POST /erasures hold.
+    """
     case = await _find(request)
 
     async def told(id: str) -> None:
@@ -208,52 +241,64 @@ async def erase(request: AuthorisedRequest) -> Response:
     try:
         erasure = await request.customer.requests.erase(
             case.id,
-            reason=reason,
+            reason=body.reason,
             by=request.principal.name,
             identity=request.principal.actor.identity,
             approval=request.customer.settings.approval,
             told=told,
         )
     except (NoCase, WrongState) as problem:
-        raise await _refusal(request, problem) from None
+        raise _refusal(problem) from None
     except Nothing:
-        await request.note(FAILED, "no call is selected")
-        raise conflict("No call is selected, so there is nothing to erase. Select some with PUT …/selection.") from None
+        raise conflict(
+            "No call is selected, so there is nothing to erase. Select some with PUT …/selection.",
+            "no call is selected",
+        ) from None
     except (NoWaiver, Held) as problem:
-        raise await erasures.refusal(request, problem) from None
-    return responses.document(erasures.shown(erasure), 202)
+        raise erasures.refusal(problem) from None
+    return erasures.shown(erasure)
 
 
-async def close(request: AuthorisedRequest) -> Response:
-    """Answer POST /requests/{id}/close: sign what was done, and erase the person's details."""
-    ending = await body_reader.given(request, request_bodies.ending)
+@endpoint(
+    "POST",
+    "/requests/{id}/close",
+    Action.REQUEST_CLOSE,
+    PRIVACY,
+    conflict="The state of the request does not allow it, or its erasure is not done",
+)
+async def close(request: AuthorisedRequest, id: str, body: CloseRequest) -> Request:
+    """Close a request: the person's details are erased, a signed record of what was done remains."""
+    outcome = Step(body.outcome)
     case = await _find(request)
-    if ending.outcome is Step.DONE:
-        await _as_asked(request, case)
+    if outcome is Step.DONE:
+        await _check_done(request, case)
 
-    async def told(id: str) -> None:
-        await request.note(DONE, ending.outcome.value + (f", {ending.ground}" if ending.ground else ""))
+    async def told(_: str) -> None:
+        await request.note(DONE, outcome.value + (f", {body.ground}" if body.ground else ""))
 
     try:
         case = await request.customer.requests.close(
-            case.id, ending.outcome, ending.ground, by=request.principal.name, told=told
+            case.id, outcome, body.ground, by=request.principal.name, told=told
         )
     except (NoCase, WrongState) as problem:
-        raise await _refusal(request, problem) from None
-    return responses.document(await _shown(request, case))
+        raise _refusal(problem) from None
+    return await _shown(request, case)
 
 
-async def _as_asked(request: AuthorisedRequest, case: Case) -> None:
+async def _check_done(request: AuthorisedRequest, case: Case) -> None:
     """Check that a request was done as asked; raises Problem 409 if not."""
     if case.state is State.OPEN:
-        raise await _refusal(request, WrongState(case.state))
+        raise _refusal(WrongState(case.state))
+    why = "the erasure is not done"
     erasure = await request.customer.erasures.get(case.erasure) if case.erasure else None
     if erasure is not None and erasure.done_at is None:
-        await request.note(FAILED, "the erasure is not done")
-        raise conflict("The erasure of this request is not finished yet; GET /erasures/ID shows what it waits for.")
+        raise conflict(
+            "The erasure of this request is not finished yet; GET /erasures/ID shows what it waits for.", why
+        )
     if erasure is None and Kind.ERASURE in case.kinds and await _any_left(request, case):
-        await request.note(FAILED, "the erasure is not done")
-        raise conflict("The calls to be erased are still there. POST …/erasure erases them; or choose another outcome.")
+        raise conflict(
+            "The calls to be erased are still there. POST …/erasure erases them; or choose another outcome.", why
+        )
 
 
 async def _any_left(request: AuthorisedRequest, case: Case) -> bool:
@@ -279,21 +324,22 @@ async def _find(request: AuthorisedRequest) -> Case:
 async def _candidates(request: AuthorisedRequest, case: Case) -> list[Candidate]:
     """Return the candidates, including calls that have just begun; raises Problem 409 or 503."""
     if case.asked is None:
-        raise await _refusal(request, WrongState(case.state))
+        raise _refusal(WrongState(case.state))
     await request.settle_all()
     try:
         return await request.customer.candidates.find(case.asked)
     except TooManyCalls as problem:
-        await request.note(FAILED, "too many calls match")
-        raise conflict(f"{str(problem).capitalize()}. File a request that names the person more closely.") from None
+        raise conflict(
+            f"{str(problem).capitalize()}. File a request that names the person more closely.", "too many calls match"
+        ) from None
 
 
-async def _shown(request: AuthorisedRequest, case: Case) -> dict[str, Any]:
+async def _shown(request: AuthorisedRequest, case: Case) -> Request:
     erasure = await request.customer.erasures.get(case.erasure) if case.erasure else None
     return request_views.case(case, request.customer.now(), await _report(request, case), erasure)
 
 
-async def _report(request: AuthorisedRequest, case: Case) -> dict[str, Any] | None:
+async def _report(request: AuthorisedRequest, case: Case) -> Report | None:
     """Show the newest report, None if there was none."""
     if not case.reports:
         return None
@@ -311,14 +357,9 @@ def _headers(case: Case, export: Export) -> dict[str, str]:
     }
 
 
-async def _refusal(request: AuthorisedRequest, problem: NoCase | WrongState) -> Problem:
+def _refusal(problem: NoCase | WrongState) -> Problem:
     """Return the Problem that says why a step is not possible."""
     if isinstance(problem, NoCase):
-        return await request.missing()
-    await request.note(FAILED, f"the request is {problem.state}")
-    return conflict(_FIRST.get(problem.state, "The request is over; file a new one."))
-
-
-async def _wrong(request: AuthorisedRequest, name: str, reason: str) -> Problem:
-    await request.note(REFUSED, "not as described")
-    return invalid([{"in": "body", "name": name, "reason": reason}])
+        return not_found("not found")
+    detail = _FIRST.get(problem.state, "The request is over; file a new one.")
+    return conflict(detail, f"the request is {problem.state}")

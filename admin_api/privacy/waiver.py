@@ -2,70 +2,94 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, TypedDict
 
-from starlette.responses import Response
+import msgspec
+from msgspec import Meta
 
-from admin_api.http import body_reader, query_parameters, responses
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
-from storage.erasure.waivers import Waiver
-from storage.keys.sealing import MAX_TEXT
+from admin_api.http.endpoint import endpoint
+from admin_api.http.permissions import ADMIN, FOLLOWERS, Action
+from admin_api.http.problems import Fault, invalid
+from admin_api.http.types import AHEAD, Given, Id, Moment, Reason, Time, said
+from storage.erasure.waivers import Waiver as StoredWaiver
 from storage.timestamps import rfc3339
 
-MEMBERS = ("document_sha256", "signed_by", "signed_at", "scope", "expires_at")
 MAX_NAME = 200  # characters of who signed
-_SHA256 = re.compile(r"[0-9a-f]{64}")
+_RIGHT_SHA256 = "the SHA-256 of the signed document, 64 lower-case hexadecimal digits"
 
 
-async def view(request: AuthorisedRequest) -> Response:
-    """Answer GET /waiver: the newest one, active or not."""
-    request.no_parameters()
-    waiver = await request.customer.waivers.current()
+class Waiver(TypedDict):
+    """The newest waiver, if there is one."""
+
+    active: bool
+    id: Id | None
+    document_sha256: str | None
+    signed_by: str | None
+    scope: str | None
+    signed_at: Time | None
+    expires_at: Time | None
+    put_at: Time | None
+    put_by: str | None
+
+
+_NONE = Waiver(
+    active=False,
+    id=None,
+    document_sha256=None,
+    signed_by=None,
+    scope=None,
+    signed_at=None,
+    expires_at=None,
+    put_at=None,
+    put_by=None,
+)
+
+
+class WaiverRequest(Given):
+    """A waiver to put on file."""
+
+    document_sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description=_RIGHT_SHA256)]
+    signed_by: Annotated[str, said(MAX_NAME)]
+    signed_at: Moment
+    scope: Reason
+    expires_at: Moment | None
+    """Null if it never expires."""
+
+    def faults(self) -> Iterable[Fault]:
+        """Check the order of the dates."""
+        if self.expires_at is not None and self.expires_at <= self.signed_at:
+            yield "expires_at", "must be after signed_at"
+
+
+@endpoint("GET", "/waiver", Action.WAIVER, FOLLOWERS)
+async def view(request: AuthorisedRequest) -> Waiver:
+    """The waiver that immediate erasure needs.
+
+    It is the newest one, active or not.
+    """
+    return shown(await request.customer.waivers.current(), datetime.now(UTC))
+
+
+@endpoint("PUT", "/waiver", Action.WAIVER_WRITE, ADMIN)
+async def put(request: AuthorisedRequest, body: WaiverRequest) -> Waiver:
+    """Put a waiver on file.
+
+    It replaces the one before, even if it permits less; an expired one permits nothing.
+    """
+    if body.signed_at > request.customer.now() + AHEAD:
+        raise invalid([("signed_at", "must not be later than now")])
     await request.note(DONE)
-    return responses.document(shown(waiver, datetime.now(UTC)))
+    waiver = await request.customer.waivers.put(**msgspec.structs.asdict(body), by=request.principal.name)
+    return shown(waiver, datetime.now(UTC))
 
 
-async def put(request: AuthorisedRequest) -> Response:
-    """Answer PUT /waiver: it replaces the one before, even if it permits less; an expired one permits nothing."""
-    now = request.customer.now()
-    wanted = await body_reader.given(request, lambda data: read(data, now))
-    await request.note(DONE)
-    waiver = await request.customer.waivers.put(**wanted, by=request.principal.name)
-    return responses.document(shown(waiver, datetime.now(UTC)))
-
-
-def read(data: bytes, now: datetime) -> Mapping[str, Any]:
-    """Read the body of PUT /waiver; raises Problem 422. A date of signature in the future is refused."""
-    body = body_reader.parse(data, MEMBERS)
-    digest = body.raw("document_sha256")
-    if not isinstance(digest, str) or not _SHA256.fullmatch(digest):
-        body.wrong("document_sha256", "must be the SHA-256 of the signed document, 64 lower-case hexadecimal digits")
-    signed_at = body.moment("signed_at")
-    expires_at = None if body.raw("expires_at") is None else body.moment("expires_at")
-    if "expires_at" not in body:
-        body.wrong("expires_at", "must be given; null if the waiver never expires")
-    wanted = {
-        "document_sha256": digest,
-        "signed_by": body.text("signed_by", MAX_NAME),
-        "signed_at": signed_at,
-        "scope": body.text("scope", MAX_TEXT),
-        "expires_at": expires_at,
-    }
-    if signed_at and signed_at > now + query_parameters.AHEAD:
-        body.wrong("signed_at", "must not be later than now")
-    if signed_at and expires_at and expires_at <= signed_at:
-        body.wrong("expires_at", "must be after signed_at")
-    body.done()
-    return wanted
-
-
-def shown(waiver: Waiver | None, now: datetime) -> dict[str, Any]:
+def shown(waiver: StoredWaiver | None, now: datetime) -> Waiver:
     """Show the waiver, or that none was ever filed."""
     if waiver is None:
-        return {"active": False, "id": None, **dict.fromkeys(MEMBERS), "put_at": None, "put_by": None}
+        return _NONE
     return {
         "active": waiver.active(now),
         "id": waiver.id,

@@ -37,7 +37,7 @@ from recorder.observe.redaction import mask  # noqa: E402 - the same
 MAX_FRAMES = 12  # frames of one traceback, innermost last; deeper ones are repetitions
 MAX_CAUSES = 4  # exceptions behind an exception
 LIBRARIES = frozenset(
-    "recorder sip media storage admin_api asyncio uvicorn fastapi starlette sqlalchemy aiosqlite alembic "
+    "recorder sip media storage admin_api asyncio uvicorn starlette sqlalchemy aiosqlite alembic "
     "asyncpg concurrent multiprocessing aiortc libav httpx2 py".split()
 )  # first parts of logger names that are written; others become "other", because a name may contain a caller's
 _LEVELS = {"critical": 50, "error": 40, "warning": 30, "info": 20, "debug": 10}

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from recorder.maintenance.retention_job import RetentionJob
 
 MODULES = (
-    "sqlalchemy.ext.asyncio", "storage.customer.wiring", "fastapi",
+    "sqlalchemy.ext.asyncio", "storage.customer.wiring", "starlette.applications",
     "recorder.access.api_server", "recorder.access.api_backend", "recorder.calls.crash_scan",
     "recorder.exports.export_job", "recorder.maintenance.retention_job", "recorder.maintenance.audit_job",
     "recorder.maintenance.directory_job", "recorder.maintenance.correlation_job", "recorder.maintenance.purge_job",

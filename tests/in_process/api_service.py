@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import os
 import socket
 import ssl
@@ -18,9 +19,9 @@ from typing import Any
 
 import httpx2
 
+from admin_api.assembly import openapi
 from admin_api.assembly.app import create_app
 from admin_api.assembly.lazy_page import LazyPage
-from admin_api.assembly.system_schemas import EXAMPLES
 from admin_api.http.authorise import Authoriser
 from admin_api.http.permissions import Role
 from admin_api.http.ports import BrokenOff, CannotRender, Rendered
@@ -33,6 +34,7 @@ from storage.keys.root_secret import RootSecret
 from storage.search_forms import stored
 from tests.in_process.certificates import certificate
 
+EXAMPLES = Path(openapi.__file__).with_name("examples.json")
 NAMES = ("acme", "beta")
 DAY = 20_500
 T0 = datetime(2026, 2, 16, 9, 0, tzinfo=UTC)
@@ -86,7 +88,7 @@ class FakeDaemon:
     at: datetime = T0 + timedelta(days=181)
     settles: Callable[[str, str], Awaitable[None]] | None = None
     index_is_there: bool = True
-    figures: Mapping[str, Any] = field(default_factory=lambda: EXAMPLES["System"])
+    figures: Mapping[str, Any] = field(default_factory=lambda: json.loads(EXAMPLES.read_text())["System"])
     fresh: dict[tuple[str, str], tuple[CallRow, tuple[str, ...]]] = field(default_factory=dict)
 
     def document(self, customer: str, call: str) -> Any:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
+from admin_api.http.bounded_map import BoundedMap
 from admin_api.http.problems import Problem
 
 SHOWN = "/shown/"
@@ -68,7 +69,7 @@ class Forms:
         self._issued = 0
         self._floor = 0
         self._taken: OrderedDict[int, _Taken] = OrderedDict()
-        self._shown: OrderedDict[str, _Shown] = OrderedDict()
+        self._shown: BoundedMap[str, _Shown] = BoundedMap(MAX_SHOWN)
 
     def issue(self) -> str:
         """Return the id of a form that is being rendered."""
@@ -102,8 +103,6 @@ class Forms:
         key = self._random(16).hex()
         onward = answer.onward if isinstance(answer, Secret) else ""
         self._shown[key] = _Shown(bytes(answer.body), onward)
-        while len(self._shown) > MAX_SHOWN:
-            self._shown.popitem(last=False)
         led = RedirectResponse(SHOWN + key, 303)
         led.raw_headers += [pair for pair in answer.raw_headers if pair[0] == b"set-cookie"]
         return led

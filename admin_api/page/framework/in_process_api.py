@@ -6,20 +6,17 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
-from urllib.parse import quote, urlencode
+from urllib.parse import urlencode
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Message, Receive
 
 from admin_api.http import responses
 from admin_api.http.authorise import Authoriser
+from admin_api.http.authorised_request import Caller
 from admin_api.http.bearer import Principal, Report
 from admin_api.http.error_middleware import problem
-from admin_api.http.permissions import PREFIX
-
-_PASSED_ON = (b"range", b"if-range")
-"""Browser headers that matter for media and files."""
+from admin_api.http.permissions import Action
 
 Query = Mapping[str, str | int | None] | Sequence[tuple[str, str]]
 
@@ -64,6 +61,14 @@ class Api:
         self._request = request
         self._principal = principal
 
+    def caller(self, again: str = "") -> Caller:
+        """Return the person, who can call endpoints as functions; `again`: what a view shows that refreshes itself."""
+        return self._authoriser.caller(self._request, self._principal, again=again)
+
+    def may(self, action: Action) -> bool:
+        """Return whether the person's roles allow an action."""
+        return self._principal.role(self._authoriser.roles(action)) is not None
+
     async def get(self, path: str, query: Query = (), *, again: bool = False) -> Answer:
         """Get a document; `again`: the view refreshes itself."""
         return await self._ask("GET", path, query, None, again=again)
@@ -85,30 +90,12 @@ class Api:
     async def _response(
         self, method: str, path: str, query: Query, body: Mapping[str, Any] | None, *, again: bool = False
     ) -> Response:
-        data = b"" if body is None else json.dumps(body).encode()
-        request = Request(self._scope(method, path, query, again=again), _given(data))
+        pairs = _pairs(query)
+        caller = self.caller(f"{path}?{urlencode(pairs)}" if again else "")
         try:
-            return await self._authoriser.admit(request, self._principal)
+            return await self._authoriser.ask(caller, method, path, pairs, body)
         except Exception as error:  # as authorise does for requests from the network
             return responses.problem(problem(error, self._report))
-
-    def _scope(self, method: str, path: str, query: Query, *, again: bool) -> dict[str, Any]:
-        whole = PREFIX + self._principal.customer.name + path
-        headers = [(name, value) for name, value in self._request.scope["headers"] if name in _PASSED_ON]
-        return {
-            "type": "http",
-            "http_version": "1.1",
-            "method": method,
-            "scheme": self._request.scope["scheme"],
-            "path": whole,
-            "raw_path": quote(whole).encode(),
-            "query_string": urlencode(_pairs(query)).encode(),
-            "root_path": "",
-            "headers": [*headers, (b"content-type", b"application/json")],
-            "client": self._request.scope.get("client"),
-            "server": self._request.scope.get("server"),
-            "recorder.again": again,
-        }
 
 
 def answer_of(response: Response) -> Answer:
@@ -121,12 +108,3 @@ def _pairs(query: Query) -> list[tuple[str, str]]:
     """Return the parameters without empty ones."""
     pairs = query.items() if isinstance(query, Mapping) else query
     return [(name, str(value)) for name, value in pairs if value not in (None, "")]
-
-
-def _given(data: bytes) -> Receive:
-    """Return a body as ASGI delivers it."""
-
-    async def receive() -> Message:
-        return {"type": "http.request", "body": data, "more_body": False}
-
-    return receive

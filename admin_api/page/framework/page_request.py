@@ -12,20 +12,19 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from admin_api.access.accounts_port import AccountService
-from admin_api.http.permissions import RULES, Action, is_id
+from admin_api.http.permissions import Action
 from admin_api.page.framework.forms import Secret
 from admin_api.page.framework.in_process_api import Answer, Api
 from admin_api.page.framework.sessions import Session
 from admin_api.page.framework.templating import Templates
 from admin_api.page.framework.translations import Translations
+from storage.ids import is_id
 
 Shown = Callable[["PageRequest", Answer], Awaitable[Response]]
 """Renders a view again with the API's refusal."""
 
 STYLE_NONCE = "recorder.style_nonce"
 """Key of the request's scope: the nonce of a style element that a script adds (CSP level 3 section 8.1)."""
-
-_ROLES = {rule.action: rule.roles for rule in RULES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +68,7 @@ class PageRequest:
 
     def may(self, action: Action) -> bool:
         """Return whether this person's roles allow an action; the API checks again."""
-        return self.session.principal.role(_ROLES[action]) is not None
+        return self.api.may(action)
 
     def one(self, name: str) -> str:
         """Return a field of the form, "" if it was not sent."""

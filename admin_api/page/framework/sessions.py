@@ -12,13 +12,13 @@ import hashlib
 import hmac
 import math
 import secrets
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from admin_api.access.accounts_port import Person
 from admin_api.http.bearer import Principal
+from admin_api.http.bounded_map import BoundedMap
 from admin_api.page.framework.forms import Forms
 
 COOKIE = "__Host-recorder"
@@ -91,8 +91,8 @@ class Sessions:
 
     def __init__(self, random: Callable[[int], bytes]) -> None:
         self._random = random
-        self._kept: OrderedDict[bytes, Session] = OrderedDict()
-        self._ended: OrderedDict[bytes, Ended] = OrderedDict()
+        self._kept: BoundedMap[bytes, Session] = BoundedMap(MAX_SESSIONS)
+        self._ended: BoundedMap[bytes, Ended] = BoundedMap(MAX_ENDED)
 
     def open(
         self, principal: Principal, now: float, person: Person | None = None, again: str = ""
@@ -107,8 +107,6 @@ class Sessions:
         for each in own[: max(0, len(own) + 1 - MAX_OF_ONE)]:
             self.close(each)
         self._kept[session.key] = session
-        while len(self._kept) > MAX_SESSIONS:
-            self._kept.popitem(last=False)
         return session, cookie
 
     def find(self, cookie: str, source: str, now: float, *, busy: bool = True) -> Session | None:
@@ -120,7 +118,7 @@ class Sessions:
             return None
         if now - session.seen > IDLE_SECONDS or now > session.ends:
             self.close(session)
-            self._remember(session)
+            self._ended[session.key] = Ended(session.whose, session.csrf)
             return None
         session.seen = now if busy else session.seen
         session.principal = replace(session.principal, source=source)
@@ -143,11 +141,6 @@ class Sessions:
     def before(self, session: Session, sent: str) -> bool:
         """Return whether a form is from an expired session of the same person."""
         return any(genuine(each, sent) for each in self._ended.values() if each.whose == session.whose)
-
-    def _remember(self, session: Session) -> None:
-        self._ended[session.key] = Ended(session.whose, session.csrf)
-        while len(self._ended) > MAX_ENDED:
-            self._ended.popitem(last=False)
 
     def close(self, session: Session) -> None:
         """End a session; its cookie becomes invalid."""

@@ -8,8 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from starlette.responses import Response
 
 from admin_api.access.accounts_port import AccountService, App, Busy, Declined, Person, WriteAudit
-from admin_api.http.authorised_request import REFUSED
-from admin_api.http.problems import Problem
+from admin_api.http.problems import REFUSED, Problem
 from admin_api.page.framework.page_request import PageRequest, View
 from admin_api.page.sign_in import qr
 from admin_api.page.sign_in.login_session import AGAIN, APP, BUSY, DIFFERENT, PASSWORD, audit_writer, note, origin

@@ -16,8 +16,10 @@ counted:
 from __future__ import annotations
 
 import math
-from collections import Counter, OrderedDict
+from collections import Counter
 from dataclasses import dataclass
+
+from admin_api.http.bounded_map import BoundedMap
 
 MAX_KEYS = 10_000
 """Keys remembered; the one with the oldest last attempt is dropped."""
@@ -65,7 +67,8 @@ class LoginBackoff:
 
     def __init__(self, terms: BackoffPolicy) -> None:
         self._terms = terms
-        self._kept: OrderedDict[str, tuple[float, float, float]] = OrderedDict()  # failures, last attempt, wait until
+        self._kept: BoundedMap[str, tuple[float, float, float]] = BoundedMap(MAX_KEYS)
+        # failures, last attempt, wait until
 
     def take(self, key: str, now: float) -> int:
         """Count an attempt at monotonic time `now` and return 0, or the whole seconds to wait without counting it."""
@@ -86,9 +89,6 @@ class LoginBackoff:
         over = min(failures - self._terms.free, _MOST)
         pause = min(self._terms.longest, 2.0**over) if over >= 0 else 0.0
         self._kept[key] = (failures, now, max(now, until) + pause)
-        self._kept.move_to_end(key)
-        while len(self._kept) > MAX_KEYS:
-            self._kept.popitem(last=False)
 
     def passed(self, key: str) -> None:
         """Forget all failures after a successful sign-in."""

@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from admin_api.access.accounts_port import AccountService, Declined, Person
-from admin_api.http.authorised_request import DONE, NOT_WRITTEN, REFUSED
+from admin_api.http.authorised_request import DONE, NOT_WRITTEN
 from admin_api.http.bearer import Principal
-from admin_api.http.problems import unavailable
+from admin_api.http.problems import REFUSED, unavailable
 from admin_api.http.rate_limit import Limiter
 from admin_api.page.framework.forms import Secret
 from admin_api.page.framework.sessions import COOKIE, Sessions

@@ -7,10 +7,11 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api.http.permissions import Action, is_id
+from admin_api.http.permissions import Action
 from admin_api.page.framework.page_request import PageRequest, View
 from admin_api.page.framework.translations import Translations
 from admin_api.page.views.audit_codes import ACTIONS, LABELS
+from storage.ids import is_id
 
 PAGE = 100
 """Entries of one page."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from admin_api.http.permissions import Action, is_id
+from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import answer_of
 from admin_api.page.framework.page_request import PageRequest, View
+from storage.ids import is_id
 
 
 async def sound(request: PageRequest) -> Response:

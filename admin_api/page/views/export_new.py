@@ -13,12 +13,13 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api.exports.columns import COLUMNS, About, usual
-from admin_api.http.permissions import Action, is_id
+from admin_api.http.permissions import Action
 from admin_api.page.framework import date_ranges
 from admin_api.page.framework.in_process_api import Answer
 from admin_api.page.framework.page_request import PageRequest, View
 from admin_api.page.views.call_summary import summary
 from admin_api.page.views.calls import SEARCHED, Question, bad_day
+from storage.ids import is_id
 
 MOST_CALLS = 500
 """Most calls that a form offers to tick; to export all calls of a person, no ticking is needed."""

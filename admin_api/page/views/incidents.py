@@ -7,8 +7,9 @@ from typing import Any
 
 from starlette.responses import Response
 
-from admin_api.http.permissions import Action, is_id
+from admin_api.http.permissions import Action
 from admin_api.page.framework.page_request import PageRequest, View
+from storage.ids import is_id
 
 PAGE = 100
 """Incidents of one page."""

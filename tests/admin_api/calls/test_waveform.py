@@ -75,7 +75,7 @@ def test_an_invalid_waveform_of_a_worker_gives_503(service, told):
 def test_figures_are_kept_within_their_bounds():
     gaps = [[1, 2, "hold"], [3, 4, "<script>"]]
     channel = {"label": "x" * 1000, "peaks": [-5, 2000, "7"], "gaps": gaps}
-    shown = read(json.dumps({"seconds": 4, "started_ns": 0, "channels": [channel]}).encode())
+    shown = read("id", json.dumps({"seconds": 4, "started_ns": 0, "channels": [channel]}).encode())
     assert shown["started_at"] is None
     assert shown["channels"][0]["peaks"] == [0, 1000, 7]
     assert shown["channels"][0]["gaps"] == [[1.0, 2.0, "hold"], [3.0, 4.0, ""]]

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from admin_api.exports.column_sets import is_name, others, read
+from admin_api.exports.column_sets import ColumnSetRequest, is_name, others
+from admin_api.http import reading
 from admin_api.http.problems import Problem
 
 NOBODY = "00000000-0000-4000-8000-00000000ffff"
@@ -92,7 +93,7 @@ def test_an_invalid_column_set_name_is_refused(service, name):
 )  # fmt: skip
 def test_an_invalid_column_set_body_is_refused(body):
     with pytest.raises(Problem) as refused:
-        read(body.encode())
+        reading.read(ColumnSetRequest, body.encode())
     assert refused.value.status == 422
 
 

@@ -5,48 +5,50 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from admin_api.assembly.endpoints import endpoints
 from admin_api.http.authorise import Authoriser
-from admin_api.http.permissions import RULES, Role
+from admin_api.http.permissions import Role
 from admin_api.http.rate_limit import FAILURES_PER_ADDRESS, Limiter
 
+ENDPOINTS = endpoints()
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
-RULE_IDS = [f"{rule.method} {rule.path}" for rule in RULES]
+NAMES = [f"{each.method} {each.path}" for each in ENDPOINTS]
 BODIES = ("POST", "PUT")
 
 
-def send(service, rule, id=UNKNOWN, **more):
-    if rule.method in BODIES:
+def send(service, endpoint, id=UNKNOWN, **more):
+    if endpoint.method in BODIES:
         more["json"] = {}
-    return service.ask(rule.path.replace("{id}", id), method=rule.method, **more)
+    return service.ask(endpoint.path.replace("{id}", id), method=endpoint.method, **more)
 
 
 def look(answer):
     return answer.status_code, answer.content, sorted((k, v) for k, v in answer.headers.items() if k != "date")
 
 
-@pytest.mark.parametrize("rule", RULES, ids=RULE_IDS)
-def test_each_role_may_what_the_table_says(service, rule):
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=NAMES)
+def test_each_role_may_what_the_table_says(service, endpoint):
     for role in Role:
-        answer = send(service, rule, role=role)
-        assert (answer.status_code == 403) == (role not in rule.roles)
+        answer = send(service, endpoint, role=role)
+        assert (answer.status_code == 403) == (role not in endpoint.roles)
         assert answer.status_code not in (401, 500)
 
 
-@pytest.mark.parametrize("rule", RULES, ids=RULE_IDS)
-def test_another_customer_is_as_if_there_were_none(service, rule):
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=NAMES)
+def test_another_customer_is_as_if_there_were_none(service, endpoint):
     for role in Role:
-        real = send(service, rule, service.ids["beta"][0], role=role, to="beta")
-        none = send(service, rule, UNKNOWN, role=role, to="nobody")
+        real = send(service, endpoint, service.ids["beta"][0], role=role, to="beta")
+        none = send(service, endpoint, UNKNOWN, role=role, to="nobody")
         assert look(real) == look(none)
         assert real.status_code == 404
 
 
-@pytest.mark.parametrize("rule", RULES, ids=RULE_IDS)
-def test_without_a_valid_token_everything_is_401(service, rule):
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=NAMES)
+def test_without_a_valid_token_everything_is_401(service, endpoint):
     answers = [
-        send(service, rule, service.ids["acme"][0], role=None),
-        send(service, rule, token=secrets.token_urlsafe(24)),
-        send(service, rule, token="wrong", to="nobody"),
+        send(service, endpoint, service.ids["acme"][0], role=None),
+        send(service, endpoint, token=secrets.token_urlsafe(24)),
+        send(service, endpoint, token="wrong", to="nobody"),
     ]
     assert {look(answer)[:2] for answer in answers} == {look(answers[0])[:2]}
     assert answers[0].status_code == 401
@@ -98,11 +100,11 @@ def test_refused_tries_stand_in_the_own_log_only(service):
     ]
 
 
-@pytest.mark.parametrize("rule", RULES, ids=RULE_IDS)
-def test_every_request_leaves_an_entry(service, rule):
-    for role in (rule.roles[0], next(role for role in Role if role not in rule.roles)):
+@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=NAMES)
+def test_every_request_leaves_an_entry(service, endpoint):
+    for role in (endpoint.roles[0], next(role for role in Role if role not in endpoint.roles)):
         before = len(service.acts())
-        send(service, rule, service.ids["acme"][0], role=role)
+        send(service, endpoint, service.ids["acme"][0], role=role)
         assert len(service.acts()) == before + 1
 
 

@@ -12,7 +12,7 @@ ALL = [
     (problems.too_slow(), 408),
     (problems.conflict("It is over."), 409),
     (problems.too_large(10), 413),
-    (problems.invalid([{"in": "query", "name": "limit", "reason": "must be 1"}]), 422),
+    (problems.invalid([("limit", "must be 1")], "query"), 422),
     (problems.too_many(3), 429),
     (problems.bug(), 500),
     (problems.damaged(), 500),
@@ -39,11 +39,9 @@ def test_headers_that_the_status_demands():
 
 
 def test_the_text_of_the_exception_is_its_kind_only():
-    assert str(problems.invalid([{"reason": "secret"}])) == "invalid"
+    assert str(problems.invalid([("", "secret")])) == "invalid"
 
 
 def test_a_problem_lists_its_errors():
-    assert problems.invalid([{"in": "body", "reason": "must be JSON"}]).document()["errors"] == [
-        {"in": "body", "reason": "must be JSON"}
-    ]
+    assert problems.invalid([("", "must be JSON")]).document()["errors"] == [{"in": "body", "reason": "must be JSON"}]
     assert "errors" not in problems.not_found().document()

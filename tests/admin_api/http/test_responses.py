@@ -11,9 +11,9 @@ from admin_api.http.problems import not_found
 ANY = st.text(st.characters(exclude_categories=()))
 
 
-def test_a_page():
-    response = responses.page([{"a": 1}], None)
-    assert json.loads(response.body) == {"items": [{"a": 1}], "next_cursor": None}
+def test_a_document():
+    response = responses.document({"items": [{"a": 1}], "next_cursor": None}, 201)
+    assert (response.body, response.status_code) == (b'{"items":[{"a":1}],"next_cursor":null}', 201)
     assert response.media_type == "application/json"
 
 

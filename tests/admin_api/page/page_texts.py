@@ -11,9 +11,12 @@ from jinja2 import nodes
 
 import admin_api
 from admin_api.assembly import page_routes
+from admin_api.assembly.endpoints import endpoints
 from admin_api.exports.columns import COLUMNS
-from admin_api.http.authorised_request import DONE, FAILED, REFUSED
+from admin_api.http import reading
+from admin_api.http.authorised_request import DONE
 from admin_api.http.permissions import Action
+from admin_api.http.problems import FAILED, REFUSED
 from admin_api.page.sign_in import account
 from admin_api.page.views import accounts, audit_codes, call_summary, calls, export_new, exports, users
 from storage.access.api_tokens import ROLES
@@ -22,7 +25,7 @@ from storage.attachments.attachments import KINDS
 PACKAGE = Path(admin_api.__file__).parent
 PAGE = PACKAGE / "page"
 ACCESS = PACKAGE.parent / "recorder" / "access"
-TELLING = {"conflict": 0, "unavailable": 0, "wrong": 1, "CannotRender": 0}
+TELLING = {"conflict": 0, "unavailable": 0, "CannotRender": 0}
 """Functions whose argument at this place is told to people."""
 
 OWN_ACTIONS = (
@@ -36,7 +39,7 @@ OWN_ACTIONS = (
 )
 """Actions of the recorder itself."""
 
-NOTING = {"note": 1, "of": 5, "_refusal": 5}
+NOTING = {"note": 1, "of": 5, "refused": 4, "not_found": 0, "conflict": 1, "unavailable": 1}
 """Functions whose argument at this place stands in the audit log beside an act."""
 
 
@@ -108,6 +111,26 @@ def problems() -> Iterator[tuple[str, str]]:
             for place in places:
                 for text in _texts(call.args[place]) if len(call.args) > place else ():
                     yield text, f"{path.name}:{call.lineno}"
+        for fault in _faults(path):
+            for text in _texts(fault.elts[1]):
+                yield text, f"{path.name}:{fault.lineno}"
+    for each in endpoints():
+        for kind in {each.query, each.body} - {None, bytes}:
+            for name, member in reading.members(kind).items():
+                yield member.reason, f"{kind.__name__}.{name}"
+
+
+def _faults(path: Path) -> Iterator[ast.Tuple]:
+    """Give the pairs of a name and a reason that a check yields, or that are refused at once."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Yield) and isinstance(node.value, ast.Tuple):
+            yield node.value
+        if (
+            isinstance(node, ast.Call)
+            and getattr(node.func, "id", "") == "invalid"
+            and isinstance(node.args[0], ast.List)
+        ):
+            yield from node.args[0].elts
 
 
 def notes() -> Iterator[tuple[str, str]]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from admin_api.assembly import request_schemas
+from admin_api.assembly.openapi import document
 from admin_api.privacy import request_views
 from storage.calls.call_row import CallRow, CallState
 from storage.exports.exports import Export, ExportState
@@ -68,7 +68,7 @@ def test_a_report_is_shown_with_state_and_progress(noted, export, state):
     assert shown["state"] == state and shown["created_at"] == "2026-03-01T12:00:00.123Z"
     assert shown["progress"] == ({"done": 1, "of": 2} if state == "running" else None)
     assert shown["calls"] == (2 if "calls" in noted else None)
-    assert set(shown) == set(request_schemas.SCHEMAS["Report"]["properties"])
+    assert set(shown) == set(document()["components"]["schemas"]["Report"]["properties"])
 
 
 def test_a_candidate_shows_the_person_and_counts_the_others():

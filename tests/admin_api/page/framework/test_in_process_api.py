@@ -5,16 +5,21 @@ from __future__ import annotations
 import pytest
 from starlette.requests import Request
 
+from admin_api.calls import calls
 from admin_api.http.bearer import Principal
 from admin_api.http.permissions import Role
+from admin_api.http.types import Page
+from admin_api.operations import incidents
 from admin_api.page.framework.in_process_api import Answer, Api
 
 
 @pytest.fixture
 def api(service):
-    def api(*roles, headers=(), customer="acme", method="GET"):
+    def api(*roles, headers=(), customer="acme", method="GET", path="/"):
         scope = {
             "type": "http",
+            "path": path,
+            "query_string": b"",
             "method": method,
             "scheme": "https",
             "headers": list(headers),
@@ -84,6 +89,21 @@ def test_an_in_process_failure_is_reported_and_gives_500(service, api):
     assert response.status_code == 500
     assert [str(fault) for fault in service.faults] == ["of the test"]
     service.faults.clear()
+
+
+def test_a_view_calls_an_endpoint_as_a_function(service, api):
+    call = service.ids["acme"][0]
+    shown = service.run(calls.view(api(Role.LISTENER).caller(), call))
+    act = service.acts()[-1]
+    assert shown["id"] == act["object"] == call and (act["actor"], act["action"]) == ("Grace", "call.view")
+
+
+def test_a_function_that_refreshes_a_view_leaves_one_entry(service, api):
+    view = api(Role.OPERATOR, path="/incidents")
+    before = len(service.acts())
+    for _ in range(3):
+        service.run(incidents.list_incidents(view.caller(again="incidents"), query=Page()))
+    assert len(service.acts()) == before + 1
 
 
 def test_an_answer_without_a_body_has_an_empty_document():

@@ -75,8 +75,10 @@ def test_an_idle_session_is_not_renewed(sessions):
     assert sessions.renewal(local, LONGEST_SECONDS + 1) == "" == sessions.renewal("unknown", 0.0)
 
 
-def test_the_least_recently_used_session_is_evicted(sessions, monkeypatch):
+def test_the_least_recently_used_session_is_evicted(monkeypatch):
     monkeypatch.setattr(module, "MAX_SESSIONS", 2)
+    numbers = itertools.count()
+    sessions = Sessions(lambda size: next(numbers).to_bytes(size, "big"))
     cookies = [sessions.open(grace(), float(number))[1] for number in range(2)]
     sessions.find(cookies[0], "", 2.0)
     sessions.open(grace(), 3.0)

@@ -1,9 +1,7 @@
 """What is described is what is answered."""
 
 import jsonschema_rs
-import pytest
 
-from admin_api.assembly.forgetting_schemas import EXAMPLES, HELD, SCHEMAS
 from admin_api.assembly.openapi import document
 from tests.admin_api.privacy.test_erasures import UNKNOWN, erase, work
 from tests.admin_api.privacy.test_retention import RULE
@@ -12,11 +10,6 @@ from tests.admin_api.privacy.test_waiver import WAIVER
 
 def fits(name, value):
     jsonschema_rs.validate({"$ref": f"#/components/schemas/{name}", "components": document()["components"]}, value)
-
-
-@pytest.mark.parametrize("name", SCHEMAS)
-def test_every_privacy_schema_has_a_valid_example(name):
-    fits(name, EXAMPLES[name])
 
 
 def test_real_answers_fit(service):
@@ -31,7 +24,7 @@ def test_real_answers_fit(service):
     fits("Attachment", service.ask(f"/calls/{call}/attachments", method="POST", **json).json())
     shown = service.ask(f"/calls/{call}").json()
     fits("Call", shown)
-    assert set(HELD) < set(shown)
+    assert {"held_since", "held_by", "hold_reason"} < set(shown)
     service.ask(f"/calls/{call}/hold", method="DELETE")
     made = erase(service, calls=[UNKNOWN]).json()
     fits("Erasure", made)

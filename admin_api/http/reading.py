@@ -1,0 +1,285 @@
+"""Read queries and bodies into declared types: strict, without coercion, and without repeating what was sent.
+
+json refuses what msgspec does not see (a name given twice, NaN), msgspec everything else. Its messages repeat input, so
+they are never shown: a refusal names the declared members that are wrong and says what is right (`Meta.description`, as
+a phrase after "must be", or what the type says).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import re
+import types
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Annotated, Any, NamedTuple, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+from starlette.requests import ClientDisconnect, Request
+
+from admin_api.http.problems import Fault, Problem, invalid, too_large, too_slow
+from admin_api.http.types import RIGHT_TIME, Given, Moment
+
+MAX_BODY = 1 << 20  # bytes; an erasure of 20,000 ids has 0.8 MB
+BODY_SECONDS = 10.0  # for the whole body
+IN_A_THREAD = 64 << 10  # bytes; parsing more would hold up live calls for over a millisecond
+MAX_FAULTS = 50  # named in one answer
+_WHOLE = re.compile(r"[0-9]{1,15}")
+_NO_JSON = "must be JSON that names each member once"
+
+
+G = TypeVar("G", bound=Given)
+T = TypeVar("T")
+
+
+def bad_cursor() -> Problem:
+    """Return the answer to a cursor that this server did not issue."""
+    return invalid([("cursor", "must be `next_cursor` of the page before")], "query")
+
+
+def query(kind: type[G], pairs: Iterable[tuple[str, str]]) -> G:
+    """Read a query; raises Problem 422."""
+    known = members(kind)
+    faults: list[Fault] = []
+    given: dict[str, Any] = {}
+    for name, text in pairs:
+        member = known.get(name)
+        if member is None:
+            faults.append(("", f"unknown parameter; the known ones are {', '.join(known) or 'none'}"))
+        elif name in given:
+            faults.append((name, "must be given once"))
+        else:
+            given[name] = None
+            try:
+                given[name] = _converted(member.value(text), member.type)
+            except ValueError:
+                faults.append((name, member.reason))
+    if faults:
+        raise invalid(list(dict.fromkeys(faults)), "query")
+    return kind(**{known[name].attribute: value for name, value in given.items()})
+
+
+async def body(request: Request, most: int = MAX_BODY, seconds: float = BODY_SECONDS) -> bytes:
+    """Read the body of a request; raises Problem 408 or 413."""
+    data = bytearray()
+    try:
+        async with asyncio.timeout(seconds):
+            async for chunk in request.stream():
+                data += chunk
+                if len(data) > most:
+                    raise too_large(most)
+    except (TimeoutError, ClientDisconnect):  # the client has gone: no answer reaches it
+        raise too_slow() from None
+    return bytes(data)
+
+
+async def document(kind: type[G], data: bytes) -> G:
+    """Read a body of any length; raises Problem 422."""
+    return await asyncio.to_thread(read, kind, data) if len(data) > IN_A_THREAD else read(kind, data)
+
+
+def read(kind: type[G], data: bytes) -> G:
+    """Read a body; raises Problem 422."""
+    try:
+        given = parsed(data)
+    except ValueError:
+        raise invalid([("", _NO_JSON)]) from None
+    return checked(kind, given)
+
+
+def checked(kind: type[G], given: Any) -> G:
+    """Read a body that is parsed already, or made from a form; raises Problem 422."""
+    if kind.null_is_absent and isinstance(given, dict):
+        given = {name: value for name, value in given.items() if value is not None or name not in kind.null_is_absent}
+    try:
+        made = _converted(given, kind)
+    except ValueError:
+        raise invalid(list(islice(_within(kind, given, ""), MAX_FAULTS))) from None
+    if faults := list(islice(_between(made, ""), MAX_FAULTS)):
+        raise invalid(faults)
+    return made
+
+
+def parsed(data: bytes) -> Any:
+    """Parse JSON by RFC 8259; raises ValueError.
+
+    Names must be unique (section 4): parsers differ on which duplicate counts, so an erasure could hit the wrong call.
+    NaN and Infinity are not numbers (section 6).
+    """
+    try:
+        return json.loads(data, object_pairs_hook=_once, parse_constant=_no_number)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a name is there twice")
+    return found
+
+
+def _no_number(_: str) -> NoReturn:
+    raise ValueError("no number of JSON")
+
+
+def _converted(given: Any, kind: type[T]) -> T:
+    """Check a value against its type; raises ValueError, which repeats the value.
+
+    Without half a surrogate pair it is msgspec.ValidationError; with one, its message cannot be made.
+    """
+    return msgspec.convert(given, kind, dec_hook=_special)
+
+
+def _special(kind: type, value: object) -> object:
+    """Read what msgspec does not know by itself; raises ValueError."""
+    if kind is Moment:
+        return Moment.parse(value)
+    raise NotImplementedError(kind)
+
+
+class Member(NamedTuple):
+    """A declared member of a query or a body."""
+
+    type: Any
+    """Its type, with what is declared about it."""
+    attribute: str
+    """Its name in Python."""
+    required: bool
+    """It must be given."""
+    plain: tuple[Any, ...]
+    """The types that it may have, without None."""
+    text: Any
+    """Reads it from the text of a query."""
+    reason: str
+    """What is right, as a sentence without its subject."""
+
+    def value(self, text: str) -> Any:
+        """Return what the text of a query stands for; raises ValueError."""
+        if int in self.plain and _WHOLE.fullmatch(text):
+            return int(text)
+        if bool in self.plain and text in ("true", "false"):
+            return text == "true"
+        return self.text(text) if self.text else text
+
+
+@functools.cache
+def members(kind: type[Given]) -> Mapping[str, Member]:
+    """Return the declared members by their names in JSON."""
+    hints = get_type_hints(kind, include_extras=True)
+    found = {}
+    for field in msgspec.structs.fields(kind):
+        plain, meta = _parts(hints[field.name])
+        extra: dict[str, Any] = next((each.extra for each in meta if each.extra), {})
+        null = type(None) in plain
+        types_ = tuple(each for each in plain if each not in (type(None), UnsetType))
+        found[field.encode_name] = Member(
+            field.type,
+            field.name,
+            field.required,
+            types_,
+            extra.get("text"),
+            _reason(types_, meta, null=null),
+        )
+    return found
+
+
+def _parts(hint: Any) -> tuple[tuple[Any, ...], tuple[Meta, ...]]:
+    """Return the types of a union, or the one type, and everything declared about them."""
+    if get_origin(hint) is Annotated:
+        plain, *declared = get_args(hint)
+        types_, meta = _parts(plain)
+        return types_, (*(each for each in declared if isinstance(each, Meta)), *meta)
+    if get_origin(hint) in (Union, types.UnionType):
+        parts = [_parts(each) for each in get_args(hint)]
+        return tuple(t for types_, _ in parts for t in types_), tuple(m for _, meta in parts for m in meta)
+    return (hint,), ()
+
+
+def _reason(plain: Sequence[Any], meta: Sequence[Meta], *, null: bool) -> str:
+    """Say what is right."""
+    for each in meta:
+        if each.extra and "reason" in each.extra:
+            return str(each.extra["reason"])
+        if each.description:
+            return f"must be {each.description}"
+    names = next((each.extra_json_schema.get("enum") for each in meta if each.extra_json_schema), None)
+    names = names or list(getattr(plain[0], "__members__", {}).values())
+    if names:
+        return f"must be one of {', '.join(names)}"
+    limits = meta[0] if meta else Meta()
+    if int in plain:
+        return f"must be a whole number from {limits.ge} to {limits.le}{', or null' if null else ''}"
+    if bool in plain:
+        return "must be true or false"
+    if Moment in plain:
+        return f"must be {RIGHT_TIME}"
+    if str in plain:
+        return f"must be a text of {limits.min_length or 0} to {limits.max_length} characters"
+    return "must be a JSON object"
+
+
+def _within(kind: type[Given], given: object, where: str) -> Iterator[Fault]:
+    """Find all members that are wrong; msgspec stops at the first."""
+    if not isinstance(given, dict):
+        yield where, "must be a JSON object"
+        return
+    known = members(kind)
+    made: dict[str, Any] = {member.attribute: UNSET for member in known.values() if member.required}
+    if set(given) - set(known):
+        yield where, f"unknown member; the known ones are {', '.join(known) or 'none'}"
+    for name, member in known.items():
+        inner = _named(where, name)
+        if name not in given:
+            if member.required:
+                yield inner, member.reason
+            continue
+        try:
+            made[member.attribute] = _converted(given[name], member.type)
+        except ValueError:
+            made[member.attribute] = UNSET
+            yield from list(_inside(member, given[name], inner, kind.entry)) or [(inner, member.reason)]
+        else:
+            yield from _between(made[member.attribute], inner, kind.entry)
+    if kind.checks_the_rest:
+        yield from ((_named(where, name), reason) for name, reason in kind(**made).faults())
+
+
+def _inside(member: Member, value: object, where: str, entry: str) -> Iterator[Fault]:
+    """Find what is wrong in an object or a list of objects; nothing if it is neither."""
+    for plain in member.plain:
+        if isinstance(plain, type) and issubclass(plain, Given):
+            yield from _within(plain, value, where)
+        item = get_args(plain)[0] if get_origin(plain) is list else None
+        if isinstance(value, list) and isinstance(item, type) and issubclass(item, Given):
+            for number, each in enumerate(value):
+                yield from _within(item, each, where + entry.format(number))
+
+
+@functools.cache
+def _nested(kind: type[Given]) -> Mapping[str, Member]:
+    """Return the members that are objects or lists of objects."""
+
+    def nested(plain: Any) -> bool:
+        inner = get_args(plain)[0] if get_origin(plain) is list else plain
+        return isinstance(inner, type) and issubclass(inner, Given)
+
+    return {name: member for name, member in members(kind).items() if any(map(nested, member.plain))}
+
+
+def _between(made: object, where: str, entry: str = "") -> Iterator[Fault]:
+    """Find what is wrong between members, in an object and those within it."""
+    if isinstance(made, list):
+        for number, each in enumerate(made if isinstance(next(iter(made), None), Given) else ()):
+            yield from _between(each, where + entry.format(number))
+    if isinstance(made, Given):
+        for name, member in _nested(type(made)).items():
+            yield from _between(getattr(made, member.attribute), _named(where, name), made.entry)
+        yield from ((_named(where, name), reason) for name, reason in made.faults())
+
+
+def _named(where: str, name: str) -> str:
+    return ".".join(part for part in (where, name) if part)
