@@ -3,11 +3,13 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx2
 import pytest
 
 from admin_api.privacy import subject_requests
+from storage.calls.call_document import wrapped
 from storage.search_forms import stored_of
 from storage.subject_requests import closing_record
 from tests.admin_api.conftest import row
@@ -27,6 +29,21 @@ def filed(service, *identities, customer="acme", **more):
     answer = ask(service, method="POST", customer=customer, **body)
     assert answer.status_code == 201, answer.text
     return answer.json()
+
+
+def chosen(service, number, *calls, **more):
+    """File a request about a number, and select these calls; returns its id."""
+    id = filed(service, f"+4930123{number}", **more)["id"]
+    assert ask(service, f"/{id}/selection", "PUT", **{"in": list(calls)}).status_code == 200
+    return id
+
+
+def close(service, id, outcome="done", **more):
+    return ask(service, f"/{id}/close", "POST", outcome=outcome, **more)
+
+
+def state(service, id):
+    return ask(service, f"/{id}").json()["state"]
 
 
 def make(service, case, content=b"PK zip", customer="acme"):
@@ -90,7 +107,7 @@ def test_only_candidates_are_selected(service):
 def test_nothing_is_taken_while_two_parties_may_be_the_person(service):
     made, _ = row(55, "acme")
     twins = [{"role": "caller", "name": "Eva Lang", "number": "+4940111"}, {"role": "callee", "name": "Eva Lang"}]
-    made = replace(made, details={**made.details, "parties": twins})
+    made = replace(made, details=wrapped({**made.details, "parties": twins}))
     service.run(service.customers["acme"].calls.put([made], [stored_of(twins, "DE")]))
     id = filed(service, "Eva Lang")["id"]
     (found,) = ask(service, f"/{id}/candidates").json()["items"]
@@ -105,7 +122,7 @@ def test_nothing_is_taken_while_two_parties_may_be_the_person(service):
     service.run(service.customers["acme"].calls.remove([made.id]))
 
 
-LONGER = {"months": 2, "ground": "number", "reason": "312 calls of Ada have to be looked through"}
+LONGER: dict[str, Any] = {"months": 2, "ground": "number", "reason": "312 calls of Ada have to be looked through"}
 
 
 def test_the_day_of_the_answer_is_moved_with_a_reason(service):
@@ -130,24 +147,22 @@ def test_the_day_of_the_answer_is_moved_with_a_reason(service):
     assert ask(service, f"/{NOBODY}/extension", "PUT", **told).status_code == 404
 
 
-@pytest.mark.parametrize(
-    "odd",
-    [{"months": 3}, {"months": 0}, {"months": True}, {"months": "2"}, {"ground": "busy"}, {"reason": " "},
-     {"told_at": "2026-03-01T09:00:00Z"}, {"told_at": "2026-01-30T09:00:00Z"}, {"told_at": "soon"}, {"until": 1}],
+ODD = (
+    {"months": 3}, {"months": 0}, {"months": True}, {"months": "2"}, {"ground": "busy"}, {"reason": " "},
+    {"told_at": "2026-03-01T09:00:00Z"}, {"told_at": "2026-01-30T09:00:00Z"}, {"told_at": "soon"}, {"until": 1},
 )  # fmt: skip
-def test_an_invalid_extension_is_refused(service, odd):
+
+
+def test_an_invalid_extension_is_refused(service):
     case = filed(service, received_at="2026-01-31T09:00:00Z")
-    answer = ask(service, f"/{case['id']}/extension", "PUT", **{**LONGER, "told_at": "2026-02-10T09:00:00Z", **odd})
-    named = {each.get("name") for each in answer.json()["errors"]}
-    assert answer.status_code == 422 and named == ({None} if "until" in odd else {*odd})
+    for odd in ODD:
+        answer = ask(service, f"/{case['id']}/extension", "PUT", **{**LONGER, "told_at": "2026-02-10T09:00:00Z", **odd})
+        named = {each.get("name") for each in answer.json()["errors"]}
+        assert answer.status_code == 422 and named == ({None} if "until" in odd else {*odd}), odd
     shown = ask(service, f"/{case['id']}").json()
     assert (shown["due_at"], shown["extension"]) == (case["due_at"], None)
-
-
-def test_an_extension_cannot_be_announced_in_the_future(service):
-    id = filed(service)["id"]
+    id, later = filed(service)["id"], (datetime.now(UTC) + timedelta(days=3)).isoformat()
     assert ask(service, f"/{id}/extension", "PUT", **LONGER).json()["extension"]["months"] == 2
-    later = (datetime.now(UTC) + timedelta(days=3)).isoformat()
     assert ask(service, f"/{id}/extension", "PUT", **{**LONGER, "told_at": later}).status_code == 422
 
 
@@ -168,39 +183,36 @@ def test_the_current_day_is_accepted_in_any_time_zone(received, now, well):
 
 def test_steps_out_of_turn_say_what_comes_first(service):
     id = filed(service, "+49301234000")["id"]
-    for path, body in (("report", {}), ("erasure", {"reason": "r"})):
-        answer = ask(service, f"/{id}/{path}", "POST", **body)
-        assert answer.status_code == 409 and "selection" in answer.json()["detail"]
     assert ask(service, f"/{id}/report").status_code == 404
-    ask(service, f"/{id}/selection", "PUT")
-    assert "nothing to erase" in ask(service, f"/{id}/erasure", "POST", reason="r").json()["detail"]
-    ask(service, f"/{id}/report", "POST")
-    for method, path, body in (("PUT", "selection", {}), ("POST", "close", {"outcome": "closed"})):
+
+    def refused(path, method="POST", **body):
         answer = ask(service, f"/{id}/{path}", method, **body)
-        assert answer.status_code == 409 and "cancel" in answer.json()["detail"]
+        assert answer.status_code == 409
+        return answer.json()["detail"]
+
+    assert "selection" in refused("report") and "selection" in refused("erasure", reason="r")
+    ask(service, f"/{id}/selection", "PUT")
+    assert "nothing to erase" in refused("erasure", reason="r")
+    ask(service, f"/{id}/report", "POST")
+    assert "cancel" in refused("selection", "PUT") and "cancel" in refused("close", outcome="closed")
     export = ask(service, f"/{id}/report").json()["id"]
     assert service.ask(f"/exports/{export}", "privacy", method="DELETE").status_code == 200
-    assert ask(service, f"/{id}").json()["state"] == "confirmed"
-    assert ask(service, f"/{id}/report").json()["state"] == "cancelled"
+    assert (state(service, id), ask(service, f"/{id}/report").json()["state"]) == ("confirmed", "cancelled")
+    assert close(service, id, "refused").status_code == 422
+    over = close(service, id, "refused", ground="not_identified").json()
+    assert (over["state"], over["ground"], over["record"]["ground"]) == ("refused", "not_identified", "not_identified")
+    assert close(service, id).status_code == 409
 
 
 def test_a_hold_keeps_the_erasure_from_being_filed(service):
-    id, call = filed(service, "+49301234001")["id"], service.ids["acme"][1]
-    ask(service, f"/{id}/selection", "PUT", **{"in": [call]})
+    call = service.ids["acme"][1]
+    id = chosen(service, 4001, call)
     permit(service)
     service.ask(f"/calls/{call}/hold", method="PUT", json={"reason": "court"})
     answer = ask(service, f"/{id}/erasure", "POST", reason="r")
     assert answer.status_code == 409 and "legal hold" in answer.json()["detail"]
-    assert ask(service, f"/{id}").json()["state"] == "confirmed"
+    assert state(service, id) == "confirmed"
     service.ask(f"/calls/{call}/hold", method="DELETE")
-
-
-def test_a_refusal_says_why(service):
-    id = filed(service)["id"]
-    assert ask(service, f"/{id}/close", "POST", outcome="refused").status_code == 422
-    over = ask(service, f"/{id}/close", "POST", outcome="refused", ground="not_identified").json()
-    assert (over["state"], over["ground"], over["record"]["ground"]) == ("refused", "not_identified", "not_identified")
-    assert ask(service, f"/{id}/close", "POST", outcome="done").status_code == 409
 
 
 def test_a_request_from_the_future_or_unknown_user_gets_422(service):
@@ -211,26 +223,20 @@ def test_a_request_from_the_future_or_unknown_user_gets_422(service):
     assert filed(service)["due_at"] > datetime.now(UTC).isoformat()
 
 
-def test_calls_that_are_not_in_the_index_yet_are_waited_for(service):
-    id = filed(service)["id"]
-    service.daemon.index_is_there = False
+def test_a_request_waits_for_the_index_and_for_room(service, monkeypatch):
+    id = filed(service, "Ada")["id"]
+    monkeypatch.setattr(service.daemon, "index_is_there", False)
     assert ask(service, f"/{id}/candidates").status_code == 503
     assert ask(service, f"/{id}/selection", "PUT").status_code == 503
-
-
-def test_too_many_candidate_calls_give_409(service, monkeypatch):
+    monkeypatch.setattr(service.daemon, "index_is_there", True)
     monkeypatch.setattr("storage.subject_requests.candidates.MAX_CALLS", 1)
-    answer = ask(service, f"/{filed(service, 'Ada')['id']}/candidates")
+    answer = ask(service, f"/{id}/candidates")
     assert answer.status_code == 409 and "more closely" in answer.json()["detail"]
-
-
-def test_too_many_reports_at_once(service, monkeypatch):
     monkeypatch.setattr("storage.exports.exports.MAX_RUNNING", 0)
-    id = filed(service, "+49301234001")["id"]
-    ask(service, f"/{id}/selection", "PUT")
+    id = chosen(service, 4001)
     answer = ask(service, f"/{id}/report", "POST")
     assert answer.status_code == 503 and answer.headers["retry-after"]
-    assert ask(service, f"/{id}").json()["state"] == "confirmed"
+    assert state(service, id) == "confirmed"
 
 
 PATHS = [
@@ -255,53 +261,38 @@ def test_other_roles_may_not_handle_subject_requests(service, role):
         assert ask(service, f"/{id}{path}", method, role).status_code == 403
 
 
-def test_a_head_of_the_file_is_no_handing_over(service):
-    id = filed(service, "+49301234001")["id"]
-    ask(service, f"/{id}/selection", "PUT")
-    ask(service, f"/{id}/report", "POST")
-    make(service, id)
-    head = ask(service, f"/{id}/report/file", "HEAD")
-    assert (head.status_code, head.headers["content-length"], head.content) == (200, "6", b"")
-    assert head.headers["content-disposition"].endswith('.zip"') and head.headers["content-type"] == "application/zip"
-    assert ask(service, f"/{id}/report").json()["fetched"] == []
-
-
-def test_a_request_is_done_only_after_review_and_erasure(service):
-    id = filed(service, "+49301234002")["id"]
-    assert "Confirm first" in ask(service, f"/{id}/close", "POST", outcome="done").json()["detail"]
-    (found,) = ask(service, f"/{id}/candidates").json()["items"]
-    ask(service, f"/{id}/selection", "PUT", **{"in": [found["call"]]})
-    refusal = ask(service, f"/{id}/close", "POST", outcome="done")
-    assert refusal.status_code == 409 and "still there" in refusal.json()["detail"]
-    assert ask(service, f"/{id}").json()["identities"] == ["+49301234002"]
-    ask(service, f"/{id}/selection", "PUT", **{"in": [], "out": [found["call"]]})
-    assert ask(service, f"/{id}/close", "POST", outcome="done").json()["state"] == "done"
-    access = filed(service, "+49301234002", kind=["access"])["id"]
-    ask(service, f"/{access}/selection", "PUT", **{"in": [found["call"]]})
-    assert ask(service, f"/{access}/close", "POST", outcome="done").json()["state"] == "done"
-
-
-def test_a_request_can_close_if_its_calls_were_erased_elsewhere(service):
-    made, forms = row(7, "acme")
-    service.run(service.customers["acme"].calls.put([made], [forms]))
-    id = filed(service, "+49301234007")["id"]
-    ask(service, f"/{id}/selection", "PUT", **{"in": [made.id]})
-    service.run(service.customers["acme"].calls.remove([made.id]))
-    assert ask(service, f"/{id}/close", "POST", outcome="done").json()["state"] == "done"
-
-
 def test_closing_the_case_cuts_off_a_report_download(service):
-    id = filed(service, "+49301234001")["id"]
-    ask(service, f"/{id}/selection", "PUT")
+    id = chosen(service, 4001)
     ask(service, f"/{id}/report", "POST")
     make(service, id, bytes(32 << 20))  # more than the buffers on the way hold
+    head = ask(service, f"/{id}/report/file", "HEAD")
+    assert (head.status_code, head.headers["content-length"], head.content) == (200, str(32 << 20), b"")
+    assert head.headers["content-disposition"].endswith('.zip"') and head.headers["content-type"] == "application/zip"
+    assert ask(service, f"/{id}/report").json()["fetched"] == [], "a HEAD hands nothing over"
     headers = {"Authorization": f"Bearer {service.tokens['acme']['privacy']}"}
     with service.client.stream("GET", f"/api/v1/customers/acme/requests/{id}/report/file", headers=headers) as answer:
         parts = answer.iter_raw(1 << 16)
         assert answer.status_code == 200 and next(parts)
-        assert ask(service, f"/{id}/close", "POST", outcome="refused", ground="not_identified").status_code == 200
+        assert close(service, id, "refused", ground="not_identified").status_code == 200
         with pytest.raises(httpx2.RemoteProtocolError):
             list(parts)
+
+
+def test_a_request_is_done_only_after_review_and_erasure(service):
+    made, forms = row(7, "acme")
+    service.run(service.customers["acme"].calls.put([made], [forms]))
+    id = filed(service, "+49301234007")["id"]
+    assert "Confirm first" in close(service, id).json()["detail"]
+    ask(service, f"/{id}/selection", "PUT", **{"in": [made.id]})
+    refusal = close(service, id)
+    assert refusal.status_code == 409 and "still there" in refusal.json()["detail"]
+    assert ask(service, f"/{id}").json()["identities"] == ["+49301234007"]
+    ask(service, f"/{id}/selection", "PUT", **{"in": [], "out": [made.id]})
+    assert close(service, id).json()["state"] == "done"
+    assert close(service, chosen(service, 4007, made.id, kind=["access"])).json()["state"] == "done"
+    erased_elsewhere = chosen(service, 4007, made.id)
+    service.run(service.customers["acme"].calls.remove([made.id]))
+    assert close(service, erased_elsewhere).json()["state"] == "done"
 
 
 def test_a_request_is_handled_from_filing_to_closing(service):
