@@ -13,19 +13,20 @@ BODO = {"name": "Bodo Klein", "number": "+4940777888", "uri": "sip:bodo@x.exampl
 
 
 @pytest.mark.parametrize(
-    "text", ["+49 30 123456", "030/123456", "Ada Mueller", "müller ada", "sip:+4930123456@x.example"]
+    ("text", "parties", "found"),
+    [
+        ("+49 30 123456", [BODO, ADA], {1}),
+        ("030/123456", [BODO, ADA], {1}),
+        ("Ada Mueller", [BODO, ADA], {1}),
+        ("müller ada", [BODO, ADA], {1}),
+        ("sip:+4930123456@x.example", [BODO, ADA], {1}),
+        ("123456", [ADA], frozenset()),  # the last digits identify no party
+        ("bodo@x.example", [BODO, ADA, BODO], {0, 2}),
+        ("bodo@x.example", [ADA, {"name": None}, {}], frozenset()),
+    ],
 )
-def test_the_party_that_is_meant(text: str) -> None:
-    assert Subject(Personal(text), "DE").of([BODO, ADA]) == {1}
-
-
-def test_the_last_digits_identify_no_party() -> None:
-    assert Subject(Personal("123456"), "DE").of([ADA]) == frozenset()
-
-
-def test_twice_in_a_call_and_not_at_all() -> None:
-    assert Subject(Personal("bodo@x.example"), "DE").of([BODO, ADA, BODO]) == {0, 2}
-    assert Subject(Personal("bodo@x.example"), "DE").of([ADA, {"name": None}, {}]) == frozenset()
+def test_the_party_that_is_meant(text: str, parties: list[dict[str, str | None]], found: set[int]) -> None:
+    assert Subject(Personal(text), "DE").of(parties) == found
 
 
 @pytest.mark.parametrize("number", ["+٤٩٣٠١٢٣٤٥٦", "+４９３０１２３４５６", "tel:%2B4930123456", "+49³⁰123456"])
