@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from admin_api.assembly.page_app import COOKIE
+from admin_api.page.framework.sessions import COOKIE
 from admin_api.http.bearer import Principal
 from admin_api.http.permissions import Role
 from admin_api.page.framework.forms import SHOWN
