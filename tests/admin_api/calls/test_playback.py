@@ -240,12 +240,15 @@ def test_a_stream_is_closed_as_soon_as_the_response_ends(spec, fails):
             if fails:
                 raise OSError
 
+    async def receive():
+        await asyncio.Event().wait()
+
     async def send(message):
         done.append(message["type"])
 
     async def story():
         answer = playback.Sent(sound(), 200, {}, lambda: done.append("end"), kept=lambda: kept.pop(0))
-        await answer({"type": "http", "asgi": {"spec_version": spec}}, asyncio.Event().wait, send)
+        await answer({"type": "http", "asgi": {"spec_version": spec}}, receive, send)
 
     with pytest.raises(OSError) if fails else contextlib.nullcontext():
         asyncio.run(story())

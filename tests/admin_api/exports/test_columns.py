@@ -1,11 +1,13 @@
 """Columns show what they say, and of other people nothing unless they are named."""
 
+from typing import Any
+
 import pytest
 
 from admin_api.exports import columns
 from admin_api.exports.columns import COLUMNS, About, named, usual, values
 
-CALL = {
+CALL: Any = {
     "id": "i",
     "state": "complete",
     "started_at": "2026-01-15T09:30:00.000Z",

@@ -11,7 +11,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 from zipfile import ZipFile
 
-import openpyxl
+import openpyxl  # type: ignore[import-untyped]  # it has no stubs here
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,7 +46,7 @@ HOSTILE = [
 ]
 
 
-def xlsx(rows: list[list[object]], names: list[str] | None = None) -> bytes:
+def xlsx(rows, names=None):
     fd = os.memfd_create("test")
     with os.fdopen(fd, "w+b") as out:
         table = XlsxTable(out, names or [f"c{i}" for i in range(len(rows[0]))])

@@ -43,7 +43,8 @@ def test_an_invalid_audit_condition_is_named_in_a_422(service, query):
 
 def numbers(service, query, limit=2):
     """Give the numbers of all entries that a query finds, page by page."""
-    seen, cursor = [], ""
+    seen: list[int] = []
+    cursor: str | None = ""
     while cursor is not None:
         page = service.ask(f"/audit?limit={limit}&{query}{cursor and f'&cursor={cursor}'}", "auditor")
         assert page.status_code == 200, page.text

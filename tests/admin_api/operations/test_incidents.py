@@ -1,8 +1,6 @@
 """The list of incidents, page by page."""
 
 
-
-
 def kinds(answer):
     return [item["kind"] for item in answer.json()["items"]]
 

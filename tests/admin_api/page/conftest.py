@@ -10,10 +10,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from admin_api.page.framework.sessions import COOKIE
 from admin_api.http.bearer import Principal
 from admin_api.http.permissions import Role
 from admin_api.page.framework.forms import SHOWN
+from admin_api.page.framework.sessions import COOKIE
 from tests.admin_api.conftest import Service
 from tests.admin_api.page.sign_in_service import SignInService
 

@@ -179,4 +179,14 @@ def unwritable_audit(customer: Customer) -> Iterator[None]:
         yield
 
 
-__all__ = ["COOKIE", "NOW", "PASSWORD", "SignInService", "app_secret", "field", "inside", "send_code", "unwritable_audit"]
+__all__ = [
+    "COOKIE",
+    "NOW",
+    "PASSWORD",
+    "SignInService",
+    "app_secret",
+    "field",
+    "inside",
+    "send_code",
+    "unwritable_audit",
+]

@@ -3,6 +3,7 @@
 import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -169,7 +170,8 @@ def test_an_invalid_erasure_request_is_refused(service, body):
 def fresh(service, number, **details):
     """One more call in the index; returns its id."""
     made, forms = row(number, "acme")
-    made = replace(made, details={**made.details, **details})
+    changed: Any = {**made.details, **details}
+    made = replace(made, details=changed)
     service.run(service.customers["acme"].calls.put([made], [forms]))
     return made.id
 

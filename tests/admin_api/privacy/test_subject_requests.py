@@ -107,7 +107,8 @@ def test_only_candidates_are_selected(service):
 def test_nothing_is_taken_while_two_parties_may_be_the_person(service):
     made, _ = row(55, "acme")
     twins = [{"role": "caller", "name": "Eva Lang", "number": "+4940111"}, {"role": "callee", "name": "Eva Lang"}]
-    made = replace(made, details=wrapped({**made.details, "parties": twins}))
+    details: Any = {**made.details, "parties": twins}
+    made = replace(made, details=wrapped(details))
     service.run(service.customers["acme"].calls.put([made], [stored_of(twins, "DE")]))
     id = filed(service, "Eva Lang")["id"]
     (found,) = ask(service, f"/{id}/candidates").json()["items"]

@@ -16,7 +16,6 @@ from admin_api.server.connection_limits import (
     subscriber,
 )
 
-
 FULL = ["proxy"] * MAX_CONNECTIONS
 MANY = [f"192.0.2.{number}" for number in range(MAX_CONNECTIONS + SPARE)]
 

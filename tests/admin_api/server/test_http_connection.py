@@ -2,11 +2,13 @@
 
 import asyncio
 import socket
+from typing import Any
 
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from admin_api.http.error_middleware import full
 from admin_api.server import connection_limits, http_connection
 from tests.admin_api.server.raw_connections import ALIVE, everything, raw, secured
 
@@ -102,7 +104,8 @@ def test_who_takes_nothing_of_an_answer_is_broken_off(monkeypatch):
 class Line:
     """A transport and its loop, on which no time goes by and nothing moves but what a test says."""
 
-    left, broken, waits = 0, False, None
+    left, broken = 0, False
+    waits: Any = None
 
     def get_extra_info(self, name):
         """Say nothing about itself."""
@@ -142,7 +145,7 @@ class Caller(Line):
 
 
 def test_who_takes_some_of_an_answer_is_waited_for():
-    line = Line()
+    line: Any = Line()
     one = http_connection.Connection(config(), ServerState(), {}, _loop=line)
     one.connection_made(line)
     line.left = 900
@@ -192,12 +195,12 @@ def test_slow_bodies_from_one_address_block_nobody_else(service, too_many_connec
 
 def test_those_that_are_too_many_take_no_place_of_others(too_many_connections, monkeypatch):
     monkeypatch.setattr(connection_limits, "SPARE", 1)
-    server = ServerState()
+    server, loop = ServerState(), Line()  # type: Any, Any
 
     def served(source):
-        one = http_connection.Connection(config(), server, {}, _loop=Line())
+        one = http_connection.Connection(config(), server, {}, _loop=loop)
         one.connection_made(Caller(source))
-        return one.app is not http_connection.full
+        return one.app is not full
 
     assert [served("2001:db8::1"), *(served(f"2001:db8::{n}") for n in (1, 2, 3))] == [True, False, False, False]
     assert served("192.0.2.1") and not served("192.0.2.2")

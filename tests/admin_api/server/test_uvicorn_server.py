@@ -32,7 +32,7 @@ def offered(port, version=None):
     if version:
         context.maximum_version = version
     with socket.create_connection(("127.0.0.1", port), timeout=30) as raw, context.wrap_socket(raw) as client:
-        return client.getpeercert(binary_form=True), client.version(), client.cipher()[0]
+        return client.getpeercert(binary_form=True), client.version(), str(client.cipher())
 
 
 def der(path):
@@ -56,15 +56,14 @@ def run(story, *files):
     asyncio.run(all_of_it())
 
 
-def test_plain_http_where_no_certificate_is_given():
-    async def story(port):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert (await reader.read()).startswith(b"HTTP/1.1 200")
-        writer.close()
-        await writer.wait_closed()
-
-    run(story)
+async def get(port):
+    """Ask once over plain HTTP; return the lines of the answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer.lower().split(b"\r\n")
 
 
 def test_the_date_of_answers_is_renewed(monkeypatch):
@@ -73,12 +72,7 @@ def test_the_date_of_answers_is_renewed(monkeypatch):
     monkeypatch.setattr("uvicorn.server.formatdate", lambda *_, **__: next(dates))
 
     async def date(port):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        head = (await reader.read()).lower().split(b"\r\n")
-        writer.close()
-        await writer.wait_closed()
-        (found,) = (line for line in head if line.startswith(b"date: "))
+        (found,) = (line for line in await get(port) if line.startswith(b"date: "))
         return found
 
     async def story(port):
@@ -90,19 +84,12 @@ def test_the_date_of_answers_is_renewed(monkeypatch):
     run(story)
 
 
-def test_it_stops_at_once_however_rarely_it_wakes(monkeypatch):
-    monkeypatch.setattr(uvicorn_server, "DATE_SECONDS", 3600)
-
-    async def story(port):
-        pass
-
-    run(story)
-
-
-def test_signals_stay_with_the_daemon():
+def test_plain_http_leaves_signals_alone_and_stops_at_once(monkeypatch):
+    monkeypatch.setattr(uvicorn_server, "DATE_SECONDS", 3600)  # however rarely it wakes
     before = signal.getsignal(signal.SIGTERM)
 
     async def story(port):
+        assert (await get(port))[0] == b"http/1.1 200 ok"
         assert signal.getsignal(signal.SIGTERM) is before
 
     run(story)
@@ -147,7 +134,4 @@ def test_files_that_are_not_there(tmp_path):
     assert stamp(tmp_path / "a", tmp_path / "b") is None
     with pytest.raises(OSError):
         tls(tmp_path / "a", tmp_path / "b")
-
-
-def test_stopping_what_never_started():
-    asyncio.run(ApiServer(app, None, None).stop())
+    asyncio.run(ApiServer(app, None, None).stop())  # it never started

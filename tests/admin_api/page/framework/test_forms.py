@@ -110,7 +110,10 @@ def test_a_passphrase_is_shown_only_once(browse, service):
 
 def test_a_form_whose_session_has_ended_is_kept_for_its_sender(handler, anna, place):
     typed, notes = "Spoken by <b>Bob</b>, not by Carol", f"{place}/notes"
-    form, before = {**form_of(anna.get(place), notes), "text": typed}, {**form_of(anna.get(place), notes), "text": "too"}
+    form, before = (
+        {**form_of(anna.get(place), notes), "text": typed},
+        {**form_of(anna.get(place), notes), "text": "too"},
+    )
     handler.later += IDLE_SECONDS + 1
     late = anna.post(notes, data=form)
     assert late.headers["location"] == "/sign-in?next=/unsent"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -19,8 +20,11 @@ def sessions():
     return Sessions(lambda size: next(numbers).to_bytes(size, "big"))
 
 
+ACME: Any = SimpleNamespace(name="acme")
+
+
 def grace(name="Grace"):
-    return Principal(SimpleNamespace(name="acme"), "", name, ("admin",), "192.0.2.1")
+    return Principal(ACME, "", name, ("admin",), "192.0.2.1")
 
 
 def test_a_cookie_leads_to_its_session_and_is_not_kept(sessions):
@@ -37,7 +41,7 @@ def test_a_cookie_leads_to_its_session_and_is_not_kept(sessions):
 
 
 def vouched(seconds):
-    return Person(SimpleNamespace(name="acme"), "Grace", ("admin",), lasts=seconds)
+    return Person(ACME, "Grace", ("admin",), lasts=seconds)
 
 
 def test_a_provider_has_to_vouch_again_unless_nobody_was_there(sessions):

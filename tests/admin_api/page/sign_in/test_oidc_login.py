@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-
 from recorder.access.oidc_client import Providers
 from tests.admin_api.page.conftest import words
 from tests.admin_api.page.sign_in_service import COOKIE as SESSION

@@ -7,6 +7,7 @@ import pytest
 from admin_api.http.permissions import Role
 from tests.admin_api.privacy.test_waiver import put as permit
 
+
 def test_pause_and_resume(service, browse):
     browser, call = browse(Role.ADMIN), service.ids["acme"][0]
     over = browser.post(f"/calls/{call}/pause")
