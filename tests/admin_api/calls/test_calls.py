@@ -167,7 +167,7 @@ def test_nothing_of_the_question_stands_in_the_audit_log(service):
     assert "49301234001" not in log and "Qz7planted" not in log
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(
         st.sampled_from(["party", "since", "until", "state", "limit", "cursor", "other"]),

@@ -121,7 +121,7 @@ class SignInService(Service):
     def sign_in(
         self, browser: httpx2.Client, name: str = "anna", password: str = PASSWORD, customer: str = "acme", **more: str
     ) -> httpx2.Response:
-        """Send the form of the door."""
+        """Send the sign-in form."""
         form = {"customer": customer, "name": name, "password": password, **more}
         return browser.post("/sign-in", data=form, headers={"Sec-Fetch-Site": "same-origin"})
 

@@ -46,6 +46,11 @@ def state(service, id):
     return ask(service, f"/{id}").json()["state"]
 
 
+def shows(document, **members):
+    """Compare some members of a document."""
+    assert {name: document[name] for name in members} == members
+
+
 def make(service, case, content=b"PK zip", customer="acme"):
     """Do what the daemon's job does."""
 
@@ -71,27 +76,28 @@ def permit(service):
     )
 
 
+def paged(service, path, role="privacy"):
+    """Return all items of a list by pages of two."""
+    items, cursor = [], ""
+    while cursor is not None:
+        page = ask(service, f"{path}limit=2{cursor and f'&cursor={cursor}'}", role=role).json()
+        assert len(page["items"]) <= 2
+        items += page["items"]
+        cursor = page["next_cursor"]
+    return items
+
+
 def test_lists_are_pages(service):
     ids = [filed(service)["id"] for _ in range(3)]
-    page = ask(service, "?limit=2").json()
-    rest = ask(service, f"?limit=1000&cursor={page['next_cursor']}").json()
-    found = [case["id"] for case in page["items"] + rest["items"]]
-    assert found[:3] == ids[::-1] and rest["next_cursor"] is None and len(set(found)) == len(found)
+    found = [case["id"] for case in paged(service, "?")]
+    assert found[:3] == ids[::-1] and len(set(found)) == len(found)
     assert ask(service, "?state=open").json()["items"][0]["id"] == ids[2]
-    assert ask(service, f"/{ids[0]}/close", "POST", outcome="closed").json()["state"] == "closed"
+    assert close(service, ids[0], "closed").json()["state"] == "closed"
     assert [case["id"] for case in ask(service, "?state=closed").json()["items"]] == [ids[0]]
-    for odd in ("?cursor=1.2", "?state=over", "?limit=0"):
+    candidates = paged(service, f"/{ids[1]}/candidates?")
+    assert [(each["call"], each["sure"]) for each in candidates] == [(id, False) for id in service.ids["acme"][::-1]]
+    for odd in ("?cursor=1.2", "?state=over", "?limit=0", f"/{ids[1]}/candidates?cursor=x"):
         assert ask(service, odd).status_code == 422
-
-
-def test_candidates_are_pages_newest_first(service):
-    id = filed(service, "Ada Acme")["id"]
-    page = ask(service, f"/{id}/candidates?limit=2").json()
-    rest = ask(service, f"/{id}/candidates?limit=2&cursor={page['next_cursor']}").json()
-    found = [each["call"] for each in page["items"] + rest["items"]]
-    assert found == service.ids["acme"][::-1] and rest["next_cursor"] is None
-    assert not any(each["sure"] for each in page["items"])
-    assert ask(service, f"/{id}/candidates?cursor=x").status_code == 422
 
 
 def test_only_candidates_are_selected(service):
@@ -128,23 +134,20 @@ LONGER: dict[str, Any] = {"months": 2, "ground": "number", "reason": "312 calls 
 
 def test_the_day_of_the_answer_is_moved_with_a_reason(service):
     case = filed(service, received_at="2026-01-31T09:00:00Z")
-    id = case["id"]
-    assert (case["due_at"], case["extension"]) == ("2026-02-28T09:00:00.000Z", None)
-    told = {**LONGER, "told_at": "2026-02-28T23:00:00+00:00"}
-    longer = ask(service, f"/{id}/extension", "PUT", **told).json()
-    assert (longer["due_at"], longer["state"]) == ("2026-04-30T09:00:00.000Z", "open")
-    assert longer["extension"].pop("at") and longer["extension"] == {
-        "months": 2, "ground": "number", "told_at": "2026-02-28T23:00:00.000Z", "by": case["created_by"],
-        "reason": LONGER["reason"],
-    }  # fmt: skip
-    again = ask(service, f"/{id}/extension", "PUT", **{**told, "months": 1}).json()
+    path, told = f"/{case['id']}/extension", {**LONGER, "told_at": "2026-02-28T23:00:00+00:00"}
+    shows(case, due_at="2026-02-28T09:00:00.000Z", extension=None)
+    longer = ask(service, path, "PUT", **told).json()
+    shows(longer, due_at="2026-04-30T09:00:00.000Z", state="open")
+    assert longer["extension"].pop("at")
+    assert longer["extension"] == {**LONGER, "told_at": "2026-02-28T23:00:00.000Z", "by": case["created_by"]}
+    again = ask(service, path, "PUT", **{**told, "months": 1}).json()
     assert (again["due_at"], again["extension"]["months"]) == ("2026-03-31T09:00:00.000Z", 1)
     acts = [(act["action"], act["reason"]) for act in service.acts()]
     assert acts[-2:] == [("request.extend", "2 months, number"), ("request.extend", "1 months, number")]
-    over = ask(service, f"/{id}/close", "POST", outcome="closed").json()
+    over = close(service, case["id"], "closed").json()
     assert over["extension"]["reason"] is None and over["record"]["extension"]["months"] == 1
     assert LONGER["reason"] not in json.dumps([over, service.acts()])
-    assert ask(service, f"/{id}/extension", "PUT", **told).status_code == 409
+    assert ask(service, path, "PUT", **told).status_code == 409
     assert ask(service, f"/{NOBODY}/extension", "PUT", **told).status_code == 404
 
 
@@ -298,64 +301,59 @@ def test_a_request_is_done_only_after_review_and_erasure(service):
 
 def test_a_request_is_handled_from_filing_to_closing(service):
     own, forms = row(77, "acme")
-    service.run(service.customers["acme"].calls.put([own], [forms]))
-    before = len(service.acts())
-    case = filed(
-        service, "+49301234077", reference="letter 7", reason="Art. 15 and 17", received_at="2026-01-31T09:00:00Z"
-    )
-    assert (case["state"], case["kind"]) == ("open", ["access", "erasure"])
-    assert (case["due_at"], case["overdue"]) == ("2026-02-28T09:00:00.000Z", True)
-    assert (
-        case["selection"] == {"in": 0, "out": 0, "undecided": 0}
-        and case["report"] is case["erasure"] is case["record"] is None
-    )
-    id = case["id"]
+    acme = service.customers["acme"]
+    service.run(acme.calls.put([own], [forms]))
+    before, letter = len(service.acts()), {"reference": "letter 7", "reason": "Art. 15 and 17"}
+    case = filed(service, "+49301234077", **letter, received_at="2026-01-31T09:00:00Z")
+    id, none = case["id"], {"in": 0, "out": 0, "undecided": 0}
+    shows(case, state="open", kind=["access", "erasure"], due_at="2026-02-28T09:00:00.000Z", overdue=True)
+    shows(case, selection=none, report=None, erasure=None, record=None)
 
     page = ask(service, f"/{id}/candidates").json()
     (found,) = page["items"]
-    assert found["call"] == own.id and found["sure"] and found["selected"] is None
-    assert page["next_cursor"] is None and (found["others"], found["separable"]) == (0, True)
-    assert found["parties"][0] == {
+    shows(found, call=own.id, sure=True, selected=None, others=0, separable=True)
+    assert page["next_cursor"] is None and found["parties"][0] == {
         "index": 0, "role": "caller", "name": "Ada Acme", "number": "+49301234077",
         "uri": "sip:+49301234077@acme.example", "user_id": None, "known_as": None,
     }  # fmt: skip
     (why,) = found["matches"]
-    assert (why["identity"], why["kind"], why["from"], why["sure"]) == ("+49301234077", "number", "letter", True)
+    shows(why, identity="+49301234077", kind="number", sure=True, **{"from": "letter"})
 
-    case = ask(service, f"/{id}/selection", "PUT", **{"in": [found["call"]]}).json()
-    assert (case["state"], case["selection"]) == ("confirmed", {"in": 1, "out": 0, "undecided": 0})
+    case = ask(service, f"/{id}/selection", "PUT", **{"in": [own.id]}).json()
+    shows(case, state="confirmed", selection={**none, "in": 1})
     assert ask(service, f"/{id}/candidates").json()["items"][0]["selected"] == "in"
 
     answer = ask(service, f"/{id}/report", "POST", media="wav", silence_others=True, passphrase=SECRET)
     assert answer.status_code == 202 and answer.json()["state"] == "running"
     assert ask(service, f"/{id}/report/file").status_code == 409
-    assert ask(service, f"/{id}").json()["state"] == "reporting"
+    assert state(service, id) == "reporting"
     make(service, id)
     report = ask(service, f"/{id}/report").json()
-    assert (report["state"], report["calls"], report["sha256"], report["encrypted"]) == ("done", 1, SHA, "passphrase")
+    shows(report, state="done", calls=1, sha256=SHA, encrypted="passphrase")
     file = ask(service, f"/{id}/report/file")
-    assert file.content == b"PK zip" and file.headers["content-type"] == "application/octet-stream"
-    assert file.headers["content-disposition"] == f'attachment; filename="report-{id}.zip.age"'
-    assert file.headers["cache-control"] == "no-store"
+    assert file.content == b"PK zip"
+    shows(
+        file.headers,
+        **{
+            "content-type": "application/octet-stream",
+            "content-disposition": f'attachment; filename="report-{id}.zip.age"',
+            "cache-control": "no-store",
+        },
+    )
     assert len(ask(service, f"/{id}/report").json()["fetched"]) == 1
     assert service.ask(f"/exports/{report['id']}/file").status_code == 409
 
     permit(service)
     erasure = ask(service, f"/{id}/erasure", "POST", reason="Art. 17")
-    assert erasure.status_code == 202
-    assert ask(service, f"/{id}/close", "POST", outcome="done").status_code == 409
-    service.run(service.customers["acme"].erasures.work())
-    case = ask(service, f"/{id}").json()
-    assert (case["state"], case["erasure"]) == ("erasing", {"id": erasure.json()["id"], "state": "done"})
-    over = ask(service, f"/{id}/close", "POST", outcome="done").json()
-    assert over["state"] == "done" and over["selection"] == {"in": 1, "out": 0, "undecided": 0}
-    assert [over[name] for name in ("identities", "user", "reference", "reason")] == [None] * 4
-    acme = service.customers["acme"]
+    assert (erasure.status_code, close(service, id).status_code) == (202, 409)
+    service.run(acme.erasures.work())
+    shows(ask(service, f"/{id}").json(), state="erasing", erasure={"id": erasure.json()["id"], "state": "done"})
+    over = close(service, id).json()
+    shows(over, state="done", selection={**none, "in": 1}, identities=None, user=None, reference=None, reason=None)
     closing_record.verify(over["record"], "acme", acme.audit.public_key)
     assert over["record"]["reports"][0]["sha256"] == SHA
     assert ask(service, f"/{id}/report").json()["state"] == "gone"
-    assert ask(service, f"/{id}/report/file").status_code == 404
-    assert ask(service, f"/{id}/candidates").status_code == 409
+    assert [ask(service, f"/{id}{path}").status_code for path in ("/report/file", "/candidates")] == [404, 409]
 
     acts = [(act["action"], act["outcome"]) for act in service.acts()[before:] if act["action"].startswith("request")]
     assert acts[:4] == [("request.create", "done"), ("request.candidates", "done"), ("request.select", "done"),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
-
 from admin_api.http.permissions import Role
 from tests.admin_api.page.conftest import words
 
@@ -54,10 +52,3 @@ def test_a_request_without_an_identity_keeps_its_form(browse):
     assert "<li>Wer fragt: muss die Person nennen" in german
     page = browser.get("/requests/new?identities=%22%3E%3Cb%3E&user=u1").text
     assert "&#34;&gt;&lt;b&gt;</textarea>" in page and 'value="u1"' in page
-
-
-@pytest.mark.parametrize("role", [Role.LISTENER, Role.APPROVER, Role.AUDITOR, Role.OPERATOR])
-def test_others_have_no_such_view(browse, role):
-    for path in ("/requests", "/requests/new"):
-        assert browse(role).get(path).status_code == 404
-    assert browse(role).post("/requests/new", LETTER).status_code == 404
