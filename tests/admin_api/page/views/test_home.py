@@ -12,3 +12,10 @@ from admin_api.http.permissions import Role
 )
 def test_the_first_view_of_the_menu_is_home(browse, role, first):
     assert browse(role).get("/").headers["location"] == first
+
+
+def test_without_any_view_the_home_page_says_so(browse, monkeypatch):
+    admin = browse(Role.ADMIN)
+    monkeypatch.setattr("admin_api.assembly.page_app.menu", lambda views, session: ())
+    page = admin.get("/")
+    assert page.status_code == 200 and "<h1>" in page.text
