@@ -183,14 +183,19 @@ def test_an_excess_connection_gets_an_answer(service, too_many_connections):
         alive(first)
 
 
-def test_slow_bodies_from_one_address_block_nobody_else(service, too_many_connections):
+def test_slow_bodies_from_one_address_block_nobody_else(service, too_many_connections, monkeypatch):
     slow = b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
     with connect(service, "127.0.0.2") as first, connect(service, "127.0.0.2") as second:
-        first.sendall(slow)
-        second.sendall(slow)
+        for client in (first, second):
+            client.sendall(slow)
         assert everything(second).startswith(b"HTTP/1.1 503 ")
         with connect(service, "127.0.0.3") as other:
             alive(other)
+    monkeypatch.setattr(connection_limits, "SPARE", 0)
+    monkeypatch.setattr(connection_limits, "MAX_TURNED_AWAY", 0)
+    with connect(service, "127.0.0.2"), connect(service, "127.0.0.2") as second:
+        answer = everything(second)  # before it has sent its request
+    assert answer.startswith(b"HTTP/1.1 503 ") and b"Too many connections" in answer and b"no-store" in answer
 
 
 def test_those_that_are_too_many_take_no_place_of_others(too_many_connections, monkeypatch):
@@ -204,11 +209,3 @@ def test_those_that_are_too_many_take_no_place_of_others(too_many_connections, m
 
     assert [served("2001:db8::1"), *(served(f"2001:db8::{n}") for n in (1, 2, 3))] == [True, False, False, False]
     assert served("192.0.2.1") and not served("192.0.2.2")
-
-
-def test_beyond_the_waiting_limit_503_precedes_the_request(service, too_many_connections, monkeypatch):
-    monkeypatch.setattr(connection_limits, "SPARE", 0)
-    monkeypatch.setattr(connection_limits, "MAX_TURNED_AWAY", 0)
-    with connect(service, "127.0.0.2"), connect(service, "127.0.0.2") as second:
-        answer = everything(second)
-    assert answer.startswith(b"HTTP/1.1 503 ") and b"Too many connections" in answer and b"no-store" in answer

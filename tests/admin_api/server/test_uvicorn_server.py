@@ -18,13 +18,6 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": b"ok"})
 
 
-def listening():
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    made.bind(("127.0.0.1", 0))
-    made.listen()
-    return made
-
-
 def offered(port, version=None):
     """Shake hands; return the certificate as DER, and what was agreed."""
     context = ssl.create_default_context()
@@ -35,16 +28,11 @@ def offered(port, version=None):
         return client.getpeercert(binary_form=True), client.version(), str(client.cipher())
 
 
-def der(path):
-    return ssl.PEM_cert_to_DER_cert(path.read_text())
-
-
 def run(story, *files):
     """Start a server, run a story with its port, stop it; every task must have ended."""
 
     async def all_of_it():
-        server, tasks = ApiServer(app, *(files or (None, None))), []
-        sock = listening()
+        server, tasks, sock = ApiServer(app, *(files or (None, None))), [], socket.create_server(("127.0.0.1", 0))
         port = sock.getsockname()[1]
         await server.start(sock, lambda work: tasks.append(asyncio.create_task(work)))
         await story(port)
@@ -107,25 +95,23 @@ def test_a_renewed_certificate_is_used_and_a_broken_one_is_not(service, tmp_path
     monkeypatch.setattr(uvicorn_server, "RELOAD_SECONDS", 0.01)
     new = service.make_certificate(tmp_path, "new")
     files = [tmp_path / "a.crt", tmp_path / "a.key"]
-    shutil.copy(service.certificate, files[0])
-    shutil.copy(service.key, files[1])
+    for file, to in zip((service.certificate, service.key), files, strict=True):
+        shutil.copy(file, to)
 
-    async def until(port, expected):
-        for _ in range(500):
-            if (await asyncio.to_thread(offered, port))[0] == expected:
-                return True
-            await asyncio.sleep(0.01)
-        return False
+    async def shown(port):
+        return ssl.DER_cert_to_PEM_cert((await asyncio.to_thread(offered, port))[0]).split()
 
     async def story(port):
-        old = der(service.certificate)
-        assert await until(port, old)
+        old = service.certificate.read_text().split()
+        assert await shown(port) == old
         files[0].write_text("no certificate")
-        assert (await asyncio.to_thread(offered, port))[0] == old
+        assert await shown(port) == old
         shutil.copy(new[0], files[0])  # does not fit the key yet
-        assert (await asyncio.to_thread(offered, port))[0] == old
+        assert await shown(port) == old
         shutil.copy(new[1], files[1])
-        assert await until(port, der(new[0]))
+        async with asyncio.timeout(30):
+            while await shown(port) != new[0].read_text().split():
+                pass
 
     run(story, *files)
 

@@ -43,11 +43,11 @@ def test_a_link_ends_by_its_use_with_time_and_by_signing_in(handler: SignInServi
     assert "has been used or is too old" in words(answer.text)
     assert 'href="/sign-in?customer=acme"' in answer.text  # whose owner clicks on it once more gets in from here
     assert not inside(thief)
-    link = handler.customers["acme"].accounts.invite(handler.customers["acme"].accounts.named("anna").id, handler.now())
+    accounts = handler.customers["acme"].accounts
+    link = accounts.invite(accounts.named("anna").id, handler.now()).secret
     handler.entered()
-    late = handler.invite("ben")
-    handler.later += 3601
-    for ended in (link.secret, late):
+    for ended, later in ((link, 0), (handler.invite("ben"), 3601)):
+        handler.later += later
         assert thief.get("/invitation", params={"customer": "acme", "key": ended}).status_code == 404
         assert thief.post("/invitation", data=form(ended)).status_code == 404
 

@@ -39,12 +39,8 @@ def test_lanes_lie_to_scale():
 
 
 def test_an_open_pause_is_drawn_to_the_end_of_the_timeline():
-    live = {
-        **CALL,
-        "ended_at": None,
-        "streams": [{**CALL["streams"][0], "gaps": [], "pauses": [["2026-02-16T09:01:00Z", None]]}],
-    }
-    stream = picture(live).lanes[2]
+    open_pause = {**CALL["streams"][0], "gaps": [], "pauses": [["2026-02-16T09:01:00Z", None]]}
+    stream = picture({**CALL, "ended_at": None, "streams": [open_pause]}).lanes[2]
     assert places(stream) == [("sound", 1, 99), ("pause", 60, 40)]
     assert stream.bars[1].end is None
 
