@@ -73,14 +73,17 @@ def test_a_forbidden_form_cannot_be_posted(browse, known, role):
             assert browser.post(path_of(view, known["acme"])).status_code in (404, 405), view.path
 
 
-def test_a_form_without_its_token_or_session_does_nothing(browse, known):
+def test_a_form_without_its_token_or_from_elsewhere_does_nothing(browse, known):
     everybody, stranger = browse(*Role), browse()
     for view in page_routes.VIEWS:
         path = path_of(view, known["acme"])
         answer = stranger.client.request(view.method, path)
         assert answer.status_code == 303 and answer.headers["location"].startswith("/sign-in"), view.path
-        for token in ("", "x" * 64) if view.method == "POST" else ():
-            assert everybody.client.post(path, data={"csrf": token}).status_code == 403, view.path
+        if view.method == "POST":
+            for token in ("", "x" * 64):
+                assert everybody.client.post(path, data={"csrf": token}).status_code == 403, view.path
+            foreign = everybody.post(path, headers={"Sec-Fetch-Site": "cross-site"})
+            assert foreign.status_code == 403, view.path
 
 
 def test_another_customers_ids_are_404(browse, known):

@@ -78,7 +78,8 @@ def permit(service):
 
 def paged(service, path, role="privacy"):
     """Return all items of a list by pages of two."""
-    items, cursor = [], ""
+    items: list[Any] = []
+    cursor: str | None = ""
     while cursor is not None:
         page = ask(service, f"{path}limit=2{cursor and f'&cursor={cursor}'}", role=role).json()
         assert len(page["items"]) <= 2
