@@ -115,6 +115,7 @@ def test_a_form_whose_session_has_ended_is_kept_for_its_sender(handler, anna, pl
         {**form_of(anna.get(place), notes), "text": "too"},
     )
     handler.later += IDLE_SECONDS + 1
+    assert "Your session has ended" in seen(anna, anna.get(place).headers["location"])
     late = anna.post(notes, data=form)
     assert late.headers["location"] == "/sign-in?next=/unsent"
     shown = anna.get(late.headers["location"])
