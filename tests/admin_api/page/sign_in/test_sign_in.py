@@ -110,7 +110,7 @@ def test_many_addresses_do_not_speed_up_guessing(known: SignInService) -> None:
     before = len(known.delays)
     known.entered(source="127.0.1.99")
     known.restart()
-    for source in sources:
+    for source in sources[:30]:
         known.attempt(source)
     assert known.attempt(OFFICE, PASSWORD) == 429
     known.entered(source=HOME)  # known after a restart, too
