@@ -58,8 +58,9 @@ def test_a_provider_has_to_vouch_again_unless_nobody_was_there(sessions):
     assert sessions.renewal(local, LONGEST_SECONDS + 1) == "" == sessions.renewal("unknown", 0.0)
 
 
-def test_the_least_recently_used_session_is_evicted(sessions, monkeypatch):
+def test_the_least_recently_used_session_is_evicted(monkeypatch, request):
     monkeypatch.setattr(module, "MAX_SESSIONS", 2)
+    sessions = request.getfixturevalue("sessions")
     cookies = [sessions.open(grace(), float(number))[1] for number in range(2)]
     sessions.find(cookies[0], "", 2.0)
     sessions.open(grace(), 3.0)
