@@ -214,7 +214,7 @@ def test_an_encoder_reveals_a_value_if_it_is_told_to() -> None:
 def test_a_personal_value_does_not_change() -> None:
     alice = Personal("Alice")
     with pytest.raises(AttributeError):
-        alice._value = "Bob"  # type: ignore[misc]
+        alice._value = "Bob"
     with pytest.raises((AttributeError, TypeError)):
         del alice._value
     assert copy.deepcopy(alice) is copy.copy(alice) is alice

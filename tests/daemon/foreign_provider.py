@@ -28,7 +28,7 @@ def running(kind: str) -> Iterator[str]:
     with tempfile.TemporaryDirectory() as place:
         command = [sys.executable, "-W", "ignore", __file__, kind]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
-        with subprocess.Popen(command, cwd=place, text=True, **pipes) as process:  # type: ignore[call-overload]  # pipes are plain keywords
+        with subprocess.Popen(command, cwd=place, text=True, **pipes) as process:
             yield process.stdout.readline().strip()
             process.stdin.close()
             process.wait(60)

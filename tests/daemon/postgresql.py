@@ -48,7 +48,7 @@ class Cluster:
     def _call(self, program: str, *words: object) -> None:
         line = [str(self._programs / program), *map(str, words)]
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": self._place}
-        subprocess.run(line, check=True, **quiet, **self._user)  # type: ignore[call-overload]  # keywords by user
+        subprocess.run(line, check=True, **quiet, **self._user)
 
 
 @contextmanager

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import re
 import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import httpx2
+import pytest
 
-from admin_api.page.framework.sessions import COOKIE, Sessions
-from admin_api.page.sign_in.public_routes import PublicRoutes
+from admin_api.page.framework.sessions import COOKIE
 from recorder.access import totp
 from recorder.access.accounts import AccountService
 from recorder.access.passwords import Passwords
+from storage.audit.hash_chain import AuditError
+from storage.customer.customers import Customer
 from tests.in_process.api_service import Service
 
 PASSWORD = "a fine long passphrase"
@@ -30,6 +34,7 @@ class SignInService(Service):
         self.required, self._providers = required, providers
         self.later = 0.0
         self.delays: list[float] = []
+        self.held: Callable[[float], Awaitable[None]] | None = None
         self._begun = time.monotonic()
         super().__init__(folder)
         self.seen: list[httpx2.Client] = []
@@ -53,7 +58,9 @@ class SignInService(Service):
         return self.family
 
     async def pause(self, seconds: float) -> None:
-        """Let the time pass that a try waits."""
+        """Let the time pass that a try waits, or what a test has put in its place."""
+        if self.held:
+            return await self.held(seconds)
         self.delays.append(seconds)
         self.later += seconds
 
@@ -82,7 +89,8 @@ class SignInService(Service):
         """Give an account an authenticator app; return its secret and the recovery codes."""
         account = self.customers[customer].accounts.get(id)
         secret = totp.new_secret(lambda n: bytes(n))
-        person: Any = self.family.known(customer, account.name)
+        person = self.family.known(customer, account.name)
+        assert person
         codes = self.run(self.family.add_app(person, secret, self.code(secret)))
         self.later += 60
         return secret, list(codes)
@@ -97,19 +105,35 @@ class SignInService(Service):
         self.seen.append(httpx2.Client(base_url=self.base, transport=transport, timeout=60))
         return self.seen[-1]
 
+    def copied(self, browser: httpx2.Client) -> httpx2.Client:
+        """Open a browser that has the cookies of another one."""
+        made = self.browser()
+        made.cookies.update(browser.cookies)
+        return made
+
     def restart(self) -> None:
-        """Begin anew with what is on the disk, as another process would."""
+        """Begin anew at another port with what is on the disk, as another process would."""
         self.family.close()
-        site = self.run(self.lazy_page.site())
-        site.sessions, site._account_service = Sessions(os.urandom), self.account_service()
-        site._public_routes = PublicRoutes(self.family, site.sessions, self.monotonic, os.urandom)
+        self.run(self.server.stop())
+        self.port = self.run(self._start())
+        self.base = f"https://127.0.0.1:{self.port}"
 
     def sign_in(
         self, browser: httpx2.Client, name: str = "anna", password: str = PASSWORD, customer: str = "acme", **more: str
     ) -> httpx2.Response:
-        """Send the form of the door."""
+        """Send the sign-in form."""
         form = {"customer": customer, "name": name, "password": password, **more}
         return browser.post("/sign-in", data=form, headers={"Sec-Fetch-Site": "same-origin"})
+
+    def attempt(self, source: str = "127.0.0.1", password: str = "wrong", name: str = "anna") -> int:
+        """Try to sign in with a fresh browser; return the status."""
+        return self.sign_in(self.browser(source), name, password).status_code
+
+    def entered(self, name: str = "anna", source: str = "127.0.0.1") -> httpx2.Client:
+        """Open a browser in which somebody has signed in with a password alone."""
+        browser = self.browser(source)
+        assert self.sign_in(browser, name).status_code == 303
+        return browser
 
     def told(self, customer: str = "acme") -> list[tuple[str, str, str, str]]:
         """Give what the audit log says of signing in: actor, action, outcome, reason."""
@@ -130,9 +154,39 @@ def field(page: httpx2.Response, name: str) -> str:
     return unescape(found.group(1))
 
 
+def app_secret(page: httpx2.Response) -> str:
+    """Take the secret for an authenticator app out of a page."""
+    found = re.search(r'class="mono">([A-Z2-7]{32})<', page.text)
+    assert found, page.text
+    return found.group(1)
+
+
+def send_code(browser: httpx2.Client, shown: httpx2.Response, code: str, to: str = "factor") -> httpx2.Response:
+    """Answer the second step of a sign-in, which a page has shown."""
+    return browser.post(f"/sign-in/{to}", data={"step": field(shown, "step"), "code": code})
+
+
 def inside(browser: httpx2.Client) -> bool:
     """Say whether a browser is signed in."""
     return browser.get("/account").status_code == 200
 
 
-__all__ = ["COOKIE", "NOW", "PASSWORD", "SignInService", "field", "inside"]
+@contextmanager
+def unwritable_audit(customer: Customer) -> Iterator[None]:
+    """Let the audit log of a customer fail, as on a full disk."""
+    with pytest.MonkeyPatch.context() as full:
+        full.setattr(customer.audit, "append", Mock(side_effect=AuditError("the disk is full")))
+        yield
+
+
+__all__ = [
+    "COOKIE",
+    "NOW",
+    "PASSWORD",
+    "SignInService",
+    "app_secret",
+    "field",
+    "inside",
+    "send_code",
+    "unwritable_audit",
+]

@@ -20,6 +20,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any, BinaryIO
@@ -107,8 +108,8 @@ def attempts(secrets: Path, main: int) -> dict[str, Callable[[], int]]:
     made = {name: os.fsencode(secrets / "vault" / name) for name in ("file", "folder", "link", "other")}
     files = sorted(path for path in secrets.iterdir() if path.is_file())
     return {
-        **{f"read {path.name}": lambda path=path: opened(path) for path in files},
-        **{f"openat2 {path.name}": lambda path=path: call("openat2", HERE, os.fsencode(path), room(24), 24)
+        **{f"read {path.name}": partial(opened, path) for path in files},
+        **{f"openat2 {path.name}": partial(call, "openat2", HERE, os.fsencode(path), room(24), 24)
            for path in files},
         "read the memory of main": lambda: opened(f"/proc/{main}/mem"),
         "read the environment of main": lambda: opened(f"/proc/{main}/environ"),
@@ -165,7 +166,7 @@ def attempts(secrets: Path, main: int) -> dict[str, Callable[[], int]]:
         "write an attribute": lambda: call("fsetxattr", 2, b"user.x", b"x", 1, 0),
         "remove an attribute": lambda: call("fremovexattr", 2, b"user.x"),
         "choose processors": lambda: call("sched_setaffinity", 0, 0, room()),
-        **{f"{name} of others": lambda name=name: call(name, -1, 0, 0, 0, 0) for name in IPC},
+        **{f"{name} of others": partial(call, name, -1, 0, 0, 0, 0) for name in IPC},
         "unlink a queue": lambda: call("mq_unlink", b"no such"),
         "write out a whole disk": lambda: call("syncfs", -1),
         "be dumped": lambda: call("prctl", 4, 1, 0, 0, 0),
@@ -238,7 +239,7 @@ def render(secrets: Path, user: int) -> int:
         out.write(found(tries))
         return {}
 
-    render_worker.make = make
+    render_worker.make = make  # type: ignore[assignment]  # as much of it as is used
     return render_worker.main()
 
 

@@ -1,7 +1,5 @@
 """Corrections as a client sees them: beside the original, which stays as it was."""
 
-import pytest
-
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 
@@ -16,21 +14,10 @@ def test_a_correction_stands_beside_the_unchanged_call(service):
     assert service.acts()[-2]["action"] == "call.annotate" and "Adah" not in str(service.acts())
 
 
-def test_of_no_such_call(service):
-    for id in (UNKNOWN, service.ids["beta"][0]):
-        assert service.ask(f"/calls/{id}/annotations", method="POST", json={"text": "x"}).status_code == 404
-
-
-@pytest.mark.parametrize("body", [{}, {"text": ""}, {"text": "x" * 4001}, {"text": "x", "by": "me"}, []])
-def test_an_invalid_annotation_is_refused(service, body):
-    call = service.ids["acme"][0]
-    assert service.ask(f"/calls/{call}/annotations", method="POST", json=body).status_code == 422
-
-
-def test_a_live_call_that_goes_meanwhile_is_not_found(service):
-    async def never(customer, call):
-        """The call was erased before it came into the index."""
-
-    service.daemon.begin("acme", UNKNOWN)
-    service.daemon.settles = never
-    assert service.ask(f"/calls/{UNKNOWN}/annotations", method="POST", json={"text": "x"}).status_code == 404
+def test_an_invalid_annotation_or_call_is_refused(service):
+    call, other = service.ids["acme"][0], service.ids["beta"][0]
+    for id, body, status in (
+        (UNKNOWN, {"text": "x"}, 404), (other, {"text": "x"}, 404), (call, {}, 422), (call, {"text": ""}, 422),
+        (call, {"text": "x" * 4001}, 422), (call, {"text": "x", "by": "me"}, 422), (call, [], 422),
+    ):  # fmt: skip
+        assert service.ask(f"/calls/{id}/annotations", method="POST", json=body).status_code == status

@@ -30,10 +30,14 @@ def test_an_attachment_is_returned_as_uploaded(service, data, kind, query):
     assert file.headers["content-disposition"].startswith("attachment")
 
 
-def test_privacy_may_attach_but_reads_none(service):
-    made = attach(service, VTT, role="privacy")
-    path = f"/calls/{service.ids['acme'][0]}/attachments/{made.json()['id']}"
-    assert service.ask(path, "privacy").status_code == 403
+def test_an_attachment_is_found_with_its_own_call_only(service):
+    own, other, _ = service.ids["acme"]
+    made = attach(service, VTT, role="privacy").json()["id"]
+    assert service.ask(f"/calls/{own}/attachments/{made}", "privacy").status_code == 403  # may attach, and reads none
+    for call, part in ((other, made), (own, UNKNOWN), (own, "x"), (UNKNOWN, UNKNOWN), (UNKNOWN, "x")):
+        assert service.ask(f"/calls/{call}/attachments/{part}").status_code == 404
+    for call in (UNKNOWN, service.ids["beta"][0]):
+        assert attach(service, VTT, call=call).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -55,16 +59,3 @@ def test_an_invalid_attachment_is_refused(service, data, kind, query):
     answer = attach(service, data, kind, query=query)
     assert answer.status_code == 422
     assert service.acts()[-1]["outcome"] == "refused"
-
-
-def test_of_no_such_call_and_no_such_attachment(service):
-    assert attach(service, VTT, call=UNKNOWN).status_code == 404
-    assert attach(service, VTT, call=service.ids["beta"][0]).status_code == 404
-    for part in (UNKNOWN, "x"):
-        assert service.ask(f"/calls/{service.ids['acme'][0]}/attachments/{part}").status_code == 404
-        assert service.ask(f"/calls/{UNKNOWN}/attachments/{part}").status_code == 404
-
-
-def test_an_attachment_is_found_with_its_own_call_only(service):
-    made = attach(service, VTT).json()["id"]
-    assert service.ask(f"/calls/{service.ids['acme'][1]}/attachments/{made}").status_code == 404

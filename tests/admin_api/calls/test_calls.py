@@ -17,6 +17,10 @@ def live(service, call, **more):
     service.daemon.live[("acme", call)] = {"id": call, "state": "recording", "streams": [{"packets": 7}], **more}
 
 
+def found(service, query=""):
+    return [call["id"] for call in service.ask(f"/calls?{query}").json()["items"]]
+
+
 def test_all_calls_newest_first_page_by_page(service):
     first = service.ask("/calls?limit=2").json()
     second = service.ask(f"/calls?limit=2&cursor={first['next_cursor']}").json()
@@ -24,23 +28,22 @@ def test_all_calls_newest_first_page_by_page(service):
     assert second["next_cursor"] is None
 
 
-@pytest.mark.parametrize("party", ["+49301234001", "0301234001", "sip:+49301234001@acme.example", "%2B49301234001"])
-def test_a_party_is_found_in_any_form(service, party):
-    found = service.ask(f"/calls?party={party}").json()["items"]
-    assert [c["id"] for c in found] == [service.ids["acme"][1]]
-
-
-def test_a_party_of_another_customer_is_not(service):
-    assert service.ask("/calls?party=Ada Beta").json()["items"] == []
-    assert len(service.ask("/calls?party=Ada Acme").json()["items"]) == 3
-
-
-def test_by_time_and_state(service):
-    since = service.ask("/calls?since=2026-02-16T09:01:00Z").json()["items"]
-    until = service.ask("/calls?until=2026-02-16T10:01:00%2B01:00").json()["items"]
-    assert [c["id"] for c in since] == service.ids["acme"][:0:-1]
-    assert [c["id"] for c in until] == service.ids["acme"][:1]
-    assert service.ask("/calls?state=recording").json()["items"] == []
+@pytest.mark.parametrize(
+    ("query", "calls"),
+    [
+        ("party=+49301234001", [1]),
+        ("party=0301234001", [1]),
+        ("party=sip:+49301234001@acme.example", [1]),
+        ("party=%2B49301234001", [1]),
+        ("party=Ada Acme", [2, 1, 0]),
+        ("party=Ada Beta", []),
+        ("since=2026-02-16T09:01:00Z", [2, 1]),
+        ("until=2026-02-16T10:01:00%2B01:00", [0]),
+        ("state=recording", []),
+    ],
+)
+def test_calls_are_found_by_party_time_and_state(service, query, calls):
+    assert found(service, query) == [service.ids["acme"][number] for number in calls]
 
 
 @pytest.mark.parametrize(("reads", "known"), [("get", True), ("get", False), ("find", True)])
@@ -70,16 +73,18 @@ def test_by_hold_direction_and_source(service):
     made, forms = row(70, "acme")
     made = replace(made, details={**made.details, "direction": "outbound", "source": "192.0.2.7"})
     service.run(service.customers["acme"].calls.put([made], [forms]))
-    held = service.ids["acme"][0]
-    assert service.ask(f"/calls/{held}/hold", method="PUT", json={"reason": "a dispute"}).status_code in (200, 204)
-
-    def found(query):
-        return [call["id"] for call in service.ask(f"/calls?{query}").json()["items"]]
-
-    assert found("direction=outbound") == found("source=192.0.2.7&hold=false") == [made.id]
-    assert found("direction=inbound") == found("source=192.0.2.8") == found("hold=true&source=192.0.2.7") == []
-    assert found("hold=true") == [held]
-    assert sorted(found("hold=false")) == sorted({made.id, *service.ids["acme"]} - {held})
+    held, *rest = service.ids["acme"]
+    assert service.ask(f"/calls/{held}/hold", method="PUT", json={"reason": "a dispute"}).status_code == 200
+    for query, calls in (
+        ("direction=outbound", [made.id]),
+        ("source=192.0.2.7&hold=false", [made.id]),
+        ("direction=inbound", []),
+        ("source=192.0.2.8", []),
+        ("hold=true&source=192.0.2.7", []),
+        ("hold=true", [held]),
+        ("hold=false", [made.id, *rest[::-1]]),
+    ):
+        assert found(service, query) == calls, query
     service.ask(f"/calls/{held}/hold", method="DELETE")
     service.run(service.customers["acme"].calls.remove([made.id]))
 
@@ -96,25 +101,18 @@ def test_a_wrong_condition_is_422_and_not_repeated(service, query):
 def test_a_call_has_what_the_contract_names(service):
     call = service.ids["acme"][0]
     shown = service.ask(f"/calls/{call}").json()
-    assert shown["id"] == call
-    assert shown["state"] == "complete"
-    assert shown["started_at"] == "2026-02-16T09:00:00.000Z"
-    assert shown["ended_at"] == "2026-02-16T09:00:30.000Z"
-    assert shown["duration_ms"] == 30_000
-    assert shown["size_bytes"] == 480_000
-    assert shown["hold"] is False
-    assert shown["erase_after"] is None
     assert shown["parties"][0]["number"] == "+49301234000"
     assert shown.pop("annotations") == shown.pop("attachments") == shown.pop("recordings") == []
     assert shown in service.ask("/calls").json()["items"]
-
-
-def test_a_live_call_is_current_in_both(service):
-    call = service.ids["acme"][0]
+    described = {
+        "id": call, "state": "complete", "started_at": "2026-02-16T09:00:00.000Z", "duration_ms": 30_000,
+        "ended_at": "2026-02-16T09:00:30.000Z", "size_bytes": 480_000, "hold": False, "erase_after": None,
+    }  # fmt: skip
+    assert {**shown, **described} == shown
     live(service, call)
-    assert service.ask(f"/calls/{call}").json()["streams"] == [{"packets": 7, "decodable": None}]
-    listed = {c["id"]: c for c in service.ask("/calls").json()["items"]}
-    assert listed[call]["streams"] == [{"packets": 7, "decodable": None}]
+    listed = {each["id"]: each for each in service.ask("/calls").json()["items"]}
+    current = [{"packets": 7, "decodable": None}]
+    assert service.ask(f"/calls/{call}").json()["streams"] == listed[call]["streams"] == current
 
 
 def test_a_live_call_is_known_before_it_is_in_the_index(service):
@@ -149,26 +147,16 @@ def test_unknown_foreign_and_malformed_ids_look_the_same(service, path):
 
 def test_pause_and_resume_of_a_live_call(service):
     call = service.ids["acme"][0]
+    assert service.ask(f"/calls/{call}/pause", method="POST").status_code == 409, "it is over"
+    assert service.acts()[-1]["outcome"] == "failed"
     live(service, call)
+    service.daemon.asked.clear()
+    answer = service.ask(f"/calls/{call}/pause", method="POST", json={"secret": "Qz7"})
+    assert answer.status_code == 422 and "Qz7" not in answer.text and "secret" not in answer.text
     assert service.ask(f"/calls/{call}/pause", method="POST").json() == {"id": call, "paused": True}
     assert service.ask(f"/calls/{call}/resume", method="POST", json={}).json() == {"id": call, "paused": False}
     assert service.daemon.asked == [("pause", "acme", call), ("resume", "acme", call)]
     assert [a["action"] for a in service.acts()[-2:]] == ["call.pause", "call.resume"]
-
-
-def test_a_call_that_is_over_cannot_be_paused(service):
-    call = service.ids["acme"][0]
-    assert service.ask(f"/calls/{call}/pause", method="POST").status_code == 409
-    assert service.acts()[-1]["outcome"] == "failed"
-
-
-def test_undeclared_members_of_a_body_are_refused(service):
-    call = service.ids["acme"][0]
-    live(service, call)
-    answer = service.ask(f"/calls/{call}/pause", method="POST", json={"secret": "Qz7"})
-    assert answer.status_code == 422
-    assert "Qz7" not in answer.text and "secret" not in answer.text
-    assert not service.daemon.asked
 
 
 def test_nothing_of_the_question_stands_in_the_audit_log(service):
@@ -179,7 +167,7 @@ def test_nothing_of_the_question_stands_in_the_audit_log(service):
     assert "49301234001" not in log and "Qz7planted" not in log
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.dictionaries(
         st.sampled_from(["party", "since", "until", "state", "limit", "cursor", "other"]),
@@ -197,11 +185,6 @@ def test_only_a_list_from_an_incomplete_index_is_marked(service, monkeypatch):
     monkeypatch.setattr(service.daemon, "index_is_there", False)
     for query in ("", "?limit=1", "?party=Ada Acme", "?party=Nobody At All", "?state=complete"):
         assert service.ask(f"/calls{query}").json()["incomplete"] is True
-
-
-def test_a_list_read_while_the_index_fills_is_marked_incomplete(service, monkeypatch):
-    """They may have been passed over already."""
-    monkeypatch.setattr(service.daemon, "index_is_there", False)
     calls = service.customers["acme"].calls
     find = calls.find
 
@@ -211,5 +194,5 @@ def test_a_list_read_while_the_index_fills_is_marked_incomplete(service, monkeyp
         return found
 
     monkeypatch.setattr(calls, "find", filled_up)
-    assert service.ask("/calls").json()["incomplete"] is True
+    assert service.ask("/calls").json()["incomplete"] is True, "calls may have been passed over already"
     assert "incomplete" not in service.ask("/calls").json()

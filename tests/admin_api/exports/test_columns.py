@@ -1,11 +1,13 @@
 """Columns show what they say, and of other people nothing unless they are named."""
 
+from typing import Any
+
 import pytest
 
 from admin_api.exports import columns
 from admin_api.exports.columns import COLUMNS, About, named, usual, values
 
-CALL = {
+CALL: Any = {
     "id": "i",
     "state": "complete",
     "started_at": "2026-01-15T09:30:00.000Z",
@@ -24,30 +26,21 @@ CALL = {
 }
 
 
-def shown(*names: str, subject: tuple[int, ...] = (0,)) -> list[object]:
-    return values(named(names), CALL, subject)
-
-
-def test_values_of_a_call() -> None:
-    assert shown("id", "duration", "hold", "ended_at") == ["i", "1:02:03", False, None]
-    assert shown("media", "codec", "packets", "lost", "gap_ms", "mos") == [["audio", "video"], "PCMA", 35, 3, 60, 3.9]
-
-
-def test_the_subject_and_the_others() -> None:
-    assert shown("party_name", "party_number", "party_left_at") == ["Ada", "+491", None]
-    assert shown("other_name", "other_number") == [["Bodo", "Cleo"], "+492"]
-    assert shown("party_name", "other_uri", subject=(1, 2)) == [["Bodo", "Cleo"], "sip:a@x"]
-    assert shown("party_name", subject=()) == [None]
-
-
-def test_roles() -> None:
-    assert shown("caller_name", "callee_name", "answered_name") == ["Ada", ["Bodo", "Cleo"], None]
-
-
-def test_the_order_is_the_one_asked_for() -> None:
-    assert shown("state", "id") == ["complete", "i"]
-    with pytest.raises(KeyError):
-        named(["id", "password"])
+@pytest.mark.parametrize(
+    ("names", "subject", "expected"),
+    [
+        ("id duration hold ended_at", (0,), ["i", "1:02:03", False, None]),
+        ("state id", (0,), ["complete", "i"]),
+        ("media codec packets lost gap_ms mos", (0,), [["audio", "video"], "PCMA", 35, 3, 60, 3.9]),
+        ("party_name party_number party_left_at", (0,), ["Ada", "+491", None]),
+        ("other_name other_number", (0,), [["Bodo", "Cleo"], "+492"]),
+        ("party_name other_uri", (1, 2), [["Bodo", "Cleo"], "sip:a@x"]),
+        ("party_name", (), [None]),
+        ("caller_name callee_name answered_name", (0,), ["Ada", ["Bodo", "Cleo"], None]),
+    ],
+)
+def test_columns_of_a_call_in_the_order_asked_for(names: str, subject: tuple[int, ...], expected: list[object]) -> None:
+    assert values(named(names.split()), CALL, subject) == expected
 
 
 @pytest.mark.parametrize("by_party", [True, False])
@@ -58,11 +51,10 @@ def test_the_default_columns_show_no_other_person(by_party: bool) -> None:
     assert not {"Bodo", "Cleo", "+492"} & {str(value) for value in values(found, CALL, (0,))}
 
 
-def test_a_call_of_which_nothing_is_known_fills_every_column() -> None:
-    for column in COLUMNS.values():
+def test_every_column_has_its_name_and_a_value_for_an_unknown_call() -> None:
+    for name, column in COLUMNS.items():
+        assert column.name == name and column.means
         column.read({}, ())
-
-
-def test_names_are_what_they_stand_under() -> None:
-    assert all(column.name == name and column.means for name, column in COLUMNS.items())
     assert len(COLUMNS) <= columns.MAX_COLUMNS
+    with pytest.raises(KeyError):
+        named(["id", "password"])

@@ -14,64 +14,52 @@ def test_the_auditor_sees_who_did_what(service):
     call = service.ids["acme"][0]
     service.ask(f"/calls/{call}", "listener")
     entry = service.ask("/audit", "auditor").json()["items"][0]
-    assert entry["actor"].startswith("acme-listener-")
-    assert (entry["role"], entry["action"], entry["object"]) == ("listener", "call.view", call)
-    assert (entry["outcome"], entry["reason"], entry["source"]) == ("done", "", "127.0.0.1")
-    assert entry["time"].endswith("Z")
-
-
-def test_reading_it_is_an_entry(service):
-    service.ask("/audit", "auditor")
+    assert entry.pop("actor").startswith("acme-listener-") and entry.pop("time").endswith("Z")
+    told = {"role": "listener", "action": "call.view", "object": call, "outcome": "done", "source": "127.0.0.1"}
+    assert {**entry, **told, "reason": ""} == entry
     assert service.acts()[-1]["action"] == "audit.read"
 
 
-def test_pages_fit_together(service):
+def test_pages_fit_together_and_have_bounds(service):
     for _ in range(5):
         service.ask("/calls")
-    seen, cursor = [], ""
-    while True:
-        page = service.ask(f"/audit?limit=3{cursor}", "auditor").json()
-        seen += [item["n"] for item in page["items"]]
-        if page["next_cursor"] is None:
-            break
-        cursor = f"&cursor={page['next_cursor']}"
+    seen = numbers(service, "", 3)
     assert seen == list(range(seen[0], 0, -1))
-
-
-def test_since(service):
-    service.ask("/calls")
+    last = service.acts()[-1]
+    assert last["n"] - 1 == numbers(service, f"until={last['time']}")[0]
     later = (datetime.now(UTC) + timedelta(days=1)).isoformat()
     assert service.ask("/audit", "auditor", params={"since": later}).json()["items"] == []
-    assert service.ask("/audit?since=2020-01-01T00:00:00Z", "auditor").json()["items"]
+    assert numbers(service, "since=2020-01-01T00:00:00Z", 1000)
 
 
-def test_a_cursor_that_was_not_made_here(service):
-    answer = service.ask("/audit?cursor=zzz", "auditor")
+@pytest.mark.parametrize(
+    "query", ["actor=", "action=%20", "action=" + "x" * 41, "object=x", "object=", "until=now", "cursor=zzz"]
+)
+def test_an_invalid_audit_condition_is_named_in_a_422(service, query):
+    answer = service.ask(f"/audit?{query}", "auditor")
     assert answer.status_code == 422
-    assert answer.json()["errors"][0]["name"] == "cursor"
+    assert answer.json()["errors"][0]["name"] == query.partition("=")[0]
 
 
-def numbers(service, query):
+def numbers(service, query, limit=2):
     """Give the numbers of all entries that a query finds, page by page."""
-    seen, cursor = [], ""
-    while True:
-        page = service.ask(f"/audit?limit=2&{query}{cursor}", "auditor")
+    seen: list[int] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = service.ask(f"/audit?limit={limit}&{query}{cursor and f'&cursor={cursor}'}", "auditor")
         assert page.status_code == 200, page.text
         seen += [item["n"] for item in page.json()["items"]]
-        if page.json()["next_cursor"] is None:
-            return seen
-        cursor = f"&cursor={page.json()['next_cursor']}"
+        cursor = page.json()["next_cursor"]
+    return seen
 
 
 def test_who_heard_a_call(service):
     """By person, act and object, alone and together; whoever fetched an export of the call has got it."""
     answer_of, other = service.ids["acme"][:2]
-    asked = service.ask(
-        "/exports", "privacy", method="POST", json={"reason": "r", "calls": [answer_of], "media": "wav"}
-    )
-    export = asked.json()["id"]
+    body = {"reason": "r", "calls": [answer_of], "media": "wav"}
+    export = service.ask("/exports", "privacy", method="POST", json=body).json()["id"]
     make(service, export)
-    first = service.acts()[-1]["n"]
+    before = service.acts()[-1]["n"]
     for role, path in (
         ("listener", f"/calls/{answer_of}/media"),
         ("admin", f"/calls/{answer_of}/media"),
@@ -81,38 +69,19 @@ def test_who_heard_a_call(service):
         ("privacy", f"/exports/{export}/file"),
     ):
         service.ask(path, role)
-    acts = {act["n"]: act for act in service.acts() if act["n"] > first}
-    actor = acts[first + 1]["actor"]
-
-    def wanted(**fields):
-        return [n for n in sorted(acts, reverse=True) if all(acts[n][name] in each for name, each in fields.items())]
-
-    ours = {"since": acts[first + 1]["time"]}
-    for query, fields in (
-        (f"object={answer_of}", {"object": (answer_of, export)}),
-        (f"object={answer_of}&action=call.media", {"object": (answer_of,), "action": ("call.media",)}),
-        (f"actor={actor.upper()}", {"actor": (actor,)}),
-        (f"actor={acts[first + 1]['actor_id']}", {"actor": (actor,)}),
-        (f"actor={actor}&action=call.media&object={other}", {"actor": (actor,), "object": (other,)}),
-        (f"object={export}", {"object": (export,)}),
+    first = service.acts()[before]
+    actor = first["actor"]
+    for query, expected in (
+        (f"object={answer_of}", [6, 5, 4, 2, 1]),
+        (f"object={answer_of}&action=call.media", [5, 2, 1]),
+        (f"actor={actor.upper()}", [4, 3, 1]),
+        (f"actor={first['actor_id']}", [4, 3, 1]),
+        (f"actor={actor}&action=call.media&object={other}", [3]),
+        (f"object={export}", [6]),
     ):
-        found = [n for n in numbers(service, f"{query}&since={ours['since']}") if n <= first + 6]
-        assert found == wanted(**fields), query
-        assert found, query
-        assert [n for n in numbers(service, query) if first < n <= first + 6] == found, query
-
-
-def test_until(service):
-    service.ask("/calls")
-    last = service.acts()[-1]
-    assert last["n"] - 1 == numbers(service, f"until={last['time']}")[0]
-
-
-@pytest.mark.parametrize("query", ["actor=", "action=%20", "action=" + "x" * 41, "object=x", "object=", "until=now"])
-def test_an_invalid_audit_condition_is_named_in_a_422(service, query):
-    answer = service.ask(f"/audit?{query}", "auditor")
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["name"] == query.partition("=")[0]
+        for bound in ("", f"&since={first['time']}"):
+            found = [n - before for n in numbers(service, query + bound) if n > before]
+            assert [n for n in found if n <= 6] == expected, query
 
 
 @pytest.mark.parametrize("form", ["csv", "json"])
@@ -123,15 +92,12 @@ def test_the_file_has_all_that_the_pages_have(service, form):
     answer = service.ask(f"/audit/file?object={call}&format={form}", "auditor")
     assert answer.headers["content-disposition"] == f'attachment; filename="audit.{form}"'
     assert service.acts()[-1]["action"] == "audit.file"
-    if form == "csv":
-        rows = list(csv.DictReader(io.StringIO(answer.content.decode("utf-8-sig"), newline="")))
-    else:
-        rows = answer.json()["items"]
-    assert [int(row["n"]) for row in rows] == numbers(service, f"object={call}")
-    assert {row["action"] for row in rows} == {"call.view"} and all(row["hash"] for row in rows)
-    told = service.ask(f"/audit?object={call}", "auditor").json()["items"]
-    shown = [{name: str(value) for name, value in item.items()} for item in told]
-    assert [{name: str(value) for name, value in row.items()} for row in rows] == shown  # who it was, too
+    text = answer.content.decode("utf-8-sig")
+    rows = list(csv.DictReader(io.StringIO(text, newline=""))) if form == "csv" else answer.json()["items"]
+    shown = service.ask(f"/audit?object={call}", "auditor").json()["items"]
+    rows, shown = ([{name: str(value) for name, value in row.items()} for row in each] for each in (rows, shown))
+    assert rows == shown and len(rows) >= 3 and all(row["hash"] for row in rows)  # who it was, too
+    assert {row["action"] for row in rows} == {"call.view"}
     old = Act("old entry", "admin", "users.import")  # as versions wrote it that knew only names
     service.customers["acme"].audit.append(old).result()
     assert "null" not in service.ask(f"/audit/file?actor=old+entry&format={form}", "auditor").text

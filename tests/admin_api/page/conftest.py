@@ -10,10 +10,10 @@ from typing import Any
 import httpx2
 import pytest
 
-from admin_api.assembly.page_app import COOKIE
 from admin_api.http.bearer import Principal
 from admin_api.http.permissions import Role
 from admin_api.page.framework.forms import SHOWN
+from admin_api.page.framework.sessions import COOKIE
 from tests.in_process.api_service import Service
 from tests.in_process.sign_in_service import SignInService
 
@@ -74,22 +74,22 @@ def browse(service: Service) -> Iterator[Callable[..., Browser]]:
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignInService]:
-    made = SignInService(tmp_path_factory.mktemp("door"))
+def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignInService]:
+    made = SignInService(tmp_path_factory.mktemp("sign-in"))
     yield made
     made.close()
 
 
 @pytest.fixture
-def handler(house: SignInService) -> Iterator[SignInService]:
-    """A door where a password alone may do."""
-    house.empty()
-    yield house
-    assert not house.faults
+def handler(accounts: SignInService) -> Iterator[SignInService]:
+    """A service where a password alone suffices to sign in."""
+    accounts.empty()
+    yield accounts
+    assert not accounts.faults
 
 
 @pytest.fixture
 def strict(handler: SignInService) -> SignInService:
-    """A door where it may not."""
+    """A service that requires a second factor."""
     handler.family.second_factor_required = True
     return handler

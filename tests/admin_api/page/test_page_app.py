@@ -3,34 +3,41 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import socket
 import time
 
-import pytest
-
-from admin_api.assembly.page_app import COOKIE
 from admin_api.http.permissions import Role
-from admin_api.http.rate_limit import Limiter
+from admin_api.page.framework.sessions import COOKIE
 from storage.token_buckets import Rate
+from tests.admin_api.page.conftest import Browser
+from tests.in_process.api_service import Service
 
 
 def test_a_visitor_is_redirected_to_the_sign_in_page(browse):
     stranger = browse()
-    answer = stranger.get("/calls")
-    assert answer.status_code == 303
-    assert answer.headers["location"] == "/sign-in?next=/calls"
-    assert stranger.get("/calls?party=x&state=").headers["location"] == "/sign-in?next=/calls%3Fparty%3Dx%26state%3D"
+    for path, to in (("/calls", "/calls"), ("/calls?party=x&state=", "/calls%3Fparty%3Dx%26state%3D")):
+        answer = stranger.get(path)
+        assert (answer.status_code, answer.headers["location"]) == (303, f"/sign-in?next={to}")
     assert stranger.get("/sign-in").status_code == 200
 
 
 def test_every_answer_forbids_scripts_of_others_and_caches(browse):
-    for path in ("/", "/sign-in", "/nothing-here", "/static/page.js"):
+    for path in ("/", "/sign-in", "/static/page.js"):
         headers = browse().get(path).headers
-        if path != "/nothing-here":
-            assert "default-src 'none'" in headers["content-security-policy"]
-            assert "unsafe" not in headers["content-security-policy"]
+        assert "default-src 'none'" in headers["content-security-policy"]
+        assert "unsafe" not in headers["content-security-policy"]
         assert "no-store" in headers["cache-control"]
+    assert "no-store" in browse().get("/nothing-here").headers["cache-control"]
+
+
+def test_unknown_paths_and_wrong_methods_are_refused(browse):
+    admin = browse(Role.ADMIN)
+    for path in ("/no-such-page", "/static/..%2f..%2fsite.py", "/static/none.js"):
+        assert admin.get(path).status_code == 404
+    answer = admin.get("/account/password")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
 
 
 def test_only_the_static_files_of_a_page_may_be_cached(browse):
@@ -42,11 +49,6 @@ def test_only_the_static_files_of_a_page_may_be_cached(browse):
         assert (answer.status_code, answer.headers["cache-control"]) == (200, "public, max-age=31536000, immutable")
         assert answer.headers["content-encoding"] == "gzip"
     assert page.headers["cache-control"] == "no-store"
-
-
-@pytest.mark.parametrize("path", ["/no-such-page", "/static/..%2f..%2fsite.py", "/static/none.js"])
-def test_an_unknown_page_path_gives_404(browse, path):
-    assert browse(Role.ADMIN).get(path).status_code == 404
 
 
 BROWSER = {"Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "Accept-Language": "de"}
@@ -68,35 +70,26 @@ def test_a_browser_gets_a_404_page_and_a_program_a_document(browse):
     assert (wrong.status_code, wrong.headers["content-type"]) == (405, "application/problem+json")
 
 
-def test_a_form_from_elsewhere_does_nothing(browse):
-    admin = browse(Role.ADMIN)
-    admin.client.headers["Sec-Fetch-Site"] = "cross-site"
-    assert admin.post("/sign-out").status_code == 403
-    del admin.client.headers["Sec-Fetch-Site"]
-    assert admin.post("/sign-out").status_code == 303
-    assert admin.get("/").headers.get("location", "/sign-in").startswith("/sign-in")
-
-
-def test_a_cookie_is_worth_nothing_once_its_session_is_closed(browse):
+def test_a_form_from_elsewhere_does_not_sign_out(browse):
     admin = browse(Role.ADMIN)
     kept = admin.client.cookies.get(COOKIE)
-    admin.post("/sign-out")
+    assert admin.post("/sign-out", headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+    assert admin.post("/sign-out").status_code == 303
     admin.client.cookies.set(COOKIE, kept)
-    assert admin.get("/calls").status_code == 303
+    assert admin.get("/calls").status_code == 303, "the session is closed"
 
 
-def test_a_session_has_a_rate_like_a_token(browse, service, monkeypatch):
-    admin = browse(Role.ADMIN)
-    site = service.run(service.lazy_page.site())
-    monkeypatch.setattr(site, "_per_session", Limiter(Rate(0.001, 2.0)))
-    assert [admin.get("/account").status_code for _ in range(3)] == [200, 200, 429]
-    assert admin.get("/account").headers["retry-after"]
-    assert browse(Role.ADMIN).get("/account").status_code == 200
-
-
-def test_a_wrong_method_gets_405_with_allow(browse):
-    answer = browse(Role.ADMIN).get("/account/password")
-    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+def test_a_session_has_a_rate_like_a_token(tmp_path, monkeypatch):
+    monkeypatch.setattr("admin_api.assembly.page_app.PER_TOKEN", Rate(0.001, 2.0))
+    with contextlib.ExitStack() as stack:
+        service = stack.enter_context(contextlib.closing(Service(tmp_path)))
+        admin, other = (Browser(service, Role.ADMIN, name=name) for name in ("Grace", "Ada"))
+        for browser in (admin, other):
+            stack.enter_context(browser.client)
+        answers = [admin.get("/account") for _ in range(3)]
+        assert [answer.status_code for answer in answers] == [200, 200, 429]
+        assert answers[-1].headers["retry-after"]
+        assert other.get("/account").status_code == 200
 
 
 def test_a_client_that_aborts_a_form_causes_no_error(service):
@@ -118,8 +111,7 @@ async def requests_under_way():
 
 
 def until(there):
-    for _ in range(1000):
-        if there():
-            return
-        time.sleep(0.05)
-    pytest.fail("it took too long")
+    end = time.monotonic() + 50
+    while not there():
+        assert time.monotonic() < end, "it took too long"
+        time.sleep(0.01)

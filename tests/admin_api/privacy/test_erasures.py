@@ -1,9 +1,10 @@
 """Erasure as a client sees it: refused without a waiver, stopped by a hold, ended with a receipt."""
 
 import contextlib
-from concurrent.futures import Future
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -16,6 +17,25 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
 def erase(service, role="privacy", **wanted):
     return service.ask("/erasures", role, method="POST", json={"reason": "Art. 17", **wanted})
+
+
+def filed(service, by="somebody", **wanted):
+    """File an erasure that a second person has to approve; returns its path."""
+    made = service.customers["acme"].erasures.file(**{"calls": [UNKNOWN], **wanted}, reason="x", by=by, approval=True)
+    return f"/erasures/{service.run(made).id}"
+
+
+def approve(service, path, role="approver", **more):
+    return service.ask(f"{path}/approve", role, method="POST", **more)
+
+
+def erased(service, answer):
+    """Return the calls of a filed erasure once it is done."""
+    assert answer.status_code == 202, answer.text
+    work(service)
+    done = service.ask(f"/erasures/{answer.json()['id']}").json()
+    assert done["state"] == "done" and done["receipt"]["signature"]
+    return done["receipt"]["calls"]
 
 
 def work(service):
@@ -63,13 +83,12 @@ def test_a_wrong_question_for_erasures_is_422(service, query):
 def test_unknown_and_foreign_ids_are_simply_done(service):
     permit(service)
     for id in (UNKNOWN, service.ids["beta"][0], "Qz7"):
-        made = erase(service, calls=[id])
-        assert made.status_code == 202
-        work(service)
-        done = service.ask(f"/erasures/{made.json()['id']}").json()
-        assert done["state"] == "done" and done["receipt"]["signature"]
+        erased(service, erase(service, calls=[id]))
     assert service.ask(f"/calls/{service.ids['beta'][0]}", customer="beta").status_code == 200
     assert "Qz7" not in str(service.acts())
+    for id in (UNKNOWN, "x"):
+        assert service.ask(f"/erasures/{id}").status_code == 404
+        assert approve(service, f"/erasures/{id}").status_code == 404
 
 
 def test_by_party_with_one_held_it_waits_and_says_so(service):
@@ -91,36 +110,27 @@ def test_by_party_with_one_held_it_waits_and_says_so(service):
     assert "49301234002" not in str(service.acts()) + str(done)
 
 
-def test_no_state_of_no_erasure(service):
-    for id in (UNKNOWN, "x"):
-        assert service.ask(f"/erasures/{id}").status_code == 404
-        assert service.ask(f"/erasures/{id}/approve", "approver", method="POST").status_code == 404
-
-
-def test_the_api_refuses_approval_by_the_requester(service):
+def test_the_requester_cannot_approve_by_another_token(service):
     permit(service)
     token = service.token(["privacy", "approver"], name="both")
     asked = service.ask("/erasures", token=token, method="POST", json={"reason": "x", "calls": [UNKNOWN]}).json()
-    own = service.ask(f"/erasures/{asked['id']}/approve", token=token, method="POST")
+    own = approve(service, f"/erasures/{asked['id']}", token=token)
     assert own.status_code == 403 and own.json()["type"].endswith("own-request")
     assert service.acts()[-1]["reason"] == "own request"
-    again = service.ask(f"/erasures/{asked['id']}/approve", "approver", method="POST")
+    again = approve(service, f"/erasures/{asked['id']}")
     assert again.status_code == 200, "what needs no approval stays as it is"
     work(service)
 
-
-def test_the_audit_log_and_four_eyes_go_by_who_it_is(service):
-    permit(service)
-    acme = service.customers["acme"]
-    made = acme.credentials.create("anna.script", ["privacy", "approver"], datetime.now(UTC), account="a1")
-    asked = acme.erasures.file(calls=[UNKNOWN], reason="x", by="anna", identity="account:a1", approval=True)
-    path = f"/erasures/{service.run(asked).id}"
-    assert service.ask(path, token=made.token).json()["own"] is True
-    assert service.ask(f"{path}/approve", token=made.token, method="POST").status_code == 403
+    script = service.customers["acme"].credentials.create(
+        "anna.script", ["privacy", "approver"], datetime.now(UTC), account="a1"
+    )
+    path = filed(service, "anna", identity="account:a1")
+    assert service.ask(path, token=script.token).json()["own"] is True
+    assert approve(service, path, token=script.token).status_code == 403
     act = service.acts()[-1]
-    assert (act["actor"], act["actor_kind"], act["actor_id"]) == ("anna.script", "token", made.credential.id)
+    assert (act["actor"], act["actor_kind"], act["actor_id"]) == ("anna.script", "token", script.credential.id)
     assert service.ask(path, "approver").json()["own"] is False
-    assert service.ask(f"{path}/approve", "approver", method="POST").status_code == 200
+    assert approve(service, path).status_code == 200
     work(service)
     entries = [act for act in service.acts() if act["actor"] == "recorder"]
     assert {(act["actor_kind"], act["actor_id"]) for act in entries} == {("system", "recorder")}
@@ -128,12 +138,11 @@ def test_the_audit_log_and_four_eyes_go_by_who_it_is(service):
 
 def test_an_approval_needs_the_waiver_still(service):
     permit(service)
-    acme = service.customers["acme"]
-    filed = service.run(acme.erasures.file(calls=[UNKNOWN], reason="x", by="somebody", approval=True))
+    path = filed(service)
     permit(service, expires_at="2026-01-02T00:00:00Z")
-    assert service.ask(f"/erasures/{filed.id}/approve", "approver", method="POST").status_code == 409
+    assert approve(service, path).status_code == 409
     permit(service)
-    granted = service.ask(f"/erasures/{filed.id}/approve", "approver", method="POST").json()
+    granted = approve(service, path).json()
     assert granted["state"] == "running" and granted["approved_by"]
     work(service)
 
@@ -158,9 +167,11 @@ def test_an_invalid_erasure_request_is_refused(service, body):
     assert service.acts()[-1]["outcome"] == "refused"
 
 
-def fresh(service, number):
+def fresh(service, number, **details):
     """One more call in the index; returns its id."""
     made, forms = row(number, "acme")
+    changed: Any = {**made.details, **details}
+    made = replace(made, details=changed)
     service.run(service.customers["acme"].calls.put([made], [forms]))
     return made.id
 
@@ -168,14 +179,10 @@ def fresh(service, number):
 @contextlib.contextmanager
 def unwritable(service):
     """The audit log of acme cannot be written, as on a disk that fails."""
-    audit = service.customers["acme"].audit
-    broken: Future[int] = Future()
-    broken.set_exception(NoSpace("could not write the audit log: the disk is full"))
-    audit.append = lambda act: broken
-    try:
+    failure = NoSpace("could not write the audit log: the disk is full")
+    with pytest.MonkeyPatch.context() as full:
+        full.setattr(service.customers["acme"].audit, "append", Mock(side_effect=failure))
         yield
-    finally:
-        del audit.append
     service.faults.clear()
 
 
@@ -185,41 +192,27 @@ def test_an_erasure_that_cannot_be_audited_is_not_filed(service):
     with unwritable(service):
         assert erase(service, calls=[call]).status_code == 503
     assert service.ask("/erasures").json()["items"] == []
-    filed = service.run(
-        service.customers["acme"].erasures.file(calls=[UNKNOWN], reason="x", by="somebody", approval=True)
-    )
+    path = filed(service)
     with unwritable(service):
-        assert service.ask(f"/erasures/{filed.id}/approve", "approver", method="POST").status_code == 503
-    assert service.ask(f"/erasures/{filed.id}").json()["state"] == "approval"
-    assert service.ask(f"/erasures/{filed.id}/approve", "approver", method="POST").json()["state"] == "running"
-    assert service.acts()[-1]["object"] == filed.id
+        assert approve(service, path).status_code == 503
+    assert service.ask(path).json()["state"] == "approval"
+    assert approve(service, path).json()["state"] == "running"
+    assert service.acts()[-1]["object"] == path.removeprefix("/erasures/")
     work(service)
     assert service.ask(f"/calls/{call}").status_code == 200
 
 
 def test_by_query_exactly_what_the_search_finds_goes(service):
     permit(service)
-    stays, _ = fresh(service, 60), fresh(service, 61)
+    stays, goes = fresh(service, 60), fresh(service, 61)
     found = service.ask("/calls?since=2020-01-01T00:00:00Z&state=complete").json()["items"]
-    times = sorted((one["started_at"], one["id"]) for one in found)
-    last = times[-1]
-    made = erase(service, query={"since": last[0], "state": "complete"})
-    assert made.status_code == 202, made.text
-    work(service)
-    done = service.ask(f"/erasures/{made.json()['id']}").json()
-    assert done["receipt"]["calls"] == [last[1]]
-    assert service.ask(f"/calls/{stays}").status_code == 200 and service.ask(f"/calls/{last[1]}").status_code == 404
+    last = max((one["started_at"], one["id"]) for one in found)
+    assert erased(service, erase(service, query={"since": last[0], "state": "complete"})) == [last[1]] == [goes]
+    assert service.ask(f"/calls/{stays}").status_code == 200 and service.ask(f"/calls/{goes}").status_code == 404
     assert service.acts()[-1]["action"] and "query" in {act["reason"] for act in service.acts()}
-
-
-def test_a_query_takes_hold_direction_and_source(service):
-    permit(service)
-    made, forms = row(62, "acme")
-    made = replace(made, details={**made.details, "direction": "outbound", "source": "192.0.2.7"})
-    service.run(service.customers["acme"].calls.put([made], [forms]))
-    filed = erase(service, query={"hold": False, "direction": "outbound", "source": "192.0.2.7"})
-    work(service)
-    assert service.ask(f"/erasures/{filed.json()['id']}").json()["receipt"]["calls"] == [made.id]
+    other = fresh(service, 62, direction="outbound", source="192.0.2.7")
+    query = {"hold": False, "direction": "outbound", "source": "192.0.2.7"}
+    assert erased(service, erase(service, query=query)) == [other]
 
 
 @pytest.mark.parametrize(
@@ -265,12 +258,10 @@ def test_by_party_the_calls_that_just_began_are_indexed_first(service):
 def test_a_call_is_erased_by_id_despite_an_incomplete_index(service):
     """What keeps a recording from the index may be that it cannot be read: then only this gets it out of the way."""
     permit(service)
-    erasures, asked = service.customers["acme"].erasures, {"reason": "x", "by": "somebody", "approval": True}
-    by_id = service.run(erasures.file(calls=[fresh(service, 70)], **asked))
-    by_party = service.run(erasures.file(party="+49301234999", **asked))
+    by_id, by_party = filed(service, calls=[fresh(service, 70)]), filed(service, calls=None, party="+49301234999")
     service.daemon.index_is_there = False
-    assert service.ask(f"/erasures/{by_party.id}/approve", "approver", method="POST").status_code == 503
-    assert service.ask(f"/erasures/{by_id.id}/approve", "approver", method="POST").json()["state"] == "running"
+    assert approve(service, by_party).status_code == 503
+    assert approve(service, by_id).json()["state"] == "running"
     service.daemon.index_is_there = True
-    assert service.ask(f"/erasures/{by_party.id}/approve", "approver", method="POST").json()["state"] == "running"
+    assert approve(service, by_party).json()["state"] == "running"
     work(service)

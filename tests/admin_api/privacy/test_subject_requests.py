@@ -3,11 +3,13 @@
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import httpx2
 import pytest
 
 from admin_api.privacy import subject_requests
+from storage.calls.call_document import wrapped
 from storage.search_forms import stored_of
 from storage.subject_requests import closing_record
 from tests.in_process.api_service import row
@@ -27,6 +29,26 @@ def filed(service, *identities, customer="acme", **more):
     answer = ask(service, method="POST", customer=customer, **body)
     assert answer.status_code == 201, answer.text
     return answer.json()
+
+
+def chosen(service, number, *calls, **more):
+    """File a request about a number, and select these calls; returns its id."""
+    id = filed(service, f"+4930123{number}", **more)["id"]
+    assert ask(service, f"/{id}/selection", "PUT", **{"in": list(calls)}).status_code == 200
+    return id
+
+
+def close(service, id, outcome="done", **more):
+    return ask(service, f"/{id}/close", "POST", outcome=outcome, **more)
+
+
+def state(service, id):
+    return ask(service, f"/{id}").json()["state"]
+
+
+def shows(document, **members):
+    """Compare some members of a document."""
+    assert {name: document[name] for name in members} == members
 
 
 def make(service, case, content=b"PK zip", customer="acme"):
@@ -54,27 +76,29 @@ def permit(service):
     )
 
 
+def paged(service, path, role="privacy"):
+    """Return all items of a list by pages of two."""
+    items: list[Any] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = ask(service, f"{path}limit=2{cursor and f'&cursor={cursor}'}", role=role).json()
+        assert len(page["items"]) <= 2
+        items += page["items"]
+        cursor = page["next_cursor"]
+    return items
+
+
 def test_lists_are_pages(service):
     ids = [filed(service)["id"] for _ in range(3)]
-    page = ask(service, "?limit=2").json()
-    rest = ask(service, f"?limit=1000&cursor={page['next_cursor']}").json()
-    found = [case["id"] for case in page["items"] + rest["items"]]
-    assert found[:3] == ids[::-1] and rest["next_cursor"] is None and len(set(found)) == len(found)
+    found = [case["id"] for case in paged(service, "?")]
+    assert found[:3] == ids[::-1] and len(set(found)) == len(found)
     assert ask(service, "?state=open").json()["items"][0]["id"] == ids[2]
-    assert ask(service, f"/{ids[0]}/close", "POST", outcome="closed").json()["state"] == "closed"
+    assert close(service, ids[0], "closed").json()["state"] == "closed"
     assert [case["id"] for case in ask(service, "?state=closed").json()["items"]] == [ids[0]]
-    for odd in ("?cursor=1.2", "?state=over", "?limit=0"):
+    candidates = paged(service, f"/{ids[1]}/candidates?")
+    assert [(each["call"], each["sure"]) for each in candidates] == [(id, False) for id in service.ids["acme"][::-1]]
+    for odd in ("?cursor=1.2", "?state=over", "?limit=0", f"/{ids[1]}/candidates?cursor=x"):
         assert ask(service, odd).status_code == 422
-
-
-def test_candidates_are_pages_newest_first(service):
-    id = filed(service, "Ada Acme")["id"]
-    page = ask(service, f"/{id}/candidates?limit=2").json()
-    rest = ask(service, f"/{id}/candidates?limit=2&cursor={page['next_cursor']}").json()
-    found = [each["call"] for each in page["items"] + rest["items"]]
-    assert found == service.ids["acme"][::-1] and rest["next_cursor"] is None
-    assert not any(each["sure"] for each in page["items"])
-    assert ask(service, f"/{id}/candidates?cursor=x").status_code == 422
 
 
 def test_only_candidates_are_selected(service):
@@ -90,7 +114,8 @@ def test_only_candidates_are_selected(service):
 def test_nothing_is_taken_while_two_parties_may_be_the_person(service):
     made, _ = row(55, "acme")
     twins = [{"role": "caller", "name": "Eva Lang", "number": "+4940111"}, {"role": "callee", "name": "Eva Lang"}]
-    made = replace(made, details={**made.details, "parties": twins})
+    details: Any = {**made.details, "parties": twins}
+    made = replace(made, details=wrapped(details))
     service.run(service.customers["acme"].calls.put([made], [stored_of(twins, "DE")]))
     id = filed(service, "Eva Lang")["id"]
     (found,) = ask(service, f"/{id}/candidates").json()["items"]
@@ -105,49 +130,44 @@ def test_nothing_is_taken_while_two_parties_may_be_the_person(service):
     service.run(service.customers["acme"].calls.remove([made.id]))
 
 
-LONGER = {"months": 2, "ground": "number", "reason": "312 calls of Ada have to be looked through"}
+LONGER: dict[str, Any] = {"months": 2, "ground": "number", "reason": "312 calls of Ada have to be looked through"}
 
 
 def test_the_day_of_the_answer_is_moved_with_a_reason(service):
     case = filed(service, received_at="2026-01-31T09:00:00Z")
-    id = case["id"]
-    assert (case["due_at"], case["extension"]) == ("2026-02-28T09:00:00.000Z", None)
-    told = {**LONGER, "told_at": "2026-02-28T23:00:00+00:00"}
-    longer = ask(service, f"/{id}/extension", "PUT", **told).json()
-    assert (longer["due_at"], longer["state"]) == ("2026-04-30T09:00:00.000Z", "open")
-    assert longer["extension"].pop("at") and longer["extension"] == {
-        "months": 2, "ground": "number", "told_at": "2026-02-28T23:00:00.000Z", "by": case["created_by"],
-        "reason": LONGER["reason"],
-    }  # fmt: skip
-    again = ask(service, f"/{id}/extension", "PUT", **{**told, "months": 1}).json()
+    path, told = f"/{case['id']}/extension", {**LONGER, "told_at": "2026-02-28T23:00:00+00:00"}
+    shows(case, due_at="2026-02-28T09:00:00.000Z", extension=None)
+    longer = ask(service, path, "PUT", **told).json()
+    shows(longer, due_at="2026-04-30T09:00:00.000Z", state="open")
+    assert longer["extension"].pop("at")
+    assert longer["extension"] == {**LONGER, "told_at": "2026-02-28T23:00:00.000Z", "by": case["created_by"]}
+    again = ask(service, path, "PUT", **{**told, "months": 1}).json()
     assert (again["due_at"], again["extension"]["months"]) == ("2026-03-31T09:00:00.000Z", 1)
     acts = [(act["action"], act["reason"]) for act in service.acts()]
     assert acts[-2:] == [("request.extend", "2 months, number"), ("request.extend", "1 months, number")]
-    over = ask(service, f"/{id}/close", "POST", outcome="closed").json()
+    over = close(service, case["id"], "closed").json()
     assert over["extension"]["reason"] is None and over["record"]["extension"]["months"] == 1
     assert LONGER["reason"] not in json.dumps([over, service.acts()])
-    assert ask(service, f"/{id}/extension", "PUT", **told).status_code == 409
+    assert ask(service, path, "PUT", **told).status_code == 409
     assert ask(service, f"/{NOBODY}/extension", "PUT", **told).status_code == 404
 
 
-@pytest.mark.parametrize(
-    "odd",
-    [{"months": 3}, {"months": 0}, {"months": True}, {"months": "2"}, {"ground": "busy"}, {"reason": " "},
-     {"told_at": "2026-03-01T09:00:00Z"}, {"told_at": "2026-01-30T09:00:00Z"}, {"told_at": "soon"}, {"until": 1}],
+ODD = (
+    {"months": 3}, {"months": 0}, {"months": True}, {"months": "2"}, {"ground": "busy"}, {"reason": " "},
+    {"told_at": "2026-03-01T09:00:00Z"}, {"told_at": "2026-01-30T09:00:00Z"}, {"told_at": "soon"}, {"until": 1},
 )  # fmt: skip
-def test_an_invalid_extension_is_refused(service, odd):
+
+
+def test_an_invalid_extension_is_refused(service):
     case = filed(service, received_at="2026-01-31T09:00:00Z")
-    answer = ask(service, f"/{case['id']}/extension", "PUT", **{**LONGER, "told_at": "2026-02-10T09:00:00Z", **odd})
-    named = {each.get("name") for each in answer.json()["errors"]}
-    assert answer.status_code == 422 and named == ({None} if "until" in odd else {*odd})
+    for odd in ODD:
+        answer = ask(service, f"/{case['id']}/extension", "PUT", **{**LONGER, "told_at": "2026-02-10T09:00:00Z", **odd})
+        named = {each.get("name") for each in answer.json()["errors"]}
+        assert answer.status_code == 422 and named == ({None} if "until" in odd else {*odd}), odd
     shown = ask(service, f"/{case['id']}").json()
     assert (shown["due_at"], shown["extension"]) == (case["due_at"], None)
-
-
-def test_an_extension_cannot_be_announced_in_the_future(service):
-    id = filed(service)["id"]
+    id, later = filed(service)["id"], (datetime.now(UTC) + timedelta(days=3)).isoformat()
     assert ask(service, f"/{id}/extension", "PUT", **LONGER).json()["extension"]["months"] == 2
-    later = (datetime.now(UTC) + timedelta(days=3)).isoformat()
     assert ask(service, f"/{id}/extension", "PUT", **{**LONGER, "told_at": later}).status_code == 422
 
 
@@ -168,39 +188,36 @@ def test_the_current_day_is_accepted_in_any_time_zone(received, now, well):
 
 def test_steps_out_of_turn_say_what_comes_first(service):
     id = filed(service, "+49301234000")["id"]
-    for path, body in (("report", {}), ("erasure", {"reason": "r"})):
-        answer = ask(service, f"/{id}/{path}", "POST", **body)
-        assert answer.status_code == 409 and "selection" in answer.json()["detail"]
     assert ask(service, f"/{id}/report").status_code == 404
-    ask(service, f"/{id}/selection", "PUT")
-    assert "nothing to erase" in ask(service, f"/{id}/erasure", "POST", reason="r").json()["detail"]
-    ask(service, f"/{id}/report", "POST")
-    for method, path, body in (("PUT", "selection", {}), ("POST", "close", {"outcome": "closed"})):
+
+    def refused(path, method="POST", **body):
         answer = ask(service, f"/{id}/{path}", method, **body)
-        assert answer.status_code == 409 and "cancel" in answer.json()["detail"]
+        assert answer.status_code == 409
+        return answer.json()["detail"]
+
+    assert "selection" in refused("report") and "selection" in refused("erasure", reason="r")
+    ask(service, f"/{id}/selection", "PUT")
+    assert "nothing to erase" in refused("erasure", reason="r")
+    ask(service, f"/{id}/report", "POST")
+    assert "cancel" in refused("selection", "PUT") and "cancel" in refused("close", outcome="closed")
     export = ask(service, f"/{id}/report").json()["id"]
     assert service.ask(f"/exports/{export}", "privacy", method="DELETE").status_code == 200
-    assert ask(service, f"/{id}").json()["state"] == "confirmed"
-    assert ask(service, f"/{id}/report").json()["state"] == "cancelled"
+    assert (state(service, id), ask(service, f"/{id}/report").json()["state"]) == ("confirmed", "cancelled")
+    assert close(service, id, "refused").status_code == 422
+    over = close(service, id, "refused", ground="not_identified").json()
+    assert (over["state"], over["ground"], over["record"]["ground"]) == ("refused", "not_identified", "not_identified")
+    assert close(service, id).status_code == 409
 
 
 def test_a_hold_keeps_the_erasure_from_being_filed(service):
-    id, call = filed(service, "+49301234001")["id"], service.ids["acme"][1]
-    ask(service, f"/{id}/selection", "PUT", **{"in": [call]})
+    call = service.ids["acme"][1]
+    id = chosen(service, 4001, call)
     permit(service)
     service.ask(f"/calls/{call}/hold", method="PUT", json={"reason": "court"})
     answer = ask(service, f"/{id}/erasure", "POST", reason="r")
     assert answer.status_code == 409 and "legal hold" in answer.json()["detail"]
-    assert ask(service, f"/{id}").json()["state"] == "confirmed"
+    assert state(service, id) == "confirmed"
     service.ask(f"/calls/{call}/hold", method="DELETE")
-
-
-def test_a_refusal_says_why(service):
-    id = filed(service)["id"]
-    assert ask(service, f"/{id}/close", "POST", outcome="refused").status_code == 422
-    over = ask(service, f"/{id}/close", "POST", outcome="refused", ground="not_identified").json()
-    assert (over["state"], over["ground"], over["record"]["ground"]) == ("refused", "not_identified", "not_identified")
-    assert ask(service, f"/{id}/close", "POST", outcome="done").status_code == 409
 
 
 def test_a_request_from_the_future_or_unknown_user_gets_422(service):
@@ -211,26 +228,20 @@ def test_a_request_from_the_future_or_unknown_user_gets_422(service):
     assert filed(service)["due_at"] > datetime.now(UTC).isoformat()
 
 
-def test_calls_that_are_not_in_the_index_yet_are_waited_for(service):
-    id = filed(service)["id"]
-    service.daemon.index_is_there = False
+def test_a_request_waits_for_the_index_and_for_room(service, monkeypatch):
+    id = filed(service, "Ada")["id"]
+    monkeypatch.setattr(service.daemon, "index_is_there", False)
     assert ask(service, f"/{id}/candidates").status_code == 503
     assert ask(service, f"/{id}/selection", "PUT").status_code == 503
-
-
-def test_too_many_candidate_calls_give_409(service, monkeypatch):
+    monkeypatch.setattr(service.daemon, "index_is_there", True)
     monkeypatch.setattr("storage.subject_requests.candidates.MAX_CALLS", 1)
-    answer = ask(service, f"/{filed(service, 'Ada')['id']}/candidates")
+    answer = ask(service, f"/{id}/candidates")
     assert answer.status_code == 409 and "more closely" in answer.json()["detail"]
-
-
-def test_too_many_reports_at_once(service, monkeypatch):
     monkeypatch.setattr("storage.exports.exports.MAX_RUNNING", 0)
-    id = filed(service, "+49301234001")["id"]
-    ask(service, f"/{id}/selection", "PUT")
+    id = chosen(service, 4001)
     answer = ask(service, f"/{id}/report", "POST")
     assert answer.status_code == 503 and answer.headers["retry-after"]
-    assert ask(service, f"/{id}").json()["state"] == "confirmed"
+    assert state(service, id) == "confirmed"
 
 
 PATHS = [
@@ -255,115 +266,95 @@ def test_other_roles_may_not_handle_subject_requests(service, role):
         assert ask(service, f"/{id}{path}", method, role).status_code == 403
 
 
-def test_a_head_of_the_file_is_no_handing_over(service):
-    id = filed(service, "+49301234001")["id"]
-    ask(service, f"/{id}/selection", "PUT")
-    ask(service, f"/{id}/report", "POST")
-    make(service, id)
-    head = ask(service, f"/{id}/report/file", "HEAD")
-    assert (head.status_code, head.headers["content-length"], head.content) == (200, "6", b"")
-    assert head.headers["content-disposition"].endswith('.zip"') and head.headers["content-type"] == "application/zip"
-    assert ask(service, f"/{id}/report").json()["fetched"] == []
-
-
-def test_a_request_is_done_only_after_review_and_erasure(service):
-    id = filed(service, "+49301234002")["id"]
-    assert "Confirm first" in ask(service, f"/{id}/close", "POST", outcome="done").json()["detail"]
-    (found,) = ask(service, f"/{id}/candidates").json()["items"]
-    ask(service, f"/{id}/selection", "PUT", **{"in": [found["call"]]})
-    refusal = ask(service, f"/{id}/close", "POST", outcome="done")
-    assert refusal.status_code == 409 and "still there" in refusal.json()["detail"]
-    assert ask(service, f"/{id}").json()["identities"] == ["+49301234002"]
-    ask(service, f"/{id}/selection", "PUT", **{"in": [], "out": [found["call"]]})
-    assert ask(service, f"/{id}/close", "POST", outcome="done").json()["state"] == "done"
-    access = filed(service, "+49301234002", kind=["access"])["id"]
-    ask(service, f"/{access}/selection", "PUT", **{"in": [found["call"]]})
-    assert ask(service, f"/{access}/close", "POST", outcome="done").json()["state"] == "done"
-
-
-def test_a_request_can_close_if_its_calls_were_erased_elsewhere(service):
-    made, forms = row(7, "acme")
-    service.run(service.customers["acme"].calls.put([made], [forms]))
-    id = filed(service, "+49301234007")["id"]
-    ask(service, f"/{id}/selection", "PUT", **{"in": [made.id]})
-    service.run(service.customers["acme"].calls.remove([made.id]))
-    assert ask(service, f"/{id}/close", "POST", outcome="done").json()["state"] == "done"
-
-
 def test_closing_the_case_cuts_off_a_report_download(service):
-    id = filed(service, "+49301234001")["id"]
-    ask(service, f"/{id}/selection", "PUT")
+    id = chosen(service, 4001)
     ask(service, f"/{id}/report", "POST")
     make(service, id, bytes(32 << 20))  # more than the buffers on the way hold
+    head = ask(service, f"/{id}/report/file", "HEAD")
+    assert (head.status_code, head.headers["content-length"], head.content) == (200, str(32 << 20), b"")
+    assert head.headers["content-disposition"].endswith('.zip"') and head.headers["content-type"] == "application/zip"
+    assert ask(service, f"/{id}/report").json()["fetched"] == [], "a HEAD hands nothing over"
     headers = {"Authorization": f"Bearer {service.tokens['acme']['privacy']}"}
     with service.client.stream("GET", f"/api/v1/customers/acme/requests/{id}/report/file", headers=headers) as answer:
         parts = answer.iter_raw(1 << 16)
         assert answer.status_code == 200 and next(parts)
-        assert ask(service, f"/{id}/close", "POST", outcome="refused", ground="not_identified").status_code == 200
+        assert close(service, id, "refused", ground="not_identified").status_code == 200
         with pytest.raises(httpx2.RemoteProtocolError):
             list(parts)
 
 
+def test_a_request_is_done_only_after_review_and_erasure(service):
+    made, forms = row(7, "acme")
+    service.run(service.customers["acme"].calls.put([made], [forms]))
+    id = filed(service, "+49301234007")["id"]
+    assert "Confirm first" in close(service, id).json()["detail"]
+    ask(service, f"/{id}/selection", "PUT", **{"in": [made.id]})
+    refusal = close(service, id)
+    assert refusal.status_code == 409 and "still there" in refusal.json()["detail"]
+    assert ask(service, f"/{id}").json()["identities"] == ["+49301234007"]
+    ask(service, f"/{id}/selection", "PUT", **{"in": [], "out": [made.id]})
+    assert close(service, id).json()["state"] == "done"
+    assert close(service, chosen(service, 4007, made.id, kind=["access"])).json()["state"] == "done"
+    erased_elsewhere = chosen(service, 4007, made.id)
+    service.run(service.customers["acme"].calls.remove([made.id]))
+    assert close(service, erased_elsewhere).json()["state"] == "done"
+
+
 def test_a_request_is_handled_from_filing_to_closing(service):
     own, forms = row(77, "acme")
-    service.run(service.customers["acme"].calls.put([own], [forms]))
-    before = len(service.acts())
-    case = filed(
-        service, "+49301234077", reference="letter 7", reason="Art. 15 and 17", received_at="2026-01-31T09:00:00Z"
-    )
-    assert (case["state"], case["kind"]) == ("open", ["access", "erasure"])
-    assert (case["due_at"], case["overdue"]) == ("2026-02-28T09:00:00.000Z", True)
-    assert (
-        case["selection"] == {"in": 0, "out": 0, "undecided": 0}
-        and case["report"] is case["erasure"] is case["record"] is None
-    )
-    id = case["id"]
+    acme = service.customers["acme"]
+    service.run(acme.calls.put([own], [forms]))
+    before, letter = len(service.acts()), {"reference": "letter 7", "reason": "Art. 15 and 17"}
+    case = filed(service, "+49301234077", **letter, received_at="2026-01-31T09:00:00Z")
+    id, none = case["id"], {"in": 0, "out": 0, "undecided": 0}
+    shows(case, state="open", kind=["access", "erasure"], due_at="2026-02-28T09:00:00.000Z", overdue=True)
+    shows(case, selection=none, report=None, erasure=None, record=None)
 
     page = ask(service, f"/{id}/candidates").json()
     (found,) = page["items"]
-    assert found["call"] == own.id and found["sure"] and found["selected"] is None
-    assert page["next_cursor"] is None and (found["others"], found["separable"]) == (0, True)
-    assert found["parties"][0] == {
+    shows(found, call=own.id, sure=True, selected=None, others=0, separable=True)
+    assert page["next_cursor"] is None and found["parties"][0] == {
         "index": 0, "role": "caller", "name": "Ada Acme", "number": "+49301234077",
         "uri": "sip:+49301234077@acme.example", "user_id": None, "known_as": None,
     }  # fmt: skip
     (why,) = found["matches"]
-    assert (why["identity"], why["kind"], why["from"], why["sure"]) == ("+49301234077", "number", "letter", True)
+    shows(why, identity="+49301234077", kind="number", sure=True, **{"from": "letter"})
 
-    case = ask(service, f"/{id}/selection", "PUT", **{"in": [found["call"]]}).json()
-    assert (case["state"], case["selection"]) == ("confirmed", {"in": 1, "out": 0, "undecided": 0})
+    case = ask(service, f"/{id}/selection", "PUT", **{"in": [own.id]}).json()
+    shows(case, state="confirmed", selection={**none, "in": 1})
     assert ask(service, f"/{id}/candidates").json()["items"][0]["selected"] == "in"
 
     answer = ask(service, f"/{id}/report", "POST", media="wav", silence_others=True, passphrase=SECRET)
     assert answer.status_code == 202 and answer.json()["state"] == "running"
     assert ask(service, f"/{id}/report/file").status_code == 409
-    assert ask(service, f"/{id}").json()["state"] == "reporting"
+    assert state(service, id) == "reporting"
     make(service, id)
     report = ask(service, f"/{id}/report").json()
-    assert (report["state"], report["calls"], report["sha256"], report["encrypted"]) == ("done", 1, SHA, "passphrase")
+    shows(report, state="done", calls=1, sha256=SHA, encrypted="passphrase")
     file = ask(service, f"/{id}/report/file")
-    assert file.content == b"PK zip" and file.headers["content-type"] == "application/octet-stream"
-    assert file.headers["content-disposition"] == f'attachment; filename="report-{id}.zip.age"'
-    assert file.headers["cache-control"] == "no-store"
+    assert file.content == b"PK zip"
+    shows(
+        file.headers,
+        **{
+            "content-type": "application/octet-stream",
+            "content-disposition": f'attachment; filename="report-{id}.zip.age"',
+            "cache-control": "no-store",
+        },
+    )
     assert len(ask(service, f"/{id}/report").json()["fetched"]) == 1
     assert service.ask(f"/exports/{report['id']}/file").status_code == 409
 
     permit(service)
     erasure = ask(service, f"/{id}/erasure", "POST", reason="Art. 17")
-    assert erasure.status_code == 202
-    assert ask(service, f"/{id}/close", "POST", outcome="done").status_code == 409
-    service.run(service.customers["acme"].erasures.work())
-    case = ask(service, f"/{id}").json()
-    assert (case["state"], case["erasure"]) == ("erasing", {"id": erasure.json()["id"], "state": "done"})
-    over = ask(service, f"/{id}/close", "POST", outcome="done").json()
-    assert over["state"] == "done" and over["selection"] == {"in": 1, "out": 0, "undecided": 0}
-    assert [over[name] for name in ("identities", "user", "reference", "reason")] == [None] * 4
-    acme = service.customers["acme"]
+    assert (erasure.status_code, close(service, id).status_code) == (202, 409)
+    service.run(acme.erasures.work())
+    shows(ask(service, f"/{id}").json(), state="erasing", erasure={"id": erasure.json()["id"], "state": "done"})
+    over = close(service, id).json()
+    shows(over, state="done", selection={**none, "in": 1}, identities=None, user=None, reference=None, reason=None)
     closing_record.verify(over["record"], "acme", acme.audit.public_key)
     assert over["record"]["reports"][0]["sha256"] == SHA
     assert ask(service, f"/{id}/report").json()["state"] == "gone"
-    assert ask(service, f"/{id}/report/file").status_code == 404
-    assert ask(service, f"/{id}/candidates").status_code == 409
+    assert [ask(service, f"/{id}{path}").status_code for path in ("/report/file", "/candidates")] == [404, 409]
 
     acts = [(act["action"], act["outcome"]) for act in service.acts()[before:] if act["action"].startswith("request")]
     assert acts[:4] == [("request.create", "done"), ("request.candidates", "done"), ("request.select", "done"),

@@ -16,32 +16,30 @@ from admin_api.server.connection_limits import (
     subscriber,
 )
 
-
-def test_a_lone_address_has_all_that_there_are_and_no_more() -> None:
-    assert has_room(["proxy"] * MAX_CONNECTIONS, "proxy")
-    assert not has_room(["proxy"] * (MAX_CONNECTIONS + 1), "proxy")
+FULL = ["proxy"] * MAX_CONNECTIONS
+MANY = [f"192.0.2.{number}" for number in range(MAX_CONNECTIONS + SPARE)]
 
 
-def test_a_source_with_few_connections_still_has_room() -> None:
-    too_many_connections = ["proxy"] * MAX_CONNECTIONS
-    assert has_room([*too_many_connections, *["other"] * FEW], "other")
-    assert not has_room([*too_many_connections, *["other"] * (FEW + 1)], "other")
-
-
-def test_the_spare_ones_end_too() -> None:
-    many = [f"192.0.2.{n}" for n in range(MAX_CONNECTIONS + SPARE)]
-    assert has_room(many, many[-1])
-    assert not has_room([*many, "last"], "last")
+@pytest.mark.parametrize(
+    ("connected", "source", "room"),
+    [
+        (FULL, "proxy", True),  # one address alone has all that there are
+        ([*FULL, "proxy"], "proxy", False),
+        ([*FULL, *["other"] * FEW], "other", True),
+        ([*FULL, *["other"] * (FEW + 1)], "other", False),
+        (MANY, MANY[-1], True),  # the spare ones are for new addresses, and end too
+        ([*MANY, "last"], "last", False),
+    ],
+)
+def test_a_full_server_has_room_for_addresses_with_few(connected: list[str], source: str, room: bool) -> None:
+    assert has_room(connected, source) is room
 
 
 def test_a_handshake_has_the_place_of_a_connection() -> None:
     assert has_place(MAX_CONNECTIONS - 1, MAX_CONNECTIONS - 1)
     assert has_place(MAX_CONNECTIONS, FEW - 1) and not has_place(MAX_CONNECTIONS, FEW)
     assert has_place(MAX_CONNECTIONS + SPARE - 1, 0) and not has_place(MAX_CONNECTIONS + SPARE, 0)
-
-
-def test_an_excess_client_may_be_refused_after_the_handshake() -> None:
-    end = MAX_CONNECTIONS + SPARE + MAX_TURNED_AWAY
+    end = MAX_CONNECTIONS + SPARE + MAX_TURNED_AWAY  # beyond it clients are refused without an answer
     assert may_be_told(end, FEW - 1)
     assert not may_be_told(end, FEW) and not may_be_told(end + 1, 0)
 

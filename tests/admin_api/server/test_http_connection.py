@@ -2,32 +2,30 @@
 
 import asyncio
 import socket
-import ssl
+from typing import Any
 
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
+from admin_api.http.error_middleware import full
 from admin_api.server import connection_limits, http_connection
+from tests.admin_api.server.raw_connections import ALIVE, everything, raw, secured
 
-ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
-
-def config(app):
+def config(app=None):
     made = uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none")
     made.load()
     return made
 
 
 def connect(service, source="127.0.0.1"):
-    context = ssl.create_default_context(cafile=service.certificate)
-    context.check_hostname = False
-    raw = socket.create_connection(("127.0.0.1", service.port), timeout=30, source_address=(source, 0))
-    return context.wrap_socket(raw)
+    return secured(raw(service.port, source), service.certificate)
 
 
 def alive(client):
-    """Read one answer of /healthz."""
+    """Ask once whether the process lives, and read the answer."""
+    client.sendall(ALIVE)
     data = b""
     while not data.endswith(b'"alive"}'):
         chunk = client.recv(65536)
@@ -36,24 +34,44 @@ def alive(client):
     assert data.startswith(b"HTTP/1.1 200")
 
 
-def everything(client):
-    """Read until the server closes."""
-    data = b""
-    while chunk := client.recv(65536):
-        data += chunk
-    return data
+def answer_to(service, data):
+    """Send bytes over a connection, and read until the server closes it."""
+    with connect(service) as client:
+        client.sendall(data)
+        return everything(client)
+
+
+TWO_LENGTHS = b"Host: x\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
 
 
 @pytest.mark.parametrize(
-    "data", [b"INVITE sip:x SIP/2.0\r\n\r\n", b"\0\0\0\0\r\n\r\n", b"GET / HTTP/1.1\r\nA B: c\r\n\r\n"]
+    "data",
+    [
+        b"INVITE sip:x SIP/2.0\r\n\r\n",
+        b"\0\0\0\0\r\n\r\n",
+        b"GET / HTTP/1.1\r\nA B: c\r\n\r\n",
+        b"GET /healthz HTTP/1.1\r\n" + TWO_LENGTHS + ALIVE,
+    ],
 )
 def test_bytes_that_are_not_http_get_a_problem_document(service, data):
-    with connect(service) as client:
-        client.sendall(data)
-        answer = everything(client)
+    answer = answer_to(service, data)
     assert answer.startswith(b"HTTP/1.1 400 ")
     assert b"application/problem+json" in answer and b"no-store" in answer
-    assert b"INVITE" not in answer
+    assert b"INVITE" not in answer and b"alive" not in answer
+
+
+def test_large_heads_and_websockets_are_refused(service):
+    large = b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * (http_connection.MAX_HEAD + 1)
+    assert answer_to(service, large).startswith(b"HTTP/1.1 4")
+    upgrade = b"GET /nope HTTP/1.1\r\nHost: x\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n\r\n"
+    assert answer_to(service, upgrade).startswith(b"HTTP/1.1 404")
+
+
+def test_a_connection_serves_many_requests_also_sent_at_once(service):
+    with connect(service) as client:
+        alive(client)
+        client.sendall(ALIVE * 2 + ALIVE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        assert everything(client).count(b"HTTP/1.1 200") == 3
 
 
 def test_who_takes_nothing_of_an_answer_is_broken_off(monkeypatch):
@@ -86,7 +104,8 @@ def test_who_takes_nothing_of_an_answer_is_broken_off(monkeypatch):
 class Line:
     """A transport and its loop, on which no time goes by and nothing moves but what a test says."""
 
-    left, broken, waits = 0, False, None
+    left, broken = 0, False
+    waits: Any = None
 
     def get_extra_info(self, name):
         """Say nothing about itself."""
@@ -126,8 +145,8 @@ class Caller(Line):
 
 
 def test_who_takes_some_of_an_answer_is_waited_for():
-    line = Line()
-    one = http_connection.Connection(config(None), ServerState(), {}, _loop=line)
+    line: Any = Line()
+    one = http_connection.Connection(config(), ServerState(), {}, _loop=line)
     one.connection_made(line)
     line.left = 900
     one.pause_writing()
@@ -138,34 +157,14 @@ def test_who_takes_some_of_an_answer_is_waited_for():
     assert line.later(799)
 
 
-def test_a_head_that_is_too_large(service):
+def test_an_unfinished_head_is_not_waited_for(service, monkeypatch):
     with connect(service) as client:
-        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * (http_connection.MAX_HEAD + 1))
-        assert everything(client).startswith(b"HTTP/1.1 4")
-
-
-def test_nothing_and_half_a_head_are_not_waited_for(service, monkeypatch):
-    monkeypatch.setattr(http_connection, "HEAD_SECONDS", 0.05)
-    for data in (b"", b"GET /healthz HTTP/1.1\r\n"):
-        with connect(service) as client:
-            client.sendall(data)
-            assert everything(client) == b""
-
-
-def test_half_a_second_head_is_not_waited_for(service, monkeypatch):
-    with connect(service) as client:
-        client.sendall(ALIVE)
         alive(client)
         monkeypatch.setattr(http_connection, "HEAD_SECONDS", 0.05)
         client.sendall(b"GET ")
         assert everything(client) == b""
-
-
-def test_a_connection_serves_many_requests(service):
-    with connect(service) as client:
-        for _ in range(3):
-            client.sendall(ALIVE)
-            alive(client)
+    for data in (b"", b"GET /healthz HTTP/1.1\r\n"):
+        assert answer_to(service, data) == b""
 
 
 @pytest.fixture
@@ -177,67 +176,36 @@ def too_many_connections(monkeypatch):
 
 def test_an_excess_connection_gets_an_answer(service, too_many_connections):
     with connect(service) as first:
-        first.sendall(ALIVE)
         alive(first)
-        with connect(service) as client:
-            client.sendall(ALIVE)
-            answer = everything(client)
+        answer = answer_to(service, ALIVE)
         assert answer.startswith(b"HTTP/1.1 503 ") and b"retry-after: 1" in answer and b"no-store" in answer
         assert b"application/problem+json" in answer and b"Too many connections" in answer
-        first.sendall(ALIVE)
         alive(first)
 
 
-def test_slow_bodies_from_one_address_block_nobody_else(service, too_many_connections):
+def test_slow_bodies_from_one_address_block_nobody_else(service, too_many_connections, monkeypatch):
     slow = b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
     with connect(service, "127.0.0.2") as first, connect(service, "127.0.0.2") as second:
-        first.sendall(slow)
-        second.sendall(slow)
+        for client in (first, second):
+            client.sendall(slow)
         assert everything(second).startswith(b"HTTP/1.1 503 ")
         with connect(service, "127.0.0.3") as other:
-            other.sendall(ALIVE)
             alive(other)
+    monkeypatch.setattr(connection_limits, "SPARE", 0)
+    monkeypatch.setattr(connection_limits, "MAX_TURNED_AWAY", 0)
+    with connect(service, "127.0.0.2"), connect(service, "127.0.0.2") as second:
+        answer = everything(second)  # before it has sent its request
+    assert answer.startswith(b"HTTP/1.1 503 ") and b"Too many connections" in answer and b"no-store" in answer
 
 
 def test_those_that_are_too_many_take_no_place_of_others(too_many_connections, monkeypatch):
     monkeypatch.setattr(connection_limits, "SPARE", 1)
-    server = ServerState()
+    server, loop = ServerState(), Line()  # type: Any, Any
 
     def served(source):
-        one = http_connection.Connection(config(None), server, {}, _loop=Line())
+        one = http_connection.Connection(config(), server, {}, _loop=loop)
         one.connection_made(Caller(source))
-        return one.app is not http_connection.full
+        return one.app is not full
 
     assert [served("2001:db8::1"), *(served(f"2001:db8::{n}") for n in (1, 2, 3))] == [True, False, False, False]
     assert served("192.0.2.1") and not served("192.0.2.2")
-
-
-def test_beyond_the_waiting_limit_503_precedes_the_request(service, too_many_connections, monkeypatch):
-    monkeypatch.setattr(connection_limits, "SPARE", 0)
-    monkeypatch.setattr(connection_limits, "MAX_TURNED_AWAY", 0)
-    with connect(service, "127.0.0.2"), connect(service, "127.0.0.2") as second:
-        answer = everything(second)
-    assert answer.startswith(b"HTTP/1.1 503 ") and b"Too many connections" in answer and b"no-store" in answer
-
-
-def test_requests_sent_at_once_are_all_answered(service):
-    with connect(service) as client:
-        client.sendall(
-            b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n" * 2
-            + b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-        )
-        assert everything(client).count(b"HTTP/1.1 200") == 3
-
-
-def test_a_request_with_two_lengths_is_refused(service):
-    with connect(service) as client:
-        ends = b"Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
-        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + ends + ALIVE)
-        answer = everything(client)
-    assert answer.startswith(b"HTTP/1.1 400 ") and b"alive" not in answer
-
-
-def test_websockets_are_not_spoken(service):
-    with connect(service) as client:
-        client.sendall(b"GET /nope HTTP/1.1\r\nHost: x\r\nConnection: upgrade, close\r\nUpgrade: websocket\r\n\r\n")
-        assert everything(client).startswith(b"HTTP/1.1 404")

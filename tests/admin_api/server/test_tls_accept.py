@@ -2,102 +2,125 @@
 
 import asyncio
 import contextlib
-import os
 import socket
 import ssl
-import struct
 import threading
 import time
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
-import uvicorn
-from uvicorn.server import ServerState
 
-from admin_api.server import connection_limits, tls_accept
+from admin_api.server import connection_limits, tls_accept, uvicorn_server
 from admin_api.server.http_connection import Connection
-from admin_api.server.tls_accept import Accepted, Early, Handshakes
-from admin_api.server.uvicorn_server import tls
-from tests.in_process.api_service import Service
+from admin_api.server.tls_accept import Accepted, Early, Handshakes, Unnested
+from admin_api.server.uvicorn_server import ApiServer
+from tests.admin_api.server.raw_connections import ALIVE, everything, is_closed, raw, secured, until
 
-ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
-LONG = 30.0
+CLOSE = ALIVE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+
+
+class Watched(Handshakes):
+    """Handshakes together with the newest of them, and the connections that came of them."""
+
+    connections: set[Any] = set()
+    newest: Accepted
+
+    def begin(self, accepted):
+        self.newest, self.connections = accepted, accepted.connections
+        return super().begin(accepted)
+
+
+async def alive(_scope, _receive, send):
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b"alive"})
+
+
+class Served:
+    """A server that answers everybody, and the reasons why connections came to nothing."""
+
+    def __init__(self, service, monkeypatch):
+        self.service, self.reasons, self.tasks = service, [], []
+        self.made: list[Watched] = []
+        monkeypatch.setattr(uvicorn_server, "Handshakes", self.watched)
+        listening = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self.port = listening.getsockname()[1]
+        self.server = ApiServer(alive, service.certificate, service.key, self.reasons.append)
+        service.run(self.server.start(listening, self.start))
+
+    def watched(self, *about):
+        self.made.append(Watched(*about))
+        return self.made[0]
+
+    @property
+    def handshakes(self):
+        return self.made[0]
+
+    def start(self, work):
+        self.tasks.append(asyncio.get_running_loop().create_task(work))
+
+    def raw(self, source):
+        return raw(self.port, source)
+
+    def secured(self, plain):
+        return secured(plain, self.service.certificate)
+
+    def answers(self, source):
+        """Return whether somebody at this address gets an answer."""
+        with self.raw(source) as plain, self.secured(plain) as client:
+            client.sendall(CLOSE)
+            return everything(client).startswith(b"HTTP/1.1 200")
 
 
 @pytest.fixture
 def served(service, monkeypatch):
-    """Give the service together with the reasons why connections came to nothing."""
-    reasons = []
-    monkeypatch.setattr(service.server._handshakes, "_drop", reasons.append)
-    return service, reasons
+    made = Served(service, monkeypatch)
+    yield made
+    service.run(made.server.stop())
 
 
-def raw(service: Service, source: str) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", service.port), timeout=LONG, source_address=(source, 0))
+@pytest.fixture
+def limited(monkeypatch):
+    """Set limits of connections."""
 
+    def limit(**limits):
+        for name, value in limits.items():
+            monkeypatch.setattr(connection_limits, name, value)
 
-def asked(service: Service, source: str) -> bytes:
-    """Shake hands, ask whether the process lives, and return the answer."""
-    context = ssl.create_default_context(cafile=service.certificate)
-    context.check_hostname = False
-    with raw(service, source) as plain, context.wrap_socket(plain) as client:
-        client.sendall(ALIVE)
-        data = b""
-        while chunk := client.recv(65536):
-            data += chunk
-        return data
-
-
-def is_closed(client: socket.socket) -> bool:
-    with contextlib.suppress(ConnectionError):
-        return client.recv(1) == b""
-    return True
-
-
-def until(true):
-    end = time.monotonic() + LONG
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
+    return limit
 
 
 def test_an_https_handshake_that_stalls_is_cut_off(served, monkeypatch):
     monkeypatch.setattr(tls_accept, "HANDSHAKE_SECONDS", 0.2)
-    service, reasons = served
-    with raw(service, "127.0.0.2") as silent, raw(service, "127.0.0.2") as half:
+    with served.raw("127.0.0.2") as silent, served.raw("127.0.0.2") as half:
         half.sendall(b"\x16\x03\x01")
         assert is_closed(silent) and is_closed(half)
-    until(lambda: reasons == ["tls-handshake"] * 2)
-    assert len(service.server._handshakes) == 0
+    until(lambda: served.reasons == ["tls-handshake"] * 2)
+    assert len(served.handshakes) == 0
 
 
 def test_a_client_that_speaks_no_tls_is_counted_but_not_a_probe(served):
-    service, reasons = served
-    with raw(service, "127.0.0.2") as client:
+    with served.raw("127.0.0.2") as client:
         client.sendall(ALIVE)
         while not is_closed(client):  # an alert comes first
             continue
-    until(lambda: reasons == ["tls-handshake"])
-    raw(service, "127.0.0.2").close()
-    assert asked(service, "127.0.0.3").startswith(b"HTTP/1.1 200")
-    until(lambda: len(service.server._handshakes) == 0)
-    assert reasons == ["tls-handshake"]
+    until(lambda: served.reasons == ["tls-handshake"])
+    served.raw("127.0.0.2").close()
+    assert served.answers("127.0.0.3")
+    until(lambda: len(served.handshakes) == 0)
+    assert served.reasons == ["tls-handshake"]
 
 
-def test_unfinished_handshakes_keep_nobody_out(served, monkeypatch):
+def test_unfinished_handshakes_keep_nobody_out(served, limited):
     """Ten addresses take all places there are, again and again; two others are answered all the time."""
-    monkeypatch.setattr(connection_limits, "MAX_CONNECTIONS", 10)
-    monkeypatch.setattr(connection_limits, "SPARE", 4)
-    monkeypatch.setattr(connection_limits, "FEW", 3)
-    monkeypatch.setattr(connection_limits, "MAX_TURNED_AWAY", 2)
-    service, reasons = served
-    attackers = [f"127.0.0.{number}" for number in range(10, 20)]
-    over, held, most = threading.Event(), list[socket.socket](), list[int]()
+    limited(MAX_CONNECTIONS=10, SPARE=4, FEW=3, MAX_TURNED_AWAY=2)
+    over, held, most = threading.Event(), list[socket.socket](), 0
 
     def attack() -> None:
         while not over.is_set():
-            for source in attackers:
+            for number in range(10, 20):
                 with contextlib.suppress(OSError):
-                    held.append(raw(service, source))
+                    held.append(served.raw(f"127.0.0.{number}"))
             while len(held) > 200:
                 held.pop(0).close()
             over.wait(0.02)  # each costs the server, which is in this process too, a buffer of 256 KiB for a moment
@@ -105,88 +128,69 @@ def test_unfinished_handshakes_keep_nobody_out(served, monkeypatch):
     attacker = threading.Thread(target=attack)
     attacker.start()
     try:
-        until(lambda: len(service.server._handshakes) >= 10 + 4)
-        for source in ("127.0.0.4", "127.0.0.5") * 10:
-            assert asked(service, source).startswith(b"HTTP/1.1 200")
-            most.append(len(service.server._handshakes))
+        until(lambda: len(served.handshakes) >= 10 + 4)
+        for source in ("127.0.0.4", "127.0.0.5") * 5:
+            assert served.answers(source)
+            most = max(most, len(served.handshakes))
     finally:
         over.set()
         attacker.join()
         for client in held:
             client.close()
-    assert max(most) <= 10 + 4 + 2 + 1
-    assert set(reasons) <= {"too-many-connections", "tls-handshake"} and "too-many-connections" in reasons
-    until(lambda: len(service.server._handshakes) == 0)
+    assert most <= 10 + 4 + 2 + 1
+    assert "too-many-connections" in served.reasons and {*served.reasons} <= {"too-many-connections", "tls-handshake"}
+    until(lambda: len(served.handshakes) == 0)
 
 
-def test_a_displaced_handshake_is_counted(served, monkeypatch):
-    monkeypatch.setattr(connection_limits, "MAX_CONNECTIONS", 2)
-    monkeypatch.setattr(connection_limits, "SPARE", 0)
-    monkeypatch.setattr(connection_limits, "MAX_TURNED_AWAY", -1)
-    service, reasons = served
-    with raw(service, "127.0.0.2") as oldest, raw(service, "127.0.0.2"):
-        until(lambda: len(service.server._handshakes) == 2)
-        assert asked(service, "127.0.0.3").startswith(b"HTTP/1.1 200")
+def test_a_displaced_handshake_is_counted(served, limited):
+    limited(MAX_CONNECTIONS=2, SPARE=0, MAX_TURNED_AWAY=-1)
+    with served.raw("127.0.0.2") as oldest, served.raw("127.0.0.2"):
+        until(lambda: len(served.handshakes) == 2)
+        assert served.answers("127.0.0.3")
         assert is_closed(oldest)
-        assert reasons == ["too-many-connections"]
+        assert served.reasons == ["too-many-connections"]
 
 
-def test_a_slow_client_is_kept_while_new_ones_can_be_refused(served, monkeypatch):
+def test_a_slow_client_is_kept_while_new_ones_can_be_refused(served, limited):
     """Whoever holds all places comes from another address each time."""
-    monkeypatch.setattr(connection_limits, "MAX_CONNECTIONS", 2)
-    monkeypatch.setattr(connection_limits, "SPARE", 0)
-    service, reasons = served
-    context = ssl.create_default_context(cafile=service.certificate)
-    context.check_hostname = False
+    limited(MAX_CONNECTIONS=2, SPARE=0)
     with contextlib.ExitStack() as stack:
-        holders = [
-            stack.enter_context(context.wrap_socket(raw(service, source))) for source in ("127.0.0.2", "127.0.0.3")
-        ]
-        until(lambda: len(service.server._server.server_state.connections) == 2)
-        slow = stack.enter_context(raw(service, "127.0.0.4"))
-        until(lambda: len(service.server._handshakes) == 1)
-        stack.enter_context(raw(service, "127.0.0.5"))
-        until(lambda: len(service.server._handshakes) == 2 or reasons)
+        holders = [stack.enter_context(served.secured(served.raw(f"127.0.0.{number}"))) for number in (2, 3)]
+        until(lambda: len(served.handshakes.connections) == 2)
+        slow = stack.enter_context(served.raw("127.0.0.4"))
+        until(lambda: len(served.handshakes) == 1)
+        stack.enter_context(served.raw("127.0.0.5"))
+        until(lambda: len(served.handshakes) == 2 or served.reasons)
         holders[0].close()
-        until(lambda: len(service.server._server.server_state.connections) == 1)
-        with context.wrap_socket(slow) as client:
+        until(lambda: len(served.handshakes.connections) == 1)
+        with served.secured(slow) as client:
             client.sendall(ALIVE)
             assert client.recv(65536).startswith(b"HTTP/1.1 200")
-    assert reasons == []
+    assert served.reasons == []
 
 
-def test_one_address_has_no_more_handshakes_than_connections(served, monkeypatch):
-    monkeypatch.setattr(connection_limits, "MAX_CONNECTIONS", 5)
-    monkeypatch.setattr(connection_limits, "FEW", 3)
-    service, reasons = served
+def test_one_address_has_no_more_handshakes_than_connections(served, limited):
+    limited(MAX_CONNECTIONS=5, FEW=3)
     with contextlib.ExitStack() as stack:
-        clients = [stack.enter_context(raw(service, "127.0.0.2")) for _ in range(8)]
-        until(lambda: reasons == ["too-many-connections"] * 3)
+        clients = [stack.enter_context(served.raw("127.0.0.2")) for _ in range(8)]
+        until(lambda: served.reasons == ["too-many-connections"] * 3)
         assert all(is_closed(client) for client in clients[5:])
-        assert len(service.server._handshakes) == 5
-        assert asked(service, "127.0.0.3").startswith(b"HTTP/1.1 200")
+        assert len(served.handshakes) == 5
+        assert served.answers("127.0.0.3")
 
 
-def test_the_end_waits_for_no_handshake(tmp_path):
-    here = Service(tmp_path)
-    with raw(here, "127.0.0.2") as client:
-        until(lambda: len(here.server._handshakes) == 1)
+def test_the_end_waits_for_no_handshake_and_none_begins_after_it(served):
+    async def close():
+        served.handshakes.close()
+
+    with served.raw("127.0.0.2") as client:
+        until(lambda: len(served.handshakes) == 1)
         began = time.monotonic()
-        here.close()
+        served.service.run(close())
+        assert is_closed(client)
+    with served.raw("127.0.0.2") as client:
         assert is_closed(client)
     assert time.monotonic() - began < tls_accept.HANDSHAKE_SECONDS
-
-
-def test_none_begins_after_the_end(tmp_path):
-    here = Service(tmp_path)
-    try:
-        here._loop.call_soon_threadsafe(here.server._handshakes.close)
-        with raw(here, "127.0.0.2") as client:
-            began = time.monotonic()
-            assert is_closed(client)
-        assert time.monotonic() - began < tls_accept.HANDSHAKE_SECONDS
-    finally:
-        here.close()
 
 
 class Heard(Connection):
@@ -205,8 +209,8 @@ class Heard(Connection):
         self.heard.append(exc)
 
 
-class Line:
-    """A transport that is told who goes on with it."""
+class Line(asyncio.Transport):
+    """A transport that remembers who goes on with it."""
 
     def set_protocol(self, protocol):
         self.protocol = protocol
@@ -223,15 +227,12 @@ def test_data_with_the_end_of_a_handshake_is_not_lost():
 
 
 def test_a_client_that_is_gone_at_once_has_no_connection(served):
-    service, reasons = served
-    context = ssl.create_default_context(cafile=service.certificate)
-    context.check_hostname = False
-    for _ in range(20):
-        with raw(service, "127.0.0.2") as plain, context.wrap_socket(plain):
+    for _ in range(10):
+        with served.raw("127.0.0.2") as plain, served.secured(plain):
             pass
-    until(lambda: len(service.server._handshakes) == 0)
-    until(lambda: not service.server._server.server_state.connections)
-    assert reasons == []
+    until(lambda: len(served.handshakes) == 0)
+    until(lambda: not served.handshakes.connections)
+    assert served.reasons == []
 
 
 def test_a_client_lost_during_the_handshake_gets_no_connection(monkeypatch):
@@ -244,7 +245,11 @@ def test_a_client_lost_during_the_handshake_gets_no_connection(monkeypatch):
 
         monkeypatch.setattr(loop, "start_tls", lost)
         here = Handshakes(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), loop.create_task, made.append)
-        accepted = Accepted(here, lambda: made.append("connection"), set())
+
+        def connect() -> Connection:
+            raise AssertionError("a client that is gone has no connection")
+
+        accepted = Accepted(here, connect, set())
         accepted.transport = Line()
         assert here.begin(accepted)
         while len(here):
@@ -255,77 +260,21 @@ def test_a_client_lost_during_the_handshake_gets_no_connection(monkeypatch):
     asyncio.run(story())
 
 
-class ResetAfterSending(socket.socket):
-    """A socket whose peer resets the connection right after everything that waited was sent."""
-
-    peer: ssl.SSLSocket
-    waits = threading.Event()
-
-    def send(self, data, *flags):
-        sent = super().send(data, *flags)
-        if self.waits.is_set() and sent == len(data):
-            self.waits.clear()
-            socket.socket.setsockopt(self.peer, socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            os.close(self.peer.detach())
-        return sent
-
-
-CHUNKS = 64
-
-
-async def long_answer(_scope, _receive, send):
-    """Answer with what no socket buffer holds."""
-    await send({"type": "http.response.start", "status": 200, "headers": []})
-    for _ in range(CHUNKS):
-        await send({"type": "http.response.body", "body": bytes(256 << 10), "more_body": True})
-    await send({"type": "http.response.body", "body": b""})
-
-
-def test_a_reset_during_a_long_answer_causes_no_error(service):
+def test_writing_resumes_at_the_next_turn_of_the_loop(served):
     """asyncio ends a connection twice where a write fails that was made while it reported room for more."""
-    faults, tasks = [], set()
+    with served.raw("127.0.0.2") as plain, served.secured(plain):
+        until(lambda: isinstance(served.handshakes.newest.transport.get_protocol(), Unnested))
 
-    def start(work):
-        tasks.add(asyncio.get_running_loop().create_task(work))
+    async def story():
+        security = Mock(asyncio.BufferedProtocol)
+        one = Unnested(security)
+        one.resume_writing()
+        assert not security.resume_writing.called
+        await asyncio.sleep(0)
+        assert security.resume_writing.called
+        one.resume_writing()
+        one.connection_lost(None)
+        await asyncio.sleep(0)
+        assert security.resume_writing.call_count == 1
 
-    async def serve(accepted):
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: faults.append(context.get("exception")))
-        made = uvicorn.Config(long_answer, log_config=None, access_log=False, lifespan="off", ws="none")
-        made.load()
-        state, waiting = ServerState(), Handshakes(tls(service.certificate, service.key), start, faults.append)
-        await loop.connect_accepted_socket(
-            lambda: waiting.protocol(config=made, server_state=state, app_state={}), sock=accepted
-        )
-        await asyncio.gather(*tasks)
-        connection = next(iter(state.connections))
-        while connection.flow.write_paused is False:
-            await asyncio.sleep(0.01)
-        ResetAfterSending.waits.set()
-        while state.connections or state.tasks:
-            await asyncio.sleep(0.01)
-        for _ in range(3):  # what is still on the loop's list is done
-            await asyncio.sleep(0)
-
-    def read(client):
-        client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-        assert ResetAfterSending.waits.wait(LONG)
-        with contextlib.suppress(OSError, ValueError):  # closed under it
-            while client.recv(65536):
-                pass
-
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 128 << 10)
-        plain = socket.create_connection(listening.getsockname(), timeout=LONG)
-        accepted, _ = listening.accept()
-        watched = ResetAfterSending(fileno=accepted.detach())
-        watched.setblocking(False)
-        served = threading.Thread(target=lambda: asyncio.run(serve(watched)))
-        served.start()
-        context = ssl.create_default_context(cafile=service.certificate)
-        context.check_hostname = False
-        watched.peer = context.wrap_socket(plain)
-        read(watched.peer)
-        served.join(LONG)
-    assert not served.is_alive() and not ResetAfterSending.waits.is_set()
-    assert faults == []
+    asyncio.run(story())

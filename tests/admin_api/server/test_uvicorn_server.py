@@ -18,13 +18,6 @@ async def app(scope, receive, send):
     await send({"type": "http.response.body", "body": b"ok"})
 
 
-def listening():
-    made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    made.bind(("127.0.0.1", 0))
-    made.listen()
-    return made
-
-
 def offered(port, version=None):
     """Shake hands; return the certificate as DER, and what was agreed."""
     context = ssl.create_default_context()
@@ -32,19 +25,14 @@ def offered(port, version=None):
     if version:
         context.maximum_version = version
     with socket.create_connection(("127.0.0.1", port), timeout=30) as raw, context.wrap_socket(raw) as client:
-        return client.getpeercert(binary_form=True), client.version(), client.cipher()[0]
-
-
-def der(path):
-    return ssl.PEM_cert_to_DER_cert(path.read_text())
+        return client.getpeercert(binary_form=True), client.version(), str(client.cipher())
 
 
 def run(story, *files):
     """Start a server, run a story with its port, stop it; every task must have ended."""
 
     async def all_of_it():
-        server, tasks = ApiServer(app, *(files or (None, None))), []
-        sock = listening()
+        server, tasks, sock = ApiServer(app, *(files or (None, None))), [], socket.create_server(("127.0.0.1", 0))
         port = sock.getsockname()[1]
         await server.start(sock, lambda work: tasks.append(asyncio.create_task(work)))
         await story(port)
@@ -56,15 +44,14 @@ def run(story, *files):
     asyncio.run(all_of_it())
 
 
-def test_plain_http_where_no_certificate_is_given():
-    async def story(port):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert (await reader.read()).startswith(b"HTTP/1.1 200")
-        writer.close()
-        await writer.wait_closed()
-
-    run(story)
+async def get(port):
+    """Ask once over plain HTTP; return the lines of the answer."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    await writer.wait_closed()
+    return answer.lower().split(b"\r\n")
 
 
 def test_the_date_of_answers_is_renewed(monkeypatch):
@@ -73,12 +60,7 @@ def test_the_date_of_answers_is_renewed(monkeypatch):
     monkeypatch.setattr("uvicorn.server.formatdate", lambda *_, **__: next(dates))
 
     async def date(port):
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        head = (await reader.read()).lower().split(b"\r\n")
-        writer.close()
-        await writer.wait_closed()
-        (found,) = (line for line in head if line.startswith(b"date: "))
+        (found,) = (line for line in await get(port) if line.startswith(b"date: "))
         return found
 
     async def story(port):
@@ -90,19 +72,12 @@ def test_the_date_of_answers_is_renewed(monkeypatch):
     run(story)
 
 
-def test_it_stops_at_once_however_rarely_it_wakes(monkeypatch):
-    monkeypatch.setattr(uvicorn_server, "DATE_SECONDS", 3600)
-
-    async def story(port):
-        pass
-
-    run(story)
-
-
-def test_signals_stay_with_the_daemon():
+def test_plain_http_leaves_signals_alone_and_stops_at_once(monkeypatch):
+    monkeypatch.setattr(uvicorn_server, "DATE_SECONDS", 3600)  # however rarely it wakes
     before = signal.getsignal(signal.SIGTERM)
 
     async def story(port):
+        assert (await get(port))[0] == b"http/1.1 200 ok"
         assert signal.getsignal(signal.SIGTERM) is before
 
     run(story)
@@ -120,25 +95,23 @@ def test_a_renewed_certificate_is_used_and_a_broken_one_is_not(service, tmp_path
     monkeypatch.setattr(uvicorn_server, "RELOAD_SECONDS", 0.01)
     new = service.make_certificate(tmp_path, "new")
     files = [tmp_path / "a.crt", tmp_path / "a.key"]
-    shutil.copy(service.certificate, files[0])
-    shutil.copy(service.key, files[1])
+    for file, to in zip((service.certificate, service.key), files, strict=True):
+        shutil.copy(file, to)
 
-    async def until(port, expected):
-        for _ in range(500):
-            if (await asyncio.to_thread(offered, port))[0] == expected:
-                return True
-            await asyncio.sleep(0.01)
-        return False
+    async def shown(port):
+        return ssl.DER_cert_to_PEM_cert((await asyncio.to_thread(offered, port))[0]).split()
 
     async def story(port):
-        old = der(service.certificate)
-        assert await until(port, old)
+        old = service.certificate.read_text().split()
+        assert await shown(port) == old
         files[0].write_text("no certificate")
-        assert (await asyncio.to_thread(offered, port))[0] == old
+        assert await shown(port) == old
         shutil.copy(new[0], files[0])  # does not fit the key yet
-        assert (await asyncio.to_thread(offered, port))[0] == old
+        assert await shown(port) == old
         shutil.copy(new[1], files[1])
-        assert await until(port, der(new[0]))
+        async with asyncio.timeout(30):
+            while await shown(port) != new[0].read_text().split():
+                pass
 
     run(story, *files)
 
@@ -147,7 +120,4 @@ def test_files_that_are_not_there(tmp_path):
     assert stamp(tmp_path / "a", tmp_path / "b") is None
     with pytest.raises(OSError):
         tls(tmp_path / "a", tmp_path / "b")
-
-
-def test_stopping_what_never_started():
-    asyncio.run(ApiServer(app, None, None).stop())
+    asyncio.run(ApiServer(app, None, None).stop())  # it never started

@@ -80,7 +80,7 @@ async def test_a_call_is_rendered_and_a_long_one_sent_meanwhile(one: Stage, monk
         await daemon.render(call.customer, row, "doc")
     assert one.descriptors() <= before  # a thread may have been syncing a folder
     seen = await daemon.render(call.customer, row, "peaks")
-    assert waveform.read(os.pread(seen.descriptor, seen.size, 0))["channels"]
+    assert waveform.read(call.id, os.pread(seen.descriptor, seen.size, 0))["channels"]
     os.close(seen.descriptor)
     rendered = await daemon.render(call.customer, row, "wav")
     stream: Any = await daemon.stream(call.customer, row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,9 @@ from hypothesis import strategies as st
 from personal import Personal
 from sip.siprec.correlation import MAX_NAMES, CallName, Sureness, call_group, call_names
 from tests.plain_values import plain
+
+PlainCallName: Any = CallName
+"""With its values in the clear, as `plain` returns them."""
 
 NEAR, FAR = "f845891467cf5c2189987435807bd432", "1aa1123b8825c906d03681ba23102629"
 
@@ -35,7 +39,7 @@ def test_both_ends_of_a_built_in_bridge_share_a_reference_f8() -> None:
         wrapped(("x-refci", "82731258"), ("x-farendrefci", "82730980"), ("x-nearendclusterid", "CCM1-Cluster"))
     )
     name = first_shared(near, far)
-    assert plain(name) == CallName("x-refci", "82731258@ccm1-cluster", Sureness.STATED)
+    assert plain(name) == PlainCallName("x-refci", "82731258@ccm1-cluster", Sureness.STATED)
     other = call_names(wrapped(("x-refci", "82731258"), ("x-nearendclusterid", "CCM2-Cluster")))
     assert first_shared(near, other) is None
 
@@ -56,7 +60,7 @@ def test_a_half_known_session_id_is_a_likely_match() -> None:
     early = call_names(wrapped(("session-id", f"{NEAR};remote={'0' * 32}")))
     late = call_names(wrapped(("session-id", f"{NEAR};remote={FAR}")))
     name = first_shared(early, late)
-    assert plain(name) == CallName("session-id-half", NEAR, Sureness.LIKELY)
+    assert plain(name) == PlainCallName("session-id-half", NEAR, Sureness.LIKELY)
 
 
 def test_one_tracking_id_in_header_and_metadata_is_one_name() -> None:

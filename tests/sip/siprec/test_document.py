@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,10 @@ from sip.siprec.xml_reader import Damage
 from tests.plain_values import plain
 from tests.sip import metadata_documents as documents
 from tests.sip.metadata_documents import FAMILIES, rfc7865
+
+PlainIdentity: Any = Identity
+PlainExtension: Any = Extension
+"""With its values in the clear, as `plain` returns them."""
 
 # Family: (damage, sessions, people as id, uri, name, streams as id and label, send sets as participant and streams)
 EXPECTED = {
@@ -146,7 +151,7 @@ def test_associations_and_times_of_leaving():
 def test_several_addresses_of_one_participant_are_kept():
     """Duty X6."""
     document = rfc7865().replace(b"</nameID></participant>", b'</nameID><nameID aor="tel:+49307"/></participant>', 1)
-    assert plain(parse(document).participants[0].identities[1]) == Identity("tel:+49307", None)
+    assert plain(parse(document).participants[0].identities[1]) == PlainIdentity("tel:+49307", None)
 
 
 def test_a_participant_without_id_is_known_by_its_address():
@@ -161,12 +166,11 @@ def test_extensions_are_kept_apart_from_participants():
     """Duty X12."""
     found = plain(parse(documents.NETSAPIENS).extensions)
     space = "{http://schema.netsapiens.com/netsapiensSipRec}netsapiensExtension"
-    assert Extension("recording", "", f"{space}/callingParty/nameID/name", "Not a participant") in found
-    assert Extension("recording", "", f"{space}/callingParty@participant_id", "n2") in found
+    assert PlainExtension("recording", "", f"{space}/callingParty/nameID/name", "Not a participant") in found
+    assert PlainExtension("recording", "", f"{space}/callingParty@participant_id", "n2") in found
     oracle = plain(parse(documents.ORACLE).extensions)
-    assert (
-        Extension("participant", "or-1", "{http://acmepacket.com/siprec/extensiondata}callingParty", "true") in oracle
-    )
+    calling = "{http://acmepacket.com/siprec/extensiondata}callingParty"
+    assert PlainExtension("participant", "or-1", calling, "true") in oracle
 
 
 def test_an_extension_that_names_its_parent_belongs_to_it():

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +26,9 @@ from sip.siprec.parties import (
 )
 from tests.plain_values import plain
 from tests.sip.metadata_documents import invite
+
+PlainPerson: Any = Person
+"""With its values in the clear, as `plain` returns them."""
 
 BASE = ("From: <sip:src@192.0.2.1>;tag=1", "To: <sip:rec@192.0.2.200>")
 
@@ -96,8 +101,8 @@ def test_the_recording_client_and_the_recorder_are_not_people():
 def test_plausible_from_and_to_are_caller_and_callee():
     facts = read_headers(invite('From: "Anna" <sip:anna@example.org>;tag=1', "To: <sip:+493055@example.org>"))
     assert plain(facts.fallback) == (
-        Person("sip:anna@example.org", "Anna", Role.CALLER),
-        Person("sip:+493055@example.org", None, Role.CALLEE),
+        PlainPerson("sip:anna@example.org", "Anna", Role.CALLER),
+        PlainPerson("sip:+493055@example.org", None, Role.CALLEE),
     )
 
 
@@ -113,12 +118,12 @@ def test_an_asserted_identity_overrides_from():
             'P-Asserted-Identity: "Ben, B." <sip:+493055@example.org>, <tel:+493055>',
         )
     )
-    assert plain(facts.fallback) == (Person("sip:+493055@example.org", "Ben, B.", Role.CALLER),)
+    assert plain(facts.fallback) == (PlainPerson("sip:+493055@example.org", "Ben, B.", Role.CALLER),)
 
 
 def test_a_remote_party_id_says_which_side_it_is():
     facts = read_headers(invite(*BASE, 'Remote-Party-ID: "Cleo" <sip:+493077@example.org>;party=called;screen=yes'))
-    assert plain(facts.fallback) == (Person("sip:+493077@example.org", "Cleo", Role.CALLEE),)
+    assert plain(facts.fallback) == (PlainPerson("sip:+493077@example.org", "Cleo", Role.CALLEE),)
 
 
 def test_diversions_name_who_redirected_the_call():
@@ -128,8 +133,8 @@ def test_diversions_name_who_redirected_the_call():
         )
     )
     assert plain(facts.redirections) == (
-        Person("sip:4400@a.example", "Desk", Role.REDIRECTED_BY),
-        Person("sip:4300@a.example", None, Role.REDIRECTED_BY),
+        PlainPerson("sip:4400@a.example", "Desk", Role.REDIRECTED_BY),
+        PlainPerson("sip:4300@a.example", None, Role.REDIRECTED_BY),
     )
 
 
@@ -154,8 +159,8 @@ def test_history_names_who_redirected_the_call_and_where_to():
         "History-Info: <sip:4400@a.example?Reason=SIP%3Bcause%3D486>;index=1, <sip:4500@a.example;cause=486>;index=1.1"
     )
     assert plain(read_headers(invite(*BASE, history)).redirections) == (
-        Person("sip:4400@a.example", None, Role.REDIRECTED_BY),
-        Person("sip:4500@a.example;cause=486", None, Role.REDIRECTED_TO),
+        PlainPerson("sip:4400@a.example", None, Role.REDIRECTED_BY),
+        PlainPerson("sip:4500@a.example;cause=486", None, Role.REDIRECTED_TO),
     )
 
 
@@ -187,8 +192,8 @@ def test_built_in_bridge_headers_name_both_ends_and_the_speaker():
     sender = f'From: "Dora" <sip:4062@192.0.2.1;{ends}>;tag=1'
     facts = read_headers(invite(sender, "To: <sip:7777@192.0.2.200>"))
     assert plain(facts.talkers) == (
-        Person("sip:4062@192.0.2.1", "Dora", Role.PARTICIPANT, ()),
-        Person("493055", None, Role.PARTICIPANT, (0,)),
+        PlainPerson("sip:4062@192.0.2.1", "Dora", Role.PARTICIPANT, ()),
+        PlainPerson("493055", None, Role.PARTICIPANT, (0,)),
     )
     assert ("x-refci", "82") in plain(facts.correlations)
 
@@ -226,10 +231,10 @@ def test_values_that_cannot_be_read_say_nothing():
 
 
 def test_an_address_in_xml_keeps_its_parameters():
-    assert plain(written_person(Personal(" sip:+491@a.example;user=phone "), Role.CALLER)) == Person(
+    assert plain(written_person(Personal(" sip:+491@a.example;user=phone "), Role.CALLER)) == PlainPerson(
         "sip:+491@a.example;user=phone", None, Role.CALLER
     )
-    assert plain(written_person(Personal('"Al" <sip:al@a.example>;tag=1'), Role.CALLER)) == Person(
+    assert plain(written_person(Personal('"Al" <sip:al@a.example>;tag=1'), Role.CALLER)) == PlainPerson(
         "sip:al@a.example", "Al", Role.CALLER
     )
     assert written_person(Personal(" "), Role.CALLER) is None
@@ -251,7 +256,7 @@ def test_an_address_in_xml_keeps_its_parameters():
 )
 def test_an_address_of_record_is_extracted_x6(written, address, name):
     assert plain(unwritten(Identity(Personal(written), None))) == Identity(address, name)
-    assert plain(unwritten(Identity(Personal(written), Personal("Known")))) == Identity(address, "Known")
+    assert plain(unwritten(Identity(Personal(written), Personal("Known")))) == Identity(address, Personal("Known"))
 
 
 def test_a_thousand_redirections_are_cut_short():

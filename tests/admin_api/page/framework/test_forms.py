@@ -26,47 +26,46 @@ def form_of(page, action):
 
 
 @pytest.fixture
-def passing(service, monkeypatch):
-    """Let time pass for the page alone."""
-    site = service.run(service.lazy_page.site())
-    clock = [service.monotonic()]
-    monkeypatch.setattr(site, "_monotonic", lambda: clock[0])
-    return clock
+def anna(handler):
+    """Anna's browser, signed in at a service whose clock the test moves."""
+    handler.settle("Anna")
+    return handler.entered("Anna")
 
 
-def test_every_form_of_every_page_has_an_id_of_its_own(browse, service):
-    page = browse(*Role).get(f"/calls/{service.ids['acme'][0]}")
-    ids = re.findall(r'name="once" value="([^"]+)"', page.text)
-    assert len(ids) == len(set(ids)) == page.text.count('name="csrf"') >= 3
+@pytest.fixture
+def place(handler):
+    return f"/calls/{handler.ids['acme'][0]}"
+
+
+def texts(handler, place):
+    return [note["text"] for note in handler.ask(place).json()["annotations"]]
+
+
+def seen(browser, path):
+    return words(browser.get(path).text)
 
 
 def test_two_clicks_make_one_and_lead_to_the_same(browse, service):
     admin, call = browse(Role.ADMIN), service.ids["acme"][1]
     place = f"/calls/{call}"
-    wanted = {**form_of(admin.get(place), f"{place}/export"), "format": "csv", "media": "", "reason": "r"}
+    page = admin.get(place)
+    ids = re.findall(r'name="once" value="([^"]+)"', page.text)
+    assert len(ids) == len(set(ids)) == page.text.count('name="csrf"') >= 3, "every form has an id of its own"
+    wanted = {**form_of(page, f"{place}/export"), "format": "csv", "media": "", "reason": "r"}
     before = len(service.ask("/exports").json()["items"])
     with ThreadPoolExecutor(4) as pool:
         sent = [pool.submit(admin.client.post, f"{place}/export", data=wanted) for _ in range(4)]
-        answers = {(each.result().status_code, each.result().headers["location"]) for each in sent}
-    assert len(answers) == 1 and next(iter(answers))[0] == 303
+        (answer,) = {(each.result().status_code, each.result().headers["location"]) for each in sent}
+    assert answer[0] == 303
     assert len(service.ask("/exports").json()["items"]) == before + 1
-    note = {**form_of(admin.get(place), f"{place}/notes"), "text": "what is right"}
+    note = form_of(admin.get(place), f"{place}/notes")
+    assert admin.client.post(f"{place}/notes", data={**note, "text": ""}).status_code == 422
     for _ in range(2):
-        assert admin.client.post(f"{place}/notes", data=note).headers["location"] == place
+        answer = admin.client.post(f"{place}/notes", data={**note, "text": "what is right"})
+        assert answer.headers["location"] == place
+    for odd in ("1-", "x", "1-" + "0" * 32, "999999-" + "0" * 32, "-1-x", "１-x"):  # no page gave it out
+        assert admin.post(f"{place}/notes", {"text": "x", "once": odd}).status_code == 403
     assert len(service.ask(f"/calls/{call}").json()["annotations"]) == 1
-
-
-def test_a_refused_form_may_be_sent_again(browse, service):
-    admin, place = browse(Role.ADMIN), f"/calls/{service.ids['acme'][2]}"
-    form = form_of(admin.get(place), f"{place}/notes")
-    assert admin.client.post(f"{place}/notes", data={**form, "text": ""}).status_code == 422
-    assert admin.client.post(f"{place}/notes", data={**form, "text": "x"}).status_code == 303
-
-
-@pytest.mark.parametrize("sent", ["1-", "x", "1-" + "0" * 32, "999999-" + "0" * 32, "-1-x", "１-x"])
-def test_an_id_that_no_page_gave_out_does_nothing(browse, service, sent):
-    admin, place = browse(Role.ADMIN), f"/calls/{service.ids['acme'][2]}"
-    assert admin.post(f"{place}/notes", {"text": "x", "once": sent}).status_code == 403
 
 
 @pytest.mark.parametrize("other", [{"name": "Eve"}, {"name": "Anna"}, {"name": "Anna", "customer": "beta"}])
@@ -109,78 +108,53 @@ def test_a_passphrase_is_shown_only_once(browse, service):
     assert browse(Role.PRIVACY).get(first.headers["location"]).status_code == 404  # of this session alone
 
 
-def test_a_form_whose_session_has_ended_is_kept_for_its_sender(browse, service, passing):
-    anna, place = browse(Role.ADMIN, name="Anna"), f"/calls/{service.ids['acme'][0]}"
-    typed = "Spoken by <b>Bob</b>, not by Carol"
-    form = {**form_of(anna.get(place), f"{place}/notes"), "text": typed}
-    passing[0] += IDLE_SECONDS + 1
-    late = anna.client.post(f"{place}/notes", data=form)
+def test_a_form_whose_session_has_ended_is_kept_for_its_sender(handler, anna, place):
+    typed, notes = "Spoken by <b>Bob</b>, not by Carol", f"{place}/notes"
+    form, before = (
+        {**form_of(anna.get(place), notes), "text": typed},
+        {**form_of(anna.get(place), notes), "text": "too"},
+    )
+    handler.later += IDLE_SECONDS + 1
+    assert "Your session has ended" in seen(anna, anna.get(place).headers["location"])
+    late = anna.post(notes, data=form)
     assert late.headers["location"] == "/sign-in?next=/unsent"
-    assert "Your session has ended" in words(anna.get(late.headers["location"]).text)
-    assert typed not in service.ask(place).text
-    assert typed not in browse(Role.ADMIN, name="Eve").get("/unsent").text
-    anna_again = browse(Role.ADMIN, name="Anna")
-    passing[0] = service.monotonic()
-    page = anna_again.get("/unsent")
+    shown = anna.get(late.headers["location"])
+    assert "Your session has ended" in words(shown.text) and "What you typed is kept for an hour" in words(shown.text)
+    assert typed not in texts(handler, place)
+    handler.settle("Eve")
+    eve = handler.entered("Eve")
+    assert typed not in unescape(eve.get("/unsent").text)
+    assert eve.post(notes, data=before).status_code == 403
+    assert handler.sign_in(anna, "Anna", next=field(shown, "next")).headers["location"] == "/unsent"
+    page = anna.get("/unsent")
     assert typed in unescape(page.text) and typed not in page.text
-    sent = anna_again.client.post(f"{place}/notes", data=form_of(page, f"{place}/notes"))
-    assert sent.headers["location"] == place
-    assert [note["text"] for note in service.ask(place).json()["annotations"]].count(typed) == 1
-    assert "Nothing is waiting" in anna_again.text("/unsent")
+    assert anna.post(notes, data=form_of(page, notes)).headers["location"] == place
+    assert texts(handler, place).count(typed) == 1
+    assert "Nothing is waiting" in seen(anna, "/unsent")
+    assert anna.post(notes, data=before).headers["location"] == "/unsent", "a page of before is understood"
+    assert anna.post("/unsent", data=form_of(anna.get("/unsent"), "/unsent")).headers["location"] == "/unsent"
+    assert "Nothing is waiting" in seen(anna, "/unsent")
 
 
-def test_a_page_of_before_is_understood_after_signing_in_again(browse, service, passing):
-    anna, place = browse(Role.ADMIN, name="Anna"), f"/calls/{service.ids['acme'][0]}"
-    form = {**form_of(anna.get(place), f"{place}/notes"), "text": "typed before"}
-    passing[0] += IDLE_SECONDS + 1
-    assert anna.get(place).headers["location"] == f"/sign-in?next={place}"
-    other, new = browse(Role.ADMIN, name="Eve"), browse(Role.ADMIN, name="Anna")
-    passing[0] = service.monotonic()
-    assert other.client.post(f"{place}/notes", data=form).status_code == 403
-    assert new.client.post(f"{place}/notes", data=form).headers["location"] == "/unsent"
-    page = new.get("/unsent")
-    assert "typed before" in page.text
-    drop = {**form_of(page, "/unsent")}
-    assert new.client.post("/unsent", data=drop).headers["location"] == "/unsent"
-    assert "Nothing is waiting" in new.text("/unsent")
-
-
-def test_passwords_and_what_no_view_takes_are_not_kept(browse, service, passing):
-    anna = browse(Role.ADMIN, name="Anna")
-    form = {"csrf": anna.session.csrf, "password": "some plain words in a row"}
-    passing[0] += IDLE_SECONDS + 1
-    assert anna.client.post("/account/password", data=form).headers["location"] == "/sign-in?next=/account"
+def test_passwords_and_what_no_view_takes_are_not_kept(handler, anna):
+    form = {"csrf": field(anna.get("/account"), "csrf"), "password": "some plain words in a row"}
+    handler.later += IDLE_SECONDS + 1
+    assert anna.post("/account/password", data=form).headers["location"] == "/sign-in?next=/account"
     for action in ("/account/app", "/sign-out", "//evil.example", "/calls"):
-        answer = anna.client.post("/unsent", data={**form, "action": action})
+        answer = anna.post("/unsent", data={**form, "action": action})
         assert "unsent" not in answer.headers["location"] and "evil" not in answer.headers["location"]
-    assert anna.client.post("/calls/x/notes", data={"text": "x"}).headers["location"] == "/sign-in?next=/calls/x&lost=1"
-    site = service.run(service.lazy_page.site())
-    assert site._unsent.of(("acme", "Anna"), passing[0]) == []
+    assert anna.post("/calls/x/notes", data={"text": "x"}).headers["location"] == "/sign-in?next=/calls/x&lost=1"
+    assert "Nothing is waiting" in seen(handler.entered("Anna"), "/unsent")
 
 
-def test_polling_does_not_extend_the_session(browse, passing):
-    anna = browse(Role.ADMIN)
-    passing[0] += 600
+def test_polling_does_not_extend_the_session(handler, anna):
+    handler.later += 600
     alone = {"x-by-itself": "true"}
     assert anna.get("/session", headers=alone).json() == {"seconds": 600, "longest": False}
     assert anna.get("/session").json()["seconds"] >= 1199
-    passing[0] += IDLE_SECONDS + 1
-    assert anna.get("/session", headers=alone).status_code == 410
-    assert browse().get("/session").status_code == 410
-
-
-def test_a_form_typed_before_a_session_ended_survives_sign_in(handler):
-    """With accounts: the cookie of a session that has ended, then the password."""
-    handler.settle()
-    browser = handler.browser()
-    handler.sign_in(browser)
-    form = {"csrf": field(browser.get("/account"), "csrf"), "kind": "access", "identities": "Anna"}
     handler.later += IDLE_SECONDS + 1
-    late = browser.post("/requests/new", data=form)
-    shown = browser.get(late.headers["location"])
-    assert "What you typed is kept for an hour" in words(shown.text)
-    assert handler.sign_in(browser, next=field(shown, "next")).headers["location"] == "/unsent"
-    assert 'action="/requests/new"' in browser.get("/unsent").text
+    assert anna.get("/session", headers=alone).status_code == 410
+    assert handler.browser().get("/session").status_code == 410
 
 
 async def nothing():

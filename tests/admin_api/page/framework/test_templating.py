@@ -15,31 +15,26 @@ from admin_api.page.framework.translations import Translations
 
 
 @pytest.mark.parametrize(
-    ("milliseconds", "shown"),
-    [(None, "–"), (0, "0:00"), (61_499, "1:01"), (3_599_600, "1:00:00"), (90_000_000, "25:00:00")],
-)
-def test_lengths(milliseconds, shown):
-    assert length(milliseconds) == shown
-
-
-@pytest.mark.parametrize(
-    ("count", "shown"),
-    [(None, "–"), (0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (5 * 10**9, "5.0 GB"), (10**15, "1000.0 TB")],
-)
-def test_sizes(count, shown):
-    assert size(count) == shown
-
-
-def test_moments_are_shown_to_the_second():
-    assert moment("2026-02-16T09:00:01.234Z") == "2026-02-16 09:00:01"
-    assert moment(None) == "–"
+    ("shown", "value", "text"),
+    [
+        (length, None, "–"), (length, 0, "0:00"), (length, 61_499, "1:01"), (length, 3_599_600, "1:00:00"),
+        (length, 90_000_000, "25:00:00"), (size, None, "–"), (size, 0, "0 B"), (size, 999, "999 B"),
+        (size, 1000, "1.0 kB"), (size, 5 * 10**9, "5.0 GB"), (size, 10**15, "1000.0 TB"), (moment, None, "–"),
+        (moment, "2026-02-16T09:00:01.234Z", "2026-02-16 09:00:01"),
+    ],
+)  # fmt: skip
+def test_lengths_sizes_and_moments(shown, value, text):
+    assert shown(value) == text
 
 
 def test_templates_escape_outside_text():
-    html = Templates().page("refused.html", frame(problem={"title": "<script>alert(1)</script>", "detail": "\"'><b>"}))
-    assert "<script>alert" not in html
-    assert "&lt;script&gt;alert(1)" in html
-    assert "<b>" not in html
+    hostile = frame(problem={"title": "<script>alert(1)</script>", "detail": "\"'><b>"})
+    html, part = Templates().page("refused.html", hostile), Templates().part("refused.html", "main", hostile)
+    for shown in (html, part):
+        assert "<script>alert" not in shown and "&lt;script&gt;alert(1)" in shown and "<b>" not in shown
+    assert "<html" in html and "<html" not in part
+    with pytest.raises(jinja2.UndefinedError):
+        Templates().page("refused.html", frame())
 
 
 def test_invisible_characters_are_shown_but_kept_in_fields():
@@ -50,17 +45,6 @@ def test_invisible_characters_are_shown_but_kept_in_fields():
     asked = frame(request=SimpleNamespace(once=str), given=given, kinds=[], all_kinds=[], problem=None)
     form = Templates().page("request_new.html", asked)
     assert f'name="reference" value="{turned}"' in form and f">{turned}</textarea>" in form
-
-
-def test_a_forgotten_value_is_an_error_and_not_an_empty_place():
-    with pytest.raises(jinja2.UndefinedError):
-        Templates().page("refused.html", frame())
-
-
-def test_a_part_is_one_block_only():
-    part = Templates().part("refused.html", "main", frame(problem={"title": "No", "detail": "Not now."}))
-    assert "<h1>No</h1>" in part
-    assert "<html" not in part
 
 
 def frame(**values):

@@ -61,12 +61,10 @@ def test_a_page_shows_no_methods_or_paths_of_the_api():
     assert [text for text in sentences if technical.search(text)] == []
 
 
-def test_a_number_chooses_the_plural_form():
+def test_values_are_put_into_the_right_form_of_a_text():
     assert [GERMAN("note.n.calls", n=n) for n in (0, 1, 2)] == ["0 Anrufe", "1 Anruf", "2 Anrufe"]
     assert Translations("en")("note.n.calls", n=1) == "1 call"
-
-
-def test_a_code_without_words_is_shown_as_it_is():
+    assert GERMAN("requests.then-known-as-name", name="{n} <b>") == "damals bekannt als {n} <b>"
     assert GERMAN.code("incident", "sync-failed") == "Die Platte hat einen Schreibvorgang nicht angenommen"
     assert GERMAN.code("incident", "unheard-of") == "unheard-of"
 
@@ -78,10 +76,6 @@ def test_a_sentence_of_the_api_is_translated_with_any_values():
     assert german.startswith("2 dieser Anrufe stehen unter Löschsperre") and "lassen Sie" in german
     for other in ("Something else 4", "At most 4 bytes are accepted. Or more.", "No: At most 4 bytes are accepted."):
         assert GERMAN.sentence(other) == other
-
-
-def test_a_value_that_looks_like_a_place_is_left_alone():
-    assert GERMAN("requests.then-known-as-name", name="{n} <b>") == "damals bekannt als {n} <b>"
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from storage.audit.hash_chain import AuditError
 from tests.admin_api.page.conftest import words
-from tests.in_process.sign_in_service import PASSWORD, SignInService, field, inside
+from tests.in_process.sign_in_service import PASSWORD, SignInService, field, inside, send_code, unwritable_audit
+
+NEW = "another fine passphrase"
 
 
 def form(secret: str, password: str = PASSWORD, again: str | None = None, customer: str = "acme") -> dict[str, str]:
@@ -34,23 +35,21 @@ def test_attempts_from_elsewhere_do_not_delay_an_invited_user(handler: SignInSer
     assert handler.sign_in(handler.browser()).status_code == 303
 
 
-def test_a_link_is_good_once(handler: SignInService) -> None:
-    secret = handler.invite()
+def test_a_link_ends_by_its_use_with_time_and_by_signing_in(handler: SignInService) -> None:
+    secret, thief = handler.invite(), handler.browser()
     handler.browser().post("/invitation", data=form(secret))
-    thief = handler.browser()
-    answer = thief.post("/invitation", data=form(secret, "another fine passphrase"))
+    answer = thief.post("/invitation", data=form(secret, NEW))
     assert answer.status_code == 404
     assert "has been used or is too old" in words(answer.text)
     assert 'href="/sign-in?customer=acme"' in answer.text  # whose owner clicks on it once more gets in from here
     assert not inside(thief)
-    assert handler.sign_in(handler.browser()).status_code == 303
-
-
-def test_a_link_ends_after_an_hour(handler: SignInService) -> None:
-    secret = handler.invite()
-    handler.later += 3601
-    assert handler.browser().get("/invitation", params={"customer": "acme", "key": secret}).status_code == 404
-    assert handler.browser().post("/invitation", data=form(secret)).status_code == 404
+    accounts = handler.customers["acme"].accounts
+    link = accounts.invite(accounts.named("anna").id, handler.now()).secret
+    handler.entered()
+    for ended, later in ((link, 0), (handler.invite("ben"), 3601)):
+        handler.later += later
+        assert thief.get("/invitation", params={"customer": "acme", "key": ended}).status_code == 404
+        assert thief.post("/invitation", data=form(ended)).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -63,51 +62,43 @@ def test_a_wrong_link_says_nothing_of_anybody(handler: SignInService, customer: 
     assert "anna" not in shown.text
 
 
-@pytest.mark.parametrize(
-    ("password", "again", "why"),
-    [
+def test_a_password_that_is_not_taken_leaves_the_link_good(handler: SignInService) -> None:
+    secret, browser = handler.invite("anna"), handler.browser()
+    for password, again, why in (
         ("short", None, "at least 12 characters"),
         ("anna anna anna", None, "too easy"),
         (PASSWORD, "another", "not the same"),
-    ],
-)
-def test_a_password_that_is_not_taken_leaves_the_link_good(
-    handler: SignInService, password: str, again: str | None, why: str
-) -> None:
-    secret = handler.invite("anna")
-    browser = handler.browser()
-    answer = browser.post("/invitation", data=form(secret, password, again))
-    assert answer.status_code == 422
-    assert why in words(answer.text)
+    ):
+        answer = browser.post("/invitation", data=form(secret, password, again))
+        assert (answer.status_code, why in words(answer.text)) == (422, True)
+    foreign = browser.post("/invitation", data=form(secret), headers={"Sec-Fetch-Site": "cross-site"})
+    assert foreign.status_code == 403
+    with unwritable_audit(handler.customers["acme"]):
+        assert browser.post("/invitation", data=form(secret)).status_code == 503
+    assert handler.customers["acme"].accounts.named("anna").password is None
     assert browser.post("/invitation", data=form(secret)).status_code == 303
 
 
-def test_a_link_does_not_step_over_a_second_factor(handler: SignInService) -> None:
-    id = handler.settle()
-    secret, _ = handler.app(id)
-    link = handler.customers["acme"].accounts.invite(id, handler.now()).secret
-    browser = handler.browser()
-    shown = browser.post("/invitation", data=form(link, "another fine passphrase"))
+def test_a_link_does_not_step_over_a_second_factor(strict: SignInService) -> None:
+    browser = strict.browser()
+    shown = browser.post("/invitation", data=form(strict.invite("ben")))
+    assert "<svg" in shown.text and not inside(browser)
+    id = strict.settle()
+    secret, _ = strict.app(id)
+    link = strict.customers["acme"].accounts.invite(id, strict.now()).secret
+    shown = browser.post("/invitation", data=form(link, NEW))
     assert not inside(browser)
-    browser.post("/sign-in/factor", data={"step": field(shown, "step"), "code": handler.code(secret)})
+    send_code(browser, shown, strict.code(secret))
     assert inside(browser)
 
 
 def test_a_new_password_ends_the_sessions_of_the_old_one(handler: SignInService) -> None:
     id = handler.settle()
-    old = handler.browser()
-    handler.sign_in(old)
+    old = handler.entered()
     link = handler.customers["acme"].accounts.invite(id, handler.now()).secret
     assert inside(old)
-    handler.browser().post("/invitation", data=form(link, "another fine passphrase"))
+    handler.browser().post("/invitation", data=form(link, NEW))
     assert not inside(old)
-
-
-def test_signing_in_voids_a_link_that_is_out(handler: SignInService) -> None:
-    id = handler.settle()
-    link = handler.customers["acme"].accounts.invite(id, handler.now()).secret
-    handler.sign_in(handler.browser())
-    assert handler.browser().post("/invitation", data=form(link)).status_code == 404
 
 
 def test_keys_cannot_be_tried_for_ever(handler: SignInService) -> None:
@@ -115,33 +106,3 @@ def test_keys_cannot_be_tried_for_ever(handler: SignInService) -> None:
     seen = [browser.get("/invitation", params={"customer": "acme", "key": f"{i:064x}"}) for i in range(22)]
     assert [page.status_code for page in seen[:20]] == [404] * 20
     assert any(page.status_code == 429 and page.headers["retry-after"] for page in seen[20:])
-
-
-def test_the_invitation_link_leads_to_a_required_second_factor(strict: SignInService) -> None:
-    secret = strict.invite()
-    browser = strict.browser()
-    shown = browser.post("/invitation", data=form(secret))
-    assert "<svg" in shown.text
-    assert not inside(browser)
-
-
-def test_a_form_of_another_site_sets_no_password(handler: SignInService) -> None:
-    secret = handler.invite()
-    answer = handler.browser().post("/invitation", data=form(secret), headers={"Sec-Fetch-Site": "cross-site"})
-    assert answer.status_code == 403
-    assert handler.customers["acme"].accounts.named("anna").password is None
-
-
-def test_a_password_that_cannot_be_written_down_is_not_set(
-    handler: SignInService, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    secret = handler.invite()
-
-    def broken(*_: object) -> None:
-        raise AuditError("the disk is full")
-
-    with monkeypatch.context() as full:
-        full.setattr(handler.customers["acme"].audit, "append", broken)
-        assert handler.browser().post("/invitation", data=form(secret)).status_code == 503
-    assert handler.customers["acme"].accounts.named("anna").password is None
-    assert handler.browser().post("/invitation", data=form(secret)).status_code == 303, "the link is good yet"

@@ -36,33 +36,19 @@ def test_login_waits_double_up_to_the_maximum() -> None:
     assert max(waits) == 60
 
 
-def test_simultaneous_attempts_are_counted_at_once() -> None:
+def taken(each: LoginBackoff, key: str, now: float, times: int) -> list[float]:
+    return [each.take(key, now) for _ in range(times)]
+
+
+def test_failures_of_one_are_counted_at_once_and_forgotten() -> None:
     each = LoginBackoff(FEW)
-    assert [each.take("a", 5.0) for _ in range(6)] == [0, 0, 0, 1, 1, 1]
-
-
-def test_waiting_does_not_grow_by_asking() -> None:
-    each = LoginBackoff(FEW)
-    for _ in range(100):
-        each.take("a", 0.0)
-    assert each.take("a", 1.0) == 0
-
-
-def test_others_do_not_wait() -> None:
-    each = LoginBackoff(FEW)
-    for _ in range(9):
-        each.take("a", 0.0)
+    assert taken(each, "a", 0.0, 100) == [0, 0, 0, *[1] * 97], "waiting does not grow by asking"
     assert each.take("b", 0.0) == 0
-
-
-def test_failures_are_forgotten_with_time_and_by_getting_in() -> None:
-    each = LoginBackoff(FEW)
-    for _ in range(3):
-        each.take("a", 0.0)
     assert each.take("a", 0.5) == 1
-    assert [each.take("a", 1000.0) for _ in range(4)] == [0, 0, 0, 1]
+    assert each.take("a", 1.0) == 0
+    assert taken(each, "a", 1000.0, 4) == [0, 0, 0, 1]
     each.passed("a")
-    assert [each.take("a", 1000.0) for _ in range(3)] == [0, 0, 0]
+    assert taken(each, "a", 1000.0, 3) == [0, 0, 0]
 
 
 def test_a_right_try_is_taken_back_and_no_other() -> None:
@@ -71,7 +57,7 @@ def test_a_right_try_is_taken_back_and_no_other() -> None:
         assert each.take("a", 0.0) == 0
         each.forgive("a")
     each.forgive("never seen")
-    assert [each.take("a", 0.0) for _ in range(4)] == [0, 0, 0, 1]
+    assert taken(each, "a", 0.0, 4) == [0, 0, 0, 1]
 
 
 @pytest.mark.parametrize("terms", [PER_ACCOUNT, PER_ADDRESS, PER_CODE, PER_NETWORK, PER_USUAL, PER_SHARED_ADDRESS])
@@ -83,25 +69,18 @@ def test_login_waits_never_exceed_the_maximum(terms: BackoffPolicy) -> None:
         now += wait
 
 
-def test_who_was_quiet_for_longest_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("forgiven", "wait"), [(False, 0), (True, 1)])
+def test_the_least_recent_failure_is_forgotten_first(
+    monkeypatch: pytest.MonkeyPatch, forgiven: bool, wait: float
+) -> None:
     monkeypatch.setattr(login_backoff, "MAX_KEYS", 2)
     each = LoginBackoff(FEW)
-    for _ in range(4):
-        each.take("a", 0.0)
-    for key in "bc":
-        each.take(key, 0.0)
-    assert each.take("a", 0.0) == 0
-
-
-def test_forgiven_attempts_do_not_evict_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(login_backoff, "MAX_KEYS", 2)
-    each = LoginBackoff(FEW)
-    for _ in range(3):
-        each.take("a", 0.0)
+    assert taken(each, "a", 0.0, 3) == [0, 0, 0]
     for key in "bcde":
         each.take(key, 0.0)
-        each.forgive(key)
-    assert each.take("a", 0.0) == 1
+        if forgiven:
+            each.forgive(key)
+    assert each.take("a", 0.0) == wait
 
 
 def test_tries_take_turns_in_the_order_they_came() -> None:
@@ -113,15 +92,11 @@ def test_tries_take_turns_in_the_order_they_came() -> None:
     assert each.wait("a", 14.0) == 17
 
 
-def test_a_full_queue_of_one_address_leaves_room_for_others() -> None:
-    for terms in (PER_USUAL, PER_SHARED_ADDRESS):
-        assert (MAX_DELAYED_OF_ONE + 1) * terms.longest <= MAX_DELAY
-
-
 def test_few_wait_at_once_and_fewer_of_one_address() -> None:
     waiting = DelayedAttempts()
     assert [waiting.enter("a") for _ in range(4)] == [True] * MAX_DELAYED_OF_ONE + [False] * (4 - MAX_DELAYED_OF_ONE)
     assert [waiting.enter(str(n)) for n in range(MAX_DELAYED)].count(True) == MAX_DELAYED - MAX_DELAYED_OF_ONE
     waiting.leave("a")
-    assert waiting.enter("b")
-    assert not waiting.enter("c")
+    assert [waiting.enter(key) for key in "bc"] == [True, False]
+    for terms in (PER_USUAL, PER_SHARED_ADDRESS):  # a full queue of one address leaves room for others
+        assert (MAX_DELAYED_OF_ONE + 1) * terms.longest <= MAX_DELAY

@@ -8,7 +8,6 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
-from admin_api.page.sign_in.oidc_login import COOKIE
 from recorder.access.oidc_client import Providers
 from tests.admin_api.page.conftest import words
 from tests.in_process.openid_provider import StandIn, provider, sign_in
@@ -23,10 +22,10 @@ def there() -> Iterator[StandIn]:
 
 
 @pytest.fixture(scope="module")
-def walls(there: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignInService]:
+def federated(there: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignInService]:
     ways = [sign_in(there.issuer, title="House <&>"), sign_in("https://127.0.0.1:1", title="Away")]
     made = SignInService(
-        tmp_path_factory.mktemp("errand"),
+        tmp_path_factory.mktemp("openid"),
         providers=lambda customers: Providers(ways, customers, monotonic=lambda: made.later),
     )
     yield made
@@ -34,11 +33,11 @@ def walls(there: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture
-def authoriser(walls: SignInService, there: StandIn) -> Iterator[SignInService]:
-    walls.empty()
+def openid(federated: SignInService, there: StandIn) -> Iterator[SignInService]:
+    federated.empty()
     there.claims, there.info, there.answers = {}, {}, {}
-    yield walls
-    assert not walls.faults
+    yield federated
+    assert not federated.faults
 
 
 def leave(browser: httpx2.Client, **more: str) -> httpx2.Response:
@@ -49,15 +48,32 @@ def come_back(browser: httpx2.Client, there: StandIn, left: httpx2.Response, **c
     return browser.get("/openid/back", params={**there.leave(left.headers["location"]), **changes})
 
 
-def test_the_sign_in_page_lists_the_customers_providers(authoriser: SignInService) -> None:
-    page = authoriser.browser().get("/sign-in?customer=acme&next=/audit").text
+def vouched(openid: SignInService, there: StandIn) -> httpx2.Client:
+    """Open a browser in which somebody has signed in through the provider."""
+    browser = openid.browser()
+    come_back(browser, there, leave(browser))
+    return browser
+
+
+def stay(openid: SignInService, browser: httpx2.Client, times: int, seconds: int) -> None:
+    """Look at the calls that many times, after so many seconds each."""
+    for _ in range(times):
+        openid.later += seconds
+        assert browser.get("/calls").status_code == 200
+
+
+def test_the_sign_in_page_lists_the_customers_providers(openid: SignInService) -> None:
+    browser = openid.browser()
+    page = browser.get("/sign-in?customer=acme&next=/audit").text
     assert "Sign in with House &lt;&amp;&gt;" in page
     assert "/openid/leave?customer=acme&amp;provider=1&amp;next=%2Faudit" in page
-    assert "/openid/leave" not in authoriser.browser().get("/sign-in?customer=beta").text
+    assert "/openid/leave" not in browser.get("/sign-in?customer=beta").text
+    link = urlsplit(leave(browser).headers["location"])
+    assert f"redirect_uri=https%3A%2F%2F127.0.0.1%3A{openid.port}%2Fopenid%2Fback" in link.query
 
 
-def test_there_and_back_by_a_page_that_leads_on(authoriser: SignInService, there: StandIn) -> None:
-    browser = authoriser.browser()
+def test_there_and_back_by_a_page_that_leads_on(openid: SignInService, there: StandIn) -> None:
+    browser = openid.browser()
     left = leave(browser, next="/audit")
     cookie = left.headers["set-cookie"]
     assert left.status_code == 303
@@ -66,34 +82,26 @@ def test_there_and_back_by_a_page_that_leads_on(authoriser: SignInService, there
     assert back.status_code == 200  # a redirect would not bring the Strict cookie along
     assert '<meta http-equiv="refresh" content="0;url=/audit">' in back.text
     strict = next(each for each in back.headers.get_list("set-cookie") if each.startswith(f"{SESSION}="))
-    assert "SameSite=strict" in strict
-    assert inside(browser)
-    assert authoriser.told()[-1] == ("anna@acme.example", "session.open", "done", "provider")
+    assert "SameSite=strict" in strict and inside(browser)
+    assert openid.told()[-1] == ("anna@acme.example", "session.open", "done", "provider")
     assert "kept by the sign-in service" in words(browser.get("/account").text)
+    assert [browser.get(path).status_code for path in ("/calls", "/audit")] == [200, 404]  # the roles of the groups
 
 
-def test_the_provider_is_asked_again_after_an_hour(authoriser: SignInService, there: StandIn) -> None:
-    browser = authoriser.browser()
-    come_back(browser, there, leave(browser))
-    first = browser.cookies.get(SESSION)
-    for _ in range(4):
-        authoriser.later += 900
-        assert browser.get("/calls").status_code == 200
-    authoriser.later += 1
-    thief, part = authoriser.browser(), authoriser.browser()
-    thief.cookies.set(SESSION, first)
-    part.cookies.set(SESSION, first)
+def test_the_provider_is_asked_again_after_an_hour(openid: SignInService, there: StandIn) -> None:
+    browser = vouched(openid, there)
+    stay(openid, browser, 4, 900)
+    openid.later += 1
+    thief, part = openid.copied(browser), openid.copied(browser)
     to = browser.get("/calls").headers["location"]
     assert to == "/openid/leave?customer=acme&provider=0&next=/calls"
     assert thief.get("/calls").headers["location"] == "/sign-in?next=/calls"  # once, and only to ask there
     back = come_back(browser, there, browser.get(to))
     assert 'content="0;url=/calls"' in back.text and inside(browser)
-    assert browser.cookies.get(SESSION) != first and not inside(thief)
+    assert browser.cookies.get(SESSION) != part.cookies.get(SESSION) and not inside(part)
 
-    for _ in range(4):
-        authoriser.later += 900
-        browser.get("/calls")
-    authoriser.later += 1
+    stay(openid, browser, 4, 900)
+    openid.later += 1
     there.claims = {"groups": ["cooks"]}
     from_htmx = {"hx-request": "true", "hx-current-url": "https://rec.example/calls?party=x"}
     to = browser.get("/calls", headers=from_htmx).headers["hx-redirect"]
@@ -102,73 +110,54 @@ def test_the_provider_is_asked_again_after_an_hour(authoriser: SignInService, th
     assert not inside(browser)
 
 
-def test_a_page_that_renews_itself_does_not_ask_the_provider(authoriser: SignInService, there: StandIn) -> None:
-    browser = authoriser.browser()
-    come_back(browser, there, leave(browser))
-    for _ in range(3):
-        authoriser.later += 1190
-        browser.get("/calls")
+def test_only_a_person_who_looks_is_sent_to_the_provider(openid: SignInService, there: StandIn) -> None:
+    browser, sound = vouched(openid, there), vouched(openid, there)
+    stay(openid, browser, 3, 1190)
     polls = {"hx-request": "true", "hx-current-url": "https://rec.example/calls", "x-by-itself": "true"}
-    authoriser.later += 40
+    openid.later += 40
     for path in ("/calls", "/calls/live"):
         alone = browser.get(path, headers=polls)
         assert (alone.status_code, alone.text, alone.headers.get("hx-redirect")) == (401, "", None)
-    authoriser.later += 1100  # somebody is back in time
+    openid.later += 1100  # somebody is back in time
     to = browser.get("/calls").headers["location"]
     assert to == "/openid/leave?customer=acme&provider=0&next=/calls"
-
     come_back(browser, there, browser.get(to))
-    for _ in range(3):
-        authoriser.later += 1190
-        browser.get("/calls")
-    authoriser.later += 40
+    stay(openid, browser, 3, 1190)
+    openid.later += 40
     browser.get("/calls", headers=polls)
-    authoriser.later += 1161  # nobody is
+    openid.later += 1161  # nobody is
     assert browser.get("/calls", headers=polls).headers["hx-redirect"] == "/sign-in"
     assert browser.get("/calls").headers["location"] == "/sign-in?next=/calls"
 
-
-def test_a_sound_is_not_sent_to_the_provider(authoriser: SignInService, there: StandIn) -> None:
-    browser = authoriser.browser()
-    come_back(browser, there, leave(browser))
-    for _ in range(3):
-        authoriser.later += 1195
-        browser.get("/calls")
-    authoriser.later += 30
-    to = browser.get("/calls", headers={"sec-fetch-mode": "no-cors"}).headers["location"]
-    assert to == "/sign-in?next=/calls"
+    come_back(sound, there, leave(sound))
+    stay(openid, sound, 3, 1195)
+    openid.later += 30
+    answer = sound.get("/calls", headers={"sec-fetch-mode": "no-cors"})
+    assert answer.headers["location"] == "/sign-in?next=/calls", "audio and images are not sent to the provider"
 
 
-def test_the_roles_are_those_of_the_groups(authoriser: SignInService, there: StandIn) -> None:
-    browser = authoriser.browser()
-    come_back(browser, there, leave(browser))
-    assert browser.get("/calls").status_code == 200
-    assert browser.get("/audit").status_code == 404
-
-
-def test_a_way_back_is_walked_once(authoriser: SignInService, there: StandIn) -> None:
-    browser = authoriser.browser()
-    left = leave(browser)
-    answer = there.leave(left.headers["location"])
-    kept = browser.cookies.get(COOKIE)
+def test_the_way_back_is_good_once_and_for_ten_minutes(openid: SignInService, there: StandIn) -> None:
+    browser = openid.browser()
+    answer = there.leave(leave(browser).headers["location"])
+    thief = openid.copied(browser)
     browser.get("/openid/back", params=answer)
-    thief = authoriser.browser()
-    thief.cookies.set(COOKIE, kept)
     again = thief.get("/openid/back", params=answer)
-    assert again.status_code == 403
-    assert "Begin again." in words(again.text)
+    assert (again.status_code, "Begin again." in words(again.text)) == (403, True)
     assert not inside(thief)
+    left = leave(thief)
+    openid.later += 601
+    assert come_back(thief, there, left).status_code == 403
 
 
-def test_another_browsers_code_signs_nobody_in(authoriser: SignInService, there: StandIn) -> None:
+def test_another_browsers_code_signs_nobody_in(openid: SignInService, there: StandIn) -> None:
     """Neither without a way of one's own, nor on the way that one began (login CSRF)."""
-    attacker, victim = authoriser.browser(), authoriser.browser()
+    attacker, victim = openid.browser(), openid.browser()
     answer = there.leave(leave(attacker).headers["location"])
     assert victim.get("/openid/back", params=answer).status_code == 403
     leave(victim)
     assert victim.get("/openid/back", params=answer).status_code == 403
     assert not inside(victim)
-    assert authoriser.told()[-1] == ("unknown", "session.open", "refused", "provider: state")
+    assert openid.told()[-1] == ("unknown", "session.open", "refused", "provider: state")
 
 
 @pytest.mark.parametrize(
@@ -182,61 +171,48 @@ def test_another_browsers_code_signs_nobody_in(authoriser: SignInService, there:
     ],
 )
 def test_a_token_that_does_not_vouch(
-    authoriser: SignInService, there: StandIn, claims: dict[str, object], why: str
+    openid: SignInService, there: StandIn, claims: dict[str, object], why: str
 ) -> None:
     there.claims = claims
-    browser = authoriser.browser()
+    browser = openid.browser()
     back = come_back(browser, there, leave(browser))
     assert back.status_code == 403
     assert "did not vouch for you" in words(back.text)
     assert not inside(browser)
-    assert authoriser.told()[-1] == ("unknown", "session.open", "refused", f"provider: {why}")
-    assert "anna" not in str(authoriser.acts()[-1])
+    assert openid.told()[-1] == ("unknown", "session.open", "refused", f"provider: {why}")
+    assert "anna" not in str(openid.acts()[-1])
 
 
-def test_refused_at_the_provider(authoriser: SignInService, there: StandIn) -> None:
-    browser = authoriser.browser()
+def test_refused_at_the_provider(openid: SignInService, there: StandIn) -> None:
+    browser = openid.browser()
     state = there.leave(leave(browser).headers["location"])["state"]
     back = browser.get("/openid/back", params={"error": "access_denied", "error_description": "<b>", "state": state})
-    assert back.status_code == 403
-    assert "<b>" not in back.text
-
-
-def test_a_way_takes_ten_minutes_at_most(authoriser: SignInService, there: StandIn) -> None:
-    browser = authoriser.browser()
-    left = leave(browser)
-    authoriser.later += 601
-    assert come_back(browser, there, left).status_code == 403
+    assert (back.status_code, "<b>" in back.text) == (403, False)
 
 
 @pytest.mark.parametrize("next", ["//evil.example", "https://evil.example", "/\\evil", "/x;url=//evil"])
-def test_the_way_back_does_not_lead_to_other_sites(authoriser: SignInService, there: StandIn, next: str) -> None:
-    browser = authoriser.browser()
+def test_the_way_back_does_not_lead_to_other_sites(openid: SignInService, there: StandIn, next: str) -> None:
+    browser = openid.browser()
     back = come_back(browser, there, leave(browser, next=next))
     assert 'content="0;url=/"' in back.text
 
 
-def test_the_redirect_address_is_ours(authoriser: SignInService) -> None:
-    link = urlsplit(leave(authoriser.browser()).headers["location"])
-    assert f"redirect_uri=https%3A%2F%2F127.0.0.1%3A{authoriser.port}%2Fopenid%2Fback" in link.query
-
-
-def test_a_provider_that_is_away_keeps_no_local_account_out(authoriser: SignInService) -> None:
-    authoriser.settle()
-    browser = authoriser.browser()
+def test_a_provider_that_is_away_keeps_no_local_account_out(openid: SignInService) -> None:
+    openid.settle()
+    browser = openid.browser()
     away = leave(browser, provider="1")
     assert away.status_code == 502
     assert "Local accounts still work." in words(away.text)
-    assert authoriser.sign_in(browser).status_code == 303
+    assert openid.sign_in(browser).status_code == 303
 
 
 @pytest.mark.parametrize("asked", [{"provider": "2"}, {"provider": "-1"}, {"provider": "x"}, {"customer": "beta"}])
-def test_a_provider_that_there_is_none(authoriser: SignInService, asked: dict[str, str]) -> None:
-    assert leave(authoriser.browser(), **asked).status_code == 404
+def test_a_provider_that_there_is_none(openid: SignInService, asked: dict[str, str]) -> None:
+    assert leave(openid.browser(), **asked).status_code == 404
 
 
-def test_ways_are_not_begun_for_ever(authoriser: SignInService) -> None:
-    browser = authoriser.browser()
+def test_ways_are_not_begun_for_ever(openid: SignInService) -> None:
+    browser = openid.browser()
     answers = [leave(browser).status_code for _ in range(22)]
     assert answers[:20] == [303] * 20
     assert 429 in answers[20:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from urllib.parse import quote
 
 import pytest
@@ -13,26 +14,27 @@ from admin_api.page.views import audit
 from storage.access.actor import Actor, Kind
 from storage.audit.hash_chain import Act
 from tests.admin_api.page import page_texts
+from tests.admin_api.page.conftest import words
 
 
 def test_the_auditor_reads_who_did_what(browse, service):
     service.ask(f"/calls/{service.ids['acme'][0]}", "listener")
-    seen = browse(Role.AUDITOR).text("/audit")
-    assert "Looked at a call" in seen and service.ids["acme"][0] in seen
+    service.ask(f"/calls/{service.ids['acme'][0]}/media", "privacy")
+    auditor = browse(Role.AUDITOR)
+    seen = auditor.text("/audit")
+    assert "Looked at a call" in seen and service.ids["acme"][0] in seen and "not for this role" in seen
+    assert "nicht für diese Rolle" in words(auditor.get("/audit", headers={"Accept-Language": "de"}).text)
     assert browse(Role.ADMIN).get("/audit").status_code == 404
 
 
 def test_later_audit_entries_show_the_actor_id(browse, service):
-    audit = service.customers["acme"].audit
-    audit.append(Act("old entry", "admin", "call.view")).result()
-    audit.append(Act.of(Actor(Kind.OPENID, "https://id.example s-1", "new entry"), "admin", "call.view")).result()
+    audit, somebody = service.customers["acme"].audit, Actor(Kind.OPENID, "https://id.example s-1", "new entry")
+    for act in (Act("old entry", "admin", "call.view"), Act.of(somebody, "admin", "call.view")):
+        audit.append(act).result()
     page = browse(Role.AUDITOR).get("/audit").text
     assert "old entry" in page and 'title="openid https://id.example s-1"><bdi>new entry' in page
-    items = service.ask("/audit?limit=3", "auditor").json()["items"]
-    assert [each.get("actor_id") for each in items if each["actor"] in ("old entry", "new entry")] == [
-        "https://id.example s-1",
-        None,
-    ]
+    new, old = service.ask("/audit?limit=3", "auditor").json()["items"][-2:]
+    assert (new["actor_id"], "actor_id" in old) == ("https://id.example s-1", False)
 
 
 HOSTILE = '"><img src=x onerror=alert(1)>\u202e{{ 7 * 7 }}'
@@ -60,29 +62,15 @@ def test_it_is_read_page_by_page(browse, service, monkeypatch):
     for _ in range(3):
         service.ask("/calls")
     auditor = browse(Role.AUDITOR)
-    first = auditor.get("/audit?since=2020-01-01").text
-    older = first.split('rel="next" href="')[1].split('"')[0].replace("&amp;", "&")
-    assert older.startswith("/audit?since=2020-01-01&cursor=")
-    second = auditor.get(older)
+    (older,) = re.findall(r'rel="next" href="([^"]+)"', auditor.get("/audit?since=2020-01-01").text)
+    assert older.startswith("/audit?since=2020-01-01&amp;cursor=")
+    second = auditor.get(unescape(older))
     assert second.status_code == 200 and 'href="/audit?since=2020-01-01"' in second.text
-
-
-def test_a_day_in_the_future_has_nothing(browse):
-    assert "Nothing has been logged since then." in browse(Role.AUDITOR).text("/audit?since=2999-01-01")
-
-
-@pytest.mark.parametrize("query", ["since=yesterday", "cursor=%21"])
-def test_a_wrong_question_is_said(browse, query):
-    answer = browse(Role.AUDITOR).get(f"/audit?{query}")
-    assert answer.status_code == 422 and 'role="alert"' in answer.text
-
-
-def test_audit_reasons_are_shown_in_the_readers_language(browse, service):
-    service.ask(f"/calls/{service.ids['acme'][0]}/media", "privacy")
-    auditor = browse(Role.AUDITOR)
-    assert "not for this role" in auditor.text("/audit")
-    auditor.client.post("/appearance", data={"language": "de"})
-    assert "nicht für diese Rolle" in auditor.text("/audit")
+    assert "Nothing has been logged since then." in auditor.text("/audit?since=2999-01-01")
+    assert "No entry matches." in auditor.text("/audit?actor=nobody")
+    for query in ("since=yesterday", "cursor=%21", "object=42"):
+        answer = auditor.get(f"/audit?{query}")
+        assert answer.status_code == 422 and 'role="alert"' in answer.text
 
 
 @pytest.mark.parametrize(
@@ -130,9 +118,3 @@ def test_the_audit_view_filters_by_person_action_and_call(browse, service):
     assert f'href="/calls/{answer_of}"' in both.get("/audit").text
     assert f'href="/audit?object={answer_of}"' in both.get(f"/calls/{answer_of}").text
     assert "/audit" not in browse(Role.LISTENER).get(f"/calls/{answer_of}").text
-
-
-def test_an_audit_filter_without_match_shows_no_entries(browse):
-    assert "No entry matches." in browse(Role.AUDITOR).text("/audit?actor=nobody")
-    answer = browse(Role.AUDITOR).get("/audit?object=42")
-    assert answer.status_code == 422 and 'role="alert"' in answer.text

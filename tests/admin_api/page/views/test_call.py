@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -15,7 +16,7 @@ from tests.in_process.api_service import T0, row
 WHEN = "2026-02-16T09:00:00.000Z"
 END = "2026-02-16T09:01:40.000Z"
 PARTY = {"also": [], "user_id": None, "joined_at": WHEN, "left_at": END}
-DETAILS = {
+DETAILS: dict[str, Any] = {
     "session_id": "s",
     "parties": [
         {**PARTY, "role": "caller", "name": "<script>alert(1)</script>", "number": "+49301", "uri": "sip:+49301@a"},
@@ -47,43 +48,43 @@ DETAILS = {
 NOBODY = "00000000-0000-4000-8000-00000000ffff"
 
 
+SPAN = {"started_at": T0, "ended_at": T0 + timedelta(seconds=100), "duration_ms": 100_000}
+
+
 @pytest.fixture(scope="module")
-def call(shared):
-    span = {"started_at": T0, "ended_at": T0 + timedelta(seconds=100), "duration_ms": 100_000}
-    made, forms = row(500, "acme", details=DETAILS, **span)
-    shared.run(shared.customers["acme"].calls.put([made], [forms]))
-    return made.id
+def put(shared):
+    """Put a finished call with these details into the index; returns its id."""
+
+    def put(number, details):
+        made, forms = row(number, "acme", details=details, **SPAN)
+        shared.run(shared.customers["acme"].calls.put([made], [forms]))
+        return made.id
+
+    return put
 
 
-def test_everything_known_is_on_the_page(browse, call):
+@pytest.fixture(scope="module")
+def call(put):
+    return put(500, DETAILS)
+
+
+def test_everything_known_is_on_the_page_and_escaped(browse, call):
     page = browse(Role.ADMIN).get(f"/calls/{call}").text
-    said = words(page)
-    for text in ("caller", "+49301", "inbound", "192.0.2.10", "PCMA", "100 (10.0 %)", "sound poor", "2.0 s", call):
-        assert text in said, text
-    assert "lost on the way" in said and "paused or on hold" in said
-
-
-def test_an_undecodable_channel_says_why_it_is_silent(shared, browse):
-    streams = [{"label": "1", "party": 0, "media": "audio", "codec": "EVS"}, DETAILS["streams"][0]]
-    made, forms = row(504, "acme", details={**DETAILS, "streams": streams})
-    shared.run(shared.customers["acme"].calls.put([made], [forms]))
-    shown = words(browse(Role.LISTENER).get(f"/calls/{made.id}").text)
-    assert shown.count("cannot be decoded") == 1
-    assert "EVS cannot be decoded here: you hear silence" in shown
-
-
-def test_outside_text_on_a_call_page_is_escaped(browse, call):
-    page = browse(Role.ADMIN).get(f"/calls/{call}").text
+    for text in ("caller", "+49301", "inbound", "192.0.2.10", "PCMA", "100 (10.0 %)", "sound poor", "2.0 s", call,
+                 "lost on the way", "paused or on hold", "The time line as a table"):  # fmt: skip
+        assert text in words(page), text
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in page and "<script>alert" not in page
     assert 'href="javascript' not in page and "javascript:alert(1)" in page
-
-
-def test_the_timeline_is_shown_as_picture_and_table(browse, call):
-    page = browse(Role.LISTENER).get(f"/calls/{call}").text
     assert '<rect x="30.0%"' in page and 'width="2.0%" height="12" class="bar-gap"' in page
     assert 'x="40.0%"' in page and 'width="10.0%" height="12" class="bar-pause"' in page
-    assert 'role="img" aria-labelledby="line-title"' in page and "The time line as a table" in page
-    assert "style=" not in page
+    assert 'role="img" aria-labelledby="line-title"' in page and "style=" not in page
+
+
+def test_an_undecodable_channel_says_why_it_is_silent(put, browse):
+    streams = [{"label": "1", "party": 0, "media": "audio", "codec": "EVS"}, DETAILS["streams"][0]]
+    shown = browse(Role.LISTENER).text(f"/calls/{put(504, {**DETAILS, 'streams': streams})}")
+    assert shown.count("cannot be decoded") == 1
+    assert "EVS cannot be decoded here: you hear silence" in shown
 
 
 def test_who_may_hear_gets_a_player_and_who_may_not_none(browse, call):
@@ -96,14 +97,13 @@ def test_who_may_hear_gets_a_player_and_who_may_not_none(browse, call):
     assert "Put under legal hold" in page and "Export this call" in page and f"/calls/{call}/erase" in page
 
 
-def test_a_partys_user_is_linked_and_doubt_is_shown(shared, service, browse):
+def test_a_partys_user_is_linked_and_doubt_is_shown(put, browse):
     known = {**DETAILS["parties"][0], "user_id": NOBODY}
     doubtful = {**DETAILS["parties"][1], "user_candidates": [NOBODY, NOBODY]}
-    made, forms = row(501, "acme", details={**DETAILS, "parties": [known, doubtful]})
-    service.run(service.customers["acme"].calls.put([made], [forms]))
-    page = browse(Role.PRIVACY).get(f"/calls/{made.id}").text
+    place = f"/calls/{put(501, {**DETAILS, 'parties': [known, doubtful]})}"
+    page = browse(Role.PRIVACY).get(place).text
     assert f'<a href="/users/{NOBODY}">This person</a>' in page and "2 people possible" in page
-    page = browse(Role.LISTENER).get(f"/calls/{made.id}").text
+    page = browse(Role.LISTENER).get(place).text
     assert "/users/" not in page and "2 people possible" in page
 
 
@@ -122,21 +122,26 @@ def test_a_live_call_renews_what_changes_and_can_be_paused(service, browse, call
     assert "Go on recording" not in browse(Role.LISTENER).get(f"/calls/{call}").text
 
 
-def test_the_page_reloads_when_its_call_is_gone(browse):
-    answer = browse(Role.LISTENER).get(f"/calls/{NOBODY}", headers={"HX-Request": "true"})
-    assert (answer.status_code, answer.text, answer.headers["hx-refresh"]) == (404, "", "true")
-
-
-@pytest.mark.parametrize("id", [NOBODY, "+49301234567890", "<script>", "00000002-0000-4000-8000-000000000000"])
+@pytest.mark.parametrize(
+    "id",
+    [NOBODY, "+49301234567890", "<script>", "00000002-0000-4000-8000-000000000000", "%2e%2e", "x%2F..%2F..%2Fusers"],
+)
 def test_unknown_foreign_and_impossible_ids_are_nowhere(service, browse, id):
     page = browse(Role.ADMIN).get(f"/calls/{id}")
     assert page.status_code == 404 and "<script>" not in page.text.replace("<script src", "")
     assert "49301234567890" not in str(service.acts()[-1])  # so long that no hash of an entry has it by chance
 
 
+def test_the_page_reloads_when_its_call_is_gone(browse):
+    answer = browse(Role.LISTENER).get(f"/calls/{NOBODY}", headers={"HX-Request": "true"})
+    assert (answer.status_code, answer.text, answer.headers["hx-refresh"]) == (404, "", "true")
+
+
 @pytest.mark.parametrize(("id", "asked"), [(NOBODY, NOBODY), ("..", "-"), ("x/../../users", "-"), ("", "-")])
 def test_only_an_id_is_ever_put_into_a_path_of_the_api(id, asked):
-    assert PageRequest(SimpleNamespace(path_params={"id": id}), None, None, None, None, "").path_id == asked
+    nothing: Any = None
+    request: Any = SimpleNamespace(path_params={"id": id})
+    assert PageRequest(request, nothing, nothing, nothing, nothing, "").path_id == asked
 
 
 TURN = "2026-02-16T09:00:40.000Z"
@@ -164,12 +169,9 @@ TRANSFERRED = {
 }
 
 
-def test_after_a_transfer_each_view_names_the_current_speaker(browse, shared):
+def test_after_a_transfer_each_view_names_the_current_speaker(browse, put):
     """The time line, its table, the table of streams and the list of channels."""
-    span = {"started_at": T0, "ended_at": T0 + timedelta(seconds=100), "duration_ms": 100_000}
-    made, forms = row(501, "acme", details=TRANSFERRED, **span)
-    shared.run(shared.customers["acme"].calls.put([made], [forms]))
-    page = browse(Role.LISTENER).text(f"/calls/{made.id}")
+    page = browse(Role.LISTENER).text(f"/calls/{put(505, TRANSFERRED)}")
     at = "2026-02-16 09:00:40 UTC"
     assert f"Channel 1: Ann Channel 2: Bob until {at} , Carol from {at}" in page
     assert f"audio 2 Bob until {at} , Carol from {at}" in page

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
-
 import pytest
 
 from admin_api.http.permissions import Role
-
-WAIVER = {"document_sha256": "0" * 64, "signed_by": "Counsel", "signed_at": "2026-01-01T00:00:00Z", "scope": "all"}
-
-
-def permit(service):
-    ends = (datetime.now(UTC) + timedelta(days=1)).isoformat().replace("+00:00", "Z")
-    assert service.ask("/waiver", method="PUT", json={**WAIVER, "expires_at": ends}).status_code == 200
+from tests.admin_api.privacy.test_waiver import put as permit
 
 
 def test_pause_and_resume(service, browse):
     browser, call = browse(Role.ADMIN), service.ids["acme"][0]
+    over = browser.post(f"/calls/{call}/pause")
+    assert over.status_code == 409 and "The call is over" in over.text and "<h1>" in over.text
     service.daemon.live["acme", call] = {"id": call, "state": "recording"}
     for act in ("pause", "resume"):
         answer = browser.post(f"/calls/{call}/{act}")
@@ -25,35 +19,25 @@ def test_pause_and_resume(service, browse):
         assert (act, "acme", call) in service.daemon.asked
 
 
-def test_a_pause_after_the_call_shows_a_409_on_its_page(service, browse):
-    answer = browse(Role.ADMIN).post(f"/calls/{service.ids['acme'][0]}/pause")
-    assert answer.status_code == 409 and "The call is over" in answer.text and "<h1>" in answer.text
-
-
 def test_hold_with_a_reason_and_release(service, browse):
+    permit(service)
     browser, call = browse(Role.PRIVACY), service.ids["acme"][0]
+    answer = browser.post(f"/calls/{call}/hold", {"reason": " "})
+    assert answer.status_code == 422 and "reason" in answer.text
     assert browser.post(f"/calls/{call}/hold", {"reason": "Court <file> 7"}).status_code == 303
     page = browser.get(f"/calls/{call}").text
     assert "Court &lt;file&gt; 7" in page and "Release the hold" in page and "by Grace" in page
+    assert "the request is refused" in browser.text(f"/calls/{call}/erase")
+    assert browser.post(f"/calls/{call}/erase", {"typed": call[:8], "reason": "she asked"}).status_code == 409
     assert browser.post(f"/calls/{call}/release").status_code == 303
     assert "Put under legal hold" in browser.get(f"/calls/{call}").text
 
 
-def test_a_hold_without_a_reason_is_refused(service, browse):
-    answer = browse(Role.PRIVACY).post(f"/calls/{service.ids['acme'][0]}/hold", {"reason": " "})
-    assert answer.status_code == 422 and "reason" in answer.text
-
-
-def test_a_correction_stands_beside_the_call(service, browse):
+def test_a_call_is_corrected_and_exported(service, browse):
     browser, call = browse(Role.PRIVACY), service.ids["acme"][1]
     assert browser.post(f"/calls/{call}/notes", {"text": "It was\r\n<Anna>."}).status_code == 303
     assert "It was\n&lt;Anna&gt;." in browser.get(f"/calls/{call}").text
-
-
-def test_an_export_of_the_call_alone(service, browse):
-    answer = browse(Role.PRIVACY).post(
-        f"/calls/{service.ids['acme'][0]}/export", {"format": "csv", "media": "opus", "reason": "Art. 15"}
-    )
+    answer = browser.post(f"/calls/{call}/export", {"format": "csv", "media": "opus", "reason": "Art. 15"})
     place = answer.headers["location"]
     assert answer.status_code == 303 and place.startswith("/exports/")
     shown = service.ask(place).json()
@@ -61,35 +45,20 @@ def test_an_export_of_the_call_alone(service, browse):
     assert not any("name" in column for column in shown["columns"])
 
 
-def test_erasing_says_what_it_means_and_needs_a_waiver(service, browse):
+def test_a_call_is_erased_with_a_waiver_once_its_id_was_typed(service, browse):
     browser, call = browse(Role.PRIVACY), service.ids["acme"][2]
+    permit(service, expires_at="2026-01-02T00:00:00Z")
     page = browser.text(f"/calls/{call}/erase")
     assert "It cannot be undone." in page and "No waiver is active" in page and "Erase for ever" not in page
     permit(service)
     page = browser.text(f"/calls/{call}/erase")
     assert f"Type {call[:8]} to confirm" in page and "Erase for ever" in page and "It happens at once" in page
-
-
-def test_a_call_is_erased_once_its_id_was_typed(service, browse):
-    permit(service)
-    browser, call = browse(Role.PRIVACY), service.ids["acme"][2]
     wrong = browser.post(f"/calls/{call}/erase", {"typed": "delete", "reason": "she asked"})
     assert wrong.status_code == 422 and "Nothing was erased" in wrong.text and 'value="she asked"' in wrong.text
     assert service.ask("/erasures").json()["items"] == []
     done = browser.post(f"/calls/{call}/erase", {"typed": f" {call[:8].upper()} ", "reason": "she asked"})
     assert done.status_code == 303
-    id = done.headers["location"].removeprefix("/erasures/")
-    assert service.ask(f"/erasures/{id}").json()["state"] in ("running", "done")
-
-
-def test_a_held_call_cannot_be_asked_for(service, browse):
-    permit(service)
-    browser, call = browse(Role.PRIVACY), service.ids["acme"][1]
-    browser.post(f"/calls/{call}/hold", {"reason": "court"})
-    assert "the request is refused" in browser.text(f"/calls/{call}/erase")
-    answer = browser.post(f"/calls/{call}/erase", {"typed": call[:8], "reason": "she asked"})
-    assert answer.status_code == 409
-    browser.post(f"/calls/{call}/release")
+    assert service.ask(done.headers["location"]).json()["state"] in ("running", "done")
 
 
 @pytest.mark.parametrize("act", ["pause", "resume", "hold", "release", "notes", "export", "erase"])

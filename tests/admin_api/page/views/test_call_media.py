@@ -6,16 +6,23 @@ from admin_api.http.permissions import Role
 from tests.in_process.api_service import SOUND
 
 
-def test_sound_comes_whole_and_in_ranges(service, browse):
-    browser, call = browse(Role.LISTENER), service.ids["acme"][0]
-    whole = browser.get(f"/calls/{call}/media")
+def test_sound_and_its_picture_come_as_from_the_api(service, browse):
+    browser, place = browse(Role.LISTENER), f"/calls/{service.ids['acme'][0]}"
+    whole = browser.get(f"{place}/media")
     assert (whole.content, whole.headers["content-type"]) == (SOUND, "audio/wav")
     assert whole.headers["cache-control"] == "no-store" and whole.headers["accept-ranges"] == "bytes"
-    part = browser.get(f"/calls/{call}/media?format=wav", headers={"Range": "bytes=100-199"})
+    part = browser.get(f"{place}/media?format=wav", headers={"Range": "bytes=100-199"})
     assert (part.status_code, part.content) == (206, SOUND[100:200])
     assert part.headers["content-range"] == f"bytes 100-199/{len(SOUND)}"
     act = service.acts()[-1]
-    assert (act["actor"], act["action"], act["object"]) == ("Grace", "call.media", call)
+    assert (act["actor"], act["action"], act["object"]) == ("Grace", "call.media", service.ids["acme"][0])
+    answer = browser.get(f"{place}/media?format=peaks")
+    assert answer.status_code == 422 and answer.headers["content-type"] == "application/problem+json"
+    assert browser.get(f"{place}/waveform").json()["channels"][0]["peaks"] == [0, 900, 30]
+    service.daemon.asked.clear()
+    for path in ("media", "waveform", "attachments/x"):
+        assert browse(Role.PRIVACY).get(f"{place}/{path}").status_code == 404
+    assert service.daemon.asked == []
 
 
 def test_a_player_that_seeks_is_written_down_once_a_minute(service, browse):
@@ -29,11 +36,6 @@ def test_a_player_that_seeks_is_written_down_once_a_minute(service, browse):
     assert len(service.acts()) == before + 3
 
 
-def test_a_format_that_is_none_is_refused_as_the_api_does(service, browse):
-    answer = browse(Role.LISTENER).get(f"/calls/{service.ids['acme'][0]}/media?format=peaks")
-    assert answer.status_code == 422 and answer.headers["content-type"] == "application/problem+json"
-
-
 def test_unavailable_media_answer_with_a_page_or_a_problem(service, browse, monkeypatch):
     monkeypatch.setattr(service.daemon, "cannot", "no turn")
     monkeypatch.setattr(service.daemon, "later", True)
@@ -44,28 +46,11 @@ def test_unavailable_media_answer_with_a_page_or_a_problem(service, browse, monk
     assert (document.status_code, document.headers["content-type"]) == (503, "application/problem+json")
 
 
-def test_the_picture_of_the_sound_is_json(service, browse):
-    answer = browse(Role.LISTENER).get(f"/calls/{service.ids['acme'][0]}/waveform")
-    assert answer.json()["channels"][0]["peaks"] == [0, 900, 30]
-
-
 def test_an_attachment_is_saved_and_not_shown(service, browse):
-    call = service.ids["acme"][1]
-    put = service.ask(
-        f"/calls/{call}/attachments?kind=chat",
-        "privacy",
-        method="POST",
-        content=b'{"text": "<script>"}',
-        headers={"Content-Type": "application/json"},
-    )
-    answer = browse(Role.LISTENER).get(f"/calls/{call}/attachments/{put.json()['id']}")
-    assert answer.content == b'{"text": "<script>"}'
-    assert answer.headers["content-disposition"].startswith("attachment;")
+    place, data = f"/calls/{service.ids['acme'][1]}/attachments", b'{"text": "<script>"}'
+    sent = {"content": data, "headers": {"Content-Type": "application/json"}}
+    id = service.ask(f"{place}?kind=chat", "privacy", method="POST", **sent).json()["id"]
+    answer = browse(Role.LISTENER).get(f"{place}/{id}")
+    assert answer.content == data and answer.headers["content-disposition"].startswith("attachment;")
     assert answer.headers["x-content-type-options"] == "nosniff"
-    assert browse(Role.LISTENER).get(f"/calls/{call}/attachments/x").status_code == 404
-
-
-def test_who_may_not_hear_finds_nothing(service, browse):
-    for path in ("media", "waveform", "attachments/x"):
-        assert browse(Role.PRIVACY).get(f"/calls/{service.ids['acme'][0]}/{path}").status_code == 404
-    assert service.daemon.asked == []
+    assert browse(Role.LISTENER).get(f"{place}/x").status_code == 404

@@ -17,6 +17,8 @@ def test_a_person_is_shown_by_name_and_number_or_uri():
 def test_only_some_of_a_conference_are_named():
     row = summary({**CALL, "parties": [{"name": str(n)} for n in range(MOST_PEOPLE + 3)]})
     assert (len(row.people), row.more) == (MOST_PEOPLE, 3)
+    row = summary(CALL)
+    assert (row.people, row.marks, row.state, row.live) == ([], [], Mark("call-state.complete", ""), False)
 
 
 def test_marks_name_the_worst_stream():
@@ -32,11 +34,6 @@ def test_marks_name_the_worst_stream():
     ]
 
 
-def test_a_call_without_anything_odd_has_no_mark():
-    row = summary(CALL)
-    assert (row.people, row.marks, row.state, row.live) == ([], [], Mark("call-state.complete", ""), False)
-
-
 def test_estimates_are_classes_of_g107():
     english = Translations("en")
     words = [english(quality(mos).text) for mos in (4.5, 4.03, 4.0, 3.6, 3.2, 3.0, 1.0)]
@@ -48,6 +45,5 @@ def test_a_fingerprint_ignores_the_duration():
     live = {**CALL, "state": "recording"}
     one = fingerprint([summary(live)])
     assert fingerprint([summary({**live, "duration_ms": 99_000})]) == one
-    assert fingerprint([summary({**live, "paused": True})]) != one
-    assert fingerprint([]) != one
-    assert fingerprint([summary({**live, "parties": [{"name": "\ud800"}]})]) != one
+    changed = ([], [summary({**live, "paused": True})], [summary({**live, "parties": [{"name": "\ud800"}]})])
+    assert one not in map(fingerprint, changed)

@@ -2,30 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
+import pytest
 
-from admin_api.page.framework.page_request import View
-from admin_api.page.views.home import VIEWS, home
-
-
-class FakeVisit:
-    def __init__(self, *paths: str) -> None:
-        self.menu = [View("GET", path, home, menu=path) for path in paths]
-
-    def moved(self, to):
-        return ("moved", to)
-
-    def page(self, template, **values):
-        return ("page", template)
+from admin_api.http.permissions import Role
 
 
-def test_the_first_view_of_the_menu_is_home():
-    assert asyncio.run(home(FakeVisit("/calls", "/users"))) == ("moved", "/calls")
+@pytest.mark.parametrize(
+    ("role", "first"), [(Role.LISTENER, "/calls"), (Role.AUDITOR, "/audit"), (Role.OPERATOR, "/incidents")]
+)
+def test_the_first_view_of_the_menu_is_home(browse, role, first):
+    assert browse(role).get("/").headers["location"] == first
 
 
-def test_without_any_view_it_says_so():
-    assert asyncio.run(home(FakeVisit())) == ("page", "home.html")
-
-
-def test_everybody_has_a_home():
-    assert [(view.path, view.needs) for view in VIEWS] == [("/", None)]
+def test_without_any_view_the_home_page_says_so(browse, monkeypatch):
+    admin = browse(Role.ADMIN)
+    monkeypatch.setattr("admin_api.assembly.page_app.menu", lambda views, session: ())
+    page = admin.get("/")
+    assert page.status_code == 200 and "<h1>" in page.text

@@ -28,61 +28,63 @@ def state(service, place):
     return service.ask(place, Role.PRIVACY).json()
 
 
+@pytest.fixture
+def placed(daemon, service):
+    """A request about the person of the second call, which has been selected."""
+    place = file(daemon, identities="+49301234001")
+    choose(daemon, service, place, 1)
+    return place
+
+
 def choose(daemon, service, place, *numbers, shown=(0, 1, 2)):
     ids = service.ids["acme"]
     form = {"act": "ticked", "shown": [ids[n] for n in shown], "in": [ids[n] for n in numbers]}
     return daemon.post(f"{place}/selection", form)
 
 
-def test_only_ticked_calls_are_selected_for_a_request(daemon, service):
+def report(daemon, place):
+    return daemon.post(f"{place}/report", {"media": "", "seal": "none"})
+
+
+def test_only_ticked_candidates_are_selected_for_a_request(daemon, service, monkeypatch):
     place = file(daemon, identities="Ada Acme")
     assert choose(daemon, service, place, 0, 2).headers["location"] == f"{place}#report"
     case = state(service, place)
     assert (case["state"], case["selection"]) == ("confirmed", {"in": 2, "out": 1, "undecided": 0})
     assert daemon.get(place).text.count(" checked>") >= 2
-
-
-def test_candidates_of_other_pages_stay_as_they_were(daemon, service, monkeypatch):
     monkeypatch.setattr(request_steps, "BATCH", 2)
-    place = file(daemon, identities="Ada Acme")
     choose(daemon, service, place, 0, 1, 2)
-    choose(daemon, service, place, shown=(1,))
+    choose(daemon, service, place, shown=(1,))  # those of other pages stay as they were
     found = service.ask(f"{place}/candidates", Role.PRIVACY).json()["items"]
     chosen = {each["call"]: each["selected"] for each in found}
     assert [chosen[id] for id in service.ids["acme"]] == ["in", "out", "in"]
-
-
-def test_all_that_are_in_no_doubt_are_taken_at_once(daemon, service):
     place = file(daemon, identities="+49301234001\nAda Acme")
     daemon.post(f"{place}/selection", {"act": "sure"})
     assert state(service, place)["selection"] == {"in": 1, "out": 2, "undecided": 0}
-
-
-def test_a_call_that_is_no_candidate_cannot_be_slipped_in(daemon, service):
     place = file(daemon, identities="+49301234001")
-    choose(daemon, service, place, 0, 1, shown=(0, 1))
+    choose(daemon, service, place, 0, 1, shown=(0, 1))  # the first is no candidate
     assert state(service, place)["selection"] == {"in": 1, "out": 0, "undecided": 0}
 
 
-def test_who_the_person_is_can_be_said_where_several_may_be(daemon, service):
-    """Two people of the same name in one call; what was said once stays said when other pages are confirmed."""
+def test_the_person_can_be_chosen_where_several_may_be_it(daemon, service):
+    """Two people of the same name in one call; the choice stays when other pages are confirmed."""
     twins = [{"role": role, "name": "Kim Twin", "number": f"+4940{n}", "uri": None} for n, role in enumerate(ROLES)]
-    call, forms = row(9, "acme", details={"session_id": "s", "parties": twins, "streams": []})
+    call, _ = row(9, "acme", details={"session_id": "s", "parties": twins, "streams": []})
     forms = tuple(form for twin in twins for form in stored(twin, "DE"))
     service.run(service.customers["acme"].calls.put([call], [forms]))
-    place = file(daemon, identities="Kim Twin")
+    place, ticked = file(daemon, identities="Kim Twin"), {"act": "ticked", "shown": call.id, "in": call.id}
     page = daemon.get(place).text
     assert page.count(f'name="person-{call.id}"') == 2 and "Which of them is the person?" in page
-    daemon.post(f"{place}/selection", {"act": "ticked", "shown": call.id, "in": call.id})
-    assert state(service, place)["selection"]["undecided"] == 1
-    assert "it is not known which of the people is the person" in daemon.text(place)
-    daemon.post(f"{place}/selection", {"act": "ticked", "shown": call.id, "in": call.id, f"person-{call.id}": "1"})
-    assert state(service, place)["selection"] == {"in": 1, "out": 0, "undecided": 0}
-    assert 'value="1" checked' in daemon.get(place).text
-    daemon.post(f"{place}/selection", {"act": "ticked"})
-    assert state(service, place)["selection"]["undecided"] == 0
-    daemon.post(f"{place}/selection", {"act": "ticked", "shown": call.id, "in": call.id, f"person-{call.id}": "7"})
-    assert state(service, place)["selection"]["undecided"] == 0
+    for form, undecided in (
+        (ticked, 1),
+        ({**ticked, f"person-{call.id}": "1"}, 0),
+        ({"act": "ticked"}, 0),
+        ({**ticked, f"person-{call.id}": "7"}, 0),
+    ):
+        daemon.post(f"{place}/selection", form)
+        assert state(service, place)["selection"] == {"in": 1, "out": 0, "undecided": undecided}
+        assert ("it is not known which of the people is the person" in daemon.text(place)) is bool(undecided)
+        assert undecided or 'value="1" checked' in daemon.get(place).text
 
 
 def test_the_day_of_the_answer_is_moved(daemon, service):
@@ -99,74 +101,50 @@ def test_the_day_of_the_answer_is_moved(daemon, service):
     assert daemon.post(f"{place}/extension", {**longer, "months": "9"}).status_code == 422
 
 
-def test_a_passphrase_is_made_and_shown_once(daemon, service):
-    place = file(daemon, identities="+49301234001")
-    choose(daemon, service, place, 1)
-    answer = daemon.post(f"{place}/report", {"media": "", "seal": "passphrase"})
+def test_a_passphrase_is_made_and_shown_once(daemon, service, placed):
+    answer = daemon.post(f"{placed}/report", {"media": "", "seal": "passphrase"})
     assert answer.status_code == 200 and answer.headers["cache-control"] == "no-store"
-    passphrase = re.search(r'id="passphrase">([a-z2-7-]+)<', answer.text)
-    assert passphrase and len(passphrase[1]) == 29
-    assert passphrase[1] not in daemon.get(place).text
-    report = state(service, place)["report"]
+    (passphrase,) = re.findall(r'id="passphrase">([a-z2-7-]{29})<', answer.text)
+    assert passphrase not in daemon.get(placed).text
+    report = state(service, placed)["report"]
     assert (report["state"], report["encrypted"], report["other_parties"]) == ("running", "passphrase", False)
-    assert "being made" in daemon.text(place)
+    assert "being made" in daemon.text(placed)
 
 
-def test_a_page_polls_its_report_and_reloads_when_it_is_made(daemon, service):
-    place, from_htmx = file(daemon, identities="+49301234001"), {"headers": {"HX-Request": "true"}}
-    choose(daemon, service, place, 1)
-    daemon.post(f"{place}/report", {"media": "", "seal": "none"})
-    assert 'hx-get="' in daemon.get(place).text
-    part = daemon.get(place, **from_htmx)
-    assert "being made" in part.text and "<html" not in part.text
-    daemon.post(f"{place}/report/cancel")
-    assert daemon.get(place, **from_htmx).headers["hx-refresh"] == "true"
-
-
-def test_a_report_that_is_not_there_is_said_on_a_page(daemon, service):
-    place = file(daemon, identities="+49301234001")
-    choose(daemon, service, place, 1)
-    assert "Nothing was found here" in words(daemon.get(f"{place}/report/file").text)
-    daemon.post(f"{place}/report", {"media": "", "seal": "none"})
-    waits = daemon.get(f"{place}/report/file")
+def test_a_report_is_refused_made_polled_and_cancelled(daemon, service, placed):
+    from_htmx = {"headers": {"HX-Request": "true"}}
+    assert report(daemon, file(daemon)).status_code == 409, "nothing has been confirmed"
+    odd = daemon.post(f"{placed}/report", {"media": "", "seal": "recipient", "recipient": "age1<b>"})
+    assert odd.status_code == 422 and "must be an age recipient" in odd.text and "age1<b>" not in odd.text
+    assert "Nothing was found here" in words(daemon.get(f"{placed}/report/file").text)
+    report(daemon, placed)
+    waits = daemon.get(f"{placed}/report/file")
     assert waits.status_code == 409 and "The report is not finished yet." in words(waits.text)
+    assert 'hx-get="' in daemon.get(placed).text
+    part = daemon.get(placed, **from_htmx)
+    assert "being made" in part.text and "<html" not in part.text
+    assert daemon.post(f"{placed}/report/cancel").status_code == 303
+    assert state(service, placed)["state"] == "confirmed"
+    assert daemon.get(placed, **from_htmx).headers["hx-refresh"] == "true"
 
 
-def test_a_report_is_cancelled(daemon, service):
-    place = file(daemon, identities="+49301234001")
-    choose(daemon, service, place, 1)
-    daemon.post(f"{place}/report", {"media": "", "seal": "none"})
-    assert daemon.post(f"{place}/report/cancel").status_code == 303
-    assert state(service, place)["state"] == "confirmed"
-
-
-def test_an_impossible_report_is_refused_with_a_reason(daemon, service):
-    place = file(daemon, identities="+49301234001")
-    assert daemon.post(f"{place}/report", {"media": "", "seal": "none"}).status_code == 409
-    choose(daemon, service, place, 1)
-    answer = daemon.post(f"{place}/report", {"media": "", "seal": "recipient", "recipient": "age1<b>"})
-    assert answer.status_code == 422 and "must be an age recipient" in answer.text and "age1<b>" not in answer.text
-
-
-def test_erasure_wants_a_tick_a_waiver_and_tells_what_happens(daemon, service):
-    place = file(daemon, identities="+49301234001")
-    choose(daemon, service, place, 1)
-    assert "1 call will be erased" in daemon.text(place)
-    assert daemon.post(f"{place}/erasure", {"reason": "Art. 17"}).status_code == 303
-    assert state(service, place)["state"] == "confirmed"
-    refused = daemon.post(f"{place}/erasure", {"reason": "Art. 17", "understood": "1"})
+def test_erasure_wants_a_tick_a_waiver_and_tells_what_happens(daemon, service, placed):
+    assert "1 call will be erased" in daemon.text(placed)
+    assert daemon.post(f"{placed}/erasure", {"reason": "Art. 17"}).status_code == 303
+    assert state(service, placed)["state"] == "confirmed"
+    wanted = {"reason": "Art. 17", "understood": "1"}
+    refused = daemon.post(f"{placed}/erasure", wanted)
     assert refused.status_code == 409 and "Put one on file under Erasures" in refused.text
     permit(service)
-    daemon.post(f"{place}/report", {"media": "", "seal": "none"})
-    make(service, place.split("/")[-1])
-    assert "Its file is gone" not in daemon.text(place)
-    assert daemon.post(f"{place}/erasure", {"reason": "Art. 17", "understood": "1"}).status_code == 303
-    case = state(service, place)
+    report(daemon, placed)
+    make(service, placed.split("/")[-1])
+    assert "Its file is gone" not in daemon.text(placed)
+    assert daemon.post(f"{placed}/erasure", wanted).status_code == 303
+    case, page = state(service, placed), daemon.get(placed).text
     assert case["state"] == "erasing"
-    page = daemon.get(place).text
     assert f'href="/erasures/{case["erasure"]["id"]}"' in page and '<li aria-current="step">Erasure<' in page
     service.run(service.customers["acme"].erasures.work())
-    page = daemon.get(place).text
+    page = daemon.get(placed).text
     assert '<li aria-current="step">Close<' in page, "what is erased is not to be done again"
     assert "The file is gone: it expired, or one of its calls was erased." in page
 

@@ -1,8 +1,10 @@
 """The time line of a call, drawn to scale."""
 
+from typing import Any
+
 from admin_api.page.views.timeline_svg import MOST_LANES, named, owners, picture
 
-CALL = {
+CALL: dict[str, Any] = {
     "started_at": "2026-02-16T09:00:00.000Z",
     "ended_at": "2026-02-16T09:01:40.000Z",
     "duration_ms": 100_000,
@@ -37,19 +39,10 @@ def test_lanes_lie_to_scale():
 
 
 def test_an_open_pause_is_drawn_to_the_end_of_the_timeline():
-    live = {
-        **CALL,
-        "ended_at": None,
-        "streams": [{**CALL["streams"][0], "gaps": [], "pauses": [["2026-02-16T09:01:00Z", None]]}],
-    }
-    stream = picture(live).lanes[2]
+    open_pause = {**CALL["streams"][0], "gaps": [], "pauses": [["2026-02-16T09:01:00Z", None]]}
+    stream = picture({**CALL, "ended_at": None, "streams": [open_pause]}).lanes[2]
     assert places(stream) == [("sound", 1, 99), ("pause", 60, 40)]
     assert stream.bars[1].end is None
-
-
-def test_times_beyond_the_call_are_drawn_at_its_ends():
-    party = {"name": "Ada", "joined_at": "2026-02-16T08:59:00Z", "left_at": "2026-02-16T10:00:00Z"}
-    assert places(picture({**CALL, "parties": [party], "streams": []}).lanes[0]) == [("present", 0, 100)]
 
 
 def test_ticks_are_few_and_round():
@@ -59,17 +52,13 @@ def test_ticks_are_few_and_round():
     assert len(picture({**CALL, "ended_at": "2026-02-16T09:00:00Z", "duration_ms": 0}).ticks) == 1
 
 
-def test_a_conference_is_drawn_as_far_as_it_fits():
+def test_what_does_not_fit_is_cut_or_left_out():
+    party = {"name": "Ada", "joined_at": "2026-02-16T08:59:00Z", "left_at": "2026-02-16T10:00:00Z"}
+    ada, video = picture({**CALL, "parties": [party], "streams": [{"media": "video"}]}).lanes
+    assert (places(ada), places(video)) == ([("present", 0, 100)], [])
     crowd = picture({**CALL, "parties": [{"name": str(n)} for n in range(MOST_LANES + 5)]})
     assert (len(crowd.lanes), crowd.left_out) == (MOST_LANES, 6)
-
-
-def test_a_call_that_has_not_begun_has_no_picture():
-    assert picture({"started_at": None}) is None
-
-
-def test_a_stream_with_nothing_in_it_is_an_empty_lane():
-    assert picture({**CALL, "parties": [], "streams": [{"media": "video"}]}).lanes[0].bars == []
+    assert picture({"started_at": None}) is None, "it has not begun"
 
 
 def test_who_speaks_where():
