@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+
+from storage.customer.customers import Customer
+from tests.recorder.job_parts import Parts
+from tests.storage.node import StorageNode, Watch
 
 
 @pytest.fixture
@@ -20,3 +25,26 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield place
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run the tests that are marked with `anyio` on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture
+async def acme(tmp_path: Path) -> AsyncIterator[Customer]:
+    """Open a customer on SQLite whose clock is set to now."""
+    opened = await StorageNode(tmp_path / "data", Watch(datetime.now(UTC))).open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def node(tmp_path: Path, acme: Customer) -> AsyncIterator[Parts]:
+    """Have what a job takes, and see that none of its tasks failed."""
+    made = Parts(tmp_path, acme)
+    yield made
+    await made.tasks.close()
+    assert made.failed == []

@@ -12,7 +12,7 @@ import pytest
 from recorder.maintenance.directory_job import DirectoryJob
 from recorder.persist.indexer import NO_THREAD
 from tests.recorder.entra import Town, crowd, town_in
-from tests.recorder.maintenance.conftest import Parts
+from tests.recorder.job_parts import Parts
 
 pytestmark = pytest.mark.anyio
 

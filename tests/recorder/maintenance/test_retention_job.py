@@ -20,7 +20,7 @@ from storage.customer.customers import Customer
 from storage.erasure.erasure_rows import State
 from storage.errors import StorageError
 from storage.retention.rules import RuleSpec
-from tests.recorder.maintenance.conftest import Parts
+from tests.recorder.job_parts import Parts
 from tests.storage.node import permit, record
 
 pytestmark = pytest.mark.anyio
