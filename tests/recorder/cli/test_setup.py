@@ -37,10 +37,13 @@ def test_a_token_is_shown_once_audited_and_can_be_revoked(place: Place, answer: 
     assert "Mira Ößling" in listed and made["token"] not in listed
     assert answer("token", "revoke", "Mira Ößling") == {"revoked": "Mira Ößling", "customers": ["acme"]}
     assert place.run("token", "revoke", "Mira Ößling") == 1
+    other = answer(*CREATE, "other")
+    assert "Revoked for acme." in printed("token", "revoke", other["id"])[0]
     shown = [(a["actor"], a["role"], a["action"], a["object"], a["reason"]) for a in place.acts()]
     assert shown == [
-        (actor().name, "operator", "token.create", made["id"], "listener"),
-        (actor().name, "operator", "token.revoke", made["id"], ""),
+        (actor().name, "operator", f"token.{verb}", id, reason)
+        for id in (made["id"], other["id"])
+        for verb, reason in (("create", "listener"), ("revoke", ""))
     ]
 
 
@@ -78,3 +81,4 @@ def test_check_config_warns_of_swap_and_lists_faults(
     assert (told["ok"], told["faults"], bool(told["warnings"])) == (True, [], on)
     place.config.write_text(place.config.read_text().replace("[sip]", "[sip]\nmax_calls = 0"))
     assert [fault["key"] for fault in answer("check-config", status=2)["faults"]] == ["sip.max_calls"]
+    assert "sip.max_calls" in printed("check-config", status=2)[1]
