@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,8 @@ class Parts:
         """Return kind and reason of each incident, the newest first."""
         return [(each["kind"], each.get("reason")) for each in self.incidents.of("acme")]
 
-    async def until(self, true: Callable[[], Awaitable[object]]) -> None:
-        """Let the jobs work until something holds."""
+    async def until(self, true: Callable[[], object]) -> None:
+        """Let the jobs work until something holds, or a coroutine says so."""
         async with asyncio.timeout(20):
-            while not await true():
+            while not (await found if isawaitable(found := true()) else found):
                 await asyncio.sleep(0.01)

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from recorder.cli import main, setup
 from recorder.maintenance.cli_audit import actor
 from recorder.persist.customers import open_credentials
-from tests.recorder.command_line import Place
+from tests.recorder.command_line import Answer, Place, Printed
 
 CREATE = ("token", "create", "--customer", "acme", "--role", "listener", "--name")
-
-Answer = Callable[..., Any]
-Printed = Callable[..., tuple[str, str]]
 
 
 def test_the_first_token_is_audited_and_can_be_revoked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

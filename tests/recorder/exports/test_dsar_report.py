@@ -29,6 +29,7 @@ from storage.retention.rules import RuleSpec
 from storage.search_forms import stored_of
 from storage.subject_requests.cases import Asked, Case, Kind, Selection, State, Step, Wanted
 from tests.recorder.export_jobs import APART, ME, MIXED, TOVE, FakeRenderer, called, make, unpacked
+from tests.recorder.job_parts import Parts
 from tests.seeded_customer import NEW, OLD, Seeded, seed
 
 pytestmark = pytest.mark.anyio
@@ -277,7 +278,7 @@ async def test_a_restarted_report_begins_anew_and_shows_progress(
 
 
 async def test_the_job_finishes_closing_a_request_after_a_crash(
-    acme: Customer, job: ExportJob, monkeypatch: pytest.MonkeyPatch
+    node: Parts, acme: Customer, job: ExportJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     case = await confirmed(acme, await called(acme))
 
@@ -289,9 +290,7 @@ async def test_the_job_finishes_closing_a_request_after_a_crash(
         await acme.requests.close(case.id, Step.CLOSED, by="paula")
     assert case.leaf is not None and acme.keys.keeps(case.leaf)
     await job.run()
-    async with asyncio.timeout(30):
-        while acme.keys.keeps(case.leaf):
-            await asyncio.sleep(0.01)
+    await node.until(lambda: not acme.keys.keeps(case.leaf or 0))
 
 
 async def test_a_label_that_may_be_a_name_is_hidden_from_other_people(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 import os
@@ -208,10 +207,9 @@ async def filed(acme: Customer, **more: Any) -> Any:
     return await acme.exports.file(Request("csv", ("id",), "x", calls, **more), "paula")
 
 
-async def done(acme: Customer, id: str) -> None:
-    async with asyncio.timeout(20):
-        while (found := await acme.exports.get(id)) is None or found.state is not ExportState.DONE:
-            await asyncio.sleep(0.01)
+async def done(acme: Customer, id: str) -> bool:
+    found = await acme.exports.get(id)
+    return found is not None and found.state is ExportState.DONE
 
 
 async def test_an_erasure_under_way_ends_the_export(
@@ -283,12 +281,11 @@ async def test_exports_are_made_after_a_restart_or_a_failed_attempt(
     export = await filed(acme)
     acme.exports.sink(await acme.exports.begin(export.id)).close()  # half a file of the process before
     await job.run()
-    await done(acme, export.id)
-    await done(acme, (await filed(acme)).id)
+    await node.until(lambda: done(acme, export.id))
+    later = await filed(acme)
+    await node.until(lambda: done(acme, later.id))
     assert node.tasks.names() == ["exports"]
-    async with asyncio.timeout(30):  # the audit log is written after the state
-        while [entry["action"] for entry in acme.audit.read().items].count("export.done") < 2:
-            await asyncio.sleep(0.01)
+    await node.until(lambda: [entry["action"] for entry in acme.audit.read().items].count("export.done") == 2)
 
 
 async def test_export_progress_is_reported_until_the_end(

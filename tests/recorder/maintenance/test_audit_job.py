@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import errno
 import os
 import re
@@ -106,9 +105,7 @@ async def test_it_goes_on_for_ever_even_without_a_thread(
     node.tasks.start(job.run(), "audit")
     for count in (1, 2):
         act(acme)
-        async with asyncio.timeout(20):
-            while signed(acme) < count:
-                await asyncio.sleep(0.01)
+        await node.until(lambda count=count: signed(acme) == count)
 
 
 LINE = b'{"customer":"acme","n":1,"hash":"ab","size":9,"at":"2026-03-01T12:00:00.000000Z","signature":"00"}\n'
