@@ -212,6 +212,12 @@ NUMBERS = st.from_regex(r"[1-9][0-9]{6,14}", fullmatch=True)
 """Digits of what can be called: E.164 has 15 at most, and what has fewer than 7 is a service's."""
 
 
+def member(value: object) -> object:
+    """Return the member of an enum that has this value."""
+    given: Any = enum.Enum("Given", {"ONE": value})
+    return given.ONE
+
+
 @st.composite
 def spellings(draw: st.DrawFn) -> tuple[str, Any]:
     """Give a number and something that holds it: an integer, a fraction, text, an address, a list of these."""
@@ -247,8 +253,8 @@ def spellings(draw: st.DrawFn) -> tuple[str, Any]:
                 f"192.0.2.1:{number}",
                 f"fe80::1%{number}",
                 f"{number[:4]}-11-23T10:20:30.{number[4:10]}Z",
-                next(iter(enum.Enum("Given", {"ONE": int(number)}))),
-                next(iter(enum.Enum("Given", {"ONE": grouped}))),
+                member(int(number)),
+                member(grouped),
                 {"deeper": grouped},
                 [[int(number)]],
                 grouped.encode(),
