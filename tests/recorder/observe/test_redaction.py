@@ -214,8 +214,8 @@ NUMBERS = st.from_regex(r"[1-9][0-9]{6,14}", fullmatch=True)
 
 def member(value: object) -> object:
     """Return the member of an enum that has this value."""
-    given: Any = enum.Enum("Given", {"ONE": value})
-    return given.ONE
+    Given: Any = enum.Enum("Given", {"ONE": value})
+    return Given.ONE
 
 
 @st.composite
