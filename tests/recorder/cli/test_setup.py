@@ -26,19 +26,18 @@ def test_the_first_token_is_audited_and_can_be_revoked(tmp_path: Path, capsys: p
 
 
 def test_a_token_is_shown_once_audited_and_can_be_revoked(place: Place, answer: Answer, printed: Printed) -> None:
-    made = answer(*CREATE, "Mira Ößling", "--days", "3")
+    made, other = answer(*CREATE, "Mira Ößling", "--days", "3"), answer(*CREATE, "other")
     assert set(made) == {"token", "id", "customer", "roles", "name", "expires_at"}
     listed, _ = printed("token", "list")
     assert "Mira Ößling" in listed and made["token"] not in listed
     assert answer("token", "revoke", "Mira Ößling") == {"revoked": "Mira Ößling", "customers": ["acme"]}
     assert place.run("token", "revoke", "Mira Ößling") == 1
-    other = answer(*CREATE, "other")
     assert "Revoked for acme." in printed("token", "revoke", other["id"])[0]
     shown = [(a["actor"], a["role"], a["action"], a["object"], a["reason"]) for a in place.acts()]
     assert shown == [
         (actor().name, "operator", f"token.{verb}", id, reason)
-        for id in (made["id"], other["id"])
         for verb, reason in (("create", "listener"), ("revoke", ""))
+        for id in (made["id"], other["id"])
     ]
 
 
