@@ -15,6 +15,12 @@ from storage.audit.audit_files import AuditFiles
 from storage.customer.customers import KEYS, Customer, customer_folder, open_keys
 from storage.keys.root_secret import load_root
 
+Answer = Callable[..., Any]
+"""Runs a command with --json, checks its exit status and returns its document."""
+
+Printed = Callable[..., tuple[str, str]]
+"""Runs a command, checks its exit status and returns its standard output and standard error."""
+
 CONFIG = """
 [node]
 data_dir = "{folder}/data"

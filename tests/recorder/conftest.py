@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 from inspect import iscoroutinefunction, signature
 from pathlib import Path
 
 import pytest
 
+from storage.customer.customers import Customer
 from tests.in_process.recorder_node import CONFIG, Stage, stage
+from tests.in_process.storage_node import StorageNode, Watch
+from tests.recorder.job_parts import Parts
 
 
 @pytest.fixture
@@ -22,7 +26,7 @@ def loop() -> Iterator[asyncio.Runner]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a test that is a coroutine in the loop of its fixtures, or in one of its own."""
+    """Run a test that is a coroutine in the loop of its fixtures, or in one of its own; anyio runs those marked so."""
     if not iscoroutinefunction(pyfuncitem.obj) or pyfuncitem.get_closest_marker("anyio"):
         return None
     story = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in signature(pyfuncitem.obj).parameters})
@@ -59,3 +63,26 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         yield place
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    """Run the tests that are marked with `anyio` on asyncio."""
+    return "asyncio"
+
+
+@pytest.fixture
+async def acme(tmp_path: Path) -> AsyncIterator[Customer]:
+    """Open a customer on SQLite whose clock is set to now."""
+    opened = await StorageNode(tmp_path / "data", Watch(datetime.now(UTC))).open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def node(tmp_path: Path, acme: Customer) -> AsyncIterator[Parts]:
+    """Have what a job takes, and see that none of its tasks failed."""
+    made = Parts(tmp_path, acme)
+    yield made
+    await made.tasks.close()
+    assert made.failed == []

@@ -1,4 +1,4 @@
-"""Exports made in this process: what the job takes, a renderer and a log that record, and what to ask for."""
+"""Exports made in this process: a renderer that records, and what to ask for."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import io
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
@@ -15,7 +14,6 @@ from admin_api.exports import columns
 from media.export.encoder import Container
 from recorder.config.model import Node
 from recorder.exports.export_job import ExportJob
-from recorder.runtime.tasks import Tasks
 from recorder.runtime.trusted_clock import WallClock
 from storage.calls.call_document import wrapped
 from storage.calls.call_row import CallRow
@@ -23,6 +21,7 @@ from storage.customer.customers import Customer
 from storage.exports.exports import Export, ExportState, Request
 from storage.search_forms import stored_of
 from tests.in_process.storage_node import record
+from tests.recorder.job_parts import Parts
 
 ME: Any = {"role": "caller", "name": "Mira Okafor", "number": "+4930123456", "uri": "sip:mira@pbx.example"}
 TOVE: Any = {"role": "callee", "name": "Tove Lind", "number": "+4940777888", "uri": "sip:tove.lind@pbx.example"}
@@ -30,32 +29,9 @@ APART = [{"label": str(n), "party": n, "media": "audio", "codec": "PCMA"} for n 
 MIXED = [{"label": "1", "party": [0, 1], "media": "audio", "codec": "PCMA"}]
 
 
-@dataclass
-class Log:
-    lines: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
-
-    def info(self, event: str, **facts: Any) -> None:
-        self.lines.append((event, facts))
-
-    def fault(self, event: str, problem: BaseException, **facts: Any) -> None:
-        self.lines.append((event, {"fault": problem, **facts}))
-
-
-@dataclass
-class Parts:
-    """What the job takes."""
-
-    customers: dict[str, Customer]
-    folder: Path
-    log: Log = field(default_factory=Log)
-    failed: list[BaseException] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self.tasks = Tasks(lambda name, error: self.failed.append(error))
-
-    def job(self, renderer: FakeRenderer, clock: WallClock | None = None) -> ExportJob:
-        node = Node(data_dir=self.folder, runtime_dir=self.folder)
-        return ExportJob(self.customers, self.tasks, self.log, node, renderer, clock)  # type: ignore[arg-type]  # as much as it uses
+def job_of(node: Parts, renderer: FakeRenderer, clock: WallClock | None = None) -> ExportJob:
+    folders: Any = Node(data_dir=node.folder, runtime_dir=node.folder)
+    return ExportJob(node.customers, node.tasks, node.log, folders, renderer, clock)  # type: ignore[arg-type]  # it renders
 
 
 @dataclass

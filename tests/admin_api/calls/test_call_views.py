@@ -1,6 +1,7 @@
 """A call from the index, and what the daemon knows of it, as one document."""
 
 from datetime import UTC, datetime
+from typing import Any
 
 from admin_api.calls import call_views
 from storage.calls.call_row import CallRow, CallState
@@ -48,7 +49,7 @@ def test_an_undecodable_stream_is_marked():
 
 
 def test_a_live_call_takes_its_hold_from_the_index():
-    live = {"id": "x", "state": "recording", "size_bytes": 7, "hold": False, "streams": []}
+    live: Any = {"id": "x", "state": "recording", "size_bytes": 7, "hold": False, "streams": []}
     shown = call_views.call(indexed(hold=True), live)
     assert (shown["state"], shown["size_bytes"], shown["hold"], shown["streams"]) == ("recording", 7, True, [])
 

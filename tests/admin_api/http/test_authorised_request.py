@@ -3,6 +3,7 @@
 import asyncio
 from concurrent.futures import Future
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
@@ -31,7 +32,8 @@ class Log:
 
 def request(log, object, look=FIRST):
     principal = Principal(log, "1", "desk", ("admin",), "192.0.2.1")
-    return AuthorisedRequest(Caller(None, principal, None, None, look), Action.VIEW, "admin", object)
+    nothing: Any = None
+    return AuthorisedRequest(Caller(nothing, principal, nothing, nothing, look), Action.VIEW, "admin", object)
 
 
 def test_who_what_and_from_where():

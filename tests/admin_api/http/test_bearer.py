@@ -1,6 +1,7 @@
 """Whose token it is."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,6 +78,7 @@ def test_a_damaged_file_locks_out_its_own_customer_only(tmp_path):
 
 
 def test_the_role_that_allows_it():
-    who = Principal(None, "1", "desk", ("listener", "auditor"), "")
+    nobody: Any = None
+    who = Principal(nobody, "1", "desk", ("listener", "auditor"), "")
     assert who.role((Role.ADMIN, Role.LISTENER)) == "listener"
     assert who.role((Role.ADMIN,)) is None

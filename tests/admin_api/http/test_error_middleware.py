@@ -1,6 +1,7 @@
 """Whatever happens inside, the answer is a problem document with our headers."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,8 @@ def answered(app):
     async def send(message):
         sent.append(message)
 
-    asyncio.run(Guard(app, reported.append)({"type": "http", "method": "GET", "headers": []}, None, send))
+    receive: Any = None
+    asyncio.run(Guard(app, reported.append)({"type": "http", "method": "GET", "headers": []}, receive, send))
     return sent, reported
 
 
@@ -80,7 +82,8 @@ def test_a_body_that_ends_in_two_places_reaches_no_application():
 
     headers = [(b"content-length", b"4"), (b"transfer-encoding", b"chunked")]
     scope = {"type": "http", "method": "POST", "headers": headers}
-    asyncio.run(Guard(failing(RuntimeError("it was asked")), [].append)(scope, None, send))
+    receive: Any = None
+    asyncio.run(Guard(failing(RuntimeError("it was asked")), list[BaseException]().append)(scope, receive, send))
     assert sent[0]["status"] == 400 and dict(sent[0]["headers"])[b"connection"] == b"close"
 
 

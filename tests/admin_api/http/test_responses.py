@@ -24,11 +24,11 @@ def test_names_are_not_escaped_and_half_characters_are_replaced():
 
 @given(st.dictionaries(ANY, ANY))
 def test_any_text_can_be_shown(shown):
-    json.loads(responses.document(shown).body)
+    json.loads(bytes(responses.document(shown).body))
 
 
 def test_a_problem_has_its_own_media_type():
     response = responses.problem(not_found())
     assert response.status_code == 404
     assert response.headers["content-type"] == "application/problem+json"
-    assert json.loads(response.body)["status"] == 404
+    assert json.loads(bytes(response.body))["status"] == 404

@@ -19,7 +19,7 @@ from admin_api.http.rate_limit import PER_TOKEN, Limiter
 from tests.in_process.api_service import Service
 
 PAIRS, TRIES, ROUNDS = 120, 3, 3
-OURS = [Path(each.__file__).parent for each in (admin_api, storage)]
+OURS = [Path(str(each.__file__)).parent for each in (admin_api, storage)]
 PACKETS = ("http_connection", "uvicorn_server")
 """Files whose calls depend on how the packets came."""
 

@@ -130,7 +130,7 @@ def _faults(path: Path) -> Iterator[ast.Tuple]:
             and getattr(node.func, "id", "") == "invalid"
             and isinstance(node.args[0], ast.List)
         ):
-            yield from node.args[0].elts
+            yield from (each for each in node.args[0].elts if isinstance(each, ast.Tuple))
 
 
 def notes() -> Iterator[tuple[str, str]]:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.in_process.command_line import Place
+from tests.in_process.command_line import Answer, Place, Printed
 
 
 @pytest.fixture
@@ -18,7 +17,7 @@ def place(tmp_path: Path) -> Place:
 
 
 @pytest.fixture
-def answer(place: Place, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+def answer(place: Place, capsys: pytest.CaptureFixture[str]) -> Answer:
     """Run a command with --json, check its exit status and return its document."""
 
     def run(*words: str, status: int = 0) -> Any:
@@ -30,7 +29,7 @@ def answer(place: Place, capsys: pytest.CaptureFixture[str]) -> Callable[..., An
 
 
 @pytest.fixture
-def printed(place: Place, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[str, str]]:
+def printed(place: Place, capsys: pytest.CaptureFixture[str]) -> Printed:
     """Run a command, check its exit status and return its standard output and standard error."""
 
     def run(*words: str, status: int = 0) -> tuple[str, str]:

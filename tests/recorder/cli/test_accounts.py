@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,10 +13,8 @@ import pytest
 from recorder.maintenance.cli_audit import actor
 from recorder.persist.customers import open_accounts
 from storage.audit.hash_chain import AuditError
-from tests.in_process.command_line import Place
+from tests.in_process.command_line import Answer, Place, Printed
 
-Answer = Callable[..., Any]
-Printed = Callable[..., tuple[str, str]]
 CREATE = ("admin", "create", "anna", "--role", "admin")
 
 

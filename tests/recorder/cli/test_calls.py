@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -16,13 +14,10 @@ from recorder.errors import WrongUse
 from recorder.maintenance.cli_audit import actor
 from recorder.persist.instance_lock import node_lock
 from storage.journal.index_gap import Gap
-from tests.in_process.command_line import Place
+from tests.in_process.command_line import Answer, Place, Printed
 from tests.in_process.storage_node import record
 
 NOBODY = "11111111-2222-4333-8444-555555555555"
-
-Answer = Callable[..., Any]
-Printed = Callable[..., tuple[str, str]]
 
 
 def test_a_place_without_calls_gives_empty_answers(answer: Answer, printed: Printed) -> None:

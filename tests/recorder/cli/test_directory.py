@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -11,13 +10,10 @@ import pytest
 
 from storage.customer.customers import Customer
 from storage.directory.user_store import Users
-from tests.in_process.command_line import Place
+from tests.in_process.command_line import Answer, Place, Printed
 from tests.in_process.storage_node import record
 
 HEAD = "upn,first_name,numbers\n"
-
-Answer = Callable[..., Any]
-Printed = Callable[..., tuple[str, str]]
 
 
 def importing(place: Place, text: str, *more: str) -> tuple[str, ...]:

@@ -44,6 +44,7 @@ def test_a_second_run_keeps_all_and_shows_no_token(tmp_path: Path) -> None:
     assert load(config).node.data_dir == tmp_path / "data"
     assert first.sentences()[-1].endswith(f"recorder serve --config {config}")
     again = initialise(config)
+    assert again.sentences()[-2:] == ["", first.sentences()[-1]]
     assert (again.token, again.made) == (None, []) and files(tmp_path) == before
 
 

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from recorder.maintenance.cli_audit import actor
 from recorder.persist.instance_lock import node_lock
-from tests.in_process.command_line import Place
-
-Answer = Callable[..., Any]
-Printed = Callable[..., tuple[str, str]]
+from tests.in_process.command_line import Answer, Place, Printed
 
 
 def test_rotation_makes_a_missing_file_and_names_the_next_step(place: Place, printed: Printed) -> None:

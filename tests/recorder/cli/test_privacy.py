@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,11 +11,8 @@ import pytest
 from storage.audit.hash_chain import Act
 from storage.customer.customers import Customer
 from storage.subject_requests.cases import Asked, Kind, Step
-from tests.in_process.command_line import Place
+from tests.in_process.command_line import Answer, Place, Printed
 from tests.in_process.storage_node import permit, record
-
-Answer = Callable[..., Any]
-Printed = Callable[..., tuple[str, str]]
 
 
 @pytest.mark.parametrize("brake", [100, 5])

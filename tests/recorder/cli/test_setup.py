@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from recorder.cli import main, setup
 from recorder.maintenance.cli_audit import actor
 from recorder.persist.customers import open_credentials
-from tests.in_process.command_line import Place
+from tests.in_process.command_line import Answer, Place, Printed
 
 CREATE = ("token", "create", "--customer", "acme", "--role", "listener", "--name")
-
-Answer = Callable[..., Any]
-Printed = Callable[..., tuple[str, str]]
 
 
 def test_the_first_token_is_audited_and_can_be_revoked(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,16 +26,18 @@ def test_the_first_token_is_audited_and_can_be_revoked(tmp_path: Path, capsys: p
 
 
 def test_a_token_is_shown_once_audited_and_can_be_revoked(place: Place, answer: Answer, printed: Printed) -> None:
-    made = answer(*CREATE, "Mira Ößling", "--days", "3")
+    made, other = answer(*CREATE, "Mira Ößling", "--days", "3"), answer(*CREATE, "other")
     assert set(made) == {"token", "id", "customer", "roles", "name", "expires_at"}
     listed, _ = printed("token", "list")
     assert "Mira Ößling" in listed and made["token"] not in listed
     assert answer("token", "revoke", "Mira Ößling") == {"revoked": "Mira Ößling", "customers": ["acme"]}
     assert place.run("token", "revoke", "Mira Ößling") == 1
+    assert "Revoked for acme." in printed("token", "revoke", other["id"])[0]
     shown = [(a["actor"], a["role"], a["action"], a["object"], a["reason"]) for a in place.acts()]
     assert shown == [
-        (actor().name, "operator", "token.create", made["id"], "listener"),
-        (actor().name, "operator", "token.revoke", made["id"], ""),
+        (actor().name, "operator", f"token.{verb}", id, reason)
+        for verb, reason in (("create", "listener"), ("revoke", ""))
+        for id in (made["id"], other["id"])
     ]
 
 
@@ -78,3 +75,4 @@ def test_check_config_warns_of_swap_and_lists_faults(
     assert (told["ok"], told["faults"], bool(told["warnings"])) == (True, [], on)
     place.config.write_text(place.config.read_text().replace("[sip]", "[sip]\nmax_calls = 0"))
     assert [fault["key"] for fault in answer("check-config", status=2)["faults"]] == ["sip.max_calls"]
+    assert "sip.max_calls" in printed("check-config", status=2)[1]

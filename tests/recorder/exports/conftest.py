@@ -1,24 +1,17 @@
-"""A customer in this process, the job that makes its exports, and the render workers that were started."""
+"""The job that makes the exports of a customer, and the render workers that were started."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from recorder.exports.export_job import ExportJob
-from storage.customer.customers import Customer
-from tests.in_process.storage_node import StorageNode, Watch
-from tests.recorder.export_jobs import FakeRenderer, Parts
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
+from tests.recorder.export_jobs import FakeRenderer, job_of
+from tests.recorder.job_parts import Parts
 
 
 @pytest.fixture
@@ -43,20 +36,5 @@ def renderer() -> FakeRenderer:
 
 
 @pytest.fixture
-async def acme(tmp_path: Path) -> AsyncIterator[Customer]:
-    opened = await StorageNode(tmp_path / "data", watch=Watch(datetime.now(UTC))).open()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def node(tmp_path: Path, acme: Customer) -> AsyncIterator[Parts]:
-    made = Parts({"acme": acme}, tmp_path)
-    yield made
-    await made.tasks.close()
-    assert made.failed == []
-
-
-@pytest.fixture
 async def job(node: Parts, renderer: FakeRenderer) -> ExportJob:
-    return node.job(renderer)
+    return job_of(node, renderer)

@@ -20,7 +20,7 @@ from storage.database.database import DatabaseAway
 from storage.database.schema import calls
 from storage.directory.matcher import Correlation
 from storage.directory.user import Person
-from tests.recorder.maintenance.conftest import Parts
+from tests.recorder.job_parts import Parts
 
 pytestmark = pytest.mark.anyio
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)

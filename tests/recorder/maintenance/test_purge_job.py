@@ -13,7 +13,7 @@ from recorder.persist.indexer import NO_THREAD
 from storage.customer.customers import Customer
 from storage.database.database import DatabaseAway
 from storage.directory.user import Person
-from tests.recorder.maintenance.conftest import Parts
+from tests.recorder.job_parts import Parts
 
 pytestmark = pytest.mark.anyio
 MIRA = Person("Mira", account_name="mira", numbers=("+4930123456",))

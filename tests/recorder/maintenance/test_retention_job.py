@@ -21,7 +21,7 @@ from storage.erasure.erasure_rows import State
 from storage.errors import StorageError
 from storage.retention.rules import RuleSpec
 from tests.in_process.storage_node import permit, record
-from tests.recorder.maintenance.conftest import Parts
+from tests.recorder.job_parts import Parts
 
 pytestmark = pytest.mark.anyio
 LONG_AGO = datetime.now(UTC) - timedelta(days=200)
@@ -90,11 +90,7 @@ async def test_an_erasure_runs_at_once_and_waits_for_a_hold(node: Parts, acme: C
 async def test_the_brake_is_an_incident_and_erases_nothing(node: Parts, acme: Customer) -> None:
     rows = [await record(acme, ended=LONG_AGO) for _ in range(3)]
     await job_of(node, Retention(sweep_seconds=1, brake_percent=5)).run()
-
-    async def told() -> bool:
-        return node.log.lines.count("retention.brake") >= 2
-
-    await node.until(told)
+    await node.until(lambda: node.log.lines.count("retention.brake") >= 2)
     assert all([await acme.calls.get(row.id) for row in rows])
     assert node.kinds() == [("retention-brake", None)]
     assert "retention.brake" in [entry["action"] for entry in acme.audit.read().items]
@@ -198,11 +194,7 @@ async def test_a_mostly_outdated_journal_is_compacted_at_start(
         await acme.holds.put(row.id, f"reason {number}", "paula")
     before = acme.journal.size
     await sweeping.run()
-
-    async def compacted() -> bool:
-        return "journal.compacted" in node.log.lines
-
-    await node.until(compacted)
+    await node.until(lambda: "journal.compacted" in node.log.lines)
     assert acme.journal.size < before / 2
     hold = await acme.holds.get(row.id)
     assert hold and hold.reason == "reason 29"

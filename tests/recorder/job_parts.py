@@ -1,22 +1,20 @@
-"""What the jobs of a daemon take, with a customer and without sockets, workers or threads of its own."""
+"""What the jobs of a daemon take, with one customer and without sockets or workers."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from inspect import isawaitable
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from recorder.observe.incidents import Incidents
 from recorder.persist.indexer import Indexer
 from recorder.runtime.tasks import Tasks
-from storage.customer.customers import Customer, CustomerSettings
-from tests.in_process.storage_node import StorageNode, Watch
+from storage.customer.customers import Customer
 
 
 @dataclass
@@ -50,29 +48,8 @@ class Parts:
         """Return kind and reason of each incident, the newest first."""
         return [(each["kind"], each.get("reason")) for each in self.incidents.of("acme")]
 
-    async def until(self, true: Callable[[], Awaitable[object]]) -> None:
-        """Let the jobs work until something holds."""
+    async def until(self, true: Callable[[], object]) -> None:
+        """Let the jobs work until something holds, or a coroutine says so."""
         async with asyncio.timeout(20):
-            while not await true():
+            while not (await found if isawaitable(found := true()) else found):
                 await asyncio.sleep(0.01)
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    return "asyncio"
-
-
-@pytest.fixture
-async def acme(tmp_path: Path) -> AsyncIterator[Customer]:
-    settings = CustomerSettings("acme", country="DE")
-    opened = await StorageNode(tmp_path / "data", Watch(datetime.now(UTC)), settings).open()
-    yield opened
-    await opened.close()
-
-
-@pytest.fixture
-async def node(tmp_path: Path, acme: Customer) -> AsyncIterator[Parts]:
-    made = Parts(tmp_path, acme)
-    yield made
-    await made.tasks.close()
-    assert made.failed == []
