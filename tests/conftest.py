@@ -18,7 +18,7 @@ hypothesis.settings.register_profile("quick", max_examples=100, deadline=None, d
 hypothesis.settings.register_profile("long", max_examples=1_000, deadline=None)  # a round of `make fuzz`
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
-SYSTEM = {"interop", "journeys", "page"}
+SYSTEM = {"interop", "journeys", "page", "surface"}
 """Folders whose tests run the whole daemon, foreign programs or a browser."""
 NEEDS = {"chromium", "postgresql", "small_disk"}
 """Fixtures that need root or a program of Debian's."""
