@@ -250,9 +250,9 @@ def test_both_forms_of_amr_are_decoded_alike() -> None:
     frames = amr_frames()
     aligned, errors = sound_of(Format("AMR", 8000, 1, "octet-align=1"), [b"\xf0" + frame for frame in frames])
     bits = [bandwidth_efficient(frame) for frame in frames]
+    checked = [b"\xf0" + frame[:1] + b"\x5a" + frame[1:] for frame in frames]
     assert errors == 0
     assert sound_of(Format("AMR", 8000), bits) == (aligned, 0)
-    checked = [b"\xf0" + frame[:1] + b"\x5a" + frame[1:] for frame in frames]
     assert sound_of(Format("AMR", 8000, 1, "octet-align=1; crc=1"), checked) == (aligned, 0)
     assert aligned == ffmpeg("amrnb", 8000, frames)
     assert likeness(loudness(voice(1, 8000), 8000), loudness(aligned, 8000)) > 0.8
