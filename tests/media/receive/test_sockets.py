@@ -177,17 +177,15 @@ def test_a_report_leaves_from_the_given_address(
 def test_without_a_descriptor_to_find_out_everybody_is_heard(
     opened: Callable[..., sockets.Pair], friend: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pair = opened("0.0.0.0")
-    sockets._leaves_elsewhere.cache_clear()
-
-    def none_left(host: str) -> socket.AddressFamily:
+    def none_left(*_: object) -> None:
         raise OSError(errno.EMFILE, "Too many open files")
 
-    monkeypatch.setattr(sockets, "_family", none_left)
-    assert not sockets.connect(pair.rtp.fileno(), name(friend), "127.0.0.5")
-    sockets.send(pair.rtp.fileno(), b"report", friend.getsockname(), False, "127.0.0.5")
+    pair = opened("0.0.0.0")
+    with monkeypatch.context() as patched:
+        patched.setattr(socket, "socket", none_left)
+        assert not sockets.connect(pair.rtp.fileno(), name(friend), "127.0.0.77")
+        sockets.send(pair.rtp.fileno(), b"report", friend.getsockname(), False, "127.0.0.77")
     assert friend.recv(100) == b"report"
-    sockets._leaves_elsewhere.cache_clear()
 
 
 def test_an_ipv6_report_leaves_from_the_given_address(opened: Callable[..., sockets.Pair]) -> None:

@@ -3,6 +3,7 @@
 import time
 from datetime import UTC, datetime
 from itertools import count
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -56,12 +57,15 @@ def shake(one: Association, two: Association, lose: frozenset[int] = frozenset()
     return sent
 
 
+def deliver(datagrams: list[bytes], to: Any, source: tuple[str, int], at: float = 0.0) -> None:
+    for datagram in datagrams:
+        to.receive(datagram, source, at)
+
+
 def carry(one: Association, two: Association) -> None:
     """Carry what there is from one to the other and back."""
-    for datagram in one.data_to_send():
-        two.receive(datagram, HERE, 0.0)
-    for datagram in two.data_to_send():
-        one.receive(datagram, THERE, 0.0)
+    deliver(one.data_to_send(), two, HERE)
+    deliver(two.data_to_send(), one, THERE)
 
 
 def until_promised(ours: Association, theirs: Association) -> None:
@@ -185,8 +189,7 @@ def test_the_first_byte_tells_dtls_from_its_neighbours_d4() -> None:
     assert [first for first, dtls in kinds.items() if dtls] == [20, 22, 63]
     ours = association(False)
     ours.start(0.0)
-    for junk in (b"", b"\x16", b"\x80" * 200, b"\x16" * 5000):
-        ours.receive(junk, THERE, 0.0)
+    deliver([b"", b"\x16", b"\x80" * 200, b"\x16" * 5000], ours, THERE)
     assert ours.data_to_send() == [] and ours.failed is None
 
 
@@ -239,8 +242,7 @@ def test_an_identity_survives_a_restart() -> None:
 def test_any_bytes_leave_an_association_alive_or_failed(datagrams: list[bytes]) -> None:
     ours = association(False)
     ours.start(0.0)
-    for datagram in datagrams:
-        ours.receive(datagram, THERE, 0.0)
+    deliver(datagrams, ours, THERE)
     assert ours.keys is None
 
 
