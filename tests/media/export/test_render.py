@@ -238,6 +238,17 @@ def test_an_undecodable_payload_shifts_no_other() -> None:
     assert quiet < sum(a * a for a in whole[0][9600:]) / 100
 
 
+def test_a_long_stretch_loses_nothing_where_it_is_given_out() -> None:
+    spoken = encode("pcm_mulaw", voice(8, 8000), 8000)
+    stored = run([bytes(160)], stream=1, ssrc=8, pt=9)
+    stored += b"".join(single(p, seq=i, ts=160 * i, at=20 * i) for i, p in enumerate(spoken))
+    channels, report, _ = listen(stored, stream(0), stream(1, (9, Format("G722", 8000))))
+    assert report.streams[0].dropped_seconds == 0
+    assert report.streams[0].gaps == ()
+    heard = channels[0][::2]
+    assert max(abs(a - b) for a, b in zip(expand(b"".join(spoken)), heard, strict=True)) < 1000
+
+
 def test_a_stateful_decoder_gets_packets_in_order() -> None:
     packets = encode("g722", voice(0.2, 16_000), 16_000)
     form = stream(0, (9, Format("G722", 8000)))
@@ -286,6 +297,7 @@ def test_pictures_are_placed_by_arrival_within_a_persons_time(ahead: int, seen: 
 def test_a_resampled_stretch_keeps_its_length_and_has_no_delay(rate_in: int, rate_out: int) -> None:
     sent = voice(1, rate_in)
     resampler = Resampler(rate_in, rate_out)
+    assert resampler.feed(b"") == b""
     step = rate_in // 50
     heard = b"".join([resampler.feed(sent[i : i + step].tobytes()) for i in range(0, len(sent), step)])
     samples = array("h", heard + resampler.finish())

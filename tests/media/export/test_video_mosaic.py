@@ -47,7 +47,10 @@ def test_a_picture_is_pasted_into_its_cell_only() -> None:
 
 
 def drawn(data: bytes, *forms: Format, until: float | None = None) -> list[tuple[float, bytes]]:
-    """Render stream 0 as sound and those behind it as pictures; give each picture's time and brightness."""
+    """Render stream 0 as sound and those behind it as pictures; give each picture's time and brightness.
+
+    With `until` all of them are drawn at the end, up to that second.
+    """
     numbers = range(1, 1 + len(forms))
     measured = measure(record_format.read([data]), (stream(0),), [stream(n, (96, forms[n - 1])) for n in numbers])
     mosaic, made, given = Mosaic(list(numbers), measured.rate), [], [0]
@@ -56,7 +59,7 @@ def drawn(data: bytes, *forms: Format, until: float | None = None) -> list[tuple
         given[0] += len(pcm) // 2
         made.extend(mosaic.upto(given[0] / measured.rate))
 
-    render(measured, record_format.read([data]), give, mosaic.add)
+    render(measured, record_format.read([data]), give if until is None else lambda _: None, mosaic.add)
     made += mosaic.finish(until or given[0] / measured.rate)
     assert mosaic.errors == 0
     return [(at, bytes(frame.planes[0])) for at, frame in made]
