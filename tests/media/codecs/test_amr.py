@@ -18,40 +18,41 @@ def packed(*frames: tuple[int, int, int, int]) -> bytes:
     return (value << pad).to_bytes((length + pad) // 8, "big")
 
 
-def test_an_octet_aligned_frame_keeps_its_bytes() -> None:
-    speech = bytes(range(12))
-    assert amr.frames(b"\xf0" + b"\x04" + speech, wide=False, aligned=True) == [b"\x04" + speech]
+ALIGNED, EFFICIENT = {"wide": False, "aligned": True}, {"wide": False, "aligned": False}
+WIDE_HEAD = bytes([8 << 3 | 4])
+CUT = {
+    "one, octet-aligned": (b"\xf0\x04" + bytes(range(12)), ALIGNED, [b"\x04" + bytes(range(12))]),
+    "two of different modes": (
+        b"\xf0\x84\x0c" + bytes(12) + bytes([1]) * 13,
+        ALIGNED,
+        [b"\x04" + bytes(12), b"\x0c" + bytes([1]) * 13],
+    ),
+    "CRCs behind the table of contents": (
+        b"\xf0\x84\xfc\x0c\xaa\xbb" + bytes(12) + bytes([1]) * 13,
+        {**ALIGNED, "checked": True},
+        [b"\x04" + bytes(12), None, b"\x0c" + bytes([1]) * 13],
+    ),
+    "one, bandwidth-efficient (T10)": (
+        packed((0, 1, 95, (1 << 95) - 1)),
+        EFFICIENT,
+        [b"\x04" + b"\xff" * 11 + b"\xfe"],
+    ),
+    "two, bandwidth-efficient": (
+        packed((0, 1, 95, 1), (7, 1, 244, 1 << 243)),
+        EFFICIENT,
+        [b"\x04" + bytes(11) + b"\x02", b"\x3c\x80" + bytes(30)],
+    ),
+    "a silence descriptor": (packed((8, 1, 39, 0)), EFFICIENT, [None]),
+    "a lost frame": (packed((14, 1, 0, 0)), EFFICIENT, [None]),
+    "no data": (packed((15, 1, 0, 0)), EFFICIENT, [None]),
+    "one that is marked bad": (packed((0, 0, 95, 1)), EFFICIENT, [None]),
+    "wide band": (b"\xf0" + WIDE_HEAD + bytes(60), {"wide": True, "aligned": True}, [WIDE_HEAD + bytes(60)]),
+}
 
 
-def test_two_octet_aligned_frames_of_different_modes_are_split() -> None:
-    payload = b"\xf0" + b"\x84" + b"\x0c" + bytes(12) + bytes([1]) * 13
-    assert amr.frames(payload, wide=False, aligned=True) == [b"\x04" + bytes(12), b"\x0c" + bytes([1]) * 13]
-
-
-def test_bandwidth_efficient_amr_frames_are_aligned() -> None:
-    """Duty T10."""
-    found = amr.frames(packed((0, 1, 95, (1 << 95) - 1)), wide=False, aligned=False)
-    assert found == [b"\x04" + b"\xff" * 11 + b"\xfe"]
-
-
-def test_two_bandwidth_efficient_frames_follow_without_a_gap() -> None:
-    found = amr.frames(packed((0, 1, 95, 1), (7, 1, 244, 1 << 243)), wide=False, aligned=False)
-    assert found == [b"\x04" + bytes(11) + b"\x02", b"\x3c" + b"\x80" + bytes(30)]
-
-
-@pytest.mark.parametrize("kind", [8, 14, 15])
-def test_sid_lost_and_no_data_hold_no_speech(kind: int) -> None:
-    width = 39 if kind == 8 else 0
-    assert amr.frames(packed((kind, 1, width, 0)), wide=False, aligned=False) == [None]
-
-
-def test_a_frame_marked_bad_holds_no_speech() -> None:
-    assert amr.frames(packed((0, 0, 95, 1)), wide=False, aligned=False) == [None]
-
-
-def test_wide_band_has_its_own_widths() -> None:
-    payload = b"\xf0" + bytes([8 << 3 | 4]) + bytes(60)
-    assert amr.frames(payload, wide=True, aligned=True) == [bytes([8 << 3 | 4]) + bytes(60)]
+@pytest.mark.parametrize(("payload", "form", "frames"), CUT.values(), ids=CUT)
+def test_a_payload_is_cut_into_its_frames(payload: bytes, form: dict[str, bool], frames: list[bytes | None]) -> None:
+    assert amr.frames(payload, **form) == frames
 
 
 @pytest.mark.parametrize(
@@ -94,9 +95,3 @@ def test_any_bytes_give_amr_frames_or_the_documented_error(payload: bytes, wide:
 )
 def test_the_form_stands_in_the_format_parameters(fmtp: str | None, packing: amr.Packing | None) -> None:
     assert amr.packing(fmtp) == packing
-
-
-def test_crc_bytes_follow_the_amr_table_of_contents() -> None:
-    payload = b"\xf0" + b"\x84\xfc\x0c" + b"\xaa\xbb" + bytes(12) + bytes([1]) * 13
-    found = amr.frames(payload, wide=False, aligned=True, checked=True)
-    assert found == [b"\x04" + bytes(12), None, b"\x0c" + bytes([1]) * 13]

@@ -68,19 +68,20 @@ def bits(text: str) -> bytes:
     return int(text.ljust(-(-len(text) // 8) * 8, "0"), 2).to_bytes(-(-len(text) // 8))
 
 
-def test_five_bit_silence_frames_end_at_the_terminator() -> None:
-    assert speex.frames(bits("00000 00000 01111 0")) == [bits("00000 011")] * 2
+ULTRA = "00001" + "0" * 38 + "1001" + "0" * 32 + "1000"
 
 
-def test_a_frame_for_32_khz_has_two_layers() -> None:
-    frame = "00001" + "0" * 38 + "1001" + "0" * 32 + "1000"
-    spare = "0" + "1" * (-len(frame) % 8 - 1)
-    assert speex.frames(bits(frame + frame + "01111")) == [bits(frame + spare)] * 2
-
-
-def test_messages_to_the_decoder_are_no_frames() -> None:
-    request, user = "01110 0011 1010", "01101 0001 10000" + "1" * 8
-    assert speex.frames(bits(f"{request} 00000 {user} 00000 01111")) == [bits("00000 011")] * 2
+@pytest.mark.parametrize(
+    ("payload", "frame"),
+    [
+        ("00000 00000 01111 0", "00000 011"),
+        (ULTRA + ULTRA + "01111", ULTRA + "0" + "1" * (-len(ULTRA) % 8 - 1)),
+        ("01110 0011 1010  00000  01101 0001 10000" + "1" * 8 + "00000 01111", "00000 011"),
+    ],
+    ids=["silence of five bits up to the terminator", "two layers of 32 kHz", "messages to the decoder are no frames"],
+)
+def test_two_frames_are_found_bit_by_bit(payload: str, frame: str) -> None:
+    assert speex.frames(bits(payload)) == [bits(frame)] * 2
 
 
 @pytest.mark.parametrize(

@@ -32,17 +32,11 @@ def test_units_of_h264_come_back_whole(aggregate: bool) -> None:
         assert sorted(units(put(unpack, payloads))) == sorted(units(data))
 
 
-def test_a_large_unit_is_put_together_of_its_fragments() -> None:
-    unit = bytes([0x65]) + bytes(range(1, 256)) * 20
-    payloads = h264_payloads(START + unit)
-    assert len(payloads) > 5 and put(H264(None), payloads) == START + unit
-
-
 @pytest.mark.parametrize("lost", [0, 3, 8])
 def test_a_lost_fragment_takes_its_unit_and_nothing_else(lost: int) -> None:
     unit, other = bytes([0x65]) + bytes(range(1, 256)) * 20, bytes([0x41]) + b"\7" * 50
     payloads = [*h264_payloads(START + unit), other]
-    assert len(payloads) == 10
+    assert len(payloads) == 10 and put(H264(None), payloads) == START + unit + START + other
     assert put(H264(None), payloads, frozenset({lost})) == START + other
 
 
@@ -78,22 +72,14 @@ def test_other_formats_are_not_shown() -> None:
     assert unpacking(Format("H265", 90_000)) is None and unpacking(Format("h264", 90_000)) is not None
 
 
-def test_a_picture_ends_where_the_next_begins() -> None:
-    pictures = Pictures(H264(None))
-    assert list(pictures.add(0, 10, (b"\x65a",))) == []
-    assert list(pictures.add(0, 11, (b"\x65b",))) == []
-    assert list(pictures.add(40, 12, (b"\x41c",))) == [(0, START + b"\x65a" + START + b"\x65b")]
-    assert list(pictures.finish()) == [(40, START + b"\x41c")]
-
-
-def test_a_picture_is_whole_when_its_time_is_past() -> None:
+def test_a_picture_ends_where_the_next_begins_or_its_time_is_past() -> None:
     pictures = Pictures(H264(None))
     assert list(pictures.before(0)) == []
-    assert list(pictures.add(40, 10, (b"\x65a",))) == []
-    assert list(pictures.before(40)) == []
-    assert list(pictures.before(41)) == [(40, START + b"\x65a")]
-    assert list(pictures.before(41)) == []
-    assert list(pictures.add(80, 11, (b"\x41b",))) == []
+    assert [list(pictures.add(0, n, (unit,))) for n, unit in ((10, b"\x65a"), (11, b"\x65b"))] == [[], []]
+    assert list(pictures.add(40, 12, (b"\x41c",))) == [(0, START + b"\x65a" + START + b"\x65b")]
+    assert [list(pictures.before(at)) for at in (40, 41, 41)] == [[], [(40, START + b"\x41c")], []]
+    assert list(pictures.add(80, 13, (b"\x41d",))) == []
+    assert list(pictures.finish()) == [(80, START + b"\x41d")]
 
 
 @given(st.lists(st.tuples(st.binary(max_size=40), st.booleans()), max_size=30), st.sampled_from([H264, Vp8]))

@@ -1,5 +1,7 @@
 """Where packets lie: the second reading."""
 
+import pytest
+
 from media.codecs.decoders import Format
 from media.export.timeline import BLOCK, Timeline
 from media.export.timeline_survey import Survey
@@ -27,9 +29,52 @@ def places(stored: bytes) -> list[tuple[int, int, int]]:
     return [(p.stream, p.ext_seq, p.position) for placed, _ in blocks for p in placed]
 
 
-def test_packets_lie_where_their_timestamp_puts_them() -> None:
-    stored = run(noise(1, 5), seq=10, ts=100) + run(noise(2, 5), seq=15, ts=100 + 5 * 160 + 8000, at=1104.7)
-    assert places(stored) == [(0, 10, 0), (0, 15, 8800)]
+FIVE, WRAPS = noise(1, 5), 0xFFFF_FFFF - 200
+PLACED = {
+    "where the timestamp says": (
+        run(FIVE, seq=10, ts=100) + run(noise(2, 5), seq=15, ts=100 + 5 * 160 + 8000, at=1104.7),
+        8000,
+        [(0, 10, 0), (0, 15, 8800)],
+    ),
+    "out of order": (
+        b"".join(single(FIVE[i], seq=10 + i, ts=1000 + 160 * i, at=20 * i) for i in (0, 2, 1, 3)),
+        8000,
+        [(0, 10, 0), (0, 11, 160), (0, 12, 320), (0, 13, 480)],
+    ),
+    "before the first": (
+        single(FIVE[1], seq=11, ts=1160, at=0) + single(FIVE[0], seq=10, ts=1000, at=1),
+        8000,
+        [(0, 10, 0), (0, 11, 160)],
+    ),
+    "over a wrap of number and timestamp": (
+        run(FIVE[:3], seq=65_534, ts=WRAPS) + run(FIVE[:3], seq=65_537, ts=(WRAPS + 480) & 0xFFFF_FFFF, at=60),
+        8000,
+        [(0, 65_534, 0), (0, 65_537, 480)],
+    ),
+    "payloads that do not touch": (
+        run(FIVE[:3], step=320, every=40),
+        8000,
+        [(0, 1000, 0), (0, 1001, 320), (0, 1002, 640)],
+    ),
+    "beside a wider codec": (
+        run([bytes(160)] * 2, pt=9) + run(FIVE[:1], stream=1, at=10),
+        16_000,
+        [(0, 1000, 0), (1, 1000, 160)],
+    ),
+    "around a digit": (
+        single(FIVE[0])
+        + single(b"\x05\x0a\x00\xa0", seq=1001, ts=5000, at=20, pt=101)
+        + single(FIVE[1], seq=1002, ts=5320, at=40),
+        8000,
+        [(0, 1000, 0), (0, 1002, 320)],
+    ),
+}
+
+
+@pytest.mark.parametrize(("stored", "rate", "expected"), PLACED.values(), ids=PLACED)
+def test_each_packet_lies_in_its_place(stored: bytes, rate: int, expected: list[tuple[int, int, int]]) -> None:
+    assert places(stored) == expected
+    assert survey(stored).rate == rate
 
 
 def test_each_packet_is_placed_once() -> None:
@@ -41,47 +86,6 @@ def test_each_packet_is_placed_once() -> None:
     ]
     assert timeline.notes.repeats == 3
     assert timeline.notes.packets == {0: 10, 1: 0}
-
-
-def test_a_packet_out_of_order_lies_in_its_place() -> None:
-    p = noise(1, 4)
-    stored = b"".join(single(p[i], seq=10 + i, ts=1000 + 160 * i, at=20 * i) for i in (0, 2, 1, 3))
-    assert places(stored) == [(0, 10, 0), (0, 11, 160), (0, 12, 320), (0, 13, 480)]
-
-
-def test_a_packet_from_before_the_first_moves_time_0() -> None:
-    p = noise(1, 2)
-    stored = single(p[1], seq=11, ts=1160, at=0) + single(p[0], seq=10, ts=1000, at=1)
-    assert places(stored) == [(0, 10, 0), (0, 11, 160)]
-
-
-def test_sequence_and_timestamp_wrap() -> None:
-    stored = run(noise(1, 3), seq=65_534, ts=0xFFFF_FFFF - 200) + run(
-        noise(2, 3), seq=65_537, ts=(0xFFFF_FFFF - 200 + 480) & 0xFFFF_FFFF, at=60
-    )
-    assert places(stored) == [(0, 65_534, 0), (0, 65_537, 480)]
-
-
-def test_payloads_that_do_not_touch_are_placed_one_by_one() -> None:
-    assert places(run(noise(1, 3), step=320, every=40)) == [(0, 1000, 0), (0, 1001, 320), (0, 1002, 640)]
-
-
-def test_a_wider_codec_sets_the_rate() -> None:
-    stored = run([bytes(160)] * 2, pt=9) + run(noise(1, 1), stream=1, at=10)
-    timeline = survey(stored)
-    assert (timeline.rate, timeline.samples) == (16_000, 640)
-    assert places(stored) == [(0, 1000, 0), (1, 1000, 160)]
-
-
-def test_a_codec_that_was_only_offered_sets_no_rate() -> None:
-    assert survey(run(noise(1, 1))).rate == 8000
-
-
-def test_digits_are_not_placed_and_do_not_move_anything() -> None:
-    p = noise(1, 2)
-    digit = single(b"\x05\x0a\x00\xa0", seq=1001, ts=5000, at=20, pt=101)
-    stored = single(p[0]) + digit + single(p[1], seq=1002, ts=5320, at=40)
-    assert places(stored) == [(0, 1000, 0), (0, 1002, 320)]
 
 
 def test_nothing_of_a_later_block_lies_before_the_floor() -> None:

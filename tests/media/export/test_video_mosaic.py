@@ -46,24 +46,35 @@ def test_a_picture_is_pasted_into_its_cell_only() -> None:
     assert set(canvas.planes[0]) == {16}
 
 
-def shown(payload_of: object, codec: str, form: Format, **more: object) -> list[tuple[float, list[int]]]:
-    """Render two films, the second late and bright; give each picture's time with the luma of both cells' middles."""
-    first = [payload_of(data) for data in film(codec, [60] * 50)]  # type: ignore[operator]  # a function of films
-    second = [payload_of(data) for data in film(codec, [60] * 20 + [220] * 10, 180, 320)]  # type: ignore[operator]  # payloads are bytes
-    data = run(noise(1, 100)) + stored(first, stream=1) + stored(second, stream=2, ssrc=91, at=500, **more)  # type: ignore[arg-type]  # shorthand
-    ways = (stream(1, (96, form)), stream(2, (96, form)))
-    measured = measure(record_format.read([data]), (stream(0),), ways)
-    mosaic, made, given = Mosaic([1, 2], measured.rate), [], [0]
+def drawn(data: bytes, *forms: Format, until: float | None = None) -> list[tuple[float, bytes]]:
+    """Render stream 0 as sound and those behind it as pictures; give each picture's time and brightness.
+
+    With `until` all of them are drawn at the end, up to that second.
+    """
+    numbers = range(1, 1 + len(forms))
+    measured = measure(record_format.read([data]), (stream(0),), [stream(n, (96, forms[n - 1])) for n in numbers])
+    mosaic, made, given = Mosaic(list(numbers), measured.rate), [], [0]
 
     def give(pcm: bytes | bytearray) -> None:
         given[0] += len(pcm) // 2
         made.extend(mosaic.upto(given[0] / measured.rate))
 
-    render(measured, record_format.read([data]), give, mosaic.add)
-    made += mosaic.finish(given[0] / measured.rate)
+    render(measured, record_format.read([data]), give if until is None else lambda _: None, mosaic.add)
+    made += mosaic.finish(until or given[0] / measured.rate)
     assert mosaic.errors == 0
-    places = [HEIGHT // 2 * WIDTH + cell.left + cell.width // 2 for cell in cells(2)]
-    return [(at, [bytes(frame.planes[0])[place] for place in places]) for at, frame in made]
+    return [(at, bytes(frame.planes[0])) for at, frame in made]
+
+
+def middle(cell: Cell) -> int:
+    return HEIGHT // 2 * WIDTH + cell.left + cell.width // 2
+
+
+def shown(payload_of: object, codec: str, form: Format, **more: object) -> list[tuple[float, list[int]]]:
+    """Render two films, the second late and bright; give each picture's time with the luma of both cells' middles."""
+    first = [payload_of(data) for data in film(codec, [60] * 50)]  # type: ignore[operator]  # a function of films
+    second = [payload_of(data) for data in film(codec, [60] * 20 + [220] * 10, 180, 320)]  # type: ignore[operator]  # payloads are bytes
+    data = run(noise(1, 100)) + stored(first, stream=1) + stored(second, stream=2, ssrc=91, at=500, **more)  # type: ignore[arg-type]  # shorthand
+    return [(at, [luma[middle(cell)] for cell in cells(2)]) for at, luma in drawn(data, form, form)]
 
 
 @pytest.mark.parametrize(
@@ -78,25 +89,12 @@ def test_pictures_are_seen_when_they_were_sent_t12(payload_of: object, codec: st
     assert abs(begins - 0.5) <= 1 / FPS and abs(bright - 1.3) <= 1 / FPS
 
 
-@pytest.mark.parametrize("every", [1_000, 6_000])
-def test_a_still_screen_is_shown_when_it_was_sent(every: int) -> None:
-    lumas = [60, 120, 180, 220]
-    data = run(noise(1, 4 * every // 20)) + stored(
-        [h264_payloads(picture) for picture in film("libx264", lumas)], stream=1, every=every
-    )
-    measured = measure(record_format.read([data]), (stream(0),), (stream(1, (96, H264)),))
-    mosaic, made, given = Mosaic([1], measured.rate), [], [0]
-
-    def give(pcm: bytes | bytearray) -> None:
-        given[0] += len(pcm) // 2
-        made.extend(mosaic.upto(given[0] / measured.rate))
-
-    render(measured, record_format.read([data]), give, mosaic.add)
-    made += mosaic.finish(given[0] / measured.rate)
-    middle = HEIGHT // 2 * WIDTH + WIDTH // 2
-    seen = [(at, bytes(frame.planes[0])[middle]) for at, frame in made]
+def test_a_still_screen_is_shown_when_it_was_sent() -> None:
+    lumas, every = [60, 120, 180, 220], 6_000
+    pictures = [h264_payloads(picture) for picture in film("libx264", lumas)]
+    made = drawn(run(noise(1, 4 * every // 20)) + stored(pictures, stream=1, every=every), H264)
     for number, luma in enumerate(lumas):
-        begins = min(at for at, shade in seen if abs(shade - luma) <= 4)
+        begins = min(at for at, seen in made if abs(seen[middle(cells(1)[0])] - luma) <= 4)
         assert abs(begins - number * every / 1000) <= 1 / FPS
 
 
@@ -107,10 +105,5 @@ def test_a_lost_picture_spoils_no_other() -> None:
 
 def test_a_camera_that_is_off_is_black() -> None:
     pictures = [h264_payloads(data) for data in film("libx264", [200] * 5)]
-    data = run(noise(1, 500)) + stored(pictures, stream=1)
-    measured = measure(record_format.read([data]), (stream(0),), (stream(1, (96, H264)),))
-    mosaic = Mosaic([1], measured.rate)
-    render(measured, record_format.read([data]), lambda _: None, mosaic.add)
-    made = mosaic.finish(10.0)
-    assert abs(made[-1][0] - 5.2) < 0.1
-    assert set(bytes(made[-1][1].planes[0])) == {16}
+    at, luma = drawn(run(noise(1, 500)) + stored(pictures, stream=1), H264, until=10.0)[-1]
+    assert abs(at - 5.2) < 0.1 and set(luma) == {16}

@@ -2,6 +2,8 @@
 
 from array import array
 
+import pytest
+
 from media.export.waveform import LOOKED_AT, Peaks
 
 
@@ -9,10 +11,25 @@ def sound(*channels: list[int]) -> bytes:
     return array("h", [sample for together in zip(*channels, strict=True) for sample in together]).tobytes()
 
 
-def test_each_channel_has_its_own_peaks():
-    peaks = Peaks(2, 8, points=4)
-    peaks.give(sound([0, 16384, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, -32768, 0]))
-    assert peaks.thousandths() == [[500, 0, 0, 0], [0, 0, 0, 1000]]
+SAMPLES = 100 * LOOKED_AT
+
+
+@pytest.mark.parametrize(
+    ("channels", "announced", "points", "shown"),
+    [
+        ([[0, 16384, 0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, -32768, 0]], 8, 4, [[500, 0, 0, 0], [0, 0, 0, 1000]]),
+        ([[8192 if n // 3 % 2 else -8192 for n in range(SAMPLES)]], SAMPLES, 1, [[250]]),
+        ([[100, 100, 32767]], 2, 2, [[3, 3]]),
+    ],
+    ids=["each channel has its own", "a long stretch is sampled", "what lies beyond the announced length is ignored"],
+)
+def test_peaks_are_those_of_the_sound(
+    channels: list[list[int]], announced: int, points: int, shown: list[list[int]]
+) -> None:
+    peaks = Peaks(len(channels), announced, points=points)
+    peaks.give(sound(*channels))
+    assert peaks.thousandths() == shown
+    assert Peaks(2, 0).thousandths() == [[], []]
 
 
 def test_the_same_however_it_is_cut():
@@ -23,21 +40,3 @@ def test_the_same_however_it_is_cut():
         bit_by_bit.give(sound(whole[start : start + 7]))
     assert at_once.thousandths() == bit_by_bit.thousandths()
     assert len(at_once.thousandths()[0]) == 30
-
-
-def test_a_long_stretch_is_sampled_for_its_peak():
-    samples = 100 * LOOKED_AT
-    loud = [8192 if n // 3 % 2 else -8192 for n in range(samples)]
-    peaks = Peaks(1, samples, points=1)
-    peaks.give(sound(loud))
-    assert peaks.thousandths() == [[250]]
-
-
-def test_samples_beyond_the_announced_length_are_ignored():
-    peaks = Peaks(1, 2, points=2)
-    peaks.give(sound([100, 100, 32767]))
-    assert peaks.thousandths() == [[3, 3]]
-
-
-def test_a_call_without_a_sample_has_no_peaks():
-    assert Peaks(2, 0).thousandths() == [[], []]

@@ -46,16 +46,13 @@ def test_an_unannounced_port_pair_needs_no_cool_down() -> None:
     assert (stranger.closed, ports.free) == (True, 1)
 
 
-def test_a_port_in_use_is_skipped() -> None:
+def test_a_port_in_use_or_handed_over_is_skipped() -> None:
     def open_pair(port: int, rtcp: bool) -> Fake:
         if port == 20000:
             raise SocketRefused("taken")
         return Fake(port)
 
     assert Ports(20000, 20003, open_pair, lambda: 0.0).open().port == 20002
-
-
-def test_a_pair_handed_over_is_not_given_twice() -> None:
     ports = Ports(20000, 20003, lambda port, rtcp: Fake(port), lambda: 0.0)
     ports.adopt(20000)
     assert (ports.open().port, ports.free) == (20002, 0)

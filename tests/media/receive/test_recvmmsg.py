@@ -37,54 +37,58 @@ def say(ear: socket.socket, *packets: bytes) -> tuple[str, int]:
         return mouth.getsockname()
 
 
-def region_in(folder: Path) -> Region:
-    return Region(str(folder / "region"))
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "region"
 
 
-def test_a_lane_says_whether_senders_were_asked_for(tmp_path: Path, ear: socket.socket) -> None:
-    region = region_in(tmp_path)
+@pytest.fixture
+def region(path: Path) -> Region:
+    return Region(str(path))
+
+
+def received(region: Region, ear: socket.socket, generation: int = 1, named: bool = True) -> list[bytes | None]:
+    """Receive one round of one stream."""
+    region.begin(CALL.encode(), generation, [0], [named])
+    count = region.receive(0, ear.fileno())
+    assert region.lanes[0].count() == count  # nothing of the round before is left
+    return [region.lanes[0].packet(slot) for slot in range(count)]
+
+
+def orphaned(path: Path) -> OrphanedRegion:
+    return OrphanedRegion(str(path), BatchBuffer())
+
+
+def test_a_lane_says_whether_senders_were_asked_for(path: Path, region: Region, ear: socket.socket) -> None:
     for asked in ([True, False], [False, True]):
         region.begin(CALL.encode(), 1, [0, 1], asked)
         say(ear, b"one")
         assert region.receive(0, ear.fileno()) == 1
-        orphaned_region = OrphanedRegion(str(tmp_path / "region"), BatchBuffer())
-        assert [lane.named for lane in (*region.lanes[:2], *orphaned_region.lanes[:2])] == asked * 2
+        assert [lane.named for lane in (*region.lanes[:2], *orphaned(path).lanes[:2])] == asked * 2
 
 
-def test_recvmmsg_returns_packets_with_time_and_sender(tmp_path: Path, ear: socket.socket) -> None:
-    region, before = region_in(tmp_path), time.time_ns()
+def test_recvmmsg_returns_packets_with_time_and_sender(region: Region, ear: socket.socket) -> None:
+    before = time.time_ns()
     name = say(ear, b"one", b"t" * 1000)
-    region.begin(CALL.encode(), 7, [3], [True])
-    assert region.receive(0, ear.fileno()) == 2
+    assert received(region, ear, 7) == [b"one", b"t" * 1000]
     lane = region.lanes[0]
-    assert (lane.packet(0), lane.packet(1), lane.count()) == (b"one", b"t" * 1000, 2)
     assert lane.address(0) == (socket.inet_aton("127.0.0.1"), name[1])
     assert before <= lane.arrival(0) <= lane.arrival(1) <= time.time_ns()
-    assert region.receive(0, ear.fileno()) == 0
+    assert received(region, ear) == []
 
 
-def test_a_datagram_longer_than_a_slot_is_no_packet(tmp_path: Path, ear: socket.socket) -> None:
-    region = region_in(tmp_path)
+def test_a_datagram_longer_than_a_slot_is_no_packet(region: Region, ear: socket.socket) -> None:
     say(ear, bytes(NEAR + FAR), bytes(NEAR + FAR + 1))
-    region.begin(CALL.encode(), 1, [0], [False])
-    assert region.receive(0, ear.fileno()) == 2
-    assert [region.lanes[0].packet(slot) for slot in (0, 1)] == [bytes(NEAR + FAR), None]
+    assert received(region, ear) == [bytes(NEAR + FAR), None]
 
 
-def test_a_socket_that_is_fuller_than_a_lane_takes_two_rounds(tmp_path: Path, ear: socket.socket) -> None:
-    region, packets = region_in(tmp_path), [n.to_bytes(2, "big") for n in range(SLOTS + 5)]
+def test_a_socket_that_is_fuller_than_a_lane_takes_two_rounds(region: Region, ear: socket.socket) -> None:
+    packets = [n.to_bytes(2, "big") for n in range(SLOTS + 5)]
     say(ear, *packets)
-    found = []
-    for generation in (1, 2):
-        region.begin(CALL.encode(), generation, [0], [False])
-        count = region.receive(0, ear.fileno())
-        found += [region.lanes[0].packet(slot) for slot in range(count)]
-        assert region.lanes[0].count() == count  # nothing of the round before is left
-    assert found == packets
+    assert received(region, ear, named=False) + received(region, ear, 2, named=False) == packets
 
 
-def test_an_error_that_came_by_icmp_is_passed_over(tmp_path: Path, ear: socket.socket) -> None:
-    region = region_in(tmp_path)
+def test_an_error_that_came_by_icmp_is_passed_over(region: Region, ear: socket.socket) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
         gone.bind(("127.0.0.1", 0))
         place = gone.getsockname()
@@ -93,70 +97,60 @@ def test_an_error_that_came_by_icmp_is_passed_over(tmp_path: Path, ear: socket.s
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as back:
         back.bind(place)
         back.sendto(b"now somebody does", ear.getsockname())
-    region.begin(CALL.encode(), 1, [0], [False])
-    assert region.receive(0, ear.fileno()) == 1
-    assert region.lanes[0].packet(0) == b"now somebody does"
+    assert received(region, ear) == [b"now somebody does"]
 
 
-def test_a_successor_reads_the_batch_of_a_dead_worker(tmp_path: Path, ear: socket.socket) -> None:
-    region = region_in(tmp_path)
+def test_a_successor_reads_the_batch_of_a_dead_worker(path: Path, region: Region, ear: socket.socket) -> None:
     region.begin(CALL.encode(), 41, [0, 1 | RTCP], [True, True])
     say(ear, b"a", b"bb", b"ccc")
     region.receive(1, ear.fileno())
-    orphaned_region = OrphanedRegion(str(tmp_path / "region"), BatchBuffer())
-    assert orphaned_region.journal == Journal(CALL, 41, ((0, False), (1, True)))
-    assert [lane.count() for lane in orphaned_region.lanes[:2]] == [0, 3]
-    assert [orphaned_region.lanes[1].packet(slot) for slot in range(3)] == [b"a", b"bb", b"ccc"]
-    assert journal_of(str(tmp_path / "region")) == orphaned_region.journal
+    left = orphaned(path)
+    assert left.journal == journal_of(str(path)) == Journal(CALL, 41, ((0, False), (1, True)))
+    assert [lane.count() for lane in left.lanes[:2]] == [0, 3]
+    assert [left.lanes[1].packet(slot) for slot in range(3)] == [b"a", b"bb", b"ccc"]
 
 
-def test_lanes_are_reset_before_the_journal_names_the_next_call(tmp_path: Path, ear: socket.socket) -> None:
+def test_lanes_are_reset_before_the_journal_names_the_next_call(path: Path, region: Region, ear: socket.socket) -> None:
     """A kill between two rounds must not give one call the packets of another."""
-    region = region_in(tmp_path)
     region.begin(CALL.encode(), 1, list(range(LANES)), [False] * LANES)
     say(ear, b"of the first call")
     region.receive(2, ear.fileno())
     region.begin(b"another".ljust(36, b"\0"), 1, list(range(LANES)), [False] * LANES)
-    orphaned_region = OrphanedRegion(str(tmp_path / "region"), BatchBuffer())
-    assert orphaned_region.journal is not None and orphaned_region.journal.call == "another"
-    assert [lane.count() for lane in orphaned_region.lanes] == [0] * LANES
+    left = orphaned(path)
+    assert left.journal is not None and left.journal.call == "another"
+    assert [lane.count() for lane in left.lanes] == [0] * LANES
+    assert left.lanes[0].headers[56:60] == UNUSED.to_bytes(4, "little")
 
 
-def test_received_packets_are_wiped_before_the_next_round(tmp_path: Path, ear: socket.socket) -> None:
-    region = region_in(tmp_path)
+def test_received_packets_are_wiped_before_the_next_round(path: Path, region: Region, ear: socket.socket) -> None:
     for words in (b"of the first call", b"of the second"):
-        region.begin(CALL.encode(), 1, [0], [True])
         say(ear, words, words * 40)
-        assert region.receive(0, ear.fileno()) == 2
-        assert region.lanes[0].packet(0) == words and region.lanes[0].packet(1) == words * 40
+        assert received(region, ear) == [words, words * 40]
         region.forget()
-        left = (tmp_path / "region").read_bytes()
+        left = path.read_bytes()
         assert [left.find(each) for each in (CALL.encode(), words)] == [-1, -1]
-        assert journal_of(str(tmp_path / "region")) is None
-        assert holder(str(tmp_path / "region")) is not None
+        assert journal_of(str(path)) is None and holder(str(path)) is not None
 
 
-def test_all_is_forgotten_that_was_received_since_the_last_time(tmp_path: Path, ear: socket.socket) -> None:
+def test_all_is_forgotten_that_was_received_since_the_last_time(path: Path, region: Region, ear: socket.socket) -> None:
     """A batch of few packets leaves the rest of the one before."""
-    region = region_in(tmp_path)
     for turn in range(2):
         for lane, count in ((0, SLOTS), (LANES - 1, 5), (0, 2), (LANES - 1, 0)):
             region.begin(CALL.encode(), 1, list(range(LANES)), [True] * LANES)
             say(ear, *[b"heard %d" % turn + bytes([slot]) * NEAR * 2 for slot in range(1, count + 1)])
             assert region.receive(lane, ear.fileno()) == count
-        assert b"heard" in (tmp_path / "region").read_bytes()
+        assert b"heard" in path.read_bytes()
         region.forget()
-        assert not any((tmp_path / "region").read_bytes()[PAGE:])
+        assert not any(path.read_bytes()[PAGE:])
 
 
-def test_a_file_that_is_not_a_region_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "region"
+def test_a_file_that_is_not_a_region_is_refused(path: Path) -> None:
     path.write_bytes(b"")
     assert journal_of(str(path)) is None
     with pytest.raises(Damaged):
-        OrphanedRegion(str(path), BatchBuffer())
+        orphaned(path)
     path.write_bytes(bytes(SIZE))
-    assert journal_of(str(path)) is None and OrphanedRegion(str(path), BatchBuffer()).journal is None
+    assert journal_of(str(path)) is None and orphaned(path).journal is None
     path.write_bytes(JOURNAL.pack(MAGIC, LANES + 1, 1, CALL.encode(), bytes(4)).ljust(SIZE, b"\0"))
     assert journal_of(str(path)) is None
     with pytest.raises(OSError):
@@ -176,8 +170,7 @@ def test_without_room_for_all_of_it_there_is_no_region(tmp_path: Path, monkeypat
     assert len(os.listdir("/proc/self/fd")) <= before
 
 
-def test_only_a_living_worker_holds_its_region(tmp_path: Path) -> None:
-    path = tmp_path / "region"
+def test_only_a_living_worker_holds_its_region(path: Path) -> None:
     code = (
         "import sys; from media.receive.recvmmsg import Region; r = Region(sys.argv[1]); "
         "print(flush=True); sys.stdin.read()"
@@ -198,18 +191,12 @@ def test_only_a_living_worker_holds_its_region(tmp_path: Path) -> None:
     assert holder(str(path)) is None
 
 
-def test_unused_slots_say_so(tmp_path: Path) -> None:
-    region = region_in(tmp_path)
-    region.begin(CALL.encode(), 1, [0], [False])
-    assert region.lanes[0].headers[56:60] == UNUSED.to_bytes(4, "little")
-
-
 def test_a_region_holds_room_for_that_of_a_successor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both lie there together until the successor has the last batch; where there is none it works all the same."""
     with (tmp_path / "whole").open("wb") as one:
         os.posix_fallocate(one.fileno(), 0, SIZE)
     alone = (tmp_path / "whole").stat().st_blocks
-    region_in(tmp_path)
+    Region(str(tmp_path / "region"))
     assert (tmp_path / "region").stat().st_blocks >= 2 * alone
     os.truncate(tmp_path / "region", SPARE_AT)
     assert alone <= (tmp_path / "region").stat().st_blocks < 2 * alone

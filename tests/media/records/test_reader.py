@@ -6,23 +6,18 @@ from media.records import record_format
 from media.records.reader import Batch, ClockPair, batches
 from media.records.record_format import Mark, Marked
 from media.rtp import header
-from tests.in_process.rendered_calls import MS, START, run, single
+from tests.in_process.rendered_calls import MS, START, run
 
 
 def read(stored: bytes) -> list[Batch | ClockPair | Marked]:
     return list(batches(record_format.read([stored])))
 
 
-def test_a_run_is_one_batch() -> None:
-    (batch,) = read(run([b"a", b"b", b"c"], seq=65_536, ts=9, at=10))
-    assert isinstance(batch, Batch)
-    assert (batch.ext_seq, batch.packets, batch.first, batch.step) == (65_536, 3, b"a", 160)
-    assert (batch.arrival, batch.last_arrival) == (START + 10 * MS, START + 50 * MS)
-
-
-def test_a_part_of_a_batch_has_its_own_first_packet() -> None:
+def test_a_run_is_a_batch_and_each_part_has_its_own_first_packet() -> None:
     (batch,) = read(run([b"a", b"b", b"c"], seq=10, ts=0xFFFF_FF60, at=0))
     assert isinstance(batch, Batch)
+    assert (batch.ext_seq, batch.packets, batch.first, batch.step) == (10, 3, b"a", 160)
+    assert (batch.arrival, batch.last_arrival) == (START, START + 40 * MS)
     part = batch.part(11, 2)
     assert (part.ext_seq, part.timestamp, part.payloads, part.arrival) == (11, 0, (b"b", b"c"), START + 20 * MS)
     assert batch.part(10, 3) is batch
@@ -48,23 +43,17 @@ def test_a_packet_is_stripped_of_extension_and_padding() -> None:
     assert batch.packet == bytes(packet)
 
 
-def test_stored_bytes_that_are_not_rtp_are_skipped() -> None:
-    assert read(record_format.packet(0, 1, START, b"junk") + record_format.rtcp(0, START, b"junk")) == []
-
-
-def test_a_sender_report_is_a_clock_pair() -> None:
+def test_reports_and_marks_pass_and_the_rest_does_not() -> None:
     ntp = (2_208_988_800 + 1_700_000_000) << 32 | 1 << 31
     report = struct.pack("!BBHIQIII", 0x80, 200, 6, 77, ntp, 1234, 0, 0)
-    assert read(record_format.rtcp(2, START, report)) == [ClockPair(2, 77, START, START + 500 * MS, 1234)]
-
-
-def test_marks_pass_and_the_rest_does_not() -> None:
     stored = (
         record_format.mark(255, Mark.PAUSE, START)
         + record_format.other(16, b"{}")
         + record_format.pad(8)
-        + single(b"x")
+        + record_format.packet(0, 1, START, b"junk")
+        + record_format.rtcp(0, START, b"junk")
+        + record_format.rtcp(2, START, report)
     )
-    mark, batch = read(stored)
-    assert mark == Marked(255, Mark.PAUSE, START, 0)
-    assert isinstance(batch, Batch)
+    assert read(stored) == [
+        Marked(255, Mark.PAUSE, START, 0), ClockPair(2, 77, START, START + 500 * MS, 1234),
+    ]  # fmt: skip

@@ -20,17 +20,15 @@ def test_every_kind_comes_back() -> None:
         + record_format.rtcp(2, 7, b"compound")
         + record_format.other(16, b"{}")
     )
-    expected = [
+    expected: list[record_format.Record] = [
         run,
         record_format.Packet(1, 9, 10**18, b"packet"),
         record_format.Marked(255, 1, 5, 6),
         record_format.Rtcp(2, 7, b"compound"),
-    ]
-    assert list(record_format.read([data])) == [*expected, record_format.Other(16, b"{}")]
-    assert list(record_format.read([data[i : i + 1] for i in range(len(data))])) == [
-        *expected,
         record_format.Other(16, b"{}"),
     ]
+    assert list(record_format.read([data])) == expected
+    assert list(record_format.read([data[i : i + 1] for i in range(len(data))])) == expected
 
 
 def test_a_record_cut_by_the_end_of_its_part_is_void() -> None:
@@ -39,14 +37,6 @@ def test_a_record_cut_by_the_end_of_its_part_is_void() -> None:
     for end in range(len(whole), len(data)):
         assert len(list(record_format.read([data[:end]]))) == 1
         assert record_format.last_start(data, end) == len(whole)
-
-
-@given(st.binary(max_size=300))
-def test_noise_is_records_or_damaged(noise: bytes) -> None:
-    try:
-        list(record_format.read([noise]))
-    except Damaged:
-        pass
 
 
 def test_a_run_that_contradicts_itself_is_damaged() -> None:
@@ -118,8 +108,12 @@ def test_every_length_of_a_mixed_record_but_its_own_is_damaged() -> None:
                 list(record_format.read([record_format.other(record_format.Kind.MIXED, body[:size].ljust(size, b"x"))]))
 
 
-@given(st.binary(min_size=20, max_size=200))
-def test_noise_in_a_mixed_record_is_a_record_or_damaged(noise: bytes) -> None:
+@given(st.binary(max_size=300))
+def test_noise_is_records_or_damaged(noise: bytes) -> None:
+    try:
+        list(record_format.read([noise]))
+    except Damaged:
+        pass
     try:
         (found,) = record_format.read([record_format.other(record_format.Kind.MIXED, noise)])
     except Damaged:

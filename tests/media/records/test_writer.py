@@ -79,25 +79,18 @@ ODD = {
     "a pause that no delta holds": item(3, AT + 2 * TICK + MAX_PAUSE + 1, bytes(160)),
     "padding": with_padding(item(3, AT + 3 * TICK, bytes(160))),
 }
+ROWS = {
+    **{name: [*even(3), odd] for name, odd in ODD.items()},
+    "another second step": [*even(2), item(2, AT + 2 * TICK, bytes(160), moved=80)],
+    "what follows padding": [with_padding(item(0, AT, bytes(160))), item(1, AT + TICK, bytes(160))],
+}
 
 
-@pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
-def test_an_irregular_packet_begins_another_record(odd: Item) -> None:
-    items = [*even(3), odd]
+@pytest.mark.parametrize("items", ROWS.values(), ids=ROWS)
+def test_an_irregular_packet_begins_another_record(items: list[Item]) -> None:
     found = list(group(0, items))
     assert len(found) == 2
     assert packets(list(record_format.read(found))) == [(each[0], each[3]) for each in items]
-
-
-def test_the_second_step_of_a_row_is_looked_at_too() -> None:
-    items = [*even(2), item(2, AT + 2 * TICK, bytes(160), moved=80)]
-    assert len(list(group(0, items))) == 2
-
-
-def test_nothing_even_follows_what_has_padding() -> None:
-    items = [with_padding(item(0, AT, bytes(160))), item(1, AT + TICK, bytes(160))]
-    assert packets(list(record_format.read(group(0, items)))) == [(each[0], each[3]) for each in items]
-    assert len(list(group(0, items))) == 2
 
 
 def test_a_run_may_hold_a_marker_or_the_longest_pause() -> None:

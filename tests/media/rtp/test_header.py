@@ -8,14 +8,11 @@ from media.errors import Malformed
 from media.rtp import header
 
 
-def test_a_plain_packet_is_read() -> None:
-    assert header.parse(header.build(8, 65537, 5, 7, b"abc", marker=True)) == (True, 8, 1, 5, 7, 12, 15)
-
-
-def test_csrc_extension_and_padding_are_taken_off() -> None:
+def test_a_header_is_read_and_what_surrounds_a_payload_taken_off() -> None:
     """Duty R24."""
+    assert header.parse(header.build(8, 65537, 5, 7, b"abc", marker=True)) == (True, 8, 1, 5, 7, 12, 15)
     packet = bytearray(header.build(0, 1, 2, 3, bytes(4) + b"\xbe\xde\0\1" + bytes(4) + b"ab" + b"\0\0\3"))
-    packet[0] |= 0x31
+    packet[0] |= 0x31  # a CSRC, an extension, padding
     assert header.parse(bytes(packet))[5:] == (24, 26)
 
 

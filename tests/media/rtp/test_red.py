@@ -14,17 +14,11 @@ def redundant(*repeated: tuple[int, int, bytes], newest: tuple[int, bytes]) -> b
     return b"".join([*heads, bytes([newest[0]]), *(data for _, _, data in repeated), newest[1]])
 
 
-def test_the_new_block_is_last_and_has_the_packets_time() -> None:
+def test_blocks_are_read_with_their_distance_and_length() -> None:
+    """The new block is last and has the packet's time; fourteen bits are of the distance, ten of the length."""
     payload = redundant((5, 320, b"older"), (5, 160, b"old"), newest=(0, b"new"))
     assert blocks(payload) == [Block(5, 320, b"older"), Block(5, 160, b"old"), Block(0, 0, b"new")]
-
-
-def test_the_bytes_of_a_packet_that_repeats_nothing() -> None:
     assert blocks(bytes.fromhex("6f 0102")) == [Block(111, 0, b"\x01\x02")]
-
-
-def test_the_bytes_of_the_longest_block_and_distance() -> None:
-    """Fourteen bits of distance, ten of length."""
     assert blocks(bytes.fromhex("ef fffc02 6f") + b"abc")[0] == Block(111, 0x3FFF, b"ab")
 
 

@@ -20,13 +20,9 @@ def test_numbers_go_on_over_a_wrap() -> None:
     assert (source.highest, source.lost) == (65537, 0)
 
 
-def test_a_packet_before_the_window_is_old() -> None:
-    source, _ = fed(100, 100 + WINDOW)
-    assert source.accept(100) is Verdict.OLD
-    assert source.accept(101) is Verdict.LATE
-
-
 def test_numbers_missing_within_the_window_are_awaited() -> None:
+    source, _ = fed(100, 102, 100 + WINDOW)
+    assert [source.accept(number) for number in (100, 103, 103)] == [Verdict.OLD, Verdict.LATE, Verdict.DUPLICATE]
     source, _ = fed(100, 102, 100 + WINDOW)
     assert [source.awaits(number) for number in (100, 101, 102, 103, 100 + WINDOW, 101 + WINDOW)] == [
         False, True, False, True, False, False,

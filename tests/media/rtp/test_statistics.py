@@ -5,27 +5,18 @@ import pytest
 from media.rtp.statistics import burst_ratio, jitter_of, jitter_of_all, jitter_of_batch, mos, rating
 
 
-def test_a_batch_moves_the_jitter_like_its_packets() -> None:
+def test_jitter_is_the_same_one_by_one_or_together() -> None:
     deltas, one = [20_500_000, 19_000_000, 25_000_000, 20_000_000], 3e5
     for delta in deltas:
         one = jitter_of(one, delta - 20_000_000)
     assert jitter_of_batch(3e5, deltas, 20_000_000) == pytest.approx(one)
+    assert jitter_of_all(3e5, [delta - 20e6 for delta in deltas]) == pytest.approx(one)
 
 
-def test_jitter_is_the_same_one_by_one_or_together() -> None:
-    differences, one = [5e5, -1e6, 0.0, 7e6], 3e5
-    for difference in differences:
-        one = jitter_of(one, difference)
-    assert jitter_of_all(3e5, differences) == pytest.approx(one)
-
-
-def test_g711_without_loss_has_the_default_rating_of_g107() -> None:
+def test_ratings_are_those_of_g107_and_the_unknown_has_none() -> None:
     assert rating("PCMA", 0, 1000) == pytest.approx(93.2)
     assert mos("pcmu", 0, 1000) == 4.41
     assert rating("G729", 0, 1) == pytest.approx(82.2)
-
-
-def test_loss_costs_quality_and_the_unknown_has_none() -> None:
     assert 1.0 <= mos("PCMU", 500, 1000) < mos("PCMU", 10, 1000) < 4.41  # type: ignore[operator]  # known codecs
     assert mos("EVS", 0, 10) is None
     assert mos("PCMU", 0, 0) is None

@@ -42,8 +42,8 @@ def test_an_mki_is_cut_out(name: str) -> None:
     assert Context(name, key, mki=2).unprotect(with_mki) == plain
 
 
-@pytest.mark.parametrize("name", WIDE)
-def test_suites_without_dtls_profile_agree_with_libsrtp(name: str) -> None:
+@pytest.mark.parametrize("name", [*WIDE, "AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"])
+def test_our_own_counter_mode_agrees_with_libsrtp(name: str) -> None:
     key = key_of(name)
     library, own = sender(name, key), WideEngine(SUITES[name], key)
     context, both = Context(name, key), WideEngine(SUITES[name], key)
@@ -55,15 +55,6 @@ def test_suites_without_dtls_profile_agree_with_libsrtp(name: str) -> None:
         assert context.unprotect(packet) == plain == both.unprotect(packet)
         forged = packet[:-1] + bytes([packet[-1] ^ 1])
         assert isinstance(context.unprotect(forged), int) and isinstance(both.unprotect(forged), int)
-
-
-@pytest.mark.parametrize("name", ["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32"])
-def test_our_own_counter_mode_equals_the_library(name: str) -> None:
-    key = key_of(name)
-    session, own = sender(name, key), WideEngine(SUITES[name], key)
-    for number in range(65500, 65600):
-        plain = header.build(8, number, number, 1, b"y" * 33)
-        assert own.unprotect(session.protect(plain)) == plain
 
 
 def test_an_srtp_key_of_wrong_length_or_suite_is_refused() -> None:

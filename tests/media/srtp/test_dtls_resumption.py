@@ -18,7 +18,7 @@ from media.srtp.dtls_resumption import (
     sealed,
     unsealed,
 )
-from tests.media.srtp.test_dtls import HERE, PEER, THERE, US, association, until_promised
+from tests.media.srtp.test_dtls import HERE, PEER, THERE, US, association, deliver, until_promised
 
 NOISE = b"\x16\xfe\xfd" + bytes(4)
 
@@ -51,13 +51,11 @@ def test_a_server_gets_the_unsent_flight_and_the_same_keys() -> None:
     assert promised is not None and [heir.keys, heir.failed] == [None, None]
     assert (heir.promised, heir.midway) == (promised, False)
     heir.start(5.0)
-    for datagram in heir.data_to_send():
-        theirs.receive(datagram, HERE, 5.0)
+    deliver(heir.data_to_send(), theirs, HERE, 5.0)
     assert theirs.keys is not None
     assert (theirs.keys.ours, theirs.keys.theirs) == (promised.theirs, promised.ours)
     assert [heir.keys] == [None]
-    for datagram in theirs.data_to_send():
-        heir.receive(datagram, THERE, 5.0)
+    deliver(theirs.data_to_send(), heir, THERE, 5.0)
     assert heir.keys == promised
     assert heir.next_timer() is None and heir.data_to_send() == []
 
@@ -70,18 +68,14 @@ def test_a_client_that_asks_again_gets_the_unsent_flight_d7() -> None:
     theirs.start(0.0)
     while not dead.promised:
         asked = theirs.data_to_send()
-        for datagram in asked:
-            dead.receive(datagram, THERE, 0.0)
+        deliver(asked, dead, THERE)
         if not dead.promised:
-            for datagram in dead.data_to_send():
-                theirs.receive(datagram, HERE, 0.0)
+            deliver(dead.data_to_send(), theirs, HERE)
     heir = ResumedAssociation(left_of(dead, settled=True), active=False)
     heir.start(5.0)
     assert heir.keys == dead.keys and heir.next_timer() is None and heir.data_to_send() == []
-    for datagram in asked:
-        heir.receive(datagram, THERE, 5.0)
-    for datagram in heir.data_to_send():
-        theirs.receive(datagram, HERE, 5.0)
+    deliver(asked, heir, THERE, 5.0)
+    deliver(heir.data_to_send(), theirs, HERE, 5.0)
     assert theirs.keys is not None and heir.keys is not None
     assert (theirs.keys.ours, theirs.keys.theirs) == (heir.keys.theirs, heir.keys.ours)
 
@@ -132,8 +126,7 @@ def test_datagrams_that_request_nothing_get_no_answer(active: bool) -> None:
     """A server is asked again by the client's Finished, not by records in the clear, which anybody can send."""
     heir, _ = heir_of(active, settled=not active)
     alert = b"\x15\xfe\xfd" + bytes(8) + b"\0\2\2\x28"
-    for datagram in (b"", NOISE, alert, b"\x80" + bytes(30), *([] if active else [record(22, 0)])):
-        heir.receive(datagram, THERE, 0.0)
+    deliver([b"", NOISE, alert, b"\x80" + bytes(30), *([] if active else [record(22, 0)])], heir, THERE)
     assert heir.data_to_send() == []
     assert (heir.keys is None) is active
 
@@ -146,15 +139,12 @@ def test_either_half_of_the_last_flight_completes_the_handshake(kind: int, epoch
     assert heir.keys == dead.promised and heir.data_to_send() == []
 
 
-def test_the_repr_of_handshake_state_hides_keys_and_flight() -> None:
+def test_handshake_state_is_sealed_and_hidden() -> None:
+    """Only the key of our certificate opens it, for its own call."""
     left = left_of(heir_of(True)[1])
-    assert left.keys.theirs.hex() not in repr(left) and repr(left.keys.theirs) not in repr(left)
-    assert repr(left.flight) not in repr(left)
-
-
-def test_only_our_certificates_key_unseals_the_handshake_state() -> None:
+    hidden = (left.keys.theirs.hex(), repr(left.keys.theirs), repr(left.flight))
+    assert not any(secret in repr(left) for secret in hidden)
     text = sealed(["key", 7], bytes(US), bytes(NONCE), "call 0")
     assert "key" not in text and b"key" not in base64.b64decode(text)
-    assert unsealed(text, bytes(US), "call 0") == ["key", 7]
-    assert unsealed(text, bytes(PEER), "call 0") is None
-    assert unsealed(text, bytes(US), "call 1") is None
+    opened = [unsealed(text, bytes(key), call) for key, call in ((US, "call 0"), (PEER, "call 0"), (US, "call 1"))]
+    assert opened == [["key", 7], None, None]

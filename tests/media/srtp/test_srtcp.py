@@ -39,8 +39,7 @@ def test_we_and_the_library_open_each_others_reports_once(name: str) -> None:
 def test_a_successor_goes_on_behind_the_index_it_is_given(name: str) -> None:
     key = key_of(name)
     opener, before = Srtcp(name, key), Srtcp(name, key)
-    for _ in range(5):
-        assert opener.unprotect(before.protect(REPORT)) == REPORT
+    assert [opener.unprotect(before.protect(REPORT)) for _ in range(5)] == [REPORT] * 5
     after = Srtcp(name, key, before.index + 2)
     assert opener.unprotect(after.protect(REPORT)) == REPORT
     assert opener.unprotect(Srtcp(name, key).protect(REPORT)) == REPLAYED

@@ -32,14 +32,12 @@ def test_where_there_is_a_compiler_the_fast_path_was_compiled() -> None:
     assert (fast_path_library.library() is not None) == (shutil.which("cc") is not None)
 
 
-def test_without_a_library_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(fast_path_library, "LIBRARY", tmp_path / "_fast_path.so")
-    assert fast_path_library.library() is None
-
-
-@pytest.mark.parametrize("content", [b"", b"\x7fELF", bytes(4096)])
-def test_a_file_that_is_no_library_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes) -> None:
-    (tmp_path / "_fast_path.so").write_bytes(content)
+@pytest.mark.parametrize("content", [None, b"", b"\x7fELF", bytes(4096)])
+def test_a_file_that_is_no_library_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes | None
+) -> None:
+    if content is not None:
+        (tmp_path / "_fast_path.so").write_bytes(content)
     monkeypatch.setattr(fast_path_library, "LIBRARY", tmp_path / "_fast_path.so")
     assert fast_path_library.library() is None
 

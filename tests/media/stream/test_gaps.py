@@ -9,17 +9,11 @@ from media.stream.gaps import MAX_GAPS, UNSETTLED, Gaps, Reason
 
 def test_adjacent_gaps_of_one_reason_are_merged() -> None:
     gaps = Gaps()
-    gaps.add(10, 20, Reason.LOSS)
-    gaps.add(20, 30, Reason.LOSS)
-    gaps.add(30, 40, Reason.RESTART)
-    assert gaps.listed() == [(10, 30, "loss"), (30, 40, "restart")]
-    assert gaps.missing_ns == 30
-
-
-def test_no_time_is_no_gap() -> None:
-    gaps = Gaps()
-    gaps.add(20, 20, Reason.LOSS)
-    assert (gaps.items, gaps.missing_ns) == ((), 0)
+    for begin, end, reason in (
+        (10, 20, Reason.LOSS), (20, 30, Reason.LOSS), (30, 40, Reason.RESTART), (50, 50, Reason.LOSS),
+    ):  # fmt: skip
+        gaps.add(begin, end, reason)
+    assert (gaps.listed(), gaps.missing_ns) == ([(10, 30, "loss"), (30, 40, "restart")], 30)
 
 
 def test_a_hole_that_goes_on_is_one_whatever_is_missing_of_it() -> None:

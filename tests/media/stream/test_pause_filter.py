@@ -1,5 +1,7 @@
 """What of a pause must not be kept, whenever it comes."""
 
+import pytest
+
 from media.rtp import header
 from media.spec import StreamSpec
 from media.stream.pause_filter import unwanted
@@ -16,34 +18,31 @@ def heard(at: int, payload_type: int, payload: bytes, timestamp: int = 5000, pau
     return not unwanted(SPEC, pauses, header.parse(packet), packet, at * MS)
 
 
-def test_only_packets_of_a_pause_are_dropped() -> None:
-    assert [heard(at, 0, b"x" * 160) for at in (9_999, 10_000, 19_999, 20_000)] == [True, False, False, True]
+RED, VOICE = 96, b"x" * 160
+KEY = b"\x05\x8a"
+CARRIED = redundant((101, 3200, KEY + (8 * 100).to_bytes(2)), newest=(0, b"c" * 160))
+KEPT = {
+    "sound": (0, VOICE, {9_999: True, 10_000: False, 19_999: False, 20_000: True}),
+    "a digit keyed in the pause that ends later": (101, KEY + (8 * 200).to_bytes(2), {20_100: False}),
+    "a digit keyed after it": (101, KEY + (8 * 20).to_bytes(2), {20_100: True}),
+    "redundant audio of the pause": (
+        RED,
+        redundant((0, 320, b"a" * 160), (0, 160, b"b" * 160), newest=(0, b"c" * 160)),
+        {9_999: True, 10_000: False, 20_000: False, 20_020: False, 20_040: True},
+    ),
+    "a digit that is repeated": (RED, CARRIED, {20_200: False, 20_600: True}),
+    "a digit as the new block": (RED, redundant(newest=(101, KEY + (8 * 100).to_bytes(2))), {20_040: False}),
+    "redundant audio that cannot be read": (RED, b"\x80", {19_999: False, 20_000: True}),
+}
 
 
-def test_a_digit_keyed_in_a_pause_is_dropped_if_it_ends_later() -> None:
-    assert not heard(20_100, 101, b"\x05\x8a" + (8 * 200).to_bytes(2))
-    assert heard(20_100, 101, b"\x05\x8a" + (8 * 20).to_bytes(2))
-
-
-def test_redundant_audio_from_a_pause_is_dropped_after_it() -> None:
-    said = redundant((0, 320, b"a" * 160), (0, 160, b"b" * 160), newest=(0, b"c" * 160))
-    assert [heard(at, 96, said) for at in (9_999, 10_000, 20_000, 20_020, 20_040)] == [True, False, False, False, True]
-
-
-def test_a_digit_keyed_in_a_pause_is_dropped_even_when_repeated() -> None:
-    event = b"\x05\x8a" + (8 * 100).to_bytes(2)
-    repeated = redundant((101, 3200, event), newest=(0, b"c" * 160))
-    assert [heard(at, 96, repeated) for at in (20_200, 20_600)] == [False, True]
-    assert not heard(20_040, 96, redundant(newest=(101, event)))
+@pytest.mark.parametrize(("payload_type", "payload", "kept"), KEPT.values(), ids=KEPT)
+def test_nothing_of_a_pause_is_kept(payload_type: int, payload: bytes, kept: dict[int, bool]) -> None:
+    assert {at: heard(at, payload_type, payload) for at in kept} == kept
 
 
 def test_a_repeated_digit_of_a_pause_is_recognised() -> None:
     pauses = Pauses([(BEGIN * MS, END * MS)])
-    held = b"\x05\x0a" + (8 * 300).to_bytes(2)
-    assert not heard(20_200, 101, held, 5000, pauses)
-    again = redundant((101, 4000, b"\x05\x8a" + (8 * 10).to_bytes(2)), newest=(0, b"c"))
-    assert not heard(20_700, 96, again, 9000, pauses)
-
-
-def test_unreadable_redundant_audio_is_judged_by_its_arrival() -> None:
-    assert [heard(at, 96, b"\x80") for at in (19_999, 20_000)] == [False, True]
+    assert not heard(20_200, 101, b"\x05\x0a" + (8 * 300).to_bytes(2), 5000, pauses)
+    again = redundant((101, 4000, KEY + (8 * 10).to_bytes(2)), newest=(0, b"c"))
+    assert not heard(20_700, RED, again, 9000, pauses)

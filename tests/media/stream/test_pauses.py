@@ -7,19 +7,14 @@ SECOND = 1_000_000_000
 
 def test_a_pause_covers_only_arrivals_within_it() -> None:
     pauses = Pauses()
-    assert pauses.begin(10)
-    assert not pauses.begin(11)
-    assert pauses.lasting
-    assert pauses.end(20)
-    assert not pauses.end(21)
+    assert [pauses.begin(10), pauses.begin(11), pauses.lasting] == [True, False, True]
+    assert [pauses.end(20), pauses.end(21)] == [True, False]
     assert [pauses.covers(at) for at in (9, 10, 19, 20)] == [False, True, True, False]
 
 
 def test_a_pause_is_forgotten_once_nothing_of_it_can_wait() -> None:
     pauses = Pauses([(10, 20), (30, None)])
-    assert not pauses.forget(GRACE + 20 - 1)
-    assert pauses.forget(GRACE + 20)
-    assert not pauses.forget(10**10)
+    assert [pauses.forget(at) for at in (GRACE + 20 - 1, GRACE + 20, 10**10)] == [False, True, False]
     assert pauses.items == [(30, None)]
 
 

@@ -34,11 +34,9 @@ def test_a_batch_equals_its_packets() -> None:
 
 
 def test_the_length_of_a_packet_is_the_smallest_step() -> None:
-    reception = Reception()
-    assert reception.packet_ns(Source(7, 1)) == DEFAULT_PACKET_NS
+    assert Reception().packet_ns(Source(7, 1)) == DEFAULT_PACKET_NS
     reception = grown()
-    assert reception.current is not None
-    assert reception.packet_ns(reception.current) == PACE
+    assert reception.current is not None and reception.packet_ns(reception.current) == PACE
 
 
 @pytest.mark.parametrize(("ahead", "seconds", "agrees"), [(50, 1, True), (50, 5, False), (5000, 1, False)])

@@ -119,18 +119,17 @@ def test_one_stranger_in_a_batch_keeps_it_from_the_fast_path() -> None:
     assert len(stored(out)) == 19 and track.reception.foreign == 1
 
 
-@pytest.mark.parametrize(("port", "fields"), [(OFFERED, {}), (OTHER, {"source": None, "networks": ("192.0.2.0/24",)})])
-def test_the_offered_source_or_any_if_none_is_latched_at_once(port: int, fields: dict[str, Any]) -> None:
-    track = track_of(**fields)
-    hear(track, port, 5)
+@pytest.mark.parametrize(
+    ("port", "fields"),
+    [(OFFERED, {}), (OTHER, {"source": None, "networks": ("192.0.2.0/24",)}), (OTHER, {"srtp": True})],
+    ids=["the offered one", "any if none was offered", "one that its key proves"],
+)
+def test_a_proven_source_is_latched_at_once(port: int, fields: dict[str, Any]) -> None:
+    track, sender = track_of(**fields), Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
+    packets = [sender.protect(packet) if "srtp" in fields else packet for packet in stream_of(5, 10)]
+    assert len(packets_of(receive(track, packets, port=port))) == 5
     assert source(track) == (port, True, False)
     assert hear(track, THIRD, 5, 1) == []
-
-
-def test_an_authenticated_source_yields_to_nobody() -> None:
-    track, sender = track_of(srtp=True), Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
-    receive(track, [sender.protect(packet) for packet in stream_of(5, 10)], port=OTHER)
-    assert (source(track), track.reception.packets) == ((OTHER, True, False), 5)
 
 
 @pytest.mark.parametrize("followed", [True, False])

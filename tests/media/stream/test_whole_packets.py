@@ -7,10 +7,7 @@ from tests.media.stream.test_gap_detection import BEGIN, MS, Heard
 
 def test_time_without_numbers_is_missing_in_whole_packets() -> None:
     """The last packet before may have come late, which hid that it was followed by one more."""
-    heard = Heard()
-    heard.hear(11, at=235)
-    heard.resumed(1000)
-    heard.finish(1000)
+    heard = Heard().hear(11, at=235).resumed(1000).finish(1000)
     assert heard.listed == [(1000 - 39 * 20, 1000, "restart")]
     assert heard.gap_ms == 20 * len(range(240, 1001, 20))
 
