@@ -1,12 +1,20 @@
-"""Whole lists of calls out of an index."""
+"""The sealed part of calls, and whole lists of calls out of an index."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from storage.calls.call_document import CallDetails, wrapped
 from storage.calls.call_index import Calls
 from storage.calls.call_row import CallRow, Fresh, Query
+
+
+def details(*parties: Mapping[str, Any], **members: Any) -> CallDetails:
+    """Make the sealed part of a call from texts in the clear."""
+    document: Any = {"parties": list(parties), **members}
+    return wrapped(document)
 
 
 async def pages(calls: Calls, query: Query, fresh: Sequence[Fresh] = ()) -> list[CallRow]:

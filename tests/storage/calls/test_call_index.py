@@ -16,7 +16,6 @@ import sqlalchemy as sa
 from personal import Personal
 from storage import search_forms
 from storage.calls import call_index
-from storage.calls.call_document import wrapped
 from storage.calls.call_index import Calls
 from storage.calls.call_row import CallRow, CallState, Query
 from storage.calls.sealed_row import open_row
@@ -28,16 +27,17 @@ from storage.errors import Forgotten
 from storage.keys.key_store import CustomerKeys
 from storage.keys.row_keys import LABEL_INDEX
 from storage.timestamps import EPOCH
+from tests.storage.index_lists import details
 
 DAY = 20513  # 2026-03-01
 MIDNIGHT = EPOCH + timedelta(days=DAY)
-MIRA: Any = {
+MIRA = {
     "role": "participant",
     "name": "Mira Ößling",
     "number": "+4930901820101",
     "uri": "sip:+4930901820101@sbc.example",
 }
-BODO: Any = {"role": "participant", "name": "Bodo Klein", "number": "+4989901820102", "uri": "sip:bodo@sbc.example"}
+BODO = {"role": "participant", "name": "Bodo Klein", "number": "+4989901820102", "uri": "sip:bodo@sbc.example"}
 
 
 def call(
@@ -46,8 +46,8 @@ def call(
     """Make a call between Mira and Bodo."""
     started = EPOCH + timedelta(days=day, seconds=second)
     ended = None if state == CallState.RECORDING else started + timedelta(minutes=1)
-    details = wrapped({"session_id": "s", "parties": [MIRA, BODO], "streams": []})
-    row = CallRow(str(uuid4()), keys.allocate(day), state, started, ended, 60_000, 1000, details=details)
+    talk = details(MIRA, BODO, session_id="s", streams=[])
+    row = CallRow(str(uuid4()), keys.allocate(day), state, started, ended, 60_000, 1000, details=talk)
     return dataclasses.replace(row, **changes)
 
 
@@ -87,7 +87,7 @@ async def test_a_finished_call_is_not_moved_back(calls: Calls, keys: CustomerKey
     await put(calls, live)
     assert await calls.unfinished() == ((live.id, live.leaf),)
     await put(calls, done)
-    stale = dataclasses.replace(live, details=wrapped({"parties": [BODO]}))
+    stale = dataclasses.replace(live, details=details(BODO))
     assert await put(calls, stale) == 0
     assert await calls.get(live.id) == done
     assert await calls.unfinished() == ()
@@ -97,7 +97,7 @@ async def test_a_finished_call_is_not_moved_back(calls: Calls, keys: CustomerKey
 async def test_tokens_follow_the_parties(calls: Calls, database: Database, keys: CustomerKeys) -> None:
     row = call(keys, state=CallState.RECORDING)
     await put(calls, row)
-    await put(calls, dataclasses.replace(row, details=wrapped({"parties": [MIRA]})))
+    await put(calls, dataclasses.replace(row, details=details(MIRA)))
     assert (await calls.find(Query(party=Personal("Bodo")))).items == ()
     async with database.reading() as connection:
         count = await connection.scalar(sa.select(sa.func.count()).select_from(call_tokens))
@@ -119,9 +119,7 @@ async def test_a_hold_is_not_lost_when_the_call_is_put_again(
 
 async def test_everybody_who_took_part_is_found_in_any_spelling(calls: Calls, keys: CustomerKeys) -> None:
     row = call(keys)
-    await put(
-        calls, row, call(keys, details=wrapped({"parties": [{"name": "Someone Else", "number": "+4940901820199"}]}))
-    )
+    await put(calls, row, call(keys, details=details({"name": "Someone Else", "number": "+4940901820199"})))
     for party in ("030 901820101", "820101", "ößling", "Oessling, Mira", "sip:bodo@sbc.example", "+49 89 901820102"):
         assert (await calls.find(Query(party=Personal(party)))).items == (row,)
 
@@ -273,7 +271,7 @@ async def test_nothing_personal_is_in_the_files(tmp_path: Path, keys: CustomerKe
 
 async def test_batches_give_every_matching_call_once(calls: Calls, keys: CustomerKeys) -> None:
     mine = [call(keys, DAY - i % 3, i) for i in range(25)]
-    other = call(keys, second=99, details=wrapped({"session_id": "s", "parties": [BODO], "streams": []}))
+    other = call(keys, second=99, details=details(BODO, session_id="s", streams=[]))
     await put(calls, *mine, other)
     keys.cut(mine[4].leaf)
     asked = (
@@ -300,7 +298,7 @@ async def test_a_damaged_row_is_repaired_by_the_next_write(
     async with database.writing() as connection:
         damaged = calls_table.c.id == live.id
         await connection.execute(calls_table.update().where(damaged).values(sealed=b"x" * 40))
-    parties = wrapped({"session_id": "s", "parties": [BODO], "streams": []})
+    parties = details(BODO, session_id="s", streams=[])
     ended = dataclasses.replace(live, state=CallState.COMPLETE, ended_at=live.started_at, details=parties)
     assert await put(calls, other, ended) == 2
     assert (await calls.find(Query(party=Personal("Bodo")))).items == (other, ended)
