@@ -25,7 +25,7 @@ from storage.search_forms import stored_of
 from storage.timestamps import EPOCH
 from tests.in_process.storage_node import emptied
 from tests.plain_values import plain
-from tests.storage.index_lists import details, pages
+from tests.storage.index_lists import damage, details, pages
 
 FIRST = 20400
 NAMES = ("Mira Weber", "Bodo Klein", "Anna Klein", "Bodo Weber")
@@ -171,8 +171,7 @@ async def test_a_cursor_stays_good_while_calls_come_and_go(
 async def test_a_damaged_row_is_counted_and_the_others_are_shown(
     calls: Calls, rows: list[CallRow], database: Database
 ) -> None:
-    async with database.writing() as connection:
-        await connection.execute(calls_table.update().where(calls_table.c.id == rows[3].id).values(sealed=b"x" * 40))
+    await damage(database, rows[3])
     page = await calls.find(Query(limit=100))
     assert page.unreadable == 1
     assert list(page.items) == rows[:3] + rows[4:]

@@ -14,7 +14,6 @@ from storage.calls.call_document import wrapped
 from storage.calls.call_row import CallRow, CallState, Query
 from storage.customer.customers import Customer
 from storage.database.schema import call_tokens
-from storage.database.schema import calls as table
 from storage.directory.matcher import Correlation
 from storage.directory.user import User
 from storage.directory.user_lookup import UserLookup
@@ -25,6 +24,7 @@ from storage.search_forms import stored_of
 from storage.timestamps import day_of
 from tests.in_process.storage_node import NOON, StorageNode, finish, permit, record
 from tests.storage.directory.people import HERS, HIS, MIRA, TOVE, imported
+from tests.storage.index_lists import damage
 
 pytestmark = pytest.mark.both_databases
 
@@ -236,8 +236,7 @@ async def test_a_call_changed_during_matching_is_matched_as_it_is_now(acme: Cust
 
 async def test_damaged_and_erased_calls_are_skipped(acme: Customer) -> None:
     damaged, erased, well = await record(acme), await record(acme), await record(acme)
-    async with acme.database.writing() as connection:
-        await connection.execute(table.update().where(table.c.id == damaged.id).values(sealed=b"damaged"))
+    await damage(acme.database, damaged)
     acme.keys.cut(erased.leaf)
     users = await imported(acme, MIRA)
     assert await matched(acme) == 1
