@@ -32,7 +32,7 @@ ROW = CallRow(ID, 20513 << 32 | 7, CallState.COMPLETE, AT, AT, 5, 6, True, AT, d
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
     lambda v: st.lists(v) | st.dictionaries(st.text(), v),
-    max_leaves=8,
+    max_leaves=4,
 )
 
 
