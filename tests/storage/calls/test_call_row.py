@@ -43,14 +43,11 @@ class Record:
         self.__dict__.update(columns(row))
 
 
-def test_columns_give_the_row_again() -> None:
+def test_columns_give_the_row_again_and_no_text_shows_its_details() -> None:
+    assert "Mira" not in repr(ROW)
     assert from_columns(Record(ROW), ROW.details) == ROW
     live = CallRow(ID, 1 << 32, CallState.RECORDING, AT, None, 0, 0)
     assert from_columns(Record(live), {}) == live
-
-
-def test_a_row_does_not_print_its_details() -> None:
-    assert "Mira" not in repr(ROW)
 
 
 @given(st.dictionaries(st.text(), json_values), st.lists(st.text()))
