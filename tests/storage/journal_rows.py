@@ -3,15 +3,18 @@
 import contextlib
 from collections.abc import AsyncIterator
 
+import pytest
+
 from storage.customer.customers import Customer
 from storage.database.schema import metadata
 from storage.directory.user import Person
 from storage.erasure.erasure_rows import State
-from storage.journal import journal
+from storage.journal import compaction, journal
 from storage.retention.policy import Wins
 from storage.retention.rules import RuleSpec
 from storage.subject_requests.case_rows import Asked, Kind
 from tests.in_process.storage_node import NOON, StorageNode, emptied, permit, record
+from tests.storage.directory.people import imported
 
 FILE = "customers/acme/papers.journal"
 Rows = dict[str, list[tuple[object, ...]]]
@@ -59,6 +62,13 @@ async def put_back(node: StorageNode, copy: Rows) -> None:
     await database.close()
 
 
+async def compacted_anyhow(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compact the journal, however small it is and however much of it counts."""
+    monkeypatch.setattr(compaction, "LEAST", 0)
+    monkeypatch.setattr(compaction, "TIMES", 0)
+    assert await compaction.compact(acme.journal, acme.database)
+
+
 def without_calls(rows: Rows, but: str) -> Rows:
     """Leave out the calls of requests that are done: they are in its receipt, so their rows need not come back."""
     return {**rows, "erasure_calls": [row for row in rows["erasure_calls"] if row[0] == but]}
@@ -75,16 +85,10 @@ async def fill(acme: Customer) -> str:
     await acme.attachments.add(held.id, "chat", "application/json", b"{}", "paula", title="talk")
     await acme.rules.put([RuleSpec(30, party="+49301", name="old")], by="ada", default_days=90, wins=Wins.SHORTEST)
     await acme.rules.put([RuleSpec(3650, source="192.0.2.0/24", name="desk")], by="ada")
-    people = [Person(object_id="k1", first_name="Mira"), Person(object_id="k2", first_name="Tove")]
-    plan = await acme.users.plan(people, "csv", whole=True)
-    await acme.users.carry_out(plan)
-    await acme.users.completed(plan)
+    await imported(acme, Person(object_id="k1", first_name="Mira"), Person(object_id="k2", first_name="Tove"))
     await acme.column_sets.put("for the court", ["id"], by="paula")
     await acme.requests.file((Kind.ACCESS,), Asked(("Mira Okafor",), None), received_at=NOON, by="paula")
-    renamed = [Person(object_id="k1", first_name="Mirah")]
-    plan = await acme.users.plan(renamed, "csv", whole=True)
-    await acme.users.carry_out(plan)
-    await acme.users.completed(plan)
+    await imported(acme, Person(object_id="k1", first_name="Mirah"))
     done = await acme.erasures.file(calls=[free.id], reason="x", by="paula")
     await acme.erasures.work()
     assert (await acme.erasures.get(done.id)).state == State.DONE

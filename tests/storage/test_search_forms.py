@@ -85,35 +85,31 @@ def test_another_person_is_not_found(question: str) -> None:
     assert not found(question, MIRA)
 
 
+PHONE = {"number": "4711", "uri": "sip:4711@pbx.example"}
+
+
+@pytest.mark.parametrize(
+    ("party", "questions", "others"),
+    [
+        (PHONE, ["4711", "sip:4711@pbx.example"], ["sip:4711@other.example", "47", "1247114"]),
+        ({"name": "O’Hara, Seán"}, ["Sean OHara"], []),
+        *(({"name": name}, [name], []) for name in ("Владимир Łukasz", "שלום כהן", "李小龍")),
+        ({"name": "😀 Zoë"}, ["😀 Zoë", "zoe"], []),
+    ],
+)
+def test_extensions_and_names_of_other_scripts(party: dict[str, str], questions: list[str], others: list[str]) -> None:
+    assert [question for question in [*questions, *others] if found(question, party)] == questions
+
+
+def test_last_digits_are_left_out_of_an_exact_question() -> None:
+    assert found("820101", MIRA) and found("030 901820101", MIRA, exact=True)
+    assert not found("820101", MIRA, exact=True)
+
+
 def test_words_of_two_parties_do_not_make_one_person() -> None:
     forms = stored_of([{"name": "Anna Weber"}, {"name": "Bodo Klein"}], "DE")
     assert not any(needle.meets(forms) for needle in asked("Anna Klein", "DE"))
     assert any(needle.meets(forms) for needle in asked("Klein, Bodo", "DE"))
-
-
-def test_last_digits_are_left_out_of_an_exact_question() -> None:
-    assert found("820101", MIRA)
-    assert not found("820101", MIRA, exact=True)
-    assert found("030 901820101", MIRA, exact=True)
-
-
-def test_an_extension_is_found_by_itself_only() -> None:
-    phone = {"number": "4711", "uri": "sip:4711@pbx.example"}
-    assert found("4711", phone)
-    assert found("sip:4711@pbx.example", phone)
-    assert not found("sip:4711@other.example", phone)
-    assert not found("47", phone)
-    assert not found("1247114", phone)
-
-
-def test_an_apostrophe_does_not_part_a_name() -> None:
-    assert found("Sean OHara", {"name": "O’Hara, Seán"})
-
-
-def test_words_of_scripts_without_case_are_found() -> None:
-    for name in ("Владимир Łukasz", "שלום כהן", "李小龍", "😀 Zoë"):
-        assert found(name, {"name": name})
-    assert found("zoe", {"name": "😀 Zoë"})
 
 
 def test_a_possible_country_code_is_read_both_ways() -> None:

@@ -94,10 +94,10 @@ def test_checkpoint_tampering_is_found_and_the_log_still_proven(
     files: AuditFiles, harm: Callable[[list[bytes]], list[bytes]] | None
 ) -> None:
     assert verdict_of(files) == Verdict(10, proven=10)
-    if harm is None:
-        files.marks.unlink()
-    else:
-        files.marks.write_bytes(b"".join(harm(files.marks.read_bytes().splitlines(keepends=True))))
+    whole = files.marks.read_bytes()
+    files.marks.unlink()
+    if harm is not None:
+        files.marks.write_bytes(b"".join(harm(whole.splitlines(keepends=True))))
     found = verdict_of(files)
     assert not found.good and "checkpoint" in found.fault and "beside the log" in found.fault
     assert (found.entries, found.bad, found.proven) == (10, None, 10)
@@ -220,15 +220,14 @@ def test_an_outdated_checkpoint_beside_the_keys_is_found(files: AuditFiles, olde
     assert not found.good and "beside the keys" in found.fault and str(older) in found.fault
 
 
-def test_without_the_newest_checkpoint_the_log_is_still_proven(files: AuditFiles) -> None:
-    for content in (None, b"nonsense"):
-        if content is None:
-            files.newest.unlink()
-        else:
-            files.newest.write_bytes(content)
-        found = verdict_of(files)
-        assert not found.good and "beside the keys" in found.fault
-        assert (found.entries, found.bad, found.proven) == (10, None, 9)
+@pytest.mark.parametrize("harm", [Path.unlink, lambda newest: newest.write_bytes(b"nonsense")])
+def test_without_the_newest_checkpoint_the_log_is_still_proven(
+    files: AuditFiles, harm: Callable[[Path], object]
+) -> None:
+    harm(files.newest)
+    found = verdict_of(files)
+    assert not found.good and "beside the keys" in found.fault
+    assert (found.entries, found.bad, found.proven) == (10, None, 9)
 
 
 def test_an_older_log_is_counted_from_its_next_checkpoint(files: AuditFiles) -> None:

@@ -20,8 +20,12 @@ def incident(number: int, count: int = 1, **facts: Any) -> Incident:
     return Incident(f"run-{number}", "call-refused", NOON, NOON + timedelta(seconds=count), count, facts)
 
 
-def test_a_higher_count_replaces_an_incidents_line(tmp_path: Path) -> None:
-    file = IncidentFile(tmp_path)
+@pytest.fixture
+def file(tmp_path: Path) -> IncidentFile:
+    return IncidentFile(tmp_path)
+
+
+def test_a_higher_count_replaces_an_incidents_line(file: IncidentFile, tmp_path: Path) -> None:
     assert file.read() == []
     file.append([incident(1, status=403), incident(2, call=CALL)])
     file.append([incident(1, 7, status=403)])
@@ -29,8 +33,7 @@ def test_a_higher_count_replaces_an_incidents_line(tmp_path: Path) -> None:
     assert (tmp_path / module.FILE_NAME).stat().st_mode & 0o777 == 0o600
 
 
-def test_a_torn_line_costs_itself_and_nothing_after_it(tmp_path: Path) -> None:
-    file = IncidentFile(tmp_path)
+def test_a_torn_line_costs_itself_and_nothing_after_it(file: IncidentFile, tmp_path: Path) -> None:
     file.append([incident(1)])
     path = tmp_path / module.FILE_NAME
     whole = path.read_bytes()
@@ -54,17 +57,16 @@ def test_a_torn_line_costs_itself_and_nothing_after_it(tmp_path: Path) -> None:
         b"\xff",
     ],
 )
-def test_foreign_lines_are_passed_over(tmp_path: Path, line: bytes) -> None:
-    file = IncidentFile(tmp_path)
+def test_foreign_lines_are_passed_over(file: IncidentFile, tmp_path: Path, line: bytes) -> None:
     (tmp_path / module.FILE_NAME).write_bytes(line + b"\n")
     file.append([incident(1)])
     assert [i.id for i in file.read()] == ["run-1"]
 
 
-def test_the_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_file_is_bounded(file: IncidentFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "KEPT", 5)
     monkeypatch.setattr(module, "MAX_BYTES", 2000)
-    file, path = IncidentFile(tmp_path), tmp_path / module.FILE_NAME
+    path = tmp_path / module.FILE_NAME
     largest = 0
     for number in range(100):
         if file.append([incident(number)]):
@@ -75,8 +77,9 @@ def test_the_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert [entry.name for entry in tmp_path.iterdir()] == [module.FILE_NAME]
 
 
-def test_a_full_disk_is_an_error_and_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    file = IncidentFile(tmp_path)
+def test_a_full_disk_is_an_error_and_keeps_the_old_file(
+    file: IncidentFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file.append([incident(1)])
 
     def full(*_: object) -> None:
@@ -100,7 +103,6 @@ def test_codes_small_numbers_and_random_ids_are_kept(value: Any) -> None:
 @pytest.mark.parametrize(
     "value", ["Anna Schmidt", "+493012345", "sip:anna@example.com", "anna@x", "0301234567", "x" * 60, 493012345678, 1.5]
 )
-def test_nothing_else_is_kept(tmp_path: Path, value: Any) -> None:
-    file = IncidentFile(tmp_path)
+def test_nothing_else_is_kept(file: IncidentFile, tmp_path: Path, value: Any) -> None:
     file.append([incident(1, reason=value)])
     assert file.read()[0].facts == {"reason": OTHER}

@@ -6,7 +6,6 @@ from typing import Any
 from admin_api.assembly.openapi import document
 from storage.calls.call_document import (
     COLUMNS,
-    CallDetails,
     CallDetailsOf,
     CallDocumentOf,
     PartyOf,
@@ -15,6 +14,7 @@ from storage.calls.call_document import (
     with_parties,
 )
 from storage.calls.call_row import CallRow, CallState
+from tests.storage.index_lists import details
 
 BESIDE = {"held_since", "held_by", "hold_reason", "annotations", "attachments", "recordings"}
 """What the API puts beside a document."""
@@ -40,6 +40,6 @@ def test_sealed_members_and_columns_make_the_whole_document():
 
 
 def test_parties_are_replaced_in_a_copy():
-    before = CallDetails(session_id="s", parties=[])
-    assert with_parties(before, [{"name": "Ada"}]) == {"session_id": "s", "parties": [{"name": "Ada"}]}
+    before, after = details(session_id="s"), details({"name": "Ada"}, session_id="s")
+    assert with_parties(before, after["parties"]) == after
     assert before["parties"] == []

@@ -10,7 +10,6 @@ import sqlalchemy as sa
 
 from personal import Personal
 from storage.calls import filter_columns
-from storage.calls.call_document import wrapped
 from storage.calls.call_index import Calls
 from storage.calls.call_row import CallRow, CallState, Direction, Query
 from storage.database.database import Database
@@ -18,7 +17,7 @@ from storage.database.schema import calls as calls_table
 from storage.keys.key_store import CustomerKeys
 from storage.search_forms import stored_of
 from storage.timestamps import EPOCH
-from tests.storage.index_lists import pages
+from tests.storage.index_lists import details, pages
 
 DAY = 20400
 SOURCES = ("192.0.2.7", "2001:db8::7", "sbc1.acme.example", None)
@@ -46,13 +45,13 @@ def some_calls(keys: CustomerKeys, count: int = 72) -> list[CallRow]:
     """Make calls of every kind on three days, newest first."""
     rows = []
     for i in range(count):
-        parties = [{"name": ("Mira Weber", "Bodo Klein")[i // 36]}]
-        details = wrapped({"parties": parties, "source": SOURCES[i % 4], "direction": WAYS[i % 3]})
+        party = {"name": ("Mira Weber", "Bodo Klein")[i // 36]}
+        talk = details(party, source=SOURCES[i % 4], direction=WAYS[i % 3])
         state = CallState.RECORDING if i % 5 == 0 else CallState.COMPLETE
         started = EPOCH + timedelta(days=DAY + i % 3, seconds=i)
         id = f"0f8fad5b-d9cb-469f-a165-{i:012x}"
         leaf = keys.allocate(DAY + i % 3)
-        rows.append(CallRow(id, leaf, state, started, None, 1, 1, hold=i % 7 == 0, details=details))
+        rows.append(CallRow(id, leaf, state, started, None, 1, 1, hold=i % 7 == 0, details=talk))
     return sorted(rows, key=lambda row: (row.day, row.started_at, row.id), reverse=True)
 
 

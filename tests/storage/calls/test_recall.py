@@ -5,8 +5,8 @@ from bench.search import ask, fill
 from storage.calls.call_index import Calls
 from storage.keys.key_store import CustomerKeys
 
-CALLS, PEOPLE, SOUGHT, EACH = 600, 150, 12, 12
-QUESTIONS = 16  # of each kind
+CALLS, PEOPLE, SOUGHT, EACH = 300, 80, 8, 12
+QUESTIONS = 12  # of each kind
 
 
 async def test_every_call_of_a_person_is_found_in_any_spelling(calls: Calls, keys: CustomerKeys) -> None:

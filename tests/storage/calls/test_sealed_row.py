@@ -10,6 +10,7 @@ from storage.keys.row_keys import LABEL_DETAILS, context
 from storage.search_forms import Needle
 from storage.timestamps import from_micros
 from tests.plain_values import plain
+from tests.storage.index_lists import details
 
 ID = "0f8fad5b-d9cb-469f-a165-70867728950e"
 OTHER = "7c9e6679-7425-40de-944b-e07fc1f90ae7"
@@ -24,13 +25,13 @@ class Record:
     def __init__(self, keys: CustomerKeys, leaf: int) -> None:
         row = CallRow(ID, leaf, CallState.COMPLETE, from_micros(5), None, 0, 0)
         self.__dict__.update(columns(row))
-        self.sealed = keys.seal(leaf, LABEL_DETAILS, pack({"session_id": "s"}, ["w:x"]), context(ID))
+        self.sealed = keys.seal(leaf, LABEL_DETAILS, pack(details(session_id="s"), ["w:x"]), context(ID))
 
 
 def test_a_row_opens_with_details_and_forms(keys: CustomerKeys) -> None:
     opened = open_row(keys, Record(keys, keys.allocate(20513)))
     assert opened is not None
-    assert plain(opened[0].details) == {"session_id": "s"}
+    assert plain(opened[0].details) == {"parties": [], "session_id": "s"}
     assert opened[1] == ("w:x",)
 
 

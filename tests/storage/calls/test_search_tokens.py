@@ -14,20 +14,12 @@ KEY = bytes(range(32))
 def test_a_token_is_the_beginning_of_the_hmac() -> None:
     whole = hmac.new(KEY, b"e:+49301234567", hashlib.sha256).digest()
     assert token(KEY, "e:+49301234567") == int.from_bytes(whole[:8], "big", signed=True)
-
-
-def test_another_day_has_other_tokens() -> None:
     assert token(KEY, "w:anna") != token(KEY[::-1], "w:anna")
-
-
-def test_half_of_a_surrogate_pair_has_a_token_too() -> None:
     assert token(KEY, "w:anna\ud83d") != token(KEY, "w:anna\ufffd") != token(KEY, "w:anna")
 
 
 @given(st.lists(st.text(max_size=20), max_size=20))
 def test_tokens_are_sorted_and_fit_into_eight_bytes(forms: list[str]) -> None:
     made = tokens(KEY, forms)
-    assert list(made) == sorted(set(made))
-    assert set(made) == {token(KEY, form) for form in forms}
-    assert len(made) == len(set(forms))
+    assert list(made) == sorted({token(KEY, form) for form in forms})
     assert all(-(2**63) <= t < 2**63 for t in made)

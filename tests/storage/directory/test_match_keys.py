@@ -85,11 +85,7 @@ def test_words_are_indexed_by_their_prefixes_too() -> None:
     assert leads(("e:+4930123456", "w:lindgre")) == ("e:+4930123456", "b:lindg")
     assert leads(("w:lindgren",)) == leads(("w:lindgrensen",)) == ("b:lindgren",)
     assert worded(("w:a", "e:+49")) and not worded(("e:+49",))
-
-
-def test_search_words_come_from_names_and_account() -> None:
-    assert set(words_of(MIRA)) >= {"w:mira", "w:lind", "w:ozturk", "w:oeztuerk", "w:mlind"}
-    assert words_of(Person()) == ()
+    assert set(words_of(MIRA)) >= {"w:mira", "w:lind", "w:ozturk", "w:oeztuerk", "w:mlind"} and words_of(Person()) == ()
 
 
 @given(st.text(max_size=600) | st.from_regex(r"(sip:|tel:|\+)?[0-9 ()x;=.-]{0,40}(@[a-z.]{0,9})?", fullmatch=True))

@@ -14,7 +14,6 @@ from storage.calls.call_document import wrapped
 from storage.calls.call_row import CallRow, CallState, Query
 from storage.customer.customers import Customer
 from storage.database.schema import call_tokens
-from storage.database.schema import calls as table
 from storage.directory.matcher import Correlation
 from storage.directory.user import User
 from storage.directory.user_lookup import UserLookup
@@ -23,8 +22,9 @@ from storage.ids import new_id
 from storage.retention.rules import RuleSpec
 from storage.search_forms import stored_of
 from storage.timestamps import day_of
-from tests.in_process.storage_node import NOON, StorageNode, finish, permit, record
+from tests.in_process.storage_node import NOON, StorageNode, record
 from tests.storage.directory.people import HERS, HIS, MIRA, TOVE, imported
+from tests.storage.index_lists import damage
 
 pytestmark = pytest.mark.both_databases
 
@@ -236,8 +236,7 @@ async def test_a_call_changed_during_matching_is_matched_as_it_is_now(acme: Cust
 
 async def test_damaged_and_erased_calls_are_skipped(acme: Customer) -> None:
     damaged, erased, well = await record(acme), await record(acme), await record(acme)
-    async with acme.database.writing() as connection:
-        await connection.execute(table.update().where(table.c.id == damaged.id).values(sealed=b"damaged"))
+    await damage(acme.database, damaged)
     acme.keys.cut(erased.leaf)
     users = await imported(acme, MIRA)
     assert await matched(acme) == 1
@@ -272,7 +271,7 @@ async def test_a_rule_about_a_user_counts_from_the_match_on(acme: Customer) -> N
 
 
 async def test_a_user_is_not_deleted_before_all_calls_were_looked_at(acme: Customer) -> None:
-    call = await record(acme)
+    await record(acme)
     user = (await imported(acme, MIRA))["Mira"]
     await acme.users.unmap(user.id)
     with pytest.raises(Referred):
@@ -280,6 +279,3 @@ async def test_a_user_is_not_deleted_before_all_calls_were_looked_at(acme: Custo
     await matched(acme)
     with pytest.raises(Referred):
         await acme.users.delete(user.id)
-    await permit(acme)
-    await finish(acme, calls=[call.id])
-    assert await acme.users.delete(user.id)

@@ -50,6 +50,11 @@ async def cut(work: ErasureSteps, row: CallRow, now: datetime = NOON) -> None:
     await work.cut([ErasureTarget(row.id, row.leaf)], now)
 
 
+def last(ledger: Ledger) -> Entry:
+    (newest, *_) = ledger.newest_first()
+    return newest
+
+
 def noted_writing(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> asyncio.Event:
     """Say when somebody asks to write."""
     asked, writing = asyncio.Event(), acme.database.writing
@@ -80,8 +85,7 @@ async def test_a_past_day_of_which_everything_goes_is_one_cut(
     targets = [ErasureTarget(r.id, r.leaf) for r in gone]
     for _ in range(2):
         await work.cut(targets, LATER)
-    last = ledger.last()
-    assert last and (last.days, last.leaves) == ((gone[0].day,), ())
+    assert (last(ledger).days, last(ledger).leaves) == ((gone[0].day,), ())
     assert not any(opens(acme, r) for r in gone) and opens(acme, other)
     assert acme.keys.nodes < 40
 
@@ -92,8 +96,7 @@ async def test_a_day_is_cut_whole_only_after_its_last_call_ended(
     for ago, whole in ((1, False), (2, True)):
         row = await record(acme, ended=NOON + timedelta(days=ago))
         await cut(work, row, NOON + timedelta(days=2 * ago))
-        last = ledger.last()
-        assert last and last.days == ((row.day,) if whole else ())
+        assert last(ledger).days == ((row.day,) if whole else ())
 
 
 async def test_an_erasure_removes_annotations_files_and_holds(acme: Customer, work: ErasureSteps) -> None:
@@ -150,8 +153,7 @@ async def test_a_day_with_remaining_calls_loses_only_single_leaves(
         await acme.calls.remove([stays.id])
         acme.vault.remove(stays.id, stays.leaf)
     await cut(work, gone, NOON + timedelta(hours=6) if survivor == "today" else LATER)
-    last = ledger.last()
-    assert last and last.days == () and gone.leaf in last.leaves
+    assert last(ledger).days == () and gone.leaf in last(ledger).leaves
     assert acme.keys.keeps(stays.leaf) and not acme.keys.keeps(gone.leaf)
 
 
@@ -249,8 +251,7 @@ async def test_a_request_is_forgotten_with_its_last_call(acme: Customer, work: E
             call = {"erasure": "e", "call": each.id, "leaf": each.leaf, "step": step}
             await connection.execute(schema.erasure_calls.insert(), call)
     await cut(work, row)
-    last = ledger.last()
-    assert last and (last.ids, last.erasures[0].calls) == (("e",), (row.id,))
+    assert (last(ledger).ids, last(ledger).erasures[0].calls) == (("e",), (row.id,))
     assert acme.keys.keeps(leaf)  # the party may have to be looked for again when the hold goes
     async with acme.database.writing() as connection:
         await mark(connection, [row.id], Step.UNLINKED)

@@ -23,8 +23,9 @@ async def test_a_set_is_made_found_changed_and_deleted(node, acme):
     assert pick(await sets.all(), COUNCIL) is None and not acme.keys.keeps(made.leaf)
 
 
-async def test_sets_are_listed_by_name_and_renamed(acme):
+async def test_sets_are_listed_by_name_renamed_and_limited(acme, monkeypatch):
     sets = acme.column_sets
+    monkeypatch.setattr(columnsets, "MAX_SETS", 3)
     for name in ("zeta", "Alpha", "beta"):
         await sets.put(name, ["id"], by="paula")
     assert [each.name for each in await sets.all()] == ["Alpha", "beta", "zeta"]
@@ -32,15 +33,10 @@ async def test_sets_are_listed_by_name_and_renamed(acme):
     assert not fresh and renamed.name == "omega"
     with pytest.raises(NameTaken):
         await sets.put("omega", ["id"], rename="ALPHA", by="paula")
-    assert [each.name for each in await sets.all()] == ["Alpha", "omega", "zeta"]
-
-
-async def test_there_is_an_end(acme, monkeypatch):
-    monkeypatch.setattr(columnsets, "MAX_SETS", 1)
-    await acme.column_sets.put("one", ["id"], by="paula")
-    await acme.column_sets.put("one", ["state"], by="paula")
     with pytest.raises(TooManySets):
-        await acme.column_sets.put("two", ["id"], by="paula")
+        await sets.put("another", ["id"], by="paula")
+    assert [each.name for each in await sets.all()] == ["Alpha", "omega", "zeta"]
+    assert folded(" ＭÜLLER") == folded("mu\u0308ller ") != folded("muller")
 
 
 async def test_a_column_set_that_cannot_be_audited_is_not_saved(acme):
@@ -54,7 +50,3 @@ async def test_a_column_set_that_cannot_be_audited_is_not_saved(acme):
     with pytest.raises(RuntimeError):
         await acme.column_sets.delete("one", told=refuse)
     assert await acme.column_sets.all() == (made,)
-
-
-def test_indistinguishable_spellings_are_one_name():
-    assert folded(" ＭÜLLER") == folded("mu\u0308ller ") != folded("muller")

@@ -55,9 +55,7 @@ def test_an_export_row_opens_under_its_id_until_its_leaf_is_cut(keys: CustomerKe
 
 
 def test_members_of_a_later_version_are_passed_over(keys: CustomerKeys) -> None:
-    leaf = sealing.new_leaf(keys)
-    told = {name: getattr(REQUEST, name) for name in Request.__dataclass_fields__}
+    leaf, told = sealing.new_leaf(keys), {name: getattr(REQUEST, name) for name in Request.__dataclass_fields__}
     document = {"request": {**told, "later": 1}, "tries": 0, "problem": None}
-    sealed = sealing.seal(keys, leaf, "export", "e1", document)
-    found = shown(keys, row(leaf, sealed))
+    found = shown(keys, row(leaf, sealing.seal(keys, leaf, "export", "e1", document)))
     assert found and found.request == REQUEST

@@ -2,6 +2,7 @@
 
 import asyncio
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -171,6 +172,12 @@ async def test_an_export_expires_and_a_file_without_a_row_goes(node: StorageNode
     assert await acme.exports.tidy() == 0
 
 
+async def test_the_disk_is_asked_before_each_block(acme: Customer) -> None:
+    full = Mock(side_effect=NoSpace("there is no room"))
+    with acme.exports.sink(await begun(acme), full) as sink, pytest.raises(NoSpace):
+        sink.write(TEXT)
+
+
 async def test_only_so_many_wait(node: StorageNode, acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exports, "MAX_RUNNING", 2)
     first = await acme.exports.file(asked(), "paula")
@@ -181,16 +188,6 @@ async def test_only_so_many_wait(node: StorageNode, acme: Customer, monkeypatch:
         await acme.exports.file(asked(), "paula")
     await acme.exports.cancel(first.id)
     await acme.exports.file(asked(), "paula")
-
-
-async def test_the_disk_is_asked_before_each_block(acme: Customer) -> None:
-    export = await begun(acme)
-
-    def full() -> None:
-        raise NoSpace("there is no room")
-
-    with acme.exports.sink(export, full) as sink, pytest.raises(NoSpace):
-        sink.write(TEXT)
 
 
 async def test_the_list_has_retrievable_exports_newest_first(node: StorageNode, acme: Customer) -> None:

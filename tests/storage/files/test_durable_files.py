@@ -67,38 +67,20 @@ def test_a_clock_set_back_does_not_hide_a_write(tmp_path: Path) -> None:
     assert path.stat().st_mtime_ns > before
 
 
-def test_reserving_owns_the_space_and_never_shrinks(tmp_path: Path) -> None:
-    disk, path = Recorded(), tmp_path / "file"
-    disk.reserve(path, 100_000)
-    assert path.stat().st_blocks * 512 >= 100_000
-    disk.reserve(path, 10)
-    assert path.stat().st_size == 100_000
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert disk.steps == ["sync file", f"sync {tmp_path.name}"]
-
-
-def test_removing_is_durable_and_may_be_repeated(tmp_path: Path) -> None:
-    disk, path = Recorded(), tmp_path / "file"
-    path.touch()
-    assert disk.remove(path)
-    assert not disk.remove(path)
-    assert disk.steps == ["unlink", f"sync {tmp_path.name}", "unlink"]
-
-
-def test_folders_are_private_and_durable(tmp_path: Path) -> None:
-    disk = Recorded()
-    disk.make_folder(tmp_path / "a" / "b")
-    disk.make_folder(tmp_path / "a" / "b")
-    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
-    assert disk.steps == [f"sync {tmp_path.name}", "sync a"]
-
-
-def test_reading_tells_a_missing_file_from_a_broken_one(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"here")
-    assert Disk().read(tmp_path / "file") == b"here"
-    assert Disk().read(tmp_path / "none") is None
+def test_files_and_folders_are_private_and_durable_when_made_and_removed(tmp_path: Path) -> None:
+    disk, folder = Recorded(), tmp_path / "a" / "b"
+    for _ in range(2):
+        disk.make_folder(folder)
+    disk.reserve(folder / "file", 100_000)
+    disk.reserve(folder / "file", 10)
+    status = (folder / "file").stat()
+    assert (folder.stat().st_mode & 0o777, status.st_mode & 0o777, status.st_size) == (0o700, 0o600, 100_000)
+    assert status.st_blocks * 512 >= 100_000
+    assert disk.remove(folder / "file") and not disk.remove(folder / "file")
+    assert disk.steps == [f"sync {tmp_path.name}", "sync a", "sync file", "sync b", "unlink", "sync b", "unlink"]
+    assert disk.read(folder / "file") is None
     with pytest.raises(DiskFailed):
-        Disk().read(tmp_path)
+        disk.read(folder)
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT])

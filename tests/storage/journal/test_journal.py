@@ -14,10 +14,10 @@ from storage.customer.customers import Customer
 from storage.database import schema
 from storage.errors import NoSpace, SealBroken
 from storage.files.append_log import LineFile
-from storage.journal import compaction, journal
+from storage.journal import journal
 from storage.journal.journal_format import Head
 from tests.in_process.storage_node import StorageNode, permit
-from tests.storage.journal_rows import FILE, fill
+from tests.storage.journal_rows import FILE, compacted_anyhow, fill
 
 
 async def test_a_torn_journal_line_is_ignored(node: StorageNode, acme: Customer) -> None:
@@ -100,9 +100,7 @@ async def test_lines_of_the_first_version_are_read_and_compacted(
     await permit(acme)
     told = acme.journal.read()
     assert (node.data / FILE).read_bytes().startswith(old) and len(told["waivers"]) == 2
-    monkeypatch.setattr(compaction, "LEAST", 0)
-    monkeypatch.setattr(compaction, "TIMES", 0)
-    assert await compaction.compact(acme.journal, acme.database)
+    await compacted_anyhow(acme, monkeypatch)
     assert acme.journal.read() == told
     versions = {head.version for head, _ in acme.journal.lines()}
     assert versions == {1, 2}

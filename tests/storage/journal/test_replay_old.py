@@ -12,11 +12,11 @@ from storage.customer.customers import Customer
 from storage.database import schema
 from storage.directory.user import Person
 from storage.erasure.erasure_rows import State
-from storage.journal import compaction, journal, replay
+from storage.journal import journal, replay
 from storage.retention.policy import Wins
 from storage.retention.rules import RuleSpec
 from tests.in_process.storage_node import NOON, StorageNode, opens, permit, record
-from tests.storage.journal_rows import FILE, copied, dump, fill, put_back, reopened, without_calls
+from tests.storage.journal_rows import FILE, compacted_anyhow, copied, dump, fill, put_back, reopened, without_calls
 
 
 async def go_on(acme: Customer, asked: str) -> None:
@@ -47,9 +47,7 @@ async def test_an_old_database_restored_alone_catches_up(
     old = await copied(acme)
     await go_on(acme, asked)
     if compacted:
-        monkeypatch.setattr(compaction, "LEAST", 0)
-        monkeypatch.setattr(compaction, "TIMES", 0)
-        assert await compaction.compact(acme.journal, acme.database)
+        await compacted_anyhow(acme, monkeypatch)
     today = await dump(acme)
     (waiting,) = await acme.erasures.open()
     receipts = {row[0]: row for row in today["erasures"]}
@@ -132,9 +130,7 @@ async def test_retention_under_way_in_an_old_database_is_left_to_it(
     await acme.retention.sweep(node.watch(), 100)
     old = await copied(acme)
     await acme.annotations.add(row.id, "a note", "paula")
-    monkeypatch.setattr(compaction, "LEAST", 0)
-    monkeypatch.setattr(compaction, "TIMES", 0)
-    assert await compaction.compact(acme.journal, acme.database)
+    await compacted_anyhow(acme, monkeypatch)
     await acme.close()
     await put_back(node, old)
     async with node.opened() as again:

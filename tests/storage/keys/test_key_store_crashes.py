@@ -60,13 +60,13 @@ def test_an_interrupted_cut_is_completed(data: Data, tmp_path: Path) -> None:
 
 
 def test_a_cut_stopped_on_a_full_disk_does_not_need_the_copy(data: Data, tmp_path: Path) -> None:
-    class FullDisk(FallibleDisk):
+    class NoCopies(FallibleDisk):
         def replace(self, path: Path, data: bytes) -> None:
             raise NoSpace("full")
 
     secret = data.create().secret(leaf_of(DAY, 1), "media")
     (data.customer_dir / "tree.state").unlink()
-    for trial, _ in stopped(data, tmp_path, lambda trial, disk: trial.open(disk=disk).cut(leaf_of(DAY, 2)), FullDisk):
+    for trial, _ in stopped(data, tmp_path, lambda trial, disk: trial.open(disk=disk).cut(leaf_of(DAY, 2)), NoCopies):
         assert trial.open().secret(leaf_of(DAY, 1), "media") == secret
 
 
@@ -117,15 +117,18 @@ def test_creation_stopped_anywhere_begins_again_or_is_complete(tmp_path: Path) -
     assert complete and again
 
 
-def test_cutting_needs_no_free_space(data: Data, keys: CustomerKeys) -> None:
-    class FullDisk(Disk):
-        def reserve(self, path: Path, size: int) -> None:
-            if not path.exists() or path.stat().st_size < size:
-                raise NoSpace("full")
+class FullDisk(Disk):
+    """A disk on which no file grows and none is made."""
 
-        def replace(self, path: Path, data: bytes) -> None:
+    def reserve(self, path: Path, size: int) -> None:
+        if not path.exists() or path.stat().st_size < size:
             raise NoSpace("full")
 
+    def replace(self, path: Path, data: bytes) -> None:
+        raise NoSpace("full")
+
+
+def test_cutting_needs_no_free_space(data: Data, keys: CustomerKeys) -> None:
     full = data.open(disk=FullDisk())
     for number in range(0, 40 * 4096, 4096):
         full.cut(leaf_of(DAY, number))
@@ -136,11 +139,6 @@ def test_cutting_needs_no_free_space(data: Data, keys: CustomerKeys) -> None:
 
 
 def test_a_tree_that_outgrows_a_full_disk_keeps_the_old_state(data: Data, keys: CustomerKeys) -> None:
-    class FullDisk(Disk):
-        def reserve(self, path: Path, size: int) -> None:
-            if path.stat().st_size < size:
-                raise NoSpace("full")
-
     with pytest.raises(NoSpace):
         data.open(disk=FullDisk()).cut(*(leaf_of(day, 5) for day in range(0, 60_000, 600)))
     assert keys.keeps(leaf_of(600, 5))

@@ -44,20 +44,18 @@ class Counted(Disk):
         super().sync(fd)
 
 
-def test_numbers_begin_at_nothing_and_go_up(path: Path) -> None:
-    source = leaves(path)
-    assert [source.take(DAY) for _ in range(3)] == [leaf_of(DAY, n) for n in range(3)]
-    assert source.take(DAY + 1) == leaf_of(DAY + 1, 0)
-
-
-def test_the_disk_is_waited_for_once_in_a_block(path: Path) -> None:
+def test_numbers_go_up_and_a_block_of_them_waits_for_the_disk_once(path: Path) -> None:
     disk = Counted()
     source = leaves(path, disk=disk)
-    for _ in range(BLOCK):
-        source.take(DAY)
+    assert [source.take(DAY) for _ in range(BLOCK)] == [leaf_of(DAY, number) for number in range(BLOCK)]
     assert disk.syncs == 1
     source.take(DAY)
     assert disk.syncs == 2
+    assert source.take(DAY + 1) == leaf_of(DAY + 1, 0)
+    assert leaves(path, 3).take(DAY) >> COUNTER_BITS & 0xFF == 3
+    for node in (-1, 256):
+        with pytest.raises(ValueError):
+            leaves(path, node)
 
 
 def test_a_restart_and_another_process_begin_a_new_block(path: Path) -> None:
@@ -88,13 +86,6 @@ def test_threads_share_without_doubles(path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         given = list(pool.map(lambda _: source.take(DAY), range(6400)))
     assert len(set(given)) == 6400
-
-
-def test_nodes_have_numbers_of_their_own(path: Path) -> None:
-    assert leaves(path, 3).take(DAY) >> COUNTER_BITS & 0xFF == 3
-    for node in (-1, 256):
-        with pytest.raises(ValueError):
-            leaves(path, node)
 
 
 def test_a_refill_comes_before_the_need(path: Path) -> None:

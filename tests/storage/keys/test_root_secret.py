@@ -36,6 +36,8 @@ def test_a_file_that_others_may_touch_is_refused(tmp_path: Path, mode: int) -> N
 def test_it_has_exactly_32_bytes(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(KeysWrong):
         load_root(f"file:{secret_file(tmp_path / 'root', data)}", {})
+    with pytest.raises(KeysWrong):
+        RootSecret(data)
 
 
 def test_a_missing_file_and_one_that_is_none(tmp_path: Path) -> None:
@@ -79,8 +81,3 @@ def test_other_sources_are_refused_in_a_sentence(source: str) -> None:
     with pytest.raises(KeysUnsupported) as caught:
         load_root(source, {})
     assert "file:" in caught.value.hint
-
-
-def test_a_root_secret_of_another_length_cannot_be_made() -> None:
-    with pytest.raises(KeysWrong):
-        RootSecret(b"short")

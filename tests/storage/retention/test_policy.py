@@ -58,13 +58,6 @@ def test_retention_counts_from_the_true_end_of_a_call() -> None:
         assert with_erase_after(live, (), Policy(10)).erase_after is None
 
 
-def test_a_hold_wins_and_a_running_call_is_never_due() -> None:
-    late = ENDED + 1000 * DAY
-    assert decide(call(hold=True), Policy(0), late).verdict is Verdict.HELD
-    for live in (call(ended_at=None), call(state=CallState.RECORDING)):
-        assert decide(live, Policy(0), late).verdict is Verdict.LIVE
-
-
 @pytest.mark.parametrize(("wins", "rule", "days"), [(Wins.LONGEST, "ever", None), (Wins.SHORTEST, "ten", 10)])
 def test_the_longest_or_the_shortest_wins(wins: Wins, rule: str, days: int | None) -> None:
     policy = Policy(1, (Rule("ten", 10), Rule("ever", None), Rule("ten again", 10)), wins)
@@ -94,12 +87,6 @@ def test_a_rule_that_may_apply_never_shortens_retention(
     decision = decide(call(), Policy(180, rules, wins), ENDED)
     assert decision.erase_after == (None if days is None else ENDED + days * DAY)
     assert decision.rule == {180: None, doubtful: "who"}.get(days, str(days))
-
-
-def test_a_rule_about_a_party_matches_any_spelling() -> None:
-    rule = Rule("anna", 5, needles=asked("030 901820101", "DE"))
-    assert matches(rule, call(forms=ANNA))
-    assert not matches(rule, call(forms=stored({"number": "+4930901820102"}, "DE")))
 
 
 @pytest.mark.parametrize(

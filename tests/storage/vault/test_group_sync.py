@@ -3,6 +3,7 @@
 import errno
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,19 @@ class SlowDisk:
             raise self.error
 
 
+@pytest.fixture
+def disk() -> SlowDisk:
+    return SlowDisk()
+
+
+@pytest.fixture
+def syncer(tmp_path: Path, disk: SlowDisk) -> Iterator[Syncer]:
+    made = Syncer(tmp_path, disk)
+    yield made
+    disk.go.release()
+    made.close()
+
+
 def test_the_real_call_makes_things_durable(tmp_path: Path) -> None:
     syncer = Syncer(tmp_path)
     assert syncer.wait().result(timeout=60) is None
@@ -39,9 +53,7 @@ def test_the_real_call_makes_things_durable(tmp_path: Path) -> None:
     assert caught.value.errno == errno.EBADF
 
 
-def test_who_comes_while_a_sync_runs_shares_the_next_one(tmp_path: Path) -> None:
-    disk = SlowDisk()
-    syncer = Syncer(tmp_path, disk)
+def test_who_comes_while_a_sync_runs_shares_the_next_one(disk: SlowDisk, syncer: Syncer) -> None:
     first = syncer.wait()
     disk.begun.acquire()
     others = [syncer.wait() for _ in range(100)]
@@ -52,13 +64,10 @@ def test_who_comes_while_a_sync_runs_shares_the_next_one(tmp_path: Path) -> None
     for other in others:
         other.result(timeout=60)
     assert disk.calls == 2
-    syncer.close()
 
 
-def test_a_sync_failure_reaches_every_waiter(tmp_path: Path) -> None:
-    disk = SlowDisk()
+def test_a_sync_failure_reaches_every_waiter(disk: SlowDisk, syncer: Syncer) -> None:
     disk.error = OSError(errno.EIO, "lost")
-    syncer = Syncer(tmp_path, disk)
     epoch = syncer.epoch
     first = syncer.wait()
     disk.begun.acquire()
@@ -74,11 +83,9 @@ def test_a_sync_failure_reaches_every_waiter(tmp_path: Path) -> None:
         syncer.wait(epoch=epoch).result(timeout=60)
     assert disk.calls == 1
     assert syncer.wait(epoch=syncer.epoch).result(timeout=60) is None
-    syncer.close()
 
 
-def test_closing_serves_who_waits_and_refuses_later_ones(tmp_path: Path) -> None:
-    disk = SlowDisk()
+def test_closing_serves_who_waits_and_refuses_later_ones(disk: SlowDisk, tmp_path: Path) -> None:
     syncer = Syncer(tmp_path, disk)
     future = syncer.wait()
     disk.go.release()
@@ -88,15 +95,12 @@ def test_closing_serves_who_waits_and_refuses_later_ones(tmp_path: Path) -> None
         syncer.wait().result(timeout=0)
 
 
-def test_a_cancelled_sync_wait_disturbs_no_other(tmp_path: Path) -> None:
-    disk = SlowDisk()
-    syncer = Syncer(tmp_path, disk)
+def test_a_cancelled_sync_wait_disturbs_no_other(disk: SlowDisk, syncer: Syncer) -> None:
     first, second = syncer.wait(), syncer.wait()
     first.cancel()
     for _ in range(2):
         disk.go.release()
     assert second.result(timeout=60) is None
-    syncer.close()
 
 
 def test_without_syncfs_the_given_files_are_synced(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from storage.keys.key_store import CustomerKeys
 from storage.keys.key_tree import day_of, leaf_of
 from storage.vault.container import HEADER, MEDIA_SEGMENT, Defect, Sealer
 from storage.vault.torn_tail import Outcome
-from storage.vault.vault import PartRef, Vault
+from storage.vault.vault import NewPart, PartRef, Vault
 from tests.in_process.key_files import Data
 
 DAY = 20_000
@@ -41,10 +41,14 @@ def begin(vault: Vault, plain: bytes, part: str = "m1", call: str = CALL, leaf: 
     return PartRef(call, leaf, part, new.path)
 
 
-def store(vault: Vault, plain: bytes, part: str = "m1", call: str = CALL, leaf: int = LEAF) -> PartRef:
-    new = vault.create(call, leaf, part)
+def end(new: NewPart, plain: bytes) -> None:
+    """Write all of a part that was made."""
     os.write(new.fd, Sealer(new.secret).finish(plain))
     os.close(new.fd)
+
+
+def store(vault: Vault, plain: bytes, part: str = "m1", call: str = CALL, leaf: int = LEAF) -> PartRef:
+    end(vault.create(call, leaf, part), plain)
     return vault.finish(call, leaf, part)
 
 
@@ -58,8 +62,7 @@ def test_a_part_is_written_moved_to_its_day_and_read(vault: Vault, tmp_path: Pat
     assert new.path.stat().st_mode & 0o777 == 0o600
     assert new.path.stat().st_size == HEADER
     plain = os.urandom(20_000)
-    os.write(new.fd, Sealer(new.secret).finish(plain))
-    os.close(new.fd)
+    end(new, plain)
     ref = vault.finish(CALL, LEAF, "m1")
     assert ref.path == tmp_path / f"customers/acme/vault/{DAY}" / new.path.name
     assert ref.finished
@@ -77,8 +80,7 @@ def test_a_draft_is_nothing_on_disk_until_it_is_made_once(vault: Vault) -> None:
     assert new.path.read_bytes() == draft.header
     with pytest.raises(PartExists):
         vault.create(CALL, LEAF, "c1")
-    os.write(new.fd, Sealer(draft.secret).finish(b"kept"))
-    os.close(new.fd)
+    end(new, b"kept")
     ref = vault.finish(CALL, LEAF, "c1")
     assert str(ref.path) == draft.final
     for again in (lambda: vault.make(draft), lambda: vault.create(CALL, LEAF, "c1")):
@@ -96,20 +98,13 @@ def test_parts_come_in_reading_order(vault: Vault) -> None:
     assert [ref.part for ref in vault.parts(CALL, LEAF)] == ["c1", "c2", "m2", "m4", "m7", "m10", "m11", "a1"]
     assert [ref.part for ref in vault.left_open()] == ["c1", "m11"]
     assert vault.parts(CALL, LEAF + 1) == ()
-
-
-def test_a_part_after_a_gap_is_still_found_and_removed(vault: Vault) -> None:
-    store(vault, b"", "m9")
-    assert vault.parts(CALL, LEAF) == ()
-    assert [ref.part for ref in vault.walk()] == ["m9"]
-    assert vault.remove(CALL, LEAF) == 1
-    assert list(vault.walk()) == []
-
-
-def test_one_part_is_found_by_name_and_all_are_measured(vault: Vault) -> None:
-    finished, live = store(vault, b"12345"), begin(vault, b"", "m2")
-    assert [vault.find(CALL, LEAF, part) for part in ("m1", "m2", "m3")] == [finished, live, None]
-    assert vault.size(CALL, LEAF) == (HEADER + 5 + 16) + HEADER
+    found = [vault.find(CALL, LEAF, part) for part in ("m2", "m11", "m3")]
+    assert [ref and ref.part for ref in found] == ["m2", "m11", None]
+    assert vault.size(CALL, LEAF) == 6 * (HEADER + 16) + 2 * HEADER
+    late = leaf_of(DAY, 9)
+    store(vault, b"12345", "m9", CALL, late)  # behind too wide a gap
+    assert vault.parts(CALL, late) == () and {ref.leaf for ref in vault.walk()} == {LEAF, late, leaf_of(DAY, 8)}
+    assert vault.remove(CALL, late) == 1
 
 
 def test_walking_finds_every_part_and_nothing_else(vault: Vault, tmp_path: Path) -> None:
@@ -137,9 +132,7 @@ def test_a_live_part_is_read_as_far_as_it_is(vault: Vault) -> None:
 
 
 def test_a_part_is_found_where_it_moved(vault: Vault) -> None:
-    new = vault.create(CALL, LEAF, "m1")
-    os.write(new.fd, Sealer(new.secret).finish(b"moved"))
-    os.close(new.fd)
+    end(vault.create(CALL, LEAF, "m1"), b"moved")
     named = vault.left_open()[0]
     vault.finish(CALL, LEAF, "m1")
     assert read(vault, named) == b"moved"
@@ -282,6 +275,5 @@ def test_a_header_that_the_kernel_takes_in_pieces_is_whole(vault: Vault, monkeyp
     monkeypatch.setattr(os, "write", lambda fd, data: write(fd, data[:7]))
     new = vault.create(CALL, LEAF, "m1")
     monkeypatch.undo()
-    os.write(new.fd, Sealer(new.secret).finish(b"sound"))
-    os.close(new.fd)
-    assert b"".join(vault.read(vault.finish(CALL, LEAF, "m1"))) == b"sound"
+    end(new, b"sound")
+    assert read(vault, vault.finish(CALL, LEAF, "m1")) == b"sound"
