@@ -18,7 +18,6 @@ from recorder.persist.checkpoint_file import Slot
 from recorder.persist.repair import left_behind
 from recorder.service.port_rebind import bind_again
 from tests.in_process.recorder_node import Stage, sip_request
-from tests.recorder.persist.staged import staged
 
 HUGE = 10**400
 
@@ -31,7 +30,6 @@ def forge(one: Any, call: Any, outer: dict[str, Any], sealed: bytes = b"") -> No
 
 
 @pytest.mark.parametrize("over", [False, True])
-@staged
 async def test_a_worker_cannot_have_a_recording_removed(one: Stage, over: bool) -> None:
     acme = one.node.customers["acme"]
     victim = one.invite("c1")
@@ -78,7 +76,6 @@ async def test_a_worker_cannot_have_a_recording_removed(one: Stage, over: bool) 
     ],
     ids=lambda outer: str(outer)[:40],
 )
-@staged
 async def test_a_start_succeeds_whatever_state_a_worker_forged(one: Stage, outer: dict[str, Any]) -> None:
     call = one.invite("c1")
     forge(one, call, outer, b"x" * 60)
@@ -93,7 +90,6 @@ async def test_a_start_succeeds_whatever_state_a_worker_forged(one: Stage, outer
 
 
 @pytest.mark.parametrize("first", [True, False])
-@staged
 async def test_a_worker_that_names_another_call_takes_nothing_from_it(one: Stage, first: bool) -> None:
     victim, broken = (one.invite("c1"), one.invite("c2"))[:: -1 if first else 1]
     for call in (victim, broken):
@@ -110,7 +106,6 @@ async def test_a_worker_that_names_another_call_takes_nothing_from_it(one: Stage
         assert opened == [victim.id] == [outer.call for outer in checkpoints.left()]
 
 
-@staged
 async def test_a_replayed_state_of_an_ended_call_does_not_revive_it(one: Stage) -> None:
     """Sealed and genuine, and kept from when the call lived: the worker had the descriptor of its file, too."""
     acme = one.node.customers["acme"]

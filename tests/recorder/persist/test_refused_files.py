@@ -26,7 +26,6 @@ from storage.customer.customers import Customer
 from storage.vault.vault import Draft, NewPart, Vault
 from tests.in_process.offers import beyond_a_message, sdp
 from tests.in_process.recorder_node import Stage, sip_request
-from tests.recorder.persist.staged import staged
 
 PATIENCE = 30.0
 
@@ -85,7 +84,6 @@ def without_checkpoint(one: Stage, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.mark.parametrize("refused", [withdrawn, too_long, without_checkpoint])
-@staged
 async def test_files_of_a_refused_call_look_like_no_call(
     one: Stage, monkeypatch: pytest.MonkeyPatch, refused: Callable[[Stage, pytest.MonkeyPatch], int]
 ) -> None:
@@ -132,7 +130,6 @@ def refused_while_it_is_written(one: Stage, disk: SmallDisk, monkeypatch: pytest
     return left
 
 
-@staged
 async def test_it_is_removed_as_soon_as_the_disk_lets_it_go(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     acme = one.node.customers["acme"]
     with disk_of(acme) as disk:
@@ -147,7 +144,6 @@ async def test_it_is_removed_as_soon_as_the_disk_lets_it_go(one: Stage, monkeypa
         assert [each["reason"] for each in one.node.incidents.of("acme")] == ["disk"]
 
 
-@staged
 async def test_files_that_are_made_after_the_refusal_are_removed_too(
     one: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,7 +174,6 @@ async def test_files_that_are_made_after_the_refusal_are_removed_too(
     assert one.faults and not list(acme.vault.walk())
 
 
-@staged
 async def test_a_start_ignores_the_files_of_a_refused_invite(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """INVITEs are taken before what a crash left is looked for."""
     acme = one.node.customers["acme"]
@@ -193,7 +188,6 @@ async def test_a_start_ignores_the_files_of_a_refused_invite(one: Stage, monkeyp
         assert await acme.calls.count() == 0
 
 
-@staged
 async def test_a_successor_knows_that_it_was_refused(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """All processes are killed at once, and the disk is well again at the next start."""
     acme = one.node.customers["acme"]
@@ -215,7 +209,6 @@ async def test_a_successor_knows_that_it_was_refused(one: Stage, monkeypatch: py
         checkpoints.close()
 
 
-@staged
 async def test_by_hand_it_is_removed_too(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     acme, found = one.node.customers["acme"], list[Found]()
     with disk_of(acme) as disk:
@@ -231,7 +224,6 @@ async def test_by_hand_it_is_removed_too(one: Stage, monkeypatch: pytest.MonkeyP
         assert {ref.call for ref in acme.vault.walk()} == {answered.id}
 
 
-@staged
 async def test_a_call_no_worker_learnt_of_is_undone(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """All descriptors are taken when the call's are to be kept for a worker that is busy."""
     workers = one.node.workers
@@ -249,7 +241,6 @@ async def test_a_call_no_worker_learnt_of_is_undone(one: Stage, monkeypatch: pyt
     await one.until(lambda: not list(one.node.customers["acme"].vault.walk()))
 
 
-@staged
 async def test_an_answered_call_is_kept_without_its_runtime_files(one: Stage) -> None:
     """A power cut right after the 200: no packet came, and the runtime directory is empty."""
     acme, call = one.node.customers["acme"], one.invite()

@@ -14,7 +14,6 @@ from recorder.persist.repair import Found, left_behind, rebuild, recover, repair
 from storage.errors import DiskFailed
 from storage.vault import parts, vault
 from tests.in_process.recorder_node import Stage
-from tests.recorder.persist.staged import staged
 
 
 def crashed(one: Stage, name: str = "c1") -> tuple[str, int]:
@@ -24,7 +23,6 @@ def crashed(one: Stage, name: str = "c1") -> tuple[str, int]:
     return call.id, call.leaf
 
 
-@staged
 async def test_a_crashed_calls_document_says_interrupted(one: Stage) -> None:
     customer = one.node.customers["acme"]
     call, leaf = crashed(one)
@@ -38,7 +36,6 @@ async def test_a_crashed_calls_document_says_interrupted(one: Stage) -> None:
     assert repair(customer, call, leaf) == Found(call, leaf, found.document, 0)
 
 
-@staged
 async def test_a_recording_that_was_never_accepted_is_removed(one: Stage) -> None:
     """The daemon was killed between making the files and writing down what they are for."""
     customer = one.node.customers["acme"]
@@ -50,7 +47,6 @@ async def test_a_recording_that_was_never_accepted_is_removed(one: Stage) -> Non
     assert list(customer.vault.walk()) == []
 
 
-@staged
 async def test_a_recording_with_anything_unreadable_is_never_removed(one: Stage) -> None:
     customer = one.node.customers["acme"]
     call, leaf = crashed(one)
@@ -63,14 +59,12 @@ async def test_a_recording_with_anything_unreadable_is_never_removed(one: Stage)
     assert len(customer.vault.parts(call, leaf)) == 2
 
 
-@staged
 async def test_living_calls_are_left_alone(one: Stage) -> None:
     call = one.invite()
     assert left_behind(one.node.customers["acme"], {call.id}) == []
     assert left_behind(one.node.customers["acme"], ()) == [(call.id, call.leaf)]
 
 
-@staged
 async def test_a_document_that_is_known_is_kept_with_the_recording(one: Stage) -> None:
     customer = one.node.customers["acme"]
     call, leaf = crashed(one)
@@ -123,7 +117,6 @@ def test_figures_only_the_worker_knew_stay_as_last_known() -> None:
     assert stream["gaps"] == [["a", "b", "loss"]]
 
 
-@staged
 async def test_a_part_that_is_damaged_costs_only_what_it_holds(one: Stage) -> None:
     customer = one.node.customers["acme"]
     call, leaf = crashed(one)
@@ -133,7 +126,6 @@ async def test_a_part_that_is_damaged_costs_only_what_it_holds(one: Stage) -> No
     assert rebuild(customer, call, leaf) is not None
 
 
-@staged
 async def test_by_hand_even_what_only_the_index_lacks_is_found(one: Stage) -> None:
     customer = one.node.customers["acme"]
     crashed(one, "c1")
@@ -153,7 +145,6 @@ async def test_by_hand_even_what_only_the_index_lacks_is_found(one: Stage) -> No
     assert await recover(customer, (), told.append) == 0
 
 
-@staged
 async def test_a_recovered_call_follows_the_retention_rules(one: Stage) -> None:
     customer = one.node.customers["acme"]
     await customer.rules.put([], by="test", default_days=None)
@@ -163,7 +154,6 @@ async def test_a_recovered_call_follows_the_retention_rules(one: Stage) -> None:
     assert row and row.erase_after is None
 
 
-@staged
 async def test_a_failing_disk_makes_no_recording_look_empty(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody would look at it again, and its party would be told that all of theirs is erased."""
     customer = one.node.customers["acme"]
