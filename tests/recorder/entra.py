@@ -95,15 +95,14 @@ class Entra:
             return 700027
         head, claims, signature = said["client_assertion"].split(".")
         certificate = x509.load_pem_x509_certificate(self.certificate)
+        key: Any = certificate.public_key()  # RSA
         der = certificate.public_bytes(serialization.Encoding.DER)
         header, told = json.loads(_bytes(head)), json.loads(_bytes(claims))
         if header["alg"] != "PS256" or _bytes(header["x5t#S256"]) != hashlib.sha256(der).digest():
             return 700027
         pss = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
         try:
-            certificate.public_key().verify(  # type: ignore[union-attr, call-arg]  # the test's key is RSA
-                _bytes(signature), f"{head}.{claims}".encode(), pss, hashes.SHA256()
-            )
+            key.verify(_bytes(signature), f"{head}.{claims}".encode(), pss, hashes.SHA256())
         except InvalidSignature:
             return 700027
         good = told["aud"] == audience and told["iss"] == told["sub"] == CLIENT and told["exp"] - told["nbf"] <= 600

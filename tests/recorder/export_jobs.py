@@ -7,7 +7,7 @@ import csv
 import io
 import os
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from recorder.runtime.trusted_clock import WallClock
 from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 from storage.exports.exports import Export, ExportState, Request
+from storage.search_forms import stored_of
 from tests.in_process.storage_node import StorageNode, Watch, record
 
 
@@ -121,9 +122,7 @@ async def called(acme: Customer, **more: Any) -> CallRow:
     details = {"streams": [{"label": "1", "party": 0, "media": "audio"}, {"label": "2", "party": 1, "media": "audio"}]}
     row = await record(acme, **{**details, **more})
     other = {"name": "Tove Lind", "number": "+4940777888", "uri": "sip:tove@example.org"}
-    both = {**row.details, "parties": [*row.details["parties"], other]}
-    row = CallRow(**{f: getattr(row, f) for f in row.__dataclass_fields__} | {"details": both, "size_bytes": 0})
-    from storage.search_forms import stored_of
-
-    await acme.calls.put([row], [stored_of(both["parties"], "DE")])
+    parties: Any = [*row.details["parties"], other]
+    row = replace(row, details={**row.details, "parties": parties}, size_bytes=0)
+    await acme.calls.put([row], [stored_of(parties, "DE")])
     return row

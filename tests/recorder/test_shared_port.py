@@ -8,7 +8,8 @@ import pytest
 
 from media.records import record_format
 from media.srtp.srtcp import Srtcp
-from tests.in_process.recorded_call import SUITE, RecordedCall, recorded_call
+from tests.in_process.recorded_call import RecordedCall, recorded_call
+from tests.in_process.worker_call import SUITE
 
 
 def report(one: RecordedCall, number: int) -> None:
