@@ -45,6 +45,7 @@ async def test_closing_cancels_and_waits_until_all_is_tidy(tasks: Tasks, failed:
     await asyncio.sleep(0)
     assert tasks.names() == ["waits"]
     assert await tasks.close() == []
+    assert await tasks.close() == []
     assert (len(tasks), tidied.is_set(), failed) == (0, True, [])
     with pytest.raises(RuntimeError, match="closed"):
         tasks.start(fail(), "late")
