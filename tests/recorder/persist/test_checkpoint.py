@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -27,13 +28,25 @@ def keys(tmp_path: Path) -> CustomerKeys:
     return CustomerKeys.create(tmp_path / "keys", tmp_path / "customers" / "acme", "acme", RootSecret(bytes(range(32))))
 
 
-def test_a_saved_checkpoint_is_sealed_and_restored(tmp_path: Path, keys: CustomerKeys) -> None:
-    here = Checkpoints(tmp_path / "live")
-    leaf = keys.allocate(20_513)
-    here.save(Mark(CALL, "acme", leaf, ((20000, True),)), keys, {"name": "Alice"})
+@pytest.fixture
+def here(tmp_path: Path) -> Iterator[Checkpoints]:
+    with closing(Checkpoints(tmp_path / "live")) as checkpoints:
+        yield checkpoints
+
+
+@pytest.fixture
+def leaf(keys: CustomerKeys) -> int:
+    return keys.allocate(20_513)
+
+
+def test_a_saved_checkpoint_is_sealed_and_restored(here: Checkpoints, keys: CustomerKeys, leaf: int) -> None:
+    state = {"name": "Alice", "broken": "Zo\udceb", "uri": "sip:\u00eb@\U0001f4de.example"}
+    here.save(Mark(CALL, "acme", leaf, ((20000, True),)), keys, state)
     (outer,) = here.left()
     assert (outer.call, outer.customer, outer.leaf) == (CALL, "acme", leaf)
-    assert here.unseal(outer, keys) == {"name": "Alice"}
+    assert here.unseal(outer, keys) == state
+    assert here.unseal(replace(outer, call=OTHER), keys) is None
+    assert here.unseal(replace(outer, sealed=b""), keys) is None
     assert b"Alice" not in outer.path.read_bytes()
     here.remove(CALL)
     here.remove(CALL)
@@ -59,41 +72,43 @@ def test_a_new_call_reserves_space_for_its_successor(small_disk: Path) -> None:
         here.begin(OTHER)
 
 
-def test_a_successor_may_remove_finished_calls(tmp_path: Path, keys: CustomerKeys) -> None:
-    before, leaf = Checkpoints(tmp_path / "live"), keys.allocate(20_513)
+def test_a_successor_may_remove_finished_calls(
+    here: Checkpoints, tmp_path: Path, keys: CustomerKeys, leaf: int
+) -> None:
     for call in (CALL, OTHER):
-        before.save(Mark(call, "acme", leaf, ()), keys, {"call": call})
-    before.mark_over(OTHER)
-    before.mark_over("unknown")
-    here = Checkpoints(tmp_path / "live")
-    found = {outer.call: outer for outer in here.left()}
-    assert {call: outer.over for call, outer in found.items()} == {CALL: False, OTHER: True}
-    assert here.unseal(found[OTHER], keys) == {"call": OTHER}
-    here.remove(OTHER)
-    assert [outer.call for outer in here.left()] == [CALL]
+        here.save(Mark(call, "acme", leaf, ()), keys, {"call": call})
+    here.mark_over(OTHER)
+    here.mark_over("unknown")
+    with closing(Checkpoints(tmp_path / "live")) as successor:
+        found = {outer.call: outer for outer in successor.left()}
+        assert {call: outer.over for call, outer in found.items()} == {CALL: False, OTHER: True}
+        assert successor.unseal(found[OTHER], keys) == {"call": OTHER}
+        successor.remove(OTHER)
+        assert [outer.call for outer in successor.left()] == [CALL]
 
 
-def test_a_successor_sees_which_calls_were_refused(tmp_path: Path, keys: CustomerKeys) -> None:
+def test_a_successor_sees_which_calls_were_refused(tmp_path: Path, keys: CustomerKeys, leaf: int) -> None:
     """Whether one was going to be answered or not: what its checkpoint said of it is gone."""
-    before, leaf = Checkpoints(tmp_path / "live"), keys.allocate(20_513)
-    before.save(Mark(CALL, "acme", leaf, ((20000, True),)), keys, {"call": CALL})
-    before.mark_refused(Mark(CALL, "acme", leaf, ()), keys)
-    before.mark_refused(Mark(OTHER, "acme", leaf, ()), keys)
-    before.close()
+    with closing(Checkpoints(tmp_path / "live")) as before:
+        before.save(Mark(CALL, "acme", leaf, ((20000, True),)), keys, {"call": CALL})
+        for call in (CALL, OTHER):
+            before.mark_refused(Mark(call, "acme", leaf, ()), keys)
     assert refused(tmp_path, "acme", keys) == {CALL, OTHER}
     assert refused(tmp_path, "other", keys) == set()
     with closing(Checkpoints(tmp_path / "live")) as here:
-        found = [(outer.call, outer.customer, outer.leaf, outer.over) for outer in here.left()]
-        assert found == [(CALL, "acme", leaf, True), (OTHER, "acme", leaf, True)]
-        here = Checkpoints(tmp_path / "live")
-        assert [here.unseal(outer, keys) for outer in here.left()] == [{"refused": True}, {"refused": True}]
+        left = list(here.left())
+        assert [(outer.call, outer.customer, outer.leaf, outer.over) for outer in left] == [
+            (call, "acme", leaf, True) for call in (CALL, OTHER)
+        ]
+        assert [here.unseal(outer, keys) for outer in left] == [{"refused": True}] * 2
         for call in (CALL, OTHER):
             here.remove(call)
         assert not list(here.left())
 
 
-def test_the_next_call_has_the_file_of_one_that_is_over(tmp_path: Path, keys: CustomerKeys) -> None:
-    here, leaf = Checkpoints(tmp_path / "live"), keys.allocate(20_513)
+def test_the_next_call_has_the_file_of_one_that_is_over(
+    here: Checkpoints, tmp_path: Path, keys: CustomerKeys, leaf: int
+) -> None:
     here.begin(CALL)
     here.save(Mark(CALL, "acme", leaf, ()), keys, {"n": 1})
     here.lend(CALL)
@@ -107,37 +122,14 @@ def test_the_next_call_has_the_file_of_one_that_is_over(tmp_path: Path, keys: Cu
     here.returned(OTHER)
 
 
-def test_files_of_older_versions_are_removed(tmp_path: Path) -> None:
-    (tmp_path / "live").mkdir()
+def test_files_of_older_versions_are_removed_and_foreign_folders_kept(tmp_path: Path) -> None:
+    (tmp_path / "live/mine").mkdir(parents=True)
     (tmp_path / "spool").mkdir()
     (tmp_path / "live" / CALL).write_text("{}")
     (tmp_path / "spool" / CALL).write_bytes(b"said in the clear")
-    Checkpoints(tmp_path / "live")
-    assert [path.name for path in tmp_path.iterdir()] == ["live"]
-    assert not list((tmp_path / "live").iterdir())
-
-
-def test_a_foreign_folder_among_the_states_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "live/mine").mkdir(parents=True)
-    assert list(Checkpoints(tmp_path / "live").left()) == []
-    assert (tmp_path / "live/mine").is_dir()
-
-
-def test_text_with_broken_characters_comes_back_as_it_was(tmp_path: Path, keys: CustomerKeys) -> None:
-    state = {"name": "Zo\udceb", "uri": "sip:\u00eb@\U0001f4de.example"}
     with closing(Checkpoints(tmp_path / "live")) as here:
-        here.save(Mark(CALL, "acme", leaf := keys.allocate(20_513), ()), keys, state)
-        (outer,) = here.left()
-        assert outer.leaf == leaf
-        assert here.unseal(outer, keys) == state
-
-
-def test_another_calls_checkpoint_does_not_open(tmp_path: Path, keys: CustomerKeys) -> None:
-    here, leaf = Checkpoints(tmp_path / "live"), keys.allocate(20_513)
-    here.save(Mark(CALL, "acme", leaf, ()), keys, {"n": 1})
-    (outer,) = here.left()
-    assert here.unseal(replace(outer, call=OTHER), keys) is None
-    assert here.unseal(replace(outer, sealed=b""), keys) is None
+        assert list(here.left()) == []
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "live", tmp_path / "live/mine"]
 
 
 @given(

@@ -6,7 +6,9 @@ What main keeps there must therefore not be believed by a successor, unless it i
 from __future__ import annotations
 
 import json
-from contextlib import closing
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import Any
 
 import pytest
@@ -17,8 +19,8 @@ from recorder.persist.checkpoint import Checkpoints
 from recorder.persist.checkpoint_file import Slot
 from recorder.persist.repair import left_behind
 from recorder.service.port_rebind import bind_again
-from tests.in_process.recorder_node import Stage, sip_request
-from tests.recorder.persist.staged import staged
+from sip.endpoint import Endpoint
+from tests.in_process.recorder_node import Stage
 
 HUGE = 10**400
 
@@ -30,30 +32,41 @@ def forge(one: Any, call: Any, outer: dict[str, Any], sealed: bytes = b"") -> No
     forged.write(json.dumps(said).encode(), sealed)
 
 
+@contextmanager
+def started(one: Stage) -> Iterator[tuple[Checkpoints, RepairQueue]]:
+    """Start anew with what is in the runtime directory."""
+    with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
+        repairs = RepairQueue(one.node, checkpoints.remove)
+        Resume(one.node, one.recordings, one.live, one.executor, checkpoints, one.workers, repairs).run({}, {})
+        yield checkpoints, repairs
+
+
+async def hung_up(one: Stage, call: Any) -> set[str]:
+    """End a call and wait until it is indexed; gives the names of its parts."""
+    one.bye(call.recording.call_id)
+    await one.until(lambda: call.id not in {outer.call for outer in one.checkpoints.left()})
+    return parts_of(one, call)
+
+
+def parts_of(one: Stage, call: Any) -> set[str]:
+    return {ref.part for ref in one.node.customers["acme"].vault.walk() if ref.call == call.id}
+
+
 @pytest.mark.parametrize("over", [False, True])
-@staged
 async def test_a_worker_cannot_have_a_recording_removed(one: Stage, over: bool) -> None:
     acme = one.node.customers["acme"]
     victim = one.invite("c1")
-    tag = one.tag()
-    one.hear(sip_request("BYE", "c1", 9, to=tag))
-    await one.until(lambda: one.statuses("BYE"))
-    await one.until(lambda: not acme.vault.left_open())
-    kept = {ref.part for ref in acme.vault.walk() if ref.call == victim.id}
-    assert kept
+    assert (kept := await hung_up(one, victim))
     broken = one.invite("c2")
     forge(one, broken, {"call": victim.id, "leaf": victim.leaf, "refused": True})
     if over:
-        forged = Slot("", 0, broken.files.spool_fd, generation=(1 << 62) + 1)
-        forged.end()
+        Slot("", 0, broken.files.spool_fd, generation=(1 << 62) + 1).end()
     one.forget(broken)
-    with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
-        here = RepairQueue(one.node, checkpoints.remove)
-        Resume(one.node, one.recordings, one.live, one.executor, checkpoints, one.workers, here).run({}, {})
+    with started(one) as (_, repairs):
         for each in left_behind(acme, ()):
-            here.put(Left(acme, *each))
-        assert await here.round()
-    assert {ref.part for ref in acme.vault.walk() if ref.call == victim.id} == kept
+            repairs.put(Left(acme, *each))
+        assert await repairs.round()
+    assert parts_of(one, victim) == kept
     row = await acme.calls.get(broken.id)
     assert row and row.state.value == "interrupted"
 
@@ -78,60 +91,44 @@ async def test_a_worker_cannot_have_a_recording_removed(one: Stage, over: bool) 
     ],
     ids=lambda outer: str(outer)[:40],
 )
-@staged
 async def test_a_start_succeeds_whatever_state_a_worker_forged(one: Stage, outer: dict[str, Any]) -> None:
     call = one.invite("c1")
     forge(one, call, outer, b"x" * 60)
     one.forget(call)
     for pair in bind_again(one.node.runtime_dir, "127.0.0.1", ()).values():
         pair.close()
-    with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
-        here = RepairQueue(one.node, checkpoints.remove)
-        Resume(one.node, one.recordings, one.live, one.executor, checkpoints, one.workers, here).run({}, {})
+    with started(one) as (checkpoints, _):
         assert not list(checkpoints.left())
     assert not list(one.live)
 
 
 @pytest.mark.parametrize("first", [True, False])
-@staged
 async def test_a_worker_that_names_another_call_takes_nothing_from_it(one: Stage, first: bool) -> None:
     victim, broken = (one.invite("c1"), one.invite("c2"))[:: -1 if first else 1]
     for call in (victim, broken):
         one.executor.checkpoint(call)
     forge(one, broken, {"call": victim.id, "leaf": victim.leaf})
     with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
-        opened = []
         for outer in checkpoints.left():
-            state = checkpoints.unseal(outer, victim.customer.keys)
-            if state is None:
+            if checkpoints.unseal(outer, victim.customer.keys) is None:
                 checkpoints.remove(outer.call)
-            else:
-                opened.append(outer.call)
-        assert opened == [victim.id] == [outer.call for outer in checkpoints.left()]
+        assert [outer.call for outer in checkpoints.left()] == [victim.id]
 
 
-@staged
 async def test_a_replayed_state_of_an_ended_call_does_not_revive_it(one: Stage) -> None:
     """Sealed and genuine, and kept from when the call lived: the worker had the descriptor of its file, too."""
     acme = one.node.customers["acme"]
     victim = one.invite("c1")
     one.executor.checkpoint(victim)
     (kept,) = [outer for outer in one.checkpoints.left() if outer.call == victim.id]
-    tag = one.tag()
-    one.hear(sip_request("BYE", "c1", 9, to=tag))
-    await one.until(lambda: one.statuses("BYE"))
-    await one.until(lambda: not acme.vault.left_open())
-    await one.until(lambda: victim.id not in {outer.call for outer in one.checkpoints.left()})  # it is indexed
-    parts = {ref.part for ref in acme.vault.walk() if ref.call == victim.id}
+    parts = await hung_up(one, victim)
     broken = one.invite("c2")
     forge(one, broken, {"call": victim.id, "leaf": victim.leaf}, kept.sealed)
     one.forget(broken)
-    one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # that of a new process knows nobody
-    with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
-        here = RepairQueue(one.node, checkpoints.remove)
-        Resume(one.node, one.recordings, one.live, one.executor, checkpoints, one.workers, here).run({}, {})
+    one.node.endpoint = Endpoint(random=os.urandom)  # that of a new process knows nobody
+    with started(one) as (_, repairs):
         assert [call.id for call in one.live] == []
-        assert await here.round()
-    assert {ref.part for ref in acme.vault.walk() if ref.call == victim.id} == parts
+        assert await repairs.round()
+    assert parts_of(one, victim) == parts
     row = await acme.calls.get(victim.id)
     assert row and row.state.value == "complete"

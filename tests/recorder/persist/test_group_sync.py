@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import threading
-from collections.abc import Callable
+from collections.abc import Iterator
+from concurrent.futures import Future
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from recorder.persist.group_sync import Durability
+from recorder.persist.group_sync import PAUSE_SECONDS, Durability
 from storage.errors import SyncFailed
 from storage.vault.group_sync import Syncer
 
@@ -36,71 +36,59 @@ class Disk:
             raise OSError(errno.EIO, "broken")
 
 
-def play(folder: Path, story: Callable[[Syncer, Disk], object], allowed: int = 1000) -> None:
-    disk = Disk(allowed)
-    with closing(Syncer(folder, disk.sync)) as syncer:
-        asyncio.run(asyncio.wait_for(story(syncer, disk), LONG))  # type: ignore[arg-type]  # every story is a coroutine
+@pytest.fixture
+def disk() -> Disk:
+    return Disk()
 
 
-def test_who_comes_at_about_the_same_time_shares_a_sync(tmp_path: Path) -> None:
-    async def story(syncer: Syncer, disk: Disk) -> None:
-        durable, wait, asked = Durability(syncer), syncer.wait, []
+@pytest.fixture
+def syncer(tmp_path: Path, disk: Disk) -> Iterator[Syncer]:
+    with closing(Syncer(tmp_path, disk.sync)) as made:
+        yield made
 
-        def counted(**given: Any) -> Any:
-            asked.append(1)
-            return wait(**given)
 
-        syncer.wait = counted  # type: ignore[method-assign, assignment]  # counts
+async def test_who_comes_at_about_the_same_time_shares_a_sync(
+    syncer: Syncer, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    durable, wait, asked = Durability(syncer), syncer.wait, list[int]()
+
+    def counted(*, epoch: int) -> Future[None]:
+        asked.append(epoch)
+        return wait(epoch=epoch)
+
+    monkeypatch.setattr(syncer, "wait", counted)
+    gone = durable.wait(0)
+    gone.cancel()
+    async with asyncio.timeout(LONG):
         await asyncio.gather(*(durable.wait(0) for _ in range(50)))
         assert (len(asked), disk.syncs) == (1, 1)
         await durable.wait(0)
-        assert disk.syncs == 2
-
-    play(tmp_path, story)
+    assert disk.syncs == 2
 
 
-def test_a_waiter_needs_a_sync_begun_after_it(tmp_path: Path) -> None:
-    async def story(syncer: Syncer, disk: Disk) -> None:
+async def test_a_waiter_needs_a_sync_begun_after_it(tmp_path: Path) -> None:
+    disk = Disk(allowed=0)
+    with closing(Syncer(tmp_path, disk.sync)) as syncer:
         durable = Durability(syncer)
         early = durable.wait(0)
         assert await asyncio.to_thread(disk.begun.acquire, timeout=LONG)  # its sync runs now
         late = durable.wait(0)
-        while not syncer._waiting:
-            await asyncio.sleep(0.001)
+        await asyncio.sleep(2 * PAUSE_SECONDS)
         disk.go.release()
-        await early
-        assert disk.syncs == 1
-        assert not late.done()
+        await asyncio.wait_for(early, LONG)
+        assert (disk.syncs, late.done()) == (1, False)
         disk.go.release()
-        await late
-        assert disk.syncs == 2
-
-    play(tmp_path, story, allowed=0)
+        await asyncio.wait_for(late, LONG)
+    assert disk.syncs == 2
 
 
-def test_a_sync_failure_reaches_everyone_who_wrote_before(tmp_path: Path) -> None:
-    async def story(syncer: Syncer, disk: Disk) -> None:
-        durable = Durability(syncer)
-        disk.broken = True
-        told = await asyncio.gather(durable.wait(0), durable.wait(0), return_exceptions=True)
-        assert [type(x) for x in told] == [SyncFailed, SyncFailed]
-        disk.broken = False
-        old, new = durable.wait(0), durable.wait(syncer.epoch)
-        with pytest.raises(SyncFailed):
-            await old
-        await new
-
-    play(tmp_path, story)
-
-
-def test_a_cancelled_waiter_does_not_block_the_others(tmp_path: Path) -> None:
-    async def story(syncer: Syncer, disk: Disk) -> None:
-        durable = Durability(syncer)
-        gone, other = durable.wait(0), durable.wait(0)
-        gone.cancel()
-        await other
-
-    play(tmp_path, story)
+async def test_a_sync_failure_reaches_everyone_who_wrote_before(syncer: Syncer, disk: Disk) -> None:
+    durable = Durability(syncer)
+    disk.broken = True
+    failed = await asyncio.gather(durable.wait(0), durable.wait(0), return_exceptions=True)
+    disk.broken = False
+    later = await asyncio.gather(durable.wait(0), durable.wait(syncer.epoch), return_exceptions=True)
+    assert [type(each) for each in (*failed, *later)] == [SyncFailed, SyncFailed, SyncFailed, type(None)]
 
 
 def test_a_sync_result_after_the_loop_ended_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

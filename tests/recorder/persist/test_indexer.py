@@ -1,85 +1,124 @@
-"""The index: batched, newest first, retried, and one bad call holds up nobody."""
+"""Calls reach the database in batches, soon where somebody waits, and one that is refused delays no other."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from functools import partial
+from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from recorder.access.api_backend import Daemon
 from recorder.persist import indexer as module
 from recorder.persist.indexer import Indexer
-from storage.calls.call_row import CallRow, CallState
+from storage.calls.call_index import Calls
+from storage.calls.call_row import BadDetails, CallRow, CallState
+from storage.customer.customers import Customer
 from storage.database.database import Database
 from storage.directory.matcher import Correlation
 from storage.directory.user import Person
-from storage.errors import DiskFailed
+from storage.errors import DatabaseFault, DiskFailed
 from storage.retention.policy import Policy
 from storage.retention.rules import Rules
 from tests.in_process.recorder_node import Stage
-from tests.recorder.persist.staged import staged
+from tests.in_process.storage_node import NOON, StorageNode
 
-NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 MIRA = Person("Mira", "Okafor", "mira", "mira@x.example", numbers=("+4930123456",))
+LARGE: Any = {"parties": [], "note": "x" * 400}
 
 
-Forms = Sequence[Sequence[str]]
+@pytest.fixture
+def acme(loop: asyncio.Runner, tmp_path: Path) -> Iterator[Customer]:
+    customer = loop.run(StorageNode(tmp_path / "data").open())
+    yield customer
+    loop.run(customer.close())
 
 
-def row(one: Stage, number: int, state: CallState = CallState.COMPLETE) -> CallRow:
-    leaf = one.node.customers["acme"].keys.allocate(20_513)
-    return CallRow(
-        f"{number:08d}-2222-4333-8444-555555555555", leaf, state, NOON, NOON, 10, 0, False, None, {"parties": []}
-    )
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FLUSH_SECONDS", "REST_SECONDS", "RETRY_SECONDS"):
+        monkeypatch.setattr(module, name, 0.001)
 
 
-async def indexed(one: Stage, call: CallRow) -> CallState | None:
-    found = await one.node.customers["acme"].calls.get(call.id)
-    return found.state if found else None
+@asynccontextmanager
+async def indexing(clock: Callable[[], float] = time.monotonic) -> AsyncIterator[tuple[Indexer, list[Any]]]:
+    """Run an indexer; gives the faults that it reports, too."""
+    faults: list[Any] = []
+    here = Indexer(clock, lambda call, problem: faults.append((call, type(problem))))
+    running = asyncio.create_task(here.run())
+    yield here, faults
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
-@staged
-async def test_the_newest_state_is_written_and_said(one: Stage) -> None:
-    first, done = row(one, 1, CallState.RECORDING), []
-    customer = one.node.customers["acme"]
-    one.node.indexer.put(customer, first, ())
-    one.node.indexer.put(customer, replace(first, state=CallState.COMPLETE), (), lambda: done.append(1))
-    assert one.node.indexer.oldest() >= 0
-    await one.node.indexer.drain(30)
-    assert await indexed(one, first) is CallState.COMPLETE
-    assert done == [1]
-    assert one.node.indexer.oldest() == 0
+def row(acme: Customer, number: int, state: CallState = CallState.COMPLETE, **more: Any) -> CallRow:
+    ended = None if state is CallState.RECORDING else NOON
+    call, leaf = f"{number:08d}-2222-4333-8444-555555555555", acme.keys.allocate(20_513)
+    return replace(CallRow(call, leaf, state, NOON, ended, 10, 0, False, None, {"parties": []}), **more)
 
 
-@staged
-async def test_many_calls_at_once_let_the_next_ones_gather(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    customer, rests = one.node.customers["acme"], []
-    rest = Indexer._rest
+async def states(acme: Customer, *calls: CallRow) -> list[CallState | None]:
+    found = [await acme.calls.get(call.id) for call in calls]
+    return [each.state if each else None for each in found]
 
-    async def noted(self: Indexer, seconds: float) -> None:
+
+async def until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not true():
+            await asyncio.sleep(0.001)
+
+
+async def test_the_newest_state_of_a_call_is_written(acme: Customer) -> None:
+    live, done, now = row(acme, 1, CallState.RECORDING), list[int](), [0.0]
+    async with indexing(lambda: now[0]) as (here, _):
+
+        def made() -> tuple[CallRow, tuple[str, ...]]:
+            """The call ends while its row is written."""
+            here.put(acme, replace(live, state=CallState.COMPLETE, ended_at=NOON), (), lambda: done.append(2))
+            return live, ()
+
+        here.put(acme, live, (), lambda: done.append(1))
+        now[0] = 5.0
+        here.put_later(acme, live.id, live.leaf, NOON, made, live=True)
+        assert here.oldest() == 5
+        await here.drain(30)
+        assert (await states(acme, live), done, here.oldest()) == ([CallState.COMPLETE], [1, 2], 0)
+
+
+async def test_a_transaction_is_followed_by_a_rest(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless it was full: each call would otherwise wait as long as the transactions before it."""
+    rests, timeout, put = list[float](), asyncio.timeout, Calls.put_in
+    now, took, written = [0.0], [0.0], asyncio.Semaphore(0)
+
+    def noted(seconds: float) -> asyncio.Timeout:
         rests.append(seconds)
-        await rest(self, seconds if len(rests) == 1 else 0.0)
+        return timeout(0)
 
-    monkeypatch.setattr(Indexer, "_rest", noted)
-    monkeypatch.setattr(module, "REST", 0)
-    for number in range(60):
-        one.node.indexer.put(customer, row(one, number + 1), ())
-    await one.until(one.node.indexer._idle.is_set)
-    one.node.indexer.put(customer, row(one, 99), ())
-    await one.until(one.node.indexer._idle.is_set)
-    one.node.indexer.put(customer, row(one, 100), ())
-    await one.until(one.node.indexer._idle.is_set)
-    assert rests[:3] == [module.FLUSH_SECONDS, module.REST_SECONDS, module.REST_SECONDS]
+    async def slow(self: Calls, on: AsyncConnection, rows: Sequence[CallRow], forms: Any) -> int:
+        now[0] += took[0]
+        return await put(self, on, rows, forms)
+
+    monkeypatch.setattr(asyncio, "timeout", noted)
+    monkeypatch.setattr(Calls, "put_in", slow)
+    monkeypatch.setattr(module, "BATCH", 50)
+    monkeypatch.setattr(module, "REST_SECONDS", 0.5)
+    async with indexing(lambda: now[0]) as (here, _):
+        for first, last, took[0] in ((1, 110, 0.0), (111, 111, 0.3), (112, 112, 9.0), (113, 113, 0.0)):
+            for number in range(first, last + 1):
+                here.put(acme, row(acme, number), (), written.release)
+            await asyncio.gather(*(written.acquire() for _ in range(first, last + 1)))
+    assert rests[:6] == [0.001, 0.001, 0.001, 0.5, module.REST * 0.3, module.MOST_SECONDS]
 
 
-@staged
-async def test_the_loop_sees_to_others_while_a_batch_is_made(one: Stage) -> None:
+async def test_the_loop_sees_to_others_while_a_batch_is_made(acme: Customer) -> None:
     turn, made = [0], list[int]()
 
     async def others() -> None:
@@ -91,93 +130,77 @@ async def test_the_loop_sees_to_others_while_a_batch_is_made(one: Stage) -> None
         made.append(turn[0])
         return call, ()
 
-    ticking = asyncio.create_task(others())
-    for call in [row(one, number) for number in range(25)]:
-        one.node.indexer.put_later(
-            one.node.customers["acme"],
-            *(call.id, call.leaf, call.started_at),
-            partial(make, call),
-            live=False,
-        )
-    await one.node.indexer.drain(30)
-    ticking.cancel()
+    async with indexing() as (here, _):
+        ticking = asyncio.create_task(others())
+        for call in [row(acme, number) for number in range(25)]:
+            here.put_later(acme, call.id, call.leaf, call.started_at, partial(make, call), live=False)
+        await here.drain(30)
+        ticking.cancel()
     assert len(made) == 25
     assert max(Counter(made).values()) <= module.FEW
 
 
-@staged
-async def test_an_awaited_call_is_written_ahead_of_the_batch(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_somebody_waits_for_is_written_at_once(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "FLUSH_SECONDS", 60.0)
-    customer, here = one.node.customers["acme"], one.node.indexer
-    first, second = row(one, 1), row(one, 2)
-    here.put(customer, first, ())
-    assert await here.hurry("acme", first.id, 30)
-    here.put(customer, second, ())
-    await here.drain(30)
-    assert await indexed(one, second) is CallState.COMPLETE
-
-
-@staged
-async def test_the_indexer_retries_an_unavailable_database(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    customer = one.node.customers["acme"]
-    put, tries = type(customer.calls).put_in, []
-
-    async def away(self: object, on: AsyncConnection, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]) -> int:
-        tries.append(len(rows))
-        if len(tries) < 3:
-            raise DiskFailed("away")
-        return await put(customer.calls, on, rows, forms)
-
-    monkeypatch.setattr(type(customer.calls), "put_in", away)
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0.01)
-    call = row(one, 1)
-    one.node.indexer.put(customer, call, ())
-    await one.node.indexer.drain(30)
-    assert tries == [1, 1, 1]
-    assert await indexed(one, call) is CallState.COMPLETE
-
-
-@staged
-async def test_a_live_call_that_is_wanted_now_is_written_now(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "SETTLE_SECONDS", 3_600.0)
-    customer, here = one.node.customers["acme"], one.node.indexer
-    call = replace(row(one, 1, CallState.RECORDING), ended_at=None)
-    here.put(customer, call, ())
-    waiting = asyncio.create_task(here.hurry("acme", call.id, 30))  # it would settle for long
-    await asyncio.sleep(0)
-    here.put(customer, replace(call, duration_ms=20), ())
-    assert await waiting
-    assert await indexed(one, call) is CallState.RECORDING
-    assert await here.hurry("acme", call.id, 30)
+    over, *live = row(acme, 1), *(row(acme, number, CallState.RECORDING) for number in range(2, 6))
+    async with indexing() as (here, _):
+        here.put(acme, over, ())
+        assert await here.hurry("acme", over.id, 30)
+        here.put(acme, live[0], ())
+        waiting = asyncio.create_task(here.hurry("acme", live[0].id, 30))
+        await asyncio.sleep(0)
+        here.put(acme, replace(live[0], duration_ms=20), ())
+        assert await waiting
+        for call in live[1:3]:
+            here.put(acme, call, ())
+        assert await here.hurry_all("acme", 30)
+        assert await states(acme, over, *live) == [CallState.COMPLETE, *[CallState.RECORDING] * 3, None]
+        assert await here.hurry("acme", over.id, 30) and await here.hurry_all("nobody", 5)
+        here.put(acme, live[3], ())
+        await here.drain(30)
+        assert await states(acme, live[3]) == [CallState.RECORDING]
 
 
-@staged
-async def test_hurrying_ends_where_the_database_does_not_answer(one: Stage) -> None:
-    here = Indexer(lambda: 0.0, lambda call, error: None)  # nobody runs it
-    call = row(one, 1)
-    here.put(one.node.customers["acme"], call, ())
+async def test_nobody_waits_for_ever_for_the_database(acme: Customer) -> None:
+    here, call = Indexer(lambda: 0.0, lambda call, error: None), row(acme, 1)  # nobody runs it
+    here.put(acme, call, ())
     assert not await here.hurry("acme", call.id, 0.01)
+    await here.drain(0.01)
+    assert here.pending("acme", call.id) == call
 
 
-@staged
-async def test_a_finished_call_is_kept_as_long_as_the_rules_say(one: Stage) -> None:
-    customer, call = one.node.customers["acme"], row(one, 1)
-    await customer.rules.put([], by="test", default_days=3)
-    one.node.indexer.put(customer, call, ())
-    await one.node.indexer.drain(30)
-    found = await customer.calls.get(call.id)
+async def test_unsettled_calls_are_not_polled(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.3)
+    reads = list[float]()
+
+    def clock() -> float:
+        reads.append(time.monotonic())
+        return reads[-1]
+
+    calls = [row(acme, 1, CallState.RECORDING), row(acme, 2, CallState.RECORDING), row(acme, 3)]
+    async with indexing(clock) as (here, _):
+        for call in calls:
+            here.put(acme, call, ())
+            await asyncio.sleep(0.02)
+        await until(lambda: not any(here.pending("acme", call.id) for call in calls))
+    assert await states(acme, *calls) == [call.state for call in calls]
+    assert len(reads) < 60  # some ten a look: at the one that had ended, and when each of the others had settled
+
+
+async def test_a_finished_call_is_kept_as_long_as_the_rules_say(acme: Customer) -> None:
+    call = row(acme, 1)
+    await acme.rules.put([], by="test", default_days=3)
+    async with indexing() as (here, _):
+        here.put(acme, call, ())
+        await here.drain(30)
+    found = await acme.calls.get(call.id)
     assert found and found.erase_after == NOON + timedelta(days=3)
 
 
-@staged
-async def test_a_call_written_while_users_load_is_matched(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    customer = one.node.customers["acme"]
-    mine, other = (
-        Correlation(customer.database, customer.keys, customer.calls, customer.users, customer.rules, "DE")
-        for _ in range(2)
-    )
-    plan = await customer.users.plan([MIRA], "csv", whole=False)
-    await customer.users.carry_out(plan)
+async def test_a_call_written_while_users_load_is_matched(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine, other = (Correlation(acme.database, acme.keys, acme.calls, acme.users, acme.rules, "DE") for _ in range(2))
+    await acme.users.carry_out(await acme.users.plan([MIRA], "csv", whole=False))
     await other.load()
     await other.settle()  # finds no calls
     policy_in = Rules.policy_in
@@ -188,82 +211,15 @@ async def test_a_call_written_while_users_load_is_matched(one: Stage, monkeypatc
         return await policy_in(self, connection)
 
     monkeypatch.setattr(Rules, "policy_in", slow)
-    told: list[object] = []
-    here = Indexer(lambda: 0.0, lambda call, error: told.append(error))
-    monkeypatch.setattr(type(customer), "correlation", property(lambda _: mine))
-    here.put(customer, row(one, 1), ())
-    assert await here._flush("acme") and told == []
-    assert (await mine.outstanding()).calls == 1
+    monkeypatch.setattr(type(acme), "correlation", property(lambda _: mine))
+    async with indexing() as (here, faults):
+        here.put(acme, row(acme, 1), ())
+        await here.drain(30)
+    assert ((await mine.outstanding()).calls, faults) == (1, [])
 
 
-@staged
-async def test_draining_does_not_wait_for_ever(one: Stage) -> None:
-    here = Indexer(lambda: 0.0, lambda call, error: None)
-    here.put(one.node.customers["acme"], row(one, 1), ())
-    await here.drain(0.01)
-    assert not here._idle.is_set()
-
-
-@staged
-async def test_all_that_waits_of_a_customer_can_be_hurried(one: Stage) -> None:
-    here, customer = one.node.indexer, one.node.customers["acme"]
-    calls = [row(one, number, CallState.RECORDING) for number in (1, 2)]
-    for call in calls:
-        here.put(customer, call, ())
-    assert await here.hurry_all("acme", 30)
-    assert [await indexed(one, call) for call in calls] == [CallState.RECORDING] * 2
-    assert await here.hurry_all("nobody", 5)
-
-
-@pytest.mark.parametrize(
-    "problem", [MemoryError(), OSError(24, "too many open files"), RuntimeError("can't start new thread")]
-)
-@staged
-async def test_want_of_memory_or_descriptors_is_no_fault_of_a_call(
-    one: Stage, monkeypatch: pytest.MonkeyPatch, problem: Exception
-) -> None:
-    customer = one.node.customers["acme"]
-    calls, told = [row(one, 1), row(one, 2)], []
-    put = type(customer.calls).put_in
-
-    async def refuse(self: object, on: AsyncConnection, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]) -> int:
-        raise problem
-
-    monkeypatch.setattr(type(customer.calls), "put_in", refuse)
-    here = Indexer(lambda: 0.0, lambda call, error: told.append(call))
-    for call in calls:
-        here.put(customer, call, ())
-    assert not await here._flush("acme")
-    monkeypatch.setattr(type(customer.calls), "put_in", put)
-    assert await here._flush("acme")
-    assert [await indexed(one, call) for call in calls] == [CallState.COMPLETE] * 2
-    assert told == []
-
-
-@staged
-async def test_more_than_a_batch_does_not_rest_for_each_call(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    customer, rests = one.node.customers["acme"], []
-
-    async def noted(self: Indexer, seconds: float) -> None:
-        rests.append(seconds)
-
-    monkeypatch.setattr(Indexer, "_rest", noted)
-    monkeypatch.setattr(module, "BATCH", 50)
-    monkeypatch.setattr(module, "REST", 0)
-    monkeypatch.setattr(module, "REST_SECONDS", 1_000.0)
-    monkeypatch.setattr(one.node.indexer, "_clock", lambda: 0.0)  # no transaction takes long here
-    for number in range(110):
-        one.node.indexer.put(customer, row(one, number + 1), ())
-    await one.until(one.node.indexer._idle.is_set)
-    one.node.indexer.put(customer, row(one, 999), ())
-    await one.until(one.node.indexer._idle.is_set)
-    assert max(rests[:3]) < module.MOST_SECONDS == rests[3]
-
-
-@staged
-async def test_a_query_before_a_write_shares_its_transaction(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, writing = [], Database.writing
-    customer = one.node.customers["acme"]
+async def test_a_query_before_a_write_shares_its_transaction(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, writing, call = [], Database.writing, row(acme, 1)
 
     @asynccontextmanager
     async def noted(self: Database) -> AsyncIterator[AsyncConnection]:
@@ -273,37 +229,114 @@ async def test_a_query_before_a_write_shares_its_transaction(one: Stage, monkeyp
 
     monkeypatch.setattr(Database, "writing", noted)
     monkeypatch.setattr(Database, "reading", None)
-    one.node.indexer.put(customer, row(one, 1), ())
-    await one.node.indexer.drain(30)
-    assert one.node.indexer._idle.is_set() and begun == [1]
+    async with indexing() as (here, _):
+        here.put(acme, call, ())
+        await here.drain(30)
+        assert (here.pending("acme", call.id), begun) == (None, [1])
 
 
-@staged
-async def test_unsettled_calls_are_not_polled(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.3)
-    monkeypatch.setattr(module, "FLUSH_SECONDS", 0.001)
-    customer, here, looks, flush = one.node.customers["acme"], one.node.indexer, [], Indexer._flush
+@pytest.mark.parametrize(
+    ("problem", "count"),
+    [
+        (DiskFailed("away"), 2),
+        (MemoryError(), 2),
+        (OSError(24, "too many open files"), 2),
+        (RuntimeError("can't start new thread"), 2),
+        (DatabaseFault("a table is gone"), 2),
+        (DatabaseFault("read only, as PostgreSQL says while a standby is promoted (25006)"), 1),
+    ],
+)
+async def test_a_failure_that_is_no_calls_fault_is_retried_soon(
+    acme: Customer, monkeypatch: pytest.MonkeyPatch, problem: Exception, count: int
+) -> None:
+    calls, tries, put = [row(acme, number) for number in range(count)], list[int](), Calls.put_in
 
-    async def noted(self: Indexer, name: str) -> bool:
-        looks.append(1)
-        return await flush(self, name)
+    async def refuse(self: Calls, on: AsyncConnection, rows: Sequence[CallRow], forms: Any) -> int:
+        tries.append(len(rows))
+        if tries.count(count) > 3:
+            return await put(self, on, rows, forms)
+        raise problem
 
-    monkeypatch.setattr(Indexer, "_flush", noted)
-    live = [replace(row(one, n, CallState.RECORDING), ended_at=None) for n in (1, 2)]
-    here.put(customer, live[0], ())
-    await asyncio.sleep(0.05)
-    here.put(customer, live[1], ())
-    here.put(customer, row(one, 3), ())
-    await one.until(here._idle.is_set)
-    assert [await indexed(one, call) for call in live] == [CallState.RECORDING] * 2
-    assert len(looks) <= 3  # at the one that had ended, and when each of the others had settled
+    monkeypatch.setattr(Calls, "put_in", refuse)
+    async with indexing() as (here, faults):
+        for call in calls:
+            here.put(acme, call, ())
+        await here.drain(30)
+    assert (await states(acme, *calls), faults) == ([CallState.COMPLETE] * count, [])
 
 
-@staged
-async def test_draining_writes_young_calls_at_once(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "SETTLE_SECONDS", 3_600.0)
-    call, here = replace(row(one, 1, CallState.RECORDING), ended_at=None), one.node.indexer
-    here.put(one.node.customers["acme"], call, ())
-    await here.drain(30)
-    assert here._idle.is_set()
-    assert await indexed(one, call) is CallState.RECORDING
+@pytest.mark.parametrize("problem", [BadDetails("too large"), DatabaseFault("refused"), ValueError("a bug")])
+async def test_a_refused_call_is_reported_once_and_others_are_written(
+    acme: Customer, monkeypatch: pytest.MonkeyPatch, problem: Exception
+) -> None:
+    bad, good, late = (row(acme, number) for number in (1, 2, 3))
+    put, now, tries, mended, done = Calls.put_in, [0.0], list[set[str]](), list[bool](), list[bool]()
+
+    async def spoilt(self: Calls, on: AsyncConnection, rows: Sequence[CallRow], forms: Any) -> int:
+        tries.append({each.id for each in rows})
+        if bad.id in tries[-1] and not mended:
+            raise problem
+        return await put(self, on, rows, forms)
+
+    monkeypatch.setattr(Calls, "put_in", spoilt)
+    async with indexing(lambda: now[0]) as (here, faults):
+        here.put(acme, bad, (), lambda: done.append(True))
+        here.put(acme, good, ())
+        await until(lambda: faults and not here.pending("acme", good.id))
+        tries.clear()
+        here.put(acme, late, ())
+        assert await here.hurry("acme", late.id, 30) and tries == [{late.id}]
+        now[0] += module.REFUSED_SECONDS
+        assert here.oldest() == now[0]
+        assert not await here.hurry("acme", bad.id, 0.1), "a person is not told that all calls were found"
+        assert tries[1:] and not any(late.id in each for each in tries[1:])
+        tries.clear()
+        here.put(acme, replace(bad, duration_ms=20), ())
+        await asyncio.sleep(0.02)
+        assert (tries, faults, done) == ([], [(bad.id, type(problem))], [])
+        mended.append(True)
+        now[0] += module.REFUSED_SECONDS
+        assert await here.hurry("acme", bad.id, 30)
+        assert (here.oldest(), done, len(faults)) == (0, [True], 1)
+    assert await states(acme, bad, good, late) == [CallState.COMPLETE] * 3
+
+
+async def test_refused_calls_delay_no_other(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.calls.call_row.MAX_SEALED", 300)
+    monkeypatch.setattr(module, "SETTLE_SECONDS", 0.01)
+    large = [row(acme, number, details=LARGE) for number in (1, 2)]
+    live, over = row(acme, 3, CallState.RECORDING), row(acme, 4)
+    async with indexing() as (here, faults):
+        for call in large:
+            here.put(acme, call, ())
+        await until(lambda: len(faults) == 2)
+        here.put(acme, live, ())
+        await until(lambda: not here.pending("acme", live.id))
+        here.put(acme, over, ())
+        await here.drain(30)
+        assert await states(acme, *large, live, over) == [None, None, CallState.RECORDING, CallState.COMPLETE]
+        assert all(here.pending("acme", call.id) for call in large)
+    assert faults == [(call.id, BadDetails) for call in large]
+
+
+async def test_an_erased_refused_call_is_no_longer_waited_for(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storage.calls.call_row.MAX_SEALED", 300)
+    monkeypatch.setattr(module, "REFUSED_SECONDS", 0.02)
+    large = row(acme, 1, details=LARGE)
+    async with indexing() as (here, _):
+        here.put(acme, large, ())
+        assert not await here.hurry_all("acme", 0.2)
+        acme.keys.cut(large.leaf)
+        assert await here.hurry_all("acme", 30)
+        assert here.oldest() == 0 and await states(acme, large) == [None]
+
+
+async def test_a_list_without_a_refused_call_is_incomplete(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    daemon, acme = Daemon(one.node, one.live, one.executor), one.node.customers["acme"]
+    monkeypatch.setattr(module, "REFUSED_SECONDS", 0.1)
+    with monkeypatch.context() as small:
+        small.setattr("storage.calls.call_row.MAX_SEALED", 300)
+        one.node.indexer.put(acme, row(acme, 1, details=LARGE), ())
+        assert not daemon.lacking("acme"), "it comes in a moment"
+        await until(lambda: daemon.lacking("acme"))
+    await until(lambda: not daemon.lacking("acme"))

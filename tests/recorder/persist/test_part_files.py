@@ -21,14 +21,18 @@ DAY = 20_000
 
 
 @pytest.fixture
-def vault(tmp_path: Path) -> Vault:
-    keys = CustomerKeys.create(tmp_path / "keys", tmp_path / "customers" / "acme", "acme", RootSecret(bytes(range(32))))
+def keys(tmp_path: Path) -> CustomerKeys:
+    return CustomerKeys.create(tmp_path / "keys", tmp_path / "customers" / "acme", "acme", RootSecret(bytes(range(32))))
+
+
+@pytest.fixture
+def vault(tmp_path: Path, keys: CustomerKeys) -> Vault:
     return Vault(tmp_path / "vault", "acme", keys)
 
 
 @pytest.fixture
-def drafts(vault: Vault) -> list[Draft]:
-    call, leaf = str(uuid.uuid4()), vault._keys.allocate(DAY)
+def drafts(vault: Vault, keys: CustomerKeys) -> list[Draft]:
+    call, leaf = str(uuid.uuid4()), keys.allocate(DAY)
     return [vault.draft(call, leaf, part) for part in ("c1", "m1")]
 
 
@@ -101,8 +105,8 @@ def test_a_failed_removal_is_reported_and_leaks_no_descriptor(
             os.fstat(part.fd)
 
 
-def test_numbers_that_are_taken_are_passed_over(vault: Vault) -> None:
-    call, leaf = str(uuid.uuid4()), vault._keys.allocate(DAY)
+def test_numbers_that_are_taken_are_passed_over(vault: Vault, keys: CustomerKeys) -> None:
+    call, leaf = str(uuid.uuid4()), keys.allocate(DAY)
     for number in range(2, 2 + part_files.MAX_TAKEN):
         close(vault.create(call, leaf, f"m{number}"))
     number, part = part_files.free_part(vault, call, leaf, "m", 3 + 1)

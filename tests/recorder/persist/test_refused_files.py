@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import subprocess
 import threading
 import time
@@ -22,11 +23,12 @@ from recorder.persist.checkpoint import Checkpoints, refused
 from recorder.persist.checkpoint_file import left_calls
 from recorder.persist.control_part import ControlPart
 from recorder.persist.repair import Found, left_behind, rebuild, recover, repair
-from storage.customer.customers import Customer
+from recorder.runtime.disk_thread import Disk
+from storage.customer.customer import Customer
+from storage.customer.settings import VAULT
 from storage.vault.vault import Draft, NewPart, Vault
 from tests.in_process.offers import beyond_a_message, sdp
 from tests.in_process.recorder_node import Stage, sip_request
-from tests.recorder.persist.staged import staged
 
 PATIENCE = 30.0
 
@@ -48,7 +50,7 @@ class SmallDisk:
 @contextmanager
 def disk_of(customer: Customer) -> Iterator[SmallDisk]:
     """Put the vault of a customer on a small disk."""
-    place = customer.vault._folder
+    place = customer.folder / VAULT
     place.mkdir(exist_ok=True)
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True).returncode:
         pytest.skip("a small file system can be mounted by root only")
@@ -85,7 +87,6 @@ def without_checkpoint(one: Stage, monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.mark.parametrize("refused", [withdrawn, too_long, without_checkpoint])
-@staged
 async def test_files_of_a_refused_call_look_like_no_call(
     one: Stage, monkeypatch: pytest.MonkeyPatch, refused: Callable[[Stage, pytest.MonkeyPatch], int]
 ) -> None:
@@ -102,27 +103,37 @@ async def test_files_of_a_refused_call_look_like_no_call(
         assert not list(acme.vault.walk())
 
 
-def refused_while_it_is_written(one: Stage, disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> tuple[str, int]:
+@contextmanager
+def impatient(one: Stage) -> Iterator[None]:
+    """Give the disk up after a moment."""
+    acme, patient = one.node.customers["acme"], one.node.disk
+    acme.keys.refill(int(one.node.now().wall.timestamp()) // DAY_SECONDS)
+    one.node.disk = Disk(lambda problem: one.faults.append(("disk", problem)), 0.05)
+    yield
+    one.node.disk.close()
+    one.node.disk = patient
+
+
+async def refused_while_it_is_written(one: Stage, disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> tuple[str, int]:
     """Refuse an INVITE because the disk stands still; it goes on, takes all of the call, and becomes read-only."""
     acme, (go, closed, turned) = one.node.customers["acme"], (threading.Event() for _ in range(3))
-    acme.keys.refill(int(one.node.now().wall.timestamp()) // DAY_SECONDS)
-    put, unlink = ControlPart._put, os.unlink
+    begin, unlink = ControlPart.begin, os.unlink
 
-    def stuck(part: ControlPart, ready: bytes) -> None:
+    def stuck(part: ControlPart, fd: int) -> None:
         go.wait(PATIENCE)
-        put(part, ready)
+        begin(part, fd)
 
     def later(path: str, *, dir_fd: int | None = None) -> None:
         closed.set()
         turned.wait(PATIENCE)
         unlink(path, dir_fd=dir_fd)
 
-    with monkeypatch.context() as broken:
-        broken.setattr(ControlPart, "_put", stuck)
-        broken.setattr(one.node.disk, "_give_up_seconds", 0.05)
+    with impatient(one), monkeypatch.context() as broken:
+        broken.setattr(ControlPart, "begin", stuck)
         broken.setattr(os, "unlink", later)
         one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
         assert one.statuses("INVITE") == [503]
+        await asyncio.sleep(0)  # from now on the removal waits for this disk
         go.set()
         assert closed.wait(PATIENCE)
         disk.read_only(True)
@@ -132,28 +143,11 @@ def refused_while_it_is_written(one: Stage, disk: SmallDisk, monkeypatch: pytest
     return left
 
 
-@staged
-async def test_it_is_removed_as_soon_as_the_disk_lets_it_go(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    acme = one.node.customers["acme"]
-    with disk_of(acme) as disk:
-        refused_while_it_is_written(one, disk, monkeypatch)
-        await one.until(lambda: len(one.repairs))
-        disk.read_only(False)
-        await one.until(lambda: not len(one.repairs))
-        assert not list(acme.vault.walk())
-        assert not list(one.checkpoints.left())
-        await one.node.indexer.drain(30)
-        assert await acme.calls.count() == 0
-        assert [each["reason"] for each in one.node.incidents.of("acme")] == ["disk"]
-
-
-@staged
 async def test_files_that_are_made_after_the_refusal_are_removed_too(
     one: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The disk is read-only just when whoever made them takes them back."""
     acme, go = one.node.customers["acme"], threading.Event()
-    acme.keys.refill(int(one.node.now().wall.timestamp()) // DAY_SECONDS)
     make, unlink = Vault.make, os.unlink
 
     def stuck(vault: Vault, draft: Draft) -> NewPart:
@@ -165,10 +159,9 @@ async def test_files_that_are_made_after_the_refusal_are_removed_too(
             raise OSError(30, "Read-only file system")
         unlink(path, dir_fd=dir_fd)
 
-    with monkeypatch.context() as broken:
+    with impatient(one), monkeypatch.context() as broken:
         broken.setattr(Vault, "make", stuck)
         broken.setattr(os, "unlink", refused)
-        broken.setattr(one.node.disk, "_give_up_seconds", 0.05)
         one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
         assert one.statuses("INVITE") == [503]
         done, _ = await asyncio.wait(discards(), timeout=0.2)
@@ -178,27 +171,27 @@ async def test_files_that_are_made_after_the_refusal_are_removed_too(
     assert one.faults and not list(acme.vault.walk())
 
 
-@staged
-async def test_a_start_ignores_the_files_of_a_refused_invite(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """INVITEs are taken before what a crash left is looked for."""
+async def test_it_is_removed_as_soon_as_the_disk_lets_it_go(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though INVITEs are taken before what a crash left is looked for."""
     acme = one.node.customers["acme"]
     with disk_of(acme) as disk:
-        refused_while_it_is_written(one, disk, monkeypatch)
+        await refused_while_it_is_written(one, disk, monkeypatch)
         await CrashScan(one.node, one.live, one.repairs).run()
         assert len(one.repairs) == 1
         await one.until(lambda: not discards())
         disk.read_only(False)
         await one.until(lambda: not len(one.repairs))
-        assert not list(acme.vault.walk())
+        assert not list(acme.vault.walk()) and not list(one.checkpoints.left())
+        await one.node.indexer.drain(30)
         assert await acme.calls.count() == 0
+        assert [each["reason"] for each in one.node.incidents.of("acme")] == ["disk"]
 
 
-@staged
 async def test_a_successor_knows_that_it_was_refused(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """All processes are killed at once, and the disk is well again at the next start."""
     acme = one.node.customers["acme"]
     with disk_of(acme) as disk:
-        call, _ = refused_while_it_is_written(one, disk, monkeypatch)
+        call, _ = await refused_while_it_is_written(one, disk, monkeypatch)
         monkeypatch.setattr(one.repairs, "put", lambda left: None)  # it was killed before it could try again
         assert refused(one.node.runtime_dir, acme.name, acme.keys) == {call}
         assert left_calls(one.node.runtime_dir) == set()
@@ -215,11 +208,10 @@ async def test_a_successor_knows_that_it_was_refused(one: Stage, monkeypatch: py
         checkpoints.close()
 
 
-@staged
 async def test_by_hand_it_is_removed_too(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     acme, found = one.node.customers["acme"], list[Found]()
     with disk_of(acme) as disk:
-        left = refused_while_it_is_written(one, disk, monkeypatch)
+        left = await refused_while_it_is_written(one, disk, monkeypatch)
         monkeypatch.setattr(one.repairs, "put", lambda left: None)
         await one.until(lambda: not discards())  # in vain
         disk.read_only(False)
@@ -231,25 +223,26 @@ async def test_by_hand_it_is_removed_too(one: Stage, monkeypatch: pytest.MonkeyP
         assert {ref.call for ref in acme.vault.walk()} == {answered.id}
 
 
-@staged
 async def test_a_call_no_worker_learnt_of_is_undone(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """All descriptors are taken when the call's are to be kept for a worker that is busy."""
-    workers = one.node.workers
+    acme = one.node.customers["acme"]
+
+    def busy(*_: object) -> int:
+        raise BlockingIOError
 
     def full(_: int) -> int:
         raise OSError(24, "Too many open files")
 
     with monkeypatch.context() as broken:
-        broken.setattr("recorder.workers.worker_handle.Process._sent", lambda *_: False)
+        broken.setattr(socket, "send_fds", busy)
         broken.setattr(os, "dup", full)
         one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
     assert one.statuses("INVITE") == [503]
-    assert not workers._entries
-    assert not any(process.calls for process in workers._processes.values())
-    await one.until(lambda: not list(one.node.customers["acme"].vault.walk()))
+    (call,) = {ref.call for ref in acme.vault.walk()}
+    assert call not in one.node.workers
+    await one.until(lambda: not list(acme.vault.walk()))
 
 
-@staged
 async def test_an_answered_call_is_kept_without_its_runtime_files(one: Stage) -> None:
     """A power cut right after the 200: no packet came, and the runtime directory is empty."""
     acme, call = one.node.customers["acme"], one.invite()

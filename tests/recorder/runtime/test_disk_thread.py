@@ -15,7 +15,6 @@ import pytest
 
 from recorder.runtime import disk_thread as module
 from recorder.runtime.disk_thread import Disk, DiskAway
-from tests.in_process.worker_call import asynchronous
 
 LONG = 30.0
 
@@ -34,6 +33,10 @@ class Stall:
             return result
 
         return wait
+
+    def failing(self) -> None:
+        self.work()()
+        broken()
 
 
 @contextmanager
@@ -72,27 +75,16 @@ def test_a_stalled_disk_is_given_up_and_asked_no_more() -> None:
     with disk() as (one, _):
         stall, taken = Stall(), list[object]()
         with pytest.raises(DiskAway):
-            one.within(stall.work("first"), taken.append)
+            one.within(stall.work("first"), lambda result: taken.extend((result, one.away)))
         assert one.away
         with pytest.raises(DiskAway):
             one.within(stall.work("never"))
         stall.go.set()
         until_back(one)
-        assert (stall.done, taken) == (["first"], ["first"])
+        assert (stall.done, taken) == (["first"], ["first", True])  # away until it was seen to
         assert one.within(lambda: 7) == 7
 
 
-def test_it_is_away_until_what_came_late_was_seen_to() -> None:
-    with disk() as (one, _):
-        stall, seen = Stall(), list[bool]()
-        with pytest.raises(DiskAway):
-            one.within(stall.work(), lambda _: seen.append(one.away))
-        stall.go.set()
-        until_back(one)
-        assert seen == [True]
-
-
-@asynchronous
 async def test_works_are_done_in_the_order_they_were_asked_for() -> None:
     with disk() as (one, _):
         stall = Stall()
@@ -106,16 +98,10 @@ async def test_works_are_done_in_the_order_they_were_asked_for() -> None:
         assert stall.done == [1, 2]
 
 
-@asynchronous
-async def test_patience_gets_the_failure_too() -> None:
+async def test_a_failure_reaches_who_waits_for_it() -> None:
     with disk() as (one, faults):
         stall = Stall()
-
-        def fail() -> None:
-            stall.work()()
-            broken()
-
-        waiting = asyncio.create_task(one.patiently(fail))
+        waiting = asyncio.create_task(one.patiently(stall.failing))
         await asyncio.to_thread(stall.begun.wait, LONG)
         stall.go.set()
         with pytest.raises(OSError, match="broken"):
@@ -126,40 +112,25 @@ async def test_patience_gets_the_failure_too() -> None:
 def test_a_failure_nobody_waits_for_is_reported() -> None:
     with disk() as (one, faults):
         stall = Stall()
-
-        def fail() -> None:
-            stall.work()()
-            broken()
-
-        with pytest.raises(DiskAway):
-            one.within(fail)
-        with pytest.raises(DiskAway):
-            one.within(lambda: None)
+        for work in (stall.failing, lambda: None):
+            with pytest.raises(DiskAway):
+                one.within(work)
         stall.go.set()
         until_back(one)
         assert [type(fault) for fault in faults] == [OSError]
         assert one.within(lambda: 1) == 1
 
 
-def test_a_thread_that_is_not_let_run_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy machine is no disk that stands still."""
+@pytest.mark.parametrize("state", ["R", "S"])
+def test_only_a_thread_that_cannot_run_is_waited_for(monkeypatch: pytest.MonkeyPatch, state: str) -> None:
+    """A busy machine is no disk that stands still (proc(5))."""
     monkeypatch.setattr(module, "STARVED_SECONDS", LONG)
+    monkeypatch.setattr(Path, "read_text", lambda *_: f"7 (a thread) S) {state} 1 2")
     with disk(0.01) as (one, _):
-        monkeypatch.setattr(one, "_starved", lambda: True)
         stall = Stall()
-        threading.Timer(0.05, stall.go.set).start()
-        assert one.within(stall.work("late")) == "late"
-        assert not one.away
-
-
-def test_a_thread_that_waits_is_not_starved() -> None:
-    with disk() as (one, _):
-        stall = Stall()
-        one.begin(stall.work())
-        end = time.monotonic() + LONG
-        while one._starved():  # it may only be on its way there
-            assert time.monotonic() < end
-            time.sleep(0.001)
+        if state == "R":
+            threading.Timer(0.05, stall.go.set).start()
+        assert one.begin(stall.work()).over == (state == "R") != one.away
         stall.go.set()
 
 
@@ -168,9 +139,8 @@ def test_shutdown_does_not_wait_long_for_a_stalled_disk(monkeypatch: pytest.Monk
     stall = Stall()
     with disk() as (one, _):
         one.begin(stall.work())
-    assert one._thread.is_alive()
+    assert stall.done == []
     stall.go.set()
-    one._thread.join(LONG)
 
 
 def test_a_closed_loop_is_not_notified() -> None:
@@ -192,7 +162,6 @@ def test_this_machine_tells_what_a_thread_is_at() -> None:
     assert Path(f"/proc/self/task/{threading.get_native_id()}/stat").read_text().rpartition(")")[2].split()[0] == "R"
 
 
-@asynchronous
 async def test_simultaneous_disk_work_shares_one_batch() -> None:
     with disk() as (one, faults):
         trips, begin = list[int](), one.begin
@@ -214,7 +183,6 @@ async def test_simultaneous_disk_work_shares_one_batch() -> None:
         assert (done[-1], len(trips)) == (4, 2)
 
 
-@asynchronous
 async def test_batched_work_waits_for_a_stalled_disk_without_the_loop() -> None:
     with disk() as (one, faults):
         stall = Stall()
@@ -228,7 +196,6 @@ async def test_batched_work_waits_for_a_stalled_disk_without_the_loop() -> None:
         assert (stall.done, faults) == (["a", "b"], [])
 
 
-@asynchronous
 async def test_many_works_of_one_moment_are_no_disk_that_stands_still() -> None:
     """As many calls end when an SBC restarts: nobody else is refused meanwhile, and the loop has its turns."""
     with disk(module.GIVE_UP_SECONDS) as (one, faults):

@@ -16,17 +16,15 @@ from recorder.runtime.folders import PROBE, SHARED_MEMORY, in_memory, make_folde
 
 
 def test_a_missing_folder_is_made_for_its_owner_only(tmp_path: Path) -> None:
-    make_folder(tmp_path / "a" / "b")
-    assert (tmp_path / "a" / "b").stat().st_mode & 0o777 == 0o700
-    assert list((tmp_path / "a" / "b").iterdir()) == []
-
-
-def test_a_file_in_its_place_is_a_clear_sentence(tmp_path: Path) -> None:
-    (tmp_path / "a").write_text("")
+    folder = tmp_path / "a" / "b"
+    make_folder(folder)
+    probe(folder)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert list(folder.iterdir()) == []
+    (folder / "file").write_text("")
     with pytest.raises(NotPossible) as told:
-        make_folder(tmp_path / "a" / "b")
-    assert str(tmp_path / "a" / "b") in told.value.sentence()
-    assert "cannot be written" in told.value.sentence()
+        make_folder(folder / "file" / "c")
+    assert f"{folder / 'file' / 'c'}" in told.value.sentence() and "cannot be written" in told.value.sentence()
 
 
 @pytest.mark.parametrize(
@@ -73,11 +71,6 @@ def test_a_folder_that_others_have_a_hand_in_is_not_used(tmp_path: Path, planted
             make_folder(folder, private=True)
         assert str(folder) in told.value.sentence()
     assert list(elsewhere.iterdir()) == []
-
-
-def test_a_probe_leaves_nothing(tmp_path: Path) -> None:
-    probe(tmp_path)
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.fixture

@@ -23,16 +23,19 @@ def test_a_secret_is_one_line_without_its_end(file: Path) -> None:
     assert bytes_of(f"file:{file}") == b"s3cret\n"
 
 
-def test_a_file_that_others_may_read_is_refused(file: Path) -> None:
-    file.chmod(0o640)
-    with pytest.raises(WrongUse, match="Others may read"):
-        secret_of(f"file:{file}")
-
-
-@pytest.mark.parametrize("data", [b"", b" \n", b"\xff"])
-def test_an_empty_secret_is_none(file: Path, data: bytes) -> None:
+@pytest.mark.parametrize(
+    ("data", "mode", "problem"),
+    [
+        (b"s3cret", 0o640, "Others may read"),
+        (b"", 0o600, "no secret"),
+        (b" \n", 0o600, "no secret"),
+        (b"\xff", 0o600, "no secret"),
+    ],
+)
+def test_a_file_without_a_secret_is_refused(file: Path, data: bytes, mode: int, problem: str) -> None:
     file.write_bytes(data)
-    with pytest.raises(WrongUse, match="no secret"):
+    file.chmod(mode)
+    with pytest.raises(WrongUse, match=problem):
         secret_of(f"file:{file}")
 
 

@@ -13,37 +13,33 @@ from recorder.maintenance import bootstrap
 from recorder.runtime.tls import Certificates, client_context, context
 
 
-def pair(folder: Path) -> tuple[Path, Path]:
-    certificate, key = folder / "tls.crt", folder / "tls.key"
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    """A certificate and its key."""
+    certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
     bootstrap.pair(certificate, key, ["localhost"])
     return certificate, key
 
 
-def test_old_protocols_and_weak_suites_are_not_spoken(tmp_path: Path) -> None:
+def test_old_protocols_and_weak_suites_are_not_spoken(files: tuple[Path, Path]) -> None:
     """Duty S24."""
-    made = context(*pair(tmp_path), None)
+    made = context(*files, None)
     assert made.minimum_version is ssl.TLSVersion.TLSv1_2
     assert all("GCM" in c["name"] or "CHACHA20" in c["name"] for c in made.get_ciphers())
 
 
-def test_with_authorities_a_peer_needs_a_certificate(tmp_path: Path) -> None:
-    """Duty S24."""
-    certificate, key = pair(tmp_path)
-    assert context(certificate, key, certificate).verify_mode is ssl.CERT_REQUIRED
-
-
-def test_new_files_are_taken_and_broken_ones_are_not(tmp_path: Path) -> None:
-    certificate, key = pair(tmp_path)
+def test_new_files_are_taken_and_broken_ones_are_not(files: tuple[Path, Path]) -> None:
+    certificate, key = files
     one = Certificates(certificate, key, None)
     first = one.current()
     assert one.current() is first
     certificate.write_text("broken")
     os.utime(certificate, (1, 1))
     assert one.current() is first
-    for path in (certificate, key):
+    for path in files:
         path.unlink()
     assert one.current() is first
-    pair(tmp_path)
+    bootstrap.pair(certificate, key, ["localhost"])
     assert one.current() is not first
 
 
@@ -52,9 +48,9 @@ def test_files_that_cannot_be_used_are_named(tmp_path: Path) -> None:
         context(tmp_path / "tls.crt", tmp_path / "tls.key", None)
 
 
-def test_a_client_connection_shows_and_checks_certificates(tmp_path: Path) -> None:
+def test_a_client_connection_shows_and_checks_certificates(files: tuple[Path, Path]) -> None:
     """Duty S23."""
-    certificate, key = pair(tmp_path)
+    certificate, key = files
     made = client_context(certificate, key, certificate)
     assert (made.verify_mode, made.check_hostname) == (ssl.CERT_REQUIRED, False)  # names are compared with the dialog's
     assert client_context(certificate, key, None).check_hostname
@@ -62,8 +58,9 @@ def test_a_client_connection_shows_and_checks_certificates(tmp_path: Path) -> No
         client_context(None, None, None)
 
 
-def test_customer_cas_make_client_certificates_optional_s24(tmp_path: Path) -> None:
-    certificate, key = pair(tmp_path)
+def test_customer_cas_make_client_certificates_optional_s24(files: tuple[Path, Path], tmp_path: Path) -> None:
+    certificate, key = files
+    assert context(certificate, key, certificate).verify_mode is ssl.CERT_REQUIRED
     more = tmp_path / "more.crt"
     more.write_bytes(certificate.read_bytes())
     assert context(certificate, key, None, [more]).verify_mode is ssl.CERT_OPTIONAL
