@@ -14,7 +14,6 @@ from typing import Any
 
 import msgspec
 import pytest
-from pydantic_core import PydanticSerializationError, to_json
 
 from personal import MASK, Personal, revealed
 from recorder.calls.live_call import LiveCall
@@ -196,17 +195,27 @@ def test_a_personal_value_does_not_show_itself() -> None:
 
 @pytest.mark.parametrize(
     "encode",
-    [json.dumps, to_json, msgspec.json.encode, msgspec.msgpack.encode, pickle.dumps, vars, bytes, iter, len, "".join],
+    [
+        json.dumps,
+        msgspec.json.encode,
+        msgspec.msgpack.encode,
+        pickle.dumps,
+        vars,
+        bytes,
+        iter,
+        len,
+        "".join,
+    ],
 )
 def test_nothing_encodes_or_opens_a_personal_value(encode: Any) -> None:
-    with pytest.raises((TypeError, PydanticSerializationError)) as refused:
+    with pytest.raises(TypeError) as refused:
         encode(Personal("Alice"))
     assert "Alice" not in str(refused.value)
 
 
 def test_an_encoder_reveals_a_value_if_it_is_told_to() -> None:
     assert json.dumps([Personal("Alice")], default=revealed) == '["Alice"]'
-    assert to_json([Personal("Alice")], fallback=revealed) == b'["Alice"]'
+    assert msgspec.json.encode([Personal("Alice")], enc_hook=revealed) == b'["Alice"]'
     with pytest.raises(TypeError, match="JSON has no object"):
         revealed(object())
 

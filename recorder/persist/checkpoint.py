@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import PydanticSerializationError, to_json
+import msgspec
 
 from personal import revealed
 from recorder.persist.checkpoint_file import VERSION, Slot, Slots, State, states
@@ -156,6 +156,6 @@ def _outer(state: State, path: Path = Path()) -> Outer | None:
 def _json(value: Mapping[str, Any]) -> bytes:
     """Encode JSON, personal values in the clear, because it is sealed; lone surrogates survive as escapes."""
     try:
-        return to_json(value, fallback=revealed)
-    except PydanticSerializationError:
+        return msgspec.json.encode(value, enc_hook=revealed)
+    except UnicodeEncodeError:
         return json.dumps(value, separators=(",", ":"), default=revealed).encode()

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, cast
 
-from pydantic_core import PydanticSerializationError, to_json
+import msgspec
 
 from sip.message.message import Request
 from sip.sdp.description import Format
@@ -40,11 +40,11 @@ _JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False)
 def encode(value: Mapping[str, Any]) -> bytes:
     """Encode a document as the body of a control record.
 
-    The fast encoder gives the same bytes but refuses text with lone surrogates, which the slow one stores as bytes.
+    The fast encoder refuses text with lone surrogates, which the slow one stores as bytes.
     """
     try:
-        return to_json(value)
-    except PydanticSerializationError:
+        return msgspec.json.encode(value)
+    except UnicodeEncodeError:
         return _JSON.encode(value).encode("utf-8", "surrogateescape")
 
 

@@ -73,7 +73,7 @@ def test_as_many_descriptors_as_allowed() -> None:
         ),
         pytest.param(
             "recorder.service.serve, recorder.service.daemon",
-            "sqlalchemy fastapi starlette uvicorn pydantic storage.customer.wiring admin_api.assembly.app"
+            "sqlalchemy starlette uvicorn pydantic storage.customer.wiring admin_api.assembly.app"
             " argon2 jinja2 joserfc fido2 segno httpx2",
             id="before calls are taken",
         ),
