@@ -52,6 +52,7 @@ CUT = {
 
 @pytest.mark.parametrize(("payload", "form", "frames"), CUT.values(), ids=CUT)
 def test_a_payload_is_cut_into_its_frames(payload: bytes, form: dict[str, bool], frames: list[bytes | None]) -> None:
+    """Duty T10."""
     assert amr.frames(payload, **form) == frames
 
 

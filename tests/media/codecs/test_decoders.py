@@ -148,6 +148,7 @@ def test_codecs_without_loss_are_exact(form: Format, payloads: list[bytes], soun
 def test_wide_band_codecs_are_heard_at_their_own_rate(
     form: Format, coding: str, rate: int, least: int, latest: int
 ) -> None:
+    """Duties T6, T9."""
     sent = voice(1, rate)
     heard, errors = sound_of(form, encode(coding, sent, rate))
     ratio, delay = snr(sent, heard, latest + 40)

@@ -95,6 +95,7 @@ def test_each_channel_sounds_as_it_was_sent(
     [(run([b"x"], pt=96), "EVS", ("EVS",)), (run([b"\x80\0\0"] * 3, pt=96), "red", ("red",)), (FIVE, "CN", ())],
 )
 def test_what_cannot_be_heard_is_noted(stored: bytes, form: str, noted: tuple[str, ...]) -> None:
+    """Duty T11."""
     _, report, _ = listen(stored, stream(0, (0, PCMU), (96, Format(form, 8000))))
     assert report.streams[0].unknown == noted
 

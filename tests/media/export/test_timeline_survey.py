@@ -119,6 +119,7 @@ PLACED = {
 
 @pytest.mark.parametrize(("stored", "expected"), PLACED.values(), ids=PLACED)
 def test_packets_are_placed_by_believable_times(stored: bytes, expected: list[int]) -> None:
+    """Duty T3."""
     assert [place for _, place in places(stored)] == expected
 
 

@@ -295,3 +295,20 @@ def test_srtp_from_elsewhere_counts_if_sources_are_learnt_o15(learn: bool) -> No
     assert (track.reception.packets, track.reception.foreign) == ((2, 0) if learn else (0, 2))
     receive(track, packets[2:], 2)
     assert track.reception.packets == (4 if learn else 2)
+
+
+def test_a_stream_joined_after_many_wraps_is_found() -> None:
+    """Duty C10."""
+    track, session, first = track_of(srtp=True), sender(), 3 * 65536 + 500
+    for step in range(0, first, 0x7000):
+        session.protect(header.build(8, step, 0, 7, b"x"))
+    out = receive(track, [session.protect(packet) for packet in stream_of(2, first)])
+    assert numbers_of(out) == [first, first + 1]
+
+
+def test_a_changed_ssrc_is_a_new_source_in_the_same_stream() -> None:
+    """Duties R24, T4."""
+    track = track_of(pure=True)
+    receive(track, stream_of(10, 10))
+    receive(track, stream_of(10, 40000, ssrc=9), 10)
+    assert (track.reception.packets, track.reception.totals(), len(track.reception.sources)) == (20, (0, 20), 2)
