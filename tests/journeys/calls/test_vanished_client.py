@@ -16,7 +16,7 @@ from tests.daemon.api import Api, running, until
 from tests.daemon.coded_calls import verified
 from tests.daemon.sbc import OFFER
 
-SILENT = 5
+SILENT = 8
 """Seconds after which a call is asked about here."""
 GIVEN_UP = 32.0
 """Seconds that an answer is waited for (RFC 3261, timer F)."""
