@@ -85,6 +85,12 @@ def test_a_sealed_tree_opens_under_its_own_secrets_only() -> None:
         assert open_tree(ROOT, "acme", OLD, bad) is None
 
 
+def test_the_newest_tree_that_opens_counts() -> None:
+    state = choose(ROOT, "acme", [packed(OLD), packed(NEW)], [sealed(OLD, 1), sealed(NEW, 2), None])
+    assert (state.forget, state.slot, state.fitting) == (NEW, 1, (False, True))
+    assert not state.tree.keeps(2)
+
+
 def test_a_new_secret_without_its_tree_does_not_count() -> None:
     for torn in (None, b"", sealed(NEW, 2)[:-1], os.urandom(1000)):
         state = choose(ROOT, "acme", [packed(OLD), packed(NEW)], [sealed(OLD, 1), torn])
