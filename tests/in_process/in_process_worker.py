@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import time
@@ -79,7 +80,9 @@ class InProcessWorker:
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
         monkeypatch.setattr(select, "poll", lambda: self)
 
-    def _call(self, new: NewCall, *_: object) -> SimulatedCall:
+    def _call(self, new: NewCall, part: int, spool: int, *_: object) -> SimulatedCall:
+        os.close(part)
+        os.close(spool)
         self.calls[new.call] = SimulatedCall(self, new)
         return self.calls[new.call]
 
