@@ -1,4 +1,4 @@
-"""Fixtures that more than one folder needs, what `make unit` runs, and how hypothesis searches.
+"""Fixtures that more than one folder needs, how coroutines are run, what `make unit` runs, and how hypothesis searches.
 
 A test is marked `unit` where it lies in the folder of a library and asks for no fixture that needs more than Python.
 One that needs more all the same is marked `system` where it stands.
@@ -6,10 +6,14 @@ One that needs more all the same is marked `system` where it stands.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import fcntl
+import inspect
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
@@ -66,3 +70,22 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
     finally:
         if nextitem is None or (nextitem.path, _runs_alone(nextitem)) != (item.path, _runs_alone(item)):
             os.close(_turn.pop())
+
+
+@pytest.fixture
+def loop() -> Iterator[asyncio.Runner]:
+    """Have an event loop for a test that is a coroutine, and for the fixtures that it asks for."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a test that is a coroutine in the loop of its fixtures, or in one of its own; anyio runs those marked so."""
+    if not inspect.iscoroutinefunction(pyfuncitem.obj) or pyfuncitem.get_closest_marker("anyio"):
+        return None
+    wanted = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
+    with contextlib.ExitStack() as own:
+        loop: Any = pyfuncitem.funcargs.get("loop") or own.enter_context(asyncio.Runner())
+        loop.run(pyfuncitem.obj(**wanted))
+    return True

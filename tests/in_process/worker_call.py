@@ -1,7 +1,6 @@
 """A call in real workers under real packets, whose parts can be read back; for the tests of the media plane."""
 
 import asyncio
-import functools
 import os
 import random
 import signal
@@ -131,6 +130,17 @@ class WorkerCall:
     async def heard(self, kind: type, count: int = 1) -> None:
         await until(lambda: len(self.seen(kind)) >= count)
 
+    async def send_through_kills(self, chance: random.Random, kills: int) -> None:
+        """Send at random, kill the worker amid it, and wait for the next one; again and again."""
+        for kill in range(1, kills + 1):
+            for _ in range(chance.randrange(3, 40)):
+                self.send(chance.randrange(1, 5))
+                await asyncio.sleep(chance.random() / 250)
+            self.kill()
+            self.send(3)
+            await self.resumed(kill)
+        self.send(20)
+
     async def resumed(self, count: int = 1) -> None:
         """Wait for the next worker and keep sending: silence would grow to a gap if it comes late."""
         async with asyncio.timeout(30):
@@ -237,13 +247,3 @@ async def until(true: Callable[[], bool]) -> None:
 
 def run(story: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(asyncio.wait_for(story, 100))
-
-
-def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Make a test of a coroutine function: it has a loop of its own and 100 seconds."""
-
-    @functools.wraps(test)
-    def wrapped(*given: Any, **named: Any) -> None:
-        run(test(*given, **named))
-
-    return wrapped

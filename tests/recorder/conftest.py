@@ -1,4 +1,4 @@
-"""What several tests of the daemon stand on, and how a test that is a coroutine is run."""
+"""What several tests of the daemon stand on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
-from inspect import iscoroutinefunction, signature
 from pathlib import Path
 
 import pytest
@@ -15,27 +14,6 @@ from storage.customer.customers import Customer
 from tests.in_process.recorder_node import CONFIG, Stage, stage
 from tests.in_process.storage_node import StorageNode, Watch
 from tests.recorder.job_parts import Parts
-
-
-@pytest.fixture
-def loop() -> Iterator[asyncio.Runner]:
-    """Have an event loop for a test and the fixtures that it asks for."""
-    with asyncio.Runner() as runner:
-        yield runner
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a test that is a coroutine in the loop of its fixtures, or in one of its own; anyio runs those marked so."""
-    if not iscoroutinefunction(pyfuncitem.obj) or pyfuncitem.get_closest_marker("anyio"):
-        return None
-    story = pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in signature(pyfuncitem.obj).parameters})
-    runner = pyfuncitem.funcargs.get("loop")
-    if isinstance(runner, asyncio.Runner):
-        runner.run(story)
-    else:
-        asyncio.run(story)
-    return True
 
 
 @pytest.fixture

@@ -1,11 +1,8 @@
 """What the tests of storage share: real keys in a temporary folder, and both databases."""
 
 import asyncio
-import contextlib
-import inspect
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -46,25 +43,6 @@ def postgresql() -> Iterator[str]:
 def url(request: pytest.FixtureRequest) -> str:
     """A database URL of each kind."""
     return "sqlite" if request.param == "sqlite" else str(request.getfixturevalue("postgresql"))
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run an asynchronous test, on the event loop of its fixtures."""
-    if not inspect.iscoroutinefunction(pyfuncitem.obj):
-        return None
-    wanted = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
-    with contextlib.ExitStack() as own:
-        loop: Any = pyfuncitem.funcargs.get("loop") or own.enter_context(asyncio.Runner())
-        loop.run(pyfuncitem.obj(**wanted))
-    return True
-
-
-@pytest.fixture
-def loop() -> Iterator[asyncio.Runner]:
-    """The event loop of a test and of what is opened for it."""
-    with asyncio.Runner() as runner:
-        yield runner
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

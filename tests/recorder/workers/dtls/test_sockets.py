@@ -25,7 +25,7 @@ from recorder.workers import messages
 from recorder.workers.dtls_sockets import Handshakes
 from recorder.workers.stream_sockets import StreamSockets, newest_slot
 from tests.in_process.dtls_peer import NOW, SBC, US, Peer, udp
-from tests.in_process.worker_call import CALL, SPOOL_KEY, WorkerCall, asynchronous, run, until
+from tests.in_process.worker_call import CALL, SPOOL_KEY, WorkerCall, run, until
 from tests.recorder.timing import steady
 
 
@@ -121,7 +121,6 @@ def test_both_dtls_roles_lose_no_frame(tmp_path: Path, profile: bytes, tick: flo
     assert steady(lambda number: run(story(tmp_path / str(number))), lambda took: took < 3) < 3
 
 
-@asynchronous
 async def test_a_handshake_leaves_from_the_announced_address(tmp_path: Path) -> None:
     """Who was told 127.0.0.5 need not listen to the address that the route to it has."""
     async with dtls_call(tmp_path, Peer(1), begin=False) as one:
@@ -131,7 +130,6 @@ async def test_a_handshake_leaves_from_the_announced_address(tmp_path: Path) -> 
         assert one.peers[0].target == ("127.0.0.5", one.pairs[0].port)
 
 
-@asynchronous
 async def test_nothing_is_stored_before_the_peer_is_authenticated(tmp_path: Path) -> None:
     """Duty D2: plain RTP comes first, from the offer's own address."""
     async with dtls_call(tmp_path, Peer(1, server=False), begin=False) as one:
@@ -148,7 +146,6 @@ async def test_nothing_is_stored_before_the_peer_is_authenticated(tmp_path: Path
 
 
 @pytest.mark.parametrize("server", [True, False])
-@asynchronous
 async def test_an_unoffered_certificate_gets_nothing_stored(tmp_path: Path, server: bool) -> None:
     """Duty D2."""
     async with dtls_call(tmp_path, Peer(1, server=server, who=Identity.create(NOW))) as one:
@@ -161,27 +158,18 @@ async def test_an_unoffered_certificate_gets_nothing_stored(tmp_path: Path, serv
 
 
 @pytest.mark.parametrize("seed", range(2))
-@asynchronous
 async def test_kills_of_the_worker_need_no_other_handshake(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     async with dtls_call(tmp_path, Peer(1), Peer(2, server=False)) as one:
         await one.shaken()
         await one.heard(messages.Keyed, 2)  # the peer is ready a moment before
         flights = await one.flights()
-        for kill in range(1, 5):
-            for _ in range(chance.randrange(3, 30)):
-                one.send(chance.randrange(1, 5))
-                await asyncio.sleep(chance.random() / 250)
-            one.kill()
-            one.send(3)
-            await one.resumed(kill)
-        one.send(20)
+        await one.send_through_kills(chance, 4)
         assert await one.flights() == flights
         assert len(one.seen(messages.Keyed)) == 2  # what main knows is not told again
         await one.whole()
 
 
-@asynchronous
 async def test_a_handshake_begins_again_after_its_worker_was_killed(tmp_path: Path) -> None:
     async with dtls_call(tmp_path, peer := Peer(1), begin=False) as one:
         peer.close()  # hears nothing for now
@@ -197,7 +185,6 @@ async def test_a_handshake_begins_again_after_its_worker_was_killed(tmp_path: Pa
 
 
 @pytest.mark.parametrize("server", [True, False])
-@asynchronous
 async def test_the_keys_lie_in_no_file_in_the_clear(tmp_path: Path, server: bool) -> None:
     async with dtls_call(tmp_path, Peer(1, server=server)) as one:
         await one.shaken()
@@ -211,7 +198,6 @@ async def test_the_keys_lie_in_no_file_in_the_clear(tmp_path: Path, server: bool
             assert not any(form in spool for form in (key, key.hex().encode(), base64.b64encode(key)[:36]))
 
 
-@asynchronous
 async def test_without_rtcp_mux_the_rtcp_port_has_its_own_keys(tmp_path: Path) -> None:
     """Duty D5."""
     control = Peer(9)
@@ -237,7 +223,6 @@ async def test_without_rtcp_mux_the_rtcp_port_has_its_own_keys(tmp_path: Path) -
         control.socket.close()
 
 
-@asynchronous
 async def test_strangers_cannot_stop_a_handshake(tmp_path: Path) -> None:
     """Duty D7: foreign and empty greetings, forged answers and alerts, noise."""
     async with dtls_call(tmp_path, Peer(1), Peer(2, server=False), begin=False) as one:
@@ -260,7 +245,6 @@ async def test_strangers_cannot_stop_a_handshake(tmp_path: Path) -> None:
         assert one.seen(messages.CallFault) + one.seen(messages.Unkeyed) == []
 
 
-@asynchronous
 async def test_only_a_new_certificate_in_a_reoffer_begins_a_handshake(tmp_path: Path) -> None:
     """Duty D6."""
     async with dtls_call(tmp_path, peer := Peer(1)) as one:
@@ -285,7 +269,6 @@ async def test_only_a_new_certificate_in_a_reoffer_begins_a_handshake(tmp_path: 
 
 @pytest.mark.interop
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl program here")
-@asynchronous
 async def test_openssl_s_client_gets_the_keys_that_open_its_audio(tmp_path: Path) -> None:
     async with dtls_call(tmp_path, Peer(1, server=False), begin=False) as one:
         one.begin()

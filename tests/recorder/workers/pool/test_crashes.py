@@ -11,7 +11,7 @@ import pytest
 
 from recorder.workers import messages
 from recorder.workers.worker_handle import MAX_CRASHES, MAX_REPLAYS
-from tests.in_process.worker_call import CALL, WorkerCall, asynchronous, recording
+from tests.in_process.worker_call import CALL, WorkerCall, recording
 
 OTHER = "0a64dd1c-0000-4000-8000-000000000002"
 POISON = b"\x80\x08 POISON of twenty-eight bytes"
@@ -80,7 +80,6 @@ def ends(one: WorkerCall) -> list[str]:
 
 
 @pytest.mark.parametrize(("bug", "why"), [("crashes", "crash"), ("loops", "hang")])
-@asynchronous
 async def test_a_batch_over_which_two_workers_ended_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, bug: str, why: str
 ) -> None:
@@ -95,7 +94,6 @@ async def test_a_batch_over_which_two_workers_ended_is_given_up(
         await one.complete()  # nothing but the packet lay in the batch
 
 
-@asynchronous
 async def test_a_call_that_crashes_workers_ends_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with neighbours(tmp_path, monkeypatch) as (one, other):
         while not one.seen(messages.CallFault):
@@ -109,7 +107,6 @@ async def test_a_call_that_crashes_workers_ends_alone(tmp_path: Path, monkeypatc
         await other.complete()
 
 
-@asynchronous
 async def test_a_call_that_crashes_workers_when_announced_ends_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -124,7 +121,6 @@ async def test_a_call_that_crashes_workers_when_announced_ends_alone(
         await other.complete()
 
 
-@asynchronous
 async def test_a_killed_worker_is_not_blamed_on_its_call(tmp_path: Path) -> None:
     async with recording(tmp_path, 10) as one:
         for kill in range(1, MAX_CRASHES + 2):

@@ -7,7 +7,7 @@ import pytest
 
 from media.records.record_format import Mark, Marked
 from recorder.workers import messages
-from tests.in_process.worker_call import CALL, WorkerCall, asynchronous, recording, started
+from tests.in_process.worker_call import CALL, WorkerCall, recording, started
 
 
 async def bereave(one: WorkerCall) -> None:
@@ -19,7 +19,6 @@ async def bereave(one: WorkerCall) -> None:
 
 
 @pytest.mark.parametrize("resumed", [False, True], ids=["a new call", "a call of an earlier main"])
-@asynchronous
 async def test_a_call_placed_while_no_worker_lives_goes_to_the_next(tmp_path: Path, resumed: bool) -> None:
     async with started(tmp_path) as one:
         await bereave(one)
@@ -36,7 +35,6 @@ async def test_a_call_placed_while_no_worker_lives_goes_to_the_next(tmp_path: Pa
 
 
 @pytest.mark.parametrize("times", [1, 7_000])
-@asynchronous
 async def test_pauses_that_nobody_heard_of_are_kept_by_the_next_worker(tmp_path: Path, times: int) -> None:
     """However many there were before."""
     async with recording(tmp_path, 10, tick=0.05) as one:
@@ -55,7 +53,6 @@ async def test_pauses_that_nobody_heard_of_are_kept_by_the_next_worker(tmp_path:
         assert final.streams[0]["gap_ms"] == 0
 
 
-@asynchronous
 async def test_a_call_closed_while_its_worker_is_dead_is_finished(tmp_path: Path) -> None:
     async with recording(tmp_path, 30) as one:
         one.kill()
@@ -67,7 +64,6 @@ async def test_a_call_closed_while_its_worker_is_dead_is_finished(tmp_path: Path
 
 
 @pytest.mark.parametrize("deaths", [1, 2])
-@asynchronous
 async def test_lost_sockets_leave_a_marked_gap(tmp_path: Path, deaths: int) -> None:
     """They are remembered until a worker has noted it: the next one may die before it has said a word."""
     async with recording(tmp_path, kept=False) as one:

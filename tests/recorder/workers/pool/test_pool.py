@@ -19,7 +19,6 @@ from recorder.workers.worker_handle import HANG, Process, activity
 from tests.in_process.worker_call import (
     CALL,
     Sender,
-    asynchronous,
     open_pair,
     recording,
     run,
@@ -30,7 +29,6 @@ from tests.in_process.worker_call import (
 from tests.recorder.timing import steady
 
 
-@asynchronous
 async def test_the_least_loaded_worker_gets_a_call(tmp_path: Path, started_workers: list[Process]) -> None:
     workers = Workers(2, tmp_path)
     await workers.start()
@@ -43,7 +41,6 @@ async def test_the_least_loaded_worker_gets_a_call(tmp_path: Path, started_worke
     assert [activity(process.pid)[0] for process in started_workers] == ["X", "X"]
 
 
-@asynchronous
 async def test_a_call_with_the_most_streams_can_be_taken_over(tmp_path: Path) -> None:
     """A re-offer may have just taken half of them out: what comes to their sockets is kept for a moment more."""
     async with recording(tmp_path, 2, streams=MAX_STREAMS) as one:
@@ -54,7 +51,6 @@ async def test_a_call_with_the_most_streams_can_be_taken_over(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("how", ["its worker is killed", "it ends", "it is paused"])
-@asynchronous
 async def test_a_call_that_no_worker_has_heard_of_yet_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
@@ -76,7 +72,6 @@ async def test_a_call_that_no_worker_has_heard_of_yet_loses_nothing(
         await one.complete()
 
 
-@asynchronous
 async def test_a_message_that_lacks_descriptors_leaves_none_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started_workers: list[Process]
 ) -> None:
@@ -116,7 +111,6 @@ def test_a_stopped_worker_is_replaced_within_five_seconds(tmp_path: Path) -> Non
     assert steady(lambda number: run(story(tmp_path / str(number))), lambda took: took < 5) < 5
 
 
-@asynchronous
 async def test_a_worker_waiting_for_disk_or_cpu_is_not_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started_workers: list[Process]
 ) -> None:
@@ -137,7 +131,6 @@ async def test_a_worker_waiting_for_disk_or_cpu_is_not_replaced(
     await workers.stop()
 
 
-@asynchronous
 async def test_a_new_main_goes_on_with_what_the_old_one_left(tmp_path: Path, started_workers: list[Process]) -> None:
     async with started(tmp_path) as one:
         one.begin()
@@ -154,7 +147,6 @@ async def test_a_new_main_goes_on_with_what_the_old_one_left(tmp_path: Path, sta
         assert list((tmp_path / "run").glob("*.raw")) == [started_workers[-1].raw]
 
 
-@asynchronous
 async def test_packets_in_the_kernel_are_stored_when_main_ends(tmp_path: Path) -> None:
     async with recording(tmp_path, tick=60.0, kept=False) as one:
         one.send(50)
@@ -168,7 +160,6 @@ async def test_packets_in_the_kernel_are_stored_when_main_ends(tmp_path: Path) -
         assert all(figures["gap_ms"] > 0 for figures in final.streams.values())  # nobody knows what came in between
 
 
-@asynchronous
 async def test_a_call_may_begin_in_a_pause(tmp_path: Path) -> None:
     """As where the client's answer to an offer of ours comes in its ACK, and somebody was faster."""
     async with started(tmp_path, tick=0.05) as one:
@@ -184,7 +175,6 @@ async def test_a_call_may_begin_in_a_pause(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can look into a worker")
-@asynchronous
 async def test_a_dropped_call_returns_its_sockets(tmp_path: Path) -> None:
     async with recording(tmp_path, 3) as one:
         one.workers.drop(CALL)
@@ -203,7 +193,6 @@ def open_files(pid: int) -> list[str]:
     return found
 
 
-@asynchronous
 async def test_a_worker_that_keeps_dying_is_restarted(tmp_path: Path) -> None:
     """Until the next one has sent its first message, the workers do not count as well."""
     async with recording(tmp_path) as one:
@@ -217,7 +206,6 @@ async def test_a_worker_that_keeps_dying_is_restarted(tmp_path: Path) -> None:
         await one.whole()
 
 
-@asynchronous
 async def test_shutdown_is_orderly_during_a_worker_replacement(tmp_path: Path) -> None:
     workers = Workers(2, tmp_path)
     await workers.start()
@@ -229,7 +217,6 @@ async def test_shutdown_is_orderly_during_a_worker_replacement(tmp_path: Path) -
     assert activity(well)[0] == "X"
 
 
-@asynchronous
 async def test_foreign_packets_are_reported_once_a_second(tmp_path: Path) -> None:
     async with recording(tmp_path) as one:
         stranger, began = Sender(os.urandom(30), 0x1000), time.monotonic()

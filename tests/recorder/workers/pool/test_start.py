@@ -20,11 +20,10 @@ from recorder.workers.pool import Workers
 from recorder.workers.worker_handle import Process, activity
 from tests.daemon.other_version import change_messages, same_files
 from tests.in_process.recorder_node import configured
-from tests.in_process.worker_call import CALL, asynchronous, recording, until, worker_pid
+from tests.in_process.worker_call import CALL, recording, until, worker_pid
 
 
 @pytest.mark.parametrize(("asked", "started"), [(0, max(1, len(os.sched_getaffinity(0)) - 1)), (3, 3)])
-@asynchronous
 async def test_by_default_one_core_gets_no_worker(tmp_path: Path, asked: int, started: int) -> None:
     settings = configured(tmp_path)
     workers = Workers.configured(replace(settings, media=replace(settings.media, workers=asked)))
@@ -35,7 +34,6 @@ async def test_by_default_one_core_gets_no_worker(tmp_path: Path, asked: int, st
     assert not list((tmp_path / "run").glob("worker-*"))
 
 
-@asynchronous
 async def test_a_start_that_fails_before_they_run_leaves_nothing(tmp_path: Path) -> None:
     workers = Workers.configured(configured(tmp_path))
     await workers.begin()
@@ -43,7 +41,6 @@ async def test_a_start_that_fails_before_they_run_leaves_nothing(tmp_path: Path)
     assert not list((tmp_path / "run").glob("worker-*"))
 
 
-@asynchronous
 async def test_an_early_workers_death_is_reported_later(tmp_path: Path, started_workers: list[Process]) -> None:
     workers = Workers.configured(configured(tmp_path))
     await workers.begin()
@@ -68,7 +65,6 @@ async def starting(folder: Path, started: list[Process]) -> AsyncIterator[tuple[
 
 
 @pytest.mark.parametrize("number", [0, 1])
-@asynchronous
 async def test_a_start_continues_with_a_dead_workers_successor(
     tmp_path: Path, started_workers: list[Process], number: int
 ) -> None:
@@ -81,7 +77,6 @@ async def test_a_start_continues_with_a_dead_workers_successor(
         assert heard == [WorkerDied(number, "exit", 0)]
 
 
-@asynchronous
 async def test_a_worker_that_dies_during_the_start_is_replaced(tmp_path: Path, started_workers: list[Process]) -> None:
     async with starting(tmp_path, started_workers) as (workers, start):
         late, quick = started_workers
@@ -94,7 +89,6 @@ async def test_a_worker_that_dies_during_the_start_is_replaced(tmp_path: Path, s
         await until(lambda: workers.well)
 
 
-@asynchronous
 async def test_a_successor_that_cannot_be_started_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -123,7 +117,6 @@ def other_files(tmp_path: Path) -> Path:
     return folder
 
 
-@asynchronous
 async def test_a_worker_of_other_files_gets_no_calls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_files: Path, started_workers: list[Process]
 ) -> None:
@@ -149,7 +142,6 @@ async def test_a_worker_of_other_files_gets_no_calls(
         await one.whole()
 
 
-@asynchronous
 async def test_nothing_begins_with_workers_of_other_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_files: Path
 ) -> None:

@@ -17,7 +17,7 @@ from recorder.workers import codec, messages, pool
 from recorder.workers.pool import Workers
 from recorder.workers.version_check import GREETING
 from recorder.workers.worker_handle import Process
-from tests.in_process.worker_call import asynchronous, run, until
+from tests.in_process.worker_call import run, until
 from tests.recorder.timing import steady
 
 MINE, THEIRS = "0a64dd1c-0000-4000-8000-000000000001", "0a64dd1c-0000-4000-8000-000000000002"
@@ -82,7 +82,6 @@ def of(call: str, token: int) -> list[Any]:
     ]
 
 
-@asynchronous
 async def test_a_worker_is_believed_of_its_own_calls_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     liar = Liar(tmp_path, monkeypatch)
     end = await liar.begin()
@@ -164,7 +163,6 @@ def test_worker_messages_survive_encoding() -> None:
         assert codec.decode_report(codec.encode(event)) == event
 
 
-@asynchronous
 async def test_a_worker_that_talks_nonsense_is_replaced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     liar = Liar(tmp_path, monkeypatch)
     end = await liar.begin()

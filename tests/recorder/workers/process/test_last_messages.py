@@ -13,11 +13,10 @@ from recorder.workers import codec, messages
 from recorder.workers.rcvbuf_overflow import LOOK
 from recorder.workers.worker_handle import Process, activity
 from tests.in_process.in_process_worker import in_process_worker
-from tests.in_process.worker_call import CALL, asynchronous, recording
+from tests.in_process.worker_call import CALL, recording
 from tests.recorder.workers.process.test_process import stopped
 
 
-@asynchronous
 async def test_a_worker_reads_mains_last_message_before_it_ends(tmp_path: Path) -> None:
     """The signal ends a poll whose time is over, which then says that nothing came, and has not looked."""
     async with recording(tmp_path, first=100) as one:
@@ -51,7 +50,6 @@ def end_by(number: signal.Signals, pid: int, state: str) -> None:
         time.sleep(0.001)
 
 
-@asynchronous
 async def test_the_last_messages_of_a_dead_worker_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started_workers: list[Process]
 ) -> None:

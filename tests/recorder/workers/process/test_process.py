@@ -22,28 +22,19 @@ from recorder.workers import messages
 from recorder.workers.process import NO_MEMORY, STALE
 from recorder.workers.worker_handle import activity
 from tests.in_process.in_process_worker import in_process_worker
-from tests.in_process.worker_call import CALL, SUITE, Sender, WorkerCall, asynchronous, open_pair, recording, started
+from tests.in_process.worker_call import CALL, SUITE, Sender, WorkerCall, open_pair, recording, started
 
 
 @pytest.mark.parametrize("seed", range(2))
-@asynchronous
 async def test_kills_at_any_moment_lose_and_repeat_nothing(tmp_path: Path, seed: int) -> None:
     chance = random.Random(seed)
     async with recording(tmp_path) as one:
-        for kill in range(1, 7):
-            for _ in range(chance.randrange(5, 40)):
-                one.send(chance.randrange(1, 5))
-                await asyncio.sleep(chance.random() / 250)
-            one.kill()
-            one.send(3)
-            await one.resumed(kill)
-        one.send(20)
+        await one.send_through_kills(chance, 6)
         final = await one.whole()
         assert [figures["rejected"] for figures in final.streams.values()] == [0, 0]
 
 
 @pytest.mark.skipif(fast_path_library.library() is None, reason="no C compiler")
-@asynchronous
 async def test_a_worker_loads_the_compiled_path_of_its_own_files(tmp_path: Path) -> None:
     """Before any packet comes: until then its files may have been replaced by those of another version."""
     async with started(tmp_path) as one:
@@ -78,7 +69,6 @@ async def stop(pid: int) -> None:
 
 
 @pytest.mark.parametrize("reader", ["the worker", "its successor", "the worker, after their call"])
-@asynchronous
 async def test_keys_of_several_unread_offers_are_used(tmp_path: Path, reader: str) -> None:
     """Holds and their ends, each with a new key, fit into the seconds in which a stuck worker is noticed."""
     async with started(tmp_path, first=100) as one:
@@ -176,7 +166,6 @@ async def on_a_full_disk(folder: Path) -> AsyncIterator[WorkerCall]:
         yield one
 
 
-@asynchronous
 async def test_a_full_disk_keeps_what_comes_until_there_is_space(tmp_path: Path) -> None:
     async with on_a_full_disk(tmp_path) as one:
         one.send(60)
@@ -191,7 +180,6 @@ async def test_a_full_disk_keeps_what_comes_until_there_is_space(tmp_path: Path)
         assert one.frames(found, 0) == one.frames(found, 1) == list(range(180))
 
 
-@asynchronous
 async def test_a_call_closed_on_a_full_disk_marks_all_that_is_missing(tmp_path: Path) -> None:
     async with on_a_full_disk(tmp_path) as one:
         one.send(3)  # fills no segment, so the disk is not asked yet
@@ -207,7 +195,6 @@ async def test_a_call_closed_on_a_full_disk_marks_all_that_is_missing(tmp_path: 
         assert all(figures["gap_ms"] >= least for figures in final.streams.values())
 
 
-@asynchronous
 async def test_a_reoffer_with_a_new_key_goes_on_in_the_same_track(tmp_path: Path) -> None:
     """Duty C7."""
     async with recording(tmp_path, 20) as one:
@@ -222,7 +209,6 @@ async def test_a_reoffer_with_a_new_key_goes_on_in_the_same_track(tmp_path: Path
         assert (await one.whole()).streams[0]["rejected"] == 0
 
 
-@asynchronous
 async def test_a_hold_a_removed_and_an_added_stream_leave_no_gap(tmp_path: Path) -> None:
     async with recording(tmp_path, 10) as one:
         first, second = one.specs

@@ -13,14 +13,13 @@ import pytest
 from media.rtp import header
 from media.rtp.sequence import WINDOW
 from recorder.workers import messages
-from tests.in_process.worker_call import CALL, Sender, asynchronous, recording
+from tests.in_process.worker_call import CALL, Sender, recording
 
 
 def reasons(figures: dict[str, Any]) -> list[str]:
     return [why for _, _, why in figures["gaps"]]
 
 
-@asynchronous
 async def test_forged_and_foreign_packets_change_nothing(tmp_path: Path) -> None:
     """Duty C1."""
     async with recording(tmp_path) as one:
@@ -40,7 +39,6 @@ async def test_forged_and_foreign_packets_change_nothing(tmp_path: Path) -> None
         stranger.socket.close()
 
 
-@asynchronous
 async def test_a_flood_of_forgeries_injects_nothing_and_loses_nothing(tmp_path: Path) -> None:
     async with recording(tmp_path, 3, tick=0.05) as one:
         genuine, stranger = one.senders[0], Sender(os.urandom(30), 0x1000, 65503)
@@ -63,7 +61,6 @@ async def test_a_flood_of_forgeries_injects_nothing_and_loses_nothing(tmp_path: 
         stranger.socket.close()
 
 
-@asynchronous
 async def test_reordered_and_repeated_packets_are_stored_once(tmp_path: Path) -> None:
     chance = random.Random(5)
     async with recording(tmp_path, 2) as one:
@@ -79,7 +76,6 @@ async def test_reordered_and_repeated_packets_are_stored_once(tmp_path: Path) ->
         await one.whole()
 
 
-@asynchronous
 async def test_a_packet_overtaken_by_a_thousand_is_late(tmp_path: Path) -> None:
     async with recording(tmp_path, 10, streams=1) as one:
         held_back = one.senders[0].packet()
@@ -94,7 +90,6 @@ async def test_a_packet_overtaken_by_a_thousand_is_late(tmp_path: Path) -> None:
         assert one.frames(one.read(final), 0) == [n for n in range(one.senders[0].sent) if n != 10]
 
 
-@asynchronous
 async def test_packets_under_an_unknown_key_are_a_decrypt_failure(tmp_path: Path) -> None:
     async with recording(tmp_path, 10, streams=1) as one:
         (sender,), other = one.senders, Sender(os.urandom(30), 0x1000, 65510)
@@ -108,7 +103,6 @@ async def test_packets_under_an_unknown_key_are_a_decrypt_failure(tmp_path: Path
         other.socket.close()
 
 
-@asynchronous
 async def test_a_stream_that_brings_nothing_to_store_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One sends nothing, one under a wrong key, one stops, one announces its silence; the call lasts a minute."""
     began = time.time_ns()

@@ -14,7 +14,7 @@ import pytest
 from pylibsrtp import Policy, Session
 
 from recorder.workers import messages
-from tests.in_process.worker_call import CALL, WorkerCall, asynchronous, started
+from tests.in_process.worker_call import CALL, WorkerCall, started
 
 
 def kinds(compound: bytes) -> list[int]:
@@ -60,7 +60,6 @@ async def reporting(folder: Path, *hosts: str, **changes: Any) -> AsyncIterator[
             each.socket.close()
 
 
-@asynchronous
 async def test_a_stream_sends_bye_when_it_ends_t2(tmp_path: Path) -> None:
     """Duty T2: BYE goes with the last report, under our own key."""
     async with reporting(tmp_path, "127.0.0.1", "127.0.0.1") as (one, sbc):
@@ -71,7 +70,6 @@ async def test_a_stream_sends_bye_when_it_ends_t2(tmp_path: Path) -> None:
         assert await sbc[1].more_than_a_report() == [201, 202, 203]
 
 
-@asynchronous
 async def test_reports_leave_from_the_announced_address_r27(tmp_path: Path) -> None:
     """Duty R27: symmetric RTCP, also where the route to the client has another address of ours."""
     async with reporting(tmp_path, "127.0.0.1", here="127.0.0.5") as (one, sbc):
@@ -80,7 +78,6 @@ async def test_reports_leave_from_the_announced_address_r27(tmp_path: Path) -> N
         assert source == ("127.0.0.5", one.pairs[0].port + 1)
 
 
-@asynchronous
 async def test_a_picture_is_asked_for_at_once_and_after_a_kill_r26(tmp_path: Path) -> None:
     async with reporting(tmp_path, "127.0.0.1", feedback=("pli",)) as (one, sbc):
         assert await sbc[0].more_than_a_report() == [201, 202, 206]
@@ -90,7 +87,6 @@ async def test_a_picture_is_asked_for_at_once_and_after_a_kill_r26(tmp_path: Pat
         assert await sbc[0].more_than_a_report() == [201, 202, 206]
 
 
-@asynchronous
 async def test_no_report_goes_to_a_host_that_sent_nothing(tmp_path: Path) -> None:
     """Neither in time nor at the end; a host that the stream comes from gets them though nobody knows it."""
     async with reporting(tmp_path, "127.0.0.77", "127.0.0.1", known=False) as (one, (victim, home)):

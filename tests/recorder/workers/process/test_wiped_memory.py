@@ -9,7 +9,7 @@ import pytest
 
 from media.receive.recvmmsg import PAGE
 from recorder.workers import messages
-from tests.in_process.worker_call import CALL, WorkerCall, asynchronous, recording, until
+from tests.in_process.worker_call import CALL, WorkerCall, recording, until
 
 
 def left(one: WorkerCall) -> bytes:
@@ -35,7 +35,6 @@ async def given_up(one: WorkerCall) -> None:
 
 
 @pytest.mark.parametrize("end", [closed, dropped, given_up])
-@asynchronous
 async def test_packets_of_an_ended_call_are_wiped(tmp_path: Path, end: Callable[[WorkerCall], Awaitable[None]]) -> None:
     async with recording(tmp_path) as one:
         while CALL.encode() not in left(one):
