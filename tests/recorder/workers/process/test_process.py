@@ -34,6 +34,7 @@ async def test_kills_at_any_moment_lose_and_repeat_nothing(tmp_path: Path, seed:
         assert [figures["rejected"] for figures in final.streams.values()] == [0, 0]
 
 
+@pytest.mark.system  # the kernel shows root alone what a process that leaves no dump has mapped
 @pytest.mark.skipif(fast_path_library.library() is None, reason="no C compiler")
 async def test_a_worker_loads_the_compiled_path_of_its_own_files(tmp_path: Path) -> None:
     """Before any packet comes: until then its files may have been replaced by those of another version."""
