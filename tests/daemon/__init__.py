@@ -1,1 +1,1 @@
-"""The world of processes: a real daemon on loopback, its clients and databases, and what goes wrong around it."""
+"""Helpers of tests that start processes: a real daemon on loopback, its clients and databases, and faults around it."""
