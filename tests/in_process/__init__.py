@@ -1,1 +1,1 @@
-"""Helpers of tests that need one process: a customer with keys and calls, the API, a node, workers; tests set the clocks."""
+"""Helpers of tests that run in one process: a customer with keys and calls, the API, a node, workers, set clocks."""
