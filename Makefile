@@ -36,11 +36,11 @@ help:
 $(BIN)/python:
 	@python=$$(sh .ci/python) && echo "creating $(VENV) with $$python" && $$python -m venv $(VENV)
 
-$(VENV)/run-time: $(BIN)/python requirements.lock pyproject.toml hatch_build.py media/stream/fast_path.c
+$(VENV)/run-time: $(BIN)/python requirements.lock pyproject.toml setup.py media/stream/fast_path.c media/stream/fast_path.h
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(BIN)/python -m ensurepip --upgrade >/dev/null
 	$(PIP) install --require-hashes -r requirements.lock
 	$(PIP) install --no-deps --no-build-isolation --no-index -e .
-	@test -e media/stream/_fast_path.so || echo 'no C compiler (Debian: apt-get install gcc libc6-dev): each packet will cost a third more'
+	@test -e media/stream/_fast_path.abi3.so || echo 'NO C COMPILER with Python headers (Debian: apt-get install gcc python3-dev): each packet will cost a third more CPU'
 	$(BIN)/python -m compileall -q $(PACKAGES)
 	@touch $@
 
@@ -86,14 +86,17 @@ interop: dev
 	@sh .ci/peers
 	$(BIN)/python -m pytest -m interop $(ARGS)
 
-package: setup
-	rm -rf dist
-	$(PIP) wheel --no-deps --no-build-isolation --wheel-dir dist .
-	$(BIN)/python -m hatchling build -t sdist
+package: dev
+	rm -rf dist build
+	$(PIP) wheel --no-deps --no-build-isolation --no-index --wheel-dir build/wheel .
+	PATH="$(BIN):$$PATH" $(BIN)/auditwheel repair --wheel-dir dist build/wheel/*.whl
+	$(BIN)/python setup.py --quiet sdist
+	$(BIN)/twine check --strict dist/*
+	rm -rf build
 
 lock:
 	.ci/lock
 
 clean:
-	rm -rf .venv .venv-* build dist media/stream/_fast_path.so media/stream/_fast_path.new .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* build dist *.egg-info media/stream/_fast_path.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,52 +1,44 @@
 /*
  * The fast path in C: what media/stream/fast_path.py does with a batch that becomes a RUN, in one call.
  *
- * media/stream/fast_path_c.py loads it if it was compiled (hatch_build.py). It is optional: Python gives the same bytes
+ * setup.py makes a module of it, which media/stream/fast_path_c.py calls. It is optional: Python gives the same bytes
  * and figures for the same batch, and takes a third more of a worker's time. A batch that is no RUN is opened here and
  * left to Python, which finds libsrtp's status of each packet. No state of a stream is kept here, and only the memory
- * that is passed in and libsrtp's session are changed.
+ * of `struct fast_path` and libsrtp's session are changed.
  */
 #include <endian.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <time.h>
 
-/* from media/receive/batch.py and media/records/record_format.py; tests/media/stream/test_fast_path_c.py compares them */
+#include "fast_path.h"
+
+/* from media/receive/batch.py and media/records/record_format.py; media/stream/fast_path_library.py compares them */
 enum { SLOTS = 64, NEAR = 384, MMSGHDR = 64, NAME = 32, CONTROL = 32, LENGTH_AT = 56, TIME_AT = 16 };
 enum { CONTROL_AT = SLOTS * (MMSGHDR + NAME), NEAR_AT = CONTROL_AT + SLOTS * CONTROL };
 enum { RTP_HEADER = 12, RUN = 1, RUN_HEAD = 38, DELTA_NS = 100000, RECORD = RUN_HEAD + 2 * (SLOTS - 1) + SLOTS * NEAR };
 #define SECOND 1000000000LL
 #define LEAP 60000000LL
 
-enum outcome { UNTOUCHED, OPENED, STORED };
+_Static_assert(sizeof(struct mmsghdr) == MMSGHDR && offsetof(struct mmsghdr, msg_len) == LENGTH_AT, "recvmmsg(2)");
+_Static_assert(sizeof(struct timespec) == 16 && CMSG_LEN(0) == TIME_AT, "SCM_TIMESTAMPNS of socket(7)");
 
+/* One call: its arguments, and the memory. */
 struct batch {
-    /* memory, the same for every batch of a workbench */
-    int (*unprotect)(void *session, void *packet, int *length); /* srtp_unprotect of libsrtp */
-    uint8_t *bench, *record;    /* SLOTS x NEAR bytes for decrypted packets, RECORD bytes for a RUN */
-    int *lengths, *statuses;    /* SLOTS each, of decrypted packets */
-    /* input */
-    void *session;              /* of libsrtp; NULL: plain RTP */
-    const uint8_t *lane;        /* as media/receive/batch.py describes it */
-    int64_t arrived, quiet;     /* ns: newest arrival of the stream; silence after which the slow path must decide */
-    uint64_t sequence;          /* the expected extended number */
-    int64_t source_arrived;     /* ns: of the packet before that */
-    double unit, jitter;        /* ns of a timestamp unit; ns */
-    uint32_t first, count;      /* slots */
-    uint32_t tag;               /* bytes after a payload */
-    uint32_t stream, payload_type, ssrc, timestamp; /* of the packet before */
-    /* output */
-    int64_t last_arrival;
-    double jitter_now;
-    uint32_t size, written;     /* common length as received, 0 = they differ; bytes of the record */
-    uint32_t step, last_timestamp;
+    struct fast_path *out;
+    void *session;
+    const uint8_t *lane;
+    uint32_t first, count, tag, stream, payload_type, ssrc, timestamp;
+    int64_t newest, quiet, arrival;
+    uint64_t sequence;
+    double unit, jitter;
 };
 
-#ifndef SOURCE
-#define SOURCE 0
-#endif
-const uint32_t fast_path_source = SOURCE; /* checksum of this file */
-const uint32_t fast_path_numbers[] = {SLOTS, NEAR, MMSGHDR, CONTROL, LENGTH_AT, CONTROL_AT, NEAR_AT, RTP_HEADER, RUN, RUN_HEAD,
-                                  DELTA_NS, RECORD, sizeof(struct batch)};
+const uint32_t fast_path_source = SOURCE;
+const uint32_t fast_path_numbers[] = {SLOTS,   NEAR,       MMSGHDR, CONTROL,  LENGTH_AT, CONTROL_AT,
+                                      NEAR_AT, RTP_HEADER, RUN,     RUN_HEAD, DELTA_NS,  RECORD};
 
 static uint32_t word(const uint8_t *at)
 {
@@ -63,13 +55,6 @@ static uint8_t *put(uint8_t *at, uint64_t value, int bytes)
 }
 
 /* Slots are counted from the first one of the batch. */
-static uint32_t length_of(const struct batch *b, uint32_t slot)
-{
-    uint32_t length;
-    memcpy(&length, b->lane + (b->first + slot) * MMSGHDR + LENGTH_AT, sizeof length);
-    return length;
-}
-
 static int64_t arrival_of(const struct batch *b, uint32_t slot)
 {
     int64_t time[2]; /* struct timespec */
@@ -90,33 +75,35 @@ static const uint8_t *received(const struct batch *b, uint32_t slot)
 
 static const uint8_t *plain(const struct batch *b, uint32_t slot)
 {
-    return b->session ? b->bench + slot * NEAR : received(b, slot);
+    return b->session ? b->out->bench + slot * NEAR : received(b, slot);
 }
 
-/* Set the common length of all packets; return whether each lies in one piece and can be a packet. */
+/* Read the length of each packet, once. Return whether each lies in one piece and can be a packet. */
 static int measure(struct batch *b)
 {
-    int same = 1;
+    int same = 1, *lengths = b->out->lengths;
     for (uint32_t i = 0; i < b->count; i++) {
-        uint32_t length = length_of(b, i);
+        uint32_t length;
+        memcpy(&length, b->lane + (b->first + i) * MMSGHDR + LENGTH_AT, sizeof length);
         if (length < RTP_HEADER + b->tag || length > NEAR)
             return 0;
-        same &= length == length_of(b, 0);
+        lengths[i] = length;
+        same &= lengths[i] == lengths[0];
     }
-    b->size = same ? length_of(b, 0) : 0;
+    b->out->size = same ? lengths[0] : 0;
     return 1;
 }
 
 /* Decrypt a copy of each packet; a successor needs what was received. Return whether all are genuine. */
 static int open_all(struct batch *b)
 {
+    struct fast_path *out = b->out;
     int refused = 0;
     for (uint32_t i = 0; i < b->count; i++) {
-        uint8_t *packet = b->bench + i * NEAR;
-        b->lengths[i] = length_of(b, i);
-        memcpy(packet, received(b, i), b->lengths[i]);
-        b->statuses[i] = b->unprotect(b->session, packet, &b->lengths[i]);
-        refused |= b->statuses[i];
+        uint8_t *packet = out->bench + i * NEAR;
+        memcpy(packet, received(b, i), out->lengths[i]);
+        out->statuses[i] = out->unprotect(b->session, packet, &out->lengths[i]);
+        refused |= out->statuses[i];
     }
     return !refused;
 }
@@ -128,28 +115,29 @@ static int open_all(struct batch *b)
  */
 static int in_order(struct batch *b)
 {
+    struct fast_path *out = b->out;
     int64_t begun = arrival_of(b, 0), before = begun;
     uint32_t head = word(plain(b, 0)), stamp = word(plain(b, 0) + 4), last = b->count - 1;
-    b->last_arrival = arrival_of(b, last);
-    b->step = word(plain(b, 1) + 4) - stamp;
-    if (!b->size || between(b->arrived, begun) > b->quiet || b->last_arrival / SECOND - begun / SECOND > 1)
+    out->arrival = arrival_of(b, last);
+    out->step = word(plain(b, 1) + 4) - stamp;
+    if (!out->size || between(b->newest, begun) > b->quiet || out->arrival / SECOND - begun / SECOND > 1)
         return 0;
     if (head != (0x80000000 | b->payload_type << 16 | (b->sequence & 0xffff)))
         return 0;
-    if ((b->sequence & 0xffff) + last > 0xffff || stamp + (uint64_t)last * b->step > 0xffffffff)
+    if ((b->sequence & 0xffff) + last > 0xffff || stamp + (uint64_t)last * out->step > 0xffffffff)
         return 0;
     for (uint32_t i = 0; i < b->count; i++) {
         const uint8_t *packet = plain(b, i);
         int64_t now = arrival_of(b, i);
-        if (word(packet) != head + i || word(packet + 4) != stamp + i * b->step || word(packet + 8) != b->ssrc ||
+        if (word(packet) != head + i || word(packet + 4) != stamp + i * out->step || word(packet + 8) != b->ssrc ||
             between(before, now) < 0 || between(before, now) >= SECOND)
             return 0;
         before = now;
     }
     /* of two packets one may have jumped, which a third in sequence must confirm (media/stream/source_probation.py) */
-    if (last == 1 && !b->session && b->step * b->unit > between(begun, b->last_arrival) + LEAP)
+    if (last == 1 && !b->session && out->step * b->unit > between(begun, out->arrival) + LEAP)
         return 0;
-    b->last_timestamp = stamp + last * b->step;
+    out->timestamp = stamp + last * out->step;
     return 1;
 }
 
@@ -161,24 +149,26 @@ static double moved(double jitter, double difference)
 
 static void note_jitter(struct batch *b)
 {
-    int64_t before = arrival_of(b, 0), pace = b->step * b->unit;
+    int64_t before = arrival_of(b, 0), pace = b->out->step * b->unit;
     int32_t step = word(plain(b, 0) + 4) - b->timestamp;
-    b->jitter_now = moved(b->jitter, between(b->source_arrived, before) - step * b->unit);
+    double jitter = moved(b->jitter, between(b->arrival, before) - step * b->unit);
     for (uint32_t i = 1; i < b->count; i++) {
         int64_t now = arrival_of(b, i);
-        b->jitter_now = moved(b->jitter_now, now - before - pace);
+        jitter = moved(jitter, now - before - pace);
         before = now;
     }
+    b->out->jitter = jitter;
 }
 
 /* docs/formats/records.md */
 static void write_run(struct batch *b)
 {
-    uint32_t payload = b->size - b->tag - RTP_HEADER, body = RUN_HEAD - 4 + 2 * (b->count - 1) + b->count * payload;
+    struct fast_path *out = b->out;
+    uint32_t payload = out->size - b->tag - RTP_HEADER, body = RUN_HEAD - 4 + 2 * (b->count - 1) + b->count * payload;
     int64_t before = arrival_of(b, 0);
-    uint8_t *at = put(b->record, RUN << 24 | body, 4);
+    uint8_t *at = put(out->record, RUN << 24 | body, 4);
     at = put(put(put(put(at, b->stream, 1), b->payload_type, 1), b->count, 2), payload, 2);
-    at = put(put(put(at, b->ssrc, 4), b->step, 4), b->sequence, 8);
+    at = put(put(put(at, b->ssrc, 4), out->step, 4), b->sequence, 8);
     at = put(put(at, word(plain(b, 0) + 4), 4), before, 8);
     for (uint32_t i = 1; i < b->count; i++) {
         int64_t now = arrival_of(b, i);
@@ -187,16 +177,24 @@ static void write_run(struct batch *b)
     }
     for (uint32_t i = 0; i < b->count; i++, at += payload)
         memcpy(at, plain(b, i) + RTP_HEADER, payload);
-    b->written = at - b->record;
+    out->written = at - out->record;
 }
 
-int fast_path_take(struct batch *b)
+enum outcome fast_path_take(struct fast_path *memory, void *session, const void *lane, uint32_t first, uint32_t count,
+                            uint32_t tag, int may_store, uint32_t stream, uint32_t payload_type, int64_t newest,
+                            int64_t quiet, uint64_t sequence, uint32_t ssrc, uint32_t timestamp, int64_t arrival,
+                            double unit, double jitter)
 {
-    if (b->count < 2 || b->first > SLOTS || b->count > SLOTS - b->first || !measure(b))
+    struct batch b = {
+        .out = memory, .session = session, .lane = lane, .first = first, .count = count, .tag = tag, .stream = stream,
+        .payload_type = payload_type, .newest = newest, .quiet = quiet, .sequence = sequence, .ssrc = ssrc,
+        .timestamp = timestamp, .arrival = arrival, .unit = unit, .jitter = jitter,
+    };
+    if (count < 2 || first > SLOTS || count > SLOTS - first || !measure(&b))
         return UNTOUCHED;
-    if ((b->session && !open_all(b)) || !in_order(b))
+    if ((session && !open_all(&b)) || !may_store || !in_order(&b))
         return OPENED;
-    note_jitter(b);
-    write_run(b);
+    note_jitter(&b);
+    write_run(&b);
     return STORED;
 }

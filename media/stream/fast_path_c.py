@@ -4,38 +4,18 @@ one call for all packets.
 
 from __future__ import annotations
 
-import struct
 from typing import Any
 
-from media.receive.batch import NEAR, SLOTS, BatchBuffer, Lane
-from media.records import record_format
+from media.receive.batch import SLOTS, BatchBuffer, Lane
 from media.rtp import header
 from media.srtp.context import ffi, lib
 from media.srtp.keyring import Keyring
 from media.stream import fast_path_library, gap_detection
 from media.stream.reception import Reception
 
-#: Bytes of the longest RUN that a batch can become.
-RECORD = record_format.RUN_HEAD + 2 * (SLOTS - 1) + SLOTS * NEAR
-
-#: `struct batch` of fast_path.c: pointers that are the same for all batches; session and lane; input; output.
-_PLACES, _ASKED, _TOLD = struct.Struct("=5Q"), struct.Struct("=qqQqddIIIIiII4x"), struct.Struct("=qdIIII")
-_SESSION = _PLACES.size // 8
-_LANE = _SESSION + 1
-_ASKED_AT = 8 * (_LANE + 1)
-_TOLD_AT = _ASKED_AT + _ASKED.size
-SIZE = _TOLD_AT + _TOLD.size
-#: Used when any silence needs the slow path.
-_NOT_FOR_STORING = (0, -(1 << 63), 0, 0, 0, 0)
-
-
 #: Outcome for a batch: not touched; decrypted into the workbench, with libsrtp's status of each packet; or stored as a
 #: record and counted.
 UNTOUCHED, OPENED, STORED = range(3)
-
-
-def _place(thing: Any) -> int:
-    return int(ffi.cast("uintptr_t", thing))
 
 
 def path_of(bench: BatchBuffer) -> CompiledPath | None:
@@ -51,17 +31,21 @@ class CompiledPath:
     """The C path for a worker's batches, with the memory for one batch."""
 
     def __init__(self, found: Any, bench: BatchBuffer) -> None:
-        self._take = found.fast_path_take
-        self._record, self._statuses = ffi.new("char[]", RECORD), ffi.new("int[]", SLOTS)
-        self._bytes = ffi.buffer(self._record)
-        self._memory = ffi.new("char[]", SIZE)
-        self._batch = memoryview(ffi.buffer(self._memory)).cast("B")
-        self._pointers = ffi.cast("void **", self._memory)
-        self._at = _place(self._memory)
-        unprotect = ffi.addressof(lib, "srtp_unprotect")
-        bench_at, lengths_at = bench.packet_pointers[0], bench.length_pointers[0]
-        places = (unprotect, bench_at, self._record, lengths_at, self._statuses)
-        _PLACES.pack_into(self._batch, 0, *map(_place, places))
+        self._take, self._none, self._unpack = found.lib.fast_path_take, found.ffi.NULL, found.ffi.unpack
+        self._record, self._statuses = (
+            found.ffi.new("unsigned char[]", fast_path_library.RECORD),
+            found.ffi.new("int[]", SLOTS),
+        )
+        self._bytes = found.ffi.buffer(self._record)
+        self._memory = found.ffi.new("struct fast_path *")
+
+        def ours(type: str, theirs: Any) -> Any:
+            return found.ffi.cast(type, int(ffi.cast("uintptr_t", theirs)))
+
+        self._memory.unprotect = ours("int (*)(void *, void *, int *)", ffi.addressof(lib, "srtp_unprotect"))
+        self._memory.bench = ours("unsigned char *", bench.packet_pointers[0])
+        self._memory.lengths = ours("int *", bench.length_pointers[0])
+        self._memory.record, self._memory.statuses = self._record, self._statuses
 
     def take(
         self, stream: int, reception: Reception, keyring: Keyring | None, storing: bool, lane: Lane, count: int,
@@ -71,32 +55,32 @@ class CompiledPath:
 
         `storing` False: only decrypt.
         """
-        source = reception.current
-        pointers, batch = self._pointers, self._batch
-        pointers[_SESSION], pointers[_LANE] = keyring.session if keyring else ffi.NULL, lane.place
-        tag = keyring.tag if keyring else 0
+        source, memory = reception.current, self._memory
+        session, tag = (keyring.session, keyring.tag) if keyring else (self._none, 0)
         if source is None or not storing:
-            _ASKED.pack_into(batch, _ASKED_AT, *_NOT_FOR_STORING, lane.first, count, tag, 0, 0, 0, 0)
-        else:
-            _ASKED.pack_into(
-                batch, _ASKED_AT, reception.last_arrival, gap_detection.QUIET, source.highest + 1, source.arrival,
-                reception.unit, reception.jitter, lane.first, count, tag, stream, reception.payload_type, source.ssrc,
-                source.timestamp,
-            )  # fmt: skip
-        outcome: int = self._take(self._at)
+            opened: int = self._take(
+                memory, session, lane.place, lane.first, count, tag, False, stream, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0
+            )
+            return opened
+        outcome: int = self._take(
+            memory, session, lane.place, lane.first, count, tag, True, stream, reception.payload_type,
+            reception.last_arrival, gap_detection.QUIET, source.highest + 1, source.ssrc, source.timestamp,
+            source.arrival, reception.unit, reception.jitter,
+        )  # fmt: skip
         if outcome == STORED:
-            ended, jitter, size, written, step, timestamp = _TOLD.unpack_from(batch, _TOLD_AT)
-            out.append(self._bytes[:written])
-            length = size - tag - header.HEADER
-            reception.advance(count, timestamp, step, ended, jitter, count * length, length)
+            out.append(self._bytes[: memory.written])
+            length = memory.size - tag - header.HEADER
+            reception.advance(
+                count, memory.timestamp, memory.step, memory.arrival, memory.jitter, count * length, length
+            )
         return outcome
 
     @property
     def size(self) -> int:
         """Return the common length of all packets of the last batch as received; 0 = they differ."""
-        return int(_TOLD.unpack_from(self._batch, _TOLD_AT)[2])
+        return int(self._memory.size)
 
     def statuses(self, count: int) -> list[int]:
         """Return libsrtp's status of each packet in the last decrypted batch."""
-        found: list[int] = ffi.unpack(self._statuses, count)
+        found: list[int] = self._unpack(self._statuses, count)
         return found

@@ -1,38 +1,34 @@
-"""Shell: the library compiled from media/stream/fast_path.c when the recorder was installed (hatch_build.py)."""
+"""The module compiled from media/stream/fast_path.c when the recorder was installed (setup.py)."""
 
-import ctypes
-import struct
 import zlib
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-SOURCE = Path(__file__).with_name("fast_path.c")
-LIBRARY = Path(__file__).with_name("_fast_path.so")
-#: In a 64-bit ELF header: offset of the section table; size of an entry, number of entries (elf(5)).
-_SECTIONS = struct.Struct("=40xQ10xHH")
+from media.receive.batch import CONTROL, CONTROL_AT, LENGTH_AT, MMSGHDR, NEAR, NEAR_AT, SLOTS
+from media.records import record_format
+from media.rtp import header
+
+MODULE = "media.stream._fast_path"
+SOURCES = (Path(__file__).with_name("fast_path.c"), Path(__file__).with_name("fast_path.h"))
+
+#: Bytes of the longest RUN that a batch can become.
+RECORD = record_format.RUN_HEAD + 2 * (SLOTS - 1) + SLOTS * NEAR
+#: Numbers that C and Python must have in common.
+NUMBERS = (
+    SLOTS, NEAR, MMSGHDR, CONTROL, LENGTH_AT, CONTROL_AT, NEAR_AT, header.HEADER, record_format.Kind.RUN,
+    record_format.RUN_HEAD, record_format.DELTA_NS, RECORD,
+)  # fmt: skip
 
 
 @cache
 def library() -> Any | None:
-    """Load it; return None if it is missing, incomplete, or compiled from a different fast_path.c."""
+    """Import it; return None if it was not compiled, or from different sources."""
     try:
-        if not _whole(LIBRARY.read_bytes()):
-            return None
-        found = ctypes.CDLL(str(LIBRARY))
-        made_of = ctypes.c_uint32.in_dll(found, "fast_path_source").value
-        if made_of != zlib.crc32(SOURCE.read_bytes()):
-            return None
-    except (OSError, ValueError):
+        found = import_module(MODULE)
+        source = zlib.crc32(b"".join(path.read_bytes() for path in SOURCES))
+    except (ImportError, OSError):
         return None
-    take = found.fast_path_take
-    take.argtypes, take.restype = (ctypes.c_void_p,), ctypes.c_int
-    return found
-
-
-def _whole(data: bytes) -> bool:
-    """Return whether the section table is there, which linkers write last: loading half a file ends in SIGBUS."""
-    if len(data) < _SECTIONS.size:
-        return False
-    begin, size, count = _SECTIONS.unpack_from(data)
-    return int(begin + size * count) <= len(data)
+    same = found.lib.fast_path_source == source and tuple(found.lib.fast_path_numbers) == NUMBERS
+    return found if same else None

@@ -198,7 +198,9 @@ class Daemon:
             hint = f"Set net.core.rmem_max to {RECEIVE_BUFFER} (config/sysctl.conf), or audio may be lost in a stall."
             self._log.warning("media.buffers_small", bytes=granted, hint=hint)
         if library() is None:
-            hint = "Install a C compiler and reinstall the recorder: until then each packet takes a third more CPU."
+            hint = (
+                "Install gcc and python3-dev and reinstall the recorder: until then each packet takes a third more CPU."
+            )
             self._log.warning("media.not_compiled", hint=hint)
         for hint in missing_confinement():
             self._log.warning("confinement.incomplete", hint=hint)
