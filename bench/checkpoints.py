@@ -29,7 +29,7 @@ from media.receive import sockets
 from media.receive.recvmmsg import Region
 from media.rtp.rtcp import INTERVAL
 from media.spec import StreamSpec
-from media.srtp.context import SUITES, LibEngine
+from media.srtp.context import SUITES, Engine
 from media.srtp.srtcp import Srtcp
 from recorder.cli import console
 from recorder.simulate.reports import sender_report
@@ -86,7 +86,7 @@ class Stage:
         self._pairs = [sockets.open_pair("127.0.0.1", BASE + 2 * i) for i in range(2 * calls)]
         self._region = Region(str(folder / "region"))
         self._recorders = [_recorder(n, folder, specs, self._pairs[2 * n : 2 * n + 2]) for n in range(calls)]
-        engine = LibEngine(SUITES[SUITE], key, inbound=False)
+        engine = Engine(SUITES[SUITE], key, inbound=False)
         packets = [engine.protect(packet) for group in FLOW.groups(seconds) for packet in group]
         self._packets: Iterator[ctypes.Array[ctypes.c_char]] = map(ctypes.create_string_buffer, packets)
         self._sender, self._streams = Sender(2 * calls), 2 * calls

@@ -46,7 +46,7 @@ AIM = 1.5
 SOURCE = Path(__file__).with_name("limit.c")
 CODECS = ("G.711", "G.722", "G.729", "AMR")
 """Codecs whose packets all have one size: limit.c can store only these."""
-SUITES = tuple(name for name, suite in context.SUITES.items() if suite.key != 24)
+SUITES = tuple(name for name, suite in context.SUITES.items() if suite.policy)
 """All but AES_192_CM, which libsrtp does not support."""
 HEADER = ("calls", "packets", "worker us/packet", "C us/packet", "worker / C", "lost by worker", "lost by C", "load")
 _NUMBERS = {
@@ -93,12 +93,12 @@ class Loop:
 
     def __init__(self, library: Path, counters: Counters) -> None:
         self._c, self._counters = ctypes.CDLL(str(library)), counters
-        self._engines: list[context.LibEngine] = []
+        self._engines: list[context.Engine] = []
         self._c.limit_begin(ctypes.byref(counters))
 
     def add(self, part: int, secret: container.PartSecret, pairs: Sequence[sockets.Pair], suite: str) -> None:
         """Add a call of two streams: the file, its secret and the sockets, RTP and RTCP."""
-        engines = [context.LibEngine(context.SUITES[suite], key_of(suite), inbound=True) for _ in pairs]
+        engines = [context.Engine(context.SUITES[suite], key_of(suite), inbound=True) for _ in pairs]
         self._engines += engines  # they end with the process
         sessions = (ctypes.c_void_p * len(pairs))(*[int(context.ffi.cast("uintptr_t", e.session)) for e in engines])
         descriptors = [fd for pair in pairs for fd in pair.filenos()]

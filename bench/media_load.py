@@ -16,7 +16,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from bench.flows import FLOWS, Flow
-from media.srtp.context import SUITES, LibEngine
+from media.srtp.context import SUITES, Engine
 
 KEY = bytes(range(64))
 BASE = 21000
@@ -130,7 +130,7 @@ class Load:
 
 def send(load: Load) -> None:
     """Send every stream its packets, a tenth of the streams in each tenth of the pace."""
-    engine = LibEngine(SUITES[load.suite], key_of(load.suite), inbound=False)
+    engine = Engine(SUITES[load.suite], key_of(load.suite), inbound=False)
     groups = [
         [ctypes.create_string_buffer(engine.protect(packet)) for packet in group]
         for group in load.flow.groups(load.seconds)

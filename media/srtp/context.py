@@ -1,27 +1,25 @@
 """SRTP contexts (RFC 3711, 4568, 6188, 7714): one key in, decrypted packets out.
 
-libsrtp (through pylibsrtp) does the work. Three things that it lacks are done here. The MKI is removed (it is outside
-the authenticated part). A fresh context is advanced to a rollover counter with packets that never leave the process.
-AES_256_CM, which libsrtp supports and pylibsrtp has no profile for, is set in the fields of the policy struct; if the
-struct's layout is unknown, a class of our own does it at twice the cost.
+libsrtp does the work. pylibsrtp brings it and declares some of its functions; the others, which set the policy of a
+suite and the rollover counter of a stream, are found by name in the same module. The MKI, which is outside the
+authenticated part, is removed here.
 """
 
+import ctypes
 import hmac
 import struct
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from pylibsrtp import Policy
 from pylibsrtp import _binding as binding
 
 from media.errors import UnusableKey
-from media.rtp.sequence import WINDOW
 from media.srtp.srtcp import AUTHENTICATION, Srtcp
-from media.srtp.suites import AUTHENTICATION_KEY, SUITES, SessionKeys, Suite, suite_of
+from media.srtp.suites import SUITES, SessionKeys, Suite, suite_of
 
-__all__ = ["AUTHENTICATION", "SUITES", "Context", "LibEngine", "WideEngine", "ffi", "lib"]
+__all__ = ["AUTHENTICATION", "SUITES", "Aes192Engine", "Context", "Engine", "ffi", "lib"]
 
 # pylibsrtp's cffi module has no type information
 ffi: Any = binding.ffi
@@ -33,45 +31,34 @@ MAX_PACKET = 2048
 MAX_KEY = 64
 #: Space that libsrtp needs after a packet it protects (tag and MKI).
 TRAILER = 160
-#: A step in advancing to a rollover counter; below 2^15, or the index estimate goes backwards.
-WALK_STEP = 0x7000
 #: Rollover counters tried for a stream joined in mid-call: 64 cycles are 23 hours of 20 ms packets.
 MAX_ROLLOVER = 64
 #: Packets below the highest for which libsrtp can tell new from duplicate, twice RFC 3711's minimum;
 #: media.stream.srtp_recovery handles the rest of our window.
 REPLAYS = 128
-#: How far before a packet a fresh context starts, so that packets overtaken by that one do not count as replays.
-BEHIND = 2 * WINDOW
 REPLAYED = (9, 10)
-#: struct srtp_crypto_policy_t of srtp.h: cipher, its key length, authentication, its key length, tag length, services.
-_POLICY = struct.Struct("=IiIiii")
-#: libsrtp's policy for RTCP: none, because media.srtp.srtcp does it; this key length is accepted with every profile.
-_NO_RTCP = _POLICY.pack(0, 30, 0, 0, 0, 0)
-#: AES_CM_128_HMAC_SHA1_80 in that struct, used to recognise its layout.
-_KNOWN_POLICY = (1, 30, 3, 20, 10, 3)
-#: SRTP_AES_ICM_256 of srtp.h, for a suite without a profile, by key length in bytes. AES_192_CM is not given to
-#: libsrtp, which derives its session keys with AES-256, unlike RFC 6188 section 3.2.
-_CIPHERS = {32: 5}
-_HMAC_SHA1, _BOTH_SERVICES = 3, 3
 
 
-class Engine(Protocol):
-    """One direction of one key."""
-
-    session: Any
-
-    def unprotect(self, packet: bytes) -> bytes | int: ...
-    def protect(self, packet: bytes) -> bytes: ...
+def _function(name: str, *arguments: Any) -> Any:
+    """Return a function of libsrtp that pylibsrtp does not declare; raise AttributeError if it is not there."""
+    found = getattr(_exported, name)
+    found.argtypes = arguments
+    return found
 
 
-def _layout_known() -> bool:
-    """Return whether the struct of a crypto policy is as in srtp.h; if not, libsrtp keeps its RTCP contexts."""
-    policy = Policy(srtp_profile=Policy.SRTP_PROFILE_AES128_CM_SHA1_80)
-    raw = bytes(ffi.buffer(ffi.addressof(policy._policy.rtcp)))
-    return len(raw) == _POLICY.size and _POLICY.unpack(raw) == _KNOWN_POLICY
+_exported = ctypes.CDLL(binding.__file__)
+_set_rollover = _function("srtp_set_stream_roc", ctypes.c_void_p, ctypes.c_uint32, ctypes.c_uint32)
+_set_policy = {
+    suite.policy: _function(f"srtp_crypto_policy_set_{suite.policy}", ctypes.c_void_p)
+    for suite in SUITES.values()
+    if suite.policy
+}
+#: libsrtp's policy for RTCP: none, because media.srtp.srtcp does it.
+_no_rtcp = _function("srtp_crypto_policy_set_null_cipher_hmac_null", ctypes.c_void_p)
 
 
-_LAYOUT_KNOWN = _layout_known()
+def _place(thing: Any) -> int:
+    return int(ffi.cast("uintptr_t", thing))
 
 
 def _free(owner: Any) -> None:
@@ -79,37 +66,39 @@ def _free(owner: Any) -> None:
 
 
 @lru_cache
-def _policy(suite: Suite, inbound: bool) -> Policy:
-    """Return libsrtp's policy for a suite, without the key; cached, since it takes as long as creating a session."""
-    kind = Policy.SSRC_ANY_INBOUND if inbound else Policy.SSRC_ANY_OUTBOUND
-    policy = Policy(ssrc_type=kind, srtp_profile=suite.profile or Policy.SRTP_PROFILE_AES128_CM_SHA1_80)
-    policy.window_size = REPLAYS
-    policy.allow_repeat_tx = True
-    if suite.profile is None:
-        cipher = (_CIPHERS[suite.key], suite.key + suite.salt, _HMAC_SHA1, AUTHENTICATION_KEY, suite.tag)
-        ffi.buffer(ffi.addressof(policy._policy.rtp))[:] = _POLICY.pack(*cipher, _BOTH_SERVICES)
-    if _LAYOUT_KNOWN:
-        ffi.buffer(ffi.addressof(policy._policy.rtcp))[:] = _NO_RTCP
+def _policy(suite: Suite, kind: int) -> Any:
+    """Return libsrtp's policy for a suite, without the key; `kind`: which SSRCs it is for."""
+    policy = ffi.new("srtp_policy_t *")
+    _set_policy[suite.policy](_place(ffi.addressof(policy.rtp)))
+    _no_rtcp(_place(ffi.addressof(policy.rtcp)))
+    policy.ssrc.type, policy.window_size, policy.allow_repeat_tx = kind, REPLAYS, 1
     return policy
 
 
-class LibEngine:
+class Engine:
     """A libsrtp session for any SSRC of one direction."""
 
     __slots__ = ("_owner", "session")
 
     def __init__(self, suite: Suite, key: bytes, inbound: bool) -> None:
-        policy = _policy(suite, inbound)._policy
-        # libsrtp copies it, for an AEAD suite two bytes more than there are; Policy.key insists on a profile's length
-        secret = ffi.new("unsigned char[]", key.ljust(MAX_KEY, b"\0"))
-        policy.key = secret
-        owner = ffi.new("srtp_t *")
-        refused = lib.srtp_create(owner, policy)
-        policy.key = ffi.NULL
-        if refused:
+        self._owner = ffi.gc(ffi.new("srtp_t *"), _free)
+        kind = lib.ssrc_any_inbound if inbound else lib.ssrc_any_outbound
+        if _with_key(_policy(suite, kind), key, lambda policy: lib.srtp_create(self._owner, policy)):
             raise UnusableKey("libsrtp refused the key")
-        self._owner = ffi.gc(owner, _free)
-        self.session = owner[0]
+        self.session = self._owner[0]
+
+    def begin_at(self, suite: Suite, key: bytes, ssrc: int, rollover: int) -> None:
+        """Expect a source that is not known yet, whose next packet has this rollover counter."""
+        policy = _policy(suite, lib.ssrc_specific)
+        policy.ssrc.value = ssrc
+        refused = _with_key(policy, key, lambda policy: lib.srtp_add_stream(self.session, policy))
+        if refused or _set_rollover(_place(self.session), ssrc, rollover):
+            raise UnusableKey("libsrtp refused the rollover counter")
+
+    def set_rollover(self, ssrc: int, rollover: int) -> None:
+        """Expect another rollover counter in the next packet of a source given to `begin_at`."""
+        if _set_rollover(_place(self.session), ssrc, rollover):
+            raise UnusableKey("libsrtp refused the rollover counter")
 
     def unprotect(self, packet: bytes) -> bytes | int:
         """Decrypt an RTP packet; return libsrtp's status if it is not genuine."""
@@ -117,7 +106,10 @@ class LibEngine:
 
     def protect(self, packet: bytes) -> bytes:
         """Protect an RTP packet; raise UnusableKey if libsrtp refuses."""
-        return self._must(lib.srtp_protect, packet)
+        result = self._call(lib.srtp_protect, packet)
+        if isinstance(result, int):
+            raise UnusableKey("libsrtp would not protect a packet")
+        return result
 
     def _call(self, function: Any, packet: bytes) -> bytes | int:
         if len(packet) > MAX_PACKET:
@@ -127,11 +119,15 @@ class LibEngine:
         status: int = function(self.session, _SCRATCH, _LENGTH)
         return status or bytes(_SCRATCH_VIEW[: _LENGTH[0]])
 
-    def _must(self, function: Any, packet: bytes) -> bytes:
-        result = self._call(function, packet)
-        if isinstance(result, int):
-            raise UnusableKey("libsrtp would not protect a packet")
-        return result
+
+def _with_key(policy: Any, key: bytes, call: Any) -> int:
+    """Call with a policy that has a key for as long as that takes."""
+    # libsrtp copies it, for an AEAD suite two bytes more than there are
+    secret = ffi.new("unsigned char[]", key.ljust(MAX_KEY, b"\0"))
+    policy.key = secret
+    refused: int = call(policy)
+    policy.key = ffi.NULL
+    return refused
 
 
 # one thread, one packet at a time: all contexts share a buffer
@@ -141,8 +137,11 @@ _LENGTH = ffi.new("int *")
 lib.srtp_init()
 
 
-class WideEngine:
-    """AES_192_CM and AES_256_CM with HMAC-SHA1 (RFC 6188) without libsrtp; the caller detects replays."""
+class Aes192Engine:
+    """AES_192_CM with HMAC-SHA1 (RFC 6188), which a client may use until it has our answer; no answer chooses it.
+
+    libsrtp derives its session keys with AES-256, unlike RFC 6188 section 3.2. The caller detects replays.
+    """
 
     __slots__ = ("_highest", "_keys", "_tag")
     session = None
@@ -152,6 +151,14 @@ class WideEngine:
         self._tag = suite.tag
         #: SSRC -> highest index that authenticated.
         self._highest: dict[int, int] = {}
+
+    def begin_at(self, suite: Suite, key: bytes, ssrc: int, rollover: int) -> None:
+        """Expect a source whose next packet has this rollover counter."""
+        self.set_rollover(ssrc, rollover)
+
+    def set_rollover(self, ssrc: int, rollover: int) -> None:
+        """Expect this rollover counter in the next packet of a source."""
+        self._highest[ssrc] = rollover << 16 | 0x8000  # whatever its sequence number is
 
     def unprotect(self, packet: bytes) -> bytes | int:
         """Decrypt an RTP packet; return a status like libsrtp's if it is not genuine."""
@@ -210,13 +217,13 @@ class Context:
         #: Length of the MKI in every packet; its value is not authenticated.
         self.mki = mki
         #: Created with the first packet: most keys of an offer with several lines never open any.
-        self._engine: Engine | None = None
+        self._engine: Engine | Aes192Engine | None = None
         self._rtcp: Srtcp | None = None
         #: Rollover counter minus that of the stream's own numbers; None before the first packet with this key.
         self.shift: int | None = None
 
     @property
-    def engine(self) -> Engine:
+    def engine(self) -> Engine | Aes192Engine:
         """Return the engine that decrypts RTP packets."""
         engine = self._engine = self._engine or _engine(self.suite, self.key, inbound=True)
         return engine
@@ -269,9 +276,19 @@ class Context:
             return None
         return body[:start] + keys.crypt(ssrc, index, body[start:])
 
-    def walk(self, ssrc: int, index: int) -> None:
-        """Advance a fresh context to an index (rollover counter << 16 | sequence) that was reached before."""
-        _Walk(self, ssrc).to(index)
+    def begin_at(self, ssrc: int, rollover: int) -> None:
+        """Expect a source that this context does not know, whose next packet has this rollover counter."""
+        self.engine.begin_at(self.suite, self.key, ssrc, rollover)
+
+    def go_on_after(self, ssrc: int, index: int) -> None:
+        """Know a source that has reached this index (rollover counter << 16 | sequence), for instance before a restart.
+
+        libsrtp learns it from a packet with that index, which never leaves the process.
+        """
+        sender = _engine(self.suite, self.key, inbound=False)
+        sender.begin_at(self.suite, self.key, ssrc, index >> 16)
+        self.begin_at(ssrc, index >> 16)
+        self.engine.unprotect(sender.protect(struct.pack("!BBHII", 0x80, 0, index & 0xFFFF, 0, ssrc)))
 
     def find_rollover(self, packet: bytes) -> "tuple[Context, int, bytes] | None":
         """Try rollover counters 1, 2, … on a packet that failed at 0 (joined in mid-call).
@@ -279,11 +296,10 @@ class Context:
         Return a context of the same key that continues from there, the counter and the plaintext; None if the packet is
         not genuine.
         """
-        sequence, ssrc = int.from_bytes(packet[2:4], "big"), int.from_bytes(packet[8:12], "big")
-        trial = Context(self.name, self.key, self.mki)
-        walk = _Walk(trial, ssrc)
+        trial, ssrc = Context(self.name, self.key, self.mki), _ssrc(packet)
+        trial.begin_at(ssrc, 1)
         for rollover in range(1, MAX_ROLLOVER + 1):
-            walk.to((rollover << 16 | sequence) - BEHIND)
+            trial.engine.set_rollover(ssrc, rollover)
             plain = trial.unprotect(packet)
             if not isinstance(plain, int):
                 return trial, rollover, plain
@@ -297,26 +313,5 @@ class Context:
         return packet[: -tag - self.mki] + packet[-tag:]
 
 
-class _Walk:
-    """Packets protected here and never sent, which advance a context's index."""
-
-    def __init__(self, context: Context, ssrc: int) -> None:
-        self._sender = _engine(context.suite, context.key, inbound=False)
-        self._receiver = context.engine
-        self._ssrc, self._at = ssrc, 0
-        self._step(0)
-
-    def to(self, index: int) -> None:
-        while self._at < index:
-            self._step(min(index, self._at + WALK_STEP))
-
-    def _step(self, index: int) -> None:
-        packet = struct.pack("!BBHII", 0x80, 0, index & 0xFFFF, 0, self._ssrc) + b"\0"
-        self._receiver.unprotect(self._sender.protect(packet))
-        self._at = index
-
-
-def _engine(suite: Suite, key: bytes, inbound: bool) -> Engine:
-    if suite.profile is None and not (_LAYOUT_KNOWN and suite.key in _CIPHERS):
-        return WideEngine(suite, key)
-    return LibEngine(suite, key, inbound)
+def _engine(suite: Suite, key: bytes, inbound: bool) -> Engine | Aes192Engine:
+    return Engine(suite, key, inbound) if suite.policy else Aes192Engine(suite, key)

@@ -8,7 +8,7 @@ from typing import Any
 
 from media.errors import UnusableKey
 from media.spec import MAX_CONTEXTS
-from media.srtp.context import AUTHENTICATION, BEHIND, REPLAYED, Context
+from media.srtp.context import AUTHENTICATION, REPLAYED, Context
 
 #: ns between two searches for a rollover counter: one costs up to 1 ms, and anybody can trigger it with a forged
 #: packet. Senders at the expected address have a separate allowance.
@@ -197,7 +197,7 @@ class Keyring:
         for context in self.contexts:
             if _check(context.key) == check:
                 for ssrc, index in sources:
-                    context.walk(ssrc, index)
+                    context.go_on_after(ssrc, index)
                 self._lead(context)
                 if shift is not None:
                     self.contexts[0].shift = shift
@@ -289,7 +289,7 @@ class Keyring:
 
 def _brought(context: Context, packet: bytes, index: int) -> bytes | int:
     """Advance a context that does not know a source to its index, and decrypt the packet."""
-    context.walk(int.from_bytes(packet[8:12]), index - BEHIND)
+    context.begin_at(int.from_bytes(packet[8:12]), index >> 16)
     return context.unprotect(packet)
 
 

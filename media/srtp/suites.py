@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from hashlib import sha1
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from pylibsrtp import Policy
 
 from media.errors import UnusableKey
 
@@ -21,8 +20,9 @@ _INNER_REST, _OUTER_REST = (table[:1] * (_BLOCK - AUTHENTICATION_KEY) for table 
 class Suite:
     """The parameters of a crypto suite."""
 
-    # profile of pylibsrtp; None if it has none
-    profile: int | None
+    # the end of the name of libsrtp's function that sets its policy, srtp_crypto_policy_set_…; empty if there is none
+    # that follows the RFC
+    policy: str
     # bytes of master key and salt
     key: int
     salt: int
@@ -34,14 +34,14 @@ class Suite:
 
 
 SUITES = {
-    "AES_CM_128_HMAC_SHA1_80": Suite(Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 16, 14, 10, 10),
-    "AES_CM_128_HMAC_SHA1_32": Suite(Policy.SRTP_PROFILE_AES128_CM_SHA1_32, 16, 14, 4, 10),
-    "AES_256_CM_HMAC_SHA1_80": Suite(None, 32, 14, 10, 10),
-    "AES_256_CM_HMAC_SHA1_32": Suite(None, 32, 14, 4, 10),
-    "AES_192_CM_HMAC_SHA1_80": Suite(None, 24, 14, 10, 10),
-    "AES_192_CM_HMAC_SHA1_32": Suite(None, 24, 14, 4, 10),
-    "AEAD_AES_128_GCM": Suite(Policy.SRTP_PROFILE_AEAD_AES_128_GCM, 16, 12, 16, 16, True),
-    "AEAD_AES_256_GCM": Suite(Policy.SRTP_PROFILE_AEAD_AES_256_GCM, 32, 12, 16, 16, True),
+    "AES_CM_128_HMAC_SHA1_80": Suite("rtp_default", 16, 14, 10, 10),
+    "AES_CM_128_HMAC_SHA1_32": Suite("aes_cm_128_hmac_sha1_32", 16, 14, 4, 10),
+    "AES_256_CM_HMAC_SHA1_80": Suite("aes_cm_256_hmac_sha1_80", 32, 14, 10, 10),
+    "AES_256_CM_HMAC_SHA1_32": Suite("aes_cm_256_hmac_sha1_32", 32, 14, 4, 10),
+    "AES_192_CM_HMAC_SHA1_80": Suite("", 24, 14, 10, 10),
+    "AES_192_CM_HMAC_SHA1_32": Suite("", 24, 14, 4, 10),
+    "AEAD_AES_128_GCM": Suite("aes_gcm_128_16_auth", 16, 12, 16, 16, True),
+    "AEAD_AES_256_GCM": Suite("aes_gcm_256_16_auth", 32, 12, 16, 16, True),
 }
 
 

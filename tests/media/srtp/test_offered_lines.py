@@ -13,7 +13,7 @@ import pytest
 
 from media.records import record_format
 from media.spec import MAX_CONTEXTS
-from media.srtp.context import Context, LibEngine, WideEngine
+from media.srtp.context import Aes192Engine, Context, Engine
 from media.srtp.keyring import MAX_SEARCHED, OVERLAP, SEARCH_INTERVAL, UNANSWERED, Keyring
 from media.srtp.srtcp import Srtcp
 from media.srtp.suites import SUITES, suite_of
@@ -48,10 +48,10 @@ def packets(offered: Line, first: int, count: int, rollover: int = 0) -> list[by
     return [engine.protect(each) for each in stream_of(count, first)]
 
 
-def engine_of(offered: Line) -> LibEngine | WideEngine:
+def engine_of(offered: Line) -> Engine | Aes192Engine:
     """Make a sender's engine: libsrtp's, or ours for the suites that it does not have."""
     suite = suite_of(offered[0], offered[1])
-    return WideEngine(suite, offered[1]) if "192" in offered[0] else LibEngine(suite, offered[1], inbound=False)
+    return Aes192Engine(suite, offered[1]) if "192" in offered[0] else Engine(suite, offered[1], inbound=False)
 
 
 def heard(ring: Keyring, sent: Iterable[bytes], at: int = 1) -> list[bool]:

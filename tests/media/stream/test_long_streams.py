@@ -14,7 +14,7 @@ from media.receive.batch import SLOTS
 from media.records import record_format
 from media.rtp import header
 from media.spec import MAX_CONTEXTS
-from media.srtp.context import SUITES, LibEngine
+from media.srtp.context import SUITES, Engine
 from media.stream.receiver import ReceivedStream
 from media.stream.report import figures
 from tests.media.stream.lanes import FIRST_ARRIVAL, FRAME, KEY, PAYLOADS, SUITE, receive, stored, track_of
@@ -57,7 +57,7 @@ def length(data: bytes) -> float:
 
 
 def protected(count: int) -> list[bytes]:
-    engine = LibEngine(SUITES[SUITE], KEY, inbound=False)
+    engine = Engine(SUITES[SUITE], KEY, inbound=False)
     return [engine.protect(packet(n)) for n in range(count)]
 
 
@@ -144,7 +144,7 @@ def test_torture_of_many_reoffers_with_new_keys_loses_nothing(offers: int) -> No
         track.expect(spec)
         track.change(spec, FIRST_ARRIVAL + 20 * offer * FRAME, out)
         track.latch.pure = True
-        engine = LibEngine(SUITES[SUITE], key, inbound=False)
+        engine = Engine(SUITES[SUITE], key, inbound=False)
         out += receive(track, [engine.protect(packet(n)) for n in sent[20 * offer :][:20]], 20 * offer)
     assert numbers(b"".join(out)) == list(sent)
     assert (track.reception.packets, track.reception.totals()) == (len(sent), (0, len(sent)))

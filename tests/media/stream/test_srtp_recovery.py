@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from media.rtp.sequence import WINDOW
-from media.srtp.context import REPLAYS, Context, LibEngine
+from media.srtp.context import REPLAYS, Context, Engine
 from media.srtp.suites import SUITES, suite_of
 from media.stream.receiver import ReceivedStream
 from media.stream.srtp_recovery import NEAR, candidates
@@ -33,7 +33,7 @@ class Sender:
     """A client's side of one key, whose index is wherever it is told to be."""
 
     def __init__(self, suite: str, key: bytes, index: int = 0) -> None:
-        self._engine = LibEngine(suite_of(suite, key), key, inbound=False)
+        self._engine = Engine(suite_of(suite, key), key, inbound=False)
         for number in range(0, index, 0x7000):
             self._engine.protect(stream_of(1, number)[0])
 
