@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cffi import FFI
 from setuptools import setup
+from setuptools.command.build_py import build_py
 
 FOLDER = Path("media/stream")
 HARDENED = ["-fstack-protector-strong", "-U_FORTIFY_SOURCE", "-D_FORTIFY_SOURCE=2"]
@@ -49,14 +50,30 @@ def fast_path() -> FFI:
     return ffi
 
 
+class WithCommit(build_py):
+    """Leave in a package which commit it is from."""
+
+    def run(self) -> None:
+        """Copy the modules, and write recorder/commit.txt if git knows the commit."""
+        super().run()
+        try:
+            done = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, check=False)
+        except OSError:
+            return
+        if not done.returncode and not self.editable_mode:
+            Path(self.build_lib, "recorder/commit.txt").write_bytes(done.stdout)
+
+
 def main() -> None:
     """Build, with the fast path if it can be compiled."""
+    commands = {"build_py": WithCommit}
     if can_compile():
-        setup(cffi_modules=["setup.py:fast_path"], options={"bdist_wheel": {"py_limited_api": "cp311"}})
+        limited = {"bdist_wheel": {"py_limited_api": "cp311"}}
+        setup(cmdclass=commands, cffi_modules=["setup.py:fast_path"], options=limited)
         return
     print("NO C COMPILER with Python's headers (Debian: apt-get install gcc python3-dev):", file=sys.stderr)
     print("the recorder is built without its fast path, and each packet costs a third more CPU", file=sys.stderr)
-    setup()
+    setup(cmdclass=commands)
 
 
 if __name__ == "__main__":  # cffi reads this file for `fast_path`

@@ -92,13 +92,17 @@ class Node:
         if call and method in OFFERING:
             self.incidents.add("offer-refused", customer, call=call, status=status, reason=reason)
         elif method == "INVITE":
-            self.metrics.calls.labels("refused").inc()
+            self.metrics.call("refused", customer)
             self.incidents.add("call-refused", customer, status=status, reason=reason)
 
     def ended(self, recording: Recording, customer: str) -> None:
         """Count a finished recording. An incomplete one is an incident of its customer only."""
         state = recording.shown_state()
-        self.metrics.calls.labels(state).inc()
+        self.metrics.call(state, customer)
+        seconds = recording.seconds(self.now())
+        self.log.info(
+            "call.ended", call=recording.id, customer=customer, source=recording.source, seconds=seconds, result=state
+        )
         if state == "interrupted":
             self.incidents.add("call-interrupted", customer, call=recording.id, reason=recording.reason or "")
         self.metrics.inferred_owners.inc(recording.inferred)

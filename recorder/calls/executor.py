@@ -239,8 +239,23 @@ class Executor:
             return e.Unwanted()
         self.checkpoint(call)
         if document is not None:
+            self._answered(call, command)
             self.finishing.index(call, document)
         return None
+
+    def _answered(self, call: LiveCall, command: c.Accept) -> None:
+        """Note that a call is being recorded; before its first answer nothing was heard of it but the INVITE."""
+        self.node.metrics.setup.observe(self.node.monotonic() - call.heard)
+        lines = [stream.line for stream in command.streams]
+        self.node.log.info(
+            "call.started",
+            call=call.id,
+            customer=call.customer.name,
+            source=call.recording.source,
+            transport=call.transport,
+            codec=[line.formats[0].encoding for line in lines if line.formats],
+            suite=[line.suite or ("DTLS-SRTP" if line.fingerprints else None) for line in lines],
+        )
 
     def _too_long(self, call: LiveCall, command: c.Accept) -> None:
         """Refuse an offer that no worker could be told of; a running call continues unchanged (RFC 3261 14.1)."""

@@ -40,6 +40,7 @@ class LiveCall:
     session: SessionKey
     files: CallFiles = field(init=False)
     sockets: CallSockets = field(init=False)
+    transport: str = ""  # udp, tcp or tls, by which its INVITE came; not kept over a restart
     started: bool = False  # a worker has it
     acknowledged: bool = True  # the client is known to have our answer; False: it has not acknowledged it yet
     stranded: bool = False  # its worker died and no new part could be made yet

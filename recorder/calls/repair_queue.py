@@ -209,7 +209,7 @@ class RepairQueue:
         self._node.log.info("recovery.done", call=found.call, parts=found.repaired)
         if left.document is None and found.document is not None and found.document["state"] == "interrupted":
             self._node.incidents.add("call-interrupted", left.customer.name, call=found.call, reason="crash")
-            self._node.metrics.calls.labels("interrupted").inc()
+            self._node.metrics.call("interrupted", left.customer.name)
 
 
 def _end(left: Left, *, refused: bool) -> Found:

@@ -139,7 +139,7 @@ class SipHandler:
         source = intern(normal_address(event.flow.remote[0]))  # a few values shared by all calls
         policy = self._policy(configured, event.flow)
         recording = self._recordings.new(policy, source, swapped=configured.swap_owners)
-        call = LiveCall(recording, customer, leaf, event.session, replaces=old)
+        call = LiveCall(recording, customer, leaf, event.session, event.flow.transport, replaces=old)
         self._live.add(call)
         self._executor.guarded(call, offered)
         self._node.load_changed()

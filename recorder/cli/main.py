@@ -34,6 +34,8 @@ def run(arguments: list[str]) -> int:
     try:
         if arguments[:1] == [SERVE] and not {"--help", "-h"} & set(arguments):
             return _serve(arguments[1:])  # loading the help of all commands would cost 0.2 s at every restart
+        if arguments[:1] == ["--version"]:
+            return _version(json_="--json" in arguments[1:])
         return _others(arguments)
     except (RecorderError, StorageError) as problem:
         print(f"recorder: {sentence(problem)}", file=sys.stderr)
@@ -80,6 +82,17 @@ def _serve(arguments: list[str]) -> int:
     from recorder.service.serve import serve
 
     return serve(given.config, drain=given.drain)
+
+
+def _version(*, json_: bool) -> int:
+    import json
+
+    from recorder.version import VERSION, commit
+
+    found = commit()
+    named = f" ({found[:12]})" if found else ""
+    print(json.dumps({"version": VERSION, "commit": found}) if json_ else f"recorder {VERSION}{named}")
+    return 0
 
 
 def _others(arguments: list[str]) -> int:

@@ -195,6 +195,19 @@ class AdminApi:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    """A listener of its own for /metrics, so that who scrapes it does not reach the admin page."""
+
+    listen: Address | None = option(
+        read.address,
+        None,
+        "Address and port of /metrics alone, here with a customer label; over TLS if [admin_api] has a certificate. "
+        "Absent: /metrics is on the admin API only, without customers.",
+        example=Address("127.0.0.1", 9464),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Keys:
     """The root secret protects everything that is stored; it is never kept on the data disk."""
 
@@ -512,6 +525,7 @@ class Settings:
     sip: Sip = field(default_factory=Sip)
     media: Media = field(default_factory=Media)
     admin_api: AdminApi = field(default_factory=AdminApi)
+    metrics: Metrics = field(default_factory=Metrics)
     keys: Keys = field(default_factory=Keys)
     retention: Retention = field(default_factory=Retention)
     audit: Audit = field(default_factory=Audit)
@@ -545,6 +559,7 @@ SECTIONS: Mapping[str, type[Any]] = {
     "sip": Sip,
     "media": Media,
     "admin_api": AdminApi,
+    "metrics": Metrics,
     "keys": Keys,
     "retention": Retention,
     "audit": Audit,

@@ -68,6 +68,22 @@ def _admin_port(settings: Settings) -> Iterator[Fault]:
             yield Fault("admin_api.listen", str(api), f"another port: {item} in sip.listen uses this one")
 
 
+def _metrics_listener(settings: Settings) -> Iterator[Fault]:
+    listen, api = settings.metrics.listen, settings.admin_api
+    if listen is None:
+        return
+    if not listen.loopback and api.certificate is None:
+        yield Fault(
+            "metrics.listen", str(listen), "a loopback address, or give [admin_api] certificate and private_key"
+        )
+    others = [each for each in settings.sip.listen if each.transport is not Transport.UDP]
+    taken = [("sip.listen", each.host) for each in others if each.port == listen.port]
+    taken += [("admin_api.listen", api.listen.host)] if api.listen.port == listen.port else []
+    for key, host in taken:
+        if _overlap(host, listen.host):
+            yield Fault("metrics.listen", str(listen), f"another port: {key} uses this one")
+
+
 def _media_ports(settings: Settings) -> Iterator[Fault]:
     media = settings.media
     for item in settings.sip.listen:
@@ -168,6 +184,7 @@ _RULES = (
     _tls_certificate,
     _admin_certificate,
     _admin_port,
+    _metrics_listener,
     _media_ports,
     _customers_there,
     _customers_reachable,

@@ -11,6 +11,7 @@ import errno
 import io
 import json
 import logging
+import os
 import sys
 import threading
 import time
@@ -40,6 +41,7 @@ LIBRARIES = frozenset(
     "recorder sip media storage admin_api asyncio uvicorn starlette sqlalchemy aiosqlite alembic "
     "asyncpg concurrent multiprocessing aiortc libav httpx2 py".split()
 )  # first parts of logger names that are written; others become "other", because a name may contain a caller's
+PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # of syslog (sd-daemon(3))
 _LEVELS = {"critical": 50, "error": 40, "warning": 30, "info": 20, "debug": 10}
 
 Line = MutableMapping[str, Any]
@@ -89,6 +91,15 @@ def _frames(error: BaseException) -> list[str]:
     return places[-MAX_FRAMES:]
 
 
+def is_journal(stream: IO[str], named: str) -> bool:
+    """Return whether a stream is the journal's; `named`: $JOURNAL_STREAM, its device and inode (systemd.exec(5))."""
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return named == f"{found.st_dev}:{found.st_ino}"
+
+
 class Pipeline:
     """Turns an event with fields into a line of JSON on a stream: rate limit, mask, write."""
 
@@ -96,6 +107,7 @@ class Pipeline:
         self._stream = stream
         self._least = _LEVELS.get(level, 20)
         self._fixed = dict(fixed or {})
+        self._journal = is_journal(stream, os.environ.get("JOURNAL_STREAM", ""))
         self._rate = RateLimit()
         self._lock = threading.RLock()
         self._swept = 0.0
@@ -150,7 +162,8 @@ class Pipeline:
         moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         line = mask({"time": moment, "level": level, "event": event, **self._fixed, **fields})
         try:
-            self._stream.write(json.dumps(line, ensure_ascii=True) + "\n")
+            priority = f"<{PRIORITIES.get(level, 6)}>" if self._journal else ""
+            self._stream.write(f"{priority}{json.dumps(line, ensure_ascii=True)}\n")
             self._stream.flush()
         except (OSError, ValueError):
             return  # nobody reads any more: the recording matters more than the line

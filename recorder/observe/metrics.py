@@ -4,19 +4,61 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+
+from recorder.version import VERSION, commit
+
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every counter, which nobody asks for
+
+SETUP_SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+"""Limits of the set-up histogram: T1 of SIP is half a second, after which a client sends its INVITE again."""
 
 RTP_RESULTS = ("stored", "rejected", "foreign", "late", "duplicate")
 
 
 class Metrics:
-    """All metrics of one daemon, in a registry of their own."""
+    """All metrics of one daemon.
+
+    Calls are counted twice: for the listener that everybody may read, and by customer for the one of [metrics].
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         registry = self.registry
-        self.calls_active = Gauge("recorder_calls_active", "Calls being recorded", registry=registry)
-        self.calls = Counter("recorder_calls", "Calls by how they ended", ["result"], registry=registry)
+        self._public, self._by_customer = CollectorRegistry(), CollectorRegistry()
+        self.calls_active = Gauge("recorder_calls_active", "Calls being recorded", registry=self._public)
+        self._calls = Counter("recorder_calls", "Calls by how they ended", ["result"], registry=self._public)
+        self.customer_calls_active = Gauge(
+            "recorder_calls_active", "Calls being recorded", ["customer"], registry=self._by_customer
+        )
+        self._customer_calls = Counter(
+            "recorder_calls", "Calls by how they ended", ["customer", "result"], registry=self._by_customer
+        )
+        self.setup = Histogram(
+            "recorder_setup_seconds", "Time from INVITE to its first success", buckets=SETUP_SECONDS, registry=registry
+        )
+        self.customers_away = Gauge(
+            "recorder_customers_away", "Customers whose data cannot be served now", registry=registry
+        )
+        self.certificate_expiry = Gauge(
+            "recorder_certificate_expiry_seconds", "Time until a certificate expires", ["use"], registry=registry
+        )
+        self.disk_free = Gauge("recorder_disk_free_bytes", "Free bytes of a folder", ["folder"], registry=registry)
+        self.disk_inodes = Gauge("recorder_disk_free_inodes", "Free inodes of a folder", ["folder"], registry=registry)
+        self.key_backup_age = Gauge(
+            "recorder_key_backup_age_seconds", "Time since the keys were backed up; NaN if never", registry=registry
+        )
+        build = Gauge("recorder_build_info", "The version that runs", ["version", "commit"], registry=registry)
+        build.labels(VERSION, commit() or "").set(1)
+        ProcessCollector(registry=registry)  # of the main process
         self.rtp = Counter("recorder_rtp_packets", "RTP packets by what became of them", ["result"], registry=registry)
         self.rtp_lost = Counter("recorder_rtp_lost", "RTP packets that never arrived", registry=registry)
         self.gaps = Counter("recorder_gap_seconds", "Seconds of audio that are missing", registry=registry)
@@ -50,13 +92,18 @@ class Metrics:
         for result in RTP_RESULTS:
             self.rtp.labels(result)
         for result in ("complete", "interrupted", "refused"):
-            self.calls.labels(result)
+            self._calls.labels(result)
         self.storage_state.set(1)
 
     def watch(self, gauge: Gauge, value: Callable[[], float]) -> None:
         """Read a gauge at each scrape."""
         gauge.set_function(value)
 
-    def page(self) -> bytes:
+    def call(self, result: str, customer: str | None) -> None:
+        """Count a call that has ended or was refused; `customer` None: nobody's."""
+        self._calls.labels(result).inc()
+        self._customer_calls.labels(customer or "", result).inc()
+
+    def page(self, *, by_customer: bool = False) -> bytes:
         """Return the text for a scrape."""
-        return generate_latest(self.registry)
+        return generate_latest(self.registry) + generate_latest(self._by_customer if by_customer else self._public)

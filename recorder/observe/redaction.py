@@ -39,6 +39,7 @@ CODECS = frozenset(
 
 _EVENT = re.compile(r"[a-z][a-z0-9_]{0,31}(\.[a-z][a-z0-9_]{0,31}){0,4}")
 _WORD = re.compile(r"[a-z][a-z0-9_.-]{0,47}")
+_VERSION = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}([a-z.+-]{1,4}[0-9]{1,4})?")
 _CLASS = re.compile(r"[A-Za-z_][A-Za-z0-9_.<>]{0,63}")
 _NAME = re.compile(r"[a-z0-9-]{1,40}")
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -78,6 +79,7 @@ class Kind(enum.Enum):
     PERSON = "person"  # a pseudonym
     COUNT = "count"  # a small number: ports, statuses, days; LIMITS has the largest
     SIZE = "size"  # a number that may be large: calls, bytes, nanoseconds; from MAX_EXACT on three digits of it
+    VERSION = "version"  # of this program
     PLACE = "place"  # file:line function
     TIME = "time"  # RFC 3339, UTC
     ADDRESS = "address"  # IP address of a machine, with or without port
@@ -88,10 +90,11 @@ FIELDS: Mapping[str, Kind] = {
     **dict.fromkeys(("event",), Kind.EVENT),
     **dict.fromkeys(
         "level logger reason state result transport kind part job process action role outcome task format command "
-        "version use".split(),
+        "use transport".split(),
         Kind.WORD,
     ),
     **dict.fromkeys("error cause errno warning signal".split(), Kind.CLASS),
+    "version": Kind.VERSION,
     "method": Kind.METHOD,
     "suite": Kind.SUITE,
     "codec": Kind.CODEC,
@@ -263,6 +266,7 @@ _TEXTS: Mapping[Kind, Callable[[str], str]] = {
     Kind.NAME: _shape(_NAME),
     Kind.CALL: _shape(_UUID, digits=True),
     Kind.PERSON: _shape(_PSEUDONYM, digits=True),
+    Kind.VERSION: _shape(_VERSION),
     Kind.PLACE: _place,
     Kind.TIME: _time,
     Kind.ADDRESS: _address,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from importlib import import_module
@@ -20,6 +20,7 @@ from recorder.calls.databases import Databases
 
 if TYPE_CHECKING:
     from recorder.access.api_server import AdminApiServer
+    from recorder.access.metrics_server import MetricsServer
     from recorder.calls.executor import Executor
     from recorder.calls.registry import Live
     from recorder.calls.repair_queue import RepairQueue
@@ -31,7 +32,8 @@ MODULES = (
     "recorder.access.api_server", "recorder.access.api_backend", "recorder.calls.crash_scan",
     "recorder.exports.export_job", "recorder.maintenance.retention_job", "recorder.maintenance.audit_job",
     "recorder.maintenance.directory_job", "recorder.maintenance.correlation_job", "recorder.maintenance.purge_job",
-    "recorder.maintenance.cert_expiry", "cryptography.x509", "phonenumbers",
+    "recorder.maintenance.cert_expiry", "recorder.maintenance.figures", "recorder.access.metrics_server",
+    "cryptography.x509", "phonenumbers",
 )  # fmt: skip
 """Loaded in a thread of their own, so that no call waits for them. Large modules come before those that import them,
 because the loading can only be stopped between two entries, and the process does not end before its threads do."""
@@ -54,14 +56,18 @@ class BackgroundServices:
         self._system = system
         self._databases = Databases(node)
         self._surface: AdminApiServer | None = None
+        self._scraped: MetricsServer | None = None
         self._opening: asyncio.Task[None] | None = None
         self._closed = False
 
-    def open(self, listening: socket.socket, opened: Callable[[], None]) -> None:
-        """Start to open everything; call `opened` when that is done."""
+    def open(self, listening: Sequence[socket.socket], opened: Callable[[], None]) -> None:
+        """Start to open everything; call `opened` when that is done.
+
+        `listening`: the socket of the API, then that of [metrics] if there is one.
+        """
         self._opening = self._node.tasks.start(self._open(listening, opened), "office")
 
-    async def _open(self, listening: socket.socket, opened: Callable[[], None]) -> None:
+    async def _open(self, listening: Sequence[socket.socket], opened: Callable[[], None]) -> None:
         usual = sys.getswitchinterval()
         sys.setswitchinterval(LOADING_SECONDS)
         try:
@@ -98,14 +104,19 @@ class BackgroundServices:
             with suppress(Exception):  # one customer only; whoever opens the databases reports it and tries again
                 customer.complete()
 
-    async def _serve(self, listening: socket.socket, now: Callable[[], datetime]) -> None:
+    async def _serve(self, listening: Sequence[socket.socket], now: Callable[[], datetime]) -> None:
         """Open the API; `now` returns the time that retention decides by."""
         from recorder.access.api_backend import Daemon
         from recorder.access.api_server import AdminApiServer
+        from recorder.access.metrics_server import MetricsServer
 
         daemon = Daemon(self._node, self._live, self._executor, now, self._system)
+        api, *scraped = listening
         self._surface = AdminApiServer(self._node, daemon)
-        await self._surface.start(listening)
+        await self._surface.start(api)
+        for each in scraped:
+            self._scraped = MetricsServer(self._node)
+            await self._scraped.start(each)
 
     def _begin(self) -> RetentionJob:
         """Start the jobs; they do not wait for the API, so calls that are due are erased without it."""
@@ -115,6 +126,7 @@ class BackgroundServices:
         from recorder.maintenance.cert_expiry import CertificateExpiry
         from recorder.maintenance.correlation_job import CorrelationJob
         from recorder.maintenance.directory_job import DirectoryJob
+        from recorder.maintenance.figures import Figures
         from recorder.maintenance.purge_job import PurgeJob
         from recorder.maintenance.retention_job import RetentionJob, stopper
 
@@ -129,6 +141,7 @@ class BackgroundServices:
         start(DirectoryJob(customers, tasks, log, incidents, settings).run(), "directory")
         start(CorrelationJob(customers, tasks, log).run(), "correlation")
         start(PurgeJob(customers, tasks, log, node.indexer).run(), "purge")
+        start(Figures(node.metrics, settings).run(), "figures")
         start(CertificateExpiry(log, incidents, settings).run(), "renewal")
         stop_live = stopper(self._live, self._executor, lambda: node.flush())
         retention = RetentionJob(customers, tasks, log, incidents, settings, stop_live)
@@ -140,5 +153,6 @@ class BackgroundServices:
         self._closed = True
         if self._opening:
             self._opening.cancel()
-        if self._surface:
-            await self._surface.stop()
+        for each in (self._scraped, self._surface):
+            if each:
+                await each.stop()

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
+from functools import partial
 
 from media.receive.ports import Ports
 from media.receive.sockets import RECEIVE_BUFFER, Pair, open_pair, refused_buffer
@@ -49,6 +50,7 @@ from recorder.session.events import StopAsked
 from recorder.signalling.cert_names import CertificateNames
 from recorder.signalling.customer_lookup import CustomerLookup
 from recorder.signalling.local_address import Closed
+from recorder.version import VERSION
 from recorder.workers.pool import Workers
 from sip.endpoint import Endpoint
 from sip.transport.server import Listener, Server
@@ -111,9 +113,10 @@ class Daemon:
 
     def _open_sockets(self, opened: ExitStack, sockets: Mapping[str, Sequence[socket.socket]]) -> list[Listening]:
         """Open every listening socket first, so that a port in use is reported before anything else is touched."""
+        api, metrics = self._settings.admin_api.listen, self._settings.metrics.listen
         listening = [
             *open_all(self._settings.sip.listen, "sip", sockets),
-            *open_all([ListenAddress(Transport.TCP, self._settings.admin_api.listen)], "api", sockets),
+            *open_all([ListenAddress(Transport.TCP, each) for each in (api, metrics) if each], "api", sockets),
         ]
         for each in listening:
             opened.callback(each.socket.close)
@@ -166,6 +169,10 @@ class Daemon:
         )  # fmt: skip
         self._admission = Admission(self.node, self._live, self._executor.checkpoint, chores)
         metrics.watch(metrics.calls_active, lambda: float(len(self._live)))
+        for name in customers:
+            of_customer = partial(self._live.of_customer, name)
+            metrics.watch(metrics.customer_calls_active.labels(name), of_customer)
+        metrics.watch(metrics.customers_away, lambda: float(sum(not each.served for each in customers.values())))
         metrics.watch(metrics.oldest_unindexed, self.node.indexer.oldest)
         self._server = self._sip_server(signalling)
         self.node.connect(flush=self._server.flush, load_changed=self._admission.review)
@@ -209,15 +216,21 @@ class Daemon:
             if not each.adopted:
                 self.node.notify.store(each.name, [each.socket.fileno()])
         self._resume.run(sockets, self._bound)
-        *sip, api = listening
+        sip, api = listening[: len(self._settings.sip.listen)], listening[len(self._settings.sip.listen) :]
         await self._server.start(self._listeners(sip))
         self._admission.review()
         self._tasks.start(self._admission.run(), "housekeeping")
         self._tasks.start(SyncTask(self.node, self._live, self._executor).run(), "sync")
         self._garbage.begin()
         self.node.notify.ready()
-        self._log.info("recorder.ready", listeners=len(sip), customers=len(self.node.customers), calls=len(self._live))
-        self._background.open(api.socket, self._garbage.begin)
+        self._log.info(
+            "recorder.ready",
+            version=VERSION,
+            listeners=len(sip),
+            customers=len(self.node.customers),
+            calls=len(self._live),
+        )
+        self._background.open([each.socket for each in api], self._garbage.begin)
 
     def _listeners(self, listening: Sequence[Listening]) -> list[Listener]:
         sip = self._settings.sip

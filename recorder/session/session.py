@@ -487,6 +487,10 @@ class Recording:
             return "interrupted" if self.interrupted else "complete"
         return "recording"
 
+    def seconds(self, now: e.Now) -> float:
+        """Return the duration of the recording in seconds."""
+        return self._duration(now).total_seconds()
+
     def _duration(self, now: e.Now) -> timedelta:
         """Return the duration of the recording by the monotonic clock, in whole milliseconds."""
         if self.started is None:

@@ -320,3 +320,14 @@ def test_a_loop_reports_through_the_pipeline(pipe: Pipe) -> None:
 def test_a_process_that_logs(script: str, printed: str) -> None:
     child = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=110)
     assert re.fullmatch(printed, child.stdout.replace(": ", ":")), child.stdout + child.stderr
+
+
+def test_lines_for_the_journal_begin_with_their_priority(tmp_path, monkeypatch):
+    for named, priority in (("", ""), ("8:1", ""), (None, "<4>")):
+        with (tmp_path / "journal").open("w+") as stream:
+            found = os.fstat(stream.fileno())
+            monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}" if named is None else named)
+            Pipeline(stream).write("warning", "disk.full", {})
+            stream.seek(0)
+            line = stream.read()
+            assert line.startswith(f"{priority}{{") and json.loads(line.removeprefix(priority))["level"] == "warning"

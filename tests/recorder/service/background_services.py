@@ -32,7 +32,7 @@ async def serving(one: Stage) -> AsyncIterator[socket.socket]:
     """Run the services of a node; gives the socket on which its API answers."""
     with listening() as listener:
         services, opened = made(one), asyncio.Event()
-        services.open(listener, opened.set)
+        services.open([listener], opened.set)
         await asyncio.wait_for(opened.wait(), 30)
         yield listener
         await services.close()

@@ -37,7 +37,7 @@ async def test_who_asks_before_it_is_open_waits_for_the_answer(one: Stage) -> No
         early = asyncio.create_task(asked(listener))
         await asyncio.sleep(0.1)
         assert not early.done()
-        api.open(listener, opened.set)
+        api.open([listener], opened.set)
         assert (await early).startswith(b"HTTP/1.1 200")
         await opened.wait()
         assert {"indexer", "mending", "retention", "exports"} <= set(one.node.tasks.names())
@@ -99,7 +99,7 @@ async def test_a_stop_does_not_wait_until_it_is_open(one: Stage, monkeypatch: py
     monkeypatch.setattr(AdminApiServer, "start", never)
     with listening() as listener:
         api = made(one)
-        api.open(listener, lambda: pytest.fail("it never was"))
+        api.open([listener], lambda: pytest.fail("it never was"))
         await one.until(lambda: "mending" in one.node.tasks.names())
         await api.close()
         await one.until(lambda: "office" not in one.node.tasks.names())
@@ -118,7 +118,7 @@ def test_a_stop_waits_for_no_more_code_than_is_being_loaded(tmp_path: Path, monk
         async with stage(tmp_path) as one:
             with listening() as listener:
                 api = made(one)
-                api.open(listener, lambda: pytest.fail("it never was"))
+                api.open([listener], lambda: pytest.fail("it never was"))
                 await one.until(begun.is_set)
                 await api.close()
                 free.set()

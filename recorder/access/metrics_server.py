@@ -1,0 +1,35 @@
+"""The listener of [metrics]: /metrics alone, with the customers' names, so that Prometheus does not reach the page."""
+
+from __future__ import annotations
+
+import socket
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from admin_api.assembly.health import METRICS_TYPE
+from admin_api.server.uvicorn_server import ApiServer
+from recorder.calls.context import Node
+
+
+class MetricsServer:
+    """Starts and stops it on an open socket; over TLS with the admin API's certificate, if that has one."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        api = node.settings.admin_api
+        app = Starlette(routes=[Route("/metrics", self._page)])
+        self._server = ApiServer(app, api.certificate, api.private_key)
+
+    async def start(self, listening: socket.socket) -> None:
+        """Serve; returns when requests are answered."""
+        await self._server.start(listening, lambda work: self._node.tasks.start(work, "metrics"))
+
+    async def stop(self) -> None:
+        """Stop serving."""
+        await self._server.stop()
+
+    async def _page(self, _: Request) -> Response:
+        return Response(self._node.metrics.page(by_customer=True), media_type=METRICS_TYPE)

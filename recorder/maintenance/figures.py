@@ -1,0 +1,47 @@
+"""Figures for the metrics that need the disk, which may hang: taken in a thread, twice a minute."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from math import nan
+
+from recorder.calls.status import expiry
+from recorder.config.model import Settings
+from recorder.observe.metrics import Metrics
+from recorder.persist.backup_time import backed_up_at
+from storage.files.reserved_space import Space
+
+EVERY_SECONDS = 30.0
+
+
+class Figures:
+    """Free space of the folders, age of the key backup, and what is left of the certificates."""
+
+    def __init__(self, metrics: Metrics, settings: Settings) -> None:
+        self._metrics = metrics
+        self._node = settings.node
+        sip, api = settings.sip.certificate, settings.admin_api.certificate
+        self._certificates = {use: file for use, file in (("sip", sip), ("admin_api", api)) if file is not None}
+
+    async def run(self) -> None:
+        """Take them for ever; owned by recorder.runtime.tasks."""
+        while True:
+            await asyncio.to_thread(self.take)
+            await asyncio.sleep(EVERY_SECONDS)
+
+    def take(self) -> None:
+        """Take them once; what cannot be read is NaN."""
+        metrics, now = self._metrics, datetime.now(UTC)
+        for name, folder in (("data", self._node.data_dir), ("runtime", self._node.runtime_dir)):
+            try:
+                space = Space.of(folder)
+            except OSError:
+                space = None
+            metrics.disk_free.labels(name).set(space.free if space else nan)
+            metrics.disk_inodes.labels(name).set(space.free_files if space else nan)
+        backup = backed_up_at(self._node.data_dir)
+        metrics.key_backup_age.set((now - backup).total_seconds() if backup else nan)
+        for use, file in self._certificates.items():
+            ends = expiry(file)
+            metrics.certificate_expiry.labels(use).set((ends - now).total_seconds() if ends else nan)
