@@ -117,20 +117,26 @@ def calls(
         return await find(one, asked, limit)
 
     found = with_customers(load(config), customer, search)
-    items: list[Item] = [item for part in found for item in part][:limit]
+    items: list[Item] = sorted((item for part in found for item in part), key=begun, reverse=True)[:limit]
     if json:
         console.document({"items": items, **({"incomplete": True} if lacking else {})})
         return 0
     rows = []
     for item in items:
         names = ", ".join(p["name"] or p["number"] or p["uri"] or "?" for p in item["parties"])
-        rows.append((item["id"], item["state"], item["started_at"], f"{item['duration_ms'] / 1000:.1f} s", names))
-    console.table(("id", "state", "started", "length", "parties"), rows)
+        length = f"{item['duration_ms'] / 1000:.1f} s"
+        rows.append((item["id"], item["customer"], item["state"], item["started_at"], length, names))
+    console.table(("id", "customer", "state", "started", "length", "parties"), rows)
     for name in lacking:
         console.say(
             f"{name}: calls may be missing. The daemon completes the index; without a daemon use recorder recover."
         )
     return 0
+
+
+def begun(item: Any) -> str:
+    """Return when a call began, to sort by."""
+    return str(item["started_at"] or "")
 
 
 def export(

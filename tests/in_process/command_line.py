@@ -77,11 +77,11 @@ class Place:
     def run(self, *words: str) -> int:
         return run([*words, "--config", str(self.config)])
 
-    def do(self, work: Callable[[Customer], Awaitable[Any]]) -> Any:
-        """Open the first customer as a daemon does, and do something with it."""
+    def do(self, work: Callable[[Customer], Awaitable[Any]], number: int = 0) -> Any:
+        """Open a customer as a daemon does, by default the first, and do something with it."""
 
         async def opened() -> Any:
-            acme = await open_customer(self.settings(), self.settings().customers[0])
+            acme = await open_customer(self.settings(), self.settings().customers[number])
             try:
                 return await work(acme)
             finally:

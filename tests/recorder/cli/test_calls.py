@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from recorder.maintenance.cli_audit import actor
 from recorder.persist.instance_lock import node_lock
 from storage.journal.index_gap import Gap
 from tests.in_process.command_line import Answer, Place, Printed
-from tests.in_process.storage_node import record
+from tests.in_process.storage_node import NOON, record
 
 NOBODY = "11111111-2222-4333-8444-555555555555"
 
@@ -97,6 +98,19 @@ def test_searches_and_exports_are_audited_without_their_text(place: Place, answe
     ]
     assert "Okafor" not in json.dumps(acts)
     assert place.run("audit", "verify") == 0
+
+
+def test_calls_of_all_customers_are_listed_newest_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = Place(tmp_path, ("acme", "zeta"))
+    place.configure(more="")
+    place.config.write_text(place.config.read_text().replace("192.0.2.0/24", "198.51.100.0/24", 1))
+    for hour, customer in enumerate((0, 1, 0)):
+        place.do(partial(record, ended=NOON + timedelta(hours=hour)), customer)
+    capsys.readouterr()
+    assert place.run("calls") == 0
+    header, *lines = capsys.readouterr().out.splitlines()
+    assert header.split() == ["id", "customer", "state", "started", "length", "parties"]
+    assert [line.split()[1] for line in lines] == ["acme", "zeta", "acme"]
 
 
 def test_an_exports_omissions_are_printed_safely_on_stderr(
