@@ -19,7 +19,7 @@ from admin_api.http import bearer, responses
 from admin_api.http.audit_dedup import RecentReads
 from admin_api.http.authorised_request import FIRST, Caller
 from admin_api.http.bearer import Principal, Report
-from admin_api.http.endpoint import PREFIX, Endpoint, Pairs, Router, refused
+from admin_api.http.endpoint import Endpoint, Router, refused
 from admin_api.http.permissions import Action, Role
 from admin_api.http.ports import Daemon
 from admin_api.http.problems import not_found, too_many, unauthorized, wrong_method
@@ -69,14 +69,6 @@ class Authoriser:
         async with authorised.audited():
             shown = await endpoint.run(authorised, *ids, **await endpoint.arguments(authorised))
         return responses.success(shown, endpoint.status)
-
-    async def ask(
-        self, caller: Caller, method: str, path: str, query: Pairs = (), body: Mapping[str, Any] | None = None
-    ) -> Response:
-        """Answer somebody signed in to the page, who asks for a path below their customer; raises Problem."""
-        whole = PREFIX + caller.principal.customer.name + path
-        endpoint, ids = await self._find(caller, method, whole)
-        return responses.success(await endpoint.ask(caller, *ids, query=query, body=body), endpoint.status)
 
     async def _find(self, caller: Caller, method: str, path: str) -> tuple[Endpoint[..., Any], tuple[str, ...]]:
         """Find the endpoint of a request, and the ids in its path; raises Problem 404, 405 or 429."""

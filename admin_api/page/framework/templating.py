@@ -12,6 +12,7 @@ import jinja2
 from jinja2.ext import Extension
 from markupsafe import Markup, escape
 
+from admin_api.http.types import HALVES
 from admin_api.page.framework.invisible_characters import visible
 from admin_api.page.framework.static import shipped
 from admin_api.page.framework.translations import languages
@@ -61,8 +62,8 @@ def _seen(value: Any) -> Any:
 
 
 def as_sent(value: Any) -> Markup:
-    """Return a value as it is, escaped."""
-    return escape(value)
+    """Return a value as it is, escaped; half a surrogate pair, which UTF-8 cannot hold, becomes U+FFFD."""
+    return escape(HALVES.sub("\ufffd", value) if isinstance(value, str) else value)
 
 
 def moment(text: str | None) -> str:

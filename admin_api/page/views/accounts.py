@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from admin_api.access import accounts
 from admin_api.http.permissions import Action
 from admin_api.page.framework.page_request import PageRequest, View
 from admin_api.page.views.call_summary import Mark
@@ -18,7 +19,7 @@ STATES = {
 
 async def listed(request: PageRequest) -> Response:
     """Show every account."""
-    return request.listed("accounts.html", await request.api.get("/accounts"), states=STATES)
+    return await request.listed("accounts.html", accounts.list_accounts(request.caller()), states=STATES)
 
 
 VIEWS = (View("GET", "/accounts", listed, Action.ACCOUNTS, menu="accounts"),)

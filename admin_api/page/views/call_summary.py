@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
-
-from storage.calls.call_document import PlainDocument, PlainParty
+from typing import Any
 
 MOST_PEOPLE = 4
 """Parties named in a row; the page of the call names them all."""
@@ -67,9 +65,8 @@ class CallSummary:
     """When retention ends."""
 
 
-def summary(shown: Mapping[str, Any]) -> CallSummary:
+def summary(call: Mapping[str, Any]) -> CallSummary:
     """Build a row from a call's document."""
-    call = cast("PlainDocument", shown)
     parties = call.get("parties") or ()
     state = str(call["state"])
     return CallSummary(
@@ -85,7 +82,7 @@ def summary(shown: Mapping[str, Any]) -> CallSummary:
     )
 
 
-def person(party: PlainParty) -> Person:
+def person(party: Mapping[str, Any]) -> Person:
     """Show a party by name and number, or by URI where it has no number."""
     role = str(party.get("role") or "participant")
     address = party.get("number") or party.get("uri") or ""
@@ -106,7 +103,7 @@ def fingerprint(rows: Iterable[CallSummary]) -> str:
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
-def _marks(call: PlainDocument) -> Iterable[Mark]:
+def _marks(call: Mapping[str, Any]) -> Iterable[Mark]:
     streams = call.get("streams") or ()
     if call.get("paused"):
         yield Mark("mark.paused", "warn")

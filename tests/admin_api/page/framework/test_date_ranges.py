@@ -2,7 +2,8 @@
 
 import pytest
 
-from admin_api.page.framework.date_ranges import BadDay, begin, end
+from admin_api.http.problems import Problem
+from admin_api.page.framework.date_ranges import begin, end
 
 
 @pytest.mark.parametrize(
@@ -36,5 +37,5 @@ def test_a_zone_that_is_none_is_utc(zone):
     ],
 )
 def test_an_invalid_day_is_refused(text, zone):
-    with pytest.raises(BadDay):
+    with pytest.raises(Problem, match="invalid"):
         begin(text, zone)
