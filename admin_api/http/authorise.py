@@ -53,17 +53,12 @@ class Authoriser:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request of any method as an ASGI application."""
-        request = Request(scope, receive, send)
-        response = await self.answer(request)
+        response = await self._answer(Request(scope, receive, send))
         await response(scope, receive, send)
 
-    async def answer(self, request: Request) -> Response:
+    async def _answer(self, request: Request) -> Response:
         """Answer a request below /api; raises Problem."""
-        return await self.admit(request, self._principal(request))
-
-    async def admit(self, request: Request, principal: Principal) -> Response:
-        """Answer a request whose sender is already known; raises Problem."""
-        caller = self.caller(request, principal)
+        caller = self.caller(request, self._principal(request))
         endpoint, ids = await self._find(caller, request.method, request.scope["path"])
         authorised = await endpoint.admit(caller, ids[0] if ids else "")
         async with authorised.audited():

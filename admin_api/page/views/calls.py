@@ -105,12 +105,12 @@ async def listed(request: PageRequest) -> Response:
     found = await request.found(search(request, question, PAGE))
     if question.with_live and not request.problem:
         above = rows((await request.found(_live(request, question)))["items"])
-    known = {row.id for row in above}
+    known = {row.call["id"] for row in above}
     return request.page(
         "calls.html",
         block="found",
         question=question,
-        rows=[row for row in rows(found["items"]) if row.id not in known],
+        rows=[row for row in rows(found["items"]) if row.call["id"] not in known],
         next_cursor=found["next_cursor"],
         incomplete=found.get("incomplete", False),
         states=STATES,

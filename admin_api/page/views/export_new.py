@@ -149,7 +149,7 @@ async def _shown(request: PageRequest, draft: Draft, *, fresh: bool = False) -> 
         "export_new.html",
         draft=draft,
         rows=rows,
-        ticked={row.id for row in rows} if fresh else set(draft.calls),
+        ticked={row.call["id"] for row in rows} if fresh else set(draft.calls),
         more=found["next_cursor"] is not None,
         incomplete=found.get("incomplete", False),
         groups=_groups(draft.columns),

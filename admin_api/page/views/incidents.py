@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from starlette.responses import Response
 
 from admin_api.http.permissions import Action
@@ -14,7 +11,7 @@ from storage.ids import is_id
 
 PAGE = 100
 """Incidents of one page."""
-FACTS_APART = ("kind", "first_at", "last_at", "count")
+APART = ("kind", "first_at", "last_at", "count")
 """Members that have columns of their own."""
 
 
@@ -22,13 +19,7 @@ async def listed(request: PageRequest) -> Response:
     """Show one page of incidents."""
     query = {"limit": PAGE, "cursor": request.asked("cursor")}
     found = incidents.list_incidents.ask(request.caller(), query=query)
-    return await request.listed("incidents.html", found, facts=facts)
-
-
-def facts(incident: Mapping[str, Any]) -> list[tuple[str, Any, bool]]:
-    """Return the other details: name, value, and whether it is the id of a call."""
-    known = [(name, value) for name, value in incident.items() if name not in FACTS_APART and value not in (None, "")]
-    return [(name, value, name == "call" and is_id(str(value))) for name, value in known]
+    return await request.listed("incidents.html", found, apart=APART, is_id=is_id)
 
 
 VIEWS = (View("GET", "/incidents", listed, Action.INCIDENTS, menu="incidents"),)
