@@ -1,10 +1,10 @@
 """A view of the page and its request: session, templates, and the person, who calls the endpoints of the API.
 
+    @view("POST", "/calls/{id}/hold", Action.HOLD, form=call.one.show)
     async def hold(request: PageRequest, id: str) -> str:
+        \"""Put the call under legal hold.\"""
         await holds.put.ask(request.caller(), id, body={"reason": request.one("reason")})
         return f"/calls/{id}"
-
-    View("POST", "/calls/{id}/hold", hold, Action.HOLD, form=call.one)
 
 A view returns what it shows, or the path to go to next. A refusal that it raises is shown for it: above the page that
 its form is on, else by a page of its own.
@@ -178,10 +178,10 @@ class View:
     """GET, or POST for what a form does."""
     path: str
     """Path in Starlette's form: /calls/{id}."""
+    needs: Action | None
+    """The action that the person's roles must allow, else 404; None: everybody who is signed in."""
     show: Show
     """Answers it."""
-    needs: Action | None = None
-    """The action that the person's roles must allow, else 404; None: everybody who is signed in."""
     menu: str = ""
     """Its name in the menu, in English; "" keeps it out."""
     form: Show | None = None
@@ -207,3 +207,10 @@ class View:
         if self.file and request.http.headers.get("sec-fetch-mode") != "navigate":
             return responses.problem(problem)
         return request.page("refused.html")
+
+
+def view(
+    method: str, path: str, needs: Action | None = None, *, menu: str = "", form: Show | None = None, file: bool = False
+) -> Callable[[Show], View]:
+    """Declare a view; the decorated function answers it."""
+    return lambda show: View(method, path, needs, show, menu, form, file)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from admin_api.access.accounts_port import AccountService, App, Busy, Declined, Person, WriteAudit
 from admin_api.http.problems import REFUSED, Problem
-from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.framework.page_request import PageRequest, view
 from admin_api.page.sign_in import qr
 from admin_api.page.sign_in.login_session import AGAIN, APP, BUSY, DIFFERENT, PASSWORD, audit_writer, note, origin
 
@@ -25,12 +25,14 @@ _TRIES = "tries"
 MAX_TRIES = 5  # wrong passwords in one session; somebody at an unlocked browser cannot keep guessing
 
 
+@view("GET", "/account")
 async def show(request: PageRequest) -> Response:
     """Show the account."""
     changed = request.http.query_params.get("changed", "")
     return _shown(request, changed=changed if changed in CHANGED else "")
 
 
+@view("POST", "/account/password")
 async def password(request: PageRequest) -> Response | str:
     """Change the password."""
 
@@ -45,6 +47,7 @@ async def password(request: PageRequest) -> Response | str:
     return await _do(request, PASSWORD, change)
 
 
+@view("POST", "/account/app")
 async def begin_app(request: PageRequest) -> Response | str:
     """Show a new secret for an authenticator app."""
 
@@ -56,6 +59,7 @@ async def begin_app(request: PageRequest) -> Response | str:
     return await _do(request, APP, begin)
 
 
+@view("POST", "/account/app/code")
 async def end_app(request: PageRequest) -> Response | str:
     """Set up the app if it shows the right code."""
     app = request.session.kept.get(_APP)
@@ -70,6 +74,7 @@ async def end_app(request: PageRequest) -> Response | str:
     return _added(request, codes, "app")
 
 
+@view("POST", "/account/passkey")
 async def begin_device(request: PageRequest) -> Response | str:
     """Ask the browser for a new passkey."""
 
@@ -81,6 +86,7 @@ async def begin_device(request: PageRequest) -> Response | str:
     return await _do(request, PASSKEY, begin)
 
 
+@view("POST", "/account/passkey/answer")
 async def end_device(request: PageRequest) -> Response | str:
     """Add the passkey."""
     state = request.session.kept.pop(_DEVICE, None)
@@ -96,6 +102,7 @@ async def end_device(request: PageRequest) -> Response | str:
     return _added(request, codes, "passkey")
 
 
+@view("POST", "/account/recovery")
 async def renew_codes(request: PageRequest) -> Response | str:
     """Show new recovery codes, once."""
 
@@ -105,6 +112,7 @@ async def renew_codes(request: PageRequest) -> Response | str:
     return await _do(request, RECOVERY, renew)
 
 
+@view("POST", "/account/drop")
 async def drop(request: PageRequest) -> Response | str:
     """Remove the app or a passkey."""
 
@@ -165,15 +173,3 @@ def _whose(request: PageRequest) -> tuple[AccountService, Person]:
     if request.service is None or person is None or not person.account:
         raise Problem(404, "not-found", "Nothing was found here", "This session has no account here.")
     return request.service, person
-
-
-VIEWS = (
-    View("GET", "/account", show),
-    View("POST", "/account/password", password),
-    View("POST", "/account/app", begin_app),
-    View("POST", "/account/app/code", end_app),
-    View("POST", "/account/passkey", begin_device),
-    View("POST", "/account/passkey/answer", end_device),
-    View("POST", "/account/recovery", renew_codes),
-    View("POST", "/account/drop", drop),
-)

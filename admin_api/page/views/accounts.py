@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from admin_api.access import accounts
 from admin_api.http.permissions import Action
-from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.framework.page_request import PageRequest, view
 from admin_api.page.views.call_summary import Mark
 
 STATES = {
@@ -17,9 +17,7 @@ STATES = {
 """How each state is marked."""
 
 
+@view("GET", "/accounts", Action.ACCOUNTS, menu="accounts")
 async def listed(request: PageRequest) -> Response:
     """Show every account."""
     return await request.listed("accounts.html", accounts.list_accounts(request.caller()), states=STATES)
-
-
-VIEWS = (View("GET", "/accounts", listed, Action.ACCOUNTS, menu="accounts"),)

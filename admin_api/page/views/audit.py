@@ -10,7 +10,7 @@ from starlette.responses import Response
 from admin_api.http.permissions import Action
 from admin_api.operations import audit
 from admin_api.page.framework.date_ranges import midnight
-from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.framework.page_request import PageRequest, view
 from admin_api.page.framework.translations import Translations
 from admin_api.page.views.audit_codes import ACTIONS, LABELS
 from storage.ids import is_id
@@ -29,6 +29,7 @@ PLACES: Mapping[str, tuple[str, Action]] = {
 """View of an entry's object by the start of the action's name, and the action that the view needs."""
 
 
+@view("GET", "/audit", Action.AUDIT, menu="audit")
 async def listed(request: PageRequest) -> Response:
     """Show one page of entries."""
     asked = _asked(request)
@@ -44,6 +45,7 @@ async def listed(request: PageRequest) -> Response:
     )
 
 
+@view("GET", "/audit/file", Action.AUDIT_FILE, file=True)
 async def file(request: PageRequest) -> Response:
     """Answer with all matching entries as a file."""
     query = {**_query(_asked(request)), "format": request.asked("format")}
@@ -83,9 +85,3 @@ def _part(_: Translations, part: str) -> str:
             return _(f"note.of.{label}", value=_.code("note", part.removeprefix(f"{label} ")))
     known = _.code("note", part)
     return _.code("role", part) if known == part else known
-
-
-VIEWS = (
-    View("GET", "/audit", listed, Action.AUDIT, menu="audit"),
-    View("GET", "/audit/file", file, Action.AUDIT_FILE, file=True),
-)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from admin_api.calls import calls
 from admin_api.http.permissions import Action
-from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.framework.page_request import PageRequest, view
 from admin_api.page.views.call_summary import quality, summary
 from admin_api.page.views.timeline_svg import names, owners, owners_in_turn, picture
 
@@ -20,6 +20,7 @@ CONFIRM = 8
 """Digits of a call's id to type before it is erased, to make sure that it is the right call."""
 
 
+@view("GET", "/calls/{id}", Action.VIEW)
 async def one(request: PageRequest, id: str) -> Response:
     """Show a call; htmx gets the part that changes during the recording."""
     call = await calls.view(request.caller(f"call {id}"), id)
@@ -52,6 +53,3 @@ def _stream(stream: Mapping[str, Any], parties: Sequence[Mapping[str, Any]]) -> 
         "lost_percent": 100 * lost / (packets + lost) if packets + lost else 0.0,
         "quality": quality(stream.get("mos")),
     }
-
-
-VIEWS = (View("GET", "/calls/{id}", one, Action.VIEW),)

@@ -9,8 +9,9 @@ from admin_api.calls import calls, holds
 from admin_api.exports import exports
 from admin_api.http.permissions import Action
 from admin_api.http.problems import Problem
-from admin_api.page.framework.page_request import PageRequest, View
-from admin_api.page.views.call import CONFIRM, SOUNDS, TABLES, one
+from admin_api.page.framework.page_request import PageRequest, view
+from admin_api.page.views import call as call_view
+from admin_api.page.views.call import CONFIRM, SOUNDS, TABLES
 from admin_api.page.views.call_summary import summary
 from admin_api.privacy import erasures
 from admin_api.privacy import waiver as waivers
@@ -18,36 +19,42 @@ from admin_api.privacy import waiver as waivers
 MEDIA = (*SOUNDS, "mkv")
 
 
+@view("POST", "/calls/{id}/pause", Action.PAUSE, form=call_view.one.show)
 async def pause(request: PageRequest, id: str) -> str:
     """Pause the recording."""
     await calls.pause(request.caller(), id)
     return f"/calls/{id}"
 
 
+@view("POST", "/calls/{id}/resume", Action.RESUME, form=call_view.one.show)
 async def resume(request: PageRequest, id: str) -> str:
     """Resume the recording."""
     await calls.resume(request.caller(), id)
     return f"/calls/{id}"
 
 
+@view("POST", "/calls/{id}/hold", Action.HOLD, form=call_view.one.show)
 async def hold(request: PageRequest, id: str) -> str:
     """Put the call under legal hold."""
     await holds.put.ask(request.caller(), id, body={"reason": request.one("reason")})
     return f"/calls/{id}"
 
 
+@view("POST", "/calls/{id}/release", Action.RELEASE, form=call_view.one.show)
 async def release(request: PageRequest, id: str) -> str:
     """Release the call from legal hold."""
     await holds.remove(request.caller(), id)
     return f"/calls/{id}"
 
 
+@view("POST", "/calls/{id}/notes", Action.ANNOTATE, form=call_view.one.show)
 async def annotate(request: PageRequest, id: str) -> str:
     """Add a correction."""
     await corrections.add.ask(request.caller(), id, body={"text": request.one("text").replace("\r\n", "\n")})
     return f"/calls/{id}"
 
 
+@view("POST", "/calls/{id}/export", Action.EXPORT, form=call_view.one.show)
 async def export(request: PageRequest, id: str) -> str:
     """Request an export of this call, and go to its progress."""
     body = {
@@ -60,6 +67,7 @@ async def export(request: PageRequest, id: str) -> str:
     return f"/exports/{made['id']}"
 
 
+@view("GET", "/calls/{id}/erase", Action.ERASE)
 async def consequences(request: PageRequest, id: str) -> Response:
     """Show what erasing a call means, before anything is requested."""
     call = await calls.view(request.caller(), id)
@@ -74,6 +82,7 @@ async def consequences(request: PageRequest, id: str) -> Response:
     )
 
 
+@view("POST", "/calls/{id}/erase", Action.ERASE, form=consequences.show)
 async def erase(request: PageRequest, id: str) -> str:
     """Request the erasure if the beginning of the call's id was typed."""
     if request.one("typed").strip().lower() != id[:CONFIRM]:
@@ -81,15 +90,3 @@ async def erase(request: PageRequest, id: str) -> str:
         raise Problem(422, "invalid", "Nothing was erased", why)
     erasure = await erasures.create.ask(request.caller(), body={"calls": [id], "reason": request.one("reason")})
     return f"/erasures/{erasure['id']}"
-
-
-VIEWS = (
-    View("POST", "/calls/{id}/pause", pause, Action.PAUSE, form=one),
-    View("POST", "/calls/{id}/resume", resume, Action.RESUME, form=one),
-    View("POST", "/calls/{id}/hold", hold, Action.HOLD, form=one),
-    View("POST", "/calls/{id}/release", release, Action.RELEASE, form=one),
-    View("POST", "/calls/{id}/notes", annotate, Action.ANNOTATE, form=one),
-    View("POST", "/calls/{id}/export", export, Action.EXPORT, form=one),
-    View("GET", "/calls/{id}/erase", consequences, Action.ERASE),
-    View("POST", "/calls/{id}/erase", erase, Action.ERASE, form=consequences),
-)

@@ -12,7 +12,7 @@ from admin_api.calls import calls
 from admin_api.calls.call_views import Call, CallPage
 from admin_api.http.permissions import Action
 from admin_api.page.framework import date_ranges
-from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.framework.page_request import PageRequest, view
 from admin_api.page.views.call_summary import CallSummary, fingerprint, summary
 
 MOST_LIVE = 20
@@ -98,6 +98,7 @@ SEARCHED = tuple(name for name in Question.__dataclass_fields__ if name != "curs
 """The fields that a form or link to a search carries."""
 
 
+@view("GET", "/calls", Action.SEARCH, menu="calls")
 async def listed(request: PageRequest) -> Response:
     """Show a page of calls."""
     question = Question.of(request.http.query_params)
@@ -119,6 +120,7 @@ async def listed(request: PageRequest) -> Response:
     )
 
 
+@view("GET", "/calls/live", Action.SEARCH)
 async def live(request: PageRequest) -> Response:
     """Refresh the live calls; 204 if only their lengths changed, so that the list is not redrawn."""
     question = Question.of(request.http.query_params)
@@ -148,9 +150,3 @@ async def _live(request: PageRequest, question: Question) -> CallPage:
 
 def _above(live: Sequence[CallSummary]) -> dict[str, Any]:
     return {"above": live[:MOST_LIVE], "even_more": len(live) > MOST_LIVE, "seen": fingerprint(live)}
-
-
-VIEWS = (
-    View("GET", "/calls", listed, Action.SEARCH, menu="calls"),
-    View("GET", "/calls/live", live, Action.SEARCH),
-)

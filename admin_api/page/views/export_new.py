@@ -17,7 +17,7 @@ from admin_api.exports import column_sets, exports
 from admin_api.exports.columns import COLUMNS, About, usual
 from admin_api.http.permissions import Action
 from admin_api.http.problems import Problem
-from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.framework.page_request import PageRequest, view
 from admin_api.page.views import calls
 from admin_api.page.views.calls import SEARCHED, Question
 from storage.ids import is_id
@@ -97,6 +97,7 @@ class Draft:
         return {"query": asked | ({"hold": self.question.hold == "true"} if self.question.hold else {})}
 
 
+@view("GET", "/exports/new", Action.EXPORT)
 async def new(request: PageRequest) -> Response:
     """Show the form for the calls that a search finds."""
     question = Question.of(request.http.query_params)
@@ -105,6 +106,11 @@ async def new(request: PageRequest) -> Response:
     return await _shown(request, draft, fresh=True)
 
 
+async def _sent(request: PageRequest) -> Response:
+    return await _shown(request, Draft.sent(request))
+
+
+@view("POST", "/exports/arrange", Action.EXPORT, form=_sent)
 async def arrange(request: PageRequest) -> Response:
     """Return the form with a column moved, added or removed, or a set used, saved or deleted."""
     draft, act, more = Draft.sent(request), request.one("act"), request.one("more")
@@ -126,6 +132,7 @@ async def arrange(request: PageRequest) -> Response:
     return await _shown(request, draft.moved(act))
 
 
+@view("POST", "/exports/new", Action.EXPORT, form=_sent)
 async def create(request: PageRequest) -> str:
     """Request the export, and go to its progress."""
     draft = Draft.sent(request)
@@ -134,10 +141,6 @@ async def create(request: PageRequest) -> str:
         raise Problem(422, "invalid", "No call was chosen", why)
     made = await exports.create.ask(request.caller(), body=draft.body())
     return f"/exports/{made['id']}"
-
-
-async def _sent(request: PageRequest) -> Response:
-    return await _shown(request, Draft.sent(request))
 
 
 async def _shown(request: PageRequest, draft: Draft, *, fresh: bool = False) -> Response:
@@ -165,10 +168,3 @@ def _groups(chosen: Sequence[str]) -> list[tuple[str, list[Any]]]:
     """Return the columns that can be added, by whom they are about."""
     left = [column for column in COLUMNS.values() if column.name not in chosen]
     return [(group, [column for column in left if column.about is about]) for about, group in GROUPS]
-
-
-VIEWS = (
-    View("GET", "/exports/new", new, Action.EXPORT),
-    View("POST", "/exports/arrange", arrange, Action.EXPORT, form=_sent),
-    View("POST", "/exports/new", create, Action.EXPORT, form=_sent),
-)

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from admin_api.exports import exports
 from admin_api.http.permissions import Action
 from admin_api.http.problems import Problem
-from admin_api.page.framework.page_request import PageRequest, View, paged
+from admin_api.page.framework.page_request import PageRequest, paged, view
 from admin_api.page.views.call_summary import Mark
 
 PAGE = 50  # exports of one page
@@ -20,6 +20,7 @@ STATES = {
 """How each state is marked."""
 
 
+@view("GET", "/exports", Action.EXPORTS, menu="exports")
 async def listed(request: PageRequest) -> Response:
     """Show the exports that have not expired; htmx gets the table alone while one is being made."""
     cursor = request.asked("cursor")
@@ -31,12 +32,14 @@ async def listed(request: PageRequest) -> Response:
     return request.page("exports.html", block="list", **values)
 
 
+@view("GET", "/exports/{id}", Action.EXPORT_STATE)
 async def one(request: PageRequest, id: str) -> Response:
     """Show one export."""
     export = await exports.view(request.caller(f"export {id}"), id)
     return request.page("export.html", block="state", export=export, states=STATES)
 
 
+@view("GET", "/exports/{id}/file", Action.EXPORT_FILE)
 async def file(request: PageRequest, id: str) -> Response:
     """Answer with the file."""
     try:
@@ -48,15 +51,8 @@ async def file(request: PageRequest, id: str) -> Response:
     raise Problem(404, "not-found", "Nothing was found here", why)
 
 
+@view("POST", "/exports/{id}/cancel", Action.EXPORT_CANCEL)
 async def cancel(request: PageRequest, id: str) -> str:
     """Cancel an export that is being made, or delete its file."""
     await exports.cancel(request.caller(), id)
     return "/exports"
-
-
-VIEWS = (
-    View("GET", "/exports", listed, Action.EXPORTS, menu="exports"),
-    View("GET", "/exports/{id}", one, Action.EXPORT_STATE),
-    View("GET", "/exports/{id}/file", file, Action.EXPORT_FILE),
-    View("POST", "/exports/{id}/cancel", cancel, Action.EXPORT_CANCEL),
-)

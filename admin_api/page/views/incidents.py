@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from admin_api.http.permissions import Action
 from admin_api.operations import incidents
-from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.framework.page_request import PageRequest, view
 from storage.ids import is_id
 
 PAGE = 100
@@ -15,11 +15,9 @@ APART = ("kind", "first_at", "last_at", "count")
 """Members that have columns of their own."""
 
 
+@view("GET", "/incidents", Action.INCIDENTS, menu="incidents")
 async def listed(request: PageRequest) -> Response:
     """Show one page of incidents."""
     query = {"limit": PAGE, "cursor": request.asked("cursor")}
     found = incidents.list_incidents.ask(request.caller(), query=query)
     return await request.listed("incidents.html", found, apart=APART, is_id=is_id)
-
-
-VIEWS = (View("GET", "/incidents", listed, Action.INCIDENTS, menu="incidents"),)

@@ -13,8 +13,8 @@ from admin_api.exports import exports
 from admin_api.http.permissions import Action
 from admin_api.http.types import Page
 from admin_api.page.framework.date_ranges import midnight
-from admin_api.page.framework.page_request import PageRequest, View
-from admin_api.page.views.requests import one
+from admin_api.page.framework.page_request import PageRequest, view
+from admin_api.page.views import requests
 from admin_api.privacy import subject_requests
 from admin_api.privacy.request_views import Candidate
 
@@ -26,6 +26,7 @@ PASSPHRASE_BYTES = 15
 """120 bits, as six groups of four letters and digits: unguessable, and easy to read out on the telephone."""
 
 
+@view("POST", "/requests/{id}/selection", Action.REQUEST_SELECT, form=requests.one.show)
 async def select(request: PageRequest, id: str) -> str:
     """Confirm which candidates concern the person; candidates on other pages stay unchanged."""
     found = await _candidates(request, id)
@@ -36,6 +37,7 @@ async def select(request: PageRequest, id: str) -> str:
     return f"/requests/{id}#report"
 
 
+@view("POST", "/requests/{id}/extension", Action.REQUEST_EXTEND, form=requests.one.show)
 async def extend(request: PageRequest, id: str) -> str:
     """Extend the time limit."""
     body = {
@@ -48,6 +50,7 @@ async def extend(request: PageRequest, id: str) -> str:
     return f"/requests/{id}"
 
 
+@view("POST", "/requests/{id}/report", Action.REQUEST_REPORT, form=requests.one.show)
 async def report(request: PageRequest, id: str) -> Response | str:
     """Have the report made; a generated passphrase is shown once, in the answer to the form."""
     seal = request.one("seal")
@@ -64,6 +67,7 @@ async def report(request: PageRequest, id: str) -> Response | str:
     return request.secret("request_passphrase.html", onward, id=id, passphrase=passphrase) if passphrase else onward
 
 
+@view("POST", "/requests/{id}/report/cancel", Action.REQUEST_REPORT, form=requests.one.show)
 async def cancel(request: PageRequest, id: str) -> str:
     """Cancel the report."""
     made = (await subject_requests.view(request.caller(), id))["report"]
@@ -72,11 +76,13 @@ async def cancel(request: PageRequest, id: str) -> str:
     return f"/requests/{id}#report"
 
 
+@view("GET", "/requests/{id}/report/file", Action.REQUEST_REPORT_FILE)
 async def file(request: PageRequest, id: str) -> Response:
     """Answer with the report."""
     return await subject_requests.report_file(request.caller(), id)
 
 
+@view("POST", "/requests/{id}/erasure", Action.REQUEST_ERASE, form=requests.one.show)
 async def erase(request: PageRequest, id: str) -> str:
     """Ask for the erasure of the chosen calls; browsers do not send the form unless the box is ticked."""
     if request.one("understood"):
@@ -84,6 +90,7 @@ async def erase(request: PageRequest, id: str) -> str:
     return f"/requests/{id}#erasure"
 
 
+@view("POST", "/requests/{id}/close", Action.REQUEST_CLOSE, form=requests.one.show)
 async def close(request: PageRequest, id: str) -> str:
     """Close the request."""
     outcome = request.one("outcome")
@@ -141,14 +148,3 @@ def _with_person(each: Candidate, said: str) -> Any:
 def _passphrase() -> str:
     text = base64.b32encode(secrets.token_bytes(PASSPHRASE_BYTES)).decode().lower()
     return "-".join(text[at : at + 4] for at in range(0, len(text), 4))
-
-
-VIEWS = (
-    View("POST", "/requests/{id}/selection", select, Action.REQUEST_SELECT, form=one),
-    View("POST", "/requests/{id}/extension", extend, Action.REQUEST_EXTEND, form=one),
-    View("POST", "/requests/{id}/report", report, Action.REQUEST_REPORT, form=one),
-    View("POST", "/requests/{id}/report/cancel", cancel, Action.REQUEST_REPORT, form=one),
-    View("GET", "/requests/{id}/report/file", file, Action.REQUEST_REPORT_FILE),
-    View("POST", "/requests/{id}/erasure", erase, Action.REQUEST_ERASE, form=one),
-    View("POST", "/requests/{id}/close", close, Action.REQUEST_CLOSE, form=one),
-)

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from admin_api.http.permissions import Action
 from admin_api.http.types import Listed
 from admin_api.page.framework.date_ranges import midnight
-from admin_api.page.framework.page_request import PageRequest, View, paged
+from admin_api.page.framework.page_request import PageRequest, paged, view
 from admin_api.privacy import subject_requests
 from admin_api.privacy import waiver as waivers
 from admin_api.privacy.request_views import Candidate, Request
@@ -22,6 +22,7 @@ FIELDS = ("identities", "user", "received_at", "reference", "reason")
 """Fields of the form for a new request, beside the kinds."""
 
 
+@view("GET", "/requests", Action.REQUESTS, menu="requests")
 async def listed(request: PageRequest) -> Response:
     """Show one page of requests."""
     state = request.asked("state")
@@ -30,6 +31,7 @@ async def listed(request: PageRequest) -> Response:
     return await request.listed("requests.html", found, state=state, states=STATES)
 
 
+@view("GET", "/requests/new", Action.REQUEST)
 async def new(request: PageRequest) -> Response:
     """Show the form for a letter, empty or as it was sent; a link from a search or a user fills in part of it."""
     given = {name: request.one(name).strip() or request.asked(name) for name in FIELDS}
@@ -37,6 +39,7 @@ async def new(request: PageRequest) -> Response:
     return request.page("request_new.html", given=given, kinds=kinds, all_kinds=KINDS)
 
 
+@view("POST", "/requests/new", Action.REQUEST, form=new.show)
 async def create(request: PageRequest) -> str:
     """File a request."""
     given = {name: request.one(name).strip() for name in FIELDS}
@@ -52,6 +55,7 @@ async def create(request: PageRequest) -> str:
     return f"/requests/{made['id']}"
 
 
+@view("GET", "/requests/{id}", Action.REQUEST_STATE)
 async def one(request: PageRequest, id: str) -> Response:
     """Show one request; while its report is being made, only that part refreshes."""
     case = await subject_requests.view(request.caller(f"request {id}"), id)
@@ -74,6 +78,7 @@ def _how_far(request: PageRequest, case: Request) -> Response:
     return request.part("request.html", "made", case=case)
 
 
+@view("GET", "/requests/{id}/record", Action.REQUEST_STATE)
 async def record(request: PageRequest, id: str) -> Response | str:
     """Answer with the record of a closed request."""
     signed = (await subject_requests.view(request.caller(), id))["record"]
@@ -82,12 +87,3 @@ async def record(request: PageRequest, id: str) -> Response | str:
 
 def _kinds(request: PageRequest) -> list[str]:
     return [kind for kind in request.form.get("kind", []) if kind in KINDS]
-
-
-VIEWS = (
-    View("GET", "/requests", listed, Action.REQUESTS, menu="requests"),
-    View("GET", "/requests/new", new, Action.REQUEST),
-    View("POST", "/requests/new", create, Action.REQUEST, form=new),
-    View("GET", "/requests/{id}", one, Action.REQUEST_STATE),
-    View("GET", "/requests/{id}/record", record, Action.REQUEST_STATE),
-)

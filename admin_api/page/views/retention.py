@@ -15,7 +15,7 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api.http.permissions import Action
-from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.framework.page_request import PageRequest, view
 from admin_api.page.framework.translations import Translations
 from admin_api.privacy import retention
 from admin_api.privacy.retention import RetentionPreview
@@ -26,23 +26,31 @@ FIELDS = ("name", "days", "direction", "source", "party")
 """Fields of one rule in the form."""
 
 
+@view("GET", "/retention", Action.RETENTION, menu="retention")
 async def show(request: PageRequest) -> Response:
     """Show the rules in force."""
     return request.page("retention.html", kept=await retention.view(request.caller()))
 
 
+@view("GET", "/retention/preview", Action.RETENTION_PREVIEW)
 async def preview(request: PageRequest) -> Response:
     """Show what the next sweep erases by the rules in force."""
     found = await retention.preview(request.caller())
     return request.page("retention_preview.html", found=await _foreseen(request, found))
 
 
+@view("GET", "/retention/edit", Action.RETENTION_WRITE)
 async def edit(request: PageRequest) -> Response:
     """Show the form with the rules in force."""
     kept = await retention.view(request.caller())
     return _form(request, _texts(kept["rules"]), _days(kept["default_days"]), kept["wins"])
 
 
+async def _sent(request: PageRequest) -> Response:
+    return _form(request, _rules_of(request), request.one("default_days"), request.one("wins"))
+
+
+@view("POST", "/retention/edit", Action.RETENTION_WRITE, form=_sent)
 async def change(request: PageRequest) -> Response | str:
     """Handle the form's button: add a rule, remove one, preview the rules, or apply those that were previewed."""
     rules = _rules_of(request)
@@ -61,10 +69,6 @@ async def change(request: PageRequest) -> Response | str:
         return "/retention"
     found = await _foreseen(request, await retention.preview.ask(request.caller(), body=body))
     return _form(request, rules, days, wins, {**found, "digest": digest})
-
-
-async def _sent(request: PageRequest) -> Response:
-    return _form(request, _rules_of(request), request.one("default_days"), request.one("wins"))
 
 
 def _form(
@@ -133,11 +137,3 @@ def _whole(text: str) -> int | str | None:
     """Return days in the API's form, None for ever; text that is no number is passed on, and the API refuses it."""
     text = text.strip()
     return None if not text else int(text) if text.isdecimal() and len(text) < 10 else text
-
-
-VIEWS = (
-    View("GET", "/retention", show, Action.RETENTION, menu="retention"),
-    View("GET", "/retention/preview", preview, Action.RETENTION_PREVIEW),
-    View("GET", "/retention/edit", edit, Action.RETENTION_WRITE),
-    View("POST", "/retention/edit", change, Action.RETENTION_WRITE, form=_sent),
-)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from admin_api.http.permissions import Action
 from admin_api.operations import system
 from admin_api.operations.system import Disk, NodeFigures
-from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.framework.page_request import PageRequest, view
 
 WARN_DAYS = 30
 """Days before expiry from which a certificate is highlighted."""
@@ -21,6 +21,7 @@ LITTLE_ROOM = 10
 """Percent free, below which a disk is highlighted."""
 
 
+@view("GET", "/system", Action.SYSTEM, menu="system")
 async def show(request: PageRequest) -> Response:
     """Show the figures; a refresh gets only the current part."""
     known = await system.view(request.caller("system"))
@@ -62,6 +63,3 @@ def _plots(history: Sequence[Sequence[Any]]) -> list[tuple[str, str, list[tuple[
         ("free", "GB", [(at, round(free / 1e9, 2)) for at, _, free, _ in history]),
         ("busy", "%", [(at, round(100 * busy, 1)) for at, _, _, busy in history]),
     ]
-
-
-VIEWS = (View("GET", "/system", show, Action.SYSTEM, menu="system"),)

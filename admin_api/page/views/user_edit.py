@@ -9,24 +9,27 @@ from starlette.responses import Response
 
 from admin_api.directory import user_changes, users
 from admin_api.http.permissions import Action
-from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.framework.page_request import PageRequest, view
 from admin_api.page.views.users import name_of
 
 SINGLE = ("first_name", "last_name", "email", "upn", "account_name", "object_id")
 SEVERAL = ("numbers", "addresses")
 
 
+@view("GET", "/users/new", Action.USER_CREATE)
 async def new(request: PageRequest) -> Response:
     """Show an empty form, or one as it was sent."""
     return _form(request, _given(request))
 
 
+@view("POST", "/users/new", Action.USER_CREATE, form=new.show)
 async def create(request: PageRequest) -> str:
     """Create a user."""
     made = await user_changes.create.ask(request.caller(), body=_person(request))
     return f"/users/{made['id']}"
 
 
+@view("GET", "/users/{id}/edit", Action.USER_CHANGE)
 async def edit(request: PageRequest, id: str) -> Response:
     """Show the form with the user's data."""
     user = await users.view(request.caller(), id)
@@ -36,14 +39,15 @@ async def edit(request: PageRequest, id: str) -> Response:
     return _form(request, {**given, **several}, id, name_of(user))
 
 
+async def _refused(request: PageRequest, id: str) -> Response:
+    return _form(request, _given(request), id)
+
+
+@view("POST", "/users/{id}/edit", Action.USER_CHANGE, form=_refused)
 async def change(request: PageRequest, id: str) -> str:
     """Change a user."""
     await user_changes.change.ask(request.caller(), id, body=_person(request))
     return f"/users/{id}"
-
-
-async def _refused(request: PageRequest, id: str) -> Response:
-    return _form(request, _given(request), id)
 
 
 def _given(request: PageRequest) -> dict[str, str]:
@@ -59,11 +63,3 @@ def _person(request: PageRequest) -> dict[str, Any]:
 
 def _form(request: PageRequest, given: Mapping[str, str], id: str = "", name: str = "") -> Response:
     return request.page("user_edit.html", given=given, id=id, name=name, single=SINGLE)
-
-
-VIEWS = (
-    View("GET", "/users/new", new, Action.USER_CREATE),
-    View("POST", "/users/new", create, Action.USER_CREATE, form=new),
-    View("GET", "/users/{id}/edit", edit, Action.USER_CHANGE),
-    View("POST", "/users/{id}/edit", change, Action.USER_CHANGE, form=_refused),
-)

@@ -8,7 +8,7 @@ from admin_api.calls import calls
 from admin_api.directory import users
 from admin_api.directory.users import User
 from admin_api.http.permissions import Action
-from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.framework.page_request import PageRequest, view
 from admin_api.page.views.call_summary import Mark, summary
 
 PAGE = 50  # users of one page
@@ -19,6 +19,7 @@ IDENTITIES = ("email", "upn", "object_id", "numbers", "addresses")
 """Kinds of identities that link calls to users."""
 
 
+@view("GET", "/users", Action.USERS, menu="users")
 async def listed(request: PageRequest) -> Response:
     """Show a page of users."""
     state = request.asked("state")
@@ -28,6 +29,7 @@ async def listed(request: PageRequest) -> Response:
     return await request.listed("users.html", found, asked=asked, states=STATES, name_of=name_of)
 
 
+@view("GET", "/users/{id}", Action.USER)
 async def one(request: PageRequest, id: str) -> Response:
     """Show one user."""
     user = await users.view(request.caller(), id)
@@ -44,17 +46,20 @@ async def one(request: PageRequest, id: str) -> Response:
     )
 
 
+@view("GET", "/users/{id}/export", Action.USER_EXPORT, file=True)
 async def export(request: PageRequest, id: str) -> Response:
     """Answer with everything stored about a user, as a file."""
     return await users.export(request.caller(), id)
 
 
+@view("POST", "/users/{id}/unmap", Action.USER_UNMAP, form=one.show)
 async def unmap(request: PageRequest, id: str) -> str:
     """Mark a user as no longer in the directory."""
     await users.unmap(request.caller(), id)
     return f"/users/{id}"
 
 
+@view("POST", "/users/{id}/delete", Action.USER_DELETE, form=one.show)
 async def delete(request: PageRequest, id: str) -> str:
     """Delete a user who is neither in the directory nor in recordings."""
     await users.delete(request.caller(), id)
@@ -65,12 +70,3 @@ def name_of(user: User) -> str:
     """Return the best name the directory has for a user."""
     whole = " ".join(part for part in (user["first_name"], user["last_name"]) if part)
     return whole or user["account_name"] or user["email"] or user["upn"] or ""
-
-
-VIEWS = (
-    View("GET", "/users", listed, Action.USERS, menu="users"),
-    View("GET", "/users/{id}", one, Action.USER),
-    View("GET", "/users/{id}/export", export, Action.USER_EXPORT, file=True),
-    View("POST", "/users/{id}/unmap", unmap, Action.USER_UNMAP, form=one),
-    View("POST", "/users/{id}/delete", delete, Action.USER_DELETE, form=one),
-)

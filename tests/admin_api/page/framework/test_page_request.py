@@ -15,12 +15,12 @@ from admin_api.http.permissions import Action, Role
 from admin_api.http.problems import Problem, conflict, unavailable
 from admin_api.http.types import Page
 from admin_api.operations import incidents
-from admin_api.page.framework.page_request import NO_ID, PageRequest, View
+from admin_api.page.framework.page_request import NO_ID, PageRequest, View, view
 from admin_api.page.framework.templating import Templates
 from admin_api.page.framework.translations import Translations
 
 NOBODY = "00000000-0000-4000-8000-00000000ffff"
-PLACE = View("POST", "/calls/{id}/hold", lambda: None)  # type: ignore[arg-type,return-value]
+PLACE = View("POST", "/calls/{id}/hold", None, lambda: None)  # type: ignore[arg-type,return-value]
 
 
 @pytest.fixture
@@ -112,8 +112,8 @@ def test_a_view_that_refreshes_itself_leaves_one_entry(service, visit):
     assert len(service.acts()) == before + 4
 
 
-def answer(service, request, view, **ids):
-    return service.run(view.answer(request, ids))
+def answer(service, request, place, **ids):
+    return service.run(place.answer(request, ids))
 
 
 def raising(problem: Exception) -> Any:
@@ -127,8 +127,8 @@ def test_a_view_names_the_path_to_go_to(service, visit):
     async def act(request, id):
         return f"/calls/{id}"
 
-    view, call = replace(PLACE, show=act), service.ids["acme"][0]
-    led = answer(service, visit(Role.ADMIN), view, id=call)
+    place, call = replace(PLACE, show=act), service.ids["acme"][0]
+    led = answer(service, visit(Role.ADMIN), place, id=call)
     assert (led.status_code, led.headers["location"]) == (303, f"/calls/{call}")
 
 
@@ -156,11 +156,11 @@ def test_a_refusal_is_shown_on_the_page_of_the_form(service, visit):
 
 def test_a_refusal_has_a_page_of_its_own_where_no_form_can_be_shown(service, visit):
     over, gone = conflict("The call is over."), Problem(410, "gone", "It is gone", "Nobody can get it back.")
-    for view, status in (
+    for place, status in (
         (replace(PLACE, show=raising(over)), 409),
         (replace(PLACE, show=raising(over), form=raising(gone)), 410),
     ):
-        shown = answer(service, visit(Role.ADMIN), view, id="x")
+        shown = answer(service, visit(Role.ADMIN), place, id="x")
         assert shown.status_code == status and b"<h1>" in shown.body and b"Sign out" in shown.body
 
 
@@ -173,8 +173,8 @@ def test_a_failure_of_a_view_is_reported_and_gives_500(service, visit):
 
 @pytest.mark.parametrize(("status", "headers"), [(404, {"hx-refresh": "true"}), (503, {})])
 def test_what_refreshes_itself_stays_as_it_is_unless_it_is_gone(service, visit, status, headers):
-    view = replace(PLACE, show=raising(Problem(status, "x", "x", "x")))
-    shown = answer(service, visit(Role.ADMIN, hx_request="true"), view, id="x")
+    place = replace(PLACE, show=raising(Problem(status, "x", "x", "x")))
+    shown = answer(service, visit(Role.ADMIN, hx_request="true"), place, id="x")
     assert (shown.status_code, shown.body, dict(shown.headers)) == (status, b"", {"content-length": "0", **headers})
 
 
@@ -182,18 +182,18 @@ def test_what_refreshes_itself_stays_as_it_is_unless_it_is_gone(service, visit, 
     ("mode", "kind"), [("navigate", "text/html"), ("no-cors", "application/problem"), ("", "application/problem")]
 )
 def test_a_file_that_is_refused_has_a_page_for_who_followed_a_link(service, visit, mode, kind):
-    view = replace(PLACE, show=raising(conflict("The call is over.")), file=True)
-    shown = answer(service, visit(Role.ADMIN, sec_fetch_mode=mode), view, id="x")
+    place = replace(PLACE, show=raising(conflict("The call is over.")), file=True)
+    shown = answer(service, visit(Role.ADMIN, sec_fetch_mode=mode), place, id="x")
     assert shown.status_code == 409 and shown.headers["content-type"].startswith(kind)
 
 
 def test_a_list_that_is_refused_is_empty_and_says_why(service, visit):
-    async def show(request):
+    @view("GET", "/incidents")
+    async def listed(request):
         found = await request.found(incidents.list_incidents.ask(request.caller(), query={"cursor": "3 May"}))
         assert found == {"items": [], "next_cursor": None}
         return request.page("home.html")
 
-    view = View("GET", "/incidents", show)
-    assert answer(service, visit(Role.ADMIN), view).status_code == 422
-    part = answer(service, visit(Role.ADMIN, hx_request="true"), view)
+    assert answer(service, visit(Role.ADMIN), listed).status_code == 422
+    part = answer(service, visit(Role.ADMIN, hx_request="true"), listed)
     assert (part.status_code, part.body) == (422, b"")
