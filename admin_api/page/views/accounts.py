@@ -7,17 +7,9 @@ from starlette.responses import Response
 from admin_api.access import accounts
 from admin_api.http.permissions import Action
 from admin_api.page.framework.page_request import PageRequest, view
-from admin_api.page.views.call_summary import Mark
-
-STATES = {
-    "active": Mark("account-state.active", "good"),
-    "invited": Mark("account-state.invited", "warn"),
-    "disabled": Mark("account-state.disabled"),
-}
-"""How each state is marked."""
 
 
 @view("GET", "/accounts", Action.ACCOUNTS, menu="accounts")
 async def listed(request: PageRequest) -> Response:
     """Show every account."""
-    return await request.listed("accounts.html", accounts.list_accounts(request.caller()), states=STATES)
+    return await request.listed("accounts.html", accounts.list_accounts(request.caller()))

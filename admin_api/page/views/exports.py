@@ -8,16 +8,8 @@ from admin_api.exports import exports
 from admin_api.http.permissions import Action
 from admin_api.http.problems import Problem
 from admin_api.page.framework.page_request import PageRequest, paged, view
-from admin_api.page.views.call_summary import Mark
 
 PAGE = 50  # exports of one page
-STATES = {
-    "running": Mark("export-state.running", "warn"),
-    "done": Mark("export-state.done", "good"),
-    "failed": Mark("export-state.failed", "bad"),
-    "cancelled": Mark("export-state.cancelled"),
-}
-"""How each state is marked."""
 
 
 @view("GET", "/exports", Action.EXPORTS, menu="exports")
@@ -28,7 +20,7 @@ async def listed(request: PageRequest) -> Response:
         exports.list_exports.ask(request.caller(f"exports {cursor}"), query={"limit": PAGE, "cursor": cursor})
     )
     making = any(export["state"] == "running" for export in found["items"])
-    values = {**paged(request, found), "states": STATES, "this": cursor, "making": making}
+    values = {**paged(request, found), "this": cursor, "making": making}
     return request.page("exports.html", block="list", **values)
 
 
@@ -36,7 +28,7 @@ async def listed(request: PageRequest) -> Response:
 async def one(request: PageRequest, id: str) -> Response:
     """Show one export."""
     export = await exports.view(request.caller(f"export {id}"), id)
-    return request.page("export.html", block="state", export=export, states=STATES)
+    return request.page("export.html", block="state", export=export)
 
 
 @view("GET", "/exports/{id}/file", Action.EXPORT_FILE)

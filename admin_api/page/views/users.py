@@ -9,12 +9,12 @@ from admin_api.directory import users
 from admin_api.directory.users import User
 from admin_api.http.permissions import Action
 from admin_api.page.framework.page_request import PageRequest, view
-from admin_api.page.views.call_summary import Mark, summary
+from admin_api.page.views.call_summary import summary
+from storage.directory.user import UserState
 
 PAGE = 50  # users of one page
 CALLS = 20
 """Most calls shown beside a user; a link leads to all."""
-STATES = {"active": Mark("user-state.active", "good"), "inactive": Mark("user-state.inactive", "warn")}
 IDENTITIES = ("email", "upn", "object_id", "numbers", "addresses")
 """Kinds of identities that link calls to users."""
 
@@ -23,10 +23,10 @@ IDENTITIES = ("email", "upn", "object_id", "numbers", "addresses")
 async def listed(request: PageRequest) -> Response:
     """Show a page of users."""
     state = request.asked("state")
-    asked = {"q": request.asked("q"), "state": state if state in STATES else ""}
+    asked = {"q": request.asked("q"), "state": state if state in tuple(UserState) else ""}
     query = {**asked, "limit": PAGE, "cursor": request.asked("cursor")}
     found = users.list_users.ask(request.caller(), query=query)
-    return await request.listed("users.html", found, asked=asked, states=STATES, name_of=name_of)
+    return await request.listed("users.html", found, asked=asked, states=UserState, name_of=name_of)
 
 
 @view("GET", "/users/{id}", Action.USER)
@@ -38,7 +38,6 @@ async def one(request: PageRequest, id: str) -> Response:
         "user.html",
         user=user,
         name=name_of(user),
-        state=STATES[user["state"]],
         names=[each for each in user["former"] if each["kind"] not in IDENTITIES],
         rows=[summary(call) for call in found["items"]],
         more=found["next_cursor"] is not None,
