@@ -13,7 +13,6 @@ _NEVER = (
     "\u00ad\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\uffa0"  # soft hyphen, fillers, selectors
     "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # direction controls (UAX 9)
     "\u200b\u2028\u2029\u2060-\u2065\u206a-\u206f\ufeff\ufff0-\ufffb"  # zero width, other line ends
-    "\ud800-\udfff"  # half a surrogate pair, which UTF-8 cannot hold
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff"  # of notes, tags, further selectors
 )
 _JOINERS = "\u200c\u200d"  # between letters of Persian or Indic scripts, or emoji, they belong to the spelling

@@ -40,12 +40,12 @@ class Templates:
 
     def page(self, template: str, values: Mapping[str, Any]) -> str:
         """Return a whole page."""
-        return self._made.get_template(template).render(values)
+        return _whole(self._made.get_template(template).render(values))
 
     def part(self, template: str, block: str, values: Mapping[str, Any]) -> str:
         """Return one block of a page."""
         found = self._made.get_template(template)
-        return "".join(found.blocks[block](found.new_context(dict(values))))
+        return _whole("".join(found.blocks[block](found.new_context(dict(values)))))
 
 
 class AsSent(Extension):
@@ -56,14 +56,19 @@ class AsSent(Extension):
         return _FIELD.sub(lambda found: f"{found[1]}{{{{ ({found[2]}) | as_sent }}}}{found[3]}", source)
 
 
+def _whole(text: str) -> str:
+    """Replace lone surrogates, which names from outside may hold and UTF-8 cannot encode."""
+    return HALVES.sub("\ufffd", text)
+
+
 def _seen(value: Any) -> Any:
     """Show a template value with every invisible character replaced by its number."""
     return visible(value) if type(value) is str else value
 
 
 def as_sent(value: Any) -> Markup:
-    """Return a value as it is, escaped; half a surrogate pair, which UTF-8 cannot hold, becomes U+FFFD."""
-    return escape(HALVES.sub("\ufffd", value) if isinstance(value, str) else value)
+    """Return a value as it is, escaped."""
+    return escape(value)
 
 
 def moment(text: str | None) -> str:

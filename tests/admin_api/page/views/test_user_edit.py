@@ -61,14 +61,10 @@ def test_unknown_ones_and_other_roles_find_nothing(browse):
 
 
 def test_half_a_character_in_a_name_breaks_no_page(service, browse):
-    """JSON can carry it and HTML cannot; the name of somebody stays readable."""
+    """JSON can carry it and HTML cannot."""
     half = {"first_name": "Ada\ud800", "email": "half@a.example"}
     made = service.ask("/users", "privacy", method="POST", content=json.dumps(half)).json()["id"]
     browser = browse(Role.PRIVACY)
-    for path, shown in (
-        ("/users", "Ada⟨U+D800⟩"),
-        (f"/users/{made}", "Ada⟨U+D800⟩"),
-        (f"/users/{made}/edit", "Ada\ufffd"),
-    ):
+    for path in ("/users", f"/users/{made}", f"/users/{made}/edit"):
         page = browser.get(path)
-        assert page.status_code == 200 and shown in page.text
+        assert page.status_code == 200 and "Ada\ufffd" in page.text
