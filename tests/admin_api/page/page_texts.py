@@ -91,7 +91,7 @@ def codes() -> Iterator[str]:
         "column-group": [group for _, group in export_new.GROUPS],
         "column": COLUMNS,
         "changed": account.CHANGED,
-        "plot": ["calls", "free", "busy"],
+        "plot": ["calls", "own-calls", "free", "busy"],
     }.items():
         yield from (f"{group}.{code}" for code in found)
 
