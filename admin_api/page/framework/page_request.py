@@ -143,8 +143,11 @@ class PageRequest:
 
     async def listed(self, template: str, list_: Awaitable[Mapping[str, Any]], **values: Any) -> Response:
         """Answer with one page of a list, or with its refusal above the form."""
-        found = await self.found(list_)
-        return self.page(template, **paged(self, found), **values)
+        return self.page(template, **self.paged(await self.found(list_)), **values)
+
+    def paged(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a template shows of one page of a list."""
+        return {"items": found["items"], "cursor": found["next_cursor"], "newest": "cursor" in self.http.query_params}
 
     def shown(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the variables of every template, and these values."""
@@ -163,11 +166,6 @@ class PageRequest:
             "Action": Action,
             **values,
         }
-
-
-def paged(request: PageRequest, found: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a template shows of one page of a list."""
-    return {"items": found["items"], "cursor": found["next_cursor"], "newest": "cursor" in request.http.query_params}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from starlette.responses import Response
 
 from admin_api.http.permissions import Action
 from admin_api.page.framework.date_ranges import midnight
-from admin_api.page.framework.page_request import PageRequest, paged, view
+from admin_api.page.framework.page_request import PageRequest, view
 from admin_api.privacy import erasures
 from admin_api.privacy import waiver as waivers
 
@@ -23,7 +23,7 @@ async def listed(request: PageRequest) -> Response:
     query = {"state": "done", "limit": PAGE, "cursor": request.asked("cursor")}
     done = await erasures.list_erasures.ask(request.caller(), query=query)
     waiver = await waivers.view(request.caller())
-    return request.page("erasures.html", going=going["items"], **paged(request, done), waiver=waiver)
+    return request.page("erasures.html", going=going["items"], **request.paged(done), waiver=waiver)
 
 
 @view("GET", "/erasures/waiver", Action.WAIVER)

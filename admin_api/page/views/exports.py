@@ -7,7 +7,7 @@ from starlette.responses import Response
 from admin_api.exports import exports
 from admin_api.http.permissions import Action
 from admin_api.http.problems import Problem
-from admin_api.page.framework.page_request import PageRequest, paged, view
+from admin_api.page.framework.page_request import PageRequest, view
 
 PAGE = 50  # exports of one page
 
@@ -20,8 +20,7 @@ async def listed(request: PageRequest) -> Response:
         exports.list_exports.ask(request.caller(f"exports {cursor}"), query={"limit": PAGE, "cursor": cursor})
     )
     making = any(export["state"] == "running" for export in found["items"])
-    values = {**paged(request, found), "this": cursor, "making": making}
-    return request.page("exports.html", block="list", **values)
+    return request.page("exports.html", block="list", **request.paged(found), making=making)
 
 
 @view("GET", "/exports/{id}", Action.EXPORT_STATE)

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from admin_api.http.permissions import Action
 from admin_api.http.types import Listed
 from admin_api.page.framework.date_ranges import midnight
-from admin_api.page.framework.page_request import PageRequest, paged, view
+from admin_api.page.framework.page_request import PageRequest, view
 from admin_api.privacy import subject_requests
 from admin_api.privacy import waiver as waivers
 from admin_api.privacy.request_views import Candidate, Request
@@ -67,7 +67,7 @@ async def one(request: PageRequest, id: str) -> Response:
         query = {"limit": CANDIDATES, "cursor": request.asked("cursor")}
         candidates = await request.found(subject_requests.candidates.ask(request.caller(), id, query=query))
     waiver = await waivers.view(request.caller())
-    return request.page("request.html", status=status, case=case, waiver=waiver, **paged(request, candidates))
+    return request.page("request.html", status=status, case=case, waiver=waiver, **request.paged(candidates))
 
 
 def _how_far(request: PageRequest, case: Request) -> Response:
