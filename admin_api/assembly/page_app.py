@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import MappingProxyType
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -26,7 +26,6 @@ from admin_api.http.error_middleware import problem
 from admin_api.http.problems import Problem, too_many
 from admin_api.http.rate_limit import PER_TOKEN, Limiter
 from admin_api.page.framework.forms import OLD, SHOWN, UnsentForms, forged
-from admin_api.page.framework.in_process_api import Api
 from admin_api.page.framework.page_request import STYLE_NONCE, PageRequest, View
 from admin_api.page.framework.sessions import COOKIE, Session, Sessions, genuine
 from admin_api.page.framework.static import PREFIX, shipped
@@ -91,7 +90,7 @@ class Site:
 
     def nowhere(self, request: Request) -> Response:
         """Answer a browser that asks for an unknown path."""
-        page = self._public(request).page("refused.html", status=404, problem=_nothing().document())
+        page = self._public(request).page("refused.html", status=404, problem=_nothing())
         page.headers.update({**HEADERS, "Content-Security-Policy": content_security_policy()})
         return page
 
@@ -103,10 +102,14 @@ class Site:
         try:
             return await self._answer(request, public)
         except Exception as error:
-            shown = _declined(error) if isinstance(error, Declined) else problem(error, self._report)
-            page = public.page("refused.html", status=shown.status, problem=shown.document())
-            page.headers.update(shown.headers)
+            refused = self._refusal(error)
+            page = public.page("refused.html", status=refused.status, problem=refused)
+            page.headers.update(refused.headers)
             return page
+
+    def _refusal(self, error: Exception) -> Problem:
+        """Return the answer to a failure, after reporting one that is not the person's."""
+        return _declined(error) if isinstance(error, Declined) else problem(error, self._report)
 
     async def _answer(self, request: Request, public: PublicRequest) -> Response:
         session = public.session
@@ -122,22 +125,23 @@ class Site:
         if request.url.path in (LASTS, UNSENT) or request.url.path.startswith(SHOWN):
             return await self._own(request, public, session)
         view, ids = self._view(request, session)
-        request.scope["path_params"] = ids
         if view.method == "POST":
             form = await _fields(request)
             if self._from_before(request, session, form):
                 return self._keep(request.url.path, session.whose, form)
             _check(request, session, form)
         page_request = self._page_request(request, public, session, form)
-        return await view.show(page_request) if view.method != "POST" else await self._once(page_request, view)
+        if view.method == "POST":
+            return await self._once(page_request, lambda: view.answer(page_request, ids))
+        return await view.answer(page_request, ids)
 
-    async def _once(self, page_request: PageRequest, view: View) -> Response:
+    async def _once(self, page_request: PageRequest, act: Callable[[], Awaitable[Response]]) -> Response:
         """Answer a form; one with an id, as our pages have, is accepted once."""
         forms = page_request.session.forms
         if page_request.one("once"):
-            answer = await forms.take(page_request.one("once"), lambda: view.show(page_request), self._monotonic())
+            answer = await forms.take(page_request.one("once"), act, self._monotonic())
         else:
-            answer = forms.kept(await view.show(page_request))
+            answer = forms.kept(await act())
         if page_request.one("unsent") and answer.status_code == 303:
             self._unsent.drop(page_request.one("unsent"), page_request.session.whose)
         return answer
@@ -149,20 +153,20 @@ class Site:
         session: Session,
         form: Mapping[str, list[str]] = MappingProxyType({}),
     ) -> PageRequest:
-        api = Api(self._authoriser, self._report, request, session.principal)
-        listed = menu(page_routes.VIEWS, session)
-        known = (
+        return PageRequest(
             request,
             session,
-            api,
+            self._authoriser,
             public.translations,
             self._templates,
             public.theme,
-            listed,
+            self._refusal,
+            menu(page_routes.VIEWS, session),
             form,
             self._account_service,
+            here=self._page_of(request),
+            left=session.left(self._monotonic()),
         )
-        return PageRequest(*known, here=self._page_of(request), left=session.left(self._monotonic()))
 
     async def _own(self, request: Request, public: PublicRequest, session: Session) -> Response:
         """Answer the frame's own paths: results shown once, unsent forms, the session's remaining time."""

@@ -1,4 +1,4 @@
-"""All views of the page in the order of its menu."""
+"""All views of the page in the order of its menu; of two paths that match, the first counts."""
 
 from __future__ import annotations
 
@@ -25,25 +25,10 @@ from admin_api.page.views import (
     users,
 )
 
-VIEWS: tuple[View, ...] = (
-    *home.VIEWS,
-    *calls.VIEWS,
-    *call.VIEWS,
-    *call_media.VIEWS,
-    *call_actions.VIEWS,
-    *requests.VIEWS,
-    *request_steps.VIEWS,
-    *export_new.VIEWS,
-    *exports.VIEWS,
-    *user_edit.VIEWS,
-    *users.VIEWS,
-    *retention.VIEWS,
-    *erasures.VIEWS,
-    *audit.VIEWS,
-    *accounts.VIEWS,
-    *incidents.VIEWS,
-    *system.VIEWS,
-    *account.VIEWS,
+MODULES = (
+    *(home, calls, call, call_media, call_actions, requests, request_steps, export_new, exports, user_edit, users),
+    *(retention, erasures, audit, accounts, incidents, system, account),
 )
+VIEWS = tuple(each for module in MODULES for each in vars(module).values() if isinstance(each, View))
 ROLES = {each.action: each.roles for each in endpoints()}
 """The roles that each action needs."""

@@ -19,7 +19,7 @@ from admin_api.http import bearer, responses
 from admin_api.http.audit_dedup import RecentReads
 from admin_api.http.authorised_request import FIRST, Caller
 from admin_api.http.bearer import Principal, Report
-from admin_api.http.endpoint import PREFIX, Endpoint, Pairs, Router, refused
+from admin_api.http.endpoint import Endpoint, Router, refused
 from admin_api.http.permissions import Action, Role
 from admin_api.http.ports import Daemon
 from admin_api.http.problems import not_found, too_many, unauthorized, wrong_method
@@ -53,30 +53,17 @@ class Authoriser:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request of any method as an ASGI application."""
-        request = Request(scope, receive, send)
-        response = await self.answer(request)
+        response = await self.answer(Request(scope, receive, send))
         await response(scope, receive, send)
 
     async def answer(self, request: Request) -> Response:
         """Answer a request below /api; raises Problem."""
-        return await self.admit(request, self._principal(request))
-
-    async def admit(self, request: Request, principal: Principal) -> Response:
-        """Answer a request whose sender is already known; raises Problem."""
-        caller = self.caller(request, principal)
+        caller = self.caller(request, self._principal(request))
         endpoint, ids = await self._find(caller, request.method, request.scope["path"])
         authorised = await endpoint.admit(caller, ids[0] if ids else "")
         async with authorised.audited():
             shown = await endpoint.run(authorised, *ids, **await endpoint.arguments(authorised))
         return responses.success(shown, endpoint.status)
-
-    async def ask(
-        self, caller: Caller, method: str, path: str, query: Pairs = (), body: Mapping[str, Any] | None = None
-    ) -> Response:
-        """Answer somebody signed in to the page, who asks for a path below their customer; raises Problem."""
-        whole = PREFIX + caller.principal.customer.name + path
-        endpoint, ids = await self._find(caller, method, whole)
-        return responses.success(await endpoint.ask(caller, *ids, query=query, body=body), endpoint.status)
 
     async def _find(self, caller: Caller, method: str, path: str) -> tuple[Endpoint[..., Any], tuple[str, ...]]:
         """Find the endpoint of a request, and the ids in its path; raises Problem 404, 405 or 429."""

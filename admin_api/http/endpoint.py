@@ -71,11 +71,21 @@ class Endpoint(Generic[P, R]):
         async with request.audited():
             return await self.run(request, *args, **kwargs)
 
-    async def ask(self, caller: Caller, /, *ids: str, query: Pairs = (), body: Mapping[str, Any] | None = None) -> R:
-        """Do it with a query and a body that are still to be checked, as a form gives them; raises Problem."""
+    async def ask(
+        self,
+        caller: Caller,
+        /,
+        *ids: str,
+        query: Mapping[str, object] | None = None,
+        body: Mapping[str, Any] | None = None,
+    ) -> R:
+        """Do it with a query and a body that are still to be checked, as a form gives them; raises Problem.
+
+        An empty field of the query counts as left out.
+        """
         request, run = await self.admit(caller, ids[0] if ids else ""), cast("Callable[..., Awaitable[R]]", self.run)
         async with request.audited():
-            found = self._asked(query)
+            found = self._asked((name, str(value)) for name, value in (query or {}).items() if value not in (None, ""))
             if self.body is not None and issubclass(self.body, Given) and not (body is None and self.optional):
                 found |= self._given(reading.checked(self.body, body))
             return await run(request, *ids, **found)

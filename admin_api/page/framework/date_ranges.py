@@ -6,34 +6,26 @@ import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
+from admin_api.http.problems import Problem
+
 _ZONE = re.compile(r"[A-Za-z]+(?:[/_+-][A-Za-z0-9_+-]+){0,3}")
 
 
-class BadDay(ValueError):
-    """The typed text is not a date."""
+def midnight(day: str) -> str | None:
+    """Return the time at which a typed day begins in UTC, None for no text; the API refuses what is no day."""
+    return f"{day}T00:00:00Z" if day else None
 
 
-class WrongOrder(BadDay):
-    """The first day is after the last one."""
+def between(since: str, until: str, zone: str) -> tuple[str | None, str | None]:
+    """Return when the first day begins and the last one ends, as RFC 3339 times, None for no text.
 
-
-def begin(text: str, zone: str) -> str | None:
-    """Return the RFC 3339 time at which a day begins, None for no text; raises BadDay."""
-    return _at(_day(text), zone) if text.strip() else None
-
-
-def end(text: str, zone: str) -> str | None:
-    """Return the RFC 3339 time at which a day ends, None for no text; raises BadDay."""
-    if not text.strip():
-        return None
-    day = _day(text)
-    return _at(day + timedelta(days=1), zone) if day < date.max else None
-
-
-def in_order(since: str, until: str) -> None:
-    """Raise WrongOrder if the first day is after the last one, BadDay if one is no date; either may be missing."""
-    if since.strip() and until.strip() and _day(since) > _day(until):
-        raise WrongOrder("the first day comes after the last one")
+    Raises Problem if one is no date, or the first comes after the last.
+    """
+    first, last = _day(since), _day(until)
+    if first and last and first > last:
+        why = "No call can match. Swap the two days, or leave one out."
+        raise Problem(422, "invalid", "From comes after To", why)
+    return _at(first, zone), _at(last + timedelta(days=1) if last and last < date.max else None, zone)
 
 
 def named(zone: str) -> tzinfo:
@@ -46,16 +38,22 @@ def named(zone: str) -> tzinfo:
         return UTC
 
 
-def _day(text: str) -> date:
+def _day(text: str) -> date | None:
     try:
-        return date.fromisoformat(text.strip())
+        return date.fromisoformat(text.strip()) if text.strip() else None
     except ValueError:
-        raise BadDay("a day is written as 2026-11-25") from None
+        raise _no_day() from None
 
 
-def _at(day: date, zone: str) -> str:
+def _at(day: date | None, zone: str) -> str | None:
+    if day is None:
+        return None
     try:
         at = datetime.combine(day, time(), named(zone)).astimezone(UTC)
     except OverflowError:  # the first day of year 1, east of Greenwich
-        raise BadDay("a day is written as 2026-11-25") from None
+        raise _no_day() from None
     return at.replace(tzinfo=None).isoformat(timespec="seconds").rjust(19, "0") + "Z"
+
+
+def _no_day() -> Problem:
+    return Problem(422, "invalid", "No such day", "A day is written as 2026-11-25.")

@@ -1,4 +1,14 @@
-"""A view of the page and its request: session, templates, and the API with the person's rights."""
+"""A view of the page and its request: session, templates, and the person, who calls the endpoints of the API.
+
+    @view("POST", "/calls/{id}/hold", Action.HOLD, form=call.one.show)
+    async def hold(request: PageRequest, id: str) -> str:
+        \"""Put the call under legal hold.\"""
+        await holds.put.ask(request.caller(), id, body={"reason": request.one("reason")})
+        return f"/calls/{id}"
+
+A view returns what it shows, or the path to go to next. A refusal that it raises is shown for it: above the page that
+its form is on, else by a page of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,43 +16,51 @@ import json
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from admin_api.access.accounts_port import AccountService
+from admin_api.http import responses
+from admin_api.http.authorise import Authoriser
+from admin_api.http.authorised_request import Caller
 from admin_api.http.permissions import Action
+from admin_api.http.problems import Problem
 from admin_api.page.framework.forms import Secret
-from admin_api.page.framework.in_process_api import Answer, Api
 from admin_api.page.framework.sessions import Session
 from admin_api.page.framework.templating import Templates
 from admin_api.page.framework.translations import Translations
 from storage.ids import is_id
 
-Shown = Callable[["PageRequest", Answer], Awaitable[Response]]
-"""Renders a view again with the API's refusal."""
+T = TypeVar("T", bound=Mapping[str, Any])
+Show = Callable[..., Awaitable[Response | str]]
+"""Takes the request and the ids of the path; returns what is shown, or the path to go to next. Raises Problem."""
 
 STYLE_NONCE = "recorder.style_nonce"
 """Key of the request's scope: the nonce of a style element that a script adds (CSP level 3 section 8.1)."""
+NO_ID = "-"
+"""Stands for what is no id in a path; nothing is found by it."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class PageRequest:
     """One request of a signed-in person."""
 
     http: Request
-    """The raw request; `path_params` holds the ids of the path."""
+    """The raw request."""
     session: Session
     """The person's session."""
-    api: Api
-    """The API with this person's rights."""
+    authoriser: Authoriser
+    """Knows the endpoints of the API, and who may call them."""
     translations: Translations
     """The page's texts in this person's language."""
     templates: Templates
     """The templates."""
     theme: str
     """light, dark, or "" for the system's setting."""
+    refusal: Callable[[Exception], Problem]
+    """Returns the answer to a failure, after reporting one that is not the person's."""
     menu: Sequence[View] = ()
     """The views in this person's menu."""
     form: Mapping[str, list[str]] = field(default_factory=dict, repr=False)
@@ -53,6 +71,20 @@ class PageRequest:
     """Path and query of the page shown, or of the page the form was on."""
     left: float = 0.0
     """Seconds until the session ends if idle."""
+    problem: Problem | None = None
+    """The refusal that the page shows; its status is that of the page."""
+
+    def caller(self, shows: str = "", *, again: bool | None = None) -> Caller:
+        """Return the person, who calls endpoints as functions.
+
+        `shows`: what is shown `again`, which htmx does if not said otherwise; the audit log has one entry a minute.
+        """
+        repeats = self.from_htmx if again is None else again
+        return self.authoriser.caller(self.http, self.session.principal, again=shows if repeats else "")
+
+    def may(self, action: Action) -> bool:
+        """Return whether this person's roles allow an action; the API checks again."""
+        return self.session.principal.role(self.authoriser.roles(action)) is not None
 
     def once(self) -> str:
         """Return an id for a form that is being rendered; it is accepted once."""
@@ -62,73 +94,60 @@ class PageRequest:
         """Return the nonce by which a script of this answer, and of no other, may add a style element."""
         return str(self.http.scope.setdefault(STYLE_NONCE, secrets.token_urlsafe(16)))
 
-    def secret(self, template: str, onward: str, **values: Any) -> Response:
-        """Answer with a page that is shown once; a reload is redirected to `onward`."""
-        return Secret(self.templates.page(template, self.shown({**values, "onward": onward})), onward)
-
-    def may(self, action: Action) -> bool:
-        """Return whether this person's roles allow an action; the API checks again."""
-        return self.api.may(action)
-
     def one(self, name: str) -> str:
         """Return a field of the form, "" if it was not sent."""
         return next(iter(self.form.get(name, ())), "")
 
-    @property
-    def path_id(self) -> str:
-        """Return the id of the path; an invalid one becomes one that the API answers with 404."""
-        id = str(self.http.path_params["id"])
-        return id if is_id(id) else "-"
+    def asked(self, name: str) -> str:
+        """Return a parameter of the address, "" if it was not given."""
+        return self.http.query_params.get(name, "").strip()
 
     @property
     def from_htmx(self) -> bool:
         """Return whether htmx sent the request, so that a part of the page is enough."""
         return self.http.headers.get("hx-request") == "true"
 
-    def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
-        """Answer with a whole page."""
-        return HTMLResponse(self.templates.page(template, self.shown(values)), status)
+    def page(self, template: str, *, status: int = 0, block: str = "", **values: Any) -> Response:
+        """Answer with a page, and with the status of the refusal that it shows; htmx gets one block of it, if any."""
+        if block and self.from_htmx:
+            return self.part(template, block, **values)
+        code, headers = (self.problem.status, self.problem.headers) if self.problem else (200, None)
+        return HTMLResponse(self.templates.page(template, self.shown(values)), status or code, headers)
 
     def part(self, template: str, block: str, **values: Any) -> Response:
         """Answer with one block of a page, for htmx to put in its place."""
         return HTMLResponse(self.templates.part(template, block, self.shown(values)))
 
-    def listed(self, template: str, answer: Answer, **values: Any) -> Response:
-        """Answer with one page of a list, or with the API's refusal above the form."""
-        return self.page(
-            template,
-            status=answer.status,
-            items=answer.items,
-            problem=None if answer.well else answer.document,
-            cursor=answer.next_cursor,
-            newest="cursor" in self.http.query_params,
-            **values,
-        )
-
-    async def after(self, answer: Answer, to: str, shown: Shown) -> Response:
-        """Redirect after an action; show a refusal of the API above the view it was tried on."""
-        return self.moved(to) if answer.well else await shown(self, answer)
-
-    def moved(self, to: str) -> Response:
-        """Redirect a form to the page to show next."""
-        return RedirectResponse(to, 303)
-
-    async def signed(self, place: str, member: str, name: str) -> Response:
-        """Answer with a signed document of the API as the file that `recorder audit verify --receipt` reads."""
-        answer = await self.api.get(place)
-        if not answer.well:
-            return self.refused(answer)
-        signed = answer.document[member]
-        return self.moved(place) if signed is None else self.file(signed, name)
+    def secret(self, template: str, onward: str, **values: Any) -> Response:
+        """Answer with a page that is shown once; a reload is redirected to `onward`."""
+        return Secret(self.templates.page(template, self.shown({**values, "onward": onward})), onward)
 
     def file(self, document: Any, name: str) -> Response:
         """Answer with a document of the API as a download."""
         headers = {"Content-Disposition": f'attachment; filename="{name}"'}
         return Response(json.dumps(document, indent=1).encode(), media_type="application/json", headers=headers)
 
-    def refused(self, answer: Answer) -> Response:
-        """Answer with the API's refusal, in words for people."""
-        return self.page("refused.html", status=answer.status, problem=answer.document)
+    async def found(self, list_: Awaitable[T]) -> T:
+        """Return one page of a list; if it is refused, an empty one, and the refusal is shown above the form.
+
+        Raises Problem if htmx asked: what is shown stays.
+        """
+        try:
+            return await list_
+        except Exception as error:
+            refused = self.refusal(error)
+            if self.from_htmx:
+                raise refused from None
+        self.problem = self.problem or refused
+        return cast("T", {"items": [], "next_cursor": None})
+
+    async def listed(self, template: str, list_: Awaitable[Mapping[str, Any]], **values: Any) -> Response:
+        """Answer with one page of a list, or with its refusal above the form."""
+        return self.page(template, **self.paged(await self.found(list_)), **values)
+
+    def paged(self, found: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a template shows of one page of a list."""
+        return {"items": found["items"], "cursor": found["next_cursor"], "newest": "cursor" in self.http.query_params}
 
     def shown(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Return the variables of every template, and these values."""
@@ -143,12 +162,10 @@ class PageRequest:
             "csrf_headers": json.dumps({"X-CSRF-Token": self.session.csrf}),
             "path": self.http.url.path,
             "here": self.here,
+            "problem": self.problem,
             "Action": Action,
             **values,
         }
-
-
-Show = Callable[[PageRequest], Awaitable[Response]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,9 +176,39 @@ class View:
     """GET, or POST for what a form does."""
     path: str
     """Path in Starlette's form: /calls/{id}."""
+    needs: Action | None
+    """The action that the person's roles must allow, else 404; None: everybody who is signed in."""
     show: Show
     """Answers it."""
-    needs: Action | None = None
-    """The action that the person's roles must allow, else 404; None: everybody who is signed in."""
     menu: str = ""
     """Its name in the menu, in English; "" keeps it out."""
+    form: Show | None = None
+    """Shows the page that its form is on, where a refusal stands above the form; without it, the refusal is a page."""
+    file: bool = False
+    """Answers with a file; a refusal is a problem document unless a person followed a link."""
+
+    async def answer(self, request: PageRequest, ids: Mapping[str, str]) -> Response:
+        """Answer a request for this path; a refusal or a failure is shown."""
+        named = {name: id if is_id(id) else NO_ID for name, id in ids.items()}
+        for show in filter(None, (self.show, self.form)):
+            try:
+                shown = await show(request, **named)
+            except Exception as error:
+                request.problem = request.refusal(error)
+            else:
+                return RedirectResponse(shown, 303) if isinstance(shown, str) else shown
+        return self._refused(request, cast("Problem", request.problem))
+
+    def _refused(self, request: PageRequest, problem: Problem) -> Response:
+        if request.from_htmx:  # what is shown stays, unless it is gone: a reload says so
+            return Response(None, problem.status, {"HX-Refresh": "true"} if problem.status == 404 else None)
+        if self.file and request.http.headers.get("sec-fetch-mode") != "navigate":
+            return responses.problem(problem)
+        return request.page("refused.html")
+
+
+def view(
+    method: str, path: str, needs: Action | None = None, *, menu: str = "", form: Show | None = None, file: bool = False
+) -> Callable[[Show], View]:
+    """Declare a view; the decorated function answers it."""
+    return lambda show: View(method, path, needs, show, menu, form, file)

@@ -9,7 +9,7 @@ from starlette.responses import Response
 
 from admin_api.access.accounts_port import AccountService, App, Busy, Declined, Person, WriteAudit
 from admin_api.http.problems import REFUSED, Problem
-from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.framework.page_request import PageRequest, view
 from admin_api.page.sign_in import qr
 from admin_api.page.sign_in.login_session import AGAIN, APP, BUSY, DIFFERENT, PASSWORD, audit_writer, note, origin
 
@@ -18,34 +18,37 @@ PASSKEY, RECOVERY, DROP = "account.passkey", "account.recovery", "account.drop"
 WRONG_PASSWORD = "wrong-password"
 CHANGED = ("password", "app", "passkey", "dropped")
 """What the page says was done, after a redirect."""
-Act = Callable[[AccountService, Person, WriteAudit], Awaitable[Response]]
+Act = Callable[[AccountService, Person, WriteAudit], Awaitable[Response | str]]
 """A change made after a correct password; it first calls its argument, which writes the audit entry."""
 _APP, _DEVICE = "app", "device"
 _TRIES = "tries"
 MAX_TRIES = 5  # wrong passwords in one session; somebody at an unlocked browser cannot keep guessing
 
 
+@view("GET", "/account")
 async def show(request: PageRequest) -> Response:
     """Show the account."""
     changed = request.http.query_params.get("changed", "")
     return _shown(request, changed=changed if changed in CHANGED else "")
 
 
-async def password(request: PageRequest) -> Response:
+@view("POST", "/account/password")
+async def password(request: PageRequest) -> Response | str:
     """Change the password."""
 
-    async def change(service: AccountService, person: Person, write_audit: WriteAudit) -> Response:
+    async def change(service: AccountService, person: Person, write_audit: WriteAudit) -> str:
         if request.one("new") != request.one("again"):
             raise Declined(DIFFERENT)
         request.session.renew(
             await service.change_password(person, request.one("password"), request.one("new"), write_audit)
         )
-        return request.moved("/account?changed=password")
+        return "/account?changed=password"
 
     return await _do(request, PASSWORD, change)
 
 
-async def begin_app(request: PageRequest) -> Response:
+@view("POST", "/account/app")
+async def begin_app(request: PageRequest) -> Response | str:
     """Show a new secret for an authenticator app."""
 
     async def begin(service: AccountService, person: Person, _: WriteAudit) -> Response:
@@ -56,7 +59,8 @@ async def begin_app(request: PageRequest) -> Response:
     return await _do(request, APP, begin)
 
 
-async def end_app(request: PageRequest) -> Response:
+@view("POST", "/account/app/code")
+async def end_app(request: PageRequest) -> Response | str:
     """Set up the app if it shows the right code."""
     app = request.session.kept.get(_APP)
     if not isinstance(app, App):
@@ -70,7 +74,8 @@ async def end_app(request: PageRequest) -> Response:
     return _added(request, codes, "app")
 
 
-async def begin_device(request: PageRequest) -> Response:
+@view("POST", "/account/passkey")
+async def begin_device(request: PageRequest) -> Response | str:
     """Ask the browser for a new passkey."""
 
     async def begin(service: AccountService, person: Person, _: WriteAudit) -> Response:
@@ -81,7 +86,8 @@ async def begin_device(request: PageRequest) -> Response:
     return await _do(request, PASSKEY, begin)
 
 
-async def end_device(request: PageRequest) -> Response:
+@view("POST", "/account/passkey/answer")
+async def end_device(request: PageRequest) -> Response | str:
     """Add the passkey."""
     state = request.session.kept.pop(_DEVICE, None)
     if state is None:
@@ -96,7 +102,8 @@ async def end_device(request: PageRequest) -> Response:
     return _added(request, codes, "passkey")
 
 
-async def renew_codes(request: PageRequest) -> Response:
+@view("POST", "/account/recovery")
+async def renew_codes(request: PageRequest) -> Response | str:
     """Show new recovery codes, once."""
 
     async def renew(service: AccountService, person: Person, write_audit: WriteAudit) -> Response:
@@ -105,17 +112,18 @@ async def renew_codes(request: PageRequest) -> Response:
     return await _do(request, RECOVERY, renew)
 
 
-async def drop(request: PageRequest) -> Response:
+@view("POST", "/account/drop")
+async def drop(request: PageRequest) -> Response | str:
     """Remove the app or a passkey."""
 
-    async def away(service: AccountService, person: Person, write_audit: WriteAudit) -> Response:
+    async def away(service: AccountService, person: Person, write_audit: WriteAudit) -> str:
         request.session.renew(await service.drop(person, request.one("device"), write_audit))
-        return request.moved("/account?changed=dropped")
+        return "/account?changed=dropped"
 
     return await _do(request, DROP, away)
 
 
-async def _do(request: PageRequest, action: str, act: Act) -> Response:
+async def _do(request: PageRequest, action: str, act: Act) -> Response | str:
     """Make a change if the password is right; otherwise show what was wrong."""
     service, person = _whose(request)
     kept = request.session.kept
@@ -137,11 +145,11 @@ def _audit_writer(request: PageRequest, person: Person, action: str) -> WriteAud
     return audit_writer(person, action, "", request.session.principal.source)
 
 
-def _added(request: PageRequest, codes: Sequence[str], changed: str) -> Response:
+def _added(request: PageRequest, codes: Sequence[str], changed: str) -> Response | str:
     if codes:
         onward = f"/account?changed={changed}"
         return request.secret("codes.html", onward, codes=codes)
-    return request.moved(f"/account?changed={changed}")
+    return f"/account?changed={changed}"
 
 
 def _app(request: PageRequest, app: App, *, status: int = 200, trouble: str = "") -> Response:
@@ -165,15 +173,3 @@ def _whose(request: PageRequest) -> tuple[AccountService, Person]:
     if request.service is None or person is None or not person.account:
         raise Problem(404, "not-found", "Nothing was found here", "This session has no account here.")
     return request.service, person
-
-
-VIEWS = (
-    View("GET", "/account", show),
-    View("POST", "/account/password", password),
-    View("POST", "/account/app", begin_app),
-    View("POST", "/account/app/code", end_app),
-    View("POST", "/account/passkey", begin_device),
-    View("POST", "/account/passkey/answer", end_device),
-    View("POST", "/account/recovery", renew_codes),
-    View("POST", "/account/drop", drop),
-)

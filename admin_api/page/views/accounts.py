@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from admin_api.access import accounts
 from admin_api.http.permissions import Action
-from admin_api.page.framework.page_request import PageRequest, View
-from admin_api.page.views.call_summary import Mark
-
-STATES = {
-    "active": Mark("account-state.active", "good"),
-    "invited": Mark("account-state.invited", "warn"),
-    "disabled": Mark("account-state.disabled"),
-}
-"""How each state is marked."""
+from admin_api.page.framework.page_request import PageRequest, view
 
 
+@view("GET", "/accounts", Action.ACCOUNTS, menu="accounts")
 async def listed(request: PageRequest) -> Response:
     """Show every account."""
-    return request.listed("accounts.html", await request.api.get("/accounts"), states=STATES)
-
-
-VIEWS = (View("GET", "/accounts", listed, Action.ACCOUNTS, menu="accounts"),)
+    return await request.listed("accounts.html", accounts.list_accounts(request.caller()))

@@ -8,7 +8,9 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api.http.permissions import Action
-from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.operations import audit
+from admin_api.page.framework.date_ranges import midnight
+from admin_api.page.framework.page_request import PageRequest, view
 from admin_api.page.framework.translations import Translations
 from admin_api.page.views.audit_codes import ACTIONS, LABELS
 from storage.ids import is_id
@@ -27,14 +29,14 @@ PLACES: Mapping[str, tuple[str, Action]] = {
 """View of an entry's object by the start of the action's name, and the action that the view needs."""
 
 
+@view("GET", "/audit", Action.AUDIT, menu="audit")
 async def listed(request: PageRequest) -> Response:
     """Show one page of entries."""
     asked = _asked(request)
-    query = {**_query(asked), "cursor": request.http.query_params.get("cursor"), "limit": PAGE}
-    answer = await request.api.get("/audit", query)
-    return request.listed(
+    query = {**_query(asked), "cursor": request.asked("cursor"), "limit": PAGE}
+    return await request.listed(
         "audit.html",
-        answer,
+        audit.list_entries.ask(request.caller(), query=query),
         asked=asked,
         is_id=is_id,
         place=lambda entry: place(request, entry),
@@ -43,10 +45,11 @@ async def listed(request: PageRequest) -> Response:
     )
 
 
+@view("GET", "/audit/file", Action.AUDIT_FILE, file=True)
 async def file(request: PageRequest) -> Response:
     """Answer with all matching entries as a file."""
-    form = request.http.query_params.get("format", "csv")
-    return await request.api.stream("/audit/file", {**_query(_asked(request)), "format": form})
+    query = {**_query(_asked(request)), "format": request.asked("format")}
+    return await audit.file.ask(request.caller(), query=query)
 
 
 def place(request: PageRequest, entry: Mapping[str, Any]) -> str:
@@ -57,14 +60,12 @@ def place(request: PageRequest, entry: Mapping[str, Any]) -> str:
 
 def _asked(request: PageRequest) -> dict[str, str]:
     """Return the fields of the form."""
-    given = {name: request.http.query_params.get(name, "").strip() for name in ASKED}
-    return {name: value for name, value in given.items() if value}
+    return {name: value for name in ASKED if (value := request.asked(name))}
 
 
-def _query(asked: Mapping[str, str]) -> dict[str, str | int | None]:
+def _query(asked: Mapping[str, str]) -> dict[str, object]:
     """Return the query for the API."""
-    since = asked.get("since")
-    return {**asked, "since": f"{since}T00:00:00Z" if since else None}
+    return {**asked, "since": midnight(asked.get("since", ""))}
 
 
 def in_words(_: Translations, reason: str) -> str:
@@ -84,9 +85,3 @@ def _part(_: Translations, part: str) -> str:
             return _(f"note.of.{label}", value=_.code("note", part.removeprefix(f"{label} ")))
     known = _.code("note", part)
     return _.code("role", part) if known == part else known
-
-
-VIEWS = (
-    View("GET", "/audit", listed, Action.AUDIT, menu="audit"),
-    View("GET", "/audit/file", file, Action.AUDIT_FILE),
-)

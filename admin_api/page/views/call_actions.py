@@ -1,109 +1,92 @@
-"""Actions on a call, each a plain form; a refusal of the API is shown above the call."""
+"""Actions on a call, each a plain form; a refusal is shown above the call."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from starlette.responses import Response
 
+from admin_api.calls import annotations as corrections
+from admin_api.calls import calls, holds
+from admin_api.exports import exports
 from admin_api.http.permissions import Action
-from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.page_request import PageRequest, View
-from admin_api.page.views.call import CONFIRM, SOUNDS, TABLES, shown
+from admin_api.http.problems import Problem
+from admin_api.page.framework.page_request import PageRequest, view
+from admin_api.page.views import call as call_view
+from admin_api.page.views.call import CONFIRM, SOUNDS, TABLES
 from admin_api.page.views.call_summary import summary
+from admin_api.privacy import erasures
+from admin_api.privacy import waiver as waivers
 
 MEDIA = (*SOUNDS, "mkv")
-NOT_TYPED = {
-    "title": "Nothing was erased",
-    "detail": "What you typed is not the beginning of this call's id. Check that it is the call you mean.",
-}
 
 
-async def pause(request: PageRequest) -> Response:
+@view("POST", "/calls/{id}/pause", Action.PAUSE, form=call_view.one.show)
+async def pause(request: PageRequest, id: str) -> str:
     """Pause the recording."""
-    return await _done(request, await request.api.send("POST", f"/calls/{request.path_id}/pause"))
+    await calls.pause(request.caller(), id)
+    return f"/calls/{id}"
 
 
-async def resume(request: PageRequest) -> Response:
+@view("POST", "/calls/{id}/resume", Action.RESUME, form=call_view.one.show)
+async def resume(request: PageRequest, id: str) -> str:
     """Resume the recording."""
-    return await _done(request, await request.api.send("POST", f"/calls/{request.path_id}/resume"))
+    await calls.resume(request.caller(), id)
+    return f"/calls/{id}"
 
 
-async def hold(request: PageRequest) -> Response:
+@view("POST", "/calls/{id}/hold", Action.HOLD, form=call_view.one.show)
+async def hold(request: PageRequest, id: str) -> str:
     """Put the call under legal hold."""
-    return await _done(
-        request, await request.api.send("PUT", f"/calls/{request.path_id}/hold", {"reason": request.one("reason")})
-    )
+    await holds.put.ask(request.caller(), id, body={"reason": request.one("reason")})
+    return f"/calls/{id}"
 
 
-async def release(request: PageRequest) -> Response:
+@view("POST", "/calls/{id}/release", Action.RELEASE, form=call_view.one.show)
+async def release(request: PageRequest, id: str) -> str:
     """Release the call from legal hold."""
-    return await _done(request, await request.api.send("DELETE", f"/calls/{request.path_id}/hold"))
+    await holds.remove(request.caller(), id)
+    return f"/calls/{id}"
 
 
-async def annotate(request: PageRequest) -> Response:
+@view("POST", "/calls/{id}/notes", Action.ANNOTATE, form=call_view.one.show)
+async def annotate(request: PageRequest, id: str) -> str:
     """Add a correction."""
-    body = {"text": request.one("text").replace("\r\n", "\n")}
-    return await _done(request, await request.api.send("POST", f"/calls/{request.path_id}/annotations", body))
+    await corrections.add.ask(request.caller(), id, body={"text": request.one("text").replace("\r\n", "\n")})
+    return f"/calls/{id}"
 
 
-async def export(request: PageRequest) -> Response:
-    """Request an export of this call, and redirect to its progress."""
-    media = request.one("media")
-    body: dict[str, Any] = {
-        "calls": [request.path_id],
+@view("POST", "/calls/{id}/export", Action.EXPORT, form=call_view.one.show)
+async def export(request: PageRequest, id: str) -> str:
+    """Request an export of this call, and go to its progress."""
+    body = {
+        "calls": [id],
         "format": request.one("format") if request.one("format") in TABLES else TABLES[0],
-        "media": media if media in MEDIA else None,
+        "media": request.one("media") if request.one("media") in MEDIA else None,
         "reason": request.one("reason"),
     }
-    answer = await request.api.send("POST", "/exports", body)
-    return request.moved(f"/exports/{answer.document['id']}") if answer.well else await shown(request, answer)
+    made = await exports.create.ask(request.caller(), body=body)
+    return f"/exports/{made['id']}"
 
 
-async def consequences(request: PageRequest) -> Response:
+@view("GET", "/calls/{id}/erase", Action.ERASE)
+async def consequences(request: PageRequest, id: str) -> Response:
     """Show what erasing a call means, before anything is requested."""
-    return await _consequences(request)
-
-
-async def erase(request: PageRequest) -> Response:
-    """Request the erasure if the beginning of the call's id was typed."""
-    id = request.path_id
-    if request.one("typed").strip().lower() != id[:CONFIRM]:
-        return await _consequences(request, Answer(422, NOT_TYPED))
-    answer = await request.api.send("POST", "/erasures", {"calls": [id], "reason": request.one("reason")})
-    return request.moved(f"/erasures/{answer.document['id']}") if answer.well else await _consequences(request, answer)
-
-
-async def _consequences(request: PageRequest, problem: Answer | None = None) -> Response:
-    found = await request.api.get(f"/calls/{request.path_id}")
-    waiver = await request.api.get("/waiver")
-    for answer in (found, waiver):
-        if not answer.well:
-            return request.refused(answer)
+    call = await calls.view(request.caller(), id)
     return request.page(
         "call_erase.html",
-        status=problem.status if problem else 200,
-        problem=problem.document if problem else None,
-        row=summary(found.document),
-        call=found.document,
-        waiver=waiver.document,
+        row=summary(call),
+        call=call,
+        waiver=await waivers.view(request.caller()),
         approval=request.session.principal.customer.settings.approval,
-        typed=found.document["id"][:CONFIRM],
+        typed=call["id"][:CONFIRM],
         reason=request.one("reason"),
     )
 
 
-async def _done(request: PageRequest, answer: Answer) -> Response:
-    return await request.after(answer, f"/calls/{request.path_id}", shown)
-
-
-VIEWS = (
-    View("POST", "/calls/{id}/pause", pause, Action.PAUSE),
-    View("POST", "/calls/{id}/resume", resume, Action.RESUME),
-    View("POST", "/calls/{id}/hold", hold, Action.HOLD),
-    View("POST", "/calls/{id}/release", release, Action.RELEASE),
-    View("POST", "/calls/{id}/notes", annotate, Action.ANNOTATE),
-    View("POST", "/calls/{id}/export", export, Action.EXPORT),
-    View("GET", "/calls/{id}/erase", consequences, Action.ERASE),
-    View("POST", "/calls/{id}/erase", erase, Action.ERASE),
-)
+@view("POST", "/calls/{id}/erase", Action.ERASE, form=consequences.show)
+async def erase(request: PageRequest, id: str) -> str:
+    """Request the erasure if the beginning of the call's id was typed."""
+    if request.one("typed").strip().lower() != id[:CONFIRM]:
+        why = "What you typed is not the beginning of this call's id. Check that it is the call you mean."
+        raise Problem(422, "invalid", "Nothing was erased", why)
+    erasure = await erasures.create.ask(request.caller(), body={"calls": [id], "reason": request.one("reason")})
+    return f"/erasures/{erasure['id']}"

@@ -4,38 +4,29 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from admin_api.calls import attachments, waveform
 from admin_api.http.permissions import Action
-from admin_api.page.framework.in_process_api import answer_of
-from admin_api.page.framework.page_request import PageRequest, View
-from storage.ids import is_id
+from admin_api.http.responses import document
+from admin_api.page.framework.page_request import PageRequest, view
 
 
-async def sound(request: PageRequest) -> Response:
+@view("GET", "/calls/{id}/media", Action.PLAY, file=True)
+async def sound(request: PageRequest, id: str) -> Response:
     """Answer with the audio, or the range a player asks for; seeking is not audited as a new playback."""
-    form = request.http.query_params.get("format", "wav")
-    wanted = request.http.headers.get("range", "")
-    further = bool(wanted) and not wanted.startswith("bytes=0-")
-    answer = await request.api.stream(f"/calls/{request.path_id}/media", {"format": form}, again=further)
-    if answer.status_code < 400 or request.http.headers.get("sec-fetch-mode") != "navigate":
-        return answer
-    page = request.refused(answer_of(answer))  # a person followed a link; a player's own request needs no page
-    page.headers.update({name: value for name, value in answer.headers.items() if name == "retry-after"})
-    return page
+    form, wanted = request.asked("format"), request.http.headers.get("range", "")
+    caller = request.caller(f"sound {form} {id}", again=bool(wanted) and not wanted.startswith("bytes=0-"))
+    media = request.authoriser.endpoints[Action.PLAY]
+    found: Response = await media.ask(caller, id, query={"format": form})
+    return found
 
 
-async def waveform(request: PageRequest) -> Response:
+@view("GET", "/calls/{id}/waveform", Action.WAVEFORM, file=True)
+async def loudness(request: PageRequest, id: str) -> Response:
     """Answer with the loudness of each channel over the length of the call."""
-    return await request.api.stream(f"/calls/{request.path_id}/waveform")
+    return document(await waveform.view(request.caller(), id))
 
 
-async def attachment(request: PageRequest) -> Response:
+@view("GET", "/calls/{id}/attachments/{part}", Action.ATTACHMENT, file=True)
+async def attachment(request: PageRequest, id: str, part: str) -> Response:
     """Answer with a transcript or chat as a download."""
-    part = str(request.http.path_params["part"])
-    return await request.api.stream(f"/calls/{request.path_id}/attachments/{part if is_id(part) else '-'}")
-
-
-VIEWS = (
-    View("GET", "/calls/{id}/media", sound, Action.PLAY),
-    View("GET", "/calls/{id}/waveform", waveform, Action.WAVEFORM),
-    View("GET", "/calls/{id}/attachments/{part}", attachment, Action.ATTACHMENT),
-)
+    return await attachments.file(request.caller(), id, part)

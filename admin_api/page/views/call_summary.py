@@ -1,16 +1,14 @@
-"""Summarise a call for lists: parties, audio quality, gaps; pure."""
+"""Summarise a call for lists: state, audio quality, gaps; pure."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
-from storage.calls.call_document import PlainDocument, PlainParty
-
-MOST_PEOPLE = 4
-"""Parties named in a row; the page of the call names them all."""
+SHOWN = ("role", "name", "number", "uri")
+"""What a row shows of a party."""
 
 TONES: Mapping[str, str] = {"recording": "live", "interrupted": "warn"}
 """Tone of each state that has one."""
@@ -32,64 +30,21 @@ class Mark:
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """One party in a list."""
-
-    role: str
-    """Code of the role."""
-    name: str
-    """Name as sent, "" if absent."""
-    address: str
-    """Number, else URI, else ""."""
-
-
-@dataclass(frozen=True, slots=True)
 class CallSummary:
     """One row."""
 
-    id: str
+    call: Mapping[str, Any]
     """The call."""
-    started_at: str | None
-    """RFC 3339."""
-    duration_ms: int
-    """Length so far."""
-    live: bool
-    """Whether it is being recorded."""
-    people: Sequence[Person]
-    """Who took part, at most MOST_PEOPLE."""
-    more: int
-    """How many others took part."""
     state: Mark
     """Its state."""
     marks: Sequence[Mark]
     """Quality, gaps, pause, hold."""
-    erase_after: str | None
-    """When retention ends."""
 
 
-def summary(shown: Mapping[str, Any]) -> CallSummary:
-    """Build a row from a call's document."""
-    call = cast("PlainDocument", shown)
-    parties = call.get("parties") or ()
+def summary(call: Mapping[str, Any]) -> CallSummary:
+    """Build the row of a call."""
     state = str(call["state"])
-    return CallSummary(
-        id=str(call["id"]),
-        started_at=call.get("started_at"),
-        duration_ms=int(call.get("duration_ms") or 0),
-        live=state == "recording",
-        people=[person(party) for party in parties[:MOST_PEOPLE]],
-        more=max(len(parties) - MOST_PEOPLE, 0),
-        state=Mark(f"call-state.{state}", TONES.get(state, "")),
-        marks=list(_marks(call)),
-        erase_after=call.get("erase_after"),
-    )
-
-
-def person(party: PlainParty) -> Person:
-    """Show a party by name and number, or by URI where it has no number."""
-    role = str(party.get("role") or "participant")
-    address = party.get("number") or party.get("uri") or ""
-    return Person(role, str(party.get("name") or ""), str(address))
+    return CallSummary(call, Mark(f"call-state.{state}", TONES.get(state, "")), list(_marks(call)))
 
 
 def quality(mos: float | None) -> Mark | None:
@@ -102,11 +57,17 @@ def quality(mos: float | None) -> Mark | None:
 
 def fingerprint(rows: Iterable[CallSummary]) -> str:
     """Return a key of what is shown except the lengths, which keep growing."""
-    told = [(row.id, row.people, row.more, row.state.text, [(m.text, m.values) for m in row.marks]) for row in rows]
+    told = [
+        (row.call["id"], _people(row.call), row.state.text, [(m.text, m.values) for m in row.marks]) for row in rows
+    ]
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 
-def _marks(call: PlainDocument) -> Iterable[Mark]:
+def _people(call: Mapping[str, Any]) -> list[list[Any]]:
+    return [[party.get(name) for name in SHOWN] for party in call.get("parties") or ()]
+
+
+def _marks(call: Mapping[str, Any]) -> Iterable[Mark]:
     streams = call.get("streams") or ()
     if call.get("paused"):
         yield Mark("mark.paused", "warn")

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from starlette.responses import Response
 
+from admin_api.calls import calls
+from admin_api.calls.call_views import Call, CallPage
 from admin_api.http.permissions import Action
 from admin_api.page.framework import date_ranges
-from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.framework.page_request import PageRequest, view
 from admin_api.page.views.call_summary import CallSummary, fingerprint, summary
 
 MOST_LIVE = 20
@@ -20,11 +21,6 @@ PAGE = 50  # calls of one page
 STATES = ("recording", "complete", "interrupted")
 HOLDS = ("true", "false")
 DIRECTIONS = ("inbound", "outbound", "internal")
-NO_DAY = {"title": "No such day", "detail": "A day is written as 2026-11-25."}
-WRONG_ORDER = {
-    "title": "From comes after To",
-    "detail": "No call can match. Swap the two days, or leave one out.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,88 +79,66 @@ class Question:
         given = {name: getattr(self, name) for name in SEARCHED}
         return [(name, value) for name, value in {**given, **changes}.items() if value]
 
-    def asked(self) -> dict[str, Any]:
-        """Return the query of the API; raises BadDay."""
-        date_ranges.in_order(self.since, self.until)
-        return {
-            "party": self.party,
-            "since": date_ranges.begin(self.since, self.zone),
-            "until": date_ranges.end(self.until, self.zone),
-            "state": self.state,
-            "hold": self.hold,
-            "direction": self.direction,
-            "source": self.source,
-            "limit": PAGE,
-            "cursor": self.cursor,
-        }
+    def asked(self) -> dict[str, str | None]:
+        """Return the query of the API; raises Problem."""
+        since, until = date_ranges.between(self.since, self.until, self.zone)
+        known = {name: getattr(self, name) for name in ("party", "state", "hold", "direction", "source", "cursor")}
+        return {**known, "since": since, "until": until}
 
 
 SEARCHED = tuple(name for name in Question.__dataclass_fields__ if name != "cursor")
 """The fields that a form or link to a search carries."""
 
 
-def bad_day(wrong: date_ranges.BadDay) -> Answer:
-    """Return the problem with the days of a search."""
-    return Answer(422, WRONG_ORDER if isinstance(wrong, date_ranges.WrongOrder) else NO_DAY)
-
-
+@view("GET", "/calls", Action.SEARCH, menu="calls")
 async def listed(request: PageRequest) -> Response:
     """Show a page of calls."""
     question = Question.of(request.http.query_params)
-    try:
-        found = await request.api.get("/calls", question.asked(), again=request.from_htmx)
-    except date_ranges.BadDay as wrong:
-        found = bad_day(wrong)
-    now = await _live(request, question.party) if question.with_live and found.well else None
-    if now is not None and not now.well:
-        found = now
-    if request.from_htmx and not found.well:
-        return Response(status_code=found.status)  # the shown calls stay, marked as possibly out of date
-    above = _glances(now)
-    known = {row.id for row in above}
-    values = {
-        "question": question,
-        "problem": None if found.well else found.document,
-        "rows": [summary(call) for call in found.items if call["id"] not in known],
-        "next_cursor": found.next_cursor,
-        "incomplete": found.incomplete,
-        "states": STATES,
-        "directions": DIRECTIONS,
-    }
-    if request.from_htmx:
-        return request.part("calls.html", "found", **values)
-    return request.page("calls.html", status=200 if found.well else found.status, **values, **_above(above))
+    above: Sequence[CallSummary] = ()
+    found = await request.found(search(request, question, PAGE))
+    if question.with_live and not request.problem:
+        above = rows((await request.found(_live(request, question)))["items"])
+    known = {row.call["id"] for row in above}
+    return request.page(
+        "calls.html",
+        block="found",
+        question=question,
+        rows=[row for row in rows(found["items"]) if row.call["id"] not in known],
+        next_cursor=found["next_cursor"],
+        incomplete=found.get("incomplete", False),
+        states=STATES,
+        directions=DIRECTIONS,
+        **_above(above),
+    )
 
 
+@view("GET", "/calls/live", Action.SEARCH)
 async def live(request: PageRequest) -> Response:
     """Refresh the live calls; 204 if only their lengths changed, so that the list is not redrawn."""
     question = Question.of(request.http.query_params)
-    now = await _live(request, question.party)
-    if not now.well:
-        return Response(status_code=now.status)
-    shown = _above(_glances(now))
-    if request.http.query_params.get("seen") == shown["seen"]:
+    shown = _above(rows((await _live(request, question))["items"]))
+    if request.asked("seen") == shown["seen"]:
         return Response(status_code=204)
     answer = request.part("calls.html", "live", question=question, **shown)
     answer.headers["HX-Trigger"] = "calls-moved"
     return answer
 
 
-async def _live(request: PageRequest, party: str) -> Answer:
-    asked: dict[str, str | int | None] = {"state": "recording", "party": party, "limit": MOST_LIVE + 1}
-    return await request.api.get("/calls", asked, again=request.from_htmx)
+async def search(request: PageRequest, question: Question, limit: int) -> CallPage:
+    """Search calls; raises Problem."""
+    query = {**question.asked(), "limit": limit}
+    return await calls.search.ask(request.caller(f"calls {query}"), query=query)
 
 
-def _glances(found: Answer | None) -> Sequence[CallSummary]:
-    return [summary(call) for call in found.items] if found else ()
+def rows(found: Iterable[Call]) -> list[CallSummary]:
+    """Return a row for each call."""
+    return [summary(call) for call in found]
 
 
-def _above(rows: Sequence[CallSummary]) -> dict[str, Any]:
-    shown = rows[:MOST_LIVE]
-    return {"above": shown, "even_more": len(rows) > MOST_LIVE, "seen": fingerprint(rows)}
+async def _live(request: PageRequest, question: Question) -> CallPage:
+    query = {"state": "recording", "party": question.party, "limit": MOST_LIVE + 1}
+    return await calls.search.ask(request.caller(f"calls {query}"), query=query)
 
 
-VIEWS = (
-    View("GET", "/calls", listed, Action.SEARCH, menu="calls"),
-    View("GET", "/calls/live", live, Action.SEARCH),
-)
+def _above(live: Sequence[CallSummary]) -> dict[str, Any]:
+    return {"above": live[:MOST_LIVE], "even_more": len(live) > MOST_LIVE, "seen": fingerprint(live)}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from starlette.responses import Response
 
 from admin_api.http.permissions import Action
-from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.framework.date_ranges import midnight
+from admin_api.page.framework.page_request import PageRequest, view
+from admin_api.privacy import erasures
+from admin_api.privacy import waiver as waivers
 
 PAGE = 50
 """Erasures of one page."""
@@ -16,93 +16,54 @@ WAIVER = ("document_sha256", "signed_by", "signed_at", "scope", "expires_at")
 """Fields of the waiver's form."""
 
 
+@view("GET", "/erasures", Action.ERASURES, menu="erasures")
 async def listed(request: PageRequest) -> Response:
     """Show the open erasures and the newest finished ones."""
-    cursor = request.http.query_params.get("cursor")
-    going = await request.api.get("/erasures")
-    done = await request.api.get("/erasures", {"state": "done", "limit": PAGE, "cursor": cursor})
-    waiver = await request.api.get("/waiver")
-    for answer in (going, done, waiver):
-        if not answer.well:
-            return request.refused(answer)
-    return request.page(
-        "erasures.html",
-        going=going.items,
-        done=done.items,
-        cursor=done.next_cursor,
-        newest=cursor is not None,
-        waiver=waiver.document,
-    )
+    going = await erasures.list_erasures(request.caller(), query=erasures.ErasureQuery())
+    query = {"state": "done", "limit": PAGE, "cursor": request.asked("cursor")}
+    done = await erasures.list_erasures.ask(request.caller(), query=query)
+    waiver = await waivers.view(request.caller())
+    return request.page("erasures.html", going=going["items"], **request.paged(done), waiver=waiver)
 
 
-async def one(request: PageRequest) -> Response:
-    """Show one erasure."""
-    return await _one(request)
-
-
-async def approve(request: PageRequest) -> Response:
-    """Approve an erasure that somebody else asked for."""
-    id = request.path_id
-    answer = await request.api.send("POST", f"/erasures/{id}/approve")
-    return request.moved(f"/erasures/{id}") if answer.well else await _one(request, answer)
-
-
-async def receipt(request: PageRequest) -> Response:
-    """Answer with the receipt."""
-    id = request.path_id
-    return await request.signed(f"/erasures/{id}", "receipt", f"receipt-{id}.json")
-
-
+@view("GET", "/erasures/waiver", Action.WAIVER)
 async def waiver(request: PageRequest) -> Response:
     """Show the waiver, and the form for a new one to those who may put it on file."""
-    answer = await request.api.get("/waiver")
-    if not answer.well:
-        return request.refused(answer)
-    return request.page("waiver.html", waiver=answer.document, problem=None, given=dict.fromkeys(WAIVER, ""))
-
-
-async def sign(request: PageRequest) -> Response:
-    """Put a waiver on file."""
     given = {name: request.one(name).strip() for name in WAIVER}
-    body: dict[str, Any] = {
-        **given,
-        "document_sha256": given["document_sha256"].lower(),
-        "signed_at": _midnight(given["signed_at"]),
-        "expires_at": _midnight(given["expires_at"]) or None,
+    return request.page("waiver.html", waiver=await waivers.view(request.caller()), given=given)
+
+
+@view("POST", "/erasures/waiver", Action.WAIVER_WRITE, form=waiver.show)
+async def sign(request: PageRequest) -> str:
+    """Put a waiver on file."""
+    body = {
+        "document_sha256": request.one("document_sha256").strip().lower(),
+        "signed_by": request.one("signed_by").strip(),
+        "signed_at": midnight(request.one("signed_at").strip()),
+        "scope": request.one("scope").strip(),
+        "expires_at": midnight(request.one("expires_at").strip()),
     }
-    answer = await request.api.send("PUT", "/waiver", body)
-    if answer.well:
-        return request.moved("/erasures/waiver")
-    now = await request.api.get("/waiver")
-    return request.page("waiver.html", status=answer.status, waiver=now.document, problem=answer.document, given=given)
+    await waivers.put.ask(request.caller(), body=body)
+    return "/erasures/waiver"
 
 
-async def _one(request: PageRequest, problem: Answer | None = None) -> Response:
-    answer = await request.api.get(f"/erasures/{request.path_id}")
-    if not answer.well:
-        return request.refused(answer)
-    shown = answer.document
-    waits = shown["state"] == "approval" and request.may(Action.ERASURE_APPROVE)
-    return request.page(
-        "erasure.html",
-        status=200 if problem is None else problem.status,
-        erasure=shown,
-        problem=None if problem is None else problem.document,
-        grants=waits and not shown["own"],
-        own=waits and shown["own"],
-    )
+@view("GET", "/erasures/{id}", Action.ERASURE_STATE)
+async def one(request: PageRequest, id: str) -> Response:
+    """Show one erasure."""
+    erasure = await erasures.view(request.caller(), id)
+    waits = erasure["state"] == "approval" and request.may(Action.ERASURE_APPROVE)
+    return request.page("erasure.html", erasure=erasure, waits=waits)
 
 
-def _midnight(day: str) -> str:
-    """Return the start of a day in UTC in the API's form."""
-    return f"{day}T00:00:00Z" if day else ""
+@view("POST", "/erasures/{id}/approve", Action.ERASURE_APPROVE, form=one.show)
+async def approve(request: PageRequest, id: str) -> str:
+    """Approve an erasure that somebody else asked for."""
+    await erasures.approve(request.caller(), id)
+    return f"/erasures/{id}"
 
 
-VIEWS = (
-    View("GET", "/erasures", listed, Action.ERASURES, menu="erasures"),
-    View("GET", "/erasures/waiver", waiver, Action.WAIVER),
-    View("POST", "/erasures/waiver", sign, Action.WAIVER_WRITE),
-    View("GET", "/erasures/{id}", one, Action.ERASURE_STATE),
-    View("POST", "/erasures/{id}/approve", approve, Action.ERASURE_APPROVE),
-    View("GET", "/erasures/{id}/receipt", receipt, Action.ERASURE_STATE),
-)
+@view("GET", "/erasures/{id}/receipt", Action.ERASURE_STATE)
+async def receipt(request: PageRequest, id: str) -> Response | str:
+    """Answer with the receipt."""
+    signed = (await erasures.view(request.caller(), id))["receipt"]
+    return request.file(signed, f"receipt-{id}.json") if signed else f"/erasures/{id}"

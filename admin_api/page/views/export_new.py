@@ -6,19 +6,20 @@ without scripts and stores nothing on the server.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from starlette.responses import Response
 
+from admin_api.calls.call_views import CallPage
+from admin_api.exports import column_sets, exports
 from admin_api.exports.columns import COLUMNS, About, usual
 from admin_api.http.permissions import Action
-from admin_api.page.framework import date_ranges
-from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.page_request import PageRequest, View
-from admin_api.page.views.call_summary import summary
-from admin_api.page.views.calls import SEARCHED, Question, bad_day
+from admin_api.http.problems import Problem
+from admin_api.page.framework.page_request import PageRequest, view
+from admin_api.page.views import calls
+from admin_api.page.views.calls import SEARCHED, Question
 from storage.ids import is_id
 
 MOST_CALLS = 500
@@ -26,10 +27,6 @@ MOST_CALLS = 500
 FORMATS = ("xlsx", "csv", "json")
 MEDIA = ("wav", "flac", "opus", "mp3", "mkv")
 GROUPS = ((About.CALL, "call"), (About.SUBJECT, "subject"), (About.OTHERS, "others"))
-NOTHING = {"title": "No call was chosen", "detail": "Search for calls, then tick those that are to be exported."}
-
-_OF_A_PAGE = ("limit", "cursor")
-NO_NAME = {"title": "The set needs a name", "detail": "It has 1 to 80 characters and no slash."}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +80,7 @@ class Draft:
         return replace(self, columns=tuple(names)) if what in ("up", "down", "out") else self
 
     def body(self) -> dict[str, Any]:
-        """Return the body for the API; raises BadDay."""
+        """Return the body for the API; raises Problem."""
         person = self.whole and bool(self.question.party)
         silence = {"silence_others": True} if self.silence and person and self.media else {}
         columns = {"columns": list(self.columns)} if self.columns else {}
@@ -96,10 +93,11 @@ class Draft:
             return {"calls": list(self.calls)}
         if not self.question.narrowed:
             return {"party": self.question.party}
-        asked = {name: value for name, value in self.question.asked().items() if value and name not in _OF_A_PAGE}
+        asked = {name: value for name, value in self.question.asked().items() if value and name != "cursor"}
         return {"query": asked | ({"hold": self.question.hold == "true"} if self.question.hold else {})}
 
 
+@view("GET", "/exports/new", Action.EXPORT)
 async def new(request: PageRequest) -> Response:
     """Show the form for the calls that a search finds."""
     question = Question.of(request.http.query_params)
@@ -108,102 +106,65 @@ async def new(request: PageRequest) -> Response:
     return await _shown(request, draft, fresh=True)
 
 
+async def _sent(request: PageRequest) -> Response:
+    return await _shown(request, Draft.sent(request))
+
+
+@view("POST", "/exports/arrange", Action.EXPORT, form=_sent)
 async def arrange(request: PageRequest) -> Response:
     """Return the form with a column moved, added or removed, or a set used, saved or deleted."""
-    draft, act = Draft.sent(request), request.one("act")
-    if act == "add" and request.one("more") in COLUMNS:
-        return await _shown(
-            request, replace(draft, columns=(*_without(draft, request.one("more")), request.one("more")))
-        )
-    if act == "usual":
-        return await _shown(request, replace(draft, columns=usual(draft.whole and bool(draft.question.party))))
-    if act == "take":
-        return await _shown(request, await _taken(request, draft))
-    if act == "save":
-        return await _shown(request, draft, await _saved(request, draft))
-    if act == "drop":
-        await request.api.send("DELETE", f"/column-sets/{_id(request.one('set'))}")
-        return await _shown(request, draft)
+    draft, act, more = Draft.sent(request), request.one("act"), request.one("more")
+    if act == "add" and more in COLUMNS:
+        draft = replace(draft, columns=(*(name for name in draft.columns if name != more), more))
+    elif act == "usual":
+        draft = replace(draft, columns=usual(draft.whole and bool(draft.question.party)))
+    elif act == "take":
+        sets = (await column_sets.list_sets(request.caller()))["items"]
+        wanted = next((each["columns"] for each in sets if each["id"] == request.one("set")), draft.columns)
+        draft = replace(draft, columns=tuple(name for name in wanted if name in COLUMNS))
+    elif act == "save":
+        name = request.one("name").strip()
+        if not name or "/" in name:
+            raise Problem(422, "invalid", "The set needs a name", "It has 1 to 80 characters and no slash.")
+        await column_sets.put.ask(request.caller(), name, body={"columns": list(draft.columns)})
+    elif act == "drop":
+        await column_sets.delete(request.caller(), request.one("set"))
     return await _shown(request, draft.moved(act))
 
 
-async def create(request: PageRequest) -> Response:
-    """Request the export, and redirect to its progress."""
+@view("POST", "/exports/new", Action.EXPORT, form=_sent)
+async def create(request: PageRequest) -> str:
+    """Request the export, and go to its progress."""
     draft = Draft.sent(request)
     if not draft.whole and not draft.calls:
-        return await _shown(request, draft, Answer(422, NOTHING))
-    try:
-        body = draft.body()
-    except date_ranges.BadDay as wrong:
-        return await _shown(request, draft, bad_day(wrong))
-    answer = await request.api.send("POST", "/exports", body)
-    return request.moved(f"/exports/{answer.document['id']}") if answer.well else await _shown(request, draft, answer)
+        why = "Search for calls, then tick those that are to be exported."
+        raise Problem(422, "invalid", "No call was chosen", why)
+    made = await exports.create.ask(request.caller(), body=draft.body())
+    return f"/exports/{made['id']}"
 
 
-async def _saved(request: PageRequest, draft: Draft) -> Answer | None:
-    """Save the columns as a set; return a refusal, if any."""
-    name = request.one("name").strip()
-    if not name or "/" in name:
-        return Answer(422, NO_NAME)
-    answer = await request.api.send("PUT", f"/column-sets/{name}", {"columns": list(draft.columns)})
-    return None if answer.well else answer
-
-
-async def _taken(request: PageRequest, draft: Draft) -> Draft:
-    wanted = request.one("set")
-    for kept in (await request.api.get("/column-sets")).items:
-        if kept["id"] == wanted:
-            return replace(draft, columns=tuple(name for name in kept["columns"] if name in COLUMNS))
-    return draft
-
-
-async def _shown(request: PageRequest, draft: Draft, problem: Answer | None = None, *, fresh: bool = False) -> Response:
-    found = await _found(request, draft.question)
-    kept = await request.api.get("/column-sets")
-    refused = problem or (None if found.well else found)
-    rows = [summary(call) for call in found.items]
+async def _shown(request: PageRequest, draft: Draft, *, fresh: bool = False) -> Response:
+    empty: CallPage = {"items": [], "next_cursor": None}
+    asked = draft.question.anything
+    found = await request.found(calls.search(request, draft.question, MOST_CALLS)) if asked else empty
+    rows = calls.rows(found["items"])
     return request.page(
         "export_new.html",
-        status=refused.status if refused else 200,
-        problem=refused.document if refused else None,
         draft=draft,
         rows=rows,
-        ticked={row.id for row in rows} if fresh else set(draft.calls),
-        more=found.next_cursor is not None,
-        incomplete=found.incomplete,
+        ticked={row.call["id"] for row in rows} if fresh else set(draft.calls),
+        more=found["next_cursor"] is not None,
+        incomplete=found.get("incomplete", False),
         groups=_groups(draft.columns),
         chosen=[COLUMNS[name] for name in draft.columns],
         others=any(COLUMNS[name].about is About.OTHERS for name in draft.columns),
-        sets=kept.items,
+        sets=(await column_sets.list_sets(request.caller()))["items"],
         formats=FORMATS,
         media=MEDIA,
     )
-
-
-async def _found(request: PageRequest, question: Question) -> Answer:
-    try:
-        asked: Mapping[str, Any] = {**question.asked(), "limit": MOST_CALLS}
-    except date_ranges.BadDay as wrong:
-        return bad_day(wrong)
-    return await request.api.get("/calls", asked) if question.anything else Answer(200, {"items": []})
 
 
 def _groups(chosen: Sequence[str]) -> list[tuple[str, list[Any]]]:
     """Return the columns that can be added, by whom they are about."""
     left = [column for column in COLUMNS.values() if column.name not in chosen]
     return [(group, [column for column in left if column.about is about]) for about, group in GROUPS]
-
-
-def _without(draft: Draft, name: str) -> tuple[str, ...]:
-    return tuple(each for each in draft.columns if each != name)
-
-
-def _id(text: str) -> str:
-    return text if is_id(text) else "-"
-
-
-VIEWS = (
-    View("GET", "/exports/new", new, Action.EXPORT),
-    View("POST", "/exports/arrange", arrange, Action.EXPORT),
-    View("POST", "/exports/new", create, Action.EXPORT),
-)

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
-from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.framework.page_request import PageRequest, view
 
 
-async def home(request: PageRequest) -> Response:
+@view("GET", "/")
+async def home(request: PageRequest) -> Response | str:
     """Go to the first view of the menu."""
-    if request.menu:
-        return request.moved(request.menu[0].path)
-    return request.page("home.html")
-
-
-VIEWS = (View("GET", "/", home),)
+    return request.menu[0].path if request.menu else request.page("home.html")

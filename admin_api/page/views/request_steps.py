@@ -9,10 +9,14 @@ from typing import Any
 
 from starlette.responses import Response
 
+from admin_api.exports import exports
 from admin_api.http.permissions import Action
-from admin_api.page.framework.in_process_api import Answer, answer_of
-from admin_api.page.framework.page_request import PageRequest, View
-from admin_api.page.views.requests import shown
+from admin_api.http.types import Page
+from admin_api.page.framework.date_ranges import midnight
+from admin_api.page.framework.page_request import PageRequest, view
+from admin_api.page.views import requests
+from admin_api.privacy import subject_requests
+from admin_api.privacy.request_views import Candidate
 
 BATCH = 1000
 """Candidates fetched at once to build a selection."""
@@ -22,36 +26,33 @@ PASSPHRASE_BYTES = 15
 """120 bits, as six groups of four letters and digits: unguessable, and easy to read out on the telephone."""
 
 
-async def select(request: PageRequest) -> Response:
+@view("POST", "/requests/{id}/selection", Action.REQUEST_SELECT, form=requests.one.show)
+async def select(request: PageRequest, id: str) -> str:
     """Confirm which candidates concern the person; candidates on other pages stay unchanged."""
-    id = request.path_id
     found = await _candidates(request, id)
-    if isinstance(found, Answer):
-        return await shown(request, found)
     asked, ticked = set(request.form.get("shown", [])), set(request.form.get("in", []))
     said = {name.removeprefix(PERSON): texts[0] for name, texts in request.form.items() if name.startswith(PERSON)}
     body = _selection(found, asked, ticked, said, sure=request.one("act") == "sure")
-    answer = await request.api.send("PUT", f"/requests/{id}/selection", body)
-    return await request.after(answer, f"/requests/{id}#report", shown)
+    await subject_requests.select.ask(request.caller(), id, body=body)
+    return f"/requests/{id}#report"
 
 
-async def extend(request: PageRequest) -> Response:
+@view("POST", "/requests/{id}/extension", Action.REQUEST_EXTEND, form=requests.one.show)
+async def extend(request: PageRequest, id: str) -> str:
     """Extend the time limit."""
-    id = request.path_id
-    day = request.one("told_at")
     body = {
         "months": int(request.one("months")) if request.one("months") in ("1", "2") else None,
         "ground": request.one("ground"),
-        "told_at": f"{day}T00:00:00Z" if day else None,
+        "told_at": midnight(request.one("told_at")),
         "reason": request.one("reason"),
     }
-    answer = await request.api.send("PUT", f"/requests/{id}/extension", body)
-    return await request.after(answer, f"/requests/{id}", shown)
+    await subject_requests.extend.ask(request.caller(), id, body=body)
+    return f"/requests/{id}"
 
 
-async def report(request: PageRequest) -> Response:
+@view("POST", "/requests/{id}/report", Action.REQUEST_REPORT, form=requests.one.show)
+async def report(request: PageRequest, id: str) -> Response | str:
     """Have the report made; a generated passphrase is shown once, in the answer to the form."""
-    id = request.path_id
     seal = request.one("seal")
     passphrase = _passphrase() if seal == "passphrase" else None
     body = {
@@ -61,63 +62,57 @@ async def report(request: PageRequest) -> Response:
         "recipient": request.one("recipient").strip() or None if seal == "recipient" else None,
         "passphrase": passphrase,
     }
-    answer = await request.api.send("POST", f"/requests/{id}/report", body)
-    if not answer.well:
-        return await shown(request, answer)
-    if passphrase is not None:
-        return request.secret("request_passphrase.html", f"/requests/{id}#report", id=id, passphrase=passphrase)
-    return request.moved(f"/requests/{id}#report")
+    await subject_requests.report.ask(request.caller(), id, body=body)
+    onward = f"/requests/{id}#report"
+    return request.secret("request_passphrase.html", onward, id=id, passphrase=passphrase) if passphrase else onward
 
 
-async def cancel(request: PageRequest) -> Response:
+@view("POST", "/requests/{id}/report/cancel", Action.REQUEST_REPORT, form=requests.one.show)
+async def cancel(request: PageRequest, id: str) -> str:
     """Cancel the report."""
-    id = request.path_id
-    case = await request.api.get(f"/requests/{id}")
-    made = case.document.get("report") if case.well else None
-    answer = case if made is None else await request.api.send("DELETE", f"/exports/{made['id']}")
-    return await request.after(answer, f"/requests/{id}#report", shown)
+    made = (await subject_requests.view(request.caller(), id))["report"]
+    if made is not None:
+        await exports.cancel(request.caller(), made["id"])
+    return f"/requests/{id}#report"
 
 
-async def file(request: PageRequest) -> Response:
-    """Answer with the report; if it no longer exists, show a page instead of a problem document."""
-    response = await request.api.stream(f"/requests/{request.path_id}/report/file")
-    return response if response.status_code < 400 else request.refused(answer_of(response))
+@view("GET", "/requests/{id}/report/file", Action.REQUEST_REPORT_FILE)
+async def file(request: PageRequest, id: str) -> Response:
+    """Answer with the report."""
+    return await subject_requests.report_file(request.caller(), id)
 
 
-async def erase(request: PageRequest) -> Response:
-    """Ask for the erasure of the chosen calls."""
-    id = request.path_id
-    if not request.one("understood"):
-        return request.moved(f"/requests/{id}#erasure")  # browsers do not send the form unless the box is ticked
-    answer = await request.api.send("POST", f"/requests/{id}/erasure", {"reason": request.one("reason")})
-    return await request.after(answer, f"/requests/{id}#erasure", shown)
+@view("POST", "/requests/{id}/erasure", Action.REQUEST_ERASE, form=requests.one.show)
+async def erase(request: PageRequest, id: str) -> str:
+    """Ask for the erasure of the chosen calls; browsers do not send the form unless the box is ticked."""
+    if request.one("understood"):
+        await subject_requests.erase.ask(request.caller(), id, body={"reason": request.one("reason")})
+    return f"/requests/{id}#erasure"
 
 
-async def close(request: PageRequest) -> Response:
+@view("POST", "/requests/{id}/close", Action.REQUEST_CLOSE, form=requests.one.show)
+async def close(request: PageRequest, id: str) -> str:
     """Close the request."""
-    id = request.path_id
     outcome = request.one("outcome")
     body = {"outcome": outcome, "ground": request.one("ground") or None if outcome == "refused" else None}
-    answer = await request.api.send("POST", f"/requests/{id}/close", body)
-    return await request.after(answer, f"/requests/{id}", shown)
+    await subject_requests.close.ask(request.caller(), id, body=body)
+    return f"/requests/{id}"
 
 
-async def _candidates(request: PageRequest, id: str) -> list[Mapping[str, Any]] | Answer:
-    """Return all candidates, or the API's refusal."""
-    found: list[Mapping[str, Any]] = []
-    cursor = None
+async def _candidates(request: PageRequest, id: str) -> list[Candidate]:
+    """Return all candidates."""
+    query = Page(limit=BATCH)
+    found: list[Candidate] = []
     while True:
-        answer = await request.api.get(f"/requests/{id}/candidates", {"limit": BATCH, "cursor": cursor})
-        if not answer.well:
-            return answer
-        found += answer.items
-        cursor = answer.next_cursor
-        if cursor is None:
+        page = await subject_requests.candidates(request.caller(), id, query=query)
+        found += page["items"]
+        if page["next_cursor"] is None:
             return found
+        query = Page(limit=BATCH, cursor=page["next_cursor"])
 
 
 def _selection(
-    found: Collection[Mapping[str, Any]],
+    found: Collection[Candidate],
     asked: Collection[str],
     ticked: Collection[str],
     said: Mapping[str, str],
@@ -130,7 +125,7 @@ def _selection(
     doubt, and leaves out the others.
     """
 
-    def inside(each: Mapping[str, Any]) -> bool | None:
+    def inside(each: Candidate) -> bool | None:
         if sure:
             return bool(each["sure"])
         if each["call"] in asked:
@@ -138,11 +133,11 @@ def _selection(
         return None if each["selected"] is None else each["selected"] == "in"
 
     judged = [(each, inside(each)) for each in found]
-    chosen = [_with_person(each, said.get(str(each["call"]), "")) for each, yes in judged if yes]
+    chosen = [_with_person(each, said.get(each["call"], "")) for each, yes in judged if yes]
     return {"in": chosen, "out": [each["call"] for each, yes in judged if yes is False]}
 
 
-def _with_person(each: Mapping[str, Any], said: str) -> Any:
+def _with_person(each: Candidate, said: str) -> Any:
     """Return a call for the selection: its id, with the person's party if it was stated now or before."""
     if not each["choose"]:
         return each["call"]
@@ -153,14 +148,3 @@ def _with_person(each: Mapping[str, Any], said: str) -> Any:
 def _passphrase() -> str:
     text = base64.b32encode(secrets.token_bytes(PASSPHRASE_BYTES)).decode().lower()
     return "-".join(text[at : at + 4] for at in range(0, len(text), 4))
-
-
-VIEWS = (
-    View("POST", "/requests/{id}/selection", select, Action.REQUEST_SELECT),
-    View("POST", "/requests/{id}/extension", extend, Action.REQUEST_EXTEND),
-    View("POST", "/requests/{id}/report", report, Action.REQUEST_REPORT),
-    View("POST", "/requests/{id}/report/cancel", cancel, Action.REQUEST_REPORT),
-    View("GET", "/requests/{id}/report/file", file, Action.REQUEST_REPORT_FILE),
-    View("POST", "/requests/{id}/erasure", erase, Action.REQUEST_ERASE),
-    View("POST", "/requests/{id}/close", close, Action.REQUEST_CLOSE),
-)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from starlette.responses import Response
 
 from admin_api.http.permissions import Action
-from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.http.types import Listed
+from admin_api.page.framework.date_ranges import midnight
+from admin_api.page.framework.page_request import PageRequest, view
+from admin_api.privacy import subject_requests
+from admin_api.privacy import waiver as waivers
+from admin_api.privacy.request_views import Candidate, Request
 
 PAGE = 50
 """Requests of one page."""
@@ -20,94 +22,68 @@ FIELDS = ("identities", "user", "received_at", "reference", "reason")
 """Fields of the form for a new request, beside the kinds."""
 
 
+@view("GET", "/requests", Action.REQUESTS, menu="requests")
 async def listed(request: PageRequest) -> Response:
     """Show one page of requests."""
-    asked = request.http.query_params
-    state = asked.get("state", "")
-    answer = await request.api.get("/requests", {"state": state, "limit": PAGE, "cursor": asked.get("cursor")})
-    return request.listed("requests.html", answer, state=state, states=STATES)
+    state = request.asked("state")
+    query = {"state": state, "limit": PAGE, "cursor": request.asked("cursor")}
+    found = subject_requests.list_requests.ask(request.caller(), query=query)
+    return await request.listed("requests.html", found, state=state, states=STATES)
 
 
+@view("GET", "/requests/new", Action.REQUEST)
 async def new(request: PageRequest) -> Response:
-    """Show the form for a letter; a link from a search or a user fills in part of it."""
-    asked = request.http.query_params
-    given = {name: asked.get(name, "") for name in FIELDS}
-    return _new(request, given, ["access"])
+    """Show the form for a letter, empty or as it was sent; a link from a search or a user fills in part of it."""
+    given = {name: request.one(name).strip() or request.asked(name) for name in FIELDS}
+    kinds = _kinds(request) if request.form else ["access"]
+    return request.page("request_new.html", given=given, kinds=kinds, all_kinds=KINDS)
 
 
-async def create(request: PageRequest) -> Response:
+@view("POST", "/requests/new", Action.REQUEST, form=new.show)
+async def create(request: PageRequest) -> str:
     """File a request."""
     given = {name: request.one(name).strip() for name in FIELDS}
-    kinds = [kind for kind in request.form.get("kind", []) if kind in KINDS]
-    received = given["received_at"]
-    body: dict[str, Any] = {
-        "kind": kinds,
+    body = {
+        "kind": _kinds(request),
         "identities": [line.strip() for line in given["identities"].splitlines() if line.strip()],
         "user": given["user"] or None,
-        "received_at": f"{received}T00:00:00Z" if received else None,
+        "received_at": midnight(given["received_at"]),
         "reference": given["reference"] or None,
         "reason": given["reason"] or None,
     }
-    answer = await request.api.send("POST", "/requests", body)
-    return request.moved(f"/requests/{answer.document['id']}") if answer.well else _new(request, given, kinds, answer)
+    made = await subject_requests.create.ask(request.caller(), body=body)
+    return f"/requests/{made['id']}"
 
 
-async def one(request: PageRequest) -> Response:
+@view("GET", "/requests/{id}", Action.REQUEST_STATE)
+async def one(request: PageRequest, id: str) -> Response:
     """Show one request; while its report is being made, only that part refreshes."""
+    case = await subject_requests.view(request.caller(f"request {id}"), id)
     if request.from_htmx:
-        return await _how_far(request)
-    return await shown(request)
+        return _how_far(request, case)
+    candidates: Listed[Candidate] = {"items": [], "next_cursor": None}
+    status = request.problem.status if request.problem else 200
+    if case["state"] in ("open", "confirmed", "reported"):
+        query = {"limit": CANDIDATES, "cursor": request.asked("cursor")}
+        candidates = await request.found(subject_requests.candidates.ask(request.caller(), id, query=query))
+    waiver = await waivers.view(request.caller())
+    return request.page("request.html", status=status, case=case, waiver=waiver, **request.paged(candidates))
 
 
-async def _how_far(request: PageRequest) -> Response:
+def _how_far(request: PageRequest, case: Request) -> Response:
     """Answer with the progress of the report; once it is made, have the browser reload the whole page."""
-    answer = await request.api.get(f"/requests/{request.path_id}", again=True)
-    report = answer.document.get("report") if answer.well else None
+    report = case["report"]
     if report is None or report["state"] != "running":
         return Response(headers={"HX-Refresh": "true"})
-    return request.part("request.html", "made", case=answer.document)
+    return request.part("request.html", "made", case=case)
 
 
-async def shown(request: PageRequest, problem: Answer | None = None) -> Response:
-    """Answer with the current request and the API's refusal."""
-    id = request.path_id
-    answer = await request.api.get(f"/requests/{id}")
-    if not answer.well:
-        return request.refused(answer)
-    case = answer.document
-    cursor = request.http.query_params.get("cursor")
-    found = Answer(200)
-    if case["state"] in ("open", "confirmed", "reported"):
-        found = await request.api.get(f"/requests/{id}/candidates", {"limit": CANDIDATES, "cursor": cursor})
-    waiver = await request.api.get("/waiver")
-    refused = problem or (None if found.well else found)
-    return request.page(
-        "request.html",
-        status=200 if problem is None else problem.status,
-        case=case,
-        candidates=found.items,
-        cursor=found.next_cursor,
-        newest=cursor is not None,
-        waiver=waiver.document,
-        problem=None if refused is None else refused.document,
-    )
-
-
-async def record(request: PageRequest) -> Response:
+@view("GET", "/requests/{id}/record", Action.REQUEST_STATE)
+async def record(request: PageRequest, id: str) -> Response | str:
     """Answer with the record of a closed request."""
-    id = request.path_id
-    return await request.signed(f"/requests/{id}", "record", f"record-{id}.json")
+    signed = (await subject_requests.view(request.caller(), id))["record"]
+    return request.file(signed, f"record-{id}.json") if signed else f"/requests/{id}"
 
 
-def _new(request: PageRequest, given: dict[str, str], kinds: list[str], problem: Answer | None = None) -> Response:
-    status, said = (200, None) if problem is None else (problem.status, problem.document)
-    return request.page("request_new.html", status=status, given=given, kinds=kinds, all_kinds=KINDS, problem=said)
-
-
-VIEWS = (
-    View("GET", "/requests", listed, Action.REQUESTS, menu="requests"),
-    View("GET", "/requests/new", new, Action.REQUEST),
-    View("POST", "/requests/new", create, Action.REQUEST),
-    View("GET", "/requests/{id}", one, Action.REQUEST_STATE),
-    View("GET", "/requests/{id}/record", record, Action.REQUEST_STATE),
-)
+def _kinds(request: PageRequest) -> list[str]:
+    return [kind for kind in request.form.get("kind", []) if kind in KINDS]

@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from starlette.responses import Response
 
 from admin_api.http.permissions import Action
-from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.page.framework.page_request import PageRequest, view
+from admin_api.page.framework.translations import Translations
+from admin_api.privacy import retention
+from admin_api.privacy.retention import RetentionPreview
 
 SHOWN = 100
 """Calls that a preview lists; a first sweep may erase 100,000."""
@@ -24,32 +26,32 @@ FIELDS = ("name", "days", "direction", "source", "party")
 """Fields of one rule in the form."""
 
 
+@view("GET", "/retention", Action.RETENTION, menu="retention")
 async def show(request: PageRequest) -> Response:
     """Show the rules in force."""
-    answer = await request.api.get("/retention")
-    if not answer.well:
-        return request.refused(answer)
-    return request.page("retention.html", kept=answer.document)
+    return request.page("retention.html", kept=await retention.view(request.caller()))
 
 
+@view("GET", "/retention/preview", Action.RETENTION_PREVIEW)
 async def preview(request: PageRequest) -> Response:
     """Show what the next sweep erases by the rules in force."""
-    answer = await request.api.send("POST", "/retention/preview", {})
-    if not answer.well:
-        return request.refused(answer)
-    return request.page("retention_preview.html", found=await _foreseen(request, answer))
+    found = await retention.preview(request.caller())
+    return request.page("retention_preview.html", found=await _foreseen(request, found))
 
 
+@view("GET", "/retention/edit", Action.RETENTION_WRITE)
 async def edit(request: PageRequest) -> Response:
     """Show the form with the rules in force."""
-    answer = await request.api.get("/retention")
-    if not answer.well:
-        return request.refused(answer)
-    kept = answer.document
-    return _form(request, _texts(kept["rules"]), _days(kept["default_days"]), str(kept["wins"]))
+    kept = await retention.view(request.caller())
+    return _form(request, _texts(kept["rules"]), _days(kept["default_days"]), kept["wins"])
 
 
-async def change(request: PageRequest) -> Response:
+async def _sent(request: PageRequest) -> Response:
+    return _form(request, _rules_of(request), request.one("default_days"), request.one("wins"))
+
+
+@view("POST", "/retention/edit", Action.RETENTION_WRITE, form=_sent)
+async def change(request: PageRequest) -> Response | str:
     """Handle the form's button: add a rule, remove one, preview the rules, or apply those that were previewed."""
     rules = _rules_of(request)
     act, _, number = request.one("act").partition("-")
@@ -61,44 +63,35 @@ async def change(request: PageRequest) -> Response:
     if act not in ("try", "save"):
         return _form(request, rules, days, wins)
     body = {"rules": [_rule(each) for each in rules], "default_days": _whole(days), "wins": wins or None}
-    tried = _digest(body)
-    if act == "save" and request.one("tried") == tried:
-        answer = await request.api.send("PUT", "/retention", body)
-        return request.moved("/retention") if answer.well else _form(request, rules, days, wins, problem=answer)
-    answer = await request.api.send("POST", "/retention/preview", body)
-    if not answer.well:
-        return _form(request, rules, days, wins, problem=answer)
-    return _form(request, rules, days, wins, tried={**await _foreseen(request, answer), "digest": tried})
+    digest = _digest(body)
+    if act == "save" and request.one("tried") == digest:
+        await retention.put.ask(request.caller(), body=body)
+        return "/retention"
+    found = await _foreseen(request, await retention.preview.ask(request.caller(), body=body))
+    return _form(request, rules, days, wins, {**found, "digest": digest})
 
 
 def _form(
-    request: PageRequest,
-    rules: Sequence[Mapping[str, str]],
-    days: str,
-    wins: str,
-    *,
-    problem: Answer | None = None,
-    tried: Mapping[str, Any] | None = None,
+    request: PageRequest, rules: Sequence[Mapping[str, str]], days: str, wins: str, tried: Mapping[str, Any] = {}
 ) -> Response:
-    status, said = (200, None) if problem is None else (problem.status, _in_words(request, problem.document))
     return request.page(
-        "retention_edit.html", status=status, rules=rules, days=days, wins=wins, problem=said, tried=tried
+        "retention_edit.html",
+        rules=rules,
+        days=days,
+        wins=wins,
+        tried=tried,
+        named=lambda place: named(request.translations, place),
     )
 
 
-def _in_words(request: PageRequest, problem: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return an error with the form's field names: "Rule 1, Days" and not "rules.0.days"."""
-    errors = [{**each, "name": _named(request, str(each.get("name", "")))} for each in problem.get("errors", ())]
-    return {**problem, "errors": errors} if errors else problem
-
-
-def _named(request: PageRequest, place: str) -> str:
-    list_, _, rest = place.partition(".")
-    number, _, member = rest.partition(".")
+def named(_: Translations, place: str) -> str:
+    """Return the form's name of a field: "Rule 1, Days" and not "rules.0.days"."""
+    list_, _dot, rest = place.partition(".")
+    number, _dot, member = rest.partition(".")
     if list_ == "rules" and number.isdecimal():
-        rule = request.translations("retention.rule-n", n=int(number) + 1)
-        return f"{rule}, {request.translations.code('rule', member)}" if member else rule
-    return request.translations.code("rule", place)
+        rule = _("retention.rule-n", n=int(number) + 1)
+        return f"{rule}, {_.code('rule', member)}" if member else rule
+    return _.code("rule", place)
 
 
 def _digest(body: Mapping[str, Any]) -> str:
@@ -106,16 +99,13 @@ def _digest(body: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
 
 
-async def _foreseen(request: PageRequest, answer: Answer) -> dict[str, Any]:
+async def _foreseen(request: PageRequest, found: RetentionPreview) -> dict[str, Any]:
     """Return the template's data for a preview: counts by rule, the first calls, names of rules."""
-    found = answer.document
     due = [*found["items"], *found["asks"]]
-    rules = await request.api.get("/retention")
-    names = {rule["id"]: rule["name"] or rule["id"] for rule in rules.document.get("rules", ())}
+    rules = (await retention.view(request.caller()))["rules"]
+    names = {rule["id"]: rule["name"] or rule["id"] for rule in rules}
     return {
-        "at": found["at"],
-        "calls": found["calls"],
-        "brake": found["brake"],
+        **found,
         "due": len(due),
         "by_rule": Counter(each["rule"] for each in due).most_common(),
         "first": due[:SHOWN],
@@ -123,7 +113,7 @@ async def _foreseen(request: PageRequest, answer: Answer) -> dict[str, Any]:
     }
 
 
-def _texts(rules: Sequence[Mapping[str, Any]]) -> list[dict[str, str]]:
+def _texts(rules: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
     """Return rules as form fields."""
     return [{**{name: rule[name] or "" for name in FIELDS}, "days": _days(rule["days"])} for rule in rules]
 
@@ -147,11 +137,3 @@ def _whole(text: str) -> int | str | None:
     """Return days in the API's form, None for ever; text that is no number is passed on, and the API refuses it."""
     text = text.strip()
     return None if not text else int(text) if text.isdecimal() and len(text) < 10 else text
-
-
-VIEWS = (
-    View("GET", "/retention", show, Action.RETENTION, menu="retention"),
-    View("GET", "/retention/preview", preview, Action.RETENTION_PREVIEW),
-    View("GET", "/retention/edit", edit, Action.RETENTION_WRITE),
-    View("POST", "/retention/edit", change, Action.RETENTION_WRITE),
-)

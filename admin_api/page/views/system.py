@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from starlette.responses import Response
 
 from admin_api.http.permissions import Action
-from admin_api.page.framework.page_request import PageRequest, View
+from admin_api.operations import system
+from admin_api.operations.system import Disk, NodeFigures
+from admin_api.page.framework.page_request import PageRequest, view
 
 WARN_DAYS = 30
 """Days before expiry from which a certificate is highlighted."""
@@ -19,25 +21,16 @@ LITTLE_ROOM = 10
 """Percent free, below which a disk is highlighted."""
 
 
+@view("GET", "/system", Action.SYSTEM, menu="system")
 async def show(request: PageRequest) -> Response:
     """Show the figures; a refresh gets only the current part."""
-    answer = await request.api.get("/system", again=request.from_htmx)
-    if not answer.well:
-        return request.refused(answer)
-    known = answer.document
-    now = datetime.fromisoformat(str(known["at"]))
+    known = await system.view(request.caller("system"))
     node = known["node"]
-    values = {
-        "at": known["at"],
-        "customer": known["customer"],
-        "node": node and {**node, **_judged(node, now)},
-    }
-    if request.from_htmx:
-        return request.part("system.html", "now", **values)
-    return request.page("system.html", **values)
+    judged = node and {**node, **_judged(node, datetime.fromisoformat(known["at"]))}
+    return request.page("system.html", block="now", at=known["at"], customer=known["customer"], node=judged)
 
 
-def _judged(node: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+def _judged(node: NodeFigures, now: datetime) -> dict[str, Any]:
     """Add computed figures: percent of disks, days left of certificates, age of the keys' backup."""
     return {
         "disks": [{**disk, **_room(disk)} for disk in node["disks"]],
@@ -47,7 +40,7 @@ def _judged(node: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     }
 
 
-def _room(disk: Mapping[str, Any]) -> dict[str, Any]:
+def _room(disk: Disk) -> dict[str, Any]:
     free = round(100 * disk["free_bytes"] / disk["size_bytes"]) if disk["size_bytes"] else 0
     return {"used_percent": 100 - free, "little": free < LITTLE_ROOM}
 
@@ -70,6 +63,3 @@ def _plots(history: Sequence[Sequence[Any]]) -> list[tuple[str, str, list[tuple[
         ("free", "GB", [(at, round(free / 1e9, 2)) for at, _, free, _ in history]),
         ("busy", "%", [(at, round(100 * busy, 1)) for at, _, _, busy in history]),
     ]
-
-
-VIEWS = (View("GET", "/system", show, Action.SYSTEM, menu="system"),)

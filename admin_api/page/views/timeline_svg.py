@@ -114,12 +114,17 @@ def named(party: Mapping[str, Any]) -> str:
     return str(party.get("name") or party.get("number") or party.get("uri") or "")
 
 
+def names(parties: Sequence[Mapping[str, Any]], numbers: Sequence[int]) -> list[str]:
+    """Return the names of the parties with these numbers, without those that have none."""
+    return [name for number in numbers if 0 <= number < len(parties) and (name := named(parties[number]))]
+
+
 def owners(stream: Mapping[str, Any]) -> Sequence[int]:
     """Return the numbers of the parties that speak in a stream."""
     party = stream.get("party")
     if party is None:
         return ()
-    return tuple(party) if isinstance(party, list) else (party,)
+    return (party,) if isinstance(party, int) else tuple(party)
 
 
 def owners_in_turn(stream: Mapping[str, Any]) -> list[tuple[str | None, str | None, Sequence[int]]]:
@@ -134,11 +139,10 @@ def _sounding(
     """Draw the recorded parts of a stream, with a bar for each speaker."""
     first, parties = stream.get("first_packet_at"), call.get("parties") or ()
     for begin, end, numbers in owners_in_turn(stream)[:MOST_BARS] if first else ():
-        names = [named(parties[number]) for number in numbers if 0 <= number < len(parties)]
         until = min((at for at in (end, last) if at), key=datetime.fromisoformat, default=None)
         since = max((at for at in (begin, first) if at), key=datetime.fromisoformat)
         if until is None or datetime.fromisoformat(since) < datetime.fromisoformat(until):
-            yield scale.bar("sound", "sound", since, until, ", ".join(name for name in names if name))
+            yield scale.bar("sound", "sound", since, until, ", ".join(names(parties, numbers)))
 
 
 def _parties(call: Mapping[str, Any], scale: _Scale) -> Iterator[Lane]:

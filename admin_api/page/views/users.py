@@ -2,109 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from starlette.responses import Response
 
+from admin_api.calls import calls
+from admin_api.directory import users
+from admin_api.directory.users import User
 from admin_api.http.permissions import Action
-from admin_api.page.framework.in_process_api import Answer
-from admin_api.page.framework.page_request import PageRequest, View
-from admin_api.page.views.call_summary import Mark, summary
+from admin_api.page.framework.page_request import PageRequest, view
+from admin_api.page.views.call_summary import summary
+from storage.directory.user import UserState
 
 PAGE = 50  # users of one page
 CALLS = 20
 """Most calls shown beside a user; a link leads to all."""
-STATES = {"active": Mark("user-state.active", "good"), "inactive": Mark("user-state.inactive", "warn")}
 IDENTITIES = ("email", "upn", "object_id", "numbers", "addresses")
 """Kinds of identities that link calls to users."""
 
 
+@view("GET", "/users", Action.USERS, menu="users")
 async def listed(request: PageRequest) -> Response:
     """Show a page of users."""
-    query = request.http.query_params
-    q, state, cursor = (query.get(name, "").strip() for name in ("q", "state", "cursor"))
-    state = state if state in STATES else ""
-    found = await request.api.get("/users", {"q": q, "state": state, "limit": PAGE, "cursor": cursor})
-    return request.page(
-        "users.html",
-        status=found.status,
-        problem=None if found.well else found.document,
-        rows=[_row(user) for user in found.items],
-        q=q,
-        state=state,
-        states=STATES,
-        cursor=cursor,
-        next_cursor=found.next_cursor,
-        asked=[(name, value) for name, value in (("q", q), ("state", state)) if value],
-    )
+    state = request.asked("state")
+    asked = {"q": request.asked("q"), "state": state if state in tuple(UserState) else ""}
+    query = {**asked, "limit": PAGE, "cursor": request.asked("cursor")}
+    found = users.list_users.ask(request.caller(), query=query)
+    return await request.listed("users.html", found, asked=asked, states=UserState, name_of=name_of)
 
 
-async def one(request: PageRequest) -> Response:
+@view("GET", "/users/{id}", Action.USER)
+async def one(request: PageRequest, id: str) -> Response:
     """Show one user."""
-    return await _shown(request)
-
-
-async def export(request: PageRequest) -> Response:
-    """Answer with everything stored about a user, as a file."""
-    return await request.api.stream(f"/users/{request.path_id}/export")
-
-
-async def unmap(request: PageRequest) -> Response:
-    """Mark a user as no longer in the directory."""
-    answer = await request.api.send("POST", f"/users/{request.path_id}/unmap")
-    return request.moved(f"/users/{request.path_id}") if answer.well else await _shown(request, answer)
-
-
-async def delete(request: PageRequest) -> Response:
-    """Delete a user who is neither in the directory nor in recordings."""
-    answer = await request.api.send("DELETE", f"/users/{request.path_id}")
-    return request.moved("/users") if answer.well else await _shown(request, answer)
-
-
-async def _shown(request: PageRequest, problem: Answer | None = None) -> Response:
-    found = await request.api.get(f"/users/{request.path_id}")
-    if not found.well:
-        return request.refused(found)
-    calls = await request.api.get("/calls", {"party": request.path_id, "limit": CALLS})
-    user = found.document
+    user = await users.view(request.caller(), id)
+    found = await calls.search(request.caller(), query=calls.Search(party=id, limit=CALLS))
     return request.page(
         "user.html",
-        status=problem.status if problem else 200,
-        problem=problem.document if problem else None,
         user=user,
         name=name_of(user),
-        state=STATES[user["state"]],
-        source=user["source"],
-        identities=user.get("identities") or (),
-        names=[each for each in user.get("former") or () if each["kind"] not in IDENTITIES],
-        rows=[summary(call) for call in calls.items],
-        more=calls.next_cursor is not None,
-        incomplete=calls.incomplete,
+        names=[each for each in user["former"] if each["kind"] not in IDENTITIES],
+        rows=[summary(call) for call in found["items"]],
+        more=found["next_cursor"] is not None,
+        incomplete=found.get("incomplete", False),
     )
 
 
-def name_of(user: Mapping[str, Any]) -> str:
+@view("GET", "/users/{id}/export", Action.USER_EXPORT, file=True)
+async def export(request: PageRequest, id: str) -> Response:
+    """Answer with everything stored about a user, as a file."""
+    return await users.export(request.caller(), id)
+
+
+@view("POST", "/users/{id}/unmap", Action.USER_UNMAP, form=one.show)
+async def unmap(request: PageRequest, id: str) -> str:
+    """Mark a user as no longer in the directory."""
+    await users.unmap(request.caller(), id)
+    return f"/users/{id}"
+
+
+@view("POST", "/users/{id}/delete", Action.USER_DELETE, form=one.show)
+async def delete(request: PageRequest, id: str) -> str:
+    """Delete a user who is neither in the directory nor in recordings."""
+    await users.delete(request.caller(), id)
+    return "/users"
+
+
+def name_of(user: User) -> str:
     """Return the best name the directory has for a user."""
-    whole = " ".join(part for part in (user.get("first_name"), user.get("last_name")) if part)
-    return whole or str(user.get("account_name") or user.get("email") or user.get("upn") or "")
-
-
-def _row(user: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "id": user["id"],
-        "name": name_of(user),
-        "email": user.get("email") or "",
-        "numbers": user.get("numbers") or (),
-        "state": STATES[user["state"]],
-        "source": user["source"],
-    }
-
-
-VIEWS = (
-    View("GET", "/users", listed, Action.USERS, menu="users"),
-    View("GET", "/users/{id}", one, Action.USER),
-    View("GET", "/users/{id}/export", export, Action.USER_EXPORT),
-    View("POST", "/users/{id}/unmap", unmap, Action.USER_UNMAP),
-    View("POST", "/users/{id}/delete", delete, Action.USER_DELETE),
-)
+    whole = " ".join(part for part in (user["first_name"], user["last_name"]) if part)
+    return whole or user["account_name"] or user["email"] or user["upn"] or ""

@@ -105,10 +105,10 @@ def test_a_form_is_checked_and_what_is_wrong_is_audited(service):
         act = service.acts()[-1]
         assert (refused.value.status, act["outcome"], act["reason"]) == (422, "refused", "not as described")
     service.run(holds.remove.ask(privacy, call))
-    found = service.run(calls.search.ask(privacy, query=[("limit", "1"), ("hold", "false")]))
+    found = service.run(calls.search.ask(privacy, query={"limit": 1, "hold": "false", "party": ""}))
     assert len(found["items"]) == 1
     with pytest.raises(Problem):
-        service.run(calls.search.ask(privacy, query=[("limit", "many")]))
+        service.run(calls.search.ask(privacy, query={"limit": "many"}))
 
 
 def test_a_search_as_a_function(service):

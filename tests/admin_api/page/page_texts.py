@@ -18,9 +18,11 @@ from admin_api.http.authorised_request import DONE
 from admin_api.http.permissions import Action
 from admin_api.http.problems import FAILED, REFUSED
 from admin_api.page.sign_in import account
-from admin_api.page.views import accounts, audit_codes, call_summary, calls, export_new, exports, users
+from admin_api.page.views import audit_codes, call_summary, calls, export_new, users
 from storage.access.api_tokens import ROLES
 from storage.attachments.attachments import KINDS
+from storage.directory.user import UserState
+from storage.exports.exports import ExportState
 
 PACKAGE = Path(admin_api.__file__).parent
 PAGE = PACKAGE / "page"
@@ -76,6 +78,9 @@ def codes() -> Iterator[str]:
         "party": ["caller", "callee", "answered", "redirected_by", "redirected_to", "participant"],
         "call-state": calls.STATES,
         "direction": calls.DIRECTIONS,
+        "account-state": ["active", "invited", "disabled"],
+        "user-state": UserState,
+        "export-state": ExportState,
         "quality": [word for *_, word in call_summary.GRADES],
         "mark": ["paused", "missing", "video", "hold"],
         "gap": ["present", "sound", "pause", "loss", "late", "no media", "decrypt failure", "restart", "disk"],
@@ -86,10 +91,9 @@ def codes() -> Iterator[str]:
         "column-group": [group for _, group in export_new.GROUPS],
         "column": COLUMNS,
         "changed": account.CHANGED,
-        "plot": ["calls", "free", "busy"],
+        "plot": ["calls", "own-calls", "free", "busy"],
     }.items():
         yield from (f"{group}.{code}" for code in found)
-    yield from (mark.text for mark in (*exports.STATES.values(), *users.STATES.values(), *accounts.STATES.values()))
 
 
 def ids_in_code() -> set[str]:

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from admin_api.http.permissions import Role
-from admin_api.page.framework.page_request import PageRequest
 from tests.admin_api.page.conftest import words
 from tests.in_process.api_service import T0, row
 
@@ -135,13 +133,6 @@ def test_unknown_foreign_and_impossible_ids_are_nowhere(service, browse, id):
 def test_the_page_reloads_when_its_call_is_gone(browse):
     answer = browse(Role.LISTENER).get(f"/calls/{NOBODY}", headers={"HX-Request": "true"})
     assert (answer.status_code, answer.text, answer.headers["hx-refresh"]) == (404, "", "true")
-
-
-@pytest.mark.parametrize(("id", "asked"), [(NOBODY, NOBODY), ("..", "-"), ("x/../../users", "-"), ("", "-")])
-def test_only_an_id_is_ever_put_into_a_path_of_the_api(id, asked):
-    nothing: Any = None
-    request: Any = SimpleNamespace(path_params={"id": id})
-    assert PageRequest(request, nothing, nothing, nothing, nothing, "").path_id == asked
 
 
 TURN = "2026-02-16T09:00:40.000Z"

@@ -1,24 +1,15 @@
 """What a row says of a call."""
 
 from admin_api.page.framework.translations import Translations
-from admin_api.page.views.call_summary import MOST_PEOPLE, Mark, Person, fingerprint, person, quality, summary
+from admin_api.page.views.call_summary import Mark, fingerprint, quality, summary
 
 CALL = {"id": "6f1c7e0a-2f0b-4c57-9d4e-0b6a4b1f7c11", "state": "complete", "started_at": None, "duration_ms": 61_000}
 
 
-def test_a_person_is_shown_by_name_and_number_or_uri():
-    assert person({"role": "redirected_by", "name": "Ada", "number": "+4930", "uri": "sip:x@y"}) == Person(
-        "redirected_by", "Ada", "+4930"
-    )
-    assert person({"role": "caller", "name": None, "number": None, "uri": "sip:x@y"}).address == "sip:x@y"
-    assert person({}) == Person("participant", "", "")
-
-
-def test_only_some_of_a_conference_are_named():
-    row = summary({**CALL, "parties": [{"name": str(n)} for n in range(MOST_PEOPLE + 3)]})
-    assert (len(row.people), row.more) == (MOST_PEOPLE, 3)
+def test_a_state_has_a_tone_only_if_it_needs_one():
     row = summary(CALL)
-    assert (row.people, row.marks, row.state, row.live) == ([], [], Mark("call-state.complete", ""), False)
+    assert (row.call, row.marks, row.state) == (CALL, [], Mark("call-state.complete", ""))
+    assert summary({**CALL, "state": "recording"}).state.tone == "live"
 
 
 def test_marks_name_the_worst_stream():

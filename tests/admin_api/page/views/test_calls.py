@@ -12,6 +12,7 @@ from admin_api.http.permissions import Role
 from admin_api.page.views.calls import MOST_LIVE
 from storage.calls.call_index import CallState
 from storage.database.database import DatabaseAway
+from tests.admin_api.page.conftest import words
 from tests.in_process.api_service import row
 
 NUMBERS = itertools.count(77)  # a call that has ended does not begin again
@@ -169,6 +170,25 @@ def test_more_live_calls_than_fit_are_a_link_away(put, browse):
     for number in range(MOST_LIVE + 1):
         put(200 + number, state=CallState.RECORDING, ended_at=None)
     assert 'href="/calls?state=recording"' in browse(Role.LISTENER).get("/calls").text
+
+
+def test_a_person_is_shown_by_name_and_number_or_uri(put, browse):
+    parties = [
+        {"role": "redirected_by", "name": "Ada", "number": "+4930", "uri": "sip:x@y"},
+        {"role": "caller", "name": None, "number": None, "uri": "sip:z@y"},
+        {},
+    ]
+    made = put(details={"parties": parties})
+    page = browse(Role.PRIVACY).get("/calls").text.partition(f'id="{made.id}"')[2].partition("</tr>")[0]
+    assert "redirected by Ada +4930 caller sip:z@y participant unknown" in words(page)
+
+
+def test_only_some_of_a_conference_are_named(put, browse):
+    browser = browse(Role.PRIVACY)
+    for parties, said in (([{"name": str(n)} for n in range(7)], "and 3 more"), ([], "nobody is named")):
+        made = put(details={"parties": parties})
+        page = browser.get("/calls").text.partition(f'id="{made.id}"')[2].partition("</tr>")[0]
+        assert said in page and page.count("participant") == len(parties[:4])
 
 
 @pytest.mark.parametrize(("role", "may"), [(Role.PRIVACY, True), (Role.LISTENER, False)])

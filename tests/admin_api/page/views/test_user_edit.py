@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from admin_api.http.permissions import Role
@@ -56,3 +58,13 @@ def test_unknown_ones_and_other_roles_find_nothing(browse):
     assert browser.get("/users/00000000-0000-4000-8000-00000000ffff/edit").status_code == 404
     for path in ("/users/new", "/users/x/edit"):
         assert browse(Role.LISTENER).get(path).status_code == 404
+
+
+def test_half_a_character_in_a_name_breaks_no_page(service, browse):
+    """JSON can carry it and HTML cannot."""
+    half = {"first_name": "Ada\ud800", "email": "half@a.example"}
+    made = service.ask("/users", "privacy", method="POST", content=json.dumps(half)).json()["id"]
+    browser = browse(Role.PRIVACY)
+    for path in ("/users", f"/users/{made}", f"/users/{made}/edit"):
+        page = browser.get(path)
+        assert page.status_code == 200 and "Ada\ufffd" in page.text

@@ -1,0 +1,199 @@
+"""A view calls the API with the rights of who is signed in; what it raises is shown where its form is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from starlette.requests import Request
+
+from admin_api.calls import calls, holds
+from admin_api.http.bearer import Principal
+from admin_api.http.error_middleware import problem
+from admin_api.http.permissions import Action, Role
+from admin_api.http.problems import Problem, conflict, unavailable
+from admin_api.http.types import Page
+from admin_api.operations import incidents
+from admin_api.page.framework.page_request import NO_ID, PageRequest, View, view
+from admin_api.page.framework.templating import Templates
+from admin_api.page.framework.translations import Translations
+
+NOBODY = "00000000-0000-4000-8000-00000000ffff"
+PLACE = View("POST", "/calls/{id}/hold", None, lambda: None)  # type: ignore[arg-type,return-value]
+
+
+@pytest.fixture
+def visit(service):
+    """Make the request of somebody with these roles."""
+    sessions = service.run(service.lazy_page.site()).sessions
+
+    def visit(*roles, customer="acme", method="GET", **headers):
+        sent = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
+        scope = {"type": "http", "path": "/", "query_string": b"", "method": method, "scheme": "https"}
+        scope |= {"headers": sent, "client": ("192.0.2.7", 1), "server": None}
+        names = tuple(role.value for role in roles)
+        session, _ = sessions.open(Principal(service.customers[customer], "s", "Grace", names, "192.0.2.7"), 0.0)
+        return PageRequest(
+            Request(scope), session, service.authoriser, Translations("en"), Templates(), "",
+            refusal=lambda error: problem(error, service.faults.append),
+        )  # fmt: skip
+
+    return visit
+
+
+def refused(service, action):
+    with pytest.raises(Problem) as found:
+        service.run(action)
+    return found.value.status
+
+
+def test_a_list_that_a_view_asks_for_is_audited(service, visit):
+    found = service.run(calls.search.ask(visit(Role.LISTENER).caller(), query={"limit": 2, "party": "", "since": None}))
+    assert [item["id"] for item in found["items"]] == service.ids["acme"][:0:-1] and found["next_cursor"]
+    act = service.acts()[-1]
+    assert (act["actor"], act["action"], act["source"]) == ("Grace", "calls.search", "192.0.2.7")
+
+
+def test_a_role_that_may_not_gets_the_gates_own_refusal(service, visit):
+    request = visit(Role.AUDITOR)
+    assert refused(service, calls.search.ask(request.caller())) == 403
+    assert service.acts()[-1]["outcome"] == "refused"
+    assert not request.may(Action.SEARCH) and request.may(Action.AUDIT)
+
+
+def test_a_form_is_checked_like_a_body_from_the_network(service, visit):
+    call, caller = service.ids["acme"][0], visit(Role.PRIVACY).caller()
+    service.run(holds.put.ask(caller, call, body={"reason": "court"}))
+    assert service.run(calls.view(caller, call))["hold"]
+    assert refused(service, holds.put.ask(caller, call, body={"why": "court"})) == 422
+    service.run(holds.remove(caller, call))
+
+
+def test_an_id_of_another_customer_is_nothing(service, visit):
+    assert refused(service, calls.view(visit(Role.ADMIN).caller(), service.ids["beta"][0])) == 404
+
+
+def test_media_are_handed_on_with_ranges(service, visit):
+    request = visit(Role.LISTENER, range="bytes=0-9", cookie="secret")
+    media = request.authoriser.endpoints[Action.PLAY]
+    response = service.run(media.ask(request.caller(), service.ids["acme"][0], query={"format": "wav"}))
+    assert response.status_code == 206
+    assert response.headers["content-range"].startswith("bytes 0-9/")
+
+
+def test_who_asks_for_the_head_alone_has_nothing_decrypted(service, visit):
+    request = visit(Role.LISTENER, method="HEAD")
+    media = request.authoriser.endpoints[Action.PLAY]
+    response = service.run(media.ask(request.caller(), service.ids["acme"][1], query={"format": "wav"}))
+
+    async def read():
+        return [chunk async for chunk in response.body_iterator]
+
+    assert int(response.headers["content-length"]) == len(service.sound)
+    assert service.run(read()) == []
+
+
+def test_a_view_calls_an_endpoint_as_a_function(service, visit):
+    call = service.ids["acme"][0]
+    shown = service.run(calls.view(visit(Role.LISTENER).caller(), call))
+    act = service.acts()[-1]
+    assert shown["id"] == act["object"] == call and (act["actor"], act["action"]) == ("Grace", "call.view")
+
+
+def test_a_view_that_refreshes_itself_leaves_one_entry(service, visit):
+    request, before = visit(Role.OPERATOR, hx_request="true"), len(service.acts())
+    for _ in range(3):
+        service.run(incidents.list_incidents(request.caller("incidents"), query=Page()))
+    assert len(service.acts()) == before + 1
+    request = visit(Role.OPERATOR)  # somebody who looks again by hand leaves an entry each time
+    for _ in range(3):
+        service.run(incidents.list_incidents(request.caller("incidents"), query=Page()))
+    assert len(service.acts()) == before + 4
+
+
+def answer(service, request, place, **ids):
+    return service.run(place.answer(request, ids))
+
+
+def raising(problem: Exception) -> Any:
+    async def show(request, **ids):
+        raise problem
+
+    return show
+
+
+def test_a_view_names_the_path_to_go_to(service, visit):
+    async def act(request, id):
+        return f"/calls/{id}"
+
+    place, call = replace(PLACE, show=act), service.ids["acme"][0]
+    led = answer(service, visit(Role.ADMIN), place, id=call)
+    assert (led.status_code, led.headers["location"]) == (303, f"/calls/{call}")
+
+
+@pytest.mark.parametrize(("id", "asked"), [(NOBODY, NOBODY), ("..", NO_ID), ("x/../../users", NO_ID), ("", NO_ID)])
+def test_only_an_id_ever_reaches_a_view(service, visit, id, asked):
+    async def act(request, id):
+        return f"/calls/{id}"
+
+    led = answer(service, visit(Role.ADMIN), replace(PLACE, show=act), id=id)
+    assert led.headers["location"] == f"/calls/{asked}"
+
+
+def test_a_refusal_is_shown_on_the_page_of_the_form(service, visit):
+    seen = []
+
+    async def form(request, id):
+        seen.append(request.problem)
+        return request.page("home.html")
+
+    over = unavailable("The call is over.")
+    shown = answer(service, visit(Role.ADMIN), replace(PLACE, show=raising(over), form=form), id="x")
+    assert seen == [over] and (shown.status_code, shown.headers["retry-after"]) == (503, "1")
+    assert b"Your roles allow no view" in shown.body
+
+
+def test_a_refusal_has_a_page_of_its_own_where_no_form_can_be_shown(service, visit):
+    over, gone = conflict("The call is over."), Problem(410, "gone", "It is gone", "Nobody can get it back.")
+    for place, status in (
+        (replace(PLACE, show=raising(over)), 409),
+        (replace(PLACE, show=raising(over), form=raising(gone)), 410),
+    ):
+        shown = answer(service, visit(Role.ADMIN), place, id="x")
+        assert shown.status_code == status and b"<h1>" in shown.body and b"Sign out" in shown.body
+
+
+def test_a_failure_of_a_view_is_reported_and_gives_500(service, visit):
+    shown = answer(service, visit(Role.ADMIN), replace(PLACE, show=raising(RuntimeError("of the test"))), id="x")
+    assert shown.status_code == 500 and b"of the test" not in shown.body
+    assert [str(fault) for fault in service.faults] == ["of the test"]
+    service.faults.clear()
+
+
+@pytest.mark.parametrize(("status", "headers"), [(404, {"hx-refresh": "true"}), (503, {})])
+def test_what_refreshes_itself_stays_as_it_is_unless_it_is_gone(service, visit, status, headers):
+    place = replace(PLACE, show=raising(Problem(status, "x", "x", "x")))
+    shown = answer(service, visit(Role.ADMIN, hx_request="true"), place, id="x")
+    assert (shown.status_code, shown.body, dict(shown.headers)) == (status, b"", {"content-length": "0", **headers})
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"), [("navigate", "text/html"), ("no-cors", "application/problem"), ("", "application/problem")]
+)
+def test_a_file_that_is_refused_has_a_page_for_who_followed_a_link(service, visit, mode, kind):
+    place = replace(PLACE, show=raising(conflict("The call is over.")), file=True)
+    shown = answer(service, visit(Role.ADMIN, sec_fetch_mode=mode), place, id="x")
+    assert shown.status_code == 409 and shown.headers["content-type"].startswith(kind)
+
+
+def test_a_list_that_is_refused_is_empty_and_says_why(service, visit):
+    @view("GET", "/incidents")
+    async def listed(request):
+        found = await request.found(incidents.list_incidents.ask(request.caller(), query={"cursor": "3 May"}))
+        assert found == {"items": [], "next_cursor": None}
+        return request.page("home.html")
+
+    assert answer(service, visit(Role.ADMIN), listed).status_code == 422
+    part = answer(service, visit(Role.ADMIN, hx_request="true"), listed)
+    assert (part.status_code, part.body) == (422, b"")
