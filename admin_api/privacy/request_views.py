@@ -8,7 +8,9 @@ from typing import Annotated, Any, TypedDict, cast
 
 from msgspec import Meta
 
+from admin_api.exports.exports import problem_of
 from admin_api.exports.subject_filter import separable as of_one
+from admin_api.http.messages import Message
 from admin_api.http.types import OBJECT_OR_NULL, AnyObject, Count, Id, Time, word
 from admin_api.privacy.request_bodies import MEDIA
 from storage.calls.call_document import PlainParty, Stream, revealed_parties
@@ -18,6 +20,7 @@ from storage.exports.exports import Export, ExportState
 from storage.subject_requests.candidates import Candidate as FoundCandidate
 from storage.subject_requests.case_rows import DELAYS, GROUNDS, LONGEST_DELAY, OVER, Case, Kind, State
 from storage.subject_requests.claims import Match as FoundMatch
+from storage.subject_requests.claims import Why
 from storage.timestamps import rfc3339
 
 GONE = "gone"
@@ -26,6 +29,23 @@ GONE = "gone"
 _PERSON = ("role", "name", "number", "uri", "user_id")
 
 _STATES = (*ExportState, GONE)
+
+
+WHY = {
+    Why.THEIRS: Message("why.theirs", "It was the person's at that time."),
+    Why.NAME: Message("why.name", "Only the name matches; several people may have it."),
+    Why.SEVERAL: Message("why.several", "The directory gives it to several people at that time."),
+    Why.OVER_TIME: Message(
+        "why.over-time",
+        "The directory gives it to several people over time; name the user to tell them apart.",
+    ),
+    Why.ANOTHER_TIME: Message("why.another-time", "It was the person's at another time, and nobody's at that time."),
+    Why.ANOTHERS: Message("why.anothers", "The directory gives it to somebody else at another time."),
+    Why.OTHER_PARTY: Message(
+        "why.other-party", "Only the name matches; the directory takes the party for somebody else."
+    ),
+}
+"""Why a party of a call may be the person."""
 
 
 class Fetched(TypedDict):
@@ -235,7 +255,7 @@ def report(noted: Mapping[str, Any], export: Export | None, progress: tuple[int,
         "created_at": _milliseconds(noted["asked_at"]),
         "created_by": noted["asked_by"],
         "expires_at": None if export is None else rfc3339(export.expires_at),
-        "problem": noted.get("problem"),
+        "problem": problem_of(noted.get("problem"), noted.get("said")),
         "fetched": [{"at": _milliseconds(each["at"]), "by": each["by"]} for each in noted.get("fetched") or ()],
     }
 
@@ -292,7 +312,7 @@ def _match(match: FoundMatch, parties: Sequence[PlainParty]) -> Match:
         "from": "directory" if match.claim.directory else "letter",
         "until": rfc3339(match.claim.until),
         "sure": match.sure,
-        "why": match.why,
+        "why": WHY[match.why],
     }
 
 

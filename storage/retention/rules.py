@@ -44,14 +44,25 @@ class Unchanged(Enum):
     YES = "unchanged"
 
 
+class RuleFault(Enum):
+    """What is wrong with a rule."""
+
+    COUNT = "count"
+    DAYS = "days"
+    LENGTH = "length"
+    FORGOTTEN = "forgotten"
+    PARTY = "party"
+    SOURCE = "source"
+
+
 class BadRule(StorageError):
     """A rule cannot be used as it is; the message names the member and repeats nothing that was sent."""
 
-    def __init__(self, text: str, place: str = "rules", right: str = "") -> None:
-        """`place`: the member, as "rules.0.source"; `right`: what it must be, "" to use `text`."""
+    def __init__(self, text: str, fault: RuleFault, place: str = "rules") -> None:
+        """`place`: the member, as "rules.0.source"."""
         super().__init__(text)
+        self.fault = fault
         self.place = place
-        self.right = right or text
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,26 +237,25 @@ class Rules(JournaledRows):
 def check(rules: Sequence[RuleSpec], default_days: int | None) -> None:
     """Reject rules that make no sense; raises BadRule."""
     if len(rules) > MAX_RULES:
-        raise BadRule(f"there are more than {MAX_RULES} rules")
+        raise BadRule(f"there are more than {MAX_RULES} rules", RuleFault.COUNT)
     if default_days is not None and not 0 <= default_days <= MAX_DAYS:
-        right = f"must be a whole number from 0 to {MAX_DAYS}, or null"
-        raise BadRule(f"the default must be 0 to {MAX_DAYS} days, or null for ever", "default_days", right)
+        text = f"the default must be 0 to {MAX_DAYS} days, or null for ever"
+        raise BadRule(text, RuleFault.DAYS, "default_days")
     for number, rule in enumerate(rules, 1):
         place = f"rules.{number - 1}"
         if rule.days is not None and not 0 <= rule.days <= MAX_DAYS:
-            right = f"must be a whole number from 0 to {MAX_DAYS}, or null"
-            raise BadRule(f"rule {number}: days must be 0 to {MAX_DAYS}, or null for ever", f"{place}.days", right)
+            text = f"rule {number}: days must be 0 to {MAX_DAYS}, or null for ever"
+            raise BadRule(text, RuleFault.DAYS, f"{place}.days")
         if any(len(text) > MAX_NAME for text in (rule.name, rule.party or "", rule.source or "")):
-            right = f"at most {MAX_NAME} characters in each field"
-            raise BadRule(f"rule {number}: {right}", place, right)
+            raise BadRule(f"rule {number}: at most {MAX_NAME} characters in each field", RuleFault.LENGTH, place)
         if rule.name == FORGOTTEN:  # sent back by a client that was shown it; without its party it would match everyone
-            right = "its party is forgotten; leave the rule out or write it again"
-            raise BadRule(f"rule {number}: {right}", place, right)
+            text = f"rule {number}: its party is forgotten; leave the rule out or write it again"
+            raise BadRule(text, RuleFault.FORGOTTEN, place)
         if rule.party is not None and not rule.party.strip():
-            raise BadRule(f"rule {number}: the party is empty", f"{place}.party", "must not be blank")
+            raise BadRule(f"rule {number}: the party is empty", RuleFault.PARTY, f"{place}.party")
         if rule.source is not None and not _is_source(rule.source):
-            right = "must be an address or a network"
-            raise BadRule(f"rule {number}: the source {right}", f"{place}.source", right)
+            text = f"rule {number}: the source must be an address or a network"
+            raise BadRule(text, RuleFault.SOURCE, f"{place}.source")
 
 
 def _is_source(text: str) -> bool:
