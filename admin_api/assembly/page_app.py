@@ -32,7 +32,7 @@ from admin_api.page.framework.page_request import STYLE_NONCE, PageRequest, View
 from admin_api.page.framework.sessions import COOKIE, Session, Sessions, genuine
 from admin_api.page.framework.static import PREFIX, shipped
 from admin_api.page.framework.templating import Templates
-from admin_api.page.framework.translations import SOURCE, Translations
+from admin_api.page.framework.translations import Translations
 from admin_api.page.sign_in import public_routes
 from admin_api.page.sign_in.public_request import PublicRequest, there
 from storage.errors import StorageError
@@ -92,7 +92,7 @@ class Site:
 
     def nowhere(self, request: Request) -> Response:
         """Answer a browser that asks for an unknown path."""
-        page = self._public(request).page("refused.html", status=404, problem=_nothing().document())
+        page = self._public(request).page("refused.html", status=404, problem=_nothing())
         page.headers.update({**HEADERS, "Content-Security-Policy": content_security_policy()})
         return page
 
@@ -105,7 +105,7 @@ class Site:
             return await self._answer(request, public)
         except Exception as error:
             shown = _declined(error) if isinstance(error, Declined) else problem(error, self._report)
-            page = public.page("refused.html", status=shown.status, problem=shown.document())
+            page = public.page("refused.html", status=shown.status, problem=shown)
             page.headers.update(shown.headers)
             return page
 
@@ -335,9 +335,7 @@ def _check(request: Request, session: Session, form: Mapping[str, list[str]], *,
 
 def _declined(error: Declined) -> Problem:
     """Return the answer when an account was changed between two pages."""
-    return Problem(
-        403, "declined", NOT_NOW, Message(f"trouble.{error}", Translations(SOURCE).code("trouble", str(error)))
-    )
+    return Problem(403, "declined", NOT_NOW, Message(f"trouble.{error}", str(error)))
 
 
 def _same_site(request: Request) -> bool:

@@ -37,13 +37,8 @@ _Party = Annotated[str, text(MAX_PARTY, "+49 30 1234567", party), RIGHT_PARTY]
 _State = Annotated[CallState, Meta(description="recording, complete or interrupted", examples=["complete"])]
 _Hold = Annotated[bool, Meta(description="true or false", examples=["true"])]
 _Direction = Annotated[Direction, Meta(description="inbound, outbound or internal", examples=["inbound"])]
-_Source = Annotated[
-    str,
-    text(MAX_SOURCE, "192.0.2.10", line),
-    right(
-        Message("reason.source", "must be an address as calls show it, at most {most} characters").of(most=MAX_SOURCE)
-    ),
-]
+_RIGHT_SOURCE = Message("reason.source", "must be an address as calls show it, at most {most} characters")
+_Source = Annotated[str, text(MAX_SOURCE, "192.0.2.10", line), right(_RIGHT_SOURCE.of(most=MAX_SOURCE))]
 
 
 class Search(Given):
@@ -186,6 +181,5 @@ async def settled(request: AuthorisedRequest) -> None:
     await find(request)
     unknown = await request.customer.calls.get(request.object) is None
     if unknown and not await request.daemon.settle(request.customer.name, request.object):
-        raise unavailable(
-            Message("problem.call-not-in-the-index", "The call is not in the index yet."), "not in the index yet"
-        )
+        early = Message("problem.call-not-in-the-index", "The call is not in the index yet.")
+        raise unavailable(early, "not in the index yet")

@@ -35,10 +35,10 @@ FEW = 200
 """Users loaded while a search waits: 50 ms. The others are found soon after."""
 
 
-_RIGHT_QUESTION = "must be words of a name, a number, an e-mail or SIP address, at most {most} characters"
-_Question = Annotated[
-    str, text(MAX_PARTY, "Ada", party), right(Message("reason.question", _RIGHT_QUESTION).of(most=MAX_PARTY))
-]
+_RIGHT_QUESTION = Message(
+    "reason.question", "must be words of a name, a number, an e-mail or SIP address, at most {most} characters"
+).of(most=MAX_PARTY)
+_Question = Annotated[str, text(MAX_PARTY, "Ada", party), right(_RIGHT_QUESTION)]
 _State = Annotated[UserState, Meta(description="active or inactive", examples=["active"])]
 
 
@@ -175,11 +175,11 @@ async def delete(request: AuthorisedRequest, id: str) -> None:
     try:
         gone = await request.customer.users.delete(id, lambda: request.note(DONE))
     except Mapped:
-        mapped = "The user is still in the directory. Unmap it there first, or by POST …/unmap."
-        raise conflict(Message("problem.user-mapped", mapped), "still in the directory") from None
+        there = Message("problem.user-mapped", "The user is still in the directory. Unmap it there or by POST …/unmap.")
+        raise conflict(there, "still in the directory") from None
     except Referred:
-        referred = "Recordings refer to this user. It can be deleted once they are erased."
-        raise conflict(Message("problem.user-referred-to", referred), "recordings refer to it") from None
+        used = Message("problem.user-in-use", "Recordings refer to this user. It can be deleted once they are erased.")
+        raise conflict(used, "recordings refer to it") from None
     if not gone:
         raise not_found()
 

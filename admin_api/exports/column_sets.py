@@ -84,8 +84,8 @@ async def put(request: AuthorisedRequest, id: str, body: ColumnSetRequest) -> Co
             id, names, rename=body.name, by=request.principal.name, told=told
         )
     except NameTaken:
-        taken = "Another column set has this name. Choose another one, or change that set."
-        raise conflict(Message("problem.name-taken", taken), "name taken") from None
+        taken = Message("problem.name-taken", "Another column set has this name. Choose another, or change that set.")
+        raise conflict(taken, "name taken") from None
     except TooManySets:
         many = Message("problem.too-many-column-sets", "There are {n} column sets already; delete one first.")
         raise conflict(many.of(n=MAX_SETS), "too many column sets") from None

@@ -72,11 +72,11 @@ class Authoriser:
 
     async def ask(
         self, caller: Caller, method: str, path: str, query: Pairs = (), body: Mapping[str, Any] | None = None
-    ) -> Response:
+    ) -> Any:
         """Answer somebody signed in to the page, who asks for a path below their customer; raises Problem."""
         whole = PREFIX + caller.principal.customer.name + path
         endpoint, ids = await self._find(caller, method, whole)
-        return responses.success(await endpoint.ask(caller, *ids, query=query, body=body), endpoint.status)
+        return await endpoint.ask(caller, *ids, query=query, body=body)
 
     async def _find(self, caller: Caller, method: str, path: str) -> tuple[Endpoint[..., Any], tuple[str, ...]]:
         """Find the endpoint of a request, and the ids in its path; raises Problem 404, 405 or 429."""

@@ -81,8 +81,8 @@ def problem(error: Exception, report: Report) -> Problem:
     if isinstance(error, _DAMAGED):
         return damaged()
     if isinstance(error, StorageError) and not isinstance(error, DatabaseFault):
-        why = "The disk or the database does not respond as it should; the log says why."
-        return unavailable(Message("problem.no-storage", why))
+        away = Message("problem.storage", "The disk or the database does not respond as it should; the log says why.")
+        return unavailable(away)
     return bug()
 
 

@@ -12,8 +12,18 @@ TYPE = "urn:siprec-recorder:problem:"
 REFUSED = "refused"
 FAILED = "failed"
 _MALFORMED = "not as described"
+_NO_TOKEN = Message("problem.unauthorized", "A valid token is needed")
+_SEND_TOKEN = Message(
+    "problem.send-token", "Send the header Authorization: Bearer TOKEN with a token made by `recorder token create`."
+)
 _FORBIDDEN = Message("problem.forbidden", "This token may not do that")
+_ROLES = Message("problem.roles", "It needs one of these roles: {roles}.")
 NOT_FOUND = Message("problem.not-found", "Nothing was found here")
+_NOT_VISIBLE = Message("problem.not-visible", "It does not exist, or this token may not see it.")
+_INVALID = Message("problem.invalid", "The request is not valid")
+_CORRECT = Message(
+    "problem.correct-these", "Correct the members listed in `errors`; /openapi.json describes every request."
+)
 NO_METHOD = Message("problem.no-method", "This method is not allowed here")
 CONFLICT = Message("problem.conflict", "Not possible in this state")
 NOT_NOW = Message("problem.not-now", "Not possible now")
@@ -72,22 +82,12 @@ def malformed() -> Problem:
 
 def unauthorized() -> Problem:
     """No token, or an unknown, revoked or expired one; the answer does not say which."""
-    return Problem(
-        401,
-        "unauthorized",
-        Message("problem.unauthorized", "A valid token is needed"),
-        Message(
-            "problem.send-token",
-            "Send the header Authorization: Bearer TOKEN with a token made by `recorder token create`.",
-        ),
-        headers={"WWW-Authenticate": "Bearer"},
-    )
+    return Problem(401, "unauthorized", _NO_TOKEN, _SEND_TOKEN, headers={"WWW-Authenticate": "Bearer"})
 
 
 def forbidden(roles: Sequence[str]) -> Problem:
     """The token's roles do not allow it, whether the object exists or not."""
-    needed = Message("problem.roles", "It needs one of these roles: {roles}.").of(roles=tuple(roles))
-    return Problem(403, "forbidden", _FORBIDDEN, needed)
+    return Problem(403, "forbidden", _FORBIDDEN, _ROLES.of(roles=tuple(roles)))
 
 
 def own_request() -> Problem:
@@ -98,8 +98,7 @@ def own_request() -> Problem:
 
 def not_found(why: str = "") -> Problem:
     """Not found: unknown, another customer's or erased; the answer does not say which."""
-    detail = Message("problem.not-visible", "It does not exist, or this token may not see it.")
-    return Problem(404, "not-found", NOT_FOUND, detail, why=why)
+    return Problem(404, "not-found", NOT_FOUND, _NOT_VISIBLE, why=why)
 
 
 def wrong_method(allowed: Sequence[str]) -> Problem:
@@ -134,17 +133,8 @@ def too_large(limit: int) -> Problem:
 
 def invalid(faults: Sequence[Fault], where: str = "body", why: str = _MALFORMED, outcome: str = REFUSED) -> Problem:
     """Parameters or body are invalid; `errors` names the declared ones that are wrong and says what is right."""
-    return Problem(
-        422,
-        "invalid",
-        Message("problem.invalid", "The request is not valid"),
-        Message(
-            "problem.correct-these", "Correct the members listed in `errors`; /openapi.json describes every request."
-        ),
-        errors=[{"in": where, **({"name": name} if name else {}), "reason": reason} for name, reason in faults],
-        why=why,
-        outcome=outcome,
-    )
+    errors = [{"in": where, **({"name": name} if name else {}), "reason": reason} for name, reason in faults]
+    return Problem(422, "invalid", _INVALID, _CORRECT, errors=errors, why=why, outcome=outcome)
 
 
 def too_many(seconds: int) -> Problem:

@@ -30,7 +30,7 @@ IN_A_THREAD = 64 << 10  # bytes; parsing more would hold up live calls for over 
 MAX_FAULTS = 50  # named in one answer
 _WHOLE = re.compile(r"[0-9]{1,15}")
 _NO_JSON = Message("reason.json", "must be JSON that names each member once")
-_NO_OBJECT = Message("reason.object", "must be a JSON object")
+_NO_OBJECT = Message("reason.json-object", "must be a JSON object")
 _TWICE = Message("reason.once", "must be given once")
 
 G = TypeVar("G", bound=Given)

@@ -36,6 +36,10 @@ MAX_SELECTED = 20_000  # ids; as many as there can be candidates
 MAX_PARTIES = 100  # of one call
 MEDIA = ("wav", "flac", "opus", "mp3", "mkv")  # what a person can play; a capture is for engineers
 
+_IDENTITIES = TEXTS.of(most=MAX_IDENTITIES, size=MAX_PARTY)
+_KINDS = Message("reason.one-or-several", "must be one or several of {choices}").of(choices=tuple(Kind))
+_MONTHS = Message("reason.months", "must be a whole number from 1 to {most} (Art. 12(3))").of(most=LONGEST_DELAY)
+_DELAY = Message("reason.delay", "must be one of {choices} (Art. 12(3))").of(choices=DELAYS)
 _INSIDE = Message(
     "reason.inside", 'must be a list of at most {n} ids of calls, or of {{"call": id, "parties": [numbers]}}'
 ).of(n=MAX_SELECTED)
@@ -44,11 +48,7 @@ _RECIPIENT = Message("reason.recipient", "must be an age recipient: age1… (62 
 NO_USER = Message("reason.user", "must be the id of a directory user, or null")
 _Kinds = Annotated[list[Kind], Meta(min_length=1)]
 _Media = Annotated[str, word(MEDIA), right(NULL_OR_ONE_OF.of(choices=MEDIA))]
-_Months = Annotated[
-    int,
-    Meta(ge=1, le=LONGEST_DELAY),
-    right(Message("reason.months", "must be a whole number from 1 to {most} (Art. 12(3))").of(most=LONGEST_DELAY)),
-]
+_Months = Annotated[int, Meta(ge=1, le=LONGEST_DELAY), right(_MONTHS)]
 _Passphrase = Annotated[
     str,
     Meta(
@@ -63,18 +63,8 @@ _Passphrase = Annotated[
 class RequestRequest(Given):
     """The person's request."""
 
-    kind: Annotated[
-        Kind | _Kinds,
-        right(Message("reason.one-or-several", "must be one or several of {choices}").of(choices=tuple(Kind))),
-    ]
-    identities: (
-        Annotated[
-            list[Party],
-            Meta(max_length=MAX_IDENTITIES),
-            right(TEXTS.of(most=MAX_IDENTITIES, size=MAX_PARTY)),
-        ]
-        | None
-    ) = None
+    kind: Annotated[Kind | _Kinds, right(_KINDS)]
+    identities: Annotated[list[Party], Meta(max_length=MAX_IDENTITIES), right(_IDENTITIES)] | None = None
     user: Annotated[str, Meta(extra_json_schema={"format": "uuid"}), right(NO_USER)] | None = None
     received_at: Moment | None = None
     """When it arrived, null for now."""
@@ -159,8 +149,8 @@ class ReportRequest(Given):
         if self.recipient and self.passphrase:
             yield "recipient", Message("reason.null-with-passphrase", "must be null if there is a passphrase")
         if self.passphrase and HALVES.search(self.passphrase):
-            half = "must be text that can be typed: it holds half of a surrogate pair"
-            yield "passphrase", Message("reason.surrogate", half)
+            half = Message("reason.surrogate", "must be text that can be typed: it holds half of a surrogate pair")
+            yield "passphrase", half
         try:
             parse(self.recipient) if self.recipient else None
         except BadRecipient:
@@ -176,11 +166,7 @@ class ExtensionRequest(Given, kw_only=True):
     """Why the answer takes longer, and when the person was told."""
 
     months: _Months
-    ground: Annotated[
-        str,
-        word(DELAYS),
-        right(Message("reason.delay", "must be one of {choices} (Art. 12(3))").of(choices=tuple(DELAYS))),
-    ]
+    ground: Annotated[str, word(DELAYS), right(_DELAY)]
     told_at: Moment | None = None
     reason: Annotated[str, said(MAX_TEXT)]
 
@@ -206,7 +192,9 @@ class CloseRequest(Given):
     def faults(self) -> Iterable[Fault]:
         """Require a ground of a refusal."""
         if self.outcome == Step.REFUSED and self.ground is None:
-            told = "must be one of {choices}: a person who is refused must be told why (Art. 12(4))"
-            yield "ground", Message("reason.no-ground", told).of(choices=tuple(GROUNDS))
+            told = Message(
+                "reason.no-ground", "must be one of {choices}: a person who is refused must be told why (Art. 12(4))"
+            )
+            yield "ground", told.of(choices=tuple(GROUNDS))
         elif self.outcome != Step.REFUSED and self.ground is not None:
             yield "ground", Message("reason.ground-unless-refused", "must be null unless the request is refused")

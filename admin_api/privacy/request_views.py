@@ -20,7 +20,6 @@ from storage.exports.exports import Export, ExportState
 from storage.subject_requests.candidates import Candidate as FoundCandidate
 from storage.subject_requests.case_rows import DELAYS, GROUNDS, LONGEST_DELAY, OVER, Case, Kind, State
 from storage.subject_requests.claims import Match as FoundMatch
-from storage.subject_requests.claims import Why
 from storage.timestamps import rfc3339
 
 GONE = "gone"
@@ -29,23 +28,6 @@ GONE = "gone"
 _PERSON = ("role", "name", "number", "uri", "user_id")
 
 _STATES = (*ExportState, GONE)
-
-
-WHY = {
-    Why.THEIRS: Message("why.theirs", "It was the person's at that time."),
-    Why.NAME: Message("why.name", "Only the name matches; several people may have it."),
-    Why.SEVERAL: Message("why.several", "The directory gives it to several people at that time."),
-    Why.OVER_TIME: Message(
-        "why.over-time",
-        "The directory gives it to several people over time; name the user to tell them apart.",
-    ),
-    Why.ANOTHER_TIME: Message("why.another-time", "It was the person's at another time, and nobody's at that time."),
-    Why.ANOTHERS: Message("why.anothers", "The directory gives it to somebody else at another time."),
-    Why.OTHER_PARTY: Message(
-        "why.other-party", "Only the name matches; the directory takes the party for somebody else."
-    ),
-}
-"""Why a party of a call may be the person."""
 
 
 class Fetched(TypedDict):
@@ -312,7 +294,7 @@ def _match(match: FoundMatch, parties: Sequence[PlainParty]) -> Match:
         "from": "directory" if match.claim.directory else "letter",
         "until": rfc3339(match.claim.until),
         "sure": match.sure,
-        "why": WHY[match.why],
+        "why": Message(f"why.{match.why.name.lower()}", match.why.value),
     }
 
 

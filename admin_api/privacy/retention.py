@@ -17,17 +17,7 @@ from admin_api.http.problems import Fault
 from admin_api.http.types import Count, Given, Id, Time, given, right, said, word
 from storage.calls.call_row import Direction
 from storage.retention.policy import MAX_DAYS, Policy, Wins
-from storage.retention.rules import (
-    MAX_NAME,
-    MAX_RULES,
-    BadRule,
-    RuleFault,
-    RuleSpec,
-    Stored,
-    StoredRule,
-    Unchanged,
-    check,
-)
+from storage.retention.rules import MAX_NAME, MAX_RULES, BadRule, RuleSpec, Stored, StoredRule, Unchanged, check
 from storage.retention.sweep import Due as StoredDue
 from storage.retention.sweep import Preview
 from storage.timestamps import rfc3339
@@ -58,19 +48,8 @@ class RuleRequest(Given, kw_only=True):
         return RuleSpec(self.days, self.direction, self.source, self.party, self.name or "")
 
 
-_Rules = Annotated[
-    list[RuleRequest],
-    Meta(max_length=MAX_RULES),
-    right(Message("reason.rules", "must be a list of at most {n} rules").of(n=MAX_RULES)),
-]
-_BAD_RULES = {
-    RuleFault.FORGOTTEN: Message(
-        "reason.rule-forgotten", "its party is forgotten; leave the rule out or write it again"
-    ),
-    RuleFault.SOURCE: Message("reason.rule-source", "must be an address or a network"),
-}
-_BAD_RULE = Message("reason.rule", "must be a rule that can be used")
-"""What the declarations above refuse before storage does."""
+_RULES = Message("reason.rules", "must be a list of at most {n} rules").of(n=MAX_RULES)
+_Rules = Annotated[list[RuleRequest], Meta(max_length=MAX_RULES), right(_RULES)]
 
 
 class RetentionPreviewRequest(Given):
@@ -87,7 +66,7 @@ class RetentionPreviewRequest(Given):
         try:
             check(self.specs, given(self.default_days))
         except BadRule as problem:
-            yield problem.place, _BAD_RULES.get(problem.fault, _BAD_RULE)
+            yield problem.place, Message(f"rule-fault.{problem.fault.name.lower()}", problem.fault.value)
 
     @property
     def specs(self) -> tuple[RuleSpec, ...]:

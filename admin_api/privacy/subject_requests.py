@@ -153,8 +153,8 @@ async def extend(request: AuthorisedRequest, id: str, body: ExtensionRequest) ->
     wanted = Extension(body.months, body.ground, body.told_at or now, body.reason)
     case = await _find(request)
     if not in_time(wanted.told_at, case.received_at, now):
-        in_month = "must be in the month after the letter arrived, and not in the future"
-        raise invalid([("told_at", Message("reason.told-in-time", in_month))])
+        late = Message("reason.told-in-time", "must be in the month after the letter arrived, and not in the future")
+        raise invalid([("told_at", late)])
 
     async def told(_: str) -> None:
         await request.note(DONE, f"{wanted.months} months, {wanted.ground}")
@@ -212,10 +212,8 @@ async def report_file(request: AuthorisedRequest, id: str) -> Response:
     case = await _find(request)
     export = await request.customer.exports.get(case.export) if case.export else None
     if export is not None and export.state is ExportState.RUNNING:
-        unfinished = Message(
-            "problem.report-not-finished", "The report is not finished yet; its state shows when it is."
-        )
-        raise conflict(unfinished, "not done yet")
+        early = Message("problem.report-not-finished", "The report is not finished yet; its state shows when it is.")
+        raise conflict(early, "not done yet")
     if export is None or export.state is not ExportState.DONE:
         raise not_found("no file")
     await request.note(DONE)
@@ -258,8 +256,11 @@ async def erase(request: AuthorisedRequest, id: str, body: RequestErasureRequest
     except (NoCase, WrongState) as problem:
         raise _refusal(problem) from None
     except Nothing:
-        nothing = "No call is selected, so there is nothing to erase. Select some with PUT …/selection."
-        raise conflict(Message("problem.nothing-selected", nothing), "no call is selected") from None
+        nothing = Message(
+            "problem.nothing-selected",
+            "No call is selected, so there is nothing to erase. Select some with PUT …/selection.",
+        )
+        raise conflict(nothing, "no call is selected") from None
     except (NoWaiver, Held) as problem:
         raise erasures.refusal(problem) from None
     return erasures.shown(erasure)
@@ -298,11 +299,17 @@ async def _check_done(request: AuthorisedRequest, case: Case) -> None:
     why = "the erasure is not done"
     erasure = await request.customer.erasures.get(case.erasure) if case.erasure else None
     if erasure is not None and erasure.done_at is None:
-        unfinished = "The erasure of this request is not finished yet; GET /erasures/ID shows what it waits for."
-        raise conflict(Message("problem.erasure-not-finished", unfinished), why)
+        unfinished = Message(
+            "problem.erasure-not-finished",
+            "The erasure of this request is not finished yet; GET /erasures/ID shows what it waits for.",
+        )
+        raise conflict(unfinished, why)
     if erasure is None and Kind.ERASURE in case.kinds and await _any_left(request, case):
-        left = "The calls to be erased are still there. POST …/erasure erases them; or choose another outcome."
-        raise conflict(Message("problem.calls-not-erased", left), why)
+        left = Message(
+            "problem.calls-not-erased",
+            "The calls to be erased are still there. POST …/erasure erases them; or choose another outcome.",
+        )
+        raise conflict(left, why)
 
 
 async def _any_left(request: AuthorisedRequest, case: Case) -> bool:

@@ -19,7 +19,7 @@ from storage.erasure.waivers import Waiver as StoredWaiver
 from storage.timestamps import rfc3339
 
 MAX_NAME = 200  # characters of who signed
-_SHA256 = "must be the SHA-256 of the signed document, 64 lower-case hexadecimal digits"
+_SHA256 = Message("reason.sha256", "must be the SHA-256 of the signed document, 64 lower-case hexadecimal digits")
 
 
 class Waiver(TypedDict):
@@ -52,7 +52,7 @@ _NONE = Waiver(
 class WaiverRequest(Given):
     """A waiver to put on file."""
 
-    document_sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z"), right(Message("reason.sha256", _SHA256))]
+    document_sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z"), right(_SHA256)]
     signed_by: Annotated[str, said(MAX_NAME)]
     signed_at: Moment
     scope: Reason

@@ -222,8 +222,10 @@ def _written(calls: Sequence[tuple[LiveCall, Sequence[str]]]) -> dict[str, int]:
 
 def _refused(problem: RenderFailed) -> CannotRender:
     if str(problem) == DAMAGED:
-        damaged = "The recording is damaged. `recorder verify` names what is damaged."
-        return CannotRender(Message("problem.recording-damaged", damaged))
+        damaged = Message(
+            "problem.recording-damaged", "The recording is damaged. `recorder verify` names what is damaged."
+        )
+        return CannotRender(damaged)
     why = Message("problem.cannot-render", "{why}").of(why=problem.sentence())
     return CannotRender(why, later=problem.status == LATER)
 

@@ -46,15 +46,15 @@ class Claim:
 
 
 class Why(Enum):
-    """What is known of an identity that fits a party."""
+    """What is known of an identity that fits a party, as a sentence for the administrator, without names."""
 
-    THEIRS = "It was the person's at that time"
-    NAME = "Only the name matches, and several people may have it"
-    SEVERAL = "The directory gives it to several people at that time"
-    OVER_TIME = "The directory gives it to several people over time, and the request names no user"
-    ANOTHER_TIME = "It was the person's at another time, and nobody's at that time"
-    ANOTHERS = "The directory gives it to somebody else at another time"
-    OTHER_PARTY = "Only the name matches, and the directory takes the party for somebody else"
+    THEIRS = "It was the person's at that time."
+    NAME = "Only the name matches; several people may have it."
+    SEVERAL = "The directory gives it to several people at that time."
+    OVER_TIME = "The directory gives it to several people over time; name the user to tell them apart."
+    ANOTHER_TIME = "It was the person's at another time, and nobody's at that time."
+    ANOTHERS = "The directory gives it to somebody else at another time."
+    OTHER_PARTY = "Only the name matches; the directory takes the party for somebody else."
 
 
 @dataclass(frozen=True, slots=True)

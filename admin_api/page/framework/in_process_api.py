@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -17,6 +16,7 @@ from admin_api.http.authorised_request import Caller
 from admin_api.http.bearer import Principal, Report
 from admin_api.http.error_middleware import problem
 from admin_api.http.permissions import Action
+from admin_api.http.problems import Problem
 
 Query = Mapping[str, str | int | None] | Sequence[tuple[str, str]]
 
@@ -28,7 +28,7 @@ class Answer:
     status: int
     """HTTP status."""
     document: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """The JSON document; a problem document unless `well`."""
+    """The document; title, detail and errors of a problem unless `well`."""
 
     @property
     def well(self) -> bool:
@@ -78,30 +78,29 @@ class Api:
         return await self._ask(method, path, (), body)
 
     async def stream(self, path: str, query: Query = (), *, again: bool = False) -> Response:
-        """Get media or a file and pass the answer on, including ranges; a refusal is a problem document."""
+        """Get media or a file and pass the answer on, including ranges; raises Problem."""
         method = "HEAD" if self._request.method == "HEAD" else "GET"
-        return await self._response(method, path, query, None, again=again)
+        return responses.success(await self._asked(method, path, query, None, again=again), 200)
 
     async def _ask(
         self, method: str, path: str, query: Query, body: Mapping[str, Any] | None, *, again: bool = False
     ) -> Answer:
-        return answer_of(await self._response(method, path, query, body, again=again))
+        try:
+            return Answer(200, await self._asked(method, path, query, body, again=again) or {})
+        except Exception as error:  # as authorise does for requests from the network
+            return refusal(problem(error, self._report))
 
-    async def _response(
+    async def _asked(
         self, method: str, path: str, query: Query, body: Mapping[str, Any] | None, *, again: bool = False
-    ) -> Response:
+    ) -> Any:
         pairs = _pairs(query)
         caller = self.caller(f"{path}?{urlencode(pairs)}" if again else "")
-        try:
-            return await self._authoriser.ask(caller, method, path, pairs, body)
-        except Exception as error:  # as authorise does for requests from the network
-            return responses.problem(problem(error, self._report))
+        return await self._authoriser.ask(caller, method, path, pairs, body)
 
 
-def answer_of(response: Response) -> Answer:
-    """Return the document of a response, if it is one."""
-    data = bytes(response.body)
-    return Answer(response.status_code, json.loads(data) if data else {})
+def refusal(problem: Problem) -> Answer:
+    """Return a refusal as an answer."""
+    return Answer(problem.status, {"title": problem.title, "detail": problem.detail, "errors": problem.errors})
 
 
 def _pairs(query: Query) -> list[tuple[str, str]]:

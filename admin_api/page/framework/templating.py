@@ -12,6 +12,7 @@ import jinja2
 from jinja2.ext import Extension
 from markupsafe import Markup, escape
 
+from admin_api.http.types import HALVES
 from admin_api.page.framework.invisible_characters import visible
 from admin_api.page.framework.static import shipped
 from admin_api.page.framework.translations import languages
@@ -39,12 +40,12 @@ class Templates:
 
     def page(self, template: str, values: Mapping[str, Any]) -> str:
         """Return a whole page."""
-        return self._made.get_template(template).render(values)
+        return _whole(self._made.get_template(template).render(values))
 
     def part(self, template: str, block: str, values: Mapping[str, Any]) -> str:
         """Return one block of a page."""
         found = self._made.get_template(template)
-        return "".join(found.blocks[block](found.new_context(dict(values))))
+        return _whole("".join(found.blocks[block](found.new_context(dict(values)))))
 
 
 class AsSent(Extension):
@@ -53,6 +54,11 @@ class AsSent(Extension):
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
         """Mark the values of form fields in a template."""
         return _FIELD.sub(lambda found: f"{found[1]}{{{{ ({found[2]}) | as_sent }}}}{found[3]}", source)
+
+
+def _whole(text: str) -> str:
+    """Replace lone surrogates, which names from outside may hold and UTF-8 cannot encode."""
+    return HALVES.sub("\ufffd", text)
 
 
 def _seen(value: Any) -> Any:

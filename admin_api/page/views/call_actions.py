@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from admin_api.http.messages import Message
 from admin_api.http.permissions import Action
 from admin_api.page.framework.in_process_api import Answer
 from admin_api.page.framework.page_request import PageRequest, View
@@ -14,8 +15,11 @@ from admin_api.page.views.call_summary import summary
 
 MEDIA = (*SOUNDS, "mkv")
 NOT_TYPED = {
-    "title": "Nothing was erased",
-    "detail": "What you typed is not the beginning of this call's id. Check that it is the call you mean.",
+    "title": Message("problem.nothing-erased", "Nothing was erased"),
+    "detail": Message(
+        "problem.not-typed",
+        "What you typed is not the beginning of this call's id. Check that it is the call you mean.",
+    ),
 }
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from starlette.responses import Response
 
+from admin_api.http import responses
 from admin_api.http.permissions import Action
-from admin_api.page.framework.in_process_api import answer_of
+from admin_api.http.problems import Problem
+from admin_api.page.framework.in_process_api import Query
 from admin_api.page.framework.page_request import PageRequest, View
 from storage.ids import is_id
 
@@ -15,23 +17,28 @@ async def sound(request: PageRequest) -> Response:
     form = request.http.query_params.get("format", "wav")
     wanted = request.http.headers.get("range", "")
     further = bool(wanted) and not wanted.startswith("bytes=0-")
-    answer = await request.api.stream(f"/calls/{request.path_id}/media", {"format": form}, again=further)
-    if answer.status_code < 400 or request.http.headers.get("sec-fetch-mode") != "navigate":
-        return answer
-    page = request.refused(answer_of(answer))  # a person followed a link; a player's own request needs no page
-    page.headers.update({name: value for name, value in answer.headers.items() if name == "retry-after"})
-    return page
+    return await _passed_on(request, f"/calls/{request.path_id}/media", {"format": form}, again=further)
 
 
 async def waveform(request: PageRequest) -> Response:
     """Answer with the loudness of each channel over the length of the call."""
-    return await request.api.stream(f"/calls/{request.path_id}/waveform")
+    return await _passed_on(request, f"/calls/{request.path_id}/waveform")
 
 
 async def attachment(request: PageRequest) -> Response:
     """Answer with a transcript or chat as a download."""
     part = str(request.http.path_params["part"])
-    return await request.api.stream(f"/calls/{request.path_id}/attachments/{part if is_id(part) else '-'}")
+    return await _passed_on(request, f"/calls/{request.path_id}/attachments/{part if is_id(part) else '-'}")
+
+
+async def _passed_on(request: PageRequest, path: str, query: Query = (), *, again: bool = False) -> Response:
+    """Answer as the API does; somebody who followed a link gets a page, which a player's own request does not need."""
+    try:
+        return await request.api.stream(path, query, again=again)
+    except Problem as problem:
+        if request.http.headers.get("sec-fetch-mode") == "navigate":
+            raise
+        return responses.problem(problem)
 
 
 VIEWS = (

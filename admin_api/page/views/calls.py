@@ -8,6 +8,7 @@ from typing import Any
 
 from starlette.responses import Response
 
+from admin_api.http.messages import Message
 from admin_api.http.permissions import Action
 from admin_api.page.framework import date_ranges
 from admin_api.page.framework.in_process_api import Answer
@@ -20,10 +21,13 @@ PAGE = 50  # calls of one page
 STATES = ("recording", "complete", "interrupted")
 HOLDS = ("true", "false")
 DIRECTIONS = ("inbound", "outbound", "internal")
-NO_DAY = {"title": "No such day", "detail": "A day is written as 2026-11-25."}
+NO_DAY = {
+    "title": Message("problem.no-such-day", "No such day"),
+    "detail": Message("problem.write-a-day", "A day is written as 2026-11-25."),
+}
 WRONG_ORDER = {
-    "title": "From comes after To",
-    "detail": "No call can match. Swap the two days, or leave one out.",
+    "title": Message("problem.wrong-order", "From comes after To"),
+    "detail": Message("problem.swap-the-days", "No call can match. Swap the two days, or leave one out."),
 }
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api.exports.columns import COLUMNS, About, usual
+from admin_api.http.messages import Message
 from admin_api.http.permissions import Action
 from admin_api.page.framework import date_ranges
 from admin_api.page.framework.in_process_api import Answer
@@ -26,10 +27,16 @@ MOST_CALLS = 500
 FORMATS = ("xlsx", "csv", "json")
 MEDIA = ("wav", "flac", "opus", "mp3", "mkv")
 GROUPS = ((About.CALL, "call"), (About.SUBJECT, "subject"), (About.OTHERS, "others"))
-NOTHING = {"title": "No call was chosen", "detail": "Search for calls, then tick those that are to be exported."}
+NOTHING = {
+    "title": Message("problem.no-call-chosen", "No call was chosen"),
+    "detail": Message("problem.tick-calls", "Search for calls, then tick those that are to be exported."),
+}
 
 _OF_A_PAGE = ("limit", "cursor")
-NO_NAME = {"title": "The set needs a name", "detail": "It has 1 to 80 characters and no slash."}
+NO_NAME = {
+    "title": Message("problem.no-set-name", "The set needs a name"),
+    "detail": Message("problem.name-a-set", "It has 1 to 80 characters and no slash."),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,9 @@ from typing import Any
 
 from starlette.responses import Response
 
+from admin_api.http.messages import Message
 from admin_api.http.permissions import Action
-from admin_api.page.framework.in_process_api import Answer
+from admin_api.http.problems import NOT_FOUND, Problem
 from admin_api.page.framework.page_request import PageRequest, View
 from admin_api.page.views.call_summary import Mark
 
@@ -48,28 +49,19 @@ async def one(request: PageRequest) -> Response:
 
 async def file(request: PageRequest) -> Response:
     """Answer with the file."""
-    answer = await request.api.stream(f"/exports/{request.path_id}/file")
-    if answer.status_code in (404, 409):  # expired or not ready yet: the reader followed a link on the page
-        return request.refused(Answer(answer.status_code, _told(answer)))
-    return answer
+    try:
+        return await request.api.stream(f"/exports/{request.path_id}/file")
+    except Problem as problem:
+        if problem.status != 404:
+            raise
+    gone = Message("problem.export-gone", "The export was given up, has expired, or holds a call that was erased.")
+    raise Problem(404, "not-found", NOT_FOUND, gone)
 
 
 async def cancel(request: PageRequest) -> Response:
     """Cancel an export that is being made, or delete its file."""
     answer = await request.api.send("DELETE", f"/exports/{request.path_id}")
     return request.moved("/exports") if answer.well else request.refused(answer)
-
-
-def _told(answer: Response) -> dict[str, Any]:
-    if answer.status_code == 409:
-        return {
-            "title": "Not possible in this state",
-            "detail": "The export is not finished yet; its state shows when it is.",
-        }
-    return {
-        "title": "Nothing was found here",
-        "detail": "The export was given up, has expired, or holds a call that was erased.",
-    }
 
 
 VIEWS = (

@@ -10,7 +10,7 @@ from typing import Any
 from starlette.responses import Response
 
 from admin_api.http.permissions import Action
-from admin_api.page.framework.in_process_api import Answer, answer_of
+from admin_api.page.framework.in_process_api import Answer
 from admin_api.page.framework.page_request import PageRequest, View
 from admin_api.page.views.requests import shown
 
@@ -79,9 +79,8 @@ async def cancel(request: PageRequest) -> Response:
 
 
 async def file(request: PageRequest) -> Response:
-    """Answer with the report; if it no longer exists, show a page instead of a problem document."""
-    response = await request.api.stream(f"/requests/{request.path_id}/report/file")
-    return response if response.status_code < 400 else request.refused(answer_of(response))
+    """Answer with the report."""
+    return await request.api.stream(f"/requests/{request.path_id}/report/file")
 
 
 async def erase(request: PageRequest) -> Response:

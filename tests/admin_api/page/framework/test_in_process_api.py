@@ -83,12 +83,16 @@ def test_who_asks_for_the_head_alone_has_nothing_decrypted(service, api):
     assert service.run(read()) == []
 
 
-def test_an_in_process_failure_is_reported_and_gives_500(service, api):
-    service.daemon.fault = RuntimeError("of the test")
-    response = service.run(api(Role.LISTENER).stream(f"/calls/{service.ids['acme'][2]}/media"))
-    assert response.status_code == 500
+def test_an_in_process_failure_is_reported_and_gives_500(service, api, monkeypatch):
+    monkeypatch.setattr(service.customers["acme"].calls, "find", broken)
+    answer = service.run(api(Role.LISTENER).get("/calls"))
+    assert (answer.status, answer.document["title"]) == (500, "The recorder failed")
     assert [str(fault) for fault in service.faults] == ["of the test"]
     service.faults.clear()
+
+
+async def broken(*_):
+    raise RuntimeError("of the test")
 
 
 def test_a_view_calls_an_endpoint_as_a_function(service, api):
