@@ -6,6 +6,7 @@ import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
+from admin_api.http.messages import Message
 from admin_api.http.problems import Problem
 
 _ZONE = re.compile(r"[A-Za-z]+(?:[/_+-][A-Za-z0-9_+-]+){0,3}")
@@ -32,8 +33,8 @@ def end(text: str, zone: str) -> str | None:
 def in_order(since: str, until: str) -> None:
     """Raise Problem if the first day is after the last one, or one is no date; either may be missing."""
     if since.strip() and until.strip() and _day(since) > _day(until):
-        why = "No call can match. Swap the two days, or leave one out."
-        raise Problem(422, "invalid", "From comes after To", why)
+        swap = Message("problem.swap-the-days", "No call can match. Swap the two days, or leave one out.")
+        raise Problem(422, "invalid", Message("problem.wrong-order", "From comes after To"), swap)
 
 
 def named(zone: str) -> tzinfo:
@@ -62,4 +63,5 @@ def _at(day: date, zone: str) -> str:
 
 
 def _no_day() -> Problem:
-    return Problem(422, "invalid", "No such day", "A day is written as 2026-11-25.")
+    written = Message("problem.write-a-day", "A day is written as 2026-11-25.")
+    return Problem(422, "invalid", Message("problem.no-such-day", "No such day"), written)
