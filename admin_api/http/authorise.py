@@ -53,10 +53,10 @@ class Authoriser:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request of any method as an ASGI application."""
-        response = await self._answer(Request(scope, receive, send))
+        response = await self.answer(Request(scope, receive, send))
         await response(scope, receive, send)
 
-    async def _answer(self, request: Request) -> Response:
+    async def answer(self, request: Request) -> Response:
         """Answer a request below /api; raises Problem."""
         caller = self.caller(request, self._principal(request))
         endpoint, ids = await self._find(caller, request.method, request.scope["path"])

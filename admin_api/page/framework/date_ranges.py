@@ -17,24 +17,16 @@ def midnight(day: str) -> str | None:
     return f"{day}T00:00:00Z" if day else None
 
 
-def begin(text: str, zone: str) -> str | None:
-    """Return the RFC 3339 time at which a day begins, None for no text; raises Problem."""
-    return _at(_day(text), zone) if text.strip() else None
+def between(since: str, until: str, zone: str) -> tuple[str | None, str | None]:
+    """Return when the first day begins and the last one ends, as RFC 3339 times, None for no text.
 
-
-def end(text: str, zone: str) -> str | None:
-    """Return the RFC 3339 time at which a day ends, None for no text; raises Problem."""
-    if not text.strip():
-        return None
-    day = _day(text)
-    return _at(day + timedelta(days=1), zone) if day < date.max else None
-
-
-def in_order(since: str, until: str) -> None:
-    """Raise Problem if the first day is after the last one, or one is no date; either may be missing."""
-    if since.strip() and until.strip() and _day(since) > _day(until):
+    Raises Problem if one is no date, or the first comes after the last.
+    """
+    first, last = _day(since), _day(until)
+    if first and last and first > last:
         swap = Message("problem.swap-the-days", "No call can match. Swap the two days, or leave one out.")
         raise Problem(422, "invalid", Message("problem.wrong-order", "From comes after To"), swap)
+    return _at(first, zone), _at(last + timedelta(days=1) if last and last < date.max else None, zone)
 
 
 def named(zone: str) -> tzinfo:
@@ -47,14 +39,16 @@ def named(zone: str) -> tzinfo:
         return UTC
 
 
-def _day(text: str) -> date:
+def _day(text: str) -> date | None:
     try:
-        return date.fromisoformat(text.strip())
+        return date.fromisoformat(text.strip()) if text.strip() else None
     except ValueError:
         raise _no_day() from None
 
 
-def _at(day: date, zone: str) -> str:
+def _at(day: date | None, zone: str) -> str | None:
+    if day is None:
+        return None
     try:
         at = datetime.combine(day, time(), named(zone)).astimezone(UTC)
     except OverflowError:  # the first day of year 1, east of Greenwich

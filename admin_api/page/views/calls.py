@@ -81,17 +81,9 @@ class Question:
 
     def asked(self) -> dict[str, str | None]:
         """Return the query of the API; raises Problem."""
-        date_ranges.in_order(self.since, self.until)
-        return {
-            "party": self.party,
-            "since": date_ranges.begin(self.since, self.zone),
-            "until": date_ranges.end(self.until, self.zone),
-            "state": self.state,
-            "hold": self.hold,
-            "direction": self.direction,
-            "source": self.source,
-            "cursor": self.cursor,
-        }
+        since, until = date_ranges.between(self.since, self.until, self.zone)
+        known = {name: getattr(self, name) for name in ("party", "state", "hold", "direction", "source", "cursor")}
+        return {**known, "since": since, "until": until}
 
 
 SEARCHED = tuple(name for name in Question.__dataclass_fields__ if name != "cursor")
