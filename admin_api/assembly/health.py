@@ -8,6 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from admin_api.http import responses
+from admin_api.http.messages import Message
 from admin_api.http.ports import Daemon
 from admin_api.http.problems import unavailable
 from storage.customer.customers import Customer
@@ -34,7 +35,7 @@ class Health:
         """
         why = self._daemon.not_ready()
         if why is not None:
-            raise unavailable(why)
+            raise unavailable(Message("problem.not-ready", "{why}").of(why=why))
         away = sum(not customer.served for customer in self._customers.values())
         return responses.document({"status": "ready", **({"customers_away": away} if away else {})})
 

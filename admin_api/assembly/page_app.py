@@ -23,14 +23,15 @@ from admin_api.http import reading
 from admin_api.http.authorise import Authoriser
 from admin_api.http.bearer import Report
 from admin_api.http.error_middleware import problem
-from admin_api.http.problems import Problem, too_many
+from admin_api.http.messages import Message
+from admin_api.http.problems import NO_METHOD, NOT_FOUND, NOT_NOW, Problem, too_many
 from admin_api.http.rate_limit import PER_TOKEN, Limiter
 from admin_api.page.framework.forms import OLD, SHOWN, UnsentForms, forged
 from admin_api.page.framework.page_request import STYLE_NONCE, PageRequest, View
 from admin_api.page.framework.sessions import COOKIE, Session, Sessions, genuine
 from admin_api.page.framework.static import PREFIX, shipped
 from admin_api.page.framework.templating import Templates
-from admin_api.page.framework.translations import SOURCE, Translations
+from admin_api.page.framework.translations import Translations
 from admin_api.page.sign_in import public_routes
 from admin_api.page.sign_in.public_request import PublicRequest, there
 from storage.errors import StorageError
@@ -275,8 +276,8 @@ class Site:
             return right
         if found:
             allowed = {"Allow": ", ".join(sorted({view.method for view, _ in found}))}
-            told = "This method is not allowed here", "Go back and use the form."
-            raise Problem(405, "method-not-allowed", *told, headers=allowed)
+            detail = Message("problem.use-the-form", "Go back and use the form.")
+            raise Problem(405, "method-not-allowed", NO_METHOD, detail, headers=allowed)
         raise _nothing()
 
     async def _with_form(self, request: Request, public: PublicRequest) -> PublicRequest:
@@ -318,7 +319,8 @@ def _path(link: str) -> str:
 
 
 def _nothing() -> Problem:
-    return Problem(404, "not-found", "Nothing was found here", "This page does not exist, or your role may not see it.")
+    detail = Message("problem.no-page", "This page does not exist, or your role may not see it.")
+    return Problem(404, "not-found", NOT_FOUND, detail)
 
 
 def _first(form: Mapping[str, list[str]], name: str) -> str:
@@ -337,7 +339,7 @@ def _check(request: Request, session: Session, form: Mapping[str, list[str]], *,
 
 def _declined(error: Declined) -> Problem:
     """Return the answer when an account was changed between two pages."""
-    return Problem(403, "declined", "Not possible now", Translations(SOURCE).code("trouble", str(error)))
+    return Problem(403, "declined", NOT_NOW, Message(f"trouble.{error}", str(error)))
 
 
 def _same_site(request: Request) -> bool:
@@ -354,7 +356,7 @@ async def _fields(request: Request, most: int = MAX_FORM) -> Mapping[str, list[s
     try:
         return parse_qs(data.decode("ascii"), keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="replace")
     except (UnicodeDecodeError, ValueError):
-        raise Problem(422, "invalid", "The form cannot be read", OLD) from None
+        raise Problem(422, "invalid", Message("problem.unreadable", "The form cannot be read"), OLD) from None
 
 
 def content_security_policy(style_nonce: str = "") -> str:

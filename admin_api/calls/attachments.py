@@ -13,15 +13,17 @@ from admin_api.calls.call_views import Attachment
 from admin_api.http import reading
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
+from admin_api.http.messages import Message
 from admin_api.http.permissions import HEARERS, PRIVACY, Action
 from admin_api.http.problems import FAILED, invalid, not_found
-from admin_api.http.types import Given, word
-from storage.attachments.attachments import KINDS, MAX_BYTES, MEDIA_TYPES, BadAttachment, NoCall
+from admin_api.http.types import ONE_OF, Given, right, word
+from storage.attachments.attachments import KINDS, MAX_BYTES, MAX_PER_CALL, MEDIA_TYPES, BadAttachment, NoCall
 from storage.errors import Forgotten, PartMissing
 from storage.ids import is_id
 
 BODY_SECONDS = 60.0  # 32 MiB over a slow line
 MAX_TITLE = 200
+_TYPES = ONE_OF.of(choices=MEDIA_TYPES)
 _LANGUAGE = r"[A-Za-z0-9]{1,8}(-[A-Za-z0-9]{1,8}){0,7}"
 
 
@@ -34,7 +36,8 @@ class AttachmentQuery(Given):
     ] = ""
     language: Annotated[
         str,
-        Meta(pattern=rf"^{_LANGUAGE}\Z", description="a language tag such as de or pt-BR", examples=["de"]),
+        Meta(pattern=rf"^{_LANGUAGE}\Z", examples=["de"]),
+        right(Message("reason.language", "must be a language tag such as de or pt-BR")),
     ] = ""
 
 
@@ -62,8 +65,9 @@ async def add(request: AuthorisedRequest, id: str, query: AttachmentQuery, body:
         )
     except NoCall:
         raise not_found("not found") from None
-    except BadAttachment as problem:  # the call has as many attachments as allowed
-        raise invalid([("", str(problem))], why="not taken", outcome=FAILED) from None
+    except BadAttachment:  # the call has as many attachments as allowed
+        most = Message("reason.attachments", "a call has {n} attachments at most").of(n=MAX_PER_CALL)
+        raise invalid([("", most)], why="not taken", outcome=FAILED) from None
     return call_views.attachment(made)
 
 
@@ -88,9 +92,9 @@ async def file(request: AuthorisedRequest, id: str, part: str) -> Response:
 def check(media_type: str, data: bytes) -> None:
     """Refuse a file that is not of its stated type; raises Problem 422."""
     if media_type not in MEDIA_TYPES:
-        raise invalid([("Content-Type", f"must be {' or '.join(MEDIA_TYPES)}")], "header")
+        raise invalid([("Content-Type", _TYPES)], "header")
     if not (_is_vtt if media_type == MEDIA_TYPES[0] else _is_json)(data):
-        raise invalid([("", "must be of the type that Content-Type says")])
+        raise invalid([("", Message("reason.content-type", "must be of the type that Content-Type says"))])
 
 
 def _is_vtt(data: bytes) -> bool:

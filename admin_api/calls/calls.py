@@ -16,9 +16,10 @@ from admin_api.calls.selection import search as search_by
 from admin_api.http import reading
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
+from admin_api.http.messages import Message
 from admin_api.http.permissions import ADMIN, PRIVACY, SEEKERS, Action
 from admin_api.http.problems import Problem, conflict, not_found, unavailable
-from admin_api.http.types import MAX_PARTY, MAX_SOURCE, Cursor, Given, Limit, Since, Until, line, party, text
+from admin_api.http.types import MAX_PARTY, MAX_SOURCE, Cursor, Given, Limit, Since, Until, line, party, right, text
 from personal import Personal
 from storage.calls.call_document import CallDocument, PlainDocument
 from storage.calls.call_index import CallRow, Page, Query
@@ -32,12 +33,12 @@ MOST_RECORDINGS = 50
 """Most recordings of one call that are listed."""
 OVER = "The call is not in a state that allows it"
 
-_Party = Annotated[str, text(MAX_PARTY, RIGHT_PARTY, "+49 30 1234567", party)]
+_Party = Annotated[str, text(MAX_PARTY, "+49 30 1234567", party), RIGHT_PARTY]
 _State = Annotated[CallState, Meta(description="recording, complete or interrupted", examples=["complete"])]
 _Hold = Annotated[bool, Meta(description="true or false", examples=["true"])]
 _Direction = Annotated[Direction, Meta(description="inbound, outbound or internal", examples=["inbound"])]
-_RIGHT_SOURCE = f"an address as calls show it, at most {MAX_SOURCE} characters"
-_Source = Annotated[str, text(MAX_SOURCE, _RIGHT_SOURCE, "192.0.2.10", line)]
+_RIGHT_SOURCE = Message("reason.source", "must be an address as calls show it, at most {most} characters")
+_Source = Annotated[str, text(MAX_SOURCE, "192.0.2.10", line), right(_RIGHT_SOURCE.of(most=MAX_SOURCE))]
 
 
 class Search(Given):
@@ -138,7 +139,8 @@ async def resume(request: AuthorisedRequest, id: str) -> Paused:
 
 
 def _over() -> Problem:
-    return conflict("The call is over; only a live call can be paused and resumed.", "the call is over")
+    over = Message("problem.call-over", "The call is over; only a live call can be paused and resumed.")
+    return conflict(over, "the call is over")
 
 
 async def _found(request: AuthorisedRequest, query: Query) -> Page:
@@ -179,4 +181,5 @@ async def settled(request: AuthorisedRequest) -> None:
     await find(request)
     unknown = await request.customer.calls.get(request.object) is None
     if unknown and not await request.daemon.settle(request.customer.name, request.object):
-        raise unavailable("The call is not in the index yet.", "not in the index yet")
+        early = Message("problem.call-not-in-the-index", "The call is not in the index yet.")
+        raise unavailable(early, "not in the index yet")

@@ -17,13 +17,15 @@ from typing import Annotated
 
 from msgspec import Meta
 from starlette.responses import Response, StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message as ASGIMessage
+from starlette.types import Receive, Scope, Send
 
 from admin_api.calls import ranges
 from admin_api.calls.calls import OVER, find
 from admin_api.calls.render_cache import Full, RenderCache
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import Endpoint, endpoint
+from admin_api.http.messages import Message
 from admin_api.http.permissions import HEARERS, Action
 from admin_api.http.ports import BrokenOff, CannotRender, Streamed
 from admin_api.http.problems import REFUSED, Problem, not_rendered, unavailable
@@ -105,7 +107,7 @@ class Sent(StreamingResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it; drop a client that stops reading, and stop at once if the call is erased."""
 
-        async def with_time_limit(message: Message) -> None:
+        async def with_time_limit(message: ASGIMessage) -> None:
             if message.get("body") and not self._kept():
                 raise BrokenOff
             async with asyncio.timeout(SLOW_SECONDS):
@@ -177,7 +179,7 @@ class Player:
             return _answer(request, sound, f"{row.id}.{form}", row.leaf, lambda: _all(ends))
         except CannotRender as problem:
             _all(ends)
-            raise not_rendered(str(problem), later=problem.later) from None
+            raise not_rendered(problem.message, later=problem.later) from None
         except BaseException:
             _all(ends)
             raise
@@ -239,7 +241,10 @@ def media(player: Player) -> Endpoint[..., Response]:
 
 def _too_many() -> Problem:
     return unavailable(
-        "This customer has as many playbacks as may run at once; wait until one ends.",
+        Message(
+            "problem.too-many-playbacks",
+            "This customer has as many playbacks as may run at once; wait until one ends.",
+        ),
         "too many plays at once",
         REFUSED,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from admin_api.http.messages import Message
 from admin_api.http.problems import Problem
 
 MAX_TEXT = 100  # longest Range header that is parsed; two numbers of 18 digits have 43 characters
@@ -23,7 +24,9 @@ def unchanged(match: Sequence[str], none_match: Sequence[str], tag: str) -> bool
     RFC 9110 section 13.1; `tag` is the file's current strong ETag.
     """
     if match and not any(whole == tag or whole == "*" for whole, _ in _tags(match)):
-        raise Problem(412, "changed", "The file has changed", "Ask without If-Match, or with the current ETag.")
+        title = Message("problem.changed", "The file has changed")
+        detail = Message("problem.ask-for-the-current-file", "Ask without If-Match, or with the current ETag.")
+        raise Problem(412, "changed", title, detail)
     return any(bare in (tag, "*") for _, bare in _tags(none_match))
 
 
@@ -71,7 +74,7 @@ def outside(size: int) -> Problem:
     return Problem(
         416,
         "range",
-        "The range lies outside the file",
-        "Ask for a range within the length given in Content-Range.",
+        Message("problem.range", "The range lies outside the file"),
+        Message("problem.ask-within", "Ask for a range within the length given in Content-Range."),
         headers={"Content-Range": f"bytes */{size}"},
     )

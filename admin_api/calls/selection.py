@@ -8,19 +8,21 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from admin_api.http.messages import Message
 from admin_api.http.problems import Fault
-from admin_api.http.types import MAX_PARTY, MAX_SOURCE, Given, Moment, Party, said
+from admin_api.http.types import MAX_PARTY, MAX_SOURCE, Given, Moment, Party, right, said
 from personal import Personal
 from storage.calls.call_row import CallState, Direction, Query
 
 WAYS = ("calls", "party", "query")
 """Members of a body that select calls; exactly one of them is given."""
 ONE_WAY = {"oneOf": [{"required": [way]} for way in WAYS]}
-RIGHT_PARTY = f"a number, URI, name, e-mail or user, at most {MAX_PARTY} characters"
-RIGHT_CALLS = "a list of ids of calls"
+RIGHT_PARTY = right(
+    Message("reason.party", "must be a number, URI, name, e-mail or user, at most {most} characters").of(most=MAX_PARTY)
+)
 
 _TEXT = Meta(extra_json_schema={"type": "string"})
-CallIds = Annotated[list[str], Meta(min_length=1, description=RIGHT_CALLS)]
+CallIds = Annotated[list[str], Meta(min_length=1), right(Message("reason.calls", "must be a list of ids of calls"))]
 
 
 def search(conditions: Mapping[str, Any]) -> Query:
@@ -51,7 +53,7 @@ class Conditions(Given):
     def faults(self) -> Iterable[Fault]:
         """Require a condition."""
         if not self._named:
-            yield "", "needs at least one condition"
+            yield "", Message("reason.no-condition", "needs at least one condition")
 
     @property
     def search(self) -> Query:
@@ -66,4 +68,4 @@ class Conditions(Given):
 def one_way(body: Given) -> Iterable[Fault]:
     """Require exactly one of WAYS."""
     if sum(getattr(body, way) is not UNSET for way in WAYS) != 1:
-        yield "calls", "exactly one of calls, party and query must be given"
+        yield "calls", Message("reason.one-way", "exactly one of calls, party and query must be given")

@@ -18,9 +18,10 @@ from msgspec import Meta
 from admin_api.calls.calls import OVER, find
 from admin_api.http.authorised_request import AuthorisedRequest
 from admin_api.http.endpoint import endpoint
+from admin_api.http.messages import Message
 from admin_api.http.permissions import HEARERS, Action
 from admin_api.http.ports import CannotRender, Rendered
-from admin_api.http.problems import not_rendered, unavailable
+from admin_api.http.problems import not_rendered
 from admin_api.http.types import Id, Share, Time
 from storage.timestamps import rfc3339
 
@@ -59,11 +60,13 @@ async def view(request: AuthorisedRequest, id: str) -> Waveform:
     try:
         rendered = await request.daemon.render(request.customer, row, FORM)
     except CannotRender as problem:
-        raise not_rendered(str(problem), later=problem.later) from None
+        raise not_rendered(problem.message, later=problem.later) from None
     try:
         return read(id, await asyncio.to_thread(_taken, rendered))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        raise unavailable("The render worker returned no usable result.", "cannot be rendered") from None
+        raise not_rendered(
+            Message("problem.no-waveform", "The render worker returned no usable result."), later=True
+        ) from None
 
 
 def read(id: str, data: bytes) -> Waveform:

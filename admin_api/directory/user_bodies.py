@@ -7,8 +7,9 @@ from typing import Annotated, Any, ClassVar
 
 from msgspec import Meta
 
+from admin_api.http.messages import Message
 from admin_api.http.problems import Fault
-from admin_api.http.types import Given, said
+from admin_api.http.types import TEXTS, Given, right, said
 from storage.directory.user import Person
 
 MAX_FIELD = 512  # characters; the longest e-mail address has 254
@@ -18,10 +19,8 @@ KEYS = ("object_id", "upn", "email", "account_name")  # identities of a person, 
 _Text = Annotated[str, said(MAX_FIELD)]
 _Texts = Annotated[
     list[_Text],
-    Meta(
-        max_length=MAX_SEVERAL,
-        description=f"a list of at most {MAX_SEVERAL} texts of 1 to {MAX_FIELD} characters",
-    ),
+    Meta(max_length=MAX_SEVERAL),
+    right(TEXTS.of(most=MAX_SEVERAL, size=MAX_FIELD)),
 ]
 
 
@@ -45,7 +44,8 @@ class UserRequest(Given):
     def faults(self) -> Iterable[Fault]:
         """Require what identifies the person."""
         if not self.key:
-            yield "", f"must have one of {', '.join(KEYS)}, which identify the person"
+            key = Message("reason.no-identity", "must have one of {names}, which identify the person")
+            yield "", key.of(names=KEYS)
 
     @property
     def key(self) -> str:
@@ -71,7 +71,7 @@ class UserRequest(Given):
 class UsersRequest(Given):
     """All people of a directory."""
 
-    users: Annotated[list[UserRequest], Meta(description="a list of people")]
+    users: Annotated[list[UserRequest], right(Message("reason.people", "must be a list of people"))]
     """The complete list; a user who is not in it has left."""
     accept: bool | None = None
     """Accept the list even if so many would leave that it looks broken."""
@@ -83,7 +83,8 @@ class UsersRequest(Given):
         known = set[str]()
         for number, each in enumerate(self.users):
             if each.key in known:
-                yield f"users[{number}]", "has the same identity as an earlier person in the list"
+                twice = Message("reason.person-twice", "has the same identity as an earlier person in the list")
+                yield f"users[{number}]", twice
                 return
             known.add(each.key)
 

@@ -12,6 +12,7 @@ from admin_api.directory.user_bodies import UserRequest, UsersRequest
 from admin_api.directory.users import User, named, shown
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
+from admin_api.http.messages import Message
 from admin_api.http.permissions import PRIVACY, Action
 from admin_api.http.problems import FAILED, conflict
 from admin_api.http.types import Count
@@ -24,7 +25,11 @@ BRAKE_PERCENT = 5
 """Share of active users; a list that would make more of them inactive needs `accept`: it may be a broken export."""
 PIECE = 500
 """Users written in one transaction."""
-_WHERE = {"entra": "Microsoft Entra ID", "csv": "the CSV file that is imported"}
+_WHERE = {
+    "entra": Message("problem.from-entra", "The user comes from Microsoft Entra ID: change it there."),
+    "csv": Message("problem.from-csv", "The user comes from the CSV file that is imported: change it there."),
+}
+_ELSEWHERE = Message("problem.from-directory", "The user comes from a directory: change it there.")
 
 
 class UserCounts(TypedDict):
@@ -44,12 +49,13 @@ async def create(request: AuthorisedRequest, body: UserRequest) -> User:
         known = await users.known(SOURCE, person)
         if known is not None:
             await request.note(FAILED, "known already", known.id)
-            raise conflict(f"This user already exists. Change it with PUT …/users/{known.id}.")
+            exists = Message("problem.user-exists", "This user already exists. Change it with PUT …/users/{id}.")
+            raise conflict(exists.of(id=known.id))
         await request.note(DONE)
         await users.carry_out(await users.one(person, SOURCE))
         user = await users.known(SOURCE, person)
     if user is None:
-        raise conflict("The user has just been deleted.")
+        raise conflict(Message("problem.user-deleted", "The user has just been deleted."))
     return shown(user)
 
 
@@ -68,7 +74,8 @@ async def change(request: AuthorisedRequest, id: str, body: UserRequest) -> User
         _check_ours(user)
         other = await users.known(SOURCE, person)
         if other is not None and other.id != user.id:
-            raise conflict(f"Another user has the same identity: {other.id}.", "another one is known by it")
+            same = Message("problem.same-identity", "Another user has the same identity: {id}.").of(id=other.id)
+            raise conflict(same, "another one is known by it")
         await request.note(DONE)
         await users.carry_out(await users.one(person, SOURCE, user))
     return shown(await named(request))
@@ -89,11 +96,12 @@ async def replace(request: AuthorisedRequest, body: UsersRequest) -> UserCounts:
     async with users.changing:
         plan = await users.plan(people, SOURCE, whole=True)
         if plan.asks(BRAKE_PERCENT) and not body.accept:
-            raise conflict(
-                f"{len(plan.unmapped)} of {plan.active} users are not in the list and would become inactive. "
+            left = Message(
+                "problem.users-left",
+                "{left} of {all} users are not in the list and would become inactive. "
                 'Check the list; "accept": true applies it all the same.',
-                "the brake holds",
             )
+            raise conflict(left.of(left=len(plan.unmapped), all=plan.active), "the brake holds")
         await request.note(DONE, _counted(plan))
         for piece in plan.pieces(PIECE):
             await users.carry_out(piece)
@@ -104,8 +112,7 @@ async def replace(request: AuthorisedRequest, body: UsersRequest) -> UserCounts:
 def _check_ours(user: StoredUser) -> None:
     """Refuse to change a user from another source; raises Problem 409."""
     if user.source != SOURCE:
-        where = _WHERE.get(user.source, "a directory")
-        raise conflict(f"The user comes from {where}: change it there.", "from a directory")
+        raise conflict(_WHERE.get(user.source, _ELSEWHERE), "from a directory")
 
 
 def _counted(plan: Plan) -> str:

@@ -11,9 +11,10 @@ from starlette.responses import Response
 from admin_api.http import reading, responses
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
+from admin_api.http.messages import Message
 from admin_api.http.permissions import PRIVACY, Action
 from admin_api.http.problems import conflict, not_found
-from admin_api.http.types import MAX_PARTY, Cursor, Given, Id, Limit, Listed, Time, listed, party, text, word
+from admin_api.http.types import MAX_PARTY, Cursor, Given, Id, Limit, Listed, Time, listed, party, right, text, word
 from storage.calls.call_row import DEFAULT_LIMIT
 from storage.cursors import BadCursor
 from storage.customer.customers import Customer
@@ -34,8 +35,10 @@ FEW = 200
 """Users loaded while a search waits: 50 ms. The others are found soon after."""
 
 
-_RIGHT_QUESTION = f"words of a name, a number, an e-mail or SIP address, at most {MAX_PARTY} characters"
-_Question = Annotated[str, text(MAX_PARTY, _RIGHT_QUESTION, "Ada", party)]
+_RIGHT_QUESTION = Message(
+    "reason.question", "must be words of a name, a number, an e-mail or SIP address, at most {most} characters"
+).of(most=MAX_PARTY)
+_Question = Annotated[str, text(MAX_PARTY, "Ada", party), right(_RIGHT_QUESTION)]
 _State = Annotated[UserState, Meta(description="active or inactive", examples=["active"])]
 
 
@@ -172,13 +175,11 @@ async def delete(request: AuthorisedRequest, id: str) -> None:
     try:
         gone = await request.customer.users.delete(id, lambda: request.note(DONE))
     except Mapped:
-        raise conflict(
-            "The user is still in the directory. Unmap it there first, or by POST …/unmap.", "still in the directory"
-        ) from None
+        there = Message("problem.user-mapped", "The user is still in the directory. Unmap it there or by POST …/unmap.")
+        raise conflict(there, "still in the directory") from None
     except Referred:
-        raise conflict(
-            "Recordings refer to this user. It can be deleted once they are erased.", "recordings refer to it"
-        ) from None
+        used = Message("problem.user-in-use", "Recordings refer to this user. It can be deleted once they are erased.")
+        raise conflict(used, "recordings refer to it") from None
     if not gone:
         raise not_found()
 

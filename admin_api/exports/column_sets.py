@@ -10,10 +10,11 @@ from msgspec import Meta
 from admin_api.exports import columns
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
+from admin_api.http.messages import Message
 from admin_api.http.permissions import PRIVACY, Action
 from admin_api.http.problems import Fault, conflict, invalid, not_found
-from admin_api.http.types import Given, Id, Listed, Time, listed, said, word
-from storage.exports.column_sets import MAX_NAME, NameTaken, TooManySets
+from admin_api.http.types import Given, Id, Listed, Time, listed, right, said, word
+from storage.exports.column_sets import MAX_NAME, MAX_SETS, NameTaken, TooManySets
 from storage.exports.column_sets import ColumnSet as StoredSet
 from storage.timestamps import rfc3339
 
@@ -22,9 +23,9 @@ Columns = Annotated[
     Meta(
         min_length=1,
         max_length=columns.MAX_COLUMNS,
-        description=f"a list of names out of {', '.join(columns.COLUMNS)}",
         extra_json_schema={"uniqueItems": True},
     ),
+    right(Message("reason.columns", "must be a list of names out of {names}").of(names=tuple(columns.COLUMNS))),
 ]
 
 
@@ -48,7 +49,7 @@ class ColumnSetRequest(Given):
     def faults(self) -> Iterable[Fault]:
         """Check the new name, and that no column is named twice."""
         if self.name is not None and not is_name(self.name):
-            yield "name", "must be one line without control characters or /"
+            yield "name", Message("reason.line", "must be one line without control characters or /")
         yield from each_once(self.columns)
 
 
@@ -71,7 +72,8 @@ async def list_sets(request: AuthorisedRequest) -> Listed[ColumnSet]:
 async def put(request: AuthorisedRequest, id: str, body: ColumnSetRequest) -> ColumnSet:
     """Create or change a column set; {id} is its name or id."""
     if not is_name(id):
-        raise invalid([("id", f"must be a name of 1 to {MAX_NAME} characters, or an id")], "path")
+        name = Message("reason.name-or-id", "must be a name of 1 to {most} characters, or an id").of(most=MAX_NAME)
+        raise invalid([("id", name)], "path")
     names = tuple(body.columns)
 
     async def told(id: str) -> None:
@@ -82,11 +84,11 @@ async def put(request: AuthorisedRequest, id: str, body: ColumnSetRequest) -> Co
             id, names, rename=body.name, by=request.principal.name, told=told
         )
     except NameTaken:
-        raise conflict(
-            "Another column set has this name. Choose another one, or change that set.", "name taken"
-        ) from None
-    except TooManySets as problem:
-        raise conflict(f"{str(problem).capitalize()}; {problem.hint}.", "too many column sets") from None
+        taken = Message("problem.name-taken", "Another column set has this name. Choose another, or change that set.")
+        raise conflict(taken, "name taken") from None
+    except TooManySets:
+        many = Message("problem.too-many-column-sets", "There are {n} column sets already; delete one first.")
+        raise conflict(many.of(n=MAX_SETS), "too many column sets") from None
     return shown(kept)
 
 
@@ -107,7 +109,7 @@ async def delete(request: AuthorisedRequest, id: str) -> None:
 def each_once(names: Sequence[str]) -> Iterable[Fault]:
     """Require that no column is named twice."""
     if len(set(names)) < len(names):
-        yield "columns", "must name each column once"
+        yield "columns", Message("reason.columns-once", "must name each column once")
 
 
 def is_name(text: str) -> bool:

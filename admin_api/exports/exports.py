@@ -17,11 +17,13 @@ from admin_api.exports.column_sets import Columns, each_once, others
 from admin_api.http import reading
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
+from admin_api.http.messages import Message
 from admin_api.http.permissions import PRIVACY, Action
 from admin_api.http.problems import REFUSED, Fault, Problem, conflict, invalid, not_found, unavailable
 from admin_api.http.types import (
     FORMATS,
     MAX_PARTY,
+    NULL_OR_ONE_OF,
     OBJECT_OR_NULL,
     AnyObject,
     Count,
@@ -33,13 +35,14 @@ from admin_api.http.types import (
     Time,
     given,
     listed,
+    right,
     said,
     word,
 )
 from storage.calls import stored_query
 from storage.cursors import BadCursor
 from storage.exports.column_sets import MAX_NAME, ColumnSet, pick
-from storage.exports.exports import REPORT, ExportState, Request, TooMany
+from storage.exports.exports import MAX_RUNNING, REPORT, ExportState, Request, TooMany
 from storage.exports.exports import Export as StoredExport
 from storage.ids import is_id
 from storage.timestamps import rfc3339
@@ -48,7 +51,15 @@ MEDIA = FORMATS
 ZIP = "application/zip"
 CONTENT_TYPES = (*table_writers.TYPES.values(), ZIP)
 CHUNK = 256 << 10  # bytes sent at once
-_RIGHT_SET = "the name or id of a set of GET /column-sets"
+_NO_SET = Message("reason.column-set", "must be the name or id of a set of GET /column-sets")
+_SILENCE = Message("reason.silence-with-media", "must be true or false, and true only with party and media")
+OTHER = Message("export-problem.other", "{text}")
+"""Why an export failed, where the sentence is all that is known."""
+_IS_REPORT = Message(
+    "problem.report-of-a-request",
+    "This is the report of a request; fetch it with GET /requests/ID/report/file, which records who fetched it.",
+)
+NOT_FINISHED = Message("problem.export-not-finished", "The export is not finished yet; its state shows when it is.")
 _DEFAULT = next(iter(table_writers.TYPES))
 
 
@@ -83,19 +94,17 @@ class ExportRequest(Given, kw_only=True):
     """What to export."""
 
     calls: CallIds | UnsetType = UNSET
-    party: Annotated[str, said(MAX_PARTY), Meta(description=RIGHT_PARTY)] | UnsetType = UNSET
+    party: Annotated[str, said(MAX_PARTY), RIGHT_PARTY] | UnsetType = UNSET
     query: Conditions | UnsetType = UNSET
     format: Annotated[str, word(table_writers.TYPES), Meta(extra_json_schema={"default": _DEFAULT})] = _DEFAULT
     columns: Columns | UnsetType = UNSET
-    column_set: Annotated[str, Meta(min_length=1, max_length=MAX_NAME, description=_RIGHT_SET)] | UnsetType = UNSET
+    column_set: Annotated[str, Meta(min_length=1, max_length=MAX_NAME), right(_NO_SET)] | UnsetType = UNSET
     media: Annotated[
         Annotated[str, word(MEDIA)] | bool | None,
-        Meta(
-            description=f"null, or one of {', '.join(MEDIA)}",
-            extra_json_schema={"enum": ["wav", "flac", "opus", "mp3", "pcap", "mkv", True, False, None]},
-        ),
+        Meta(extra_json_schema={"enum": ["wav", "flac", "opus", "mp3", "pcap", "mkv", True, False, None]}),
+        right(NULL_OR_ONE_OF.of(choices=MEDIA)),
     ] = None
-    silence_others: Annotated[bool, Meta(description="true or false, and true only with party and media")] = False
+    silence_others: Annotated[bool, right(_SILENCE)] = False
     reason: Reason
 
     null_is_absent: ClassVar[Collection[str]] = (*WAYS, "columns", "column_set")
@@ -109,9 +118,9 @@ class ExportRequest(Given, kw_only=True):
         yield from one_way(self)
         yield from each_once(given(self.columns) or ())
         if self.columns is not UNSET and self.column_set is not UNSET:
-            yield "column_set", "must be null if there are columns"
+            yield "column_set", Message("reason.null-with-columns", "must be null if there are columns")
         if self.silence_others and (self.whose is None or self.form is None):
-            yield "silence_others", "must be true or false, and true only with party and media"
+            yield "silence_others", _SILENCE
 
     @property
     def whose(self) -> str | None:
@@ -141,7 +150,7 @@ class ExportRequest(Given, kw_only=True):
             return columns.usual(self.whose is not None)
         kept = pick(sets, self.column_set)
         if kept is None:
-            raise invalid([("column_set", f"must be {_RIGHT_SET}")])
+            raise invalid([("column_set", _NO_SET)])
         return tuple(name for name in kept.columns if name in columns.COLUMNS)
 
 
@@ -156,8 +165,8 @@ async def create(request: AuthorisedRequest, body: ExportRequest) -> Export:
         await request.settle_all()  # it must hold every call that an erasure with the same search would erase
     try:
         export = await request.customer.exports.file(wanted, request.principal.name)
-    except TooMany as problem:
-        raise unavailable(f"{problem}; {problem.hint}.", "too many exports wait") from None
+    except TooMany:
+        raise too_many_wait() from None
     try:
         await request.note(DONE, _told(wanted), export.id)
     except Problem:  # without an audit entry, nothing is done
@@ -209,12 +218,9 @@ async def file(request: AuthorisedRequest, id: str) -> Response:
     """The file of an export."""
     export = await request.find(request.customer.exports.get)
     if export.case is not None:
-        detail = (
-            "This is the report of a request; fetch it with GET /requests/ID/report/file, which records who fetched it."
-        )
-        raise conflict(detail, "the report of a request", REFUSED)
+        raise conflict(_IS_REPORT, "the report of a request", REFUSED)
     if export.state is ExportState.RUNNING:
-        raise conflict("The export is not finished yet; its state shows when it is.", "not done yet")
+        raise conflict(NOT_FINISHED, "not done yet")
     if export.state is not ExportState.DONE or export.request is None:
         raise not_found("no file")
     await request.note(DONE)
@@ -230,6 +236,19 @@ async def file(request: AuthorisedRequest, id: str) -> Response:
     return Sent(away(chunks), 200, headers, lambda: None, kept=lambda: keys.keeps(export.leaf))
 
 
+def problem_of(text: str | None, said: Mapping[str, Any] | None) -> Message | None:
+    """Return why an export failed, or what its file lacks; older versions stored the sentence alone."""
+    if text is None or said is None:
+        return None if text is None else OTHER.of(text=text)
+    return Message(said["id"], text, said["values"])
+
+
+def too_many_wait() -> Problem:
+    """Return the answer to one export more than may wait."""
+    detail = Message("problem.too-many-exports", "{n} exports are waiting already; wait for one, or cancel one.")
+    return unavailable(detail.of(n=MAX_RUNNING), "too many exports wait")
+
+
 def shown(export: StoredExport, progress: tuple[int, int | None] | None, held: int | None = None) -> Export:
     """Show an export; `held`: the calls it contains, where known."""
     request = export.request
@@ -243,7 +262,7 @@ def shown(export: StoredExport, progress: tuple[int, int | None] | None, held: i
         "created_by": export.created_by,
         "expires_at": rfc3339(export.expires_at),
         "size_bytes": export.size_bytes,
-        "problem": export.problem,
+        "problem": problem_of(export.problem, export.said),
         "progress": None,
         "party": _party(request),
         "query": _conditions(request),

@@ -12,6 +12,7 @@ from starlette.requests import Request
 
 from admin_api.http.audit_dedup import Repeat
 from admin_api.http.bearer import Principal, Report
+from admin_api.http.messages import Message
 from admin_api.http.permissions import Action
 from admin_api.http.ports import Daemon
 from admin_api.http.problems import Problem, not_found, unavailable
@@ -22,7 +23,7 @@ from storage.ids import is_id
 
 DONE = "done"
 FIRST = Repeat()
-NOT_WRITTEN = "The audit log cannot be written, so nothing is shown or done."
+NOT_WRITTEN = Message("problem.not-audited", "The audit log cannot be written, so nothing is shown or done.")
 
 T = TypeVar("T")
 
@@ -100,7 +101,8 @@ class AuthorisedRequest:
     async def settle_all(self) -> None:
         """Write calls that have just begun to the index, so that a search finds them; raises Problem 503."""
         if not await self.daemon.settle_all(self.customer.name):
-            raise unavailable("Some calls are not in the index yet. Ask again.", "not in the index yet")
+            again = Message("problem.calls-not-in-the-index", "Some calls are not in the index yet. Ask again.")
+            raise unavailable(again, "not in the index yet")
 
     async def note(self, outcome: str, reason: str = "", object: str = "") -> None:
         """Write an audit entry and wait until it is durable; raises Problem 503 if it cannot be written.

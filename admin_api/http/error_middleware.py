@@ -5,10 +5,12 @@ from __future__ import annotations
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Message as ASGIMessage
 
 from admin_api.http import responses
 from admin_api.http.bearer import Report
+from admin_api.http.messages import Message
 from admin_api.http.problems import (
     Problem,
     bug,
@@ -46,7 +48,7 @@ class Guard:
         """Answer a request whatever happens; after the first byte, a failure can only close the connection."""
         started = False
 
-        async def sending(message: Message) -> None:
+        async def sending(message: ASGIMessage) -> None:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
@@ -79,7 +81,8 @@ def problem(error: Exception, report: Report) -> Problem:
     if isinstance(error, _DAMAGED):
         return damaged()
     if isinstance(error, StorageError) and not isinstance(error, DatabaseFault):
-        return unavailable("The disk or the database does not respond as it should; the log says why.")
+        away = Message("problem.storage", "The disk or the database does not respond as it should; the log says why.")
+        return unavailable(away)
     return bug()
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from admin_api.http.messages import Message
 from storage.calls.call_document import CallDocument
 from storage.calls.call_index import CallRow
 from storage.calls.call_row import Fresh
@@ -16,9 +17,10 @@ from storage.customer.customers import Customer
 class CannotRender(Exception):
     """The media of a call cannot be rendered in this format; the message holds nothing personal."""
 
-    def __init__(self, message: str, *, later: bool = False) -> None:
+    def __init__(self, message: Message, *, later: bool = False) -> None:
         """`later`: the call is fine, but memory, time or a worker is lacking; try again later."""
         super().__init__(message)
+        self.message = message
         self.later = later
 
 

@@ -5,13 +5,30 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from admin_api.http.messages import Message
+
 MEDIA_TYPE = "application/problem+json"
 TYPE = "urn:siprec-recorder:problem:"
 REFUSED = "refused"
 FAILED = "failed"
 _MALFORMED = "not as described"
+_NO_TOKEN = Message("problem.unauthorized", "A valid token is needed")
+_SEND_TOKEN = Message(
+    "problem.send-token", "Send the header Authorization: Bearer TOKEN with a token made by `recorder token create`."
+)
+_FORBIDDEN = Message("problem.forbidden", "This token may not do that")
+_ROLES = Message("problem.roles", "It needs one of these roles: {roles}.")
+NOT_FOUND = Message("problem.not-found", "Nothing was found here")
+_NOT_VISIBLE = Message("problem.not-visible", "It does not exist, or this token may not see it.")
+_INVALID = Message("problem.invalid", "The request is not valid")
+_CORRECT = Message(
+    "problem.correct-these", "Correct the members listed in `errors`; /openapi.json describes every request."
+)
+NO_METHOD = Message("problem.no-method", "This method is not allowed here")
+CONFLICT = Message("problem.conflict", "Not possible in this state")
+NOT_NOW = Message("problem.not-now", "Not possible now")
 
-Fault = tuple[str, str]
+Fault = tuple[str, Message]
 """A declared name that is wrong, "" for the whole, and what is right."""
 
 
@@ -25,8 +42,8 @@ class Problem(Exception):
         self,
         status: int,
         code: str,
-        title: str,
-        detail: str,
+        title: Message,
+        detail: Message,
         *,
         headers: Mapping[str, str] | None = None,
         errors: Sequence[Mapping[str, str]] = (),
@@ -58,87 +75,66 @@ class Problem(Exception):
 
 def malformed() -> Problem:
     """The bytes are no HTTP request, or one whose end a proxy may see elsewhere."""
+    title = Message("problem.malformed", "This is not an HTTP request")
     close = {"Connection": "close"}
-    return Problem(400, "malformed", "This is not an HTTP request", "Send HTTP/1.1.", headers=close)
+    return Problem(400, "malformed", title, Message("problem.send-http", "Send HTTP/1.1."), headers=close)
 
 
 def unauthorized() -> Problem:
     """No token, or an unknown, revoked or expired one; the answer does not say which."""
-    return Problem(
-        401,
-        "unauthorized",
-        "A valid token is needed",
-        "Send the header Authorization: Bearer TOKEN with a token made by `recorder token create`.",
-        headers={"WWW-Authenticate": "Bearer"},
-    )
+    return Problem(401, "unauthorized", _NO_TOKEN, _SEND_TOKEN, headers={"WWW-Authenticate": "Bearer"})
 
 
 def forbidden(roles: Sequence[str]) -> Problem:
     """The token's roles do not allow it, whether the object exists or not."""
-    return Problem(403, "forbidden", "This token may not do that", f"It needs one of these roles: {', '.join(roles)}.")
+    return Problem(403, "forbidden", _FORBIDDEN, _ROLES.of(roles=tuple(roles)))
 
 
 def own_request() -> Problem:
     """The requester of an erasure cannot approve it (four-eyes principle)."""
-    return Problem(
-        403,
-        "own-request",
-        "This token may not do that",
-        "The token that asked for an erasure cannot approve it.",
-        why="own request",
-    )
+    detail = Message("problem.own-request", "The token that asked for an erasure cannot approve it.")
+    return Problem(403, "own-request", _FORBIDDEN, detail, why="own request")
 
 
 def not_found(why: str = "") -> Problem:
     """Not found: unknown, another customer's or erased; the answer does not say which."""
-    return Problem(
-        404, "not-found", "Nothing was found here", "It does not exist, or this token may not see it.", why=why
-    )
+    return Problem(404, "not-found", NOT_FOUND, _NOT_VISIBLE, why=why)
 
 
 def wrong_method(allowed: Sequence[str]) -> Problem:
     """The path does not support this method."""
-    listed = ", ".join(allowed)
-    return Problem(
-        405, "method-not-allowed", "This method is not allowed here", f"Use {listed}.", headers={"Allow": listed}
-    )
+    detail = Message("problem.methods", "Use {methods}.").of(methods=tuple(allowed))
+    return Problem(405, "method-not-allowed", NO_METHOD, detail, headers={"Allow": ", ".join(allowed)})
 
 
-def conflict(detail: str, why: str = "", outcome: str = FAILED) -> Problem:
+def conflict(detail: Message, why: str = "", outcome: str = FAILED) -> Problem:
     """The state of the object does not allow the action."""
-    return Problem(409, "conflict", "Not possible in this state", detail, why=why, outcome=outcome)
+    return Problem(409, "conflict", CONFLICT, detail, why=why, outcome=outcome)
 
 
-def not_rendered(detail: str, *, later: bool) -> Problem:
+def not_rendered(detail: Message, *, later: bool) -> Problem:
     """A call cannot be rendered: at the moment, for lack of memory or time, or at all."""
     return unavailable(detail, "cannot be rendered") if later else conflict(detail, "cannot be rendered")
 
 
 def too_slow() -> Problem:
     """The body did not arrive in time."""
-    close = {"Connection": "close"}
-    return Problem(
-        408, "timeout", "The request took too long to arrive", "Send it again.", headers=close, why=_MALFORMED
-    )
+    title = Message("problem.timeout", "The request took too long to arrive")
+    again = Message("problem.send-again", "Send it again.")
+    return Problem(408, "timeout", title, again, headers={"Connection": "close"}, why=_MALFORMED)
 
 
 def too_large(limit: int) -> Problem:
     """The body is larger than the limit."""
-    return Problem(413, "too-large", "The request is too large", f"At most {limit} bytes are accepted.", why=_MALFORMED)
+    title = Message("problem.too-large", "The request is too large")
+    most = Message("problem.most-bytes", "At most {limit} bytes are accepted.").of(limit=limit)
+    return Problem(413, "too-large", title, most, why=_MALFORMED)
 
 
 def invalid(faults: Sequence[Fault], where: str = "body", why: str = _MALFORMED, outcome: str = REFUSED) -> Problem:
     """Parameters or body are invalid; `errors` names the declared ones that are wrong and says what is right."""
     errors = [{"in": where, **({"name": name} if name else {}), "reason": reason} for name, reason in faults]
-    return Problem(
-        422,
-        "invalid",
-        "The request is not valid",
-        "Correct the members listed in `errors`; /openapi.json describes every request.",
-        errors=errors,
-        why=why,
-        outcome=outcome,
-    )
+    return Problem(422, "invalid", _INVALID, _CORRECT, errors=errors, why=why, outcome=outcome)
 
 
 def too_many(seconds: int) -> Problem:
@@ -146,29 +142,30 @@ def too_many(seconds: int) -> Problem:
     return Problem(
         429,
         "too-many-requests",
-        "Too many requests",
-        "Wait for the time in Retry-After.",
+        Message("problem.too-many-requests", "Too many requests"),
+        Message("problem.wait", "Wait for the time in Retry-After."),
         headers={"Retry-After": str(seconds)},
     )
 
 
 def bug() -> Problem:
     """An unexpected failure; its details go to our log only."""
-    return Problem(500, "fault", "The recorder failed", "The error was logged; trying again may help.")
+    title = Message("problem.fault", "The recorder failed")
+    return Problem(500, "fault", title, Message("problem.logged", "The error was logged; trying again may help."))
 
 
 def damaged() -> Problem:
     """Stored data cannot be opened."""
-    return Problem(500, "damaged", "The data cannot be read", "`recorder verify` names what is damaged.")
+    title = Message("problem.damaged", "The data cannot be read")
+    return Problem(500, "damaged", title, Message("problem.verify", "`recorder verify` names what is damaged."))
 
 
 def too_many_connections() -> Problem:
     """The limit of connections is reached."""
-    headers = {"Retry-After": "1", "Connection": "close"}
-    return Problem(503, "unavailable", "Not possible now", "Too many connections are open.", headers=headers)
+    detail = Message("problem.too-many-connections", "Too many connections are open.")
+    return Problem(503, "unavailable", NOT_NOW, detail, headers={"Retry-After": "1", "Connection": "close"})
 
 
-def unavailable(detail: str, why: str = "", outcome: str = FAILED) -> Problem:
+def unavailable(detail: Message, why: str = "", outcome: str = FAILED) -> Problem:
     """Not possible now; trying again later makes sense."""
-    after = {"Retry-After": "1"}
-    return Problem(503, "unavailable", "Not possible now", detail, headers=after, why=why, outcome=outcome)
+    return Problem(503, "unavailable", NOT_NOW, detail, headers={"Retry-After": "1"}, why=why, outcome=outcome)

@@ -1,8 +1,8 @@
 """Read queries and bodies into declared types: strict, without coercion, and without repeating what was sent.
 
 json refuses what msgspec does not see (a name given twice, NaN), msgspec everything else. Its messages repeat input, so
-they are never shown: a refusal names the declared members that are wrong and says what is right (`Meta.description`, as
-a phrase after "must be", or what the type says).
+they are never shown: a refusal names the declared members that are wrong and says what is right (`types.right`, or what
+the type says).
 """
 
 from __future__ import annotations
@@ -20,16 +20,18 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from starlette.requests import ClientDisconnect, Request
 
+from admin_api.http.messages import Message
 from admin_api.http.problems import Fault, Problem, invalid, too_large, too_slow
-from admin_api.http.types import RIGHT_TIME, Given, Moment
+from admin_api.http.types import BAD_CURSOR, ONE_OF, Given, Moment
 
 MAX_BODY = 1 << 20  # bytes; an erasure of 20,000 ids has 0.8 MB
 BODY_SECONDS = 10.0  # for the whole body
 IN_A_THREAD = 64 << 10  # bytes; parsing more would hold up live calls for over a millisecond
 MAX_FAULTS = 50  # named in one answer
 _WHOLE = re.compile(r"[0-9]{1,15}")
-_NO_JSON = "must be JSON that names each member once"
-
+_NO_JSON = Message("reason.json", "must be JSON that names each member once")
+_NO_OBJECT = Message("reason.json-object", "must be a JSON object")
+_TWICE = Message("reason.once", "must be given once")
 
 G = TypeVar("G", bound=Given)
 T = TypeVar("T")
@@ -37,7 +39,7 @@ T = TypeVar("T")
 
 def bad_cursor() -> Problem:
     """Return the answer to a cursor that this server did not issue."""
-    return invalid([("cursor", "must be `next_cursor` of the page before")], "query")
+    return invalid([("cursor", BAD_CURSOR)], "query")
 
 
 def query(kind: type[G], pairs: Iterable[tuple[str, str]]) -> G:
@@ -48,9 +50,10 @@ def query(kind: type[G], pairs: Iterable[tuple[str, str]]) -> G:
     for name, text in pairs:
         member = known.get(name)
         if member is None:
-            faults.append(("", f"unknown parameter; the known ones are {', '.join(known) or 'none'}"))
+            unknown = Message("reason.unknown-parameter", "unknown parameter; the known ones are {names}")
+            faults.append(("", unknown.of(names=tuple(known) or "none")))
         elif name in given:
-            faults.append((name, "must be given once"))
+            faults.append((name, _TWICE))
         else:
             given[name] = None
             try:
@@ -154,7 +157,7 @@ class Member(NamedTuple):
     """The types that it may have, without None."""
     text: Any
     """Reads it from the text of a query."""
-    reason: str
+    reason: Message
     """What is right, as a sentence without its subject."""
 
     def value(self, text: str) -> Any:
@@ -173,7 +176,7 @@ def members(kind: type[Given]) -> Mapping[str, Member]:
     found = {}
     for field in msgspec.structs.fields(kind):
         plain, meta = _parts(hints[field.name])
-        extra: dict[str, Any] = next((each.extra for each in meta if each.extra), {})
+        extra = {name: value for each in reversed(meta) for name, value in (each.extra or {}).items()}
         null = type(None) in plain
         types_ = tuple(each for each in plain if each not in (type(None), UnsetType))
         found[field.encode_name] = Member(
@@ -182,7 +185,7 @@ def members(kind: type[Given]) -> Mapping[str, Member]:
             field.required,
             types_,
             extra.get("text"),
-            _reason(types_, meta, null=null),
+            extra.get("reason") or _reason(types_, meta, null=null),
         )
     return found
 
@@ -199,38 +202,41 @@ def _parts(hint: Any) -> tuple[tuple[Any, ...], tuple[Meta, ...]]:
     return (hint,), ()
 
 
-def _reason(plain: Sequence[Any], meta: Sequence[Meta], *, null: bool) -> str:
-    """Say what is right."""
-    for each in meta:
-        if each.extra and "reason" in each.extra:
-            return str(each.extra["reason"])
-        if each.description:
-            return f"must be {each.description}"
+def _reason(plain: Sequence[Any], meta: Sequence[Meta], *, null: bool) -> Message:
+    """Say what is right by the type alone."""
     names = next((each.extra_json_schema.get("enum") for each in meta if each.extra_json_schema), None)
     names = names or list(getattr(plain[0], "__members__", {}).values())
     if names:
-        return f"must be one of {', '.join(names)}"
+        return ONE_OF.of(choices=tuple(names))
     limits = meta[0] if meta else Meta()
+    if int in plain and null:
+        number = Message("reason.number-or-null", "must be a whole number from {least} to {most}, or null")
+        return number.of(least=int(limits.ge or 0), most=int(limits.le or 0))
     if int in plain:
-        return f"must be a whole number from {limits.ge} to {limits.le}{', or null' if null else ''}"
+        number = Message("reason.number", "must be a whole number from {least} to {most}")
+        return number.of(least=int(limits.ge or 0), most=int(limits.le or 0))
     if bool in plain:
-        return "must be true or false"
+        return Message("reason.yes-or-no", "must be true or false")
     if Moment in plain:
-        return f"must be {RIGHT_TIME}"
+        return Message("reason.time", "must be an RFC 3339 time with its zone")
+    if str in plain and limits.max_length is None:
+        return Message("reason.any-text", "must be text")
     if str in plain:
-        return f"must be a text of {limits.min_length or 0} to {limits.max_length} characters"
-    return "must be a JSON object"
+        length = Message("reason.text", "must be a text of {least} to {most} characters")
+        return length.of(least=limits.min_length or 0, most=limits.max_length or 0)
+    return _NO_OBJECT
 
 
 def _within(kind: type[Given], given: object, where: str) -> Iterator[Fault]:
     """Find all members that are wrong; msgspec stops at the first."""
     if not isinstance(given, dict):
-        yield where, "must be a JSON object"
+        yield where, _NO_OBJECT
         return
     known = members(kind)
     made: dict[str, Any] = {member.attribute: UNSET for member in known.values() if member.required}
     if set(given) - set(known):
-        yield where, f"unknown member; the known ones are {', '.join(known) or 'none'}"
+        unknown = Message("reason.unknown-member", "unknown member; the known ones are {names}")
+        yield where, unknown.of(names=tuple(known) or "none")
     for name, member in known.items():
         inner = _named(where, name)
         if name not in given:

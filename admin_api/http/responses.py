@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from starlette.responses import Response
 
+from admin_api.http.messages import Message
 from admin_api.http.problems import MEDIA_TYPE, Problem
 
 
@@ -18,11 +19,18 @@ def document(shown: Mapping[str, Any], status: int = 200) -> Response:
     Names from outside may hold lone surrogates, which UTF-8 cannot encode: they become U+FFFD.
     """
     try:
-        data = msgspec.json.encode(shown)
+        data = msgspec.json.encode(shown, enc_hook=_english)
     except UnicodeEncodeError:
-        text = json.dumps(msgspec.to_builtins(shown), ensure_ascii=False, separators=(",", ":"))
+        text = json.dumps(msgspec.to_builtins(shown, enc_hook=_english), ensure_ascii=False, separators=(",", ":"))
         data = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace").encode()
     return Response(data, status, media_type="application/json")
+
+
+def _english(value: object) -> str:
+    """Encode what msgspec does not know by itself."""
+    if isinstance(value, Message):
+        return str(value)
+    raise NotImplementedError(type(value))
 
 
 def success(shown: Any, status: int) -> Response:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, ClassVar, Generic, NotRequired, TypedDict, Ty
 import msgspec
 from msgspec import Meta, UnsetType
 
+from admin_api.http.messages import Message
 from admin_api.http.problems import Fault
 from storage.calls.call_row import DEFAULT_LIMIT, MAX_LIMIT
 from storage.keys.sealing import MAX_TEXT
@@ -25,6 +26,11 @@ MAX_CURSOR = 256  # characters; ours have up to 80
 AHEAD = timedelta(days=1)  # a date further in the future is a mistake; zones and clocks differ by less
 FORMATS = ("wav", "flac", "opus", "mp3", "mkv", "pcap")
 RIGHT_TIME = "an RFC 3339 time with its zone"
+TEXTS = Message("reason.texts", "must be a list of at most {most} texts of 1 to {size} characters")
+NULL_OR_ONE_OF = Message("reason.null-or-one-of", "must be null, or one of {choices}")
+ONE_OF = Message("reason.one-of", "must be one of {choices}")
+NOT_LATER = Message("reason.not-later", "must not be later than now")
+BAD_CURSOR = Message("reason.cursor", "must be `next_cursor` of the page before")
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+ -]\d\d:\d\d)")
 HALVES = re.compile("[\ud800-\udfff]")  # lone surrogates: JSON can carry them, no keyboard can type them
 
@@ -79,15 +85,20 @@ def said(most: int) -> Meta:
     return Meta(min_length=1, max_length=most, pattern=r"\S")
 
 
-def word(names: Collection[str], right: str | None = None) -> Meta:
-    """Declare one of these words; `right` says so, unless a list of them does."""
+def word(names: Collection[str], described: str | None = None) -> Meta:
+    """Declare one of these words; `described` says so in the OpenAPI document, unless a list of them does."""
     shape = "|".join(map(re.escape, names))
-    return Meta(pattern=rf"^(?:{shape})\Z", description=right, extra_json_schema={"enum": list(names)})
+    return Meta(pattern=rf"^(?:{shape})\Z", description=described, extra_json_schema={"enum": list(names)})
 
 
-def text(most: int, right: str, example: str, read: Callable[[str], str]) -> Meta:
+def text(most: int, example: str, read: Callable[[str], str]) -> Meta:
     """Declare a text in a query that `read` accepts; it raises ValueError."""
-    return Meta(min_length=1, max_length=most, description=right, examples=[example], extra={"text": read})
+    return Meta(min_length=1, max_length=most, examples=[example], extra={"text": read})
+
+
+def right(reason: Message) -> Meta:
+    """Declare what is right, if the type alone does not say it: "must be …"."""
+    return Meta(description=reason.removeprefix("must be "), extra={"reason": reason})
 
 
 def party(text: str) -> str:
@@ -131,7 +142,7 @@ Cursor = Annotated[
         max_length=MAX_CURSOR,
         description="`next_cursor` of the page before",
         examples=["MjA0NjAuMTc2Nzc"],
-        extra={"text": _cursor},
+        extra={"text": _cursor, "reason": BAD_CURSOR},
     ),
 ]
 

@@ -16,9 +16,10 @@ from admin_api.exports import table_writers
 from admin_api.http import reading
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
+from admin_api.http.messages import Message
 from admin_api.http.permissions import Action, Role
 from admin_api.http.problems import FAILED, REFUSED
-from admin_api.http.types import Cursor, Given, Limit, Since, Time, Until, line, text, word
+from admin_api.http.types import Cursor, Given, Limit, Since, Time, Until, line, right, text, word
 from storage.access.actor import Kind
 from storage.audit.audit_files import Wanted
 from storage.audit.audit_log import MAX_PAGE
@@ -46,26 +47,29 @@ def _object(text: str) -> str:
     return text
 
 
-_RIGHT_ACTOR = "the name of a token or account, as entries have it"
-_Actor = Annotated[str, text(MAX_FIELD, _RIGHT_ACTOR, "anna", line)]
+_Actor = Annotated[
+    str,
+    text(MAX_FIELD, "anna", line),
+    right(Message("reason.actor", "must be the name of a token or account, as entries have it")),
+]
 _Action = Annotated[
     str,
     Meta(
         max_length=MAX_ACTION,
-        description="an act as entries have it, such as call.media",
         examples=[Action.PLAY.value],
         extra={"text": _action},
         extra_json_schema={"pattern": "^[a-z_.]+$"},
     ),
+    right(Message("reason.action", "must be an act as entries have it, such as call.media")),
 ]
 _Object = Annotated[
     str,
     Meta(
-        description="an id; that of a call means the exports and reports that hold it too",
         examples=["1b4e28ba-2fa1-4d2b-883f-0016d3cca427"],
         extra={"text": _object},
         extra_json_schema={"format": "uuid"},
     ),
+    right(Message("reason.object", "must be an id; that of a call means the exports and reports that hold it too")),
 ]
 
 

@@ -14,6 +14,7 @@ from admin_api.calls.selection import ONE_WAY, CallIds, Conditions, one_way
 from admin_api.http import reading
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
+from admin_api.http.messages import Message
 from admin_api.http.permissions import FOLLOWERS, PRIVACY, Action, Role
 from admin_api.http.problems import REFUSED, Fault, Problem, conflict, not_found, own_request
 from admin_api.http.types import Count, Cursor, Given, Id, Limit, Listed, Party, Reason, Time, given, listed, word
@@ -25,7 +26,15 @@ from storage.erasure.erasures import Held, NoErasure, NoWaiver, OwnRequest
 from storage.ids import is_id
 from storage.timestamps import rfc3339
 
-_NO_WAIVER = "Immediate erasure needs an active waiver. Put one on file with PUT /waiver, then ask again."
+_NO_WAIVER = Message(
+    "problem.no-waiver",
+    "Immediate erasure needs an active waiver. Put one on file with PUT /waiver, then ask again.",
+)
+_HELD = Message(
+    "problem.held",
+    "{n} of these calls are under legal hold, so nothing is erased. "
+    "Release them first, or leave them out; `hold` of a call says whether it is held.",
+)
 _State = Annotated[State, Meta(description="approval, running, waiting or done", examples=["done"])]
 _Cause = Annotated[str, word(("request", "retention", "restored"))]
 
@@ -201,12 +210,7 @@ def refusal(problem: NoWaiver | Held) -> Problem:
     if isinstance(problem, NoWaiver):
         return conflict(_NO_WAIVER, "no active waiver", REFUSED)
     count = len(problem.ids)
-    said = f"{count} of these calls are under legal hold, so nothing is erased."
-    return conflict(
-        f"{said} Release them first, or leave them out; `hold` of a call says whether it is held.",
-        f"{count} calls are under legal hold",
-        REFUSED,
-    )
+    return conflict(_HELD.of(n=count), f"{count} calls are under legal hold", REFUSED)
 
 
 def shown(erasure: StoredErasure) -> Erasure:

@@ -8,8 +8,21 @@ from typing import Annotated, Any, ClassVar
 import msgspec
 from msgspec import Meta
 
+from admin_api.http.messages import Message
 from admin_api.http.problems import Fault
-from admin_api.http.types import HALVES, MAX_PARTY, Given, Moment, Party, Reason, said, word
+from admin_api.http.types import (
+    HALVES,
+    MAX_PARTY,
+    NULL_OR_ONE_OF,
+    TEXTS,
+    Given,
+    Moment,
+    Party,
+    Reason,
+    right,
+    said,
+    word,
+)
 from storage.ids import is_id
 from storage.keys.age import LEAST_PASSPHRASE, BadRecipient, parse
 from storage.keys.sealing import MAX_TEXT
@@ -23,22 +36,26 @@ MAX_SELECTED = 20_000  # ids; as many as there can be candidates
 MAX_PARTIES = 100  # of one call
 MEDIA = ("wav", "flac", "opus", "mp3", "mkv")  # what a person can play; a capture is for engineers
 
-_RIGHT_IDENTITIES = f"a list of at most {MAX_IDENTITIES} texts of 1 to {MAX_PARTY} characters"
-_RIGHT_IN = f'a list of at most {MAX_SELECTED} ids of calls, or of {{"call": id, "parties": [numbers]}}'
-_RIGHT_OUT = f"a list of at most {MAX_SELECTED} ids of calls"
-_RIGHT_RECIPIENT = "an age recipient: age1… (62 characters, as age-keygen prints it)"
+_IDENTITIES = TEXTS.of(most=MAX_IDENTITIES, size=MAX_PARTY)
+_KINDS = Message("reason.one-or-several", "must be one or several of {choices}").of(choices=tuple(Kind))
+_MONTHS = Message("reason.months", "must be a whole number from 1 to {most} (Art. 12(3))").of(most=LONGEST_DELAY)
+_DELAY = Message("reason.delay", "must be one of {choices} (Art. 12(3))").of(choices=DELAYS)
+_INSIDE = Message(
+    "reason.inside", 'must be a list of at most {n} ids of calls, or of {{"call": id, "parties": [numbers]}}'
+).of(n=MAX_SELECTED)
+_OUTSIDE = Message("reason.outside", "must be a list of at most {n} ids of calls").of(n=MAX_SELECTED)
+_RECIPIENT = Message("reason.recipient", "must be an age recipient: age1… (62 characters, as age-keygen prints it)")
+NO_USER = Message("reason.user", "must be the id of a directory user, or null")
 _Kinds = Annotated[list[Kind], Meta(min_length=1)]
-_Media = Annotated[str, word(MEDIA, f"null, or one of {', '.join(MEDIA)}")]
-_Months = Annotated[
-    int, Meta(ge=1, le=LONGEST_DELAY, description=f"a whole number from 1 to {LONGEST_DELAY} (Art. 12(3))")
-]
+_Media = Annotated[str, word(MEDIA), right(NULL_OR_ONE_OF.of(choices=MEDIA))]
+_Months = Annotated[int, Meta(ge=1, le=LONGEST_DELAY), right(_MONTHS)]
 _Passphrase = Annotated[
     str,
     Meta(
         min_length=LEAST_PASSPHRASE,
         max_length=MAX_SECRET,
         pattern=r"\S",
-        extra={"reason": f"must have at least {LEAST_PASSPHRASE} characters"},
+        extra={"reason": Message("reason.at-least", "must have at least {n} characters").of(n=LEAST_PASSPHRASE)},
     ),
 ]
 
@@ -46,12 +63,9 @@ _Passphrase = Annotated[
 class RequestRequest(Given):
     """The person's request."""
 
-    kind: Annotated[Kind | _Kinds, Meta(description=f"one or several of {', '.join(Kind)}")]
-    identities: Annotated[list[Party], Meta(max_length=MAX_IDENTITIES, description=_RIGHT_IDENTITIES)] | None = None
-    user: (
-        Annotated[str, Meta(description="the id of a directory user, or null", extra_json_schema={"format": "uuid"})]
-        | None
-    ) = None
+    kind: Annotated[Kind | _Kinds, right(_KINDS)]
+    identities: Annotated[list[Party], Meta(max_length=MAX_IDENTITIES), right(_IDENTITIES)] | None = None
+    user: Annotated[str, Meta(extra_json_schema={"format": "uuid"}), right(NO_USER)] | None = None
     received_at: Moment | None = None
     """When it arrived, null for now."""
     reference: Annotated[str, said(MAX_REFERENCE)] | None = None
@@ -63,9 +77,9 @@ class RequestRequest(Given):
     def faults(self) -> Iterable[Fault]:
         """Check who asks."""
         if isinstance(self.user, str) and not is_id(self.user):
-            yield "user", "must be the id of a directory user, or null"
+            yield "user", NO_USER
         if not self.identities and self.user is None:
-            yield "identities", "must name the person, unless user does"
+            yield "identities", Message("reason.nobody", "must name the person, unless user does")
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -89,10 +103,10 @@ class ChosenCall(Given):
 class SelectionRequest(Given):
     """Which candidates concern the person."""
 
-    inside: Annotated[list[str | ChosenCall], Meta(max_length=MAX_SELECTED, description=_RIGHT_IN)] = msgspec.field(
+    inside: Annotated[list[str | ChosenCall], Meta(max_length=MAX_SELECTED), right(_INSIDE)] = msgspec.field(
         name="in", default_factory=list
     )
-    outside: Annotated[list[str], Meta(max_length=MAX_SELECTED, description=_RIGHT_OUT)] = msgspec.field(
+    outside: Annotated[list[str], Meta(max_length=MAX_SELECTED), right(_OUTSIDE)] = msgspec.field(
         name="out", default_factory=list
     )
 
@@ -101,9 +115,9 @@ class SelectionRequest(Given):
     def faults(self) -> Iterable[Fault]:
         """Check that no call is on both sides."""
         if any(isinstance(each, ChosenCall) and len(each.parties) > MAX_PARTIES for each in self.inside):
-            yield "in", f"must be {_RIGHT_IN}"
+            yield "in", _INSIDE
         if set(self.chosen) & set(self.outside):
-            yield "out", "must not contain calls that are in `in`"
+            yield "out", Message("reason.in-and-out", "must not contain calls that are in `in`")
 
     @property
     def chosen(self) -> Mapping[str, tuple[int, ...] | None]:
@@ -120,7 +134,7 @@ class ReportRequest(Given):
     media: _Media | None = None
     silence_others: bool = False
     other_parties: bool = False
-    recipient: Annotated[str, Meta(pattern="^age1", description=_RIGHT_RECIPIENT)] | None = None
+    recipient: Annotated[str, Meta(pattern="^age1"), right(_RECIPIENT)] | None = None
     passphrase: _Passphrase | None = None
 
     null_is_absent: ClassVar[Collection[str]] = ("silence_others", "other_parties")
@@ -131,15 +145,16 @@ class ReportRequest(Given):
     def faults(self) -> Iterable[Fault]:
         """Check members that exclude or need each other."""
         if self.silence_others and self.media is None:
-            yield "silence_others", "can be true only with media"
+            yield "silence_others", Message("reason.only-with-media", "can be true only with media")
         if self.recipient and self.passphrase:
-            yield "recipient", "must be null if there is a passphrase"
+            yield "recipient", Message("reason.null-with-passphrase", "must be null if there is a passphrase")
         if self.passphrase and HALVES.search(self.passphrase):
-            yield "passphrase", "must be text that can be typed: it holds half of a surrogate pair"
+            half = Message("reason.surrogate", "must be text that can be typed: it holds half of a surrogate pair")
+            yield "passphrase", half
         try:
             parse(self.recipient) if self.recipient else None
         except BadRecipient:
-            yield "recipient", f"must be {_RIGHT_RECIPIENT}"
+            yield "recipient", _RECIPIENT
 
     @property
     def wanted(self) -> Wanted:
@@ -151,7 +166,7 @@ class ExtensionRequest(Given, kw_only=True):
     """Why the answer takes longer, and when the person was told."""
 
     months: _Months
-    ground: Annotated[str, word(DELAYS, f"one of {', '.join(DELAYS)} (Art. 12(3))")]
+    ground: Annotated[str, word(DELAYS), right(_DELAY)]
     told_at: Moment | None = None
     reason: Annotated[str, said(MAX_TEXT)]
 
@@ -177,7 +192,9 @@ class CloseRequest(Given):
     def faults(self) -> Iterable[Fault]:
         """Require a ground of a refusal."""
         if self.outcome == Step.REFUSED and self.ground is None:
-            grounds = ", ".join(GROUNDS)
-            yield "ground", f"must be one of {grounds}: a person who is refused must be told why (Art. 12(4))"
+            told = Message(
+                "reason.no-ground", "must be one of {choices}: a person who is refused must be told why (Art. 12(4))"
+            )
+            yield "ground", told.of(choices=tuple(GROUNDS))
         elif self.outcome != Step.REFUSED and self.ground is not None:
-            yield "ground", "must be null unless the request is refused"
+            yield "ground", Message("reason.ground-unless-refused", "must be null unless the request is refused")

@@ -8,7 +8,9 @@ from typing import Annotated, Any, TypedDict, cast
 
 from msgspec import Meta
 
+from admin_api.exports.exports import problem_of
 from admin_api.exports.subject_filter import separable as of_one
+from admin_api.http.messages import Message
 from admin_api.http.types import OBJECT_OR_NULL, AnyObject, Count, Id, Time, word
 from admin_api.privacy.request_bodies import MEDIA
 from storage.calls.call_document import PlainParty, Stream, revealed_parties
@@ -235,7 +237,7 @@ def report(noted: Mapping[str, Any], export: Export | None, progress: tuple[int,
         "created_at": _milliseconds(noted["asked_at"]),
         "created_by": noted["asked_by"],
         "expires_at": None if export is None else rfc3339(export.expires_at),
-        "problem": noted.get("problem"),
+        "problem": problem_of(noted.get("problem"), noted.get("said")),
         "fetched": [{"at": _milliseconds(each["at"]), "by": each["by"]} for each in noted.get("fetched") or ()],
     }
 
@@ -292,7 +294,7 @@ def _match(match: FoundMatch, parties: Sequence[PlainParty]) -> Match:
         "from": "directory" if match.claim.directory else "letter",
         "until": rfc3339(match.claim.until),
         "sure": match.sure,
-        "why": match.why,
+        "why": Message(f"why.{match.why.name.lower()}", match.why.value),
     }
 
 

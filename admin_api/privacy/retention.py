@@ -11,9 +11,10 @@ from msgspec import UNSET, Meta, UnsetType
 
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
+from admin_api.http.messages import Message
 from admin_api.http.permissions import ADMIN, PRIVACY, Action
 from admin_api.http.problems import Fault
-from admin_api.http.types import Count, Given, Id, Time, given, said, word
+from admin_api.http.types import Count, Given, Id, Time, given, right, said, word
 from storage.calls.call_row import Direction
 from storage.retention.policy import MAX_DAYS, Policy, Wins
 from storage.retention.rules import MAX_NAME, MAX_RULES, BadRule, RuleSpec, Stored, StoredRule, Unchanged, check
@@ -47,7 +48,8 @@ class RuleRequest(Given, kw_only=True):
         return RuleSpec(self.days, self.direction, self.source, self.party, self.name or "")
 
 
-_Rules = Annotated[list[RuleRequest], Meta(max_length=MAX_RULES, description=f"a list of at most {MAX_RULES} rules")]
+_RULES = Message("reason.rules", "must be a list of at most {n} rules").of(n=MAX_RULES)
+_Rules = Annotated[list[RuleRequest], Meta(max_length=MAX_RULES), right(_RULES)]
 
 
 class RetentionPreviewRequest(Given):
@@ -64,7 +66,7 @@ class RetentionPreviewRequest(Given):
         try:
             check(self.specs, given(self.default_days))
         except BadRule as problem:
-            yield problem.place, problem.right
+            yield problem.place, Message(f"rule-fault.{problem.fault.name.lower()}", problem.fault.value)
 
     @property
     def specs(self) -> tuple[RuleSpec, ...]:

@@ -13,12 +13,14 @@ from admin_api.exports import exports
 from admin_api.http import reading
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
+from admin_api.http.messages import Message
 from admin_api.http.permissions import PRIVACY, Action
-from admin_api.http.problems import Problem, conflict, invalid, not_found, unavailable
-from admin_api.http.types import AHEAD, Cursor, Given, Limit, Listed, Page, listed
+from admin_api.http.problems import Problem, conflict, invalid, not_found
+from admin_api.http.types import AHEAD, NOT_LATER, Cursor, Given, Limit, Listed, Page, listed
 from admin_api.privacy import erasures, request_views
 from admin_api.privacy.erasures import Erasure
 from admin_api.privacy.request_bodies import (
+    NO_USER,
     CloseRequest,
     ExtensionRequest,
     ReportRequest,
@@ -31,7 +33,7 @@ from storage.calls.call_row import DEFAULT_LIMIT, Position
 from storage.cursors import BadCursor
 from storage.erasure.erasures import Held, NoWaiver
 from storage.exports.exports import Export, ExportState, TooMany
-from storage.subject_requests.candidates import Candidate, TooManyCalls
+from storage.subject_requests.candidates import MAX_CALLS, Candidate, TooManyCalls
 from storage.subject_requests.case_rows import Case, Extension, Kind, Selection, State, Step, due
 from storage.subject_requests.cases import NoCase, Nothing, WrongState
 
@@ -39,10 +41,11 @@ AGE = "application/octet-stream"
 CONTENT_TYPES = (exports.ZIP, AGE)
 ZONES = timedelta(hours=14)  # no zone is further from UTC; within this of midnight, the day differs by zone
 _FIRST = {
-    State.OPEN: "Confirm first which calls concern the person: PUT …/selection.",
-    State.REPORTING: "A report is being made. Wait for it, or cancel it.",
-    State.ERASING: "The calls of this request are being erased.",
+    State.OPEN: Message("problem.confirm-first", "Confirm first which calls concern the person: PUT …/selection."),
+    State.REPORTING: Message("problem.request-reporting", "A report is being made. Wait for it, or cancel it."),
+    State.ERASING: Message("problem.request-erasing", "The calls of this request are being erased."),
 }
+_OVER = Message("problem.request-over", "The request is over; file a new one.")
 _WRONG_STATE = "The state of the request does not allow it"
 _ANY = ReportRequest()
 _State = Annotated[State, Meta(description=f"one of {', '.join(State)}", examples=["open"])]
@@ -62,9 +65,9 @@ async def create(request: AuthorisedRequest, body: RequestRequest) -> Request:
     now = request.customer.now()
     received = body.received_at or now
     if received > now + AHEAD:
-        raise invalid([("received_at", "must not be later than now")])
+        raise invalid([("received_at", NOT_LATER)])
     if body.user is not None and await request.customer.users.get(body.user) is None:
-        raise invalid([("user", "must be the id of a directory user, or null")])
+        raise invalid([("user", NO_USER)])
 
     async def told(id: str) -> None:
         await request.note(DONE, ", ".join(body.kinds), id)
@@ -122,10 +125,11 @@ async def select(request: AuthorisedRequest, id: str, body: SelectionRequest) ->
     known = {each.row.id: each for each in await _candidates(request, case)}
     for name, ids in (("in", tuple(chosen)), ("out", outside)):
         if odd := sum(each not in known for each in ids):
-            raise invalid([(name, f"{odd} of these calls are not candidates of this request")])
+            strange = Message("reason.no-candidates", "{n} of these calls are not candidates of this request")
+            raise invalid([(name, strange.of(n=odd))])
     for call, parties in chosen.items():
         if parties is not None and not set(parties) <= {match.party for match in known[call].matches}:
-            raise invalid([("in", "parties must be numbers of parties that match")])
+            raise invalid([("in", Message("reason.parties", "parties must be numbers of parties that match"))])
     before = case.selection.inside
     inside = {
         call: parties if parties is not None else known[call].parties or before.get(call, ())
@@ -149,7 +153,8 @@ async def extend(request: AuthorisedRequest, id: str, body: ExtensionRequest) ->
     wanted = Extension(body.months, body.ground, body.told_at or now, body.reason)
     case = await _find(request)
     if not in_time(wanted.told_at, case.received_at, now):
-        raise invalid([("told_at", "must be in the month after the letter arrived, and not in the future")])
+        late = Message("reason.told-in-time", "must be in the month after the letter arrived, and not in the future")
+        raise invalid([("told_at", late)])
 
     async def told(_: str) -> None:
         await request.note(DONE, f"{wanted.months} months, {wanted.ground}")
@@ -177,8 +182,8 @@ async def report(request: AuthorisedRequest, id: str, body: ReportRequest = _ANY
         case, export = await request.customer.requests.report(case.id, wanted, by=request.principal.name, told=told)
     except (NoCase, WrongState) as problem:
         raise _refusal(problem) from None
-    except TooMany as problem:
-        raise unavailable(f"{problem}; {problem.hint}.", "too many exports wait") from None
+    except TooMany:
+        raise exports.too_many_wait() from None
     return request_views.report(case.reports[-1], export, None)
 
 
@@ -207,7 +212,8 @@ async def report_file(request: AuthorisedRequest, id: str) -> Response:
     case = await _find(request)
     export = await request.customer.exports.get(case.export) if case.export else None
     if export is not None and export.state is ExportState.RUNNING:
-        raise conflict("The report is not finished yet; its state shows when it is.", "not done yet")
+        early = Message("problem.report-not-finished", "The report is not finished yet; its state shows when it is.")
+        raise conflict(early, "not done yet")
     if export is None or export.state is not ExportState.DONE:
         raise not_found("no file")
     await request.note(DONE)
@@ -250,10 +256,11 @@ async def erase(request: AuthorisedRequest, id: str, body: RequestErasureRequest
     except (NoCase, WrongState) as problem:
         raise _refusal(problem) from None
     except Nothing:
-        raise conflict(
+        nothing = Message(
+            "problem.nothing-selected",
             "No call is selected, so there is nothing to erase. Select some with PUT …/selection.",
-            "no call is selected",
-        ) from None
+        )
+        raise conflict(nothing, "no call is selected") from None
     except (NoWaiver, Held) as problem:
         raise erasures.refusal(problem) from None
     return erasures.shown(erasure)
@@ -292,13 +299,17 @@ async def _check_done(request: AuthorisedRequest, case: Case) -> None:
     why = "the erasure is not done"
     erasure = await request.customer.erasures.get(case.erasure) if case.erasure else None
     if erasure is not None and erasure.done_at is None:
-        raise conflict(
-            "The erasure of this request is not finished yet; GET /erasures/ID shows what it waits for.", why
+        unfinished = Message(
+            "problem.erasure-not-finished",
+            "The erasure of this request is not finished yet; GET /erasures/ID shows what it waits for.",
         )
+        raise conflict(unfinished, why)
     if erasure is None and Kind.ERASURE in case.kinds and await _any_left(request, case):
-        raise conflict(
-            "The calls to be erased are still there. POST …/erasure erases them; or choose another outcome.", why
+        left = Message(
+            "problem.calls-not-erased",
+            "The calls to be erased are still there. POST …/erasure erases them; or choose another outcome.",
         )
+        raise conflict(left, why)
 
 
 async def _any_left(request: AuthorisedRequest, case: Case) -> bool:
@@ -328,10 +339,12 @@ async def _candidates(request: AuthorisedRequest, case: Case) -> list[Candidate]
     await request.settle_all()
     try:
         return await request.customer.candidates.find(case.asked)
-    except TooManyCalls as problem:
-        raise conflict(
-            f"{str(problem).capitalize()}. File a request that names the person more closely.", "too many calls match"
-        ) from None
+    except TooManyCalls:
+        many = Message(
+            "problem.too-many-candidates",
+            "More than {n} calls match. File a request that names the person more closely.",
+        )
+        raise conflict(many.of(n=MAX_CALLS), "too many calls match") from None
 
 
 async def _shown(request: AuthorisedRequest, case: Case) -> Request:
@@ -361,5 +374,4 @@ def _refusal(problem: NoCase | WrongState) -> Problem:
     """Return the Problem that says why a step is not possible."""
     if isinstance(problem, NoCase):
         return not_found("not found")
-    detail = _FIRST.get(problem.state, "The request is over; file a new one.")
-    return conflict(detail, f"the request is {problem.state}")
+    return conflict(_FIRST.get(problem.state, _OVER), f"the request is {problem.state}")

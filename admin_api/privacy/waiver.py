@@ -11,14 +11,15 @@ from msgspec import Meta
 
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
+from admin_api.http.messages import Message
 from admin_api.http.permissions import ADMIN, FOLLOWERS, Action
 from admin_api.http.problems import Fault, invalid
-from admin_api.http.types import AHEAD, Given, Id, Moment, Reason, Time, said
+from admin_api.http.types import AHEAD, NOT_LATER, Given, Id, Moment, Reason, Time, right, said
 from storage.erasure.waivers import Waiver as StoredWaiver
 from storage.timestamps import rfc3339
 
 MAX_NAME = 200  # characters of who signed
-_RIGHT_SHA256 = "the SHA-256 of the signed document, 64 lower-case hexadecimal digits"
+_SHA256 = Message("reason.sha256", "must be the SHA-256 of the signed document, 64 lower-case hexadecimal digits")
 
 
 class Waiver(TypedDict):
@@ -51,7 +52,7 @@ _NONE = Waiver(
 class WaiverRequest(Given):
     """A waiver to put on file."""
 
-    document_sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description=_RIGHT_SHA256)]
+    document_sha256: Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z"), right(_SHA256)]
     signed_by: Annotated[str, said(MAX_NAME)]
     signed_at: Moment
     scope: Reason
@@ -61,7 +62,7 @@ class WaiverRequest(Given):
     def faults(self) -> Iterable[Fault]:
         """Check the order of the dates."""
         if self.expires_at is not None and self.expires_at <= self.signed_at:
-            yield "expires_at", "must be after signed_at"
+            yield "expires_at", Message("reason.after-signed-at", "must be after signed_at")
 
 
 @endpoint("GET", "/waiver", Action.WAIVER, FOLLOWERS)
@@ -80,7 +81,7 @@ async def put(request: AuthorisedRequest, body: WaiverRequest) -> Waiver:
     It replaces the one before, even if it permits less; an expired one permits nothing.
     """
     if body.signed_at > request.customer.now() + AHEAD:
-        raise invalid([("signed_at", "must not be later than now")])
+        raise invalid([("signed_at", NOT_LATER)])
     await request.note(DONE)
     waiver = await request.customer.waivers.put(**msgspec.structs.asdict(body), by=request.principal.name)
     return shown(waiver, datetime.now(UTC))

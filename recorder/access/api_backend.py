@@ -9,6 +9,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
+from admin_api.http.messages import Message
 from admin_api.http.ports import CannotRender, Rendered, Streamed
 from media.export.encoder import Container
 from media.export.timeline_survey import BASE_RATE
@@ -18,7 +19,7 @@ from recorder.calls.live_call import LiveCall
 from recorder.calls.registry import Live
 from recorder.calls.status import System
 from recorder.exports.render_client import LATER, Renderer, RenderFailed, RenderStream
-from recorder.exports.render_job import PEAKS
+from recorder.exports.render_job import DAMAGED, PEAKS
 from recorder.exports.render_sources import media_parts, render_streams
 from recorder.exports.wav_stream import open_stream
 from recorder.persist.call_list import facts
@@ -161,7 +162,7 @@ class Daemon:
         """Decrypt and render a call into unnamed memory, never on disk; the caller closes the descriptor."""
         content_type = CONTENT_TYPES.get(form)
         if content_type is None:
-            raise CannotRender("Unknown format.")
+            raise CannotRender(Message("problem.unknown-format", "Unknown format."))
         out = os.memfd_create("render", os.MFD_CLOEXEC)
         try:
             with media_parts(customer, row) as parts:
@@ -220,7 +221,13 @@ def _written(calls: Sequence[tuple[LiveCall, Sequence[str]]]) -> dict[str, int]:
 
 
 def _refused(problem: RenderFailed) -> CannotRender:
-    return CannotRender(problem.sentence(), later=problem.status == LATER)
+    if str(problem) == DAMAGED:
+        damaged = Message(
+            "problem.recording-damaged", "The recording is damaged. `recorder verify` names what is damaged."
+        )
+        return CannotRender(damaged)
+    why = Message("problem.cannot-render", "{why}").of(why=problem.sentence())
+    return CannotRender(why, later=problem.status == LATER)
 
 
 def _long(duration_ms: int | None, streams: Sequence[RenderStream]) -> bool:

@@ -21,7 +21,9 @@ from typing import IO, Any
 from admin_api.calls.call_views import call as shown
 from admin_api.exports import columns, table_writers
 from admin_api.exports.column_sets import others
+from admin_api.exports.exports import OTHER
 from admin_api.exports.subject_filter import Subject
+from admin_api.http.messages import Message
 from personal import Personal
 from recorder.calls.databases import open_databases
 from recorder.config.model import Node
@@ -48,7 +50,12 @@ AGAIN_SECONDS = 5.0  # an unavailable database is retried this often
 TIDY_SECONDS = 600.0  # how often expired exports are looked for
 LEAST_FREE = 512 << 20  # bytes: an export must not take the space that recordings need
 LEAST_SHARE = 10  # or this fraction of a small disk
-LACKING = "Media missing or not whole: {n} of {of} calls. media.json in the file says of which, and why."
+NO_ROOM = Message("export-problem.no-room", "There is no room on the disk for it.")
+FAULT = Message("export-problem.fault", "The recorder failed; the fault was logged.")
+LACKING = Message(
+    "export-problem.lacking",
+    "Media missing or not whole: {n} of {of} calls. media.json in the file says of which, and why.",
+)
 
 
 class ExportJob:
@@ -111,9 +118,9 @@ class ExportJob:
             await exports.tidy()
             return
         except NoSpace:
-            await self._failed(customer, id, "There is no room on the disk for it.")
+            await self._failed(customer, id, NO_ROOM)
         except RecorderError as problem:
-            await self._failed(customer, id, problem.sentence())
+            await self._failed(customer, id, OTHER.of(text=problem.sentence()))
         except StorageError:
             found = await exports.get(id)
             if found is not None and found.state is ExportState.RUNNING:
@@ -121,7 +128,7 @@ class ExportJob:
             await exports.tidy()  # its file was deleted with a call that was erased
         except Exception as problem:  # a bug in one export ends only that export
             self._log.fault("export.fault", problem, customer=customer.name, export=id)
-            await self._failed(customer, id, "The recorder failed; the fault was logged.")
+            await self._failed(customer, id, FAULT)
         else:
             await _note(customer, id, "export.done", "done", f"{count} calls")
             self._log.info("export.done", customer=customer.name, export=id, calls=count, bytes=size)
@@ -135,9 +142,9 @@ class ExportJob:
             return await SubjectReport(customer, export, tools).run()
         return await _Making(self, customer, export).run()
 
-    async def _failed(self, customer: Customer, id: str, why: str) -> None:
-        await customer.exports.fail(id, why)
-        await _note(customer, id, "export.fail", "failed", why)
+    async def _failed(self, customer: Customer, id: str, why: Message) -> None:
+        await customer.exports.fail(id, str(why), why.stored)
+        await _note(customer, id, "export.fail", "failed", str(why))
         self._log.info("export.failed", customer=customer.name, export=id)
 
     def room(self) -> None:
@@ -177,11 +184,10 @@ class _Making:
             else:
                 await self._archive(sink)
             size = await asyncio.to_thread(sink.finish)
-        return (
-            len(self._held),
-            size,
-            {"problem": LACKING.format(n=self._lacking, of=len(self._held))} if self._lacking else {},
-        )
+        if not self._lacking:
+            return len(self._held), size, {}
+        lacking = LACKING.of(n=self._lacking, of=len(self._held))
+        return len(self._held), size, {"problem": str(lacking), "said": lacking.stored}
 
     async def _table(self, put: Callable[[bytes], object]) -> None:
         """Write the rows; csv and JSON go straight to their destination."""

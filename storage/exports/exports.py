@@ -75,6 +75,8 @@ class Request:
     """Format of the media files, None for none."""
     silence_others: bool = False
     """Leave out the streams of everybody but the party."""
+    said: Mapping[str, Any] | None = None
+    """The problem for people of another language: an `id` and `values`; None if the sentence is all that is known."""
     case: str | None = None
     """For a report: id of the request of a data subject; None for an export."""
     other_parties: bool = False
@@ -113,6 +115,8 @@ class Export:
     """How often it was started."""
     problem: str | None = None
     """Why it failed, or what its file lacks: a sentence without personal data."""
+    said: Mapping[str, Any] | None = None
+    """The problem for people of another language: an `id` and `values`; None if the sentence is all that is known."""
     case: str | None = None
     """For a report: id of the request of a data subject; kept also if it failed."""
 
@@ -278,7 +282,8 @@ class Exports:
         return Sink(self._vault, export.id, export.leaf, check)
 
     async def finish(self, id: str, size: int, facts: Mapping[str, Any] | None = None) -> None:
-        """Mark the file as complete, and record `noted`; if it raises Gone, the file is removed."""
+        """Mark the file as complete, and record facts; if it raises Gone, the file is removed."""
+        facts = facts or {}
         running = sa.and_(exports.c.id == id, exports.c.state == ExportState.RUNNING.value)
         async with self._database.writing() as connection:
             record = await _row(connection, id)
@@ -286,18 +291,18 @@ class Exports:
             if export is None or export.request is None:
                 raise Gone("the export is gone")
             kept = replace(export.request, passphrase=None)
-            sealed = seal(self._keys, export.leaf, id, kept, export.tries, (facts or {}).get("problem"))
+            sealed = seal(self._keys, export.leaf, id, kept, export.tries, facts.get("problem"), facts.get("said"))
             changed = exports.update().where(running)
             done = changed.values(state=ExportState.DONE.value, size_bytes=size, sealed=sealed)
             if not (await connection.execute(done)).rowcount:
                 raise Gone("the export is gone")
-            await self._ended(connection, export, ExportState.DONE, {"size_bytes": size, **(facts or {})})
+            await self._ended(connection, export, ExportState.DONE, {"size_bytes": size, **facts})
 
-    async def fail(self, id: str, problem: str) -> None:
+    async def fail(self, id: str, problem: str, said: Mapping[str, Any] | None = None) -> None:
         """Mark the export as failed, with the reason; nothing else is kept."""
         found = await self.get(id)
         if found is not None and found.state is ExportState.RUNNING:
-            await self._end(found, ExportState.FAILED, problem)
+            await self._end(found, ExportState.FAILED, problem, said)
 
     async def _get(self, connection: AsyncConnection, id: str) -> Export | None:
         record = await _row(connection, id)
@@ -312,17 +317,19 @@ class Exports:
             raise Gone("the export is gone")
         return export
 
-    async def _end(self, export: Export, state: ExportState, problem: str | None) -> None:
+    async def _end(
+        self, export: Export, state: ExportState, problem: str | None, said: Mapping[str, Any] | None = None
+    ) -> None:
         """Forget request and file; the row stays, under a new leaf, until it expires."""
         leaf = sealing.new_leaf(self._keys)
-        sealed = seal(self._keys, leaf, export.id, None, export.tries, problem, export.case)
+        sealed = seal(self._keys, leaf, export.id, None, export.tries, problem, said, export.case)
         async with self._database.writing() as connection:
             values = {"state": state.value, "leaf": leaf, "sealed": sealed, "size_bytes": None}
             same = sa.and_(exports.c.id == export.id, exports.c.leaf == export.leaf)
             changed = await connection.execute(exports.update().where(same).values(**values))
             if changed.rowcount:
                 await connection.execute(export_calls.delete().where(export_calls.c.export == export.id))
-                await self._ended(connection, export, state, {"problem": problem})
+                await self._ended(connection, export, state, {"problem": problem, "said": said})
         await asyncio.to_thread(self._destroy, [(export.id, export.leaf)])
 
     # --- forget ------------------------------------------------------------------------------------------------------
@@ -430,6 +437,7 @@ def seal(
     request: Request | None,
     tries: int,
     problem: str | None,
+    said: Mapping[str, Any] | None = None,
     case: str | None = None,
 ) -> bytes:
     """Seal the request of an export; raises Forgotten."""
@@ -437,7 +445,8 @@ def seal(
     if request is not None:
         asked = {name: getattr(request, name) for name in Request.__dataclass_fields__}
         case = request.case
-    return sealing.seal(keys, leaf, _KIND, id, {"request": asked, "tries": tries, "problem": problem, "case": case})
+    ended = {"problem": problem, "said": said}
+    return sealing.seal(keys, leaf, _KIND, id, {"request": asked, "tries": tries, **ended, "case": case})
 
 
 def shown(keys: sealing.DeletableKeys, record: Any) -> Export | None:
@@ -458,6 +467,7 @@ def shown(keys: sealing.DeletableKeys, record: Any) -> Export | None:
         _request(told["request"]),
         int(told["tries"]),
         told["problem"],
+        told.get("said"),
         told.get("case"),
     )
 

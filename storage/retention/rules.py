@@ -44,14 +44,25 @@ class Unchanged(Enum):
     YES = "unchanged"
 
 
+class RuleFault(Enum):
+    """What is wrong with a rule."""
+
+    COUNT = f"there are more than {MAX_RULES} rules"
+    DAYS = f"must be a whole number from 0 to {MAX_DAYS}, or null"
+    LENGTH = f"at most {MAX_NAME} characters in each field"
+    FORGOTTEN = "its party is forgotten; leave the rule out or write it again"
+    PARTY = "must not be blank"
+    SOURCE = "must be an address or a network"
+
+
 class BadRule(StorageError):
     """A rule cannot be used as it is; the message names the member and repeats nothing that was sent."""
 
-    def __init__(self, text: str, place: str = "rules", right: str = "") -> None:
-        """`place`: the member, as "rules.0.source"; `right`: what it must be, "" to use `text`."""
-        super().__init__(text)
+    def __init__(self, fault: RuleFault, place: str = "rules", rule: int | None = None) -> None:
+        """`place`: the member, as "rules.0.source"; `rule`: its number, from 1."""
+        super().__init__(fault.value if rule is None else f"rule {rule}: {fault.value}")
+        self.fault = fault
         self.place = place
-        self.right = right or text
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,26 +237,21 @@ class Rules(JournaledRows):
 def check(rules: Sequence[RuleSpec], default_days: int | None) -> None:
     """Reject rules that make no sense; raises BadRule."""
     if len(rules) > MAX_RULES:
-        raise BadRule(f"there are more than {MAX_RULES} rules")
+        raise BadRule(RuleFault.COUNT)
     if default_days is not None and not 0 <= default_days <= MAX_DAYS:
-        right = f"must be a whole number from 0 to {MAX_DAYS}, or null"
-        raise BadRule(f"the default must be 0 to {MAX_DAYS} days, or null for ever", "default_days", right)
+        raise BadRule(RuleFault.DAYS, "default_days")
     for number, rule in enumerate(rules, 1):
         place = f"rules.{number - 1}"
         if rule.days is not None and not 0 <= rule.days <= MAX_DAYS:
-            right = f"must be a whole number from 0 to {MAX_DAYS}, or null"
-            raise BadRule(f"rule {number}: days must be 0 to {MAX_DAYS}, or null for ever", f"{place}.days", right)
+            raise BadRule(RuleFault.DAYS, f"{place}.days", number)
         if any(len(text) > MAX_NAME for text in (rule.name, rule.party or "", rule.source or "")):
-            right = f"at most {MAX_NAME} characters in each field"
-            raise BadRule(f"rule {number}: {right}", place, right)
+            raise BadRule(RuleFault.LENGTH, place, number)
         if rule.name == FORGOTTEN:  # sent back by a client that was shown it; without its party it would match everyone
-            right = "its party is forgotten; leave the rule out or write it again"
-            raise BadRule(f"rule {number}: {right}", place, right)
+            raise BadRule(RuleFault.FORGOTTEN, place, number)
         if rule.party is not None and not rule.party.strip():
-            raise BadRule(f"rule {number}: the party is empty", f"{place}.party", "must not be blank")
+            raise BadRule(RuleFault.PARTY, f"{place}.party", number)
         if rule.source is not None and not _is_source(rule.source):
-            right = "must be an address or a network"
-            raise BadRule(f"rule {number}: the source {right}", f"{place}.source", right)
+            raise BadRule(RuleFault.SOURCE, f"{place}.source", number)
 
 
 def _is_source(text: str) -> bool:

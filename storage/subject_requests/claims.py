@@ -8,6 +8,7 @@ certainly the person, possibly the person (with the reason, for an administrator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from typing import Any
 
 from storage import search_forms
@@ -44,6 +45,18 @@ class Claim:
         return self.kind == "name"
 
 
+class Why(Enum):
+    """What is known of an identity that fits a party, as a sentence for the administrator, without names."""
+
+    THEIRS = "It was the person's at that time."
+    NAME = "Only the name matches; several people may have it."
+    SEVERAL = "The directory gives it to several people at that time."
+    OVER_TIME = "The directory gives it to several people over time; name the user to tell them apart."
+    ANOTHER_TIME = "It was the person's at another time, and nobody's at that time."
+    ANOTHERS = "The directory gives it to somebody else at another time."
+    OTHER_PARTY = "Only the name matches; the directory takes the party for somebody else."
+
+
 @dataclass(frozen=True, slots=True)
 class Match:
     """Why a party of a call may be the person."""
@@ -52,10 +65,13 @@ class Match:
     """Number of the party."""
     claim: Claim
     """The claim that fits it."""
-    sure: bool
-    """Whether it certainly is the person."""
-    why: str
-    """A sentence for the administrator, without names."""
+    why: Why
+    """What is known of the identity and the party at that time."""
+
+    @property
+    def sure(self) -> bool:
+        """Return whether the party certainly is the person."""
+        return self.why is Why.THEIRS
 
 
 def of_letter(texts: Iterable[str], country: str) -> list[Claim]:
@@ -95,9 +111,9 @@ def matches(
         met = [claim for claim in claims if any(needle.meets(forms) for needle in claim.needles)]
         then = who(party, at) if met else frozenset()
         for claim in met:
-            verdict = _with_user(claim, then, user) if user is not None else _without_user(claim, then)
-            if verdict is not None:
-                found.append(Match(number, claim, *verdict))
+            why = _with_user(claim, then, user) if user is not None else _without_user(claim, then)
+            if why is not None:
+                found.append(Match(number, claim, why))
     return found
 
 
@@ -110,38 +126,28 @@ def known_as(user: User, at: datetime) -> str:
     return " ".join(part for part in parts if part)
 
 
-Verdict = tuple[bool, str]
-_SURE: Verdict = (True, "It was the person's at that time.")
-_NAME: Verdict = (False, "Only the name matches; several people may have it.")
-_SEVERAL: Verdict = (False, "The directory gives it to several people at that time.")
-_OVER_TIME: Verdict = (False, "The directory gives it to several people over time; name the user to tell them apart.")
-_OVER: Verdict = (False, "It was the person's at another time, and nobody's at that time.")
-_ANOTHERS: Verdict = (False, "The directory gives it to somebody else at another time.")
-_OTHER_PARTY: Verdict = (False, "Only the name matches; the directory takes the party for somebody else.")
-
-
-def _with_user(claim: Claim, then: frozenset[str], user: str) -> Verdict | None:
+def _with_user(claim: Claim, then: frozenset[str], user: str) -> Why | None:
     """Decide about a party that was one of the users `then`; None if it was somebody else."""
     if then == {user}:
-        return _SURE
+        return Why.THEIRS
     if user in then:
-        return _NAME if claim.weak else _SEVERAL
+        return Why.NAME if claim.weak else Why.SEVERAL
     if then:
-        return _OTHER_PARTY if claim.weak and not then & claim.holders else None
+        return Why.OTHER_PARTY if claim.weak and not then & claim.holders else None
     if claim.weak:
-        return _NAME
+        return Why.NAME
     if user in claim.holders:
-        return _OVER
-    return _ANOTHERS if claim.holders else _SURE
+        return Why.ANOTHER_TIME
+    return Why.ANOTHERS if claim.holders else Why.THEIRS
 
 
-def _without_user(claim: Claim, then: frozenset[str]) -> Verdict:
+def _without_user(claim: Claim, then: frozenset[str]) -> Why:
     """Decide without knowing which user the person is."""
     if claim.weak:
-        return _NAME
+        return Why.NAME
     if len(then) > 1:
-        return _SEVERAL
-    return _OVER_TIME if len(then | claim.holders) > 1 else _SURE
+        return Why.SEVERAL
+    return Why.OVER_TIME if len(then | claim.holders) > 1 else Why.THEIRS
 
 
 def _identities(user: User) -> list[tuple[str, datetime | None]]:

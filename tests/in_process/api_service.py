@@ -23,6 +23,7 @@ from admin_api.assembly import openapi
 from admin_api.assembly.app import create_app
 from admin_api.assembly.lazy_page import LazyPage
 from admin_api.http.authorise import Authoriser
+from admin_api.http.messages import Message
 from admin_api.http.permissions import Role
 from admin_api.http.ports import BrokenOff, CannotRender, Rendered
 from admin_api.server.uvicorn_server import ApiServer
@@ -127,7 +128,7 @@ class FakeDaemon:
         if self.fault:
             raise self.fault
         if self.cannot:
-            raise CannotRender(self.cannot, later=self.later)
+            raise CannotRender(Message("problem.cannot-render", self.cannot), later=self.later)
         made = os.memfd_create("render", os.MFD_CLOEXEC)
         written = self.peaks if form == "peaks" else self.sound
         os.write(made, written)
@@ -139,7 +140,7 @@ class FakeDaemon:
 
     async def stream(self, customer: Customer, row: CallRow) -> FakeStream:
         if self.cannot:
-            raise CannotRender(self.cannot, later=self.later)
+            raise CannotRender(Message("problem.cannot-render", self.cannot), later=self.later)
         self.streams.append(FakeStream(self.sound, self.breaks_at))
         return self.streams[-1]
 

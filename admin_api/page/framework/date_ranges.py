@@ -6,6 +6,7 @@ import re
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
+from admin_api.http.messages import Message
 from admin_api.http.problems import Problem
 
 _ZONE = re.compile(r"[A-Za-z]+(?:[/_+-][A-Za-z0-9_+-]+){0,3}")
@@ -23,8 +24,8 @@ def between(since: str, until: str, zone: str) -> tuple[str | None, str | None]:
     """
     first, last = _day(since), _day(until)
     if first and last and first > last:
-        why = "No call can match. Swap the two days, or leave one out."
-        raise Problem(422, "invalid", "From comes after To", why)
+        swap = Message("problem.swap-the-days", "No call can match. Swap the two days, or leave one out.")
+        raise Problem(422, "invalid", Message("problem.wrong-order", "From comes after To"), swap)
     return _at(first, zone), _at(last + timedelta(days=1) if last and last < date.max else None, zone)
 
 
@@ -56,4 +57,5 @@ def _at(day: date | None, zone: str) -> str | None:
 
 
 def _no_day() -> Problem:
-    return Problem(422, "invalid", "No such day", "A day is written as 2026-11-25.")
+    written = Message("problem.write-a-day", "A day is written as 2026-11-25.")
+    return Problem(422, "invalid", Message("problem.no-such-day", "No such day"), written)

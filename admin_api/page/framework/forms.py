@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from admin_api.http.bounded_map import BoundedMap
+from admin_api.http.messages import Message
 from admin_api.http.problems import Problem
 
 SHOWN = "/shown/"
@@ -34,7 +35,7 @@ MAX_UNSENT = 8 << 20  # bytes of all kept forms; the oldest is dropped
 MAX_UNSENT_OF_ONE = 10
 OWN = ("csrf", "once", "unsent", "action")
 """Fields that the page itself needs."""
-OLD = "Load the page again and repeat what you did."
+OLD = Message("problem.load-again", "Load the page again and repeat what you did.")
 
 
 class Secret(HTMLResponse):
@@ -84,7 +85,7 @@ class Forms:
         self._forget(now)
         number = self._number(sent)
         if number <= self._floor and number not in self._taken:
-            raise Problem(409, "old-form", "This form is too old", OLD)
+            raise Problem(409, "old-form", Message("problem.old-form", "This form is too old"), OLD)
         taken = self._taken.setdefault(number, _Taken())
         async with taken.lock:
             if taken.to:
@@ -112,8 +113,9 @@ class Forms:
         self._forget(now)
         found = self._shown.get(key)
         if found is None:
-            told = "It was shown some time ago. Go back and start again."
-            raise Problem(404, "not-kept", "This page is no longer available", told)
+            title = Message("problem.not-kept", "This page is no longer available")
+            detail = Message("problem.start-again", "It was shown some time ago. Go back and start again.")
+            raise Problem(404, "not-kept", title, detail)
         if found.onward and found.seen is not None and not found.again:
             return found.onward
         if found.onward:
@@ -146,7 +148,7 @@ class Forms:
 
 def forged() -> Problem:
     """Return the answer to a form that is from no page of this session."""
-    return Problem(403, "forged", "This form is not from this page", OLD)
+    return Problem(403, "forged", Message("problem.forged", "This form is not from this page"), OLD)
 
 
 @dataclass(frozen=True, slots=True)

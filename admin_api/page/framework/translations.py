@@ -4,6 +4,7 @@
     _("common.calls")                         "Anrufe"
     _("calls.and-n-more", n=3)                values are put in after translation; `n` chooses the plural form
     _.code("incident", "sync-failed")         the words of a code, or the code itself if it has none
+    _.sentence(problem.detail)                a message (`admin_api.http.messages`), such as what a problem says
 
 A language is a file, `translations/LANGUAGE.po`; English is one of them. An id without a text in a language is shown in
 English. The page is loaded after the recorder is ready, so the catalogues are read as they are and need no compiling.
@@ -13,9 +14,7 @@ from __future__ import annotations
 
 import gettext
 import io
-import re
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -24,11 +23,12 @@ from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
+from admin_api.http.messages import Message, Value
+
 SOURCE = "en"
 """The language of the ids' first texts, for readers whose language is missing."""
 
 _FOLDER = Path(__file__).parents[1] / "translations"
-_PLACE = re.compile(r"\{([a-z_]+)\}")
 
 
 class Translations:
@@ -59,17 +59,16 @@ class Translations:
         text = self(id, **values)
         return code if text == id else text
 
-    def sentence(self, text: str) -> str:
-        """Return a sentence of a problem document in this language: "At most {n} bytes are accepted." fits any n."""
-        if text in english():
-            return self(english()[text])
-        known = problems(self.language)
-        if text in known:
-            return known[text]
-        for shape, translated in shapes(self.language):
-            if found := shape.fullmatch(text):
-                return translated.format(**{name: self.sentence(value) for name, value in found.groupdict().items()})
-        return text
+    def sentence(self, message: Message) -> str:
+        """Return a message in this language; one that the catalogues lack is shown as the API says it."""
+        values = {name: self._value(value) for name, value in message.values.items()}
+        text = self(message.id, **values)
+        return str(message) if text == message.id else text
+
+    def _value(self, value: Value) -> str | int:
+        if isinstance(value, tuple):
+            return ", ".join(str(self._value(each)) for each in value)
+        return self.sentence(value) if isinstance(value, Message) else value
 
 
 @cache
@@ -110,32 +109,3 @@ def preferred(accepted: str) -> list[str]:
         if quality > 0:
             wanted.append((-quality, number, name.strip().partition("-")[0].lower()))
     return [name for _, _, name in sorted(wanted)]
-
-
-# Texts of the API's problem documents, by the English sentence.
-
-
-@cache
-def english() -> Mapping[str, str]:
-    """Return the ids of the English texts that have one form."""
-    return {str(each.string): each.id for each in catalogue(SOURCE) if isinstance(each.id, str) and each.id}
-
-
-@cache
-def problems(language: str) -> Mapping[str, str]:
-    """Return the sentences of problem documents."""
-    path = _FOLDER / f"api.{language}.toml"
-    return tomllib.loads(path.read_text("utf-8")) if path.exists() else {}
-
-
-@cache
-def shapes(language: str) -> Sequence[tuple[re.Pattern[str], str]]:
-    """Return the sentences with placeholders as patterns that find the values; the most specific first."""
-    known = problems(language)
-    listed = sorted((text for text in known if _PLACE.search(text)), key=lambda text: -len(_PLACE.sub("", text)))
-    return [(_shape(text), known[text]) for text in listed]
-
-
-def _shape(text: str) -> re.Pattern[str]:
-    parts = _PLACE.split(text)  # plain text and placeholder names alternate
-    return re.compile("".join(re.escape(part) if n % 2 == 0 else f"(?P<{part}>.+)" for n, part in enumerate(parts)))

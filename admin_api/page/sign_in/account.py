@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from starlette.responses import Response
 
 from admin_api.access.accounts_port import AccountService, App, Busy, Declined, Person, WriteAudit
-from admin_api.http.problems import REFUSED, Problem
+from admin_api.http.messages import Message
+from admin_api.http.problems import NOT_FOUND, REFUSED, Problem
 from admin_api.page.framework.page_request import PageRequest, view
 from admin_api.page.sign_in import qr
 from admin_api.page.sign_in.login_session import AGAIN, APP, BUSY, DIFFERENT, PASSWORD, audit_writer, note, origin
@@ -171,5 +172,6 @@ def _whose(request: PageRequest) -> tuple[AccountService, Person]:
     """Return the person's account; raises Problem 404 if the session has none."""
     person = request.session.person
     if request.service is None or person is None or not person.account:
-        raise Problem(404, "not-found", "Nothing was found here", "This session has no account here.")
+        detail = Message("problem.no-account", "This session has no account here.")
+        raise Problem(404, "not-found", NOT_FOUND, detail)
     return request.service, person

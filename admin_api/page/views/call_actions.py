@@ -7,6 +7,7 @@ from starlette.responses import Response
 from admin_api.calls import annotations as corrections
 from admin_api.calls import calls, holds
 from admin_api.exports import exports
+from admin_api.http.messages import Message
 from admin_api.http.permissions import Action
 from admin_api.http.problems import Problem
 from admin_api.page.framework.page_request import PageRequest, view
@@ -86,7 +87,10 @@ async def consequences(request: PageRequest, id: str) -> Response:
 async def erase(request: PageRequest, id: str) -> str:
     """Request the erasure if the beginning of the call's id was typed."""
     if request.one("typed").strip().lower() != id[:CONFIRM]:
-        why = "What you typed is not the beginning of this call's id. Check that it is the call you mean."
-        raise Problem(422, "invalid", "Nothing was erased", why)
+        another = Message(
+            "problem.not-typed",
+            "What you typed is not the beginning of this call's id. Check that it is the call you mean.",
+        )
+        raise Problem(422, "invalid", Message("problem.nothing-erased", "Nothing was erased"), another)
     erasure = await erasures.create.ask(request.caller(), body={"calls": [id], "reason": request.one("reason")})
     return f"/erasures/{erasure['id']}"

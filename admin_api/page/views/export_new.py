@@ -15,6 +15,7 @@ from starlette.responses import Response
 from admin_api.calls.call_views import CallPage
 from admin_api.exports import column_sets, exports
 from admin_api.exports.columns import COLUMNS, About, usual
+from admin_api.http.messages import Message
 from admin_api.http.permissions import Action
 from admin_api.http.problems import Problem
 from admin_api.page.framework.page_request import PageRequest, view
@@ -125,7 +126,8 @@ async def arrange(request: PageRequest) -> Response:
     elif act == "save":
         name = request.one("name").strip()
         if not name or "/" in name:
-            raise Problem(422, "invalid", "The set needs a name", "It has 1 to 80 characters and no slash.")
+            right = Message("problem.name-a-set", "It has 1 to 80 characters and no slash.")
+            raise Problem(422, "invalid", Message("problem.no-set-name", "The set needs a name"), right)
         await column_sets.put.ask(request.caller(), name, body={"columns": list(draft.columns)})
     elif act == "drop":
         await column_sets.delete(request.caller(), request.one("set"))
@@ -137,8 +139,8 @@ async def create(request: PageRequest) -> str:
     """Request the export, and go to its progress."""
     draft = Draft.sent(request)
     if not draft.whole and not draft.calls:
-        why = "Search for calls, then tick those that are to be exported."
-        raise Problem(422, "invalid", "No call was chosen", why)
+        tick = Message("problem.tick-calls", "Search for calls, then tick those that are to be exported.")
+        raise Problem(422, "invalid", Message("problem.no-call-chosen", "No call was chosen"), tick)
     made = await exports.create.ask(request.caller(), body=draft.body())
     return f"/exports/{made['id']}"
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from starlette.responses import Response
 
 from admin_api.exports import exports
+from admin_api.http.messages import Message
 from admin_api.http.permissions import Action
-from admin_api.http.problems import Problem
+from admin_api.http.problems import NOT_FOUND, Problem
 from admin_api.page.framework.page_request import PageRequest, view
 
 PAGE = 50  # exports of one page
@@ -38,8 +39,8 @@ async def file(request: PageRequest, id: str) -> Response:
     except Problem as problem:
         if problem.status != 404:
             raise
-    why = "The export was given up, has expired, or holds a call that was erased."
-    raise Problem(404, "not-found", "Nothing was found here", why)
+    gone = Message("problem.export-gone", "The export was given up, has expired, or holds a call that was erased.")
+    raise Problem(404, "not-found", NOT_FOUND, gone)
 
 
 @view("POST", "/exports/{id}/cancel", Action.EXPORT_CANCEL)

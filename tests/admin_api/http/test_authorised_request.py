@@ -10,6 +10,7 @@ import pytest
 from admin_api.http.audit_dedup import Repeat
 from admin_api.http.authorised_request import DONE, FIRST, AuthorisedRequest, Caller
 from admin_api.http.bearer import Principal
+from admin_api.http.messages import Message
 from admin_api.http.permissions import Action
 from admin_api.http.problems import REFUSED, Problem, conflict, not_found
 from storage.errors import NoSpace
@@ -92,13 +93,19 @@ async def refuse(problem):
     raise problem
 
 
+OVER = Message("problem.over", "It is over.")
+
+
 @pytest.mark.parametrize(
     ("act", "told"),
     [
         (lambda asked: asyncio.sleep(0), [("done", "")]),
         (lambda asked: asked.note(DONE, "7 calls"), [("done", "7 calls")]),
         (lambda asked: refuse(not_found("not found")), [("refused", "not found")]),
-        (lambda asked: refuse(conflict("It is over.", "the call is over")), [("failed", "the call is over")]),
+        (
+            lambda asked: refuse(conflict(OVER, "the call is over")),
+            [("failed", "the call is over")],
+        ),
         (lambda asked: refuse(not_found()), []),
     ],
 )

@@ -3,6 +3,7 @@
 import pytest
 
 from admin_api.http import problems
+from admin_api.http.messages import Message
 
 ALL = [
     (problems.unauthorized(), 401),
@@ -10,13 +11,13 @@ ALL = [
     (problems.not_found(), 404),
     (problems.wrong_method(["GET", "HEAD"]), 405),
     (problems.too_slow(), 408),
-    (problems.conflict("It is over."), 409),
+    (problems.conflict(Message("problem.over", "It is over.")), 409),
     (problems.too_large(10), 413),
-    (problems.invalid([("limit", "must be 1")], "query"), 422),
+    (problems.invalid([("limit", Message("reason.one", "must be 1"))], "query"), 422),
     (problems.too_many(3), 429),
     (problems.bug(), 500),
     (problems.damaged(), 500),
-    (problems.unavailable("Disk full."), 503),
+    (problems.unavailable(Message("problem.full", "Disk full.")), 503),
 ]
 
 
@@ -39,9 +40,10 @@ def test_headers_that_the_status_demands():
 
 
 def test_the_text_of_the_exception_is_its_kind_only():
-    assert str(problems.invalid([("", "secret")])) == "invalid"
+    assert str(problems.invalid([("", Message("reason.secret", "secret"))])) == "invalid"
 
 
 def test_a_problem_lists_its_errors():
-    assert problems.invalid([("", "must be JSON")]).document()["errors"] == [{"in": "body", "reason": "must be JSON"}]
+    found = problems.invalid([("", Message("reason.json", "must be JSON"))])
+    assert found.document()["errors"] == [{"in": "body", "reason": "must be JSON"}]
     assert "errors" not in problems.not_found().document()

@@ -16,10 +16,14 @@ from starlette.requests import Request
 from admin_api.assembly.endpoints import endpoints
 from admin_api.calls.calls import Search
 from admin_api.http import reading
+from admin_api.http.messages import Message
 from admin_api.http.problems import Problem
-from admin_api.http.types import Given, Moment, Nothing, Page, said, word
+from admin_api.http.types import Given, Moment, Nothing, Page, right, said, word
 from storage.calls.call_row import CallState
 
+LETTERS = Message("reason.letters", "must be lower-case letters")
+THINGS = Message("reason.things", "must be a list of at most {n} things").of(n=3)
+NAMES = Message("reason.names", "must be a list of names")
 NOON = datetime(2026, 2, 3, 12, 0, tzinfo=UTC)
 
 
@@ -48,19 +52,19 @@ class Inner(Given):
 
     def faults(self):
         if self.number == 6:
-            yield "number", "must not be 6"
+            yield "number", Message("reason.six", "must not be 6")
 
 
 class Outer(Given, kw_only=True):
     text: Annotated[str, said(5)]
     colour: Colour = Colour.RED
-    letters: Annotated[str, Meta(pattern=r"^[a-z]+\Z", description="lower-case letters")] = "x"
+    letters: Annotated[str, Meta(pattern=r"^[a-z]+\Z"), right(LETTERS)] = "x"
     choice: Annotated[str, word(("a", "b"))] | None = None
     flag: bool | UnsetType = UNSET
     ratio: float = 0.0
     inner: Inner | UnsetType = UNSET
-    several: Annotated[list[Inner], Meta(max_length=3, description="a list of at most 3 things")] | UnsetType = UNSET
-    names: Annotated[list[str], Meta(min_length=1, description="a list of names")] | UnsetType = UNSET
+    several: Annotated[list[Inner], Meta(max_length=3), right(THINGS)] | UnsetType = UNSET
+    names: Annotated[list[str], Meta(min_length=1), right(NAMES)] | UnsetType = UNSET
 
 
 def read(**members):

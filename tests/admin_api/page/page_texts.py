@@ -1,9 +1,10 @@
-"""Everything that the page says: texts of templates, of views, and of the API's problem documents."""
+"""Everything that the page says: texts of templates and views, and messages of the API and the daemon."""
 
 from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 
 import jinja2
@@ -11,9 +12,7 @@ from jinja2 import nodes
 
 import admin_api
 from admin_api.assembly import page_routes
-from admin_api.assembly.endpoints import endpoints
 from admin_api.exports.columns import COLUMNS
-from admin_api.http import reading
 from admin_api.http.authorised_request import DONE
 from admin_api.http.permissions import Action
 from admin_api.http.problems import FAILED, REFUSED
@@ -23,12 +22,14 @@ from storage.access.api_tokens import ROLES
 from storage.attachments.attachments import KINDS
 from storage.directory.user import UserState
 from storage.exports.exports import ExportState
+from storage.retention.rules import RuleFault
+from storage.subject_requests.claims import Why
 
 PACKAGE = Path(admin_api.__file__).parent
 PAGE = PACKAGE / "page"
 ACCESS = PACKAGE.parent / "recorder" / "access"
-TELLING = {"conflict": 0, "unavailable": 0, "CannotRender": 0}
-"""Functions whose argument at this place is told to people."""
+SOURCES = ("admin_api", "recorder", "storage")
+"""Packages that may hold messages and notes."""
 
 OWN_ACTIONS = (
     "export.done",
@@ -90,6 +91,8 @@ def codes() -> Iterator[str]:
         "directory": ["entra", "csv", "api"],
         "column-group": [group for _, group in export_new.GROUPS],
         "column": COLUMNS,
+        "why": [each.name.lower() for each in Why],
+        "rule-fault": [each.name.lower() for each in RuleFault],
         "changed": account.CHANGED,
         "plot": ["calls", "own-calls", "free", "busy"],
     }.items():
@@ -106,41 +109,40 @@ def ids_in_code() -> set[str]:
     return found | {f"trouble.{each}" for each in found} | groups
 
 
-def problems() -> Iterator[tuple[str, str]]:
-    """Give titles, details and reasons of problem documents; what is put in stands as {name}."""
-    for path in sorted(PACKAGE.rglob("*.py")):
+def messages() -> Iterator[tuple[str, str, str]]:
+    """Give the id, the English and the place of every message in the code; a group of ids ends in a dot.
+
+    Ids and English are literals, so that none escapes this; `_is_copy` knows the places that copy a message.
+    """
+    for path in sorted(each for part in SOURCES for each in (PACKAGE.parent / part).rglob("*.py")):
+        for call in _calls(path):
+            if getattr(call.func, "id", "") == "Message" and not _is_copy(call.args[0]):
+                id, _, _ = _text(call.args[0]).partition("{")
+                yield id, _text(call.args[1]), f"{path.name}:{call.lineno}"
+
+
+def _is_copy(id: ast.expr) -> bool:
+    return ast.unparse(id) in ("self.id", "said['id']")
+
+
+def troubles() -> Iterator[tuple[str, str]]:
+    """Give the codes with which signing in and changes of an account are refused, with where they are raised."""
+    for path in sorted([*(PAGE / "sign_in").rglob("*.py"), *ACCESS.rglob("*.py")]):
+        module = import_module(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
         for call in _calls(path):
             name = getattr(call.func, "attr", getattr(call.func, "id", ""))
-            places = (2, 3) if name == "Problem" else (TELLING[name],) if name in TELLING else ()
-            for place in places:
-                for text in _texts(call.args[place]) if len(call.args) > place else ():
-                    yield text, f"{path.name}:{call.lineno}"
-        for fault in _faults(path):
-            for text in _texts(fault.elts[1]):
-                yield text, f"{path.name}:{fault.lineno}"
-    for each in endpoints():
-        for kind in {each.query, each.body} - {None, bytes}:
-            for name, member in reading.members(kind).items():
-                yield member.reason, f"{kind.__name__}.{name}"
-
-
-def _faults(path: Path) -> Iterator[ast.Tuple]:
-    """Give the pairs of a name and a reason that a check yields, or that are refused at once."""
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
-        if isinstance(node, ast.Yield) and isinstance(node.value, ast.Tuple):
-            yield node.value
-        if (
-            isinstance(node, ast.Call)
-            and getattr(node.func, "id", "") == "invalid"
-            and isinstance(node.args[0], ast.List)
-        ):
-            yield from (each for each in node.args[0].elts if isinstance(each, ast.Tuple))
+            told = [word.value for word in call.keywords if word.arg == "trouble"]
+            told += call.args[:1] if name == "Declined" else call.args[1:2] if name == "_sorry" else []
+            for code in told:
+                if isinstance(code, ast.Name) and code.id.isupper():
+                    yield f"trouble.{getattr(module, code.id)}", f"{path.name}:{call.lineno}"
+                elif _text(code):
+                    yield f"trouble.{_text(code)}", f"{path.name}:{call.lineno}"
 
 
 def notes() -> Iterator[tuple[str, str]]:
     """Give what the audit log is told beside an act, as far as it is known; what is put in stands as {name}."""
-    root = PACKAGE.parent
-    for path in sorted(each for part in ("admin_api", "recorder", "storage") for each in (root / part).rglob("*.py")):
+    for path in sorted(each for part in SOURCES for each in (PACKAGE.parent / part).rglob("*.py")):
         for call in _calls(path):
             name = getattr(call.func, "attr", getattr(call.func, "id", ""))
             place = NOTING.get(name, 99)

@@ -11,7 +11,7 @@ from storage.calls.call_row import CallRow, CallState
 from storage.exports.exports import Export, ExportState
 from storage.subject_requests.candidates import Candidate
 from storage.subject_requests.case_rows import Asked, Case, Kind, Selection, State, due
-from storage.subject_requests.claims import Claim, Match
+from storage.subject_requests.claims import Claim, Match, Why
 
 T0 = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NOTED = {
@@ -75,7 +75,7 @@ def test_a_candidate_shows_the_person_and_counts_the_others():
     parties = [{"name": "Bob", "number": "+4940"}, {"name": "Anna", "number": "+4930", "role": "callee", "also": ["x"]}]
     streams = [{"party": 0}, {"party": [0, 1]}]
     row = CallRow("a", 1, CallState.COMPLETE, T0, T0, 1, 1, details={"parties": parties, "streams": streams})
-    match = Match(1, Claim("Anna", "name", (), True, T0), False, "Only the name.")
+    match = Match(1, Claim("Anna", "name", (), True, T0), Why.NAME)
     shown = request_views.candidate(Candidate(row, (match,), "Anna Alt"), case())
     assert (shown["selected"], shown["sure"], shown["others"], shown["separable"]) == ("in", False, 1, False)
     (person,) = shown["parties"]
@@ -87,9 +87,11 @@ def test_a_candidate_shows_the_person_and_counts_the_others():
 
 def test_an_ambiguous_person_has_to_be_chosen():
     row = CallRow("a", 1, CallState.COMPLETE, T0, T0, 1, 1, details={"parties": [{}, {}]})
-    perhaps = [Match(n, Claim("Anna", "name", ()), False, "Only the name.") for n in range(2)]
+    perhaps = [Match(n, Claim("Anna", "name", ()), Why.NAME) for n in range(2)]
     assert request_views.candidate(Candidate(row, tuple(perhaps)), case())["choose"]
-    assert not request_views.candidate(Candidate(row, (perhaps[0], replace(perhaps[1], sure=True))), case())["choose"]
+    assert not request_views.candidate(Candidate(row, (perhaps[0], replace(perhaps[1], why=Why.THEIRS))), case())[
+        "choose"
+    ]
     undecided = case(selection=Selection({"a": (), "b": (1,)}))
     assert request_views.selected(undecided) == {"in": 2, "out": 0, "undecided": 1}
 

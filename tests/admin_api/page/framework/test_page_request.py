@@ -11,6 +11,7 @@ from starlette.requests import Request
 from admin_api.calls import calls, holds
 from admin_api.http.bearer import Principal
 from admin_api.http.error_middleware import problem
+from admin_api.http.messages import Message
 from admin_api.http.permissions import Action, Role
 from admin_api.http.problems import Problem, conflict, unavailable
 from admin_api.http.types import Page
@@ -19,6 +20,7 @@ from admin_api.page.framework.page_request import NO_ID, PageRequest, View, view
 from admin_api.page.framework.templating import Templates
 from admin_api.page.framework.translations import Translations
 
+OVER = Message("problem.over", "The call is over.")
 NOBODY = "00000000-0000-4000-8000-00000000ffff"
 PLACE = View("POST", "/calls/{id}/hold", None, lambda: None)  # type: ignore[arg-type,return-value]
 
@@ -148,14 +150,14 @@ def test_a_refusal_is_shown_on_the_page_of_the_form(service, visit):
         seen.append(request.problem)
         return request.page("home.html")
 
-    over = unavailable("The call is over.")
+    over = unavailable(OVER)
     shown = answer(service, visit(Role.ADMIN), replace(PLACE, show=raising(over), form=form), id="x")
     assert seen == [over] and (shown.status_code, shown.headers["retry-after"]) == (503, "1")
     assert b"Your roles allow no view" in shown.body
 
 
 def test_a_refusal_has_a_page_of_its_own_where_no_form_can_be_shown(service, visit):
-    over, gone = conflict("The call is over."), Problem(410, "gone", "It is gone", "Nobody can get it back.")
+    over, gone = conflict(OVER), Problem(410, "gone", OVER, OVER)
     for place, status in (
         (replace(PLACE, show=raising(over)), 409),
         (replace(PLACE, show=raising(over), form=raising(gone)), 410),
@@ -173,7 +175,7 @@ def test_a_failure_of_a_view_is_reported_and_gives_500(service, visit):
 
 @pytest.mark.parametrize(("status", "headers"), [(404, {"hx-refresh": "true"}), (503, {})])
 def test_what_refreshes_itself_stays_as_it_is_unless_it_is_gone(service, visit, status, headers):
-    place = replace(PLACE, show=raising(Problem(status, "x", "x", "x")))
+    place = replace(PLACE, show=raising(Problem(status, "x", OVER, OVER)))
     shown = answer(service, visit(Role.ADMIN, hx_request="true"), place, id="x")
     assert (shown.status_code, shown.body, dict(shown.headers)) == (status, b"", {"content-length": "0", **headers})
 
@@ -182,7 +184,7 @@ def test_what_refreshes_itself_stays_as_it_is_unless_it_is_gone(service, visit, 
     ("mode", "kind"), [("navigate", "text/html"), ("no-cors", "application/problem"), ("", "application/problem")]
 )
 def test_a_file_that_is_refused_has_a_page_for_who_followed_a_link(service, visit, mode, kind):
-    place = replace(PLACE, show=raising(conflict("The call is over.")), file=True)
+    place = replace(PLACE, show=raising(conflict(OVER)), file=True)
     shown = answer(service, visit(Role.ADMIN, sec_fetch_mode=mode), place, id="x")
     assert shown.status_code == 409 and shown.headers["content-type"].startswith(kind)
 

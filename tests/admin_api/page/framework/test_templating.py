@@ -7,9 +7,9 @@ from types import SimpleNamespace
 
 import jinja2
 import pytest
-from markupsafe import Markup
 
 from admin_api import page
+from admin_api.http.messages import Message
 from admin_api.http.problems import Problem
 from admin_api.page.framework.templating import Templates, length, moment, size
 from admin_api.page.framework.translations import Translations
@@ -29,7 +29,8 @@ def test_lengths_sizes_and_moments(shown, value, text):
 
 
 def test_templates_escape_outside_text():
-    hostile = frame(problem=Problem(404, "x", "<script>alert(1)</script>", "\"'><b>"))
+    title, detail = Message("problem.title", "<script>alert(1)</script>"), Message("problem.detail", "\"'><b>")
+    hostile = frame(problem=Problem(400, "hostile", title, detail))
     html, part = Templates().page("refused.html", hostile), Templates().part("refused.html", "main", hostile)
     for shown in (html, part):
         assert "<script>alert" not in shown and "&lt;script&gt;alert(1)" in shown and "<b>" not in shown
@@ -40,7 +41,8 @@ def test_templates_escape_outside_text():
 
 def test_invisible_characters_are_shown_but_kept_in_fields():
     turned = "Anna\u202egnp.exe"
-    html = Templates().page("refused.html", frame(problem=Problem(404, "x", turned, Markup("<i>\u202e</i>"))))
+    problem = Problem(400, "turned", Message("problem.title", turned), Message("problem.detail", turned))
+    html = Templates().page("refused.html", frame(problem=problem))
     assert "<h1>Anna⟨U+202E⟩gnp.exe</h1>" in html
     given = dict.fromkeys(("identities", "user", "received_at", "reference", "reason"), turned)
     asked = frame(request=SimpleNamespace(once=str), given=given, kinds=[], all_kinds=[], problem=None)

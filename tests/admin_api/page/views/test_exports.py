@@ -8,7 +8,7 @@ from html import unescape
 import pytest
 
 from admin_api.http.permissions import Role
-from recorder.exports.export_job import LACKING
+from recorder.exports.export_job import LACKING, NO_ROOM
 from tests.admin_api.exports.test_exports import NOBODY, make
 from tests.admin_api.page.conftest import words
 
@@ -48,17 +48,23 @@ def test_a_finished_export_is_downloaded_and_deleted(service, browse):
 
 
 def test_a_file_that_lacks_media_or_failed_says_so(service, browse):
-    id, browser, lacking = ask(service, media="wav"), browse(Role.PRIVACY), LACKING.format(n=2, of=3)
+    id, browser, lacking = ask(service, media="wav"), browse(Role.PRIVACY), LACKING.of(n=2, of=3)
     early = browser.get(f"/exports/{id}/file")
     assert early.status_code == 409 and "not finished yet" in early.text and "<html" in early.text
-    make(service, id, b"PK", problem=lacking)
+    make(service, id, b"PK", problem=str(lacking), said=lacking.stored)
     assert service.ask(f"/exports/{id}", "privacy").json()["problem"] == lacking
     page = browser.get(f"/exports/{id}").text
     assert f'href="/exports/{id}/file"' in page and lacking in page
     assert "2 von 3 Anrufen" in browser.get(f"/exports/{id}", headers={"Accept-Language": "de"}).text
-    failed = ask(service)
-    service.run(service.customers["acme"].exports.fail(failed, "The disk is full."))
-    assert "The disk is full." in browser.text(f"/exports/{failed}")
+    for problem, said, german in (
+        (NO_ROOM, NO_ROOM.stored, "Dafür ist kein Platz auf der Platte."),
+        ("The disk is full.", None, "The disk is full."),  # of a version that stored the sentence alone
+    ):
+        failed = ask(service)
+        service.run(service.customers["acme"].exports.fail(failed, str(problem), said))
+        assert service.ask(f"/exports/{failed}", "privacy").json()["problem"] == problem
+        assert problem in browser.text(f"/exports/{failed}")
+        assert german in browser.get(f"/exports/{failed}", headers={"Accept-Language": "de"}).text
 
 
 def test_the_export_list_links_to_its_next_page(service, browse, monkeypatch):
