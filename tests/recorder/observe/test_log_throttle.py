@@ -21,15 +21,6 @@ def test_repeated_lines_within_a_second_are_counted() -> None:
     assert limit.admit("a", 2.0) == 0
 
 
-def test_a_count_without_a_later_line_is_reported_once() -> None:
-    limit = RateLimit()
-    for now in (0.0, 0.1, 0.2):
-        limit.admit("a", now)
-    assert limit.due(0.5) == []
-    assert limit.due(1.5) == [("a", 2)]
-    assert limit.due(9.0) == []
-
-
 def test_a_line_that_another_limit_held_back_is_owed_too() -> None:
     limit = RateLimit()
     for now in (0.0, 0.1, 1.2):
