@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import shutil
 import signal
 import time
@@ -191,39 +190,4 @@ def test_a_worker_of_new_files_ends_its_old_main_without_loss(tmp_path: Path, mo
         seen = [events.count(each) for each in ("media.worker_died", "media.other_version", "recorder.ready")]
         assert seen == [1, 1, 2]
         assert "media.call_fault" not in events
-        in_order(it)
-
-
-@pytest.mark.torture
-@pytest.mark.timeout(600)
-def test_torture_of_twenty_kills_at_random(tmp_path: Path) -> None:
-    seed = int(os.environ.get("KILL_SEED", random.randrange(1 << 32)))
-    print(f"KILL_SEED={seed}")
-    chance = random.Random(seed)
-    with running(tmp_path, calls=CALLS, kept=True) as it:
-
-        async def main() -> None:
-            await kill_main(it)
-            await asyncio.to_thread(it.one.start)
-
-        async def worker() -> None:
-            kill(worker_of(it))
-
-        async def both() -> None:
-            kill(worker_of(it))
-            await kill_main(it)
-            await asyncio.to_thread(it.one.start)
-
-        async def stop() -> None:
-            stuck = worker_of(it)
-            os.kill(stuck, signal.SIGSTOP)
-            await it.until(lambda: not Path(f"/proc/{stuck}").exists())
-
-        async def meanwhile() -> None:
-            await it.talking(CALLS)
-            for _ in range(20):
-                await asyncio.sleep(chance.uniform(0.2, 3.0))
-                await chance.choice((main, worker, both, stop))()
-
-        nothing_lost(it, place(wishes(it.one, CALLS, 120.0, HOLD), meanwhile))
         in_order(it)

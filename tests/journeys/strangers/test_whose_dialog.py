@@ -7,16 +7,13 @@ import json
 import signal
 import socket
 import time
-from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from media.srtp.dtls import Identity
 from tests.daemon.api import running, until
-from tests.daemon.sbc import Sbc, client, request
+from tests.daemon.sbc import Sbc, client
 from tests.daemon.server import Server, server
 from tests.in_process.certificates import Authority
 from tests.in_process.dtls_peer import NOW
@@ -68,54 +65,6 @@ def statuses(thief: Sbc) -> list[int]:
     methods = ("OPTIONS", "INFO", "UPDATE", "INVITE", "PRACK", "BYE")
     with thief:
         return [thief.ask(method, bodies.get(method, b"")).status for method in methods]
-
-
-@pytest.fixture
-def one(tmp_path: Path) -> Iterator[Server]:
-    """A recorder with two customers."""
-    with running(tmp_path, sources=f'{OWNER}", "{SECOND}', more=GLOBEX) as it:
-        yield it.one
-
-
-@pytest.mark.parametrize("transport", ["tls", "udp"])
-def test_another_customers_address_changes_nothing_in_a_dialog(one: Server, transport: str) -> None:
-    with one.sbc(transport, source=OWNER) as owner, one.sbc("udp", source=OTHER) as thief:
-        owner.acknowledges = False
-        assert owner.ask("INVITE", SECURE).status == 200
-        thief_of(owner, thief)
-        thief.send(request("ACK", thief.here, owner.call, tag=owner.tag))
-        assert owner.socket.recv(65_536).startswith(b"SIP/2.0 200 ")  # the ACK of somebody else has ended nothing
-        owner.acknowledges = True
-        owner.acknowledge()
-        for method, body in (("INVITE", SECURE), ("CANCEL", b"")):
-            copy = request(method, owner.here, owner.call, transport=transport, body=body)
-            thief.send(copy.replace(f"{owner.call}CANCEL1".encode(), f"{owner.call}INVITE1".encode()))
-            answer = thief.answer(method, 1)
-            assert (answer.status, answer.body) == (481, b"")  # a copy of the INVITE gets no keys
-        thief_of(owner, thief)
-        assert [thief.ask(method, PLAIN).status for method in ("UPDATE", "INVITE")] == [481, 481]
-        assert [thief.ask(m).status for m in ("OPTIONS", "INFO", "UPDATE", "INVITE", "PRACK", "BYE")] == [481] * 6
-        named = f"Require: replaces\r\nReplaces: {owner.call};to-tag={owner.tag[5:]};from-tag=t{owner.call}"
-        thief.anew()
-        assert thief.ask("INVITE", PLAIN, named).status == 481
-        # the dialog is as it was: its CSeq has not moved, nor its way, target and media
-        assert owner.ask("OPTIONS").status == 200
-        fine = owner.ask("INVITE", SECURE.replace(b"- 1 1 IN", b"- 1 2 IN"))
-        assert (fine.status, b"RTP/SAVP" in fine.body) == (200, True)
-        if transport == "udp":  # another node of the customer's cluster goes on with it
-            source, method, status = SECOND, "OPTIONS", 200
-        else:  # whoever has the address only does not have the connection
-            source, method, status = OWNER, "BYE", 481
-        with one.sbc("udp", source=source) as beside:
-            thief_of(owner, beside).cseq = owner.cseq
-            assert beside.ask(method).status == status
-        owner.cseq += 1
-        refused = owner.ask("UPDATE", PLAIN.replace(b"127.0.0.3", b"127.0.0.2"))
-        assert refused.status == 488  # no way from SRTP to RTP for its owner either
-        assert owner.ask("BYE").status == 200
-        assert [call["state"] for call in until(lambda: calls(one, "acme"))] == ["complete"]
-        assert calls(one, "globex") == []
-        assert "Traceback" not in one.log.read_text()
 
 
 def test_a_dialog_stays_with_its_owner_after_a_kill(tmp_path: Path) -> None:

@@ -99,11 +99,6 @@ def limited(pid: int, kind: int, soft: int) -> tuple[int, int]:
     return before
 
 
-def memory_of(pid: int) -> int:
-    """Bytes of addresses that a process has."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
-
-
 def played(*scenes: Callable[..., None]) -> Any:
     """Give the fixture `playing` of a file: every scene that is asked for, four at a time, since they mostly wait."""
 
