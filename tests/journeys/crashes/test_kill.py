@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from recorder.workers.worker_handle import activity
 from tests.daemon.api import running
-from tests.daemon.coded_calls import held, in_order, missing, nothing_lost, place, reasons, wishes
+from tests.daemon.coded_calls import held, in_order, nothing_lost, place, reasons, wishes
 from tests.daemon.kills import RESTART, kill, kill_main, worker_of
 from tests.daemon.other_version import change_messages, same_files
 
@@ -114,41 +111,11 @@ def without_a_store_a_kill_of_main_costs_a_second_that_is_marked(tmp_path: Path)
         in_order(it)
 
 
-def what_was_recorded_outlives_the_runtime_directory(tmp_path: Path) -> None:
-    with running(tmp_path, calls=FEWER) as it:
-        stored = 0.0
-
-        async def meanwhile() -> None:
-            nonlocal stored
-            await it.talking(FEWER, FEWER * 2 * 50)
-            worker = worker_of(it)
-            stored = it.figure('recorder_rtp_packets_total{result="stored"}')
-            await kill_main(it)
-            with suppress(ProcessLookupError):  # it may have ended with its main
-                kill(worker)
-            await it.until(lambda: activity(worker)[0] in "ZX")
-            shutil.rmtree(it.one.folder / "run")  # as a reboot does
-            await asyncio.to_thread(it.one.start)
-
-        calls = place(wishes(it.one, FEWER, 10.0), meanwhile)
-        recorded, kept = it.over(calls), 0
-        for call in calls:
-            mine = recorded[call.session_id]
-            assert (mine["state"], mine["end_reason"]) == ("interrupted", "crash")
-            for stream, found in zip(call.streams, it.channels(mine["id"]), strict=True):
-                lack = missing(stream, found)
-                assert lack == tuple(stream.ticks()[stream.frames - len(lack) :])  # the end is missing, nothing before
-                kept += len(found)
-        assert kept >= stored / 2
-        in_order(it)
-
-
 SCENES = (
     a_worker_that_is_killed_loses_nothing,
     a_worker_that_stands_still_is_replaced_and_loses_nothing,
     with_a_descriptor_store_main_may_die_and_nothing_is_lost,
     a_restart_in_order_hands_the_calls_on,
-    what_was_recorded_outlives_the_runtime_directory,
     without_a_store_a_kill_of_main_costs_a_second_that_is_marked,
 )
 

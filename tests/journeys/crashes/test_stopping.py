@@ -1,14 +1,10 @@
-"""Start and stop: what comes at READY is answered; at SIGTERM calls are sealed and whoever called is told."""
+"""At SIGTERM calls are sealed and whoever called is told; without a successor they may end first."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import signal
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -17,7 +13,6 @@ from recorder.persist.checkpoint_file import left_ports
 from recorder.simulate.plan import Plan
 from tests.daemon.api import SECONDS, running
 from tests.daemon.coded_calls import place, verified
-from tests.daemon.sbc import OFFER
 from tests.daemon.server import Server
 
 SPOKEN = 75
@@ -78,31 +73,3 @@ def test_without_a_successor_calls_are_drained_and_sealed(tmp_path: Path, announ
         assert any(line.startswith("EXTEND_TIMEOUT_USEC=") for line in store.lines())
         assert list(left_ports(tmp_path / "run")) == []
         assert [name for name in store.names() if name.startswith("m")] == []
-
-
-@contextmanager
-def starting(one: Server) -> Iterator[None]:
-    """Do something at the moment of READY, when the API is not loaded yet; that it ends meanwhile may be meant."""
-
-    def begin() -> None:
-        with suppress(RuntimeError, AttributeError):
-            one.start()
-
-    thread = threading.Thread(target=begin)
-    thread.start()
-    one.until("recorder.ready")
-    yield
-    thread.join()
-    assert "Traceback" not in one.log.read_text()
-
-
-def test_a_call_and_a_request_at_ready_are_answered(tmp_path: Path) -> None:
-    with running(tmp_path, start=False) as it, ThreadPoolExecutor(1) as pool, it.one.sbc() as sbc:
-        with starting(it.one):
-            asked = pool.submit(it.health, "/readyz")
-            assert sbc.ask("INVITE", OFFER).status == 200
-        assert asked.result() == 200
-        said = it.one.events()
-        assert said.index("recorder.ready") < said.index("api.ready")
-        assert sbc.ask("BYE").status == 200
-        assert it.one.stop() == 0

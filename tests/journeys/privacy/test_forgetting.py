@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 from recorder.simulate.plan import Plan
 from tests.daemon.api import WAIVER, WHY, Api, running, until
 from tests.daemon.coded_calls import place, record
-from tests.daemon.server import Server, files
+from tests.daemon.server import files
 
 KNOWN_BY_ID = {"audit.jsonl", "acme.erasures", "index.sqlite3", "index.sqlite3-wal", "log"}
 """Where the random id of an erased call remains: with the request, its receipt and what was done."""
@@ -79,53 +77,3 @@ def open_calls(api: Api, count: int) -> list[str]:
     open_parts = (api.one.data / "customers/acme/vault/open").glob("*.c1")
     found = sorted({path.name.split(".")[0] for path in open_parts})
     return found if len(found) == count and all(api.get(f"/calls/{id}").status_code == 200 for id in found) else []
-
-
-def test_preview_dry_run_and_sweep_agree(tmp_path: Path) -> None:
-    with running(tmp_path / "one") as api:
-        one, calls = api.one, record(api, 3)
-        rule = {"days": 0, "party": calls[0]["parties"][0]["number"], "name": "Planted"}
-        wished = {"rules": [rule], "wins": "shortest"}
-        assert [item["id"] for item in foreseen(api, wished)["items"]] == [calls[0]["id"]]
-        assert foreseen(api)["items"] == [], "what is only tried changes nothing"
-        stored = api.ask("PUT", "/retention", json=wished).json()
-        assert stored["rules"][0]["party"] == rule["party"]
-        restart(one)
-        until(lambda: api.gone(calls[0]["id"]))
-        assert {call["id"] for call in api.calls()} == {call["id"] for call in calls[1:]}
-
-        api.ask("PUT", f"/calls/{calls[1]['id']}/hold", "privacy", json={"reason": "litigation"})
-        api.ask("PUT", "/retention", json={"rules": [], "default_days": 0})
-        record(api, 1)
-        due = {call["id"] for call in api.calls()} - {calls[1]["id"]}
-        preview = foreseen(api)
-        assert (preview["brake"], preview["items"]) == (True, [])
-        assert {item["id"] for item in preview["asks"]} == due
-        restart(one)
-        until(lambda: api.get("/erasures", "approver").json()["items"])
-        (asked,) = api.get("/erasures", "approver").json()["items"]
-        assert (asked["state"], asked["cause"]) == ("approval", "retention")
-        assert not any(api.gone(call) for call in due)
-        assert api.ask("POST", f"/erasures/{asked['id']}/approve", "admin").status_code == 403
-        assert api.ask("POST", f"/erasures/{asked['id']}/approve", "approver").status_code == 200
-        assert set(api.erasure(asked["id"], "done")["receipt"]["calls"]) == due
-        assert [call["id"] for call in api.calls()] == [calls[1]["id"]]
-        acts = {item["action"] for item in api.get("/audit?limit=1000", "auditor").json()["items"]}
-        assert {"retention.sweep", "retention.brake", "erasure.approve", "call.hold", "erasure.done"} <= acts
-        assert one.run("audit", "verify").returncode == 0
-
-
-def foreseen(api: Api, wished: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Ask the API what a sweep would take; without other rules the command must say the same."""
-    found = dict(api.ask("POST", "/retention/preview", "privacy", json=wished or {}).json())
-    if wished is None:
-        listed = json.loads(api.one.run("retention", "--dry-run", "--json").stdout)
-        ids = [[item["id"] for item in part] for part in (listed["items"], listed["customers"][0]["asks"])]
-        assert ids == [[item["id"] for item in found[name]] for name in ("items", "asks")]
-    return found
-
-
-def restart(one: Server) -> None:
-    """Stop and start: a sweep runs at the start."""
-    assert one.stop() == 0
-    one.start()

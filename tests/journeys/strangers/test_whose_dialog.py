@@ -18,7 +18,7 @@ from tests.daemon.server import Server, server
 from tests.in_process.certificates import Authority
 from tests.in_process.dtls_peer import NOW
 
-OWNER, SECOND, OTHER = "127.0.0.2", "127.0.0.4", "127.0.0.3"
+OWNER, OTHER = "127.0.0.2", "127.0.0.3"
 GLOBEX = f"""
 [[customer]]
 name = "globex"
@@ -70,8 +70,7 @@ def statuses(thief: Sbc) -> list[int]:
 def test_a_dialog_stays_with_its_owner_after_a_kill(tmp_path: Path) -> None:
     authority = Authority(tmp_path, "ca")
     mine, spare, theirs = (authority.issue(name) for name in ("a.example", "standby.example", "b.example"))
-    sources = f'{OWNER}", "{SECOND}'
-    with server(tmp_path, sources=sources, more=GLOBEX + CERTIFIED) as one, ExitStack() as opened:
+    with server(tmp_path, sources=OWNER, more=GLOBEX + CERTIFIED) as one, ExitStack() as opened:
         one.replace("[media]", f'client_ca = "{authority.file}"\n[media]')
         one.init()
         one.start()
@@ -99,29 +98,9 @@ def test_a_dialog_stays_with_its_owner_after_a_kill(tmp_path: Path) -> None:
         one.stop(signal.SIGKILL)
         one.start()
         attacked()
-        beside = {
-            "tls": secure(mine, "127.0.0.10"),  # by certificate from anywhere
-            "tcp": one.sbc("tcp", source=SECOND),
-            "udp": one.sbc("udp", source=SECOND),
-        }
-        more = SECURE[SECURE.index(b"m=audio") :].replace(b"label:1", b"label:2").replace(b"40000", b"40010")
-        changes = [
-            ("OPTIONS", b"", 200),
-            ("UPDATE", b"", 200),  # a refresh
-            ("INVITE", SECURE.replace(b"sendonly", b"inactive"), 200),  # hold
-            ("INVITE", SECURE.replace(b"- 1 1 IN", b"- 1 2 IN"), 200),  # resume
-            ("INVITE", SECURE.replace(b"- 1 1 IN", b"- 1 3 IN") + more, 200),  # one stream more
-            ("INVITE", SECURE.replace(b"RTP/SAVP", b"RTP/AVP").replace(b"a=crypto", b"a=x") + more, 488),
-            ("UPDATE", PLAIN, 488),
-        ]
-        for name, other in beside.items():
-            opened.enter_context(thief_of(owners[name], other))
-            for method, body, status in changes:
-                assert other.ask(method, body).status == status, (name, method)
-            other.agreed = PLAIN.replace(b"127.0.0.3", b"127.0.0.2")
-            for _ in range(2):  # who is left to offer and answers with plain RTP changes nothing either
-                assert other.ask("INVITE").body.count(b"RTP/SAVP") == 2
-            assert other.ask("BYE").status == 200
+        for owner in owners.values():
+            owner.connect()
+            assert owner.ask("BYE").status == 200
         found = until(lambda: len(listed := calls(one, "acme", "initech")) == 3 and listed)
         assert [call["state"] for call in found] == ["complete"] * 3
         assert {s["srtp"] for call in found for s in call["streams"]} == {"AES_CM_128_HMAC_SHA1_80"}

@@ -1,4 +1,4 @@
-"""Disk and processes misbehave while calls run.
+"""The disk misbehaves while calls run.
 
 Nothing that is finished is damaged, running calls lose nothing that the kernel can hold or say what they lack, refusals
 come at once with their reason, and all is well soon after the cause has gone.
@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
-import signal
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -114,25 +112,10 @@ def a_sync_that_failed_is_never_taken_for_success(folder: Path, library: Path) -
         on.in_order()
 
 
-def main_stands_still_for_three_seconds(folder: Path, library: Path) -> None:
-    with scene(folder, library) as on:
-
-        async def meanwhile() -> None:
-            os.kill(on.main, signal.SIGSTOP)
-            await asyncio.sleep(LONG)
-            os.kill(on.main, signal.SIGCONT)
-            await on.well()
-
-        nothing_missing(on.it, on.place(meanwhile, 8.0))
-        assert "media.worker_died" not in on.it.one.events()
-        on.in_order()
-
-
 SCENES = (
     a_disk_that_stands_still_costs_nothing,
     a_disk_that_fails_with_EIO,
     a_sync_that_failed_is_never_taken_for_success,
-    main_stands_still_for_three_seconds,
 )
 playing = played(*SCENES)
 
