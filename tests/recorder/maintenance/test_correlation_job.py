@@ -96,6 +96,7 @@ async def test_earlier_calls_are_matched_and_new_ones_at_once(node: Parts, acme:
     assert await job.turn(acme, rest)
     assert await user_of(acme, early) == mira
     assert await user_of(acme, await indexed(node, 2)) == mira
+    assert await job.turn(acme, rest)  # nothing is left to do
 
 
 async def test_a_call_indexed_after_a_foreign_sync_is_matched(node: Parts, acme: Customer, job: CorrelationJob) -> None:
