@@ -225,16 +225,12 @@ async def test_age_opens_it_and_unzip_unpacks_it(acme: Customer, job: ExportJob,
     assert "Mira Okafor" in (tmp_path / "to/report.html").read_text()
 
 
-async def test_a_passphrase_opens_it_and_is_forgotten(acme: Customer, job: ExportJob) -> None:
+async def test_a_passphrase_opens_it_and_nothing_is_on_the_disk(acme: Customer, job: ExportJob, tmp_path: Path) -> None:
     pyrage = pytest.importorskip("pyrage")
-    made = await reported(acme, job, await confirmed(acme, await called(acme)), passphrase=SECRET)
+    made = await reported(acme, job, await confirmed(acme, await called(acme)), media="wav", passphrase=SECRET)
     assert "calls.json" in unpacked(pyrage.passphrase.decrypt(made.data, SECRET))
     export = await acme.exports.get(made.case.export or "")
     assert export is not None and export.request is not None and export.request.passphrase is None
-
-
-async def test_no_word_of_a_report_is_unencrypted_on_the_disk(acme: Customer, job: ExportJob, tmp_path: Path) -> None:
-    made = await reported(acme, job, await confirmed(acme, await called(acme)), media="wav")
     await acme.requests.report(made.case.id, Wanted(passphrase=SECRET), by="paula")
     await acme.database.scrub()
     raw = b"".join(path.read_bytes() for path in (tmp_path / "data").rglob("*") if path.is_file())
@@ -273,7 +269,7 @@ async def test_a_report_shows_its_progress(acme: Customer, job: ExportJob, rende
 
     renderer.during = look
     await job.make(acme, export.id)
-    assert seen == [None, (1, 3), (2, 3)]
+    assert seen == [None, (1, 3), (2, 3)] and acme.exports.progress == {}
 
 
 async def test_the_job_finishes_closing_a_request_after_a_crash(

@@ -266,21 +266,6 @@ async def test_exports_are_made_after_a_restart_or_a_failed_attempt(
     await node.until(lambda: [entry["action"] for entry in acme.audit.read().items].count("export.done") == 2)
 
 
-async def test_export_progress_is_reported_until_the_end(
-    acme: Customer, job: ExportJob, renderer: FakeRenderer
-) -> None:
-    seen: list[dict[str, Any]] = []
-
-    async def look() -> None:
-        seen.append(dict(acme.exports.progress))
-
-    renderer.during = look
-    export = await filed(acme, media="wav")
-    await job.make(acme, export.id)
-    assert seen == [{export.id: (2, 2)}, {export.id: (1, 2)}]
-    assert acme.exports.progress == {}
-
-
 async def test_no_content_lies_unencrypted_on_the_disk(acme: Customer, job: ExportJob, tmp_path: Path) -> None:
     row = await called(acme)
     await make(acme, job, calls=(row.id,), media="wav", format="xlsx", columns=("id", "parties"))

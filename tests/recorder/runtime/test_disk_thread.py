@@ -132,21 +132,6 @@ def test_shutdown_does_not_wait_long_for_a_stalled_disk(monkeypatch: pytest.Monk
     stall.go.set()
 
 
-def test_a_closed_loop_is_not_notified() -> None:
-    stall = Stall()
-    with disk() as (one, faults):
-
-        async def story() -> None:
-            waiting = asyncio.create_task(one.patiently(stall.work()))
-            await asyncio.to_thread(stall.begun.wait, LONG)
-            waiting.cancel()
-
-        asyncio.run(story())
-        stall.go.set()
-        until_back(one)
-        assert faults == []
-
-
 async def test_simultaneous_disk_work_shares_one_batch() -> None:
     with disk() as (one, faults):
         trips, begin = list[int](), one.begin
