@@ -7,18 +7,18 @@ import itertools
 import os
 import resource
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
 
 import pytest
 
 from recorder.calls.admission import BUSY_LIMIT, BUSY_SECONDS
 from tests.daemon.coded_calls import nothing_missing, place, wishes
-from tests.daemon.fault_injection import troublemaker  # noqa: F401 - a fixture is used by its name
+from tests.daemon.fault_injection import troublemaker
 from tests.in_process.offers import sdp
 from tests.journeys.trouble.disks import asked
-from tests.journeys.trouble.scene import LONG, limited, played, scene
+from tests.journeys.trouble.scene import LONG, limited, scene
+
+__all__ = ["troublemaker"]
 
 pytestmark = pytest.mark.alone  # how busy a worker is
 
@@ -26,9 +26,9 @@ MANY = 24
 """Calls that keep a slowed worker busy."""
 
 
-def busy_workers_take_no_more(folder: Path, library: Path) -> None:
+def test_busy_workers_take_no_more_calls(tmp_path: Path, troublemaker: Path) -> None:
     """Every write of a worker takes so long that its rounds fill the second they have."""
-    with scene(folder, library, ports=4 * MANY + 40) as on:
+    with scene(tmp_path, troublemaker, ports=4 * MANY + 40) as on:
 
         async def meanwhile() -> None:
             await on.it.talking(MANY)
@@ -48,8 +48,8 @@ def busy_workers_take_no_more(folder: Path, library: Path) -> None:
         on.in_order()
 
 
-def no_descriptors_left(folder: Path, library: Path) -> None:
-    with scene(folder, library) as on:
+def test_calls_without_free_descriptors_are_refused(tmp_path: Path, troublemaker: Path) -> None:
+    with scene(tmp_path, troublemaker) as on:
 
         async def meanwhile() -> None:
             held = {int(name) for name in os.listdir(f"/proc/{on.main}/fd")}
@@ -62,14 +62,3 @@ def no_descriptors_left(folder: Path, library: Path) -> None:
 
         nothing_missing(on.it, on.place(meanwhile, 8.0))
         on.in_order()
-
-
-SCENES = (busy_workers_take_no_more, no_descriptors_left)
-
-
-playing = played(*SCENES)
-
-
-@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
-def test_in_want(scene: Callable[..., None], playing: dict[Callable[..., None], Future[None]]) -> None:
-    playing[scene].result()

@@ -9,19 +9,17 @@ from __future__ import annotations
 import asyncio
 import errno
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
-
-import pytest
 
 from sip.message.message import Response
 from tests.daemon.api import WAIVER, WHY
 from tests.daemon.coded_calls import missing, nothing_missing, whole_or_marked
-from tests.daemon.fault_injection import troublemaker  # noqa: F401 - a fixture is used by its name
+from tests.daemon.fault_injection import troublemaker
 from tests.in_process.offers import sdp
 from tests.journeys.trouble.disks import AT_ONCE, asked
-from tests.journeys.trouble.scene import CALLS, LONG, Scene, played, scene
+from tests.journeys.trouble.scene import CALLS, LONG, Scene, scene
+
+__all__ = ["troublemaker"]
 
 STALL = 4.0
 """Seconds that a disk may stand still at no cost."""
@@ -29,8 +27,8 @@ ENOUGH = 10
 """Refusals from which the half of them says something."""
 
 
-def a_disk_that_stands_still_costs_nothing(folder: Path, library: Path) -> None:
-    with scene(folder, library) as on:
+def test_a_disk_that_stands_still_costs_nothing(tmp_path: Path, troublemaker: Path) -> None:
+    with scene(tmp_path, troublemaker) as on:
         answers: list[tuple[Response, float]] = []
 
         def ask_on(until: float) -> None:
@@ -58,8 +56,8 @@ def a_disk_that_stands_still_costs_nothing(folder: Path, library: Path) -> None:
         on.in_order()
 
 
-def a_disk_that_fails_with_EIO(folder: Path, library: Path) -> None:
-    with scene(folder, library) as on:
+def test_a_disk_that_fails_with_eio_refuses_and_recovers(tmp_path: Path, troublemaker: Path) -> None:
+    with scene(tmp_path, troublemaker) as on:
         assert on.it.ask("PUT", "/waiver", json=WAIVER).status_code < 300
         victim = on.finished.pop()
 
@@ -92,8 +90,8 @@ def erased(on: Scene, call: str) -> None:
     assert on.it.get(f"/calls/{call}").status_code == 404
 
 
-def a_sync_that_failed_is_never_taken_for_success(folder: Path, library: Path) -> None:
-    with scene(folder, library) as on:
+def test_a_sync_that_failed_is_never_taken_for_success(tmp_path: Path, troublemaker: Path) -> None:
+    with scene(tmp_path, troublemaker) as on:
 
         async def meanwhile() -> None:
             on.trouble.set(sync_errno=errno.EIO, syncfs_fails=1)
@@ -110,16 +108,3 @@ def a_sync_that_failed_is_never_taken_for_success(folder: Path, library: Path) -
             assert [missing(s, f) for s, f in zip(call.streams, found, strict=True)] == [(), ()]
         assert "sync-failed" in [each["kind"] for each in on.it.get("/incidents").json()["items"]]
         on.in_order()
-
-
-SCENES = (
-    a_disk_that_stands_still_costs_nothing,
-    a_disk_that_fails_with_EIO,
-    a_sync_that_failed_is_never_taken_for_success,
-)
-playing = played(*SCENES)
-
-
-@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
-def test_in_trouble(scene: Callable[..., None], playing: dict[Callable[..., None], Future[None]]) -> None:
-    playing[scene].result()
