@@ -12,8 +12,8 @@ import pytest
 
 SOURCE = Path(__file__).with_name("trouble.c")
 FIELDS = {"write_errno": (0, "i"), "sync_errno": (4, "i"), "syncfs_fails": (8, "i"), "fsync_fails": (12, "i")}
-FIELDS |= {"stalled": (16, "i"), "slow_us": (20, "i"), "ahead": (24, "q"), "hit": (32, "q"), "bad_inode": (40, "q")}
-SIZE = 48
+FIELDS |= {"stalled": (16, "i"), "slow_us": (20, "i"), "ahead": (24, "q"), "hit": (32, "q")}
+SIZE = 40
 
 
 class Trouble:

@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.api import Api
-from tests.daemon.server import Server
 
 RESTART = 0.2
 """Seconds between the end of a service and its next start (RestartSec)."""
@@ -51,17 +50,6 @@ async def kill_main(it: Api) -> None:
     it.one.process.kill()
     await asyncio.to_thread(it.one.process.wait)
     await asyncio.sleep(RESTART)
-
-
-def kill_and_start(one: Server) -> float:
-    """Kill the daemon; returns how long it took until it served again."""
-    assert one.process
-    began = time.monotonic()
-    one.process.kill()
-    one.process.wait()
-    time.sleep(RESTART)
-    one.start()
-    return time.monotonic() - began
 
 
 @contextmanager

@@ -80,8 +80,6 @@ class Sbc:
         self.acknowledges = True  # as soon as there is a 200
         self.agreed = b""  # what an ACK brings, where the recorder has made the offer
         self.socket: socket.socket | None = None
-        self._listening: socket.socket | None = None
-        self._beside: list[Sbc] = []
         self.anew(call)
         self.connect()
 
@@ -103,7 +101,7 @@ class Sbc:
         """Open a connection, instead of the old one if there is one; UDP goes on from the port it had."""
         if self.transport == "udp" and self.socket is not None:
             return
-        self._hang_up()
+        self.close()
         self._framer = Framer()
         family = socket.AF_INET6 if ":" in self._source else socket.AF_INET
         made = socket.socket(family, socket.SOCK_DGRAM if self.transport == "udp" else socket.SOCK_STREAM)
@@ -117,39 +115,8 @@ class Sbc:
             made.close()
             raise
 
-    def listen(self, certificate: Path) -> None:
-        """Take connections too, where Via and Contact say from now on."""
-        self._listening = socket.create_server(("127.0.0.1", 0))
-        self._listening.settimeout(self.patience)
-        if self.transport == "tls":
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(certificate, certificate.with_suffix(".key"))
-            self._listening = context.wrap_socket(self._listening, server_side=True)
-
-    def called(self) -> None:
-        """Go on over a connection that the recorder opens."""
-        fresh = None
-        while fresh is None:
-            with suppress(ssl.SSLError):  # it gave up while we were busy, and comes again
-                fresh, _ = self._listening.accept()
-        self._hang_up()
-        self.socket, self._framer = fresh, Framer()
-        self.socket.settimeout(self.patience)
-
-    def share(self, other: Sbc) -> None:
-        """Use the connection of another dialog, which speaks and reads from now on as well."""
-        self._hang_up()
-        self.socket, self._framer = other.socket, other._framer
-        self._beside, other._beside = [other], [self]
-
     def close(self) -> None:
         """Hang up the connection, not the call."""
-        self._hang_up()
-        if self._listening is not None:
-            self._listening.close()
-            self._listening = None
-
-    def _hang_up(self) -> None:
         if self.socket is not None:
             self.socket.close()
             self.socket = None
@@ -239,7 +206,7 @@ class Sbc:
     @property
     def here(self) -> str:
         """Where it listens, as it says."""
-        host, port, *_ = (self._listening or self.socket).getsockname()
+        host, port, *_ = self.socket.getsockname()
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def send(self, data: bytes) -> None:
@@ -263,8 +230,7 @@ class Sbc:
         if self.transport != "udp" and not data:
             raise ConnectionError("the recorder closed the connection")
         for message in map(parse, [data] if self.transport == "udp" else self._framer.feed(data)):
-            beside = [one for one in self._beside if one.call == message.call_id]
-            (beside or [self])[0]._take(message)
+            self._take(message)
 
     def _take(self, message: Request | Response) -> None:
         if isinstance(message, Response) and message.cseq.number == self._invited and message.status < 300:

@@ -30,7 +30,6 @@ struct trouble {
     int32_t slow_us;       /* how long every write takes */
     int64_t ahead;         /* seconds that the clock of the wall runs ahead */
     int64_t hit;           /* calls that were made to fail or to wait */
-    int64_t bad_inode;     /* the file that cannot be read, 0: none */
 };
 
 static struct trouble *told;
@@ -124,29 +123,6 @@ ssize_t pwrite64(int fd, const void *data, size_t size, off64_t at)
 {
     REAL(ssize_t, pwrite64, int, const void *, size_t, off64_t);
     return refused(fd) ? -1 : real(fd, data, size, at);
-}
-
-/* Return whether a read of this descriptor fails: its file lies on a bad sector. */
-static int unreadable(int fd)
-{
-    struct stat found;
-    if (!told || !told->bad_inode || fstat(fd, &found) || (int64_t)found.st_ino != told->bad_inode || !on_disk(fd))
-        return 0;
-    __atomic_add_fetch(&told->hit, 1, __ATOMIC_RELAXED);
-    errno = EIO;
-    return 1;
-}
-
-ssize_t pread(int fd, void *data, size_t size, off_t at)
-{
-    REAL(ssize_t, pread, int, void *, size_t, off_t);
-    return unreadable(fd) ? -1 : real(fd, data, size, at);
-}
-
-ssize_t pread64(int fd, void *data, size_t size, off64_t at)
-{
-    REAL(ssize_t, pread64, int, void *, size_t, off64_t);
-    return unreadable(fd) ? -1 : real(fd, data, size, at);
 }
 
 int ftruncate64(int fd, off64_t size)

@@ -137,11 +137,6 @@ def _head(dialect: Dialect, step: Say, method: str, cseq: int, branch: str = "[b
     )
 
 
-def _opens(dialect: Dialect, step: Say, cseq: int) -> bool:
-    """Tell whether an INVITE begins a dialog: the first, one of another dialog, one after a refusal."""
-    return cseq == FIRST_CSEQ or bool(step.dialog) or dialect.steps[cseq - FIRST_CSEQ - 1].status == 422
-
-
 def _receive(dialect: Dialect, step: Say) -> str:
     """Expect the answer; in that to an offer, our tag, and for every line its label and direction."""
     if step.method != "INVITE" or step.status != 200:

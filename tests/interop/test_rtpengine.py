@@ -14,7 +14,6 @@ from typing import Any
 import pytest
 
 from bench import ng
-from sip.sdp.answer import Policy, plan
 from sip.sdp.description import SessionDescription
 from tests.daemon.api import Api, running, until
 from tests.daemon.kills import kill, worker_of
@@ -215,14 +214,6 @@ def test_a_call_forked_with_dtls_is_recorded_completely_d1_d7(
         talk(phones)
         streams = ended(it, sbc)
     assert [(s["srtp"], s["packets"], s["rejected"]) for s in streams] == [("DTLS-SRTP", PACKETS, 0)] * 2
-
-
-def test_its_offers_with_dtls_are_read_d1_d2(relay: ng.Control, opened: ExitStack) -> None:
-    made, _ = forked(relay, opened, "fork-dtls", transport_protocol="UDP/TLS/RTP/SAVPF", DTLS="active", SDES=["off"])
-    offer = SessionDescription.parse(str(made["sdp"]).encode())
-    plans = plan(offer, Policy("required", dtls=True))
-    assert [line.accepted for line in plans] == [True, True]
-    assert all(line.answer_setup in ("active", "passive") and line.fingerprints for line in plans)
 
 
 def test_a_subscription_needs_a_tag_of_its_own(relay: ng.Control, opened: ExitStack) -> None:

@@ -1,4 +1,4 @@
-"""A call while it is recorded: known from its answer on, heard and measured up to now, held and paused at once."""
+"""A call while it is recorded: known from its answer on, heard and measured up to now, and paused at once."""
 
 from __future__ import annotations
 
@@ -20,12 +20,9 @@ PAUSED = 50
 """Frames of the pause, of 20 ms."""
 
 
-def test_a_live_call_can_be_played_measured_and_held(tmp_path: Path) -> None:
+def test_a_live_call_can_be_played_and_measured(tmp_path: Path) -> None:
     with running(tmp_path) as it:
         seen: dict[str, Any] = {}
-
-        def turn(method: str, path: str, **more: Any) -> int:
-            return it.ask(method, path, **more).status_code
 
         async def meanwhile() -> None:
             await it.until(lambda: it.figure("recorder_calls_active") == 1)
@@ -33,10 +30,6 @@ def test_a_live_call_can_be_played_measured_and_held(tmp_path: Path) -> None:
             (first,) = await asyncio.to_thread(it.calls)
             seen["first"] = first
             call = f"/calls/{first['id']}"
-            assert (await asyncio.to_thread(turn, "PUT", f"{call}/hold", json={"reason": "r"})) == 200
-            (held,) = await asyncio.to_thread(it.calls)
-            assert held["hold"] is True
-            assert (await asyncio.to_thread(it.get, "/calls?hold=true")).json()["items"][0]["id"] == first["id"]
 
             def spoken() -> bool:
                 shown = it.get(call).json()
@@ -47,8 +40,6 @@ def test_a_live_call_can_be_played_measured_and_held(tmp_path: Path) -> None:
             (seen["listed"],) = await asyncio.to_thread(it.calls)
             seen["channels"] = await asyncio.to_thread(it.channels, first["id"])
             seen["waveform"] = (await asyncio.to_thread(it.get, f"{call}/waveform")).json()
-            assert (await asyncio.to_thread(turn, "POST", f"{call}/pause")) == 200
-            assert (await asyncio.to_thread(turn, "DELETE", f"{call}/hold")) == 204
 
         (call,) = place([Plan(to=it.one.uri("tls"), seconds=6, insecure=True)], meanwhile)
         assert (call.status, call.faults) == (200, [])
@@ -61,8 +52,7 @@ def test_a_live_call_can_be_played_measured_and_held(tmp_path: Path) -> None:
             frames, first = [found.frame for found in channel], stream.sent[0][0]
             assert frames == list(range(first, first + len(frames))) and len(frames) >= ENOUGH // 2
         assert seen["waveform"]["duration_s"] >= 0.5 and len(seen["waveform"]["channels"]) == len(shown["streams"])
-        over = it.over([call])[call.session_id]
-        assert over["id"] == seen["first"]["id"] and over["hold"] is False
+        assert it.over([call])[call.session_id]["id"] == seen["first"]["id"]
 
 
 @pytest.mark.parametrize(("told", "srtp"), [(True, "dtls"), (False, "AEAD_AES_128_GCM")])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,21 +10,11 @@ import pytest
 from tests.daemon.server import Server, command, server
 from tests.surface.process import every_help
 
-TOKEN = ("token", "create", "--customer", "acme", "--role", "listener", "--name", "anna")
-
 
 def test_help_shows_an_example() -> None:
     helps = every_help()
     assert len(helps) > 30
     assert [words for words, text in helps.items() if "Example: recorder" not in " ".join(text.split())] == []
-
-
-def test_json_is_one_document_for_every_command_that_reports(tmp_path: Path) -> None:
-    with server(tmp_path) as one:
-        for words in (("init",), ("check-config",), ("token", "list"), ("calls",), ("verify",), ("recover",), TOKEN):
-            done = one.run(*words, "--json")
-            assert done.returncode == 0, done.stderr
-            assert isinstance(json.loads(done.stdout), dict)
 
 
 @pytest.fixture(scope="module")

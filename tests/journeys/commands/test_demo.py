@@ -12,13 +12,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from recorder.cli.demo import free_ports
 from tests.daemon.server import command
-
-
-def test_no_two_of_its_ports_are_the_same() -> None:
-    """Of so many that were asked for one after the other some would be."""
-    assert len(set(free_ports(500))) == 500
 
 
 def test_the_demo_records_two_calls_and_plays_them(tmp_path: Path) -> None:

@@ -4,105 +4,85 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
-import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from recorder.workers.worker_handle import activity
 from tests.daemon.api import running
-from tests.daemon.coded_calls import held, in_order, missing, nothing_lost, place, reasons, wishes
+from tests.daemon.coded_calls import held, in_order, nothing_lost, place, reasons, wishes
 from tests.daemon.kills import RESTART, kill, kill_main, worker_of
 from tests.daemon.other_version import change_messages, same_files
 
-CALLS, FEWER = 24, 8
+CALLS = 8
 LENGTH, HOLD = 8.0, 0.8  # seconds: a busy machine may need half of it until all calls speak
 FRAME_MS = 20
 SECOND = 50
 """Frames a second, which is what a kill may cost where nobody keeps the sockets."""
 
 
-def a_worker_that_is_killed_loses_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("number", "reason"), [(signal.SIGKILL, "exit"), (signal.SIGSTOP, "hang")])
+def test_a_lost_worker_is_replaced_and_loses_nothing(tmp_path: Path, number: int, reason: str) -> None:
     with running(tmp_path, calls=CALLS) as it:
 
         async def meanwhile() -> None:
             await it.talking(CALLS)
-            kill(worker_of(it))
+            os.kill(worker_of(it), number)
             await it.until(lambda: "media.resumed" in it.one.events())
 
-        nothing_lost(it, place(wishes(it.one, CALLS, LENGTH, HOLD), meanwhile))
+        nothing_lost(it, place(wishes(it.one, CALLS, LENGTH + 2.5, HOLD), meanwhile))
         (died,) = [line for line in it.one.lines() if line.get("event") == "media.worker_died"]
         resumed = it.one.events().count("media.resumed")
         assert 0 < resumed <= died["calls"] <= CALLS  # on a busy machine some may have ended before
+        assert died["reason"] == reason
         in_order(it)
 
 
-def a_worker_that_stands_still_is_replaced_and_loses_nothing(tmp_path: Path) -> None:
-    with running(tmp_path, calls=FEWER) as it:
-
-        async def meanwhile() -> None:
-            await it.talking(FEWER)
-            stuck = worker_of(it)
-            os.kill(stuck, signal.SIGSTOP)
-            await it.until(lambda: "media.worker_died" in it.one.events())
-            assert worker_of(it) != stuck
-
-        nothing_lost(it, place(wishes(it.one, FEWER, LENGTH + 2.5, HOLD), meanwhile))
-        (died,) = [line for line in it.one.lines() if line.get("event") == "media.worker_died"]
-        assert died["reason"] == "hang"
-        in_order(it)
-
-
-def with_a_descriptor_store_main_may_die_and_nothing_is_lost(tmp_path: Path) -> None:
-    with running(tmp_path, calls=FEWER, kept=True) as it:
+def test_with_a_descriptor_store_a_kill_of_main_loses_nothing(tmp_path: Path) -> None:
+    with running(tmp_path, calls=CALLS, kept=True) as it:
         finished = [call["id"] for call in it.over(place(wishes(it.one, 2, 1.0))).values()]
         before = it.prints(finished)
 
         async def meanwhile() -> None:
-            await it.talking(FEWER)
+            await it.talking(CALLS)
             await kill_main(it)
             await asyncio.to_thread(it.one.start)
 
-        nothing_lost(it, place(wishes(it.one, FEWER, LENGTH, HOLD), meanwhile))
+        nothing_lost(it, place(wishes(it.one, CALLS, LENGTH, HOLD), meanwhile))
         assert it.prints(finished) == before
         assert it.one.store.heard("READY=1") == 2
         asyncio.run(it.until(lambda: sorted(it.one.store.names()) == ["api0", "sip0", "sip1", "sip2"]))
         in_order(it)
 
 
-def a_restart_in_order_hands_the_calls_on(tmp_path: Path) -> None:
-    with running(tmp_path, calls=FEWER, kept=True) as it:
+def test_a_regular_restart_hands_the_calls_on(tmp_path: Path) -> None:
+    with running(tmp_path, calls=CALLS, kept=True) as it:
 
         async def meanwhile() -> None:
-            await it.talking(FEWER)
+            await it.talking(CALLS)
             assert await asyncio.to_thread(it.one.stop) == 0
             await asyncio.sleep(RESTART)
             await asyncio.to_thread(it.one.start)
 
-        nothing_lost(it, place(wishes(it.one, FEWER, LENGTH, HOLD), meanwhile))
+        nothing_lost(it, place(wishes(it.one, CALLS, LENGTH, HOLD), meanwhile))
         in_order(it)
 
 
-def without_a_store_a_kill_of_main_costs_a_second_that_is_marked(tmp_path: Path) -> None:
-    with running(tmp_path, calls=FEWER) as it:
+def test_without_a_store_a_kill_of_main_costs_a_marked_second(tmp_path: Path) -> None:
+    with running(tmp_path, calls=CALLS) as it:
         finished = [call["id"] for call in it.over(place(wishes(it.one, 2, 1.0))).values()]
         before, away = it.prints(finished), 0.0
 
         async def meanwhile() -> None:
             nonlocal away
-            await it.talking(FEWER)
+            await it.talking(CALLS)
             killed = time.monotonic()
             await kill_main(it)
             await asyncio.to_thread(it.one.start)
             away = time.monotonic() - killed
 
-        seen = held(it, place(wishes(it.one, FEWER, LENGTH, HOLD), meanwhile))
+        seen = held(it, place(wishes(it.one, CALLS, LENGTH, HOLD), meanwhile))
         for _, mine, lacks in seen:
             for stream, lack in zip(mine["streams"], lacks, strict=True):
                 assert lack <= (1 + away) * SECOND  # a busy machine starts a process late
@@ -115,115 +95,25 @@ def without_a_store_a_kill_of_main_costs_a_second_that_is_marked(tmp_path: Path)
         in_order(it)
 
 
-def what_was_recorded_outlives_the_runtime_directory(tmp_path: Path) -> None:
-    with running(tmp_path, calls=FEWER) as it:
-        stored = 0.0
-
-        async def meanwhile() -> None:
-            nonlocal stored
-            await it.talking(FEWER, FEWER * 2 * 50)
-            worker = worker_of(it)
-            stored = it.figure('recorder_rtp_packets_total{result="stored"}')
-            await kill_main(it)
-            with suppress(ProcessLookupError):  # it may have ended with its main
-                kill(worker)
-            await it.until(lambda: activity(worker)[0] in "ZX")
-            shutil.rmtree(it.one.folder / "run")  # as a reboot does
-            await asyncio.to_thread(it.one.start)
-
-        calls = place(wishes(it.one, FEWER, 10.0), meanwhile)
-        recorded, kept = it.over(calls), 0
-        for call in calls:
-            mine = recorded[call.session_id]
-            assert (mine["state"], mine["end_reason"]) == ("interrupted", "crash")
-            for stream, found in zip(call.streams, it.channels(mine["id"]), strict=True):
-                lack = missing(stream, found)
-                assert lack == tuple(stream.ticks()[stream.frames - len(lack) :])  # the end is missing, nothing before
-                kept += len(found)
-        assert kept >= stored / 2
-        in_order(it)
-
-
-SCENES = (
-    a_worker_that_is_killed_loses_nothing,
-    a_worker_that_stands_still_is_replaced_and_loses_nothing,
-    with_a_descriptor_store_main_may_die_and_nothing_is_lost,
-    a_restart_in_order_hands_the_calls_on,
-    what_was_recorded_outlives_the_runtime_directory,
-    without_a_store_a_kill_of_main_costs_a_second_that_is_marked,
-)
-
-
-@pytest.fixture(scope="module")
-def playing(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[Callable[[Path], None], Future[None]]]:
-    """Play every scene that is asked for, three at a time: they mostly wait."""
-    here = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
-    asked = [item.callspec.params.get("scene") for item in here]
-    with ThreadPoolExecutor(3) as pool:
-        yield {s: pool.submit(s, tmp_path_factory.mktemp(s.__name__[:20])) for s in SCENES if s in asked}
-
-
-@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
-def test_the_calls_go_on(scene: Callable[[Path], None], playing: dict[Callable[[Path], None], Future[None]]) -> None:
-    playing[scene].result()
-
-
 def test_a_worker_of_new_files_ends_its_old_main_without_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files, node = tmp_path / "files", tmp_path / "node"
     files.mkdir()
     node.mkdir()
     monkeypatch.chdir(same_files(files))
-    with running(node, calls=FEWER, kept=True) as it:
+    with running(node, calls=CALLS, kept=True) as it:
 
         async def meanwhile() -> None:
             assert it.one.process
-            await it.talking(FEWER)
+            await it.talking(CALLS)
             change_messages(files)
             kill(worker_of(it))
             assert await asyncio.to_thread(it.one.process.wait, 30) == 3
             await asyncio.sleep(RESTART)
             await asyncio.to_thread(it.one.start)
 
-        nothing_lost(it, place(wishes(it.one, FEWER, LENGTH, HOLD), meanwhile))
+        nothing_lost(it, place(wishes(it.one, CALLS, LENGTH, HOLD), meanwhile))
         events = it.one.events()
         seen = [events.count(each) for each in ("media.worker_died", "media.other_version", "recorder.ready")]
         assert seen == [1, 1, 2]
         assert "media.call_fault" not in events
-        in_order(it)
-
-
-@pytest.mark.torture
-@pytest.mark.timeout(600)
-def test_torture_of_twenty_kills_at_random(tmp_path: Path) -> None:
-    seed = int(os.environ.get("KILL_SEED", random.randrange(1 << 32)))
-    print(f"KILL_SEED={seed}")
-    chance = random.Random(seed)
-    with running(tmp_path, calls=CALLS, kept=True) as it:
-
-        async def main() -> None:
-            await kill_main(it)
-            await asyncio.to_thread(it.one.start)
-
-        async def worker() -> None:
-            kill(worker_of(it))
-
-        async def both() -> None:
-            kill(worker_of(it))
-            await kill_main(it)
-            await asyncio.to_thread(it.one.start)
-
-        async def stop() -> None:
-            stuck = worker_of(it)
-            os.kill(stuck, signal.SIGSTOP)
-            await it.until(lambda: not Path(f"/proc/{stuck}").exists())
-
-        async def meanwhile() -> None:
-            await it.talking(CALLS)
-            for _ in range(20):
-                await asyncio.sleep(chance.uniform(0.2, 3.0))
-                await chance.choice((main, worker, both, stop))()
-
-        nothing_lost(it, place(wishes(it.one, CALLS, 120.0, HOLD), meanwhile))
         in_order(it)

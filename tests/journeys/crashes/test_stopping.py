@@ -1,14 +1,10 @@
-"""Start and stop: what comes at READY is answered; at SIGTERM calls are sealed and whoever called is told."""
+"""At SIGTERM calls are sealed and whoever called is told; without a successor they may end first."""
 
 from __future__ import annotations
 
 import asyncio
 import json
 import signal
-import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -17,8 +13,7 @@ from recorder.persist.checkpoint_file import left_ports
 from recorder.simulate.plan import Plan
 from tests.daemon.api import SECONDS, running
 from tests.daemon.coded_calls import place, verified
-from tests.daemon.sbc import OFFER
-from tests.daemon.server import STOP_SECONDS, Server
+from tests.daemon.server import Server
 
 SPOKEN = 75
 """Packets of each stream before the stop."""
@@ -41,13 +36,6 @@ def test_a_stop_seals_running_calls_and_ends_every_wait(tmp_path: Path) -> None:
         assert all(stream["packets"] > 20 for call in calls for stream in call["streams"])
         assert verified(one) == []
         assert not list((tmp_path / "run/live").iterdir())
-
-
-def test_a_stop_without_calls_is_quick(tmp_path: Path) -> None:
-    with running(tmp_path, start=False, drain=True, patience=10 * round(STOP_SECONDS)) as it:
-        for _ in range(2):
-            it.one.start()
-            assert it.one.stop() == 0  # within STOP_SECONDS, so it waits for nobody
 
 
 def answered(one: Server, method: str) -> int:
@@ -85,54 +73,3 @@ def test_without_a_successor_calls_are_drained_and_sealed(tmp_path: Path, announ
         assert any(line.startswith("EXTEND_TIMEOUT_USEC=") for line in store.lines())
         assert list(left_ports(tmp_path / "run")) == []
         assert [name for name in store.names() if name.startswith("m")] == []
-
-
-def test_a_second_stop_signal_ends_the_drain(tmp_path: Path) -> None:
-    with running(tmp_path, calls=1, drain=True, patience=60) as it:
-        one = it.one
-
-        async def meanwhile() -> None:
-            await it.talking(1)
-            assert one.process
-            one.process.send_signal(signal.SIGTERM)
-            await it.until(lambda: "calls.draining" in one.events())
-            assert await asyncio.to_thread(one.stop) == 0
-
-        (call,) = place([Plan(to=one.uri(), seconds=60.0)], meanwhile)
-        assert call.ended_by_recorder
-
-
-@contextmanager
-def starting(one: Server) -> Iterator[None]:
-    """Do something at the moment of READY, when the API is not loaded yet; that it ends meanwhile may be meant."""
-
-    def begin() -> None:
-        with suppress(RuntimeError, AttributeError):
-            one.start()
-
-    thread = threading.Thread(target=begin)
-    thread.start()
-    one.until("recorder.ready")
-    yield
-    thread.join()
-    assert "Traceback" not in one.log.read_text()
-
-
-def test_a_call_and_a_request_at_ready_are_answered(tmp_path: Path) -> None:
-    with running(tmp_path, start=False) as it, ThreadPoolExecutor(1) as pool, it.one.sbc() as sbc:
-        with starting(it.one):
-            asked = pool.submit(it.health, "/readyz")
-            assert sbc.ask("INVITE", OFFER).status == 200
-        assert asked.result() == 200
-        said = it.one.events()
-        assert said.index("recorder.ready") < said.index("api.ready")
-        assert sbc.ask("BYE").status == 200
-        assert it.one.stop() == 0
-
-
-def test_a_stop_before_the_api_is_loaded_ends_it_well(tmp_path: Path) -> None:
-    with running(tmp_path, start=False) as it:
-        with starting(it.one):
-            assert it.one.stop() == 0
-        it.one.start()
-        assert it.one.stop() == 0

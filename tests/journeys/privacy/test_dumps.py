@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.api import running
-
 PR_CAPBSET_DROP = 24
 CAPABILITIES = 41
 READ = "import sys; print(len(open(f'/proc/{sys.argv[1]}/environ', 'rb').read()))"
@@ -54,12 +52,3 @@ def test_a_command_forbids_core_dumps_before_reading_its_config(tmp_path: Path, 
     finally:
         process.kill()
         process.wait()
-
-
-def test_a_running_node_and_its_workers_leave_no_core(tmp_path: Path) -> None:
-    with running(tmp_path) as it:
-        main = it.one.process.pid
-        workers = Path(f"/proc/{main}/task/{main}/children").read_text().split()
-        assert workers
-        assert [cores(int(pid)) for pid in (main, *workers)] == [["0", "0"]] * (1 + len(workers))
-        assert "confinement.incomplete" not in it.one.events()

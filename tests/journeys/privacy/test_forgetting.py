@@ -1,19 +1,15 @@
-"""What is erased is gone, from here and from every old copy; what is held stays; a kill -9 stops neither."""
+"""What is erased is gone, what is held stays, and a sweep takes what the preview names."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import signal
-import time
 from pathlib import Path
-from typing import Any
 
 from recorder.simulate.plan import Plan
 from tests.daemon.api import WAIVER, WHY, Api, running, until
 from tests.daemon.coded_calls import place, record
-from tests.daemon.server import Server, files
+from tests.daemon.server import files
 
 KNOWN_BY_ID = {"audit.jsonl", "acme.erasures", "index.sqlite3", "index.sqlite3-wal", "log"}
 """Where the random id of an erased call remains: with the request, its receipt and what was done."""
@@ -81,115 +77,3 @@ def open_calls(api: Api, count: int) -> list[str]:
     open_parts = (api.one.data / "customers/acme/vault/open").glob("*.c1")
     found = sorted({path.name.split(".")[0] for path in open_parts})
     return found if len(found) == count and all(api.get(f"/calls/{id}").status_code == 200 for id in found) else []
-
-
-def test_preview_dry_run_and_sweep_agree(tmp_path: Path) -> None:
-    with running(tmp_path / "one") as api:
-        one, calls = api.one, record(api, 3)
-        rule = {"days": 0, "party": calls[0]["parties"][0]["number"], "name": "Planted"}
-        wished = {"rules": [rule], "wins": "shortest"}
-        assert [item["id"] for item in foreseen(api, wished)["items"]] == [calls[0]["id"]]
-        assert foreseen(api)["items"] == [], "what is only tried changes nothing"
-        stored = api.ask("PUT", "/retention", json=wished).json()
-        assert stored["rules"][0]["party"] == rule["party"]
-        restart(one)
-        until(lambda: api.gone(calls[0]["id"]))
-        assert {call["id"] for call in api.calls()} == {call["id"] for call in calls[1:]}
-
-        api.ask("PUT", f"/calls/{calls[1]['id']}/hold", "privacy", json={"reason": "litigation"})
-        api.ask("PUT", "/retention", json={"rules": [], "default_days": 0})
-        record(api, 1)
-        due = {call["id"] for call in api.calls()} - {calls[1]["id"]}
-        preview = foreseen(api)
-        assert (preview["brake"], preview["items"]) == (True, [])
-        assert {item["id"] for item in preview["asks"]} == due
-        restart(one)
-        until(lambda: api.get("/erasures", "approver").json()["items"])
-        (asked,) = api.get("/erasures", "approver").json()["items"]
-        assert (asked["state"], asked["cause"]) == ("approval", "retention")
-        assert not any(api.gone(call) for call in due)
-        assert api.ask("POST", f"/erasures/{asked['id']}/approve", "admin").status_code == 403
-        assert api.ask("POST", f"/erasures/{asked['id']}/approve", "approver").status_code == 200
-        assert set(api.erasure(asked["id"], "done")["receipt"]["calls"]) == due
-        assert [call["id"] for call in api.calls()] == [calls[1]["id"]]
-        acts = {item["action"] for item in api.get("/audit?limit=1000", "auditor").json()["items"]}
-        assert {"retention.sweep", "retention.brake", "erasure.approve", "call.hold", "erasure.done"} <= acts
-        assert one.run("audit", "verify").returncode == 0
-
-
-def foreseen(api: Api, wished: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Ask the API what a sweep would take; without other rules the command must say the same."""
-    found = dict(api.ask("POST", "/retention/preview", "privacy", json=wished or {}).json())
-    if wished is None:
-        listed = json.loads(api.one.run("retention", "--dry-run", "--json").stdout)
-        ids = [[item["id"] for item in part] for part in (listed["items"], listed["customers"][0]["asks"])]
-        assert ids == [[item["id"] for item in found[name]] for name in ("items", "asks")]
-    return found
-
-
-def restart(one: Server) -> None:
-    """Stop and start: a sweep runs at the start."""
-    assert one.stop() == 0
-    one.start()
-
-
-def test_an_erasure_resumes_after_a_kill(tmp_path: Path) -> None:
-    rounds = (0.0, 0.005, 0.02, 0.06)
-    with running(tmp_path / "one") as api:
-        one, calls = api.one, record(api, len(rounds) + 1)
-        *doomed, kept = (call["id"] for call in calls)
-        heard = api.sound(kept)
-        api.ask("PUT", "/waiver", json=WAIVER)
-        for call, pause in zip(doomed, rounds, strict=True):
-            asked = api.ask("POST", "/erasures", "privacy", json={"calls": [call], **WHY})
-            assert asked.status_code == 202
-            time.sleep(pause)
-            one.stop(signal.SIGKILL)
-            one.start()
-            assert api.erasure(asked.json()["id"], "done")["receipt"]["calls"] == [call]
-            assert api.gone(call)
-            assert not named(one.data, call)
-        assert api.sound(kept) == heard
-        assert one.run("verify").returncode == 0
-        assert one.run("audit", "verify").returncode == 0
-
-
-def test_where_the_customer_wants_it_a_second_person_approves(tmp_path: Path) -> None:
-    with running(tmp_path / "one", more="approve_erasures = true") as api:
-        api.one.tokens["two"] = api.one.token("privacy", "approver")
-        (call,) = record(api, 1)
-        api.ask("PUT", "/waiver", json=WAIVER)
-        asked = api.ask("POST", "/erasures", "two", json={"calls": [call["id"]], **WHY}).json()
-        assert asked["state"] == "approval"
-        assert api.ask("POST", f"/erasures/{asked['id']}/approve", "two").status_code == 403
-        assert not api.gone(call["id"])
-        assert api.ask("POST", f"/erasures/{asked['id']}/approve", "approver").status_code == 200
-        done = api.erasure(asked["id"], "done")
-        assert done["receipt"]["approved_by"] == "the-approver"
-        assert api.gone(call["id"])
-
-
-def test_a_lost_database_loses_no_holds_or_rules(tmp_path: Path) -> None:
-    with running(tmp_path / "one") as api:
-        one = api.one
-        held, erased, kept = (call["id"] for call in record(api, 3))
-        api.ask("PUT", "/waiver", json=WAIVER)
-        api.ask("PUT", f"/calls/{held}/hold", "privacy", json={"reason": "litigation"})
-        api.ask("POST", f"/calls/{held}/annotations", "privacy", json={"text": "a note"})
-        receipt = api.erase(calls=[erased])["receipt"]
-        api.ask("PUT", "/retention", json={"rules": [{"days": 3650, "name": "long"}], "default_days": 0})
-        heard = api.sound(kept)
-        assert one.stop() == 0
-        for path in one.data.glob("customers/acme/index.sqlite3*"):
-            path.unlink()
-        one.start()
-        until(lambda: {call["id"] for call in api.calls()} == {held, kept})
-        shown = api.get(f"/calls/{held}").json()
-        assert (shown["hold"], shown["hold_reason"]) == (True, "litigation")
-        assert [note["text"] for note in shown["annotations"]] == ["a note"]
-        assert api.get("/waiver").json()["active"] is True
-        assert api.get("/retention").json()["rules"][0]["name"] == "long"
-        assert api.get(f"/erasures/{receipt['erasure']}", "privacy").json()["receipt"] == receipt
-        assert api.ask("POST", "/erasures", "privacy", json={"calls": [held], **WHY}).status_code == 409
-        assert api.gone(erased) and api.sound(kept) == heard
-        assert one.run("verify").returncode == 0

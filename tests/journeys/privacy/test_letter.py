@@ -6,7 +6,6 @@ import io
 import json
 import shutil
 import signal
-import subprocess
 import wave
 from pathlib import Path
 from typing import Any
@@ -95,43 +94,3 @@ def proven(one: Server, folder: Path, over: dict[str, Any], erasure: dict[str, A
     assert one.run("audit", "verify", "--receipt", folder / "record").returncode == 1
     assert one.run("verify").returncode == 0
     assert one.run("audit", "verify").returncode == 0
-
-
-def test_a_report_for_a_key_is_opened_by_the_age_command(tmp_path: Path) -> None:
-    key = tmp_path / "key"
-    said = subprocess.run(["age-keygen", "-o", key], capture_output=True, check=True, text=True).stderr
-    with running(tmp_path) as it:
-        letter = {"kind": "access", "identities": ["nobody@pbx.example"]}
-        case = it.ask("POST", "/requests", "privacy", json=letter).json()["id"]
-        it.ask("PUT", f"/requests/{case}/selection", "privacy", json={})
-        it.ask("POST", f"/requests/{case}/report", "privacy", json={"recipient": said.split()[-1]})
-        assert finished(it, case)["state"] == "done"
-        (tmp_path / "report.age").write_bytes(it.get(f"/requests/{case}/report/file", "privacy").content)
-        assert it.one.stop() == 0
-    made = subprocess.run(["age", "-d", "-i", key, tmp_path / "report.age"], capture_output=True, check=True)
-    with ZipFile(io.BytesIO(made.stdout)) as zip:
-        assert "report.html" in zip.namelist()
-
-
-def test_a_call_is_exported_with_its_sound_despite_a_kill(tmp_path: Path) -> None:
-    with running(tmp_path) as it:
-        one, calls = it.one, record(it, 2, seconds=2)
-        asked = {"calls": [call["id"] for call in calls], "format": "xlsx", "media": "wav", "reason": "Art. 20"}
-        id = it.export(**asked)
-        file = it.get(f"/exports/{id}/file").content
-        assert len(file) == it.get(f"/exports/{id}").json()["size_bytes"]
-        with ZipFile(io.BytesIO(file)) as zip:
-            assert zip.testzip() is None
-            told = json.loads(zip.read("media.json"))["media"]
-            assert [each["problem"] for each in told] == [None, None]
-            with wave.open(io.BytesIO(zip.read(told[0]["file"]))) as sound:
-                assert sound.getnchannels() == 2 and sound.getnframes() >= 8000
-        seen = it.get(f"/calls/{calls[0]['id']}/waveform").json()["channels"]
-        assert [max(channel["peaks"]) > 0 for channel in seen] == [True, True]
-        later = it.ask("POST", "/exports", json={**asked, "format": "csv"}).json()["id"]
-        one.stop(signal.SIGKILL)
-        one.start()
-        until(lambda: it.get(f"/exports/{later}").json()["state"] == "done")
-        assert it.get(f"/exports/{id}/file").content == file
-        assert one.run("verify").returncode == 0
-        assert "Traceback" not in one.log.read_text()

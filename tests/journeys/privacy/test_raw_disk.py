@@ -1,7 +1,7 @@
 """Whoever reads the raw disk, during and after calls, an export, an erasure and a crash, finds ciphertext.
 
-Names, numbers, sound, SRTP keys and the keys of recordings are searched in every coding: in all bytes of the data
-directory, and as root on a whole block device, free space and journal of its file system included.
+Names, numbers, sound, SRTP keys and the keys of recordings are searched in every coding: in all bytes of the data and
+runtime directories, and as root on a whole block device, free space and journal of its file system included.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,8 @@ class Disk:
             self.seen.append((when, b"".join(block for block in blocks if block.strip(b"\0"))))
             return
         found = []
-        for where, folders, names in os.walk(self.folder):  # which bears that a folder goes meanwhile
+        walks = chain(os.walk(self.folder), os.walk(self.folder.parent / "run"))  # which bear that a folder goes
+        for where, folders, names in walks:
             found += [f"{where}/{name}\n".encode() for name in (*folders, *names)]
             for path in (Path(where, name) for name in names):
                 with suppress(FileNotFoundError):  # it moved

@@ -10,12 +10,6 @@ SECOND = 0.95
 """Seconds between two log lines of one source, less what the clocks differ by."""
 
 
-def processor_seconds(pid: int) -> float:
-    """Processor time a process has taken."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100
-
-
 def dropped_by_the_kernel(host: str, port: int) -> int:
     """Datagrams that the kernel threw away because a socket was full (proc(5), the last word of each line)."""
     end = f"{int.from_bytes(socket.inet_aton(host), sys.byteorder):08X}:{port:04X}"

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx2
-import pytest
 
 from recorder.simulate.report import CallReport
 from tests.daemon.api import Api, running
@@ -97,27 +95,3 @@ def limited(pid: int, kind: int, soft: int) -> tuple[int, int]:
     before = resource.prlimit(pid, kind)
     resource.prlimit(pid, kind, (soft, before[1]))
     return before
-
-
-def memory_of(pid: int) -> int:
-    """Bytes of addresses that a process has."""
-    return int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
-
-
-def played(*scenes: Callable[..., None]) -> Any:
-    """Give the fixture `playing` of a file: every scene that is asked for, four at a time, since they mostly wait."""
-
-    @pytest.fixture(scope="module", name="playing")
-    def playing(
-        request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, troublemaker: Path
-    ) -> Iterator[dict[Callable[..., None], Future[None]]]:
-        stories = (item for item in request.session.items if isinstance(item, pytest.Function))
-        asked = [story.callspec.params.get("scene") for story in stories if hasattr(story, "callspec")]
-        with ThreadPoolExecutor(4) as pool:
-            yield {
-                scene: pool.submit(scene, tmp_path_factory.mktemp(scene.__name__[:20]), troublemaker)
-                for scene in scenes
-                if scene in asked
-            }
-
-    return playing

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from recorder.simulate.plan import Plan
 from tests.daemon.api import Api, running, until
@@ -59,30 +55,3 @@ def test_a_database_that_is_away_at_the_start_and_later(tmp_path: Path) -> None:
         until(lambda: postgresql.ask("recorder_acme", "select count(*) from calls") == "3")
         assert one.stop() == 0
         assert one.run("verify").returncode == 0
-
-
-@pytest.mark.parametrize("how", ["damaged", "locked"])
-def test_a_sqlite_that_cannot_be_opened_at_the_start(tmp_path: Path, how: str) -> None:
-    with running(tmp_path, start=False) as it:
-        file = it.one.data / "customers" / "acme" / "index.sqlite3"
-        free = damage(file) if how == "damaged" else lock(file)
-        it.one.start()
-        assert it.get("/calls").status_code == 503
-        placed(it)
-        free()
-        until(lambda: states(it) == ["complete"])
-        assert it.one.stop() == 0
-        assert it.one.run("verify").returncode == 0
-
-
-def damage(file: Path) -> Callable[[], None]:
-    """Put something else in the place of a database; gives what takes it away again."""
-    file.write_bytes(b"no database at all" * 1000)
-    return file.unlink
-
-
-def lock(file: Path) -> Callable[[], None]:
-    """Hold a database as another program would."""
-    other = sqlite3.connect(file, isolation_level=None)
-    other.execute("BEGIN EXCLUSIVE")
-    return other.close

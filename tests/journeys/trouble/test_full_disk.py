@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import signal
 import time
 from dataclasses import replace
 from pathlib import Path
 
 from recorder.simulate.plan import Plan
 from tests.daemon.api import Api, running, until
-from tests.daemon.coded_calls import in_order, missing, place, verified, whole_or_marked, wishes
-from tests.in_process.offers import sdp
+from tests.daemon.coded_calls import in_order, place, whole_or_marked, wishes
 from tests.journeys.trouble.disks import asked, fill, refused_at_once, small_disk
 
 __all__ = ["small_disk"]
@@ -66,32 +63,3 @@ def test_a_full_disk_refuses_new_calls_and_harms_no_recording(small_disk: Path, 
         assert whole_or_marked(it, after) == ["complete"] * 4
         until(lambda: it.figure("recorder_calls_active") == 0)
         in_order(it)
-
-
-def test_a_daemon_killed_on_a_full_disk_resumes_its_calls(small_disk: Path, tmp_path: Path) -> None:
-    with running(tmp_path, small_disk, calls=4) as it:
-        one = it.one
-
-        async def meanwhile() -> None:
-            await it.talking(4, 100)
-            fill(small_disk)
-            one.stop(signal.SIGKILL)
-            fill(small_disk)
-            await asyncio.to_thread(one.start)
-            assert [it.health(path) for path in ("/healthz", "/readyz")] == [200, 503]
-            assert [asked(one, m, b)[0].status for m, b in (("OPTIONS", b""), ("INVITE", sdp("sendonly")))] == [
-                503,
-                503,
-            ]
-            (small_disk / "filler").unlink()
-            await it.until(lambda: it.health("/readyz") == 200, IN_TIME)
-
-        calls = place(wishes(one, 4, 6.0), meanwhile)
-        recorded = it.over(calls)
-        for call in calls:
-            mine = recorded[call.session_id]
-            for sent, said, found in zip(call.streams, mine["streams"], it.channels(mine["id"]), strict=True):
-                assert said["gap_ms"] >= 20 * len(missing(sent, found))
-        assert "call.resume_failed" not in one.events()
-        assert one.stop() == 0
-        assert verified(one) == []

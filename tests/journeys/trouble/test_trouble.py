@@ -1,4 +1,4 @@
-"""Disk, processes and clock misbehave while calls run.
+"""The disk misbehaves while calls run.
 
 Nothing that is finished is damaged, running calls lose nothing that the kernel can hold or say what they lack, refusals
 come at once with their reason, and all is well soon after the cause has gone.
@@ -8,25 +8,18 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
-import signal
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import pytest
-
-from recorder.simulate.report import CallReport
 from sip.message.message import Response
 from tests.daemon.api import WAIVER, WHY
-from tests.daemon.coded_calls import missing, nothing_missing, place, whole_or_marked, wishes
-from tests.daemon.fault_injection import troublemaker  # noqa: F401 - a fixture is used by its name
+from tests.daemon.coded_calls import missing, nothing_missing, whole_or_marked
+from tests.daemon.fault_injection import troublemaker
 from tests.in_process.offers import sdp
 from tests.journeys.trouble.disks import AT_ONCE, asked
-from tests.journeys.trouble.scene import CALLS, LONG, Scene, played, scene
+from tests.journeys.trouble.scene import CALLS, LONG, Scene, scene
+
+__all__ = ["troublemaker"]
 
 STALL = 4.0
 """Seconds that a disk may stand still at no cost."""
@@ -34,8 +27,8 @@ ENOUGH = 10
 """Refusals from which the half of them says something."""
 
 
-def a_disk_that_stands_still_costs_nothing(folder: Path, library: Path) -> None:
-    with scene(folder, library) as on:
+def test_a_disk_that_stands_still_costs_nothing(tmp_path: Path, troublemaker: Path) -> None:
+    with scene(tmp_path, troublemaker) as on:
         answers: list[tuple[Response, float]] = []
 
         def ask_on(until: float) -> None:
@@ -63,8 +56,8 @@ def a_disk_that_stands_still_costs_nothing(folder: Path, library: Path) -> None:
         on.in_order()
 
 
-def a_disk_that_fails_with_EIO(folder: Path, library: Path) -> None:
-    with scene(folder, library) as on:
+def test_a_disk_that_fails_with_eio_refuses_and_recovers(tmp_path: Path, troublemaker: Path) -> None:
+    with scene(tmp_path, troublemaker) as on:
         assert on.it.ask("PUT", "/waiver", json=WAIVER).status_code < 300
         victim = on.finished.pop()
 
@@ -97,8 +90,8 @@ def erased(on: Scene, call: str) -> None:
     assert on.it.get(f"/calls/{call}").status_code == 404
 
 
-def a_sync_that_failed_is_never_taken_for_success(folder: Path, library: Path) -> None:
-    with scene(folder, library) as on:
+def test_a_sync_that_failed_is_never_taken_for_success(tmp_path: Path, troublemaker: Path) -> None:
+    with scene(tmp_path, troublemaker) as on:
 
         async def meanwhile() -> None:
             on.trouble.set(sync_errno=errno.EIO, syncfs_fails=1)
@@ -115,64 +108,3 @@ def a_sync_that_failed_is_never_taken_for_success(folder: Path, library: Path) -
             assert [missing(s, f) for s, f in zip(call.streams, found, strict=True)] == [(), ()]
         assert "sync-failed" in [each["kind"] for each in on.it.get("/incidents").json()["items"]]
         on.in_order()
-
-
-def main_stands_still_for_three_seconds(folder: Path, library: Path) -> None:
-    with scene(folder, library) as on:
-
-        async def meanwhile() -> None:
-            os.kill(on.main, signal.SIGSTOP)
-            await asyncio.sleep(LONG)
-            os.kill(on.main, signal.SIGCONT)
-            await on.well()
-
-        nothing_missing(on.it, on.place(meanwhile, 8.0))
-        assert "media.worker_died" not in on.it.one.events()
-        on.in_order()
-
-
-def a_clock_that_is_set_by_400_days(folder: Path, library: Path) -> None:
-    with scene(folder, library) as on:
-        moved, began = timedelta(days=400), time.monotonic()
-
-        async def meanwhile() -> None:
-            on.trouble.set(ahead=round(moved.total_seconds()))
-            await asyncio.sleep(LONG)
-            await on.well()
-
-        calls = on.place(meanwhile, 8.0)
-        recorded = on.it.over(calls)
-        nothing_missing_but_time(on, calls, recorded, time.monotonic() - began)
-        assert on.it.prints(on.finished) == on.before  # nothing is erased early, whatever the clock says
-        new = list(on.it.over(place(wishes(on.it.one, 2, 1.0))).values())
-        now = datetime.now().astimezone() + moved
-        assert all(abs(datetime.fromisoformat(c["started_at"]) - now) < timedelta(minutes=2) for c in new)
-        on.trouble.set(ahead=0)
-        on.in_order()
-
-
-def nothing_missing_but_time(
-    on: Scene, calls: Sequence[CallReport], recorded: dict[str, dict[str, Any]], took: float
-) -> None:
-    """Lengths come from the clock that nobody sets, and every frame is there; all together took so many seconds."""
-    for call in calls:
-        mine = recorded[call.session_id]
-        assert 7500 < mine["duration_ms"] < 1000 * took
-        assert mine["state"] == "complete"
-        found = on.it.channels(mine["id"])
-        assert [missing(s, f) for s, f in zip(call.streams, found, strict=True)] == [(), ()]
-
-
-SCENES = (
-    a_disk_that_stands_still_costs_nothing,
-    a_disk_that_fails_with_EIO,
-    a_sync_that_failed_is_never_taken_for_success,
-    main_stands_still_for_three_seconds,
-    a_clock_that_is_set_by_400_days,
-)
-playing = played(*SCENES)
-
-
-@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
-def test_in_trouble(scene: Callable[..., None], playing: dict[Callable[..., None], Future[None]]) -> None:
-    playing[scene].result()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from admin_api.calls import call_views, waveform
+from admin_api.calls import waveform
 from admin_api.http.ports import CannotRender
 from recorder.access import api_backend
 from recorder.access.api_backend import Daemon
@@ -18,7 +18,6 @@ from recorder.calls.live_call import LiveCall
 from recorder.calls.status import System
 from recorder.exports import wav_stream
 from storage.calls.call_row import CallRow, CallState, Query
-from storage.directory.user import Person
 from tests.in_process.recorder_node import Stage
 from tests.recorder.calls.client import hang_up
 from tests.recorder.calls.restart import worker
@@ -53,23 +52,6 @@ async def test_a_live_call_can_be_paused_only_by_its_customer(one: Stage) -> Non
     assert waiting is None or waiting["state"] == "complete"
     await one.node.indexer.drain(30)
     assert daemon.document("acme", call.id) is None
-
-
-async def test_a_call_not_yet_indexed_names_its_users(one: Stage) -> None:
-    acme, daemon = one.node.customers["acme"], Daemon(one.node, one.live, one.executor)
-    party: Any = {"number": "+4930123456", "uri": "sip:+4930123456@pbx.example"}
-    leaf = acme.keys.allocate(20_513)
-    row = CallRow(CALL, leaf, CallState.COMPLETE, NOON, NOON, 10, 0, details={"parties": [party]})
-    await acme.users.carry_out(await acme.users.one(Person(account_name="ada", numbers=("+4930123456",)), "api"))
-    one.node.indexer.put(acme, row, ())
-    shown = daemon.document("acme", CALL)
-    assert shown and "user_id" not in shown["parties"][0]  # nobody knows who was who yet
-    assert call_views.call(row, shown) == call_views.call(row, None)  # as it will be shown once it is in the index
-    await acme.correlation.load()
-    one.node.indexer.put(acme, row, ())
-    shown = daemon.document("acme", CALL)
-    (user,), _ = await acme.users.listed(9)
-    assert shown and shown["parties"][0]["user_id"] == user.id
 
 
 async def test_a_call_is_rendered_and_a_long_one_sent_meanwhile(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,13 +183,3 @@ async def test_a_provider_that_does_not_answer_is_away(house: StandIn) -> None:
         house.issuer = f"http://127.0.0.1:{probe.getsockname()[1]}"
         with pytest.raises(ProviderAway):
             await go(providers(house), house)
-
-
-async def test_wrong_state_and_wrong_nonce(house: StandIn) -> None:
-    them = providers(house)
-    with pytest.raises(NotVouched, match="state"):
-        await go(them, house, state="another")
-    assert "/token" not in house.asked
-    house.claims = {"nonce": "of another journey"}
-    with pytest.raises(NotVouched, match="nonce"):
-        await go(them, house)

@@ -141,17 +141,6 @@ def test_an_invalid_id_token_is_refused(token: str) -> None:
             rules.key_id(token)
 
 
-def test_every_part_of_a_token_counts() -> None:
-    token = signed(good(), OURS)
-    for at in range(0, len(token), 17):
-        broken = token[:at] + ("A" if token[at] != "A" else "B") + token[at + 1 :]
-        try:
-            found = said(broken)
-        except NotVouched:
-            continue
-        assert found == said(token)  # a bit that base64 does not use
-
-
 # --- the way there and back ------------------------------------------------------------------------------------------
 
 

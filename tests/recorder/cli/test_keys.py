@@ -7,6 +7,7 @@ import shutil
 import pytest
 
 from recorder.maintenance.cli_audit import actor
+from recorder.persist.backup_time import backed_up_at
 from recorder.persist.instance_lock import node_lock
 from tests.in_process.command_line import Answer, Place, Printed
 
@@ -39,8 +40,10 @@ def test_a_backup_brings_lost_keys_back(place: Place, answer: Answer, printed: P
     secret = place.open().secret(7, "media")
     to = ["keys", "backup", "--recipient", str(identity.to_public()), "-o", str(file)]
     back = ["keys", "restore", str(file), "--identity", str(key)]
+    assert backed_up_at(place.data) is None
     with node_lock(place.settings()):  # the daemon may run
         assert answer(*to)["customers"] == ["acme"]
+    assert backed_up_at(place.data) is not None
     assert file.stat().st_mode & 0o777 == 0o600
     assert bytes(range(32)) not in file.read_bytes()
     assert place.run(*to) == 2  # an existing file is kept

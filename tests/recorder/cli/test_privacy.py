@@ -122,13 +122,6 @@ def test_a_receipt_or_record_is_proven_offline(
         assert place.run(*verify) == 1
 
 
-def test_a_record_verifies_in_its_answer_too(place: Place, answer: Answer) -> None:
-    made, path = place.do(refused), place.folder / "record.json"
-    path.write_text(json.dumps({"id": made["request"], "state": "refused", "record": made}))
-    found = answer("audit", "verify", "--receipt", str(path))
-    assert (found["ok"], found["request"], found["outcome"], found["reports"]) == (True, made["request"], "refused", 0)
-
-
 def test_a_missing_receipt_or_a_wrong_root_secret_is_no_verdict(place: Place, printed: Printed) -> None:
     assert "There is no file" in printed("audit", "verify", "--receipt", str(place.folder / "none"), status=2)[1]
     assert place.run("audit", "verify", "--receipt", str(place.folder)) == 3

@@ -9,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
-import httpx2
 import pytest
 
 from recorder.directory import token
@@ -17,7 +16,6 @@ from recorder.directory.client import MAX_ASKED, TRIES, UNREACHABLE, GraphClient
 from recorder.directory.delta import Cloud, Page, TooOld
 from recorder.directory.token import Credential
 from recorder.errors import NotPossible, WrongUse
-from recorder.maintenance import directory_job
 from storage.directory.user import Change
 from tests.in_process.certificates import application
 from tests.recorder.entra import CLIENT, PAGE, SECRET, TENANT, Entra, serving
@@ -127,18 +125,6 @@ def test_where_it_asks_for_patience_it_gets_it(tenant: Tenant, status: int) -> N
     assert tenant.waited[0] == 17.0 and 20.0 < tenant.waited[1] < 24.0 and tenant.waited[2:] == [8.0, 16.0]
 
 
-@pytest.mark.parametrize("seconds", [301, MAX_ASKED])
-def test_a_requested_delay_of_up_to_hours_is_respected(tenant: Tenant, seconds: float) -> None:
-    assert directory_job.LONGEST_SECONDS >= MAX_ASKED + 3600, "the synchronisation may last that long"
-    tenant.entra.put("a", givenName="Mira")
-    at = tenant.now + timedelta(seconds=seconds)
-    for said in (f"{seconds:.0f}", format_datetime(at, usegmt=True)):
-        tenant.now, tenant.waited = at - timedelta(seconds=seconds), []
-        tenant.entra.later = [(429, said)]
-        assert list(named(tenant.read())) == ["a"]
-        assert tenant.waited == [pytest.approx(seconds, abs=1.0)]
-
-
 @pytest.mark.parametrize(("asked", "waited"), [("999999999", [MAX_ASKED]), ("1", [1.0] * TRIES)])
 def test_patience_ends(tenant: Tenant, asked: str, waited: list[float]) -> None:
     tenant.entra.later = [(429, asked)] * 100
@@ -149,16 +135,6 @@ def test_patience_ends(tenant: Tenant, asked: str, waited: list[float]) -> None:
 
 def test_a_directory_that_is_away_is_asked_a_few_times(tenant: Tenant) -> None:
     tenant.entra.address = "https://127.0.0.1:9"
-    with pytest.raises(NotPossible, match="does not answer"):
-        tenant.read()
-    assert len(tenant.waited) == UNREACHABLE - 1 < TRIES
-
-
-def test_a_page_that_cannot_be_unpacked_is_requested_again(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def torn(*_: object, **__: object) -> None:
-        raise httpx2.DecodingError("Mira")
-
-    monkeypatch.setattr(httpx2.AsyncClient, "send", torn)
     with pytest.raises(NotPossible, match="does not answer"):
         tenant.read()
     assert len(tenant.waited) == UNREACHABLE - 1 < TRIES

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -85,20 +85,6 @@ def test_a_page_that_the_directory_forgot_begins_anew(town: Town) -> None:
     assert "skiptoken=0.6" in at and "skiptoken" not in then
     town.entra.statuses.clear()
     assert town.sync() == 0 and len(town.users()) == 10
-
-
-def test_the_brake_has_everything_read_anew_the_next_time(town: Town) -> None:
-    crowd(town.entra, 50)
-    assert town.sync() == 0
-    for number in range(10):
-        town.entra.remove(f"id-{number}", "changed")
-    town.entra.statuses["deltatoken"] = 410
-    assert town.sync() == 1
-    crowd(town.entra, 50)  # the filter is mended
-    town.entra.asked.clear()
-    assert town.sync() == 0
-    assert "skiptoken" not in next(path for path in town.entra.asked if "/delta" in path)
-    assert {state for state, _, _ in town.users().values()} == {"active"}
 
 
 def test_a_link_that_is_too_old_means_a_whole_synchronisation(town: Town, capsys: Any) -> None:
@@ -239,8 +225,3 @@ def test_wrong_settings_are_named_without_the_secret(tmp_path: Path, old: str, n
     with pytest.raises(SettingsError) as caught:
         parse(text.replace(old, new).encode())
     assert words in caught.value.sentence() and SECRET not in caught.value.sentence()
-
-
-def test_a_day_is_a_date(town: Town) -> None:
-    town.say("secret_expires = 2027-03-31")
-    assert town.settings().directories[0].secret_expires == date(2027, 3, 31)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from recorder.exports.dsar_data import Told, because, call, seen
+from recorder.exports.dsar_data import Told, because, call
 from recorder.exports.dsar_page import DEUTSCH, ENGLISH, SENTENCES, page, words
 from recorder.exports.dsar_report import UNDECIDED
 from recorder.exports.media_zip import LEFT_OUT, MIXED, NOTHING, UNFINISHED
@@ -189,26 +189,3 @@ def test_why_it_is_kept(rule: str | None, by: str, days: int | None) -> None:
     made = shown(about(decision=decision))
     because(made, decision, Stored(180, Wins.LONGEST, (StoredRule("r1", RuleSpec(30, name="Bob's desk")),)))
     assert (made["kept"]["by"], made["kept"]["days"]) == (by, days) and "Bob" not in str(made)
-
-
-def test_earlier_accesses_are_listed_without_names() -> None:
-    entries = [
-        dict(
-            zip(
-                ("time", "actor", "role", "action", "object", "outcome"),
-                ("t" + row[0], "Knut", *row[2:].split()),
-                strict=True,
-            )
-        )
-        for row in (
-            "1 listener call.media c done",
-            "2 listener call.media c refused",
-            "3 admin call.hold c done",
-            "4 privacy export.file e done",
-        )
-    ]
-    heard, exported = [
-        {"at": at, "what": what, "role": role}
-        for at, what, role in (("t1", "heard", "listener"), ("t4", "exported", "privacy"))
-    ]
-    assert seen(entries, {"c": {"c"}, "e": {"c", "d"}}) == {"c": [heard, exported], "d": [exported]}

@@ -36,6 +36,13 @@ def out(tmp_path: Path) -> Iterator[int]:
         yield fd
 
 
+@pytest.fixture
+def full() -> Iterator[int]:
+    """Open a file that takes no byte."""
+    with Path("/dev/full").open("wb") as file:
+        yield file.fileno()
+
+
 async def test_a_file_is_made_and_reported(tmp_path: Path, part: Part, out: int) -> None:
     steps: list[float] = []
     report = await render([part], STREAMS, "wav", out, steps.append)
@@ -43,17 +50,23 @@ async def test_a_file_is_made_and_reported(tmp_path: Path, part: Part, out: int)
     assert (tmp_path / "out").read_bytes()[44:] == expand(b"".join(LOUD)).tobytes()
 
 
-async def test_a_render_error_of_the_worker_reaches_the_caller(tmp_path: Path, out: int) -> None:
-    with (
-        part_of(tmp_path, "m1", run(LOUD), spoil=5000) as part,
-        pytest.raises(RenderFailed, match="damaged") as error,
-    ):
-        await render([part], STREAMS, Container.WAV, out)
-    assert error.value.status == 1
-    assert error.value.sentence() == "The recording is damaged. `recorder verify` names what is damaged."
-    with pytest.raises(RenderFailed, match="wav, flac, opus, mp3, mkv, pcap") as error:
-        await render([], STREAMS, "aiff", out)
-    assert error.value.status == 2
+@pytest.mark.parametrize(
+    ("form", "streams", "spoil", "status", "words"),
+    [
+        ("wav", 1, 5000, 1, "The recording is damaged. `recorder verify` names what is damaged."),
+        ("mp3", 3, None, 1, "mp3 holds at most 2 channels and this call has 3; choose wav or mkv"),
+        ("aiff", 1, None, 2, "wav, flac, opus, mp3, mkv, pcap"),
+        ("wav", 1, None, 3, "the file could not be written or a part could not be read: No space left on device"),
+    ],
+)
+async def test_a_render_error_of_the_worker_reaches_the_caller(
+    tmp_path: Path, full: int, form: str, streams: int, spoil: int | None, status: int, words: str
+) -> None:
+    called = [RenderStream(number, str(number), {0: PCMU}) for number in range(streams)]
+    kind = Container(form) if form in list(Container) else form
+    with part_of(tmp_path, "m1", run(LOUD), spoil=spoil) as part, pytest.raises(RenderFailed) as error:
+        await render([part], called, kind, full)
+    assert error.value.status == status and words in error.value.sentence()
 
 
 async def test_undecodable_audio_is_reported_silence(tmp_path: Path, out: int) -> None:

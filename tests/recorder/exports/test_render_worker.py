@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import subprocess
 import sys
-import wave
 from array import array
 from pathlib import Path
-from typing import Any
 
 import av
 import pytest
@@ -19,7 +16,6 @@ from hypothesis import strategies as st
 
 from media.codecs.decoders import Format
 from media.export.encoder import Container
-from recorder.exports.render_client import job_part
 from recorder.exports.render_job import (
     MAX_SPAN,
     PEAKS,
@@ -37,61 +33,11 @@ from tests.in_process.films import film, h264_payloads
 from tests.in_process.films import stored as film_stored
 from tests.in_process.rendered_calls import PCMU, noise, run
 from tests.recorder.exports.rendering import rendered
-from tests.recorder.sealed import Part, output, part_of
+from tests.recorder.sealed import part_of
 
 LOUD = noise(1, 100)
 PIECES = b"".join(run(LOUD[:5], seq=1000 + 5 * i, ts=5000 + 800 * i, at=100 * i) for i in range(40))
 STREAMS = [JobStream(number, str(number), {0: PCMU}) for number in range(3)]
-
-
-def work(part: Part, form: Container, out: int, streams: int = 1) -> tuple[int, list[dict[str, Any]]]:
-    """Run a worker process; return its exit status and what it told."""
-    return process(to_json(Job([job_part(part)], STREAMS[:streams], form, out, os.getpid())), out, part.fd)
-
-
-def process(data: bytes, *open_ones: int) -> tuple[int, list[dict[str, Any]]]:
-    command = [sys.executable, "-m", "recorder.exports.render_worker"]
-    done = subprocess.run(command, input=data, capture_output=True, pass_fds=open_ones, check=False)
-    assert done.stdout == b""
-    return done.returncode, [json.loads(line) for line in done.stderr.splitlines()]
-
-
-def test_a_worker_writes_the_file_and_reports_progress(tmp_path: Path) -> None:
-    with part_of(tmp_path, "m1", run(LOUD)) as part, output(tmp_path) as (fd, path):
-        status, told = work(part, Container.WAV, fd, streams=2)
-    assert status == 0
-    assert [line["progress"] for line in told[:-1]] == [0.5, 1]
-    assert told[-1]["report"]["streams"][0]["sound_seconds"] == 2
-    with wave.open(str(path)) as sound:
-        assert (sound.getnchannels(), sound.getnframes()) == (2, 16_000)
-
-
-@pytest.mark.parametrize(
-    ("form", "streams", "spoil", "status", "error"),
-    [
-        (Container.MP3, 3, None, 1, "mp3 holds at most 2 channels and this call has 3; choose wav or mkv"),
-        (Container.WAV, 1, 5000, 1, "The recording is damaged."),
-        (
-            Container.WAV,
-            1,
-            None,
-            3,
-            "the file could not be written or a part could not be read: No space left on device",
-        ),
-    ],
-)
-def test_an_impossible_render_gives_one_sentence(
-    tmp_path: Path, form: Container, streams: int, spoil: int | None, status: int, error: str
-) -> None:
-    full = os.open("/dev/full", os.O_WRONLY)
-    with part_of(tmp_path, "m1", run(LOUD), spoil=spoil) as part:
-        found, told = work(part, form, full, streams)
-    os.close(full)
-    assert (found, told[-1]) == (status, {"error": error})
-
-
-def test_a_job_that_cannot_be_read_is_refused() -> None:
-    assert process(b"{}") == (2, [{"error": "the render job cannot be read"}])
 
 
 @pytest.mark.parametrize(
@@ -132,13 +78,6 @@ def test_an_open_or_torn_part_gives_what_is_genuine(
     with part_of(tmp_path, "m1", PIECES, finished=finished, spoil=spoil) as part:
         _, report = rendered([part], STREAMS[:1], "wav")
     assert 3 < report["seconds"] < 4 and report["torn_parts"] == torn
-
-
-def test_hostile_payloads_end_in_silence(tmp_path: Path) -> None:
-    junk = [bytes([i, 255 - i]) * 30 for i in range(100)]
-    with part_of(tmp_path, "m1", run(junk, pt=96, step=960)) as part:
-        _, report = rendered([part], [JobStream(0, "0", {96: Format("opus", 48_000, 2)})], "flac")
-    assert report["streams"][0]["packets"] == 100
 
 
 def test_g711_to_wav_starts_without_ffmpeg() -> None:

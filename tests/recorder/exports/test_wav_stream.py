@@ -14,7 +14,7 @@ import pytest
 
 from admin_api.http.ports import BrokenOff
 from recorder.exports import wav_stream
-from recorder.exports.render_client import LATER, RenderFailed, RenderStream, render
+from recorder.exports.render_client import RenderFailed, RenderStream, render
 from recorder.exports.wav_stream import Stream, open_stream
 from tests.in_process.rendered_calls import PCMU, noise, run
 from tests.recorder.sealed import Part, output, part_of
@@ -114,16 +114,6 @@ async def test_an_altered_call_is_refused_before_its_first_byte(tmp_path: Path) 
     ):
         await open_stream([altered], STREAMS)
     assert error.value.status == 1
-
-
-async def test_a_worker_that_never_sends_the_length_is_ended(
-    part: Part, workers: Workers, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(wav_stream, "TIME_OUT", 0.001)
-    with pytest.raises(RenderFailed, match="longer than") as error:
-        await open_stream([part], STREAMS)
-    assert error.value.status == LATER
-    await until(lambda: not workers())
 
 
 async def test_the_validator_is_that_of_the_call_as_it_is_now(tmp_path: Path, part: Part) -> None:

@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 
 from recorder.errors import Negative, NotPossible, WrongUse
 from recorder.maintenance.key_backup import decrypt, encrypt, pack, unpack
-from recorder.maintenance.key_rotation import backup, gather, restore, rotate
-from recorder.persist.backup_time import backed_up_at
+from recorder.maintenance.key_rotation import gather, restore, rotate
 from storage.audit.audit_files import AuditFiles
 from storage.customer.customers import audit_key, customer_folder
 from storage.erasure.cut_log import Entry, Ledger
@@ -72,14 +71,6 @@ def test_rotated_keys_open_under_the_new_root_secret_only(place: Place) -> None:
             place.open(name)
         assert [act["action"] for act in place.acts(name)] == ["keys.rotate"]
         assert chain_holds(place, name, "new.key")
-
-
-def test_a_backup_is_remembered(place: Place) -> None:
-    pyrage = pytest.importorskip("pyrage")
-    recipient = str(pyrage.x25519.Identity.generate().to_public())
-    assert backed_up_at(place.data) is None
-    backup(place.settings(), [recipient], place.folder / "keys.age", int(NOW.timestamp()))
-    assert backed_up_at(place.data) == NOW
 
 
 def test_a_rotation_that_stopped_half_way_is_completed(place: Place) -> None:
@@ -168,11 +159,14 @@ def test_a_killed_restore_has_changed_no_key(place: Place, data: bytes, monkeypa
 
     for step in ("Accounts", "Ledger", "Disk"):  # numbers are skipped, erased keys are cut again, files are placed
         with monkeypatch.context() as patch:
+            patch.setattr("recorder.maintenance.key_rotation.shutil.rmtree", lambda *_, **__: None)
             patch.setattr(f"recorder.maintenance.key_rotation.{step}", killed)
             with pytest.raises(KeyboardInterrupt):
                 restore(place.settings(), data, older=False)
         assert not list(place.keys.glob("acme.*"))
+        assert all(path.is_relative_to(place.keys) for path in place.data.rglob("acme.forget*"))
     assert restore(place.settings(), data, older=False)[0] == ["acme", "beta"]
+    assert all(path.is_file() for path in place.keys.iterdir())
     assert place.open().allocate(DAY) > used
 
 
@@ -189,24 +183,6 @@ def test_numbers_that_were_given_since_the_backup_are_skipped(place: Place, data
     restore(place.settings(), data, older=False)
     assert place.open().allocate(DAY) > max(index, *used)
     assert place.open().allocate(NO_CALL_DAY) != paper
-
-
-def test_a_killed_restore_leaves_no_keys_outside_their_folder(
-    place: Place, data: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    shutil.rmtree(place.keys)
-
-    def killed(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("recorder.maintenance.key_rotation.shutil.rmtree", lambda *_, **__: None)
-        patch.setattr("recorder.maintenance.key_rotation.Disk", killed)
-        with pytest.raises(KeyboardInterrupt):
-            restore(place.settings(), data, older=False)
-    assert all(path.is_relative_to(place.keys) for path in place.data.rglob("acme.forget*"))
-    restore(place.settings(), data, older=False)
-    assert all(path.is_file() for path in place.keys.iterdir())
 
 
 @pytest.mark.parametrize("killed_before", [False, True])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -81,23 +81,6 @@ def test_a_disk_that_takes_nothing_is_asked_again(started: Callable[[], Incident
     (tmp_path / "away").rename(folder)
     one.save()
     assert kinds(started()) == ["call-refused"]
-
-
-def test_incidents_waiting_for_a_full_disk_are_not_rewritten(
-    started: Callable[[], Incidents], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    written: list[int] = []
-
-    def full(self: files.IncidentFile, some: Sequence[files.Incident]) -> bool:
-        written.append(len(some))
-        raise OSError(28, "no room")
-
-    monkeypatch.setattr(files.IncidentFile, "append", full)
-    one = started()
-    for number in range(500):
-        one.add("call-interrupted", "acme", number=number)
-    assert sum(written) <= 500 * 60
-    assert len(kinds(one)) == 500
 
 
 def test_the_file_stays_bounded_over_many_starts(

@@ -21,25 +21,6 @@ def test_repeated_lines_within_a_second_are_counted() -> None:
     assert limit.admit("a", 2.0) == 0
 
 
-def test_a_count_without_a_later_line_is_reported_once() -> None:
-    limit = RateLimit()
-    for now in (0.0, 0.1, 0.2):
-        limit.admit("a", now)
-    assert limit.due(0.5) == []
-    assert limit.due(1.5) == [("a", 2)]
-    assert limit.due(9.0) == []
-
-
-def test_a_line_that_another_limit_held_back_is_owed_too() -> None:
-    limit = RateLimit()
-    for now in (0.0, 0.1, 1.2):
-        held = limit.admit("a", now)
-    assert held == 1
-    limit.hold_back("a", held + 1)
-    limit.hold_back("nobody", 7)
-    assert limit.admit("a", 2.5) == 2
-
-
 def test_the_log_throttle_keeps_a_bounded_number_of_keys() -> None:
     limit = RateLimit()
     for number in range(MAX_KEYS + 1):

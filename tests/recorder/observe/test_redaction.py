@@ -18,7 +18,6 @@ from recorder.observe.redaction import FIELDS, MAX_SENTENCE, Kind, mask, scrub
 
 ROOT = Path(__file__).parents[3]
 CALL = "b0a5c5b4-0d2d-4f0a-9a0e-3f2f0a4d7b11"
-KEY = bytes(range(32))
 
 
 def test_only_fields_on_the_list_are_written() -> None:

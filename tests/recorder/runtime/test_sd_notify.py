@@ -84,21 +84,6 @@ def test_a_name_that_systemd_would_ignore_is_an_error(name: str) -> None:
         Notifier(None).store(name, [])
 
 
-def test_a_manager_that_begins_anew_is_found_again(tmp_path: Path) -> None:
-    address = str(tmp_path / "notify")
-    first = Manager(address)
-    assert first.notifier.ready()
-    first.socket.close()
-    os.unlink(address)
-    second = Manager(address)
-    assert first.notifier.watchdog()
-    assert second.hear()[0] == ["WATCHDOG=1"]
-    second.socket.close()
-    assert not first.notifier.watchdog()
-    first.notifier.close()
-    second.notifier.close()
-
-
 def test_without_a_manager_nothing_happens(tmp_path: Path) -> None:
     assert not Notifier(None).ready()
     assert not Notifier("").present

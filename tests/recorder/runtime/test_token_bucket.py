@@ -16,12 +16,6 @@ def test_a_burst_passes_and_then_only_the_rate() -> None:
     assert not rates.admit("sbc", 5, 100.2)
 
 
-def test_an_idle_source_saves_no_more_than_one_burst() -> None:
-    rates = Rates()
-    rates.admit("sbc", 4, 0.0)
-    assert sum(rates.admit("sbc", 4, 1e6) for _ in range(100)) == 4 * BURST_SECONDS
-
-
 def test_a_clock_that_stands_or_goes_back_gives_nothing() -> None:
     rates = Rates()
     while rates.admit("sbc", 2, 10.0):
