@@ -37,15 +37,6 @@ async def ended(one: Stage, call: LiveCall) -> dict[str, Any]:
     return {**row.details, "state": row.state.value}
 
 
-@pytest.mark.parametrize("config", [pytest.param(LATE, id="late offer")])
-async def test_a_first_one_ends_the_call_with_nothing_recorded(one: Stage) -> None:
-    one.hear(sip_request("INVITE", "c1", 1))
-    (call,) = one.live
-    one.hear(sip_request("ACK", "c1", 1, answer(letters=6_000), to=one.tag()))
-    document = await ended(one, call)
-    assert (document["state"], document["end_reason"]) == ("interrupted", "too-long")
-
-
 @pytest.mark.parametrize("letters", [5_800, 7_000])
 @pytest.mark.parametrize("config", [pytest.param(LATE, id="late offer")])
 async def test_a_later_one_ends_it_with_all_that_was_recorded(one: Stage, letters: int) -> None:

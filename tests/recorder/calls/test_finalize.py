@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from pathlib import Path
 
 import pytest
 
@@ -34,23 +33,6 @@ async def test_a_bye_is_answered_when_the_call_is_durable(one: Stage) -> None:
     await one.node.indexer.drain(30)
     assert await state_of(one, call.id) == "complete"
     assert not list(one.checkpoints.left())
-
-
-async def test_the_next_call_reuses_the_file_of_a_clean_one_only(one: Stage, tmp_path: Path) -> None:
-    async def over() -> list[str]:
-        await one.until(lambda: not len(one.live) and not len(one.repairs))
-        await one.until(lambda: not one.checkpoints._of)
-        return sorted(path.name for path in (tmp_path / "run/live").iterdir())
-
-    one.invite("c1")
-    one.bye("c1")
-    assert await over() == ["1"]
-    spoilt = one.invite("c2")
-    one.executor.finishing.abandon(spoilt)  # its worker may go on writing for a moment
-    assert await over() == []
-    one.invite("c3")
-    one.bye("c3")
-    assert await over() == ["2"]
 
 
 async def test_a_failed_sync_gives_500_and_interrupts_the_call(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import socket
 import struct
 from collections import Counter
@@ -16,8 +14,6 @@ from recorder.calls.live_call import LiveCall
 from sip.message.header_values import Flow
 from tests.in_process.recorder_node import CONFIG, Stage, sip_request
 from tests.recorder.calls.client import hear
-from tests.recorder.calls.restart import worker
-from tests.recorder.workers.process.test_process import stop
 
 ACME, GLOBEX = "127.0.0.2", "127.0.0.3"
 TEXT = (
@@ -143,35 +139,3 @@ async def test_an_old_sender_is_recognised_behind_the_same_address(one: Stage, o
         await speak(one, third, new, ports)
         await end(one, "c3")
     assert stored(one, "acme") == {b"A": 2 * PACKETS, b"G": 4 * PACKETS}
-
-
-async def test_a_port_rests_before_it_is_given_out_again(one: Stage, old: Speaker) -> None:
-    begin(one, "c1", ACME, old)
-    await end(one, "c1")
-    with pytest.raises(ValueError, match="unpack"):
-        begin(one, "c2", ACME, old)
-    assert one.statuses("INVITE") == [200, 503]
-
-
-ELSEWHERE = "127.0.0.4"
-
-
-@pytest.mark.parametrize(
-    "config", [pytest.param(TEXT.replace(f"{ACME}/32", f'{ACME}/32", "{ELSEWHERE}/32'), id="two addresses")]
-)
-async def test_every_packet_from_the_answer_on_is_kept(one: Stage) -> None:
-    """The source moves by a re-INVITE; however long the worker is not let run."""
-    with Speaker(ACME, b"a") as here, Speaker(ELSEWHERE, b"b") as there, Speaker(GLOBEX, b"z") as stranger:
-        call, ports = begin(one, "c1", ACME, here)
-        for _ in range(3):  # heard, chosen, and its socket emptied once more
-            await speak(one, call, here, ports)
-        await stop(worker(one))
-        offer = there.offer(ELSEWHERE).replace(b"v=0\r\n", b"v=0\r\no=- 1 2 IN IP4 127.0.0.4\r\n")
-        hear(one, sip_request("INVITE", "c1", 2, offer, to=one.tag()), flow_of(ACME))
-        for speaker in (there, stranger):
-            speaker.speak(ports)
-        os.kill(worker(one), signal.SIGCONT)
-        await one.node.workers.snapshot(call.id)
-        there.speak(ports)
-    await end(one, "c1")
-    assert stored(one, "acme") == {b"a": 2 * 3 * PACKETS, b"b": 2 * 2 * PACKETS}
