@@ -7,7 +7,7 @@ from concurrent.futures import Future
 import pytest
 
 from storage.errors import SyncFailed
-from tests.in_process.recorder_node import Stage, sip_request
+from tests.in_process.recorder_node import Stage
 from tests.recorder.calls.client import hang_up, state_of
 
 
@@ -49,18 +49,6 @@ async def test_a_failed_sync_gives_500_and_interrupts_the_call(one: Stage, monke
     assert one.descriptors() <= before
     assert [i["kind"] for i in one.node.incidents.of("acme")] == ["call-interrupted"]
     assert one.node.incidents.of("other") == []
-
-
-async def test_a_repeated_or_late_bye_is_harmless(one: Stage) -> None:
-    one.invite()
-    tag = one.tag()
-    bye = sip_request("BYE", "c1", 9, to=tag)
-    one.hear(bye, bye)
-    await one.until(lambda: not len(one.live))
-    one.hear(bye)
-    assert set(one.statuses("BYE")) == {200}
-    one.hear(sip_request("BYE", "c1", 10, to=tag))
-    assert one.statuses("BYE")[-1] == 481
 
 
 async def test_a_part_that_a_worker_cannot_seal_is_repaired(one: Stage) -> None:

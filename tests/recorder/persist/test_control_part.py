@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from media.records import record_format
 from recorder.errors import NotPossible
 from recorder.persist import control_part
-from recorder.persist.control_part import ControlPart, padding, record
+from recorder.persist.control_part import ControlPart, record
 from recorder.runtime.disk_thread import Disk, DiskAway
 from storage.vault.container import CONTROL_SEGMENT, HEADER, Reader, new_part
 from tests.in_process.recorded_call import no_space
@@ -148,7 +148,3 @@ def test_any_records_with_any_flushes_come_back(
 
 def test_a_record_beyond_the_format_is_cut() -> None:
     assert len(record(16, bytes(1 << 24))) == control_part.MAX_RECORD + control_part.RECORD_HEAD
-
-
-def test_padding_is_at_least_its_own_head() -> None:
-    assert [len(padding(n)) for n in (1, 4, 5, 100)] == [4, 4, 5, 100]

@@ -19,7 +19,7 @@ from recorder.persist.checkpoint_file import left_calls
 from recorder.persist.repair import left_behind, recover, repair
 from storage.customer.customer import Customer
 from storage.customer.settings import VAULT
-from tests.in_process.offers import beyond_a_message, sdp
+from tests.in_process.offers import sdp
 from tests.in_process.recorder_node import Stage, sip_request
 from tests.recorder.persist.test_forged_states import started
 
@@ -64,11 +64,6 @@ def withdrawn(one: Stage, monkeypatch: pytest.MonkeyPatch) -> int:
     return 487
 
 
-def too_long(one: Stage, monkeypatch: pytest.MonkeyPatch) -> int:
-    one.hear(sip_request("INVITE", "c1", 1, beyond_a_message()))
-    return 488
-
-
 def without_checkpoint(one: Stage, monkeypatch: pytest.MonkeyPatch) -> int:
     def full(self: Checkpoints, call: str) -> int:
         raise OSError(28, "No space left on device")
@@ -79,7 +74,7 @@ def without_checkpoint(one: Stage, monkeypatch: pytest.MonkeyPatch) -> int:
     return 503
 
 
-@pytest.mark.parametrize("refused", [withdrawn, too_long, without_checkpoint])
+@pytest.mark.parametrize("refused", [withdrawn, without_checkpoint])
 async def test_files_of_a_refused_call_look_like_no_call(
     one: Stage, monkeypatch: pytest.MonkeyPatch, refused: Callable[[Stage, pytest.MonkeyPatch], int]
 ) -> None:

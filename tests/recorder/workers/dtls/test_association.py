@@ -28,7 +28,6 @@ from recorder.workers.dtls_association import (
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 US, SBC, OTHER = (Identity.create(NOW) for _ in range(3))
 THERE = (bytes([192, 0, 2, 1]), 4000)
-ABOVE = (THERE[0], THERE[1] + 1)
 NEXT_DOOR = (THERE[0], 4321)
 ELSEWHERE = (bytes([192, 0, 2, 77]), 5000)
 STRANGER = (bytes([203, 0, 113, 5]), 6000)
@@ -101,26 +100,6 @@ def test_keys_go_into_the_spec_both_ways_d3(active: bool) -> None:
     keyed = one.keyed(spec(active=active))
     assert (keyed.suite, keyed.key, keyed.own_key) == (theirs.keys.suite, theirs.keys.ours, theirs.keys.theirs)
     assert keyed.rtcp_suite is None
-
-
-def test_without_mux_each_port_has_its_own_keys_d5() -> None:
-    one, rtp, rtcp = made(mux=False), peer(False), peer(False)
-    turned(one)
-    flights = one.data_to_send()
-    assert [(port, target) for port, _, target in flights] == [
-        (False, ("192.0.2.1", 4000)),
-        (True, ("192.0.2.1", 4001)),
-    ]
-    for port, association in ((False, rtp), (True, rtcp)):
-        association.start(1.0)
-        for which, datagram, _ in flights:
-            if which == port:
-                association.receive(datagram, ("192.0.2.10", 20000), 1.0)
-        assert one.waits()
-        shake(one, association, 1.0, port, ABOVE if port else THERE)
-    assert not one.waits() and rtp.keys and rtcp.keys
-    keyed = one.keyed(spec(mux=False))
-    assert (keyed.key, keyed.rtcp_key, keyed.own_key) == (rtp.keys.ours, rtcp.keys.ours, rtcp.keys.theirs)
 
 
 def test_only_a_client_in_its_network_gets_a_reply() -> None:

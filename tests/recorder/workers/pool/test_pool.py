@@ -101,20 +101,6 @@ async def test_packets_in_the_kernel_are_stored_when_main_ends(tmp_path: Path) -
         assert all(figures["gap_ms"] > 0 for figures in final.streams.values())  # nobody knows what came in between
 
 
-async def test_a_call_may_begin_in_a_pause(tmp_path: Path) -> None:
-    """As where the client's answer to an offer of ours comes in its ACK, and somebody was faster."""
-    async with started(tmp_path, tick=0.05) as one:
-        new, fd = one.new(pauses=((time.time_ns(), None),))
-        one.workers.add(new, one.pairs, fd, one.spool)
-        os.close(fd)
-        one.send(6)
-        await one.workers.snapshot(CALL)
-        one.workers.resume_call(CALL)
-        one.send(8)
-        final = await one.close()
-        assert one.frames(one.read(final), 0) == list(range(6, 14))
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can look into a worker")
 async def test_a_dropped_call_returns_its_sockets(tmp_path: Path) -> None:
     async with recording(tmp_path, 3) as one:
