@@ -9,7 +9,7 @@ import pytest
 
 from recorder.calls import admission
 from recorder.calls.admission import SETTLED_SECONDS, Admission, room
-from tests.in_process.recorder_node import CONFIG, Stage, sip_request
+from tests.in_process.recorder_node import CONFIG, Stage, sip_request, standing
 from tests.recorder.calls.service_manager import Manager
 
 
@@ -75,3 +75,15 @@ def test_a_small_disk_is_full_at_a_twentieth(small_disk: Path) -> None:
     assert room(small_disk, 64 << 20)
     (small_disk / "filler").write_bytes(bytes(1_000_000))
     assert not room(small_disk, 64 << 20) and not room(small_disk / "gone", 1)
+
+
+async def test_only_lasting_load_refuses_calls(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = keeper(one)
+    load, said = {0: 0.99}, list[str | None]()
+    monkeypatch.setattr(type(one.node.workers), "load", property(lambda _: load))
+    for seconds, busy in ((0, 0.99), (admission.BUSY_SECONDS, 0.99), (admission.BUSY_SECONDS, 0.5)):
+        load[0] = busy
+        with standing(one, 1_000.0 + seconds):
+            here.beat()
+            said.append(here.not_accepting())
+    assert said == [None, "workers busy", None]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from media.records import commit_slots, record_format
+from media.records import commit_slots
 from recorder.workers.stream_sockets import newest_slot
 from tests.in_process.recorded_call import recorded_call
 
@@ -35,20 +35,6 @@ def spoken(path: Path, count: int) -> list[int]:
 def is_base(at: int) -> bool:
     """Tell whether what is written to the spool there is a base, which begins where a slot ends."""
     return at in (commit_slots.middle(0), commit_slots.middle(1))
-
-
-def test_a_tick_stores_what_came_and_its_slot_says_so(tmp_path: Path) -> None:
-    with recorded_call(tmp_path) as one:
-        one.send(20)
-        one.tick()
-        newest = newest_slot(one.spool_fd, one.key)
-        assert newest is not None
-        assert (newest.generation, newest.part, newest.closed) == (one.recorder.generation, 1, False)
-        assert newest.committed == (tmp_path / "m1").stat().st_size
-        found = one.close()
-        assert [one.frames(found, n) for n in (0, 1)] == [list(range(20))] * 2
-        marks = [record.kind for record in found if isinstance(record, record_format.Marked)]
-        assert marks == [record_format.Mark.END] and one.recorder.clean and one.recorder.closed
 
 
 @pytest.mark.parametrize("full", ["at the base", "at the slot", "before both"])
