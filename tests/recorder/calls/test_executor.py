@@ -185,7 +185,8 @@ async def test_a_disk_that_fails_as_a_call_begins_gives_503(
         broken.setattr(one.node.disk, "_give_up_seconds", 0.05 if fault == "stall" else 10.0)
         one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
         left = acme.vault.left_open()
-        if fault == "stall":  # nothing is asked of that disk for the next
+        if fault == "stall":  # the next gets neither ports nor files
+            broken.setattr(one.node.ports, "open", None)
             one.hear(sip_request("INVITE", "c2", 1, sdp("sendonly", "sendonly")))
         assert acme.vault.left_open() == left
         assert (set(one.statuses("INVITE")), len(one.live)) == ({503}, 0)

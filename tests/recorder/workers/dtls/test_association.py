@@ -296,6 +296,17 @@ def test_a_flight_no_longer_needed_is_not_stored() -> None:
     assert before.bequest.keys == after.bequest.keys
 
 
+def test_media_tell_nothing_of_the_rtcp_port() -> None:
+    dead = made(active=False, mux=False)
+    dead.turn(0.0)
+    for rtcp in (False, True):
+        theirs = peer(True)
+        theirs.start(0.0)
+        shake(dead, theirs, 0.0, rtcp)
+    left = stored(dead, proven=True)
+    assert [bool(each.bequest and each.bequest.flight) for each in (left[False], left[True])] == [False, True]
+
+
 def test_the_state_of_another_association_is_not_used() -> None:
     dead, theirs = met(active=False)
     shake(dead, theirs, 0.0)

@@ -163,3 +163,6 @@ def test_flooded_and_handshaking_calls_take_turns() -> None:
     urgent.spell(look, now)
     assert sorted(order[4:]) == ["a", "b"]
     assert urgent.due == pytest.approx(clock[0] + SHARE * SPELL)
+    urgent.shaking.clear()
+    overflow.hot = ("flooded",)
+    assert urgent.spell(look, now) == pytest.approx(SPELL / 2)
