@@ -12,7 +12,7 @@ from media.spec import StreamSpec
 from media.stream.pauses import Pauses
 from media.stream.receiver import ReceivedStream
 from recorder.workers import process
-from recorder.workers.messages import Beat, Pause
+from recorder.workers.messages import Beat, Drop, Pause
 from recorder.workers.priority import PAUSE, SHARE, SPELL, HandshakePriority
 from recorder.workers.process import BEAT, STALE
 from tests.in_process.in_process_worker import InProcessWorker, in_process_worker
@@ -128,7 +128,9 @@ def test_a_call_whose_packets_the_kernel_drops_gets_turns(tmp_path: Path, monkey
             for call in worker.calls.values():
                 call.lanes = {0: SimpleNamespace(rtp=7, track=ReceivedStream(StreamSpec(0), Pauses(()), 1))}
             snmp.write_text(f"Udp: RcvbufErrors\nUdp: {next(lost)}\n")
-            if worker.now > 103:
+            if name == "shake a":
+                worker.say(Drop("a"))  # it stays among those that have their turns for a while
+            if worker.now > 110:
                 worker.main.close()
 
         worker.on_step = step
