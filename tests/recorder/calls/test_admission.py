@@ -71,6 +71,16 @@ async def test_a_changed_call_is_saved_at_the_next_beat(one: Stage) -> None:
     assert done == [True, False]  # a call that has just begun waits
 
 
+async def test_a_bug_in_a_chore_does_not_stop_the_clock(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(admission, "BEAT_SECONDS", 0.001)
+    beats: list[int] = []
+    one.node.tasks.start(keeper(one, lambda: beats.append(1 // 0)).run(), "beat")
+    other: list[int] = []
+    one.node.tasks.start(keeper(one, lambda: other.append(1)).run(), "other")
+    await one.until(lambda: len(other) > 3)
+    assert one.faults == []
+
+
 def test_a_small_disk_is_full_at_a_twentieth(small_disk: Path) -> None:
     assert room(small_disk, 64 << 20)
     (small_disk / "filler").write_bytes(bytes(1_000_000))

@@ -72,10 +72,9 @@ async def closed(one: Stage) -> dict[str, str]:
 
 
 TWO = CONFIG + '[[customer]]\nname = "globex"\nsources = ["192.0.2.1"]\n'
-two_customers = pytest.mark.parametrize("config", [pytest.param(TWO, id="two customers")])
 
 
-@two_customers
+@pytest.mark.parametrize("config", [pytest.param(TWO, id="two customers")])
 async def test_the_others_are_served_and_it_recovers_by_itself(
     one: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,3 +141,16 @@ async def test_one_customers_lost_index_delays_no_other(
     for waiting in (*(left(one, first) for first in "123"), left(one, "9", "beta")):
         queue.put(waiting)
     assert await queue.round() and (len(tried), tried[1]) == (4, "9")
+
+
+async def test_failed_repairs_are_retried_during_a_rebuild(
+    one: Stage, queue: RepairQueue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = answers(monkeypatch, NoSpace("full"), *[None] * 5)
+    monkeypatch.setattr(repair_queue, "ROUND", 2)
+    monkeypatch.setattr(repair_queue, "AGAIN_SECONDS", 0.0)
+    for waiting in (left(one, "9", "beta"), *(left(one, first) for first in "1234")):
+        queue.put(waiting)
+    one.node.tasks.start(queue.run(), "mending")
+    await one.until(lambda: not len(queue))
+    assert len(tried) == 6 and "9" in tried[2:4]

@@ -116,6 +116,17 @@ async def over(one: Stage, call: LiveCall) -> dict[str, Any]:
     return dict(call.recording.call_document(one.node.now())["streams"][1])
 
 
+async def test_a_removed_stream_keeps_its_figures_when_a_worker_dies(one: Stage, sender: Sender) -> None:
+    call = one.invite()
+    await heard(one, call, sender, 30)
+    reoffer_without(one, call)
+    await one.until(lambda: list(call.sockets.pairs) == [0])
+    kill_worker(one)
+    await one.until(lambda: call.files.media_part == 2)
+    shown = await over(one, call)
+    assert (shown["packets"], shown["lost"], shown["gaps"]) == (30, 0, [])
+
+
 async def test_a_removed_stream_loses_nothing_when_its_worker_dies(one: Stage, sender: Sender) -> None:
     """The sockets stay open until a worker has taken what came before the re-offer."""
     call = one.invite()

@@ -9,7 +9,6 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -26,29 +25,23 @@ from tests.recorder.persist.test_forged_states import started
 PATIENCE = 30.0
 
 
-@dataclass
-class SmallDisk:
-    """A file system of its own under the vault."""
-
-    place: Path
-
-    def read_only(self, yes: bool) -> None:
-        """Mount it anew; while anybody has a file open for writing the kernel refuses."""
-        end, line = time.monotonic() + PATIENCE, ["mount", "-o", f"remount,{'ro' if yes else 'rw'}", str(self.place)]
-        while subprocess.run(line, capture_output=True).returncode:
-            assert time.monotonic() < end, "somebody keeps a file of the vault open"
-            time.sleep(0.02)
+def remount(place: Path, how: str) -> None:
+    """Mount a file system anew; while anybody has a file open for writing the kernel refuses."""
+    end = time.monotonic() + PATIENCE
+    while subprocess.run(["mount", "-o", f"remount,{how}", str(place)], capture_output=True).returncode:
+        assert time.monotonic() < end, "somebody keeps a file of the vault open"
+        time.sleep(0.02)
 
 
 @contextmanager
-def disk_of(customer: Customer) -> Iterator[SmallDisk]:
+def disk_of(customer: Customer) -> Iterator[Path]:
     """Put the vault of a customer on a small disk."""
     place = customer.folder / VAULT
     place.mkdir(exist_ok=True)
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True).returncode:
         pytest.skip("a small file system can be mounted by root only")
     try:
-        yield SmallDisk(place)
+        yield place
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
@@ -83,9 +76,9 @@ async def test_files_of_a_refused_call_look_like_no_call(
     with disk_of(acme) as disk:
         status = refused(one, monkeypatch)
         assert one.statuses("INVITE") == [status]
-        disk.read_only(True)
+        remount(disk, "ro")
         await one.until(lambda: not discards())
-        disk.read_only(False)
+        remount(disk, "rw")
         documents = [repair(acme, call, leaf).document for call, leaf in left_behind(acme, ())]
         assert [each for each in documents if each] == []
         assert not list(acme.vault.walk())
