@@ -74,8 +74,6 @@ class InProcessWorker:
         self.order: list[Any] = []
         #: Called with each of the former, so that a test may let time pass or say something.
         self.on_step: Callable[[str], None] = lambda step: None
-        #: How long the worker would have slept, in seconds.
-        self.slept: list[float] = []
         monkeypatch.setattr(process, "CallRecorder", self._call)
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
         monkeypatch.setattr(select, "poll", lambda: self)
@@ -118,7 +116,6 @@ class InProcessWorker:
     def register(self, *_: object) -> None: ...
     def modify(self, *_: object) -> None: ...
     def poll(self, milliseconds: float) -> list[int]:
-        self.slept.append(milliseconds / 1000)
         self.now += milliseconds / 1000
         self.hear()
         self.on_step("poll")

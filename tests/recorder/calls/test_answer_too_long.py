@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from recorder.calls.live_call import LiveCall
 from tests.in_process.recorder_node import Stage, sip_request
 from tests.in_process.worker_call import Sender
 from tests.recorder.calls.test_sip_handler import LATE
@@ -23,32 +20,9 @@ def answer(port: int = 4000, letters: int = 0) -> bytes:
     return "\r\n".join([line, "a=sendonly", *names, ""]).encode()
 
 
-async def ended(one: Stage, call: LiveCall) -> dict[str, Any]:
-    """Wait for the end; returns the call as it is listed."""
-    bye = next(data for data in one.said if data.startswith(b"BYE "))
-    assert b'Reason: SIP;cause=200;text="too-long"\r\n' in bye
-    await one.until(lambda: not len(one.live))
-    assert not len(one.repairs) and one.faults == []
-    await one.node.indexer.drain(30)
-    row = await one.node.customers["acme"].calls.get(call.id)
-    assert row is not None
-    listed = [(each["kind"], each["reason"]) for each in one.node.incidents.of("acme")]
-    assert listed == [("call-interrupted", "too-long")]
-    return {**row.details, "state": row.state.value}
-
-
-@pytest.mark.parametrize("config", [pytest.param(LATE, id="late offer")])
-async def test_a_first_one_ends_the_call_with_nothing_recorded(one: Stage) -> None:
-    one.hear(sip_request("INVITE", "c1", 1))
-    (call,) = one.live
-    one.hear(sip_request("ACK", "c1", 1, answer(letters=6_000), to=one.tag()))
-    document = await ended(one, call)
-    assert (document["state"], document["end_reason"]) == ("interrupted", "too-long")
-
-
 @pytest.mark.parametrize("letters", [5_800, 7_000])
 @pytest.mark.parametrize("config", [pytest.param(LATE, id="late offer")])
-async def test_a_later_one_ends_it_with_all_that_was_recorded(one: Stage, letters: int) -> None:
+async def test_a_too_long_answer_ends_the_call_with_its_recording(one: Stage, letters: int) -> None:
     """Also one that just fits, but would leave no room for what a successor of the worker has to be told beside it."""
     phone = Sender(None, 7)
     one.hear(sip_request("INVITE", "c1", 1))
@@ -59,6 +33,14 @@ async def test_a_later_one_ends_it_with_all_that_was_recorded(one: Stage, letter
     phone.socket.close()
     one.hear(sip_request("INVITE", "c1", 2, to=one.tag()))
     one.hear(sip_request("ACK", "c1", 2, answer(letters=letters), to=one.tag()))
-    document = await ended(one, call)
-    (stream,) = document["streams"]
-    assert (document["state"], stream["packets"], stream["lost"]) == ("interrupted", 20, 0)
+    bye = next(data for data in one.said if data.startswith(b"BYE "))
+    assert b'Reason: SIP;cause=200;text="too-long"\r\n' in bye
+    await one.until(lambda: not len(one.live))
+    assert not len(one.repairs) and one.faults == []
+    await one.node.indexer.drain(30)
+    row = await one.node.customers["acme"].calls.get(call.id)
+    assert row is not None
+    (stream,) = row.details["streams"]
+    assert (row.state.value, stream["packets"], stream["lost"]) == ("interrupted", 20, 0)
+    listed = [(each["kind"], each["reason"]) for each in one.node.incidents.of("acme")]
+    assert listed == [("call-interrupted", "too-long")]

@@ -13,24 +13,12 @@ import pytest
 
 from recorder.calls import databases
 from recorder.calls.databases import Databases
-from storage.customer.customers import CUSTOMERS, KEYS
+from storage.customer.customers import KEYS
 from storage.customer.wiring import Components, assemble
 from storage.database.database import DatabaseAway
 from tests.in_process.recorder_node import CONFIG, Stage
 from tests.recorder.calls.client import hang_up
 from tests.recorder.service.background_services import close_customer, serving
-
-
-class Said:
-    """Keeps what the log is told."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[str, Any]] = []
-
-    def warning(self, event: str, **facts: Any) -> None:
-        self.events.append((event, facts["customer"]))
-
-    info = warning
 
 
 def opens_after(one: Stage, failures: int, problem: Exception | None = None) -> list[int]:
@@ -45,15 +33,6 @@ def opens_after(one: Stage, failures: int, problem: Exception | None = None) -> 
     acme: Any = one.node.customers["acme"]
     acme.open_database = open_database
     return tries
-
-
-async def test_a_database_that_is_there_is_open_when_a_start_goes_on(one: Stage) -> None:
-    tries = opens_after(one, 0)
-    opening = Databases(one.node)
-    opening.start()
-    await opening.settled()
-    assert len(tries) == 1
-    assert not one.node.incidents.of("acme")
 
 
 @pytest.mark.parametrize(
@@ -75,20 +54,6 @@ async def test_an_unavailable_database_is_reported_once(
     assert told == [("database-away", 1)]
 
 
-async def test_a_late_database_is_logged_at_start_and_end(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From READY on until then the API answers 503 for it; the log says why, and when that is over."""
-    said, free = Said(), asyncio.Event()
-    monkeypatch.setattr(one.node.customers["acme"], "open_database", free.wait)
-    monkeypatch.setattr(one.node, "log", said)
-    opening = Databases(one.node)
-    opening.start()
-    await opening.settled(0.01)
-    assert said.events == [("database.late", "acme")]
-    free.set()
-    await one.until(lambda: len(said.events) == 2)
-    assert said.events == [("database.late", "acme"), ("database.back", "acme")]
-
-
 async def get(api: socket.socket, path: str, token: str = "") -> tuple[int, dict[str, Any]]:
     """Ask; returns status and document."""
     host, port = api.getsockname()
@@ -107,10 +72,9 @@ async def closed(one: Stage) -> dict[str, str]:
 
 
 TWO = CONFIG + '[[customer]]\nname = "globex"\nsources = ["192.0.2.1"]\n'
-two_customers = pytest.mark.parametrize("config", [pytest.param(TWO, id="two customers")])
 
 
-@two_customers
+@pytest.mark.parametrize("config", [pytest.param(TWO, id="two customers")])
 async def test_the_others_are_served_and_it_recovers_by_itself(
     one: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,21 +105,6 @@ async def test_the_others_are_served_and_it_recovers_by_itself(
     assert changes == ["customer.away", "customer.back"]
     assert [each["kind"] for each in one.node.incidents.of("acme")] == ["customer-away"]
     assert not one.faults, "no task of it ended meanwhile"
-
-
-@two_customers
-async def test_a_customer_folder_lost_later_locks_no_other_out(one: Stage, tmp_path: Path) -> None:
-    """Every token is looked for with every customer."""
-    folder, tokens = tmp_path / "data" / CUSTOMERS / "acme", await closed(one)
-    async with serving(one) as api:
-        await one.until(lambda: all(customer.served for customer in one.node.customers.values()))
-        folder.rename(folder.with_name("aside"))
-        folder.symlink_to(folder.name)  # as a mount that is gone: nothing in it can even be looked at
-        assert (await get(api, "/api/v1/customers/globex/calls", tokens["globex"]))[0] == 200
-        assert (await get(api, "/api/v1/customers/acme/calls", tokens["acme"]))[0] == 401
-        folder.unlink()
-        folder.with_name("aside").rename(folder)
-        assert (await get(api, "/api/v1/customers/acme/calls", tokens["acme"]))[0] == 200
 
 
 async def test_due_calls_are_erased_once_the_customer_is_open(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

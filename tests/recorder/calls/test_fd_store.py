@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
@@ -111,31 +108,3 @@ async def test_a_call_waits_for_a_manager_that_is_busy(
     await asyncio.wait_for(waiting, 30)
     assert (scene.sockets.unstored, scene.notify.deaf) == (unstored, deaf)
     assert scene.sockets.waits(scene.notify) is (unstored and not deaf)
-
-
-def test_pending_manager_messages_precede_new_ones(scene: Scene, tmp_path: Path) -> None:
-    """A name that is still to be dropped must not be given to other sockets meanwhile."""
-    address = str(tmp_path / "manager")
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
-        manager.bind(address)
-        manager.setblocking(False)
-        notify = Notifier(address)
-        taken = 0
-        while notify.watchdog():
-            taken += 1
-        assert not notify.remove("m1")
-        scene.sockets.store(notify, scene.pairs(0))
-        for _ in range(taken):
-            manager.recv(100)
-        assert fd_store.stored_again(notify, [scene.sockets])
-        assert manager.recv(100) == b"FDSTOREREMOVE=1\nFDNAME=m1"
-        said, given, _, _ = socket.recv_fds(manager, 100, 10)
-        for descriptor in given:
-            os.close(descriptor)
-        assert said.startswith(b"FDSTORE=1\nFDNAME=" + scene.sockets.name.encode())
-        notify.close()
-
-
-@pytest.mark.parametrize(("number", "text"), [(0, "0"), (35, "z"), (36, "10"), (20000, "ffk")])
-def test_base36(number: int, text: str) -> None:
-    assert fd_store.base36(number) == text

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from pathlib import Path
 
 import pytest
 
 from storage.errors import SyncFailed
-from tests.in_process.recorder_node import Stage, sip_request
+from tests.in_process.recorder_node import Stage
 from tests.recorder.calls.client import hang_up, state_of
 
 
@@ -36,23 +35,6 @@ async def test_a_bye_is_answered_when_the_call_is_durable(one: Stage) -> None:
     assert not list(one.checkpoints.left())
 
 
-async def test_the_next_call_reuses_the_file_of_a_clean_one_only(one: Stage, tmp_path: Path) -> None:
-    async def over() -> list[str]:
-        await one.until(lambda: not len(one.live) and not len(one.repairs))
-        await one.until(lambda: not one.checkpoints._of)
-        return sorted(path.name for path in (tmp_path / "run/live").iterdir())
-
-    one.invite("c1")
-    one.bye("c1")
-    assert await over() == ["1"]
-    spoilt = one.invite("c2")
-    one.executor.finishing.abandon(spoilt)  # its worker may go on writing for a moment
-    assert await over() == []
-    one.invite("c3")
-    one.bye("c3")
-    assert await over() == ["2"]
-
-
 async def test_a_failed_sync_gives_500_and_interrupts_the_call(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     call = one.invite()
     await state_of(one, call.id)  # opens the connection to the database, which stays
@@ -64,21 +46,9 @@ async def test_a_failed_sync_gives_500_and_interrupts_the_call(one: Stage, monke
     await one.until(lambda: not len(one.repairs))
     assert await state_of(one, call.id) == "interrupted"
     assert call.customer.vault.left_open() == []
-    assert one.descriptors() <= before
+    await one.until(lambda: one.descriptors() <= before)  # a thread may be syncing a folder still
     assert [i["kind"] for i in one.node.incidents.of("acme")] == ["call-interrupted"]
     assert one.node.incidents.of("other") == []
-
-
-async def test_a_repeated_or_late_bye_is_harmless(one: Stage) -> None:
-    one.invite()
-    tag = one.tag()
-    bye = sip_request("BYE", "c1", 9, to=tag)
-    one.hear(bye, bye)
-    await one.until(lambda: not len(one.live))
-    one.hear(bye)
-    assert set(one.statuses("BYE")) == {200}
-    one.hear(sip_request("BYE", "c1", 10, to=tag))
-    assert one.statuses("BYE")[-1] == 481
 
 
 async def test_a_part_that_a_worker_cannot_seal_is_repaired(one: Stage) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import threading
 from datetime import UTC, datetime
 from functools import partial
 
@@ -12,7 +10,6 @@ import pytest
 from recorder.calls.context import Node
 from recorder.calls.leaf_prefetch import DAY_SECONDS, LeafPrefetch
 from recorder.session.events import Now
-from storage.errors import NoSpace
 from tests.in_process.recorder_node import Stage
 
 
@@ -56,40 +53,3 @@ async def test_tomorrows_leaves_are_fetched_before_midnight(one: Stage, monkeypa
         await one.until(lambda: not one.node.tasks.names().count("numbers"))
     assert not keys.low(day + 4)
     assert not keys.low(day + 5)
-
-
-async def test_taking_a_leaf_does_not_wait_for_the_prefetch(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys, day = one.node.customers["acme"].keys, today(one)
-    leaves = keys._leaves
-    begun, go, fetched = threading.Event(), threading.Event(), threading.Event()
-    first = keys.allocate(day)
-    advance = leaves._advance
-
-    def slow(day: int, at_least: int | None) -> int:
-        begun.set()
-        go.wait(30)
-        fetched.set()
-        return advance(day, at_least)
-
-    monkeypatch.setattr(leaves, "_advance", slow)
-    fetching = asyncio.create_task(asyncio.to_thread(keys.refill, day))
-    await asyncio.to_thread(begun.wait, 30)
-    assert keys.allocate(day) == first + 1
-    assert not fetched.is_set()
-    go.set()
-    await fetching
-
-
-async def test_a_full_disk_is_asked_again(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys, asked = one.node.customers["acme"].keys, list[int]()
-
-    def full(day: int) -> None:
-        asked.append(day)
-        raise NoSpace("no space left")
-
-    monkeypatch.setattr(keys, "refill", full)
-    numbering = prefetch(one)
-    for count in (1, 2):
-        numbering.tend()
-        await one.until(lambda count=count: len(asked) >= count and "numbers" not in one.node.tasks.names())  # type: ignore[misc]  # mypy infers no lambda with a default
-    assert one.faults == []

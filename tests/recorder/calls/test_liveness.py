@@ -18,7 +18,6 @@ from sip.ua.events import Probed
 from tests.in_process.offers import sdp
 from tests.in_process.recorder_node import CONFIG, FLOW, Stage, sip_request, stage
 from tests.recorder.calls.client import reinvite
-from tests.recorder.calls.restart import resumed
 
 LIMIT = 300
 HELD = 1800
@@ -149,17 +148,6 @@ async def test_a_stream_that_is_not_on_hold_is_silent(one: Stage) -> None:
         turn(one, number, "inactive", other)
         silent(call)
         assert len(look(one)) == count
-
-
-async def test_a_call_on_hold_is_asked_about_after_a_restart_too(one: Stage) -> None:
-    call = one.invite()
-    hold(one, call)
-    again = resumed(one, call)
-    await one.until(lambda: again.started)
-    assert look(one) == []
-    for _ in range(2):
-        await probed(one, again, 408, HELD + 1)
-    await one.until(lambda: not len(one.live))
 
 
 async def test_a_request_in_the_dialog_keeps_a_call_alive(one: Stage) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 from array import array
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any
 
@@ -18,7 +17,6 @@ from media.rtp import header
 from recorder.calls import fd_store
 from recorder.calls.live_call import LiveCall
 from recorder.exports.render_sources import render_streams
-from recorder.session import events
 from tests.in_process.recorder_node import CONFIG, Stage, sip_request
 from tests.in_process.rendered_calls import listen
 from tests.media.codecs.test_decoders import amr_frames, bandwidth_efficient, sound_of
@@ -206,40 +204,3 @@ async def test_packets_to_the_old_port_before_the_answer_are_kept_r15(
     before, after = await heard(one, call)
     assert sound_of(ALIGNED_FORM, ALIGNED)[0].tobytes() in before.tobytes()
     assert sound_of(Format("AMR", 8000), PACKED)[0].tobytes() in after.tobytes()
-
-
-async def at_once() -> None:
-    """Nobody waits for what is on its way."""
-
-
-async def test_a_call_that_reuses_its_own_port_is_heard(
-    one: Stage, phone: Phone, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whom the call before heard at a port is not heard there; this client is the same."""
-    monkeypatch.setattr(fd_store, "linger", at_once)
-    call, port = place(one)
-    ports = one.node.ports
-    ports._cool_down, ports._free = 0.0, deque([ports._free[0]])
-    phone.say(port, ALIGNED[:25])
-    turn(one, 2, offer(AMR))
-    await one.until(lambda: list(call.sockets.pairs) == [1])
-    ports._former[port] = ((*phone.socket.getsockname(), (7,)),)  # as where nobody else may have been meant
-    turn(one, 3, offer(AMR + OCTETS))
-    assert call.recording.streams[2].port == port
-    phone.say(port, ALIGNED[25:])
-    *_, after = await heard(one, call)
-    assert sound_of(ALIGNED_FORM, ALIGNED[25:])[0].tobytes() in after.tobytes()
-
-
-async def test_a_call_that_ends_after_a_reoffer_releases_every_socket(one: Stage, phone: Phone) -> None:
-    before = one.descriptors()
-    call, port = place(one)
-    phone.say(port, ALIGNED[:25])
-    turn(one, 2, offer(AMR))
-    phone.say(port, ALIGNED[25:])
-    (sound, _) = await heard(one, call)
-    assert call.recording.handle(events.Lingered((0,)), one.node.now()) == []
-    assert sound_of(ALIGNED_FORM, ALIGNED)[0].tobytes() in sound.tobytes()
-    await one.until(lambda: not one.node.tasks.names() or "linger" not in one.node.tasks.names())
-    await one.until(lambda: one.descriptors() <= before)
-    assert not one.faults

@@ -168,40 +168,6 @@ async def test_a_late_offer_replaces_only_with_its_answer(tmp_path: Path) -> Non
         assert of(one, "c3").recording.alive
 
 
-async def test_the_last_of_three_replacements_continues(one: Stage) -> None:
-    first = one.invite("c1")
-    one.hear(replacing(first))
-    second, tag = of(one, "c2"), one.tag()
-    one.hear(replacing(second, "c3"))
-    one.hear(sip_request("ACK", "c3", 1, to=one.tag()))
-    assert [call.id for call in one.live if call.recording.alive] == [of(one, "c3").id]
-    assert byes(one) == ["c1"]  # that of the second waits for its ACK
-    one.hear(sip_request("ACK", "c2", 1, to=tag))
-    assert byes(one) == ["c1", "c2"]
-    assert (await ended(one, second))["end_reason"] == (await ended(one, first))["end_reason"] == "replaced"
-
-
-async def test_a_replaced_call_that_ended_itself_is_still_named(one: Stage) -> None:
-    old, tag = one.invite("c1"), one.tag()
-    one.hear(replacing(old))
-    new, other = of(one, "c2"), one.tag()
-    one.hear(sip_request("BYE", "c1", 2, to=tag), sip_request("ACK", "c2", 1, to=other))
-    told = await ended(one, old)
-    assert (told["end_reason"], told["notes"]) == ("bye", [])
-    assert [n["call"] for n in new.recording.notes] == [old.id]
-    assert byes(one) == []
-
-
-async def test_a_recording_of_before_a_restart_is_replaced(one: Stage) -> None:
-    one.invite("c1")
-    restart(one)
-    again = of(one, "c1")
-    one.hear(replacing(again))
-    one.hear(sip_request("ACK", "c2", 1, to=one.tag()))
-    assert byes(one) == ["c1"]
-    assert (await ended(one, again))["end_reason"] == "replaced"
-
-
 def restart(one: Stage, *, stream: bool = False) -> None:
     """Kill and start a node; the way of its calls to us was a connection, or datagrams."""
     for session in one.node.endpoint._context.sessions:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 from base64 import b64encode
-from pathlib import Path
 
 import pytest
 
@@ -20,7 +19,7 @@ from storage.errors import NoSpace
 from storage.files.reserved_space import ReservedSpace
 from storage.vault.vault import NewPart, Vault
 from tests.in_process.offers import KEYS, sdp
-from tests.in_process.recorder_node import CONFIG, Stage, sip_request, stage
+from tests.in_process.recorder_node import Stage, sip_request
 from tests.in_process.worker_call import Sender
 from tests.recorder.calls.client import hang_up, reinvite, state_of
 from tests.recorder.calls.restart import forget_dialogs, kill_worker, leave, resume, resumed, stored
@@ -43,30 +42,6 @@ async def test_the_call_goes_on_and_ends_with_a_bye(one: Stage) -> None:
     assert len(again.customer.vault.parts(call.id, call.leaf)) >= 4
     defects = [d for r in call.customer.vault.parts(call.id, call.leaf) for d in call.customer.vault.verify(r)]
     assert defects == []
-
-
-OURS = CONFIG + 'siprec = "plain"\nlate_offer = true\n'
-
-
-@pytest.mark.parametrize("srtp", ["off", "required"])
-async def test_media_of_our_offer_wait_for_the_keys_of_its_answer(tmp_path: Path, srtp: str) -> None:
-    async with stage(tmp_path, OURS + f'srtp = "{srtp}"\n') as one:
-        one.hear(sip_request("INVITE", "c1", 1))
-        (call,) = one.live
-        tag = one.tag()
-        again = resumed(one, call)
-        assert again.started is (srtp == "off")
-        sender = Sender(KEYS[0] if srtp == "required" else None, 7)
-        peer = sender.socket.getsockname()[1]
-        plain = f"v=0\r\nc=IN IP4 127.0.0.1\r\nm=audio {peer} RTP/AVP 8\r\na=sendonly\r\n".encode()
-        answer = sdp("sendonly") if srtp == "required" else plain
-        one.hear(sip_request("ACK", "c1", 1, answer, to=tag))
-        assert (again.started, again.files.media_part) == (True, 2)
-        assert await stored(one, again, sender) == 5
-        sender.socket.close()
-        one.hear(sip_request("BYE", "c1", 2, to=tag))
-        await one.until(lambda: one.statuses("BYE"))
-        assert one.faults == []
 
 
 @pytest.mark.parametrize(("lacking", "owned"), [("c", True), ("m", True), ("c", False)])
@@ -128,12 +103,6 @@ async def test_the_keys_of_before_a_re_offer_outlive_restarts(one: Stage, monkey
         assert await stored(one, again, sender) == 5 * count
     old.socket.close()
     assert len(former_keys(again.recording, one.node.workers.keys_of(again.id))) == 2  # for the next one
-
-
-async def test_a_lost_spool_of_a_silent_call_is_no_interruption(one: Stage) -> None:
-    again = resumed(one, one.invite())
-    await one.executor.finishing.cut(again, 2, (("m1", None),))
-    assert not again.recording.notes and not again.recording.interrupted
 
 
 async def test_a_lost_spool_keeps_the_vault_and_interrupts_the_call(one: Stage) -> None:

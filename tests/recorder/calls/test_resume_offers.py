@@ -15,8 +15,7 @@ from sip.transaction.timers import T2
 from tests.in_process.offers import KEYS, sdp
 from tests.in_process.recorder_node import CONFIG, FLOW, Stage, sip_request, stage
 from tests.in_process.worker_call import Sender
-from tests.recorder.calls.client import reinvite
-from tests.recorder.calls.restart import kill_worker, resumed, worker
+from tests.recorder.calls.restart import resumed
 
 OURS = CONFIG + 'siprec = "plain"\nlate_offer = true\n'
 
@@ -67,23 +66,6 @@ async def test_a_clients_offer_stands_in_for_its_lost_answer(tmp_path: Path, srt
         assert figures[stream.number]["packets"] == 5
         sender.socket.close()
         assert one.faults == []
-
-
-@pytest.mark.parametrize("config", [pytest.param(OURS + 'srtp = "required"\n', id="SRTP required")])
-async def test_a_withdrawn_line_with_lost_keys_does_not_end_the_call(one: Stage) -> None:
-    again, tag, _ = asked_again(one)
-    unreachable(one)
-    reinvite(one, 2, sdp("gone", "sendonly"), to=tag)
-    assert again.started
-    sender = Sender(KEYS[1], 7)
-    for number in (5, 10):
-        sender.send(again.recording.streams[1].port, 5)
-        assert (await one.node.workers.snapshot(again.id)).streams[1]["packets"] == number
-        before = worker(one)
-        kill_worker(one)
-        await one.until(lambda old=before: one.node.workers.well and worker(one) != old)  # type: ignore[misc]  # the worker of this round
-    sender.socket.close()
-    assert again.recording.alive
 
 
 @pytest.mark.parametrize(("srtp", "state"), [("off", State.RECORDING), ("required", State.CLOSING)])

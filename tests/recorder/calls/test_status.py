@@ -57,22 +57,6 @@ async def test_the_status_says_why_calls_are_refused(one: Stage) -> None:
     assert (await system.document(None, node=True))["node"]["keys_backed_up_at"] == "2026-03-04T00:00:00.000Z"
 
 
-async def test_the_bytes_of_a_customer_are_added_up_once_an_hour(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    now, asked = [100.0], []
-    monkeypatch.setattr(type(one.node), "monotonic", staticmethod(lambda: now[0]))
-
-    async def total() -> int:
-        asked.append(now[0])
-        return 4711
-
-    monkeypatch.setattr(one.node.customers["acme"].calls, "total_bytes", total)
-    system = System(one.node, one.live)
-    for later in (0.0, 60.0, 3539.0, 1.0):
-        now[0] += later
-        assert (await system.document("acme", node=False))["customer"]["size_bytes"] == 4711
-    assert asked == [100.0, 3700.0]
-
-
 def test_certificates_and_disks_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     file = tmp_path / "a.crt"

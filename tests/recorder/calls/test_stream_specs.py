@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from media.spec import StreamSpec
-from recorder.calls.stream_specs import fits, former_keys, keys_from_state, keys_to_state, new_call, stream_specs
+from recorder.calls.stream_specs import former_keys, keys_from_state, keys_to_state, new_call, stream_specs
 from recorder.config.model import Customer
 from recorder.session.commands import DtlsKeys, PortKeys, StreamPlan
 from recorder.session.session import Recording
 from recorder.session.stream import Stream, plans_of
-from recorder.workers.codec import MAX_MESSAGE, MAX_OFFERED
 from recorder.workers.messages import Part
 from sip.sdp.answer import Policy
 from sip.sdp.sdes import CryptoOffer, MasterKey
@@ -98,15 +96,6 @@ def test_a_worker_learns_of_expected_media_and_a_pause(tmp_path: Path) -> None:
     for stream in recording.streams:
         stream.pause(True, at(3))
     assert new_call(recording, part, (), bytes(32)).pauses == ((noon + 3_000_000_000, None),)
-
-
-def test_stream_specs_leave_room_in_a_worker_message() -> None:
-    def named(length: int) -> StreamSpec:
-        return StreamSpec(0, payloads=((8, "x" * length, 8000),))
-
-    assert fits((named(MAX_OFFERED - 300),))
-    assert not fits((named(MAX_OFFERED),))
-    assert not fits((named(MAX_MESSAGE),))
 
 
 def test_keys_missing_from_the_newest_offer_are_kept(tmp_path: Path) -> None:

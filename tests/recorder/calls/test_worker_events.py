@@ -47,17 +47,6 @@ async def test_figures_are_counted_once_and_at_the_end_only_the_rest(one: Stage)
     assert call.recording.streams[0].figures["mos"] == 4.4
 
 
-async def test_the_figures_of_many_calls_are_added_up(one: Stage) -> None:
-    calls = [one.invite(name) for name in ("c1", "c2")]
-    for some in ((10, 10), (4, 20), (25, 25)):  # the worker of the first began anew from an older slot
-        told = zip(calls, some, strict=True)
-        one.workers.on_event(messages.Stats({c.id: (counts(n), counts(1, stream=1)) for c, n in told}))
-    page = one.node.metrics.page().decode()
-    assert 'recorder_rtp_packets_total{result="stored"} 58.0' in page  # 10 + 21 + 1 and 10 + 10 + 5 + 1
-    assert "recorder_rtp_lost_total 8.0" in page
-    assert "recorder_gap_seconds_total 0.16" in page
-
-
 async def test_a_bug_in_one_call_costs_no_other(one: Stage) -> None:
     """Each is as a bug would leave it."""
     spoilt, broken, other = (one.invite(name) for name in ("c1", "c2", "c3"))

@@ -157,17 +157,6 @@ def test_what_is_no_file_of_ours_is_skipped(slot: Slot, tmp_path: Path) -> None:
     assert list(states(tmp_path / "nowhere")) == []
 
 
-def test_at_the_end_only_files_of_calls_stay(tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
-    here = Slots(tmp_path / "live")
-    live, over = here.take(), here.take()
-    live.write(OUTER, b"x")
-    here.give_back(over)
-    here.close()
-    assert list((tmp_path / "live").iterdir()) == [live.path]
-    assert len(os.listdir("/proc/self/fd")) <= before
-
-
 @given(st.binary(max_size=60), st.integers(0, 60), st.booleans())
 def test_any_bytes_are_a_state_or_none(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, at: int, second: bool

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from media.records import record_format
 from recorder.errors import NotPossible
 from recorder.persist import control_part
-from recorder.persist.control_part import ControlPart, padding, record
+from recorder.persist.control_part import ControlPart, record
 from recorder.runtime.disk_thread import Disk, DiskAway
 from storage.vault.container import CONTROL_SEGMENT, HEADER, Reader, new_part
 from tests.in_process.recorded_call import no_space
@@ -132,16 +132,6 @@ def test_records_sealed_before_the_file_exists_are_written(written: WrittenPart)
     assert written.kept(live=True) == [(16, b"first"), (20, bytes(2 * control_part.MAX_HELD)), (17, b"second")]
 
 
-def test_a_file_that_takes_nothing_is_no_beginning() -> None:
-    early = ControlPart("c1", new_part(bytes(32), b"test", CONTROL_SEGMENT, os.urandom)[1])
-    early.keep(16, b"first")
-    early.flush()
-    full = os.open("/dev/full", os.O_WRONLY)
-    with pytest.raises(NotPossible, match="cannot be written"):
-        early.begin(full)
-    early.abandon()
-
-
 @given(st.lists(st.tuples(st.integers(16, 20), st.binary(max_size=3000), st.booleans()), max_size=12))
 def test_any_records_with_any_flushes_come_back(
     tmp_path_factory: pytest.TempPathFactory, kept: list[tuple[int, bytes, bool]]
@@ -158,7 +148,3 @@ def test_any_records_with_any_flushes_come_back(
 
 def test_a_record_beyond_the_format_is_cut() -> None:
     assert len(record(16, bytes(1 << 24))) == control_part.MAX_RECORD + control_part.RECORD_HEAD
-
-
-def test_padding_is_at_least_its_own_head() -> None:
-    assert [len(padding(n)) for n in (1, 4, 5, 100)] == [4, 4, 5, 100]

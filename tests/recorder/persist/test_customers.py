@@ -14,18 +14,6 @@ from storage.errors import KeysWrong, StorageError
 from tests.in_process.recorder_node import configured
 
 
-def test_an_existing_customer_is_opened(tmp_path: Path) -> None:
-    settings = configured(tmp_path)
-
-    async def story() -> None:
-        customer = await customers.open_customer(settings, settings.customers[0])
-        assert (customer.name, customer.settings.country) == ("acme", "DE")
-        await customer.close()
-
-    asyncio.run(story())
-    assert customers.customer_exists(settings, settings.customers[0])
-
-
 def test_missing_keys_are_never_made(tmp_path: Path) -> None:
     settings = configured(tmp_path)
     (tmp_path / "data/keys/acme.forget").unlink()

@@ -89,17 +89,3 @@ async def test_a_sync_failure_reaches_everyone_who_wrote_before(syncer: Syncer, 
     disk.broken = False
     later = await asyncio.gather(durable.wait(0), durable.wait(syncer.epoch), return_exceptions=True)
     assert [type(each) for each in (*failed, *later)] == [SyncFailed, SyncFailed, SyncFailed, type(None)]
-
-
-def test_a_sync_result_after_the_loop_ended_is_ignored(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    disk = Disk(allowed=0)
-    with closing(Syncer(tmp_path, disk.sync)) as syncer:
-
-        async def story() -> None:
-            Durability(syncer).wait(0)
-            assert await asyncio.to_thread(disk.begun.acquire, timeout=LONG)
-
-        asyncio.run(story())
-        disk.go.release()
-    assert disk.syncs == 1
-    assert not caplog.records

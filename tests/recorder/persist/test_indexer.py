@@ -22,7 +22,6 @@ from recorder.persist.indexer import Indexer
 from storage.calls.call_index import Calls
 from storage.calls.call_row import BadDetails, CallRow, CallState
 from storage.customer.customers import Customer
-from storage.database.database import Database
 from storage.directory.matcher import Correlation
 from storage.directory.user import Person
 from storage.errors import DatabaseFault, DiskFailed
@@ -93,31 +92,6 @@ async def test_the_newest_state_of_a_call_is_written(acme: Customer) -> None:
         assert (await states(acme, live), done, here.oldest()) == ([CallState.COMPLETE], [1, 2], 0)
 
 
-async def test_a_transaction_is_followed_by_a_rest(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Unless it was full: each call would otherwise wait as long as the transactions before it."""
-    rests, timeout, put = list[float](), asyncio.timeout, Calls.put_in
-    now, took, written = [0.0], [0.0], asyncio.Semaphore(0)
-
-    def noted(seconds: float) -> asyncio.Timeout:
-        rests.append(seconds)
-        return timeout(0)
-
-    async def slow(self: Calls, on: AsyncConnection, rows: Sequence[CallRow], forms: Any) -> int:
-        now[0] += took[0]
-        return await put(self, on, rows, forms)
-
-    monkeypatch.setattr(asyncio, "timeout", noted)
-    monkeypatch.setattr(Calls, "put_in", slow)
-    monkeypatch.setattr(module, "BATCH", 50)
-    monkeypatch.setattr(module, "REST_SECONDS", 0.5)
-    async with indexing(lambda: now[0]) as (here, _):
-        for first, last, took[0] in ((1, 110, 0.0), (111, 111, 0.3), (112, 112, 9.0), (113, 113, 0.0)):
-            for number in range(first, last + 1):
-                here.put(acme, row(acme, number), (), written.release)
-            await asyncio.gather(*(written.acquire() for _ in range(first, last + 1)))
-    assert rests[:6] == [0.001, 0.001, 0.001, 0.5, module.REST * 0.3, module.MOST_SECONDS]
-
-
 async def test_the_loop_sees_to_others_while_a_batch_is_made(acme: Customer) -> None:
     turn, made = [0], list[int]()
 
@@ -160,14 +134,6 @@ async def test_what_somebody_waits_for_is_written_at_once(acme: Customer, monkey
         here.put(acme, live[3], ())
         await here.drain(30)
         assert await states(acme, live[3]) == [CallState.RECORDING]
-
-
-async def test_nobody_waits_for_ever_for_the_database(acme: Customer) -> None:
-    here, call = Indexer(lambda: 0.0, lambda call, error: None), row(acme, 1)  # nobody runs it
-    here.put(acme, call, ())
-    assert not await here.hurry("acme", call.id, 0.01)
-    await here.drain(0.01)
-    assert here.pending("acme", call.id) == call
 
 
 async def test_unsettled_calls_are_not_polled(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,23 +182,6 @@ async def test_a_call_written_while_users_load_is_matched(acme: Customer, monkey
         here.put(acme, row(acme, 1), ())
         await here.drain(30)
     assert ((await mine.outstanding()).calls, faults) == (1, [])
-
-
-async def test_a_query_before_a_write_shares_its_transaction(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun, writing, call = [], Database.writing, row(acme, 1)
-
-    @asynccontextmanager
-    async def noted(self: Database) -> AsyncIterator[AsyncConnection]:
-        async with writing(self) as connection:
-            begun.append(1)
-            yield connection
-
-    monkeypatch.setattr(Database, "writing", noted)
-    monkeypatch.setattr(Database, "reading", None)
-    async with indexing() as (here, _):
-        here.put(acme, call, ())
-        await here.drain(30)
-        assert (here.pending("acme", call.id), begun) == (None, [1])
 
 
 @pytest.mark.parametrize(

@@ -6,56 +6,42 @@ import asyncio
 import os
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from recorder.calls.crash_scan import CrashScan
-from recorder.calls.leaf_prefetch import DAY_SECONDS
-from recorder.calls.repair_queue import Left, RepairQueue
-from recorder.calls.resume import Resume
-from recorder.persist.checkpoint import Checkpoints, refused
+from recorder.persist.checkpoint import Checkpoints, Mark, refused
 from recorder.persist.checkpoint_file import left_calls
-from recorder.persist.control_part import ControlPart
-from recorder.persist.repair import Found, left_behind, rebuild, recover, repair
-from recorder.runtime.disk_thread import Disk
+from recorder.persist.repair import left_behind, recover, repair
 from storage.customer.customer import Customer
 from storage.customer.settings import VAULT
-from storage.vault.vault import Draft, NewPart, Vault
-from tests.in_process.offers import beyond_a_message, sdp
+from tests.in_process.offers import sdp
 from tests.in_process.recorder_node import Stage, sip_request
+from tests.recorder.persist.test_forged_states import started
 
 PATIENCE = 30.0
 
 
-@dataclass
-class SmallDisk:
-    """A file system of its own under the vault."""
-
-    place: Path
-
-    def read_only(self, yes: bool) -> None:
-        """Mount it anew; while anybody has a file open for writing the kernel refuses."""
-        end, line = time.monotonic() + PATIENCE, ["mount", "-o", f"remount,{'ro' if yes else 'rw'}", str(self.place)]
-        while subprocess.run(line, capture_output=True).returncode:
-            assert time.monotonic() < end, "somebody keeps a file of the vault open"
-            time.sleep(0.02)
+def remount(place: Path, how: str) -> None:
+    """Mount a file system anew; while anybody has a file open for writing the kernel refuses."""
+    end = time.monotonic() + PATIENCE
+    while subprocess.run(["mount", "-o", f"remount,{how}", str(place)], capture_output=True).returncode:
+        assert time.monotonic() < end, "somebody keeps a file of the vault open"
+        time.sleep(0.02)
 
 
 @contextmanager
-def disk_of(customer: Customer) -> Iterator[SmallDisk]:
+def disk_of(customer: Customer) -> Iterator[Path]:
     """Put the vault of a customer on a small disk."""
     place = customer.folder / VAULT
     place.mkdir(exist_ok=True)
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True).returncode:
         pytest.skip("a small file system can be mounted by root only")
     try:
-        yield SmallDisk(place)
+        yield place
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
@@ -71,11 +57,6 @@ def withdrawn(one: Stage, monkeypatch: pytest.MonkeyPatch) -> int:
     return 487
 
 
-def too_long(one: Stage, monkeypatch: pytest.MonkeyPatch) -> int:
-    one.hear(sip_request("INVITE", "c1", 1, beyond_a_message()))
-    return 488
-
-
 def without_checkpoint(one: Stage, monkeypatch: pytest.MonkeyPatch) -> int:
     def full(self: Checkpoints, call: str) -> int:
         raise OSError(28, "No space left on device")
@@ -86,7 +67,7 @@ def without_checkpoint(one: Stage, monkeypatch: pytest.MonkeyPatch) -> int:
     return 503
 
 
-@pytest.mark.parametrize("refused", [withdrawn, too_long, without_checkpoint])
+@pytest.mark.parametrize("refused", [withdrawn, without_checkpoint])
 async def test_files_of_a_refused_call_look_like_no_call(
     one: Stage, monkeypatch: pytest.MonkeyPatch, refused: Callable[[Stage, pytest.MonkeyPatch], int]
 ) -> None:
@@ -95,132 +76,29 @@ async def test_files_of_a_refused_call_look_like_no_call(
     with disk_of(acme) as disk:
         status = refused(one, monkeypatch)
         assert one.statuses("INVITE") == [status]
-        disk.read_only(True)
+        remount(disk, "ro")
         await one.until(lambda: not discards())
-        disk.read_only(False)
+        remount(disk, "rw")
         documents = [repair(acme, call, leaf).document for call, leaf in left_behind(acme, ())]
         assert [each for each in documents if each] == []
         assert not list(acme.vault.walk())
 
 
-@contextmanager
-def impatient(one: Stage) -> Iterator[None]:
-    """Give the disk up after a moment."""
-    acme, patient = one.node.customers["acme"], one.node.disk
-    acme.keys.refill(int(one.node.now().wall.timestamp()) // DAY_SECONDS)
-    one.node.disk = Disk(lambda problem: one.faults.append(("disk", problem)), 0.05)
-    yield
-    one.node.disk.close()
-    one.node.disk = patient
-
-
-async def refused_while_it_is_written(one: Stage, disk: SmallDisk, monkeypatch: pytest.MonkeyPatch) -> tuple[str, int]:
-    """Refuse an INVITE because the disk stands still; it goes on, takes all of the call, and becomes read-only."""
-    acme, (go, closed, turned) = one.node.customers["acme"], (threading.Event() for _ in range(3))
-    begin, unlink = ControlPart.begin, os.unlink
-
-    def stuck(part: ControlPart, fd: int) -> None:
-        go.wait(PATIENCE)
-        begin(part, fd)
-
-    def later(path: str, *, dir_fd: int | None = None) -> None:
-        closed.set()
-        turned.wait(PATIENCE)
-        unlink(path, dir_fd=dir_fd)
-
-    with impatient(one), monkeypatch.context() as broken:
-        broken.setattr(ControlPart, "begin", stuck)
-        broken.setattr(os, "unlink", later)
-        one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
-        assert one.statuses("INVITE") == [503]
-        await asyncio.sleep(0)  # from now on the removal waits for this disk
-        go.set()
-        assert closed.wait(PATIENCE)
-        disk.read_only(True)
-        turned.set()
-    (left,) = left_behind(acme, ())
-    assert (rebuild(acme, *left) or {})["state"] == "interrupted", "the files do say that there was a call"
-    return left
-
-
-async def test_files_that_are_made_after_the_refusal_are_removed_too(
-    one: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The disk is read-only just when whoever made them takes them back."""
-    acme, go = one.node.customers["acme"], threading.Event()
-    make, unlink = Vault.make, os.unlink
-
-    def stuck(vault: Vault, draft: Draft) -> NewPart:
-        go.wait(PATIENCE)
-        return make(vault, draft)
-
-    def refused(path: str, *, dir_fd: int | None = None) -> None:
-        if dir_fd is None:
-            raise OSError(30, "Read-only file system")
-        unlink(path, dir_fd=dir_fd)
-
-    with impatient(one), monkeypatch.context() as broken:
-        broken.setattr(Vault, "make", stuck)
-        broken.setattr(os, "unlink", refused)
-        one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
-        assert one.statuses("INVITE") == [503]
-        done, _ = await asyncio.wait(discards(), timeout=0.2)
-        assert not done
-        go.set()
-        await one.until(lambda: not discards())
-    assert one.faults and not list(acme.vault.walk())
-
-
-async def test_it_is_removed_as_soon_as_the_disk_lets_it_go(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Though INVITEs are taken before what a crash left is looked for."""
-    acme = one.node.customers["acme"]
-    with disk_of(acme) as disk:
-        await refused_while_it_is_written(one, disk, monkeypatch)
-        await CrashScan(one.node, one.live, one.repairs).run()
-        assert len(one.repairs) == 1
-        await one.until(lambda: not discards())
-        disk.read_only(False)
-        await one.until(lambda: not len(one.repairs))
-        assert not list(acme.vault.walk()) and not list(one.checkpoints.left())
-        await one.node.indexer.drain(30)
-        assert await acme.calls.count() == 0
-        assert [each["reason"] for each in one.node.incidents.of("acme")] == ["disk"]
-
-
-async def test_a_successor_knows_that_it_was_refused(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All processes are killed at once, and the disk is well again at the next start."""
-    acme = one.node.customers["acme"]
-    with disk_of(acme) as disk:
-        call, _ = await refused_while_it_is_written(one, disk, monkeypatch)
-        monkeypatch.setattr(one.repairs, "put", lambda left: None)  # it was killed before it could try again
-        assert refused(one.node.runtime_dir, acme.name, acme.keys) == {call}
-        assert left_calls(one.node.runtime_dir) == set()
-        disk.read_only(False)
-        checkpoints = Checkpoints(one.node.runtime_dir / "live")
-        here = RepairQueue(one.node, checkpoints.remove)
-        Resume(one.node, one.recordings, one.live, one.executor, checkpoints, one.workers, here).run({}, {})
-        for each in left_behind(acme, ()):
-            here.put(Left(acme, *each))
-        assert (len(here), await here.round(), len(one.live)) == (1, True, 0)
-        assert not list(acme.vault.walk())
-        assert await acme.calls.count() == 0
-        assert not list(checkpoints.left())
-        checkpoints.close()
-
-
-async def test_by_hand_it_is_removed_too(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    acme, found = one.node.customers["acme"], list[Found]()
-    with disk_of(acme) as disk:
-        left = await refused_while_it_is_written(one, disk, monkeypatch)
-        monkeypatch.setattr(one.repairs, "put", lambda left: None)
-        await one.until(lambda: not discards())  # in vain
-        disk.read_only(False)
-        one.node.storage.well = True
-        answered = one.invite("c2")
-        one.forget(answered)
-        await recover(acme, (), found.append, refused(one.node.runtime_dir, acme.name, acme.keys))
-        assert {each.call: bool(each.document) for each in found} == {left[0]: False, answered.id: True}
-        assert {ref.call for ref in acme.vault.walk()} == {answered.id}
+@pytest.mark.parametrize("by_hand", [True, False])
+async def test_files_of_a_refused_call_are_removed_by_a_successor(one: Stage, by_hand: bool) -> None:
+    """A disk kept them that was full or read-only, and all processes were killed; also by `recorder recover`."""
+    acme, call = one.node.customers["acme"], one.invite()
+    one.checkpoints.mark_refused(Mark(call.id, "acme", call.leaf, ()), acme.keys)
+    one.forget(call)
+    told = refused(one.node.runtime_dir, acme.name, acme.keys)
+    assert (told, left_calls(one.node.runtime_dir)) == ({call.id}, set())
+    if by_hand:
+        await recover(acme, (), lambda _: None, told)
+    else:
+        with started(one) as (checkpoints, repairs):
+            assert (len(repairs), await repairs.round(), len(one.live)) == (1, True, 0)
+            assert not list(checkpoints.left())
+    assert not list(acme.vault.walk())
 
 
 async def test_a_call_no_worker_learnt_of_is_undone(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,10 +2,8 @@ import base64
 
 import pytest
 
-from recorder.simulate.bodies import Line, Picture, combine, offer, read_answer
+from recorder.simulate.bodies import Line, Picture, offer, read_answer
 from recorder.simulate.plan import Party
-from sip.message.headers import Headers
-from sip.message.multipart import parts_of
 from sip.sdp.description import SessionDescription
 from sip.siprec import document as metadata
 
@@ -82,20 +80,6 @@ def test_metadata_tell_who_speaks_on_which_stream() -> None:
     assert not metadata.parse(picture.document()).damaged
     assert f"<send>{picture.tracks[0]}</send>" in text and "&lt;&amp;&gt;" in text
     assert "<datamode>partial</datamode>" in held and "<send>" not in held
-
-
-def test_both_bodies_come_apart_again() -> None:
-    kind, disposition, body = combine(b"v=0\r\n", b"<recording/>")
-    sdp, about = parts_of(Headers([("Content-Type", kind)]), body)
-    assert (
-        disposition is None
-        and sdp.is_sdp
-        and sdp.body == b"v=0\r\n"
-        and about.is_metadata
-        and about.body == b"<recording/>"
-    )
-    assert combine(None, b"<recording/>")[1] == "recording-session"
-    assert combine(None, None)[2] == b""
 
 
 def test_video_has_its_own_lines_and_parties_can_swap() -> None:

@@ -96,34 +96,6 @@ async def test_a_pausing_recorder_gets_silence_and_then_audio_f6() -> None:
     assert kept.commands == ["off", "on"]  # a call that is over sends no more
 
 
-class Late(Kept):
-    """A media process that the machine lets run so late that its last packets are not sent yet when it is asked."""
-
-    def __init__(self, answer: Response) -> None:
-        super().__init__(answer)
-        self.behind = 3
-        self.left: list[int] = []
-
-    async def ask(self, request: Request, timeout: float | None = None) -> tuple[Response | None, float]:
-        self.left.append(self.behind)
-        return await super().ask(request)
-
-    async def do(self, what: str, **words: Any) -> Any:
-        await super().do(what)
-        self.behind -= what == "time"
-        quiet = {"sent": [], "reports": 0, "unreadable": 0, "lost": 0, "jitter": 0}
-        return {"tick": 9 if what == "off" else 9 - self.behind, "streams": [quiet]}
-
-
-async def test_a_bye_waits_for_a_late_last_packet() -> None:
-    streams = ("m=audio 20000 RTP/AVP 8\r\na=recvonly\r\n", "m=audio 0 RTP/AVP 8\r\n")
-    late = Late(answer(*streams, address="c=IN IP4 127.0.0.1\r\n"))
-    plan = Plan("sip:127.0.0.1", run=1, srtp="none", seconds=0.01)
-    await SimulatedCall(plan, 0, late, late, [40000, 40002], []).place()  # type: ignore[arg-type]  # both
-    assert [r.method for r in late.requests] == ["INVITE", "BYE"]
-    assert late.left == [3, 0]
-
-
 def test_requests_of_the_recorder_are_answered() -> None:
     one = call(Kept())
     assert one.asked(asked("BYE")).status == 200 and one.report.ended_by_recorder

@@ -1,4 +1,4 @@
-from recorder.simulate.dialog import Dialog, Self, reply
+from recorder.simulate.dialog import Dialog, Self
 from sip.message.headers import Headers
 from sip.message.message import Request, Response, parse
 
@@ -37,9 +37,3 @@ def test_requests_of_the_dialog_follow_contact_and_route() -> None:
     assert (bye.uri, bye.cseq.number) == ("sip:srs@192.0.2.7:5099", 2)
     assert bye.headers.all("Route") == ["<sip:p2.example;lr>", "<sip:p1.example;lr>"]
     assert bye.headers.get("To") == "<sip:rec@192.0.2.1>;tag=theirs"
-
-
-def test_an_answer_copies_what_it_must_and_adds_a_tag() -> None:
-    fields = [("Via", "SIP/2.0/TCP a;branch=z9hG4bKq"), ("From", "<sip:a>;tag=1"), ("To", "<sip:us>"), ("Call-ID", "x")]
-    made = reply(Request("OPTIONS", "sip:us", headers=Headers([*fields, ("CSeq", "4 OPTIONS")])), 200, "OK", tag="t")
-    assert made.headers.get("To") == "<sip:us>;tag=t" and made.cseq.number == 4 and made.via.branch == "z9hG4bKq"

@@ -52,17 +52,6 @@ async def test_a_broken_connection_is_made_anew() -> None:
     assert own_address("127.0.0.1", 5060) == "127.0.0.1"
 
 
-async def test_a_media_process_answers_and_ends_on_request() -> None:
-    link = MediaLink()
-    await link.start()
-    ports = (await link.do("open", address="127.0.0.1", lanes=2))["ports"]
-    assert all(port % 2 == 0 for port in ports)
-    figures = await link.do("count")
-    assert figures["packets"] == 0
-    await link.stop()
-    await link.stop()
-
-
 async def test_a_process_that_died_is_reported(capfd: pytest.CaptureFixture[str]) -> None:
     link = MediaLink()
     await link.start()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from media.records import commit_slots, record_format
+from media.records import commit_slots
 from recorder.workers.stream_sockets import newest_slot
 from tests.in_process.recorded_call import recorded_call
 
@@ -35,20 +35,6 @@ def spoken(path: Path, count: int) -> list[int]:
 def is_base(at: int) -> bool:
     """Tell whether what is written to the spool there is a base, which begins where a slot ends."""
     return at in (commit_slots.middle(0), commit_slots.middle(1))
-
-
-def test_a_tick_stores_what_came_and_its_slot_says_so(tmp_path: Path) -> None:
-    with recorded_call(tmp_path) as one:
-        one.send(20)
-        one.tick()
-        newest = newest_slot(one.spool_fd, one.key)
-        assert newest is not None
-        assert (newest.generation, newest.part, newest.closed) == (one.recorder.generation, 1, False)
-        assert newest.committed == (tmp_path / "m1").stat().st_size
-        found = one.close()
-        assert [one.frames(found, n) for n in (0, 1)] == [list(range(20))] * 2
-        marks = [record.kind for record in found if isinstance(record, record_format.Marked)]
-        assert marks == [record_format.Mark.END] and one.recorder.clean and one.recorder.closed
 
 
 @pytest.mark.parametrize("full", ["at the base", "at the slot", "before both"])
@@ -162,33 +148,6 @@ def test_successors_tell_of_which_parts_before_nothing_is_known(tmp_path: Path) 
         assert kept[:100] == list(range(100)) and kept[-10:] == list(range(300, 310))
 
 
-def test_a_successor_of_the_first_batch_stores_it_once(tmp_path: Path) -> None:
-    with recorded_call(tmp_path, streams=1) as one:
-        one.send(5)
-        one.region.begin(one.recorder.id.encode(), one.recorder.generation + 1, [0], [True])
-        assert one.region.receive(0, one.recorder.lanes[0].rtp) == 5
-        one.succeed(kept=True)
-        assert one.recorder.parts == ()
-        assert one.frames(one.close()) == list(range(5))
-
-
-@pytest.mark.parametrize("later", [10, 0], ids=["", "nothing comes after"])
-def test_packets_lost_without_a_socket_are_a_restart_gap(tmp_path: Path, later: int) -> None:
-    with recorded_call(tmp_path, streams=1) as one:
-        one.send(30)
-        one.tick()
-        one.lose(7)
-        time.sleep(0.14)
-        one.succeed(kept=False)
-        one.send(later)
-        found = one.close()
-        assert one.frames(found) == [*range(30), *range(37, 37 + later)]
-        assert one.reasons() == ["restart"] and one.figures()["gap_ms"] >= 7 * 20
-        assert not later or one.figures()["gap_ms"] == 7 * 20
-        restart = next(r for r in found if isinstance(r, record_format.Marked) and r.kind == record_format.Mark.RESTART)
-        assert restart.value > 0
-
-
 @pytest.mark.parametrize("successors", [0, 2])
 def test_packets_lost_before_the_first_commit_are_a_restart_gap(tmp_path: Path, successors: int) -> None:
     """Main and worker died within the first tick: only the answer tells since when media were expected.
@@ -222,21 +181,6 @@ def test_a_silent_call_lacks_only_the_time_nobody_listened(tmp_path: Path) -> No
         assert (silent[0], silent[2], gap[2]) == (answer, "no media", "restart")
         assert silent[1] == gap[0]
         assert 6 <= (gap[1] - gap[0]) / 1_000_000_000 < 7
-
-
-def test_an_unheard_new_stream_is_missed_from_its_answer_on(tmp_path: Path) -> None:
-    with recorded_call(tmp_path) as one:
-        (new,), one.specs = one.specs[1:], one.specs[:1]
-        one.succeed(kept=True)
-        one.senders[0].send(one.pairs[0].port, 30)
-        one.tick()
-        one.lose(10)
-        one.specs = (*one.specs, replace(new, since=time.time_ns() - 10 * 20_000_000))
-        one.succeed(kept=False)
-        one.send(5)
-        found = one.close()
-        assert [one.frames(found, n) for n in (0, 1)] == [[*range(30), *range(40, 45)], list(range(10, 15))]
-        assert one.reasons(1) == ["restart"] and one.figures(1)["gap_ms"] >= 10 * 20
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["known", "unknown"])

@@ -12,8 +12,6 @@ import pytest
 
 from media.receive.sockets import connect, connected, disconnect
 from media.rtp import header
-from media.stream.pauses import GRACE
-from recorder.workers import stream_sockets
 from tests.in_process.recorded_call import RecordedCall, recorded_call
 
 STRANGER = "127.0.0.3"
@@ -83,30 +81,6 @@ def test_packets_of_a_new_source_before_its_reoffer_are_kept(tmp_path: Path, srt
         assert one.frames(found) == list(range(one.senders[0].sent))
 
 
-def test_a_source_that_moves_unheard_does_not_block_the_new_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its first packets wait still when the re-offer is followed: the client may have heard our answer by then."""
-    with recorded_call(tmp_path, 1, srtp=False) as one:
-        first = one.senders[0].socket.getsockname()
-        one.specs = (replace(one.specs[0], source=first, learn=False),)
-        one.change(*one.specs, sockets=True)
-        one.send(3)
-        move(one)
-
-        def choose(descriptor: int, name: bytes, here: str = "") -> bool:
-            chosen = connect(descriptor, name)
-            one.send(1)
-            return chosen
-
-        monkeypatch.setattr(stream_sockets, "connect", choose)
-        one.change(*one.specs, sockets=True)
-        one.send(2)
-        one.tick()
-        one.tick()
-        assert one.frames(one.close()) == list(range(one.senders[0].sent))
-
-
 @contextmanager
 def on_trial(folder: Path) -> Iterator[RecordedCall]:
     """Have one stream that another port of the client's address was the first to speak in."""
@@ -118,11 +92,6 @@ def on_trial(folder: Path) -> Iterator[RecordedCall]:
         one.tick()
         assert not connected(one.recorder.lanes[0].rtp)
         yield one
-
-
-def of_the_call(one: RecordedCall) -> list[int]:
-    """Close the call and return the frames of its own source."""
-    return [frame for frame in one.frames(one.close()) if frame < one.senders[0].sent]
 
 
 def test_the_offered_port_is_heard_though_another_spoke_first(tmp_path: Path) -> None:
@@ -141,20 +110,6 @@ def test_the_offered_port_is_heard_though_another_spoke_first(tmp_path: Path) ->
         assert len(found) == one.senders[0].sent + 4
 
 
-@pytest.mark.parametrize("waiting", [0, 2])
-@pytest.mark.parametrize("kept", [True, False])
-def test_the_offered_port_is_heard_though_a_worker_died_before(tmp_path: Path, kept: bool, waiting: int) -> None:
-    """Whoever spoke before it is no more certain by that."""
-    with on_trial(tmp_path) as one:
-        one.send(waiting)
-        one.succeed(kept=kept)
-        one.tick()
-        one.send(5)
-        one.tick()
-        assert one.pairs[0].peer == one.senders[0].socket.getsockname()
-        assert of_the_call(one) == list(range(one.senders[0].sent))
-
-
 def test_the_offered_port_is_heard_despite_an_older_connection(tmp_path: Path) -> None:
     """It did so after ten seconds; the socket outlives it."""
     with on_trial(tmp_path) as one:
@@ -164,7 +119,8 @@ def test_the_offered_port_is_heard_despite_an_older_connection(tmp_path: Path) -
         assert not connected(one.recorder.lanes[0].rtp)
         one.send(5)
         one.tick()
-        assert of_the_call(one) == list(range(one.senders[0].sent))
+        frames = one.frames(one.close())
+        assert [each for each in frames if each < one.senders[0].sent] == list(range(one.senders[0].sent))
 
 
 def test_main_learns_a_calls_provisional_source_at_its_end(tmp_path: Path) -> None:
@@ -194,31 +150,6 @@ def test_a_source_that_moved_while_its_worker_died_is_heard(tmp_path: Path, srtp
             one.tick()
         assert connected(one.recorder.lanes[0].rtp)
         assert one.frames(one.close()) == list(range(one.senders[0].sent))
-
-
-def test_packets_of_a_pause_are_dropped_though_they_had_to_wait(tmp_path: Path) -> None:
-    with moving(tmp_path, srtp=False) as one:
-        one.pause()
-        one.send(2)
-        one.unpause()
-        move(one)
-        one.now = time.time_ns() + GRACE
-        one.tick()
-        one.change(*one.specs, sockets=True)
-        one.send(3)
-        one.tick()
-        assert one.frames(one.close()) == [0, 1, 2, 3, 4, 7, 8, 9]
-
-
-def test_the_next_worker_keeps_a_source_behind_nat(tmp_path: Path) -> None:
-    with moving(tmp_path, srtp=True, learn=True, source=("192.0.2.7", 4000)) as one:
-        name = one.recorder.lanes[0].track.latch.name
-        one.succeed(kept=True)
-        assert one.recorder.lanes[0].track.latch.name == name != b""
-        one.send(2)
-        one.tick()
-        found = one.close()
-        assert one.frames(found) == list(range(one.senders[0].sent))
 
 
 def test_a_stream_without_sockets_is_not_missed(tmp_path: Path) -> None:

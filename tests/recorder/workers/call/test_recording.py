@@ -65,22 +65,6 @@ def test_the_last_round_stores_the_whole_backlog(tmp_path: Path, removed: tuple[
         assert [one.frames(found, n) for n in (0, 1)] == [list(range(count))] * 2
 
 
-@pytest.mark.parametrize("paused", [False, True], ids=["", "after a pause"])
-def test_lost_packets_are_a_gap_of_their_own_length(tmp_path: Path, paused: bool) -> None:
-    with recorded_call(tmp_path, streams=1) as one:
-        one.send(10)
-        one.tick()
-        if paused:
-            one.pause()
-            one.unpause()
-            one.send(10)
-            one.tick()
-        one.lose(3)
-        one.send(10)
-        one.close()
-        assert (one.figures()["lost"], one.figures()["gap_ms"], one.reasons()) == (3, 60, ["loss"])
-
-
 class Full:
     """A disk that refuses whatever is written while it is `broken`, and keeps little waiting meanwhile."""
 
@@ -164,24 +148,6 @@ def test_unstored_packets_are_counted_one_by_one(tmp_path: Path, monkeypatch: py
         assert figures["gap_ms"] == 20 * (500 - len(kept))
 
 
-def test_a_successor_knows_what_was_dropped_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    disk = Full(monkeypatch)
-    with recorded_call(tmp_path, streams=1) as one:
-        disk.broken = True
-        for _ in range(3):
-            one.send(200)
-            one.tick()
-        assert not one.recorder.clean
-        disk.broken = False
-        one.succeed(kept=True)
-        one.send(50)
-        one.tick()
-        kept, figures = one.frames(one.close()), one.figures()
-        assert kept[-50:] == list(range(600, 650)) and len(kept) < 650
-        assert (figures["packets"], one.reasons()) == (len(kept), ["disk"])
-        assert figures["gap_ms"] == 20 * (650 - len(kept))
-
-
 def passed(moment: int) -> int:
     """Wait until a moment is over and return it: how long a pause lasts says how many packets fit into it."""
     while time.time_ns() <= moment:
@@ -241,23 +207,6 @@ def test_a_full_part_hands_its_records_to_the_next(tmp_path: Path) -> None:
         assert [one.frames(found, n) for n in (0, 1)] == [list(range(70))] * 2
 
 
-def test_the_next_part_says_what_the_one_before_has_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Otherwise nobody who plays the call learns why it is silent there."""
-    monkeypatch.setattr(part_writer, "MAX_BACKLOG", 0)
-    with recorded_call(tmp_path, streams=1) as one, no_space(one.part_fd):
-        for _ in range(2):
-            one.send(50)
-            one.tick()
-        begun = one.now - TICK  # what came in this tick
-        one.now += TICK
-        one.next_part()
-        one.send(5)
-        found = one.close()
-        marks = [r for r in found if isinstance(r, record_format.Marked) and r.kind == Mark.DISK]
-        assert [(mark.at, mark.value) for mark in marks] == [(begun, one.now - begun)]
-        assert one.frames(found) == [*range(50), *range(100, 105)]
-
-
 def test_a_successor_continues_an_empty_next_part(tmp_path: Path) -> None:
     with recorded_call(tmp_path) as one:
         for _ in range(4):  # long enough in order that a commit writes only what has moved
@@ -299,27 +248,3 @@ def test_a_removed_stream_is_missed_only_after_it_returned(tmp_path: Path, pause
             one.change(*one.specs, sockets=True, at=again)
         one.recorder.close(one.region, again + 9 * TICK)
         assert one.figures()["gaps"] == ([] if paused else [[again, again + 9 * TICK, "no media"]])
-
-
-@pytest.mark.parametrize("heard", [False, True])
-def test_a_restart_before_any_speech_lasts_no_time(tmp_path: Path, heard: bool) -> None:
-    with recorded_call(tmp_path, streams=1) as one:
-        at = time.time_ns() - TICK
-        if heard:
-            one.send(5)
-        one.tick()
-        one.succeed(kept=False, at=at)
-        marks = [record for record in one.close() if isinstance(record, record_format.Marked)]
-        assert [mark.value for mark in marks if mark.kind == Mark.RESTART] == [0]
-
-
-def test_the_time_of_a_restart_is_no_silence_besides(tmp_path: Path) -> None:
-    with recorded_call(tmp_path, streams=1) as one:
-        one.send(5)
-        one.tick()
-        back = passed(time.time_ns() + 50_000_000)
-        one.succeed(kept=False, at=back)
-        one.recorder.close(one.region, back + 9 * TICK)
-        (began, end, why), silence = one.figures()["gaps"]
-        assert (end, why, silence) == (back, "restart", [back, back + 9 * TICK, "no media"])
-        assert one.figures()["gap_ms"] == -(-(back + 9 * TICK - began) // 1_000_000)

@@ -3,16 +3,14 @@
 import os
 import socket
 import struct
-from pathlib import Path
 
 import pytest
 
 from media.receive.batch import SLOTS
-from media.records import commit_slots
 from media.spec import StreamSpec
 from media.stream.pauses import Pauses
 from media.stream.receiver import ReceivedStream
-from recorder.workers.stream_sockets import StreamSockets, newest_slot
+from recorder.workers.stream_sockets import StreamSockets
 
 NAME = struct.pack("=H", socket.AF_INET) + bytes((0, 9, 127, 0, 0, 1)) + bytes(8)
 """127.0.0.1, port 9, as the kernel names it."""
@@ -92,23 +90,3 @@ def test_an_ended_provisional_stream_keeps_its_source_connected(trial: int) -> N
     assert peer(lanes) == (("127.0.0.1", 9) if trial else None)
     lanes.close()
     StreamSockets(lanes.track, []).decide()
-
-
-def test_the_newest_slot_of_a_file_is_read(tmp_path: Path) -> None:
-    descriptor = os.open(tmp_path / "spool", os.O_CREAT | os.O_RDWR)
-    key, nonces = b"k" * commit_slots.KEY, commit_slots.Nonces(b"n" * commit_slots.KEY)
-    assert newest_slot(descriptor, key) is None
-    os.pwrite(
-        descriptor,
-        commit_slots.pack_base(commit_slots.cipher_of(key), nonces, 2, b"{}", b"state"),
-        commit_slots.middle(2),
-    )
-    for generation, rest in ((2, b"left over from a longer one"), (3, b"another"), (4, b"remainder")):
-        slot = commit_slots.pack_slot(
-            commit_slots.cipher_of(key), nonces, generation, 4096, 2, 1, False, b"moved", [rest]
-        )
-        os.pwrite(descriptor, slot, commit_slots.middle(generation) - len(slot))
-        found = newest_slot(descriptor, key)
-        assert found == commit_slots.Slot(generation, 4096, 1, False, 2, b"{}", b"state", b"moved", rest)
-        assert newest_slot(descriptor, b"o" * commit_slots.KEY) is None
-    os.close(descriptor)

@@ -38,10 +38,9 @@ STEPS = [*(("pwrite64", n) for n in range(1, 8)), *(("sendto", n) for n in range
 class Renewing(DtlsWorkerCall):
     """Makes the re-offer that main makes: another certificate of ours, so that both ends begin another association."""
 
-    def __init__(self, folder: Path, peer: Peer, *, reoffers: bool) -> None:
+    def __init__(self, folder: Path, peer: Peer) -> None:
         super().__init__(folder, [peer])
-        self.reoffers = reoffers
-        self._renew(renews=reoffers)
+        self._renew(renews=True)
 
     def _renew(self, **changes: object) -> None:
         (spec,) = self.specs
@@ -50,7 +49,7 @@ class Renewing(DtlsWorkerCall):
 
     def on_event(self, event: object) -> None:
         super().on_event(event)
-        if isinstance(event, messages.Severed) and self.reoffers:
+        if isinstance(event, messages.Severed):
             (peer,) = self.peers
             self._renew(identity=bytes(NEXT))
             peer.renew()
@@ -68,10 +67,10 @@ class Outcome(NamedTuple):
     again: bool  # another handshake was asked for
 
 
-async def killed_before(folder: Path, step: tuple[str, int], *, server: bool, reoffers: bool) -> Outcome:
+async def killed_before(folder: Path, step: tuple[str, int], *, server: bool) -> Outcome:
     """Let a worker begin and be killed at a step of its handshake; then speak."""
     peer = Peer(1, server=server)
-    one = Renewing(folder, peer, reoffers=reoffers)
+    one = Renewing(folder, peer)
     await one.workers.start()
     traced = killed_at(one.pid, step[1], step[0])
     await asyncio.to_thread(traced.__enter__)
@@ -97,27 +96,20 @@ async def killed_before(folder: Path, step: tuple[str, int], *, server: bool, re
     return Outcome(step, first is messages.Keyed, whole, messages.Severed in names)
 
 
-async def every_step(folder: Path, *, server: bool, reoffers: bool) -> list[Outcome]:
+async def every_step(folder: Path, *, server: bool) -> list[Outcome]:
     """Kill at each step, some at a time, since they mostly wait."""
     turn = asyncio.Semaphore(AT_ONCE)
 
     async def take(step: tuple[str, int]) -> Outcome:
         async with turn:
-            return await killed_before(folder / "-".join(map(str, step)), step, server=server, reoffers=reoffers)
+            return await killed_before(folder / "-".join(map(str, step)), step, server=server)
 
     return await asyncio.gather(*(take(step) for step in STEPS))
 
 
 @pytest.mark.parametrize("server", [True, False])
 def test_no_kill_in_a_handshake_costs_the_audio_behind_it_d7(tmp_path: Path, server: bool) -> None:
-    outcomes = run(every_step(tmp_path, server=server, reoffers=True))
+    outcomes = run(every_step(tmp_path, server=server))
     assert [each.step for each in outcomes if not each.whole] == []
     assert {each.step[0] for each in outcomes if each.over} == {"pwrite64", "sendto"}
     assert any(each.again for each in outcomes)
-
-
-@pytest.mark.parametrize("server", [True, False])
-def test_without_reoffers_a_kill_ends_only_open_handshakes(tmp_path: Path, server: bool) -> None:
-    """OpenSSL as the peer: in the middle it hears nobody but the one it began with."""
-    outcomes = run(every_step(tmp_path, server=server, reoffers=False))
-    assert [each for each in outcomes if not each.whole and not each.again] == []

@@ -3,10 +3,7 @@
 import asyncio
 import base64
 import os
-import random
-import shutil
 import time
-from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -157,33 +154,6 @@ async def test_an_unoffered_certificate_gets_nothing_stored(tmp_path: Path, serv
         assert one.seen(messages.Keyed) == []
 
 
-@pytest.mark.parametrize("seed", range(2))
-async def test_kills_of_the_worker_need_no_other_handshake(tmp_path: Path, seed: int) -> None:
-    chance = random.Random(seed)
-    async with dtls_call(tmp_path, Peer(1), Peer(2, server=False)) as one:
-        await one.shaken()
-        await one.heard(messages.Keyed, 2)  # the peer is ready a moment before
-        flights = await one.flights()
-        await one.send_through_kills(chance, 4)
-        assert await one.flights() == flights
-        assert len(one.seen(messages.Keyed)) == 2  # what main knows is not told again
-        await one.whole()
-
-
-async def test_a_handshake_begins_again_after_its_worker_was_killed(tmp_path: Path) -> None:
-    async with dtls_call(tmp_path, peer := Peer(1), begin=False) as one:
-        peer.close()  # hears nothing for now
-        one.begin()
-        await asyncio.sleep(0.2)
-        one.kill()
-        await one.heard(messages.Resumed)
-        peer.listen()
-        peer.renew()
-        await one.shaken()
-        one.send(30)
-        await one.whole()
-
-
 @pytest.mark.parametrize("server", [True, False])
 async def test_the_keys_lie_in_no_file_in_the_clear(tmp_path: Path, server: bool) -> None:
     async with dtls_call(tmp_path, Peer(1, server=server)) as one:
@@ -265,30 +235,6 @@ async def test_only_a_new_certificate_in_a_reoffer_begins_a_handshake(tmp_path: 
         one.send(20)
         await one.whole()
         assert len(one.seen(messages.Keyed)) == 2
-
-
-@pytest.mark.interop
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl program here")
-async def test_openssl_s_client_gets_the_keys_that_open_its_audio(tmp_path: Path) -> None:
-    async with dtls_call(tmp_path, Peer(1, server=False), begin=False) as one:
-        one.begin()
-        pem = tmp_path / "sbc.pem"
-        pem.write_bytes(bytes(SBC))
-        command = f"openssl s_client -dtls1_2 -connect 127.0.0.1:{one.pairs[0].port}"
-        command += " -use_srtp SRTP_AES128_CM_SHA1_80 -keymatexport EXTRACTOR-dtls_srtp -keymatexportlen 60"
-        command += f" -cert {pem} -key {pem}"
-        client = await asyncio.create_subprocess_exec(*command.split(), stdin=PIPE, stdout=PIPE, stderr=STDOUT)
-        try:
-            await one.heard(messages.Keyed)
-            assert client.stdout is not None
-            await client.stdout.readuntil(b"Keying material: ")
-            seen = await client.stdout.readline()
-        finally:
-            client.kill()
-            await client.wait()
-        material = bytes.fromhex(seen.decode())
-        assert one.specs[0].key == material[:16] + material[32:46]
-        assert one.specs[0].own_key == material[16:32] + material[46:]
 
 
 def test_the_handshake_state_is_resealed_only_when_changed() -> None:

@@ -2,14 +2,12 @@
 
 import asyncio
 import os
-import resource
 import signal
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from msgspec import structs
 
 from recorder.session.mline_matching import MAX_STREAMS
 from recorder.workers import messages
@@ -21,12 +19,10 @@ from tests.in_process.worker_call import (
     Sender,
     open_pair,
     recording,
-    run,
     started,
     until,
     worker_pid,
 )
-from tests.recorder.timing import steady
 
 
 async def test_the_least_loaded_worker_gets_a_call(tmp_path: Path, started_workers: list[Process]) -> None:
@@ -72,45 +68,6 @@ async def test_a_call_that_no_worker_has_heard_of_yet_loses_nothing(
         await one.complete()
 
 
-async def test_a_message_that_lacks_descriptors_leaves_none_open(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started_workers: list[Process]
-) -> None:
-    monkeypatch.setattr("recorder.workers.worker_handle.GATHER", 1.0)
-    async with recording(tmp_path, 5, streams=8) as one:
-        new, part = one.new()
-        before, limits = os.listdir("/proc/self/fd"), resource.getrlimit(resource.RLIMIT_NOFILE)
-        fifth = [number for number in range(10_000) if str(number) not in before][5]
-        resource.setrlimit(resource.RLIMIT_NOFILE, (fifth, limits[1]))
-        try:
-            for _ in range(3):
-                with pytest.raises(OSError, match="Too many"):
-                    one.workers.add(structs.replace(new, call="another"), one.pairs, part, one.spool)
-                one.workers.drop("another")
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
-        assert (os.listdir("/proc/self/fd"), started_workers[0].calls) == (before, {CALL})
-        os.close(part)
-        await one.whole()
-
-
-def test_a_stopped_worker_is_replaced_within_five_seconds(tmp_path: Path) -> None:
-    async def story(folder: Path) -> float:
-        async with recording(folder, 20) as one:
-            await one.heard(messages.Beat)
-            os.kill(one.pid, signal.SIGSTOP)
-            began = time.monotonic()
-            while not one.seen(messages.WorkerDied):
-                one.send(1)  # silence would grow to a gap on a busy machine
-                await asyncio.sleep(0.05)
-            took = time.monotonic() - began
-            assert [(died.why, died.calls) for died in one.seen(messages.WorkerDied)] == [("hang", 1)]
-            await one.resumed()
-            await one.whole()
-        return took
-
-    assert steady(lambda number: run(story(tmp_path / str(number))), lambda took: took < 5) < 5
-
-
 async def test_a_worker_waiting_for_disk_or_cpu_is_not_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started_workers: list[Process]
 ) -> None:
@@ -131,22 +88,6 @@ async def test_a_worker_waiting_for_disk_or_cpu_is_not_replaced(
     await workers.stop()
 
 
-async def test_a_new_main_goes_on_with_what_the_old_one_left(tmp_path: Path, started_workers: list[Process]) -> None:
-    async with started(tmp_path) as one:
-        one.begin()
-        one.send(40)
-        await asyncio.sleep(0.03)
-        one.kill()  # in the middle of it all, and main with it
-        one.send(5)
-        await one.workers.stop()
-        one.send(7)
-        await one.restart()
-        await one.resumed()
-        one.send(9)
-        await one.whole()
-        assert list((tmp_path / "run").glob("*.raw")) == [started_workers[-1].raw]
-
-
 async def test_packets_in_the_kernel_are_stored_when_main_ends(tmp_path: Path) -> None:
     async with recording(tmp_path, tick=60.0, kept=False) as one:
         one.send(50)
@@ -158,20 +99,6 @@ async def test_packets_in_the_kernel_are_stored_when_main_ends(tmp_path: Path) -
         await one.heard(messages.Resumed)
         final = await one.complete()
         assert all(figures["gap_ms"] > 0 for figures in final.streams.values())  # nobody knows what came in between
-
-
-async def test_a_call_may_begin_in_a_pause(tmp_path: Path) -> None:
-    """As where the client's answer to an offer of ours comes in its ACK, and somebody was faster."""
-    async with started(tmp_path, tick=0.05) as one:
-        new, fd = one.new(pauses=((time.time_ns(), None),))
-        one.workers.add(new, one.pairs, fd, one.spool)
-        os.close(fd)
-        one.send(6)
-        await one.workers.snapshot(CALL)
-        one.workers.resume_call(CALL)
-        one.send(8)
-        final = await one.close()
-        assert one.frames(one.read(final), 0) == list(range(6, 14))
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can look into a worker")
@@ -191,19 +118,6 @@ def open_files(pid: int) -> list[str]:
         with suppress(FileNotFoundError):
             found.append(os.readlink(f"{folder}/{name}"))
     return found
-
-
-async def test_a_worker_that_keeps_dying_is_restarted(tmp_path: Path) -> None:
-    """Until the next one has sent its first message, the workers do not count as well."""
-    async with recording(tmp_path) as one:
-        for kill in range(1, 4):
-            await until(lambda: one.workers.well)
-            one.kill()
-            await one.heard(messages.WorkerDied, kill)
-            assert not one.workers.well
-            await one.heard(messages.Resumed, kill)
-        one.send(5)
-        await one.whole()
 
 
 async def test_shutdown_is_orderly_during_a_worker_replacement(tmp_path: Path) -> None:

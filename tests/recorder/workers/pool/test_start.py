@@ -14,13 +14,13 @@ from typing import Any
 import pytest
 
 from recorder.errors import OtherVersion
-from recorder.workers import messages, worker_handle
+from recorder.workers import worker_handle
 from recorder.workers.messages import WorkerDied, WorkerEvent
 from recorder.workers.pool import Workers
-from recorder.workers.worker_handle import Process, activity
+from recorder.workers.worker_handle import Process
 from tests.daemon.other_version import change_messages, same_files
 from tests.in_process.recorder_node import configured
-from tests.in_process.worker_call import CALL, recording, until, worker_pid
+from tests.in_process.worker_call import recording, until, worker_pid
 
 
 @pytest.mark.parametrize(("asked", "started"), [(0, max(1, len(os.sched_getaffinity(0)) - 1)), (3, 3)])
@@ -30,13 +30,6 @@ async def test_by_default_one_core_gets_no_worker(tmp_path: Path, asked: int, st
     await workers.begin()
     await workers.ready()
     assert workers.well and set(workers.load) == set(range(started))
-    await workers.stop()
-    assert not list((tmp_path / "run").glob("worker-*"))
-
-
-async def test_a_start_that_fails_before_they_run_leaves_nothing(tmp_path: Path) -> None:
-    workers = Workers.configured(configured(tmp_path))
-    await workers.begin()
     await workers.stop()
     assert not list((tmp_path / "run").glob("worker-*"))
 
@@ -77,18 +70,6 @@ async def test_a_start_continues_with_a_dead_workers_successor(
         assert heard == [WorkerDied(number, "exit", 0)]
 
 
-async def test_a_worker_that_dies_during_the_start_is_replaced(tmp_path: Path, started_workers: list[Process]) -> None:
-    async with starting(tmp_path, started_workers) as (workers, start):
-        late, quick = started_workers
-        os.kill(late.pid, signal.SIGSTOP)
-        await until(quick.ready.is_set)
-        os.kill(quick.pid, signal.SIGKILL)
-        await until(lambda: quick.dead)
-        os.kill(late.pid, signal.SIGCONT)
-        await start
-        await until(lambda: workers.well)
-
-
 async def test_a_successor_that_cannot_be_started_is_tried_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,31 +96,6 @@ def other_files(tmp_path: Path) -> Path:
     folder.mkdir()
     change_messages(same_files(folder))
     return folder
-
-
-async def test_a_worker_of_other_files_gets_no_calls(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other_files: Path, started_workers: list[Process]
-) -> None:
-    async with recording(tmp_path, 20) as one:
-        with monkeypatch.context() as patch:
-            patch.setattr("recorder.runtime.python_command.HOME", other_files)  # the files are replaced
-            one.kill()
-            one.send(5)
-            await one.heard(messages.OtherVersion)
-        _, stranger = started_workers
-        assert not one.workers.well
-        one.workers.pause(CALL)
-        one.workers.resume_call(CALL)
-        assert not stranger.outbox
-        await one.workers.stop()
-        assert activity(stranger.pid)[0] == "X"
-        assert [type(event) for event in one.events if not isinstance(event, messages.Beat)] == [
-            messages.WorkerDied, messages.NeedPart, messages.OtherVersion
-        ]  # fmt: skip  # and it was not replaced
-        one.send(7)
-        await one.restart()
-        await one.resumed()
-        await one.whole()
 
 
 async def test_nothing_begins_with_workers_of_other_files(

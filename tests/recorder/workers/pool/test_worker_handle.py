@@ -2,7 +2,6 @@
 
 import asyncio
 import faulthandler
-import fcntl
 import json
 import os
 import resource
@@ -17,7 +16,6 @@ from pathlib import Path
 
 import pytest
 
-from media.receive import sockets
 from media.receive.receive_region import SPARE_AT, holder, journal_of
 from media.receive.recvmmsg import Region
 from media.spec import Dtls, StreamSpec
@@ -36,7 +34,6 @@ from recorder.workers.worker_handle import (
     fresh_region,
     keep_left_region,
     known_keys,
-    listed,
     reap,
     reap_soon,
     retry,
@@ -80,13 +77,6 @@ def region(path: Path, call: str = CALL, generation: int = 1, lanes: Sequence[in
 def is_excused(pid: int, used: float = 0.0) -> bool:
     with socket.socket() as control:
         return Process(0, pid, control, Path("raw"), 0.0, 0.0, used).excused()
-
-
-def test_sockets_lie_in_one_row_with_how_many_each_stream_has() -> None:
-    pairs = {n: sockets.open_pair("127.0.0.1", 0, rtcp=False) for n in (4, 2)}
-    assert listed(pairs) == (((4, 1), (2, 1)), [pairs[4].rtp.fileno(), pairs[2].rtp.fileno()])
-    for pair in pairs.values():
-        pair.close()
 
 
 def until_in(state: str, pid: int) -> None:
@@ -208,15 +198,6 @@ def test_an_ending_worker_is_killed_after_the_timeout(tmp_path: Path, monkeypatc
     wait_for_end(path)
 
 
-def test_a_region_may_go_while_it_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that finds its main dead takes its own away."""
-    path = tmp_path / "worker-0.1.0.raw"
-    with path.open("wb") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        monkeypatch.setattr("recorder.workers.worker_handle.time.sleep", lambda _: path.unlink())
-        assert find_left_regions(tmp_path) == {}
-
-
 def test_each_region_gets_an_unused_name(tmp_path: Path) -> None:
     first = fresh_region(tmp_path, 0, 0)
     first.touch()
@@ -266,15 +247,6 @@ def test_the_newest_of_several_leftover_batches_counts(
     assert list(tmp_path.glob("*.raw")) == [new]
 
 
-def test_a_batch_that_crashes_workers_is_given_up(tmp_path: Path) -> None:
-    (left_region := tmp_path / "a").touch()
-    entry = Entry(1, None, left_region=left_region)
-    for crashes, given_up in ((worker_handle.MAX_REPLAYS - 1, False), (worker_handle.MAX_REPLAYS, True)):
-        entry.crashes = crashes
-        entry.give_up_batch()
-        assert (entry.lost, entry.left_region is None, not left_region.exists()) == (given_up,) * 3
-
-
 def test_a_worker_that_was_killed_did_not_crash() -> None:
     for name in ("SEGV", "BUS", "ABRT", "ILL", "FPE", "KILL", "TERM"):
         number = signal.Signals[f"SIG{name}"]
@@ -285,14 +257,6 @@ def test_a_worker_that_was_killed_did_not_crash() -> None:
             os.kill(os.getpid(), number)
 
         assert reap(child(die)) == (name not in ("KILL", "TERM")), name
-
-
-def test_a_worker_that_dies_on_a_command_leaves_no_batch(tmp_path: Path) -> None:
-    entries = {CALL: Entry(1, None)}
-    keep_left_region(region(tmp_path / "told", lanes=()), entries, crashed=True)
-    assert (entries[CALL].crashes, entries[CALL].left_region, list(tmp_path.iterdir())) == (1, None, [])
-    keep_left_region(region(tmp_path / "batch"), entries, crashed=True)
-    assert (entries[CALL].crashes, entries[CALL].left_region) == (2, tmp_path / "batch")
 
 
 def test_old_crashes_no_longer_count() -> None:
@@ -364,11 +328,6 @@ def test_the_keys_of_an_offer_fit_into_a_successors_message() -> None:
     told = codec.encode(messages.Adopt(new, (), False, 0, True, known))
     assert len(known) == CALL_KEYS and len(told) < codec.MAX_MESSAGE - codec.MAX_OFFERED
     assert len(codec.encode(messages.Change(CALL, tuple(offer), (), (), 0))) < codec.MAX_OFFERED
-
-
-def test_a_call_without_a_worker_is_not_clean() -> None:
-    final = worker_handle.unclean(CALL)
-    assert (final.call, final.clean, final.committed, final.figures) == (CALL, False, -1, ())
 
 
 def test_a_worker_that_dies_for_hours_is_started_once_a_second() -> None:

@@ -10,26 +10,9 @@ from pathlib import Path
 import pytest
 
 from recorder.workers import codec, messages
-from recorder.workers.rcvbuf_overflow import LOOK
 from recorder.workers.worker_handle import Process, activity
 from tests.in_process.in_process_worker import in_process_worker
 from tests.in_process.worker_call import CALL, recording
-from tests.recorder.workers.process.test_process import stopped
-
-
-async def test_a_worker_reads_mains_last_message_before_it_ends(tmp_path: Path) -> None:
-    """The signal ends a poll whose time is over, which then says that nothing came, and has not looked."""
-    async with recording(tmp_path, first=100) as one:
-        pid = await stopped(one)
-        await asyncio.sleep(2 * LOOK)  # or however long: its poll is to be over
-        one.workers.pause(CALL)
-        spoken = one.senders[0].sent
-        one.send(5)
-        os.kill(pid, signal.SIGUSR1)
-        os.kill(pid, signal.SIGCONT)
-        await one.heard(messages.Resumed)  # by a successor: who hears that signal ends soon
-        found = one.read(await one.close())
-        assert [one.frames(found, stream) for stream in (0, 1)] == [list(range(spoken))] * 2
 
 
 def test_the_last_messages_of_a_dead_main_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

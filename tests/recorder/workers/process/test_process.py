@@ -7,9 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,7 +20,7 @@ from recorder.workers import messages
 from recorder.workers.process import NO_MEMORY, STALE
 from recorder.workers.worker_handle import activity
 from tests.in_process.in_process_worker import in_process_worker
-from tests.in_process.worker_call import CALL, SUITE, Sender, WorkerCall, open_pair, recording, started
+from tests.in_process.worker_call import CALL, SUITE, WorkerCall, recording, started
 
 
 @pytest.mark.parametrize("seed", range(2))
@@ -121,21 +119,6 @@ def test_a_worker_whose_main_died_early_touches_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_worker_out_of_memory_between_calls_ends_quietly(tmp_path: Path) -> None:
-    story = """
-import os, sys
-from recorder.workers import process
-
-def grow(self):
-    raise MemoryError
-
-process.Worker.run = grow
-process.main()
-"""
-    status, errors, _ = run_process(["-c", story], str(tmp_path / "raw"), "1.0", str(os.getpid()))
-    assert (status, errors) == (NO_MEMORY, b"")
-
-
 def test_a_worker_without_memory_makes_room_for_a_successor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it had received lies in its region; a call must not end because this process cannot grow."""
 
@@ -155,47 +138,6 @@ def test_a_worker_without_memory_makes_room_for_a_successor(tmp_path: Path, monk
     assert worker.order == ["drain a"]  # main learns of no fault of the call
 
 
-@asynccontextmanager
-async def on_a_full_disk(folder: Path) -> AsyncIterator[WorkerCall]:
-    """Record a call whose part takes nothing."""
-    async with started(folder) as one:
-        new, fd = one.new()
-        os.close(fd)
-        full = os.open("/dev/full", os.O_WRONLY)
-        one.workers.add(new, one.pairs, full, one.spool)
-        os.close(full)
-        yield one
-
-
-async def test_a_full_disk_keeps_what_comes_until_there_is_space(tmp_path: Path) -> None:
-    async with on_a_full_disk(tmp_path) as one:
-        one.send(60)
-        await one.heard(messages.DiskTrouble)
-        one.send(60)
-        second, fd = one.new()
-        one.workers.next_part(CALL, fd, second.part)
-        os.close(fd)
-        one.send(60)
-        final = await one.close()
-        found = one.read(messages.Final(CALL, final.part, final.committed, (), (), True))
-        assert one.frames(found, 0) == one.frames(found, 1) == list(range(180))
-
-
-async def test_a_call_closed_on_a_full_disk_marks_all_that_is_missing(tmp_path: Path) -> None:
-    async with on_a_full_disk(tmp_path) as one:
-        one.send(3)  # fills no segment, so the disk is not asked yet
-        while {figures["packets"] for figures in (await one.workers.snapshot(CALL)).streams.values()} != {3}:
-            continue
-        arrived = time.monotonic()
-        await asyncio.sleep(0.3)
-        one.send(60)
-        await one.heard(messages.DiskTrouble)
-        least = (time.monotonic() - arrived) * 1000
-        final = await one.close()
-        assert not final.clean
-        assert all(figures["gap_ms"] >= least for figures in final.streams.values())
-
-
 async def test_a_reoffer_with_a_new_key_goes_on_in_the_same_track(tmp_path: Path) -> None:
     """Duty C7."""
     async with recording(tmp_path, 20) as one:
@@ -208,17 +150,3 @@ async def test_a_reoffer_with_a_new_key_goes_on_in_the_same_track(tmp_path: Path
             sender.session = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
         one.send(20)
         assert (await one.whole()).streams[0]["rejected"] == 0
-
-
-async def test_a_hold_a_removed_and_an_added_stream_leave_no_gap(tmp_path: Path) -> None:
-    async with recording(tmp_path, 10) as one:
-        first, second = one.specs
-        one.workers.change(CALL, (replace(first, held=True),), {0: one.pairs[0]}, removed=(1,))
-        await one.workers.snapshot(CALL)
-        one.pairs[2] = open_pair()
-        one.senders.append(Sender(one.key, 0x1002, 500))
-        one.workers.change(CALL, (first, replace(second, stream=2)), {n: one.pairs[n] for n in (0, 2)})
-        await one.workers.snapshot(CALL)
-        for stream in (0, 2):
-            one.senders[stream].send(one.pairs[stream].port, 10)
-        await one.whole()

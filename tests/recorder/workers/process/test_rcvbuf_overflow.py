@@ -98,16 +98,6 @@ def test_between_two_looks_nothing_is_read(tmp_path: Path) -> None:
     assert kernel.look(LOOK) == ("a",)
 
 
-def test_a_system_that_does_not_count_has_no_floods(tmp_path: Path) -> None:
-    nothing = Overflow(lambda _: 1, lambda _: None, str(tmp_path / "missing"))
-    nothing.look(lambda: [("a", [1])], lambda: 1000.0)
-    assert nothing.hot == ()
-    (tmp_path / "other").write_text("Tcp: a\nTcp: 1\n")
-    other = Overflow(lambda _: 1, lambda _: None, str(tmp_path / "other"))
-    other.look(lambda: [("a", [1])], lambda: 1000.0)
-    assert other.hot == ()
-
-
 def test_drop_counters_are_visible_in_a_restricted_proc() -> None:
     unit = (Path(__file__).parents[4] / "config" / "recorder.service").read_text()
     assert "ProcSubset=pid" in unit

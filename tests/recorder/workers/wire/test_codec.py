@@ -104,9 +104,3 @@ def test_noise_is_refused(noise: bytes) -> None:
 
 def test_keys_are_not_shown() -> None:
     assert "secret" not in repr(messages.Part("m1", b"secret")) + repr(StreamSpec(0, "S", b"secret", own_key=b"secret"))
-
-
-def test_figures_are_given_by_their_stream() -> None:
-    figures: tuple[messages.StreamFigures, ...] = ({"stream": 3},)
-    assert messages.Figures("id", 1, figures).streams == {3: {"stream": 3}}
-    assert messages.Final("id", "m1", 9, (), figures, True).streams == {3: {"stream": 3}}
