@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from pathlib import Path
 
 import pytest
 
@@ -172,16 +171,3 @@ def test_a_cancelled_reinvite_leaves_the_session_running():
     assert story.events() == [Withdrawn(story.session, offer.token)]
     story.say(story.request("BYE"))
     assert isinstance(story.events()[0], HungUp)
-
-
-BESIDE = Path(__file__).parents[3] / "shared"
-NEIGHBOURS = [path for name in ("torture", "corpus") for path in sorted((BESIDE / name).glob("*.sip"))]
-
-
-@pytest.mark.skipif(not NEIGHBOURS, reason="no folder of messages beside the checkout")
-def test_messages_beside_the_checkout_break_nothing():
-    for path in NEIGHBOURS:
-        for flow in (UDP, TCP):
-            story = Story(flow)
-            story.say(path.read_bytes())
-            assert Dropped(flow, "internal") not in story.events(), path.name

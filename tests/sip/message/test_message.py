@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-
 import pytest
 
 from sip.errors import MalformedMessage, UnsafeOutput
@@ -255,29 +252,3 @@ def test_our_messages_cannot_be_split_by_a_line_end() -> None:
 def test_personal_values_stay_out_of_the_repr() -> None:
     text = repr(accepted(written("INVITE sip:alice@h SIP/2.0", From="<sip:carol@h>", body=b"dave")))
     assert not any(name in text for name in ("alice", "carol", "dave"))
-
-
-BESIDE = Path(__file__).resolve().parents[4]
-TORTURE = next(iter(sorted(BESIDE.glob("*/torture/INDEX.tsv"))), None)
-
-
-@pytest.mark.skipif(TORTURE is None, reason="no collection of RFC 4475 messages beside the checkout")
-def test_the_torture_messages_lead_where_they_must() -> None:
-    assert TORTURE is not None
-    rows = list(csv.DictReader(TORTURE.read_text("utf-8").splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
-    wrong = [row["file"] for row in rows if not _right(row, (TORTURE.parent / row["file"]).read_bytes())]
-    assert rows and wrong == []
-
-
-def _right(row: dict[str, str], data: bytes) -> bool:
-    try:
-        message = parse(data)
-        if isinstance(message, Request):
-            check(message)
-    except MalformedMessage as error:
-        if row["validity"].endswith("response"):
-            return error.request is None
-        return str(error.status) in row["must_lead_to"].replace("never 400", "") and error.request is not None
-    if row["validity"].endswith("response"):
-        return isinstance(message, Response)
-    return row["must_lead_to"] not in ("400", "505", "416") and isinstance(message, Request)

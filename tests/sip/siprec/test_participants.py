@@ -79,43 +79,6 @@ def test_a_redirector_is_never_present():
     )
 
 
-def test_a_redirection_to_a_participant_gives_it_the_role():
-    people = known("sip:+493055501@a.example")
-    people.redirect(Person(Personal("tel:+493055501"), Personal("Al"), Role.REDIRECTED_TO), HEADERS, T1)
-    assert len(people) == 1
-    assert (people[0].role, plain(people[0].name)) == (Role.REDIRECTED_TO, "Al")
-
-
-def test_participants_a_header_stops_naming_have_left():
-    people = Participants()
-    people.talk(
-        [
-            Person(Personal("sip:1@a"), None, Role.PARTICIPANT, (0,)),
-            Person(Personal("sip:2@a"), None, Role.PARTICIPANT, (1,)),
-        ],
-        T0,
-    )
-    people.talk([], T1)
-    assert people.present() == [0, 1]
-    people.talk(
-        [
-            Person(Personal("sip:1@a"), None, Role.PARTICIPANT, (0,)),
-            Person(Personal("sip:3@a"), None, Role.PARTICIPANT, (1,)),
-        ],
-        T1,
-    )
-    assert [people[i].left for i in people.visible()] == [None, T1, None]
-
-
-def test_from_and_to_are_shown_only_while_nobody_else_is_known():
-    people = Participants()
-    people.fall_back([Person(Personal("sip:a@b"), Personal("A"), Role.CALLER)], T0)
-    people.fall_back([Person(Personal("sip:c@b"), Personal("C"), Role.CALLER)], T0)
-    assert [plain(people[i].uri) for i in people.visible()] == ["sip:a@b"]
-    people.add(ParticipantEntry(Personal("sip:x@y"), None, Source.METADATA, T1))
-    assert [plain(people[i].uri) for i in people.visible()] == ["sip:x@y"]
-
-
 def test_those_who_stayed_longest_are_present_after_all_left():
     people = known("sip:a@b", "sip:c@b", "sip:d@b")
     people[1].leave(T1, inferred=False)
@@ -140,13 +103,6 @@ def test_only_the_newest_memberships_of_a_person_are_kept():
     assert entry.sessions == tuple(("s47", f"p{n}") for n in range(512 - MAX_SESSIONS, 512))
     assert not entry.attend([(each, False) for each in entry.sessions])
     assert entry.quit == ("s47",)
-
-
-def test_a_participant_who_left_is_in_no_session():
-    entry = ParticipantEntry(Personal("sip:a@b"), None, Source.METADATA, T0)
-    entry.attend([(("s1", "p"), True), (("s2", "p"), True), (("s2", "p"), False)])
-    entry.leave(T1, inferred=True)
-    assert (entry.sessions, entry.quit) == ((), ())
 
 
 def test_the_state_of_participants_survives_json():

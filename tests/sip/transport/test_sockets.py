@@ -11,7 +11,6 @@ from sip.transport.server import open_socket
 from sip.transport.sockets import (
     DATAGRAMS_AT_ONCE,
     IP_PKTINFO,
-    Connection,
     Datagrams,
     certificate_names,
     local_address_of,
@@ -161,23 +160,6 @@ async def test_the_news_of_a_closed_port_costs_no_datagram():
     with listening(own=refused) as (_, links, _, _):
         links.put(b"1", ("127.0.0.1", 9))
         assert refused.sent == [b"1"]
-
-
-@in_loop
-async def test_streams_have_no_delay_and_report_their_end():
-    notes: Any = Notes()
-    listener = open_socket("tcp", "127.0.0.1", 0)
-    made = Connection(notes, 2, "tcp")
-    server = await asyncio.get_running_loop().create_server(lambda: made, sock=listener)
-    _, writer = await asyncio.open_connection(*listener.getsockname())
-    writer.write(b"hello")
-    flow = await notes.heard()
-    assert (flow.connection, flow.listener) == (1, 2)
-    assert made.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-    writer.close()
-    await notes.heard()
-    assert notes.data == [b"hello", None]
-    server.close()
 
 
 @in_loop

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from sip.message.multipart import parts_of
-from sip.ua.events import Closed, Ending, Expired, Probed, Reanswered, SessionKey, Withdrawn
+from sip.ua.events import Closed, Ending, Expired, Probed, Reanswered, SessionKey
 from sip.ua.session import MAX_SNAPSHOTS
 from tests.sip.memory_client import ANSWER, METADATA, OFFER, Story, established, methods, multipart, statuses
 
@@ -21,25 +21,6 @@ def test_we_hang_up_and_any_answer_closes(status):
     assert bye.headers.get("Reason") == 'SIP;cause=200;text="erasure"'
     story.say(story.reply(bye, status))
     assert story.events() == [Closed(story.session)]
-
-
-def test_our_bye_waits_for_the_ack_and_is_repeated_until_given_up():
-    story = Story()
-    story.answered()
-    assert story.hang_up() == []
-    byes = story.say(story.request("ACK")) + story.wait(33)
-    assert methods(byes) == ["BYE"] * 11
-    assert story.events()[-1] == Closed(story.session)
-
-
-def test_a_pending_request_gets_487_when_the_dialog_ends_s12():
-    story = established()
-    story.say(story.invite())
-    heard = story.hang_up("over")
-    assert (statuses(heard), methods(heard)) == ([487], ["BYE"])
-    assert isinstance(story.events()[-1], Withdrawn)
-    assert statuses(story.say(story.request("BYE"))) == [200]  # both BYEs are answered
-    assert story.events()[-1] == Closed(story.session)
 
 
 def test_messages_name_an_address_the_peer_can_reach():
@@ -59,19 +40,6 @@ def test_our_reinvite_is_acknowledged_and_reported():
     for events in ([Reanswered(story.session, 200, OFFER, None, ANSWER)], []):
         assert methods(story.say(accepted)) == ["ACK"]
         assert story.events() == events
-
-
-def test_our_offer_is_repeated_after_491_until_theirs_is_taken_s10():
-    story = established()
-    (first,) = story.reoffer()
-    assert methods(story.say(story.reply(first, 491))) == ["ACK"]
-    (second, *copies) = story.wait(2.0)
-    assert set(methods([second, *copies])) == {"INVITE"} and second.cseq.number == first.cseq.number + 1
-    story.say(story.reply(second, 491))
-    story.say(story.invite())
-    story.answer(story.events()[-1])
-    story.say(story.request("ACK"))
-    assert story.wait(10) == []
 
 
 @pytest.mark.parametrize("status", [408, 481])
@@ -94,17 +62,6 @@ def test_a_session_ends_unless_the_client_refreshes_it():
     story.events()
     assert set(methods(story.wait(2))) == {"BYE"}
     assert story.events() == [Expired(story.session, Ending.TIMER)]
-
-
-def test_the_session_interval_counts_from_the_200_s27():
-    story = established("Supported: timer", "Session-Expires: 90")
-    story.say(story.invite("Supported: timer", "Session-Expires: 90"))
-    (asked,) = story.events()
-    story.wait(20)
-    story.answer(asked)
-    story.say(story.request("ACK"))
-    assert methods(story.wait(59)) == []
-    assert methods(story.wait(2)) == ["BYE", "BYE"]
 
 
 def test_a_snapshot_is_asked_for_by_update_if_allowed_r20_r21():
@@ -261,16 +218,6 @@ def test_a_refused_refresh_is_tried_again_in_time(allow, method):
     assert second.cseq.number == first.cseq.number + 1
     story.say(story.reply(second, 200, body=ANSWER if method == "INVITE" else b""))
     assert "BYE" not in methods(story.wait(290))
-
-
-def test_a_session_whose_refreshes_are_refused_ends():
-    story = established("Supported: timer", "Allow: UPDATE", "Session-Expires: 600;refresher=uas")
-    tried = 0
-    while (heard := story.wait(0.25)) == [] or methods(heard) == ["UPDATE"]:
-        for update in heard:
-            story.say(story.reply(update, 500))
-            tried += 1
-    assert (methods(heard), tried) == (["BYE"], 6)
 
 
 def test_where_update_is_refused_we_refresh_by_reinvite():
