@@ -56,16 +56,6 @@ def test_a_packet_inside_the_window_fills_its_gap_however_late(srtp: bool) -> No
     assert (track.gaps.listed(), track.reception.late, track.reception.packets) == ([], 0, MISSING + WINDOW)
 
 
-def test_a_late_packet_is_known_by_its_rollover_counter() -> None:
-    """As after a change of keys, where the numbers go on and libsrtp counts anew."""
-    track, wire = heard(True, 20 + WINDOW, first=65530, missing=10)
-    (source,), wrap = track.reception.sources, 1 << 16
-    source.first, source.highest, source.shift = source.first - wrap, source.highest - wrap, 1
-    track.gaps.items = tuple((*gap[:4], gap[4] - wrap, gap[5] - wrap) for gap in track.gaps.items)
-    receive(track, [wire[10]], WINDOW + 20)
-    assert (track.reception.late, track.reception.rejected) == (1, 0)
-
-
 @pytest.mark.parametrize("suite", ["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32", "AEAD_AES_128_GCM"])
 def test_a_context_knows_its_packets_whenever_they_come(suite: str) -> None:
     key = bytes(range(28 if "AEAD" in suite else 30))
@@ -92,16 +82,6 @@ def test_a_sender_that_restarts_with_plain_rtp_is_not_late() -> None:
     assert (track.reception.late, track.reception.packets) == (0, MISSING + WINDOW + 3)
 
 
-def test_only_who_speaks_here_fails_to_be_opened() -> None:
-    track, _ = heard(True, 20)
-    theirs, other = bytes(8) + (7).to_bytes(4), bytes(8) + (9).to_bytes(4)
-    track.gaps.unopened(other, track.reception.last_arrival + 1)
-    assert track.gaps.refused.reason(track.reception.last_arrival, 1) is Reason.LOSS
-    track.gaps.unopened(theirs, track.reception.last_arrival + 1)
-    assert track.gaps.refused.reason(track.reception.last_arrival, 2) is Reason.DECRYPT
-    assert track.gaps.refused.reason(track.reception.last_arrival, 3) is Reason.LOSS
-
-
 @pytest.mark.parametrize("pure", [True, False])
 def test_packets_under_another_key_are_a_decrypt_failure(pure: bool) -> None:
     """Duty C1: by the packets themselves, on both paths."""
@@ -110,22 +90,6 @@ def test_packets_under_another_key_are_a_decrypt_failure(pure: bool) -> None:
     receive(track, wire, cuts=20)
     assert (reasons(track), track.reception.rejected) == (["decrypt failure"], 20)
     assert track.gaps.missing_ns == 20 * FRAME
-
-
-def test_repetitions_do_not_make_a_loss_a_decrypt_failure() -> None:
-    sender, track = session(), track_of(True, pure=True)
-    wire = [sender.protect(packet) for packet in stream_of(20, 100)]
-    for at, batch in enumerate((wire[:5], wire[:5], wire[10:15])):
-        receive(track, batch, 5 * at)
-    assert (track.reception.rejected, reasons(track)) == (5, ["loss"])
-
-
-def test_a_silence_of_undecryptable_packets_is_their_failure() -> None:
-    track = track_of(True, pure=False)
-    for second in range(10):
-        track.gaps.unopened(bytes(12), at(50 * second))
-    assert track.gaps.refused.reason_of_silence(at(0), at(500), track.reception.last_arrival) is Reason.DECRYPT
-    assert track.gaps.refused.reason_of_silence(at(0), at(600), track.reception.last_arrival) is Reason.NO_MEDIA
 
 
 def test_media_before_any_key_are_a_decrypt_failure() -> None:
