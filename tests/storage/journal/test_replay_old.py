@@ -1,21 +1,18 @@
 """A database of weeks ago, put back beside the journal of today, or beside one that is older."""
 
-import asyncio
-from datetime import timedelta
-
 import pytest
 import sqlalchemy as sa
 
 from personal import Personal
-from storage.calls.call_row import CallRow, Query
+from storage.calls.call_row import Query
 from storage.customer.customers import Customer
 from storage.database import schema
 from storage.directory.user import Person
 from storage.erasure.erasure_rows import State
-from storage.journal import journal, replay
+from storage.journal import replay
 from storage.retention.policy import Wins
 from storage.retention.rules import RuleSpec
-from tests.in_process.storage_node import NOON, StorageNode, opens, permit, record
+from tests.in_process.storage_node import StorageNode, permit, record
 from tests.storage.journal_rows import FILE, compacted_anyhow, copied, dump, fill, put_back, reopened, without_calls
 
 
@@ -67,25 +64,6 @@ async def test_an_old_database_restored_alone_catches_up(
         assert not once_more.journal.replayed
 
 
-async def test_a_line_being_committed_makes_no_database_old(acme: Customer, row: CallRow) -> None:
-    await permit(acme)
-    written, go_on = asyncio.Event(), asyncio.Event()
-
-    async def writing() -> None:
-        async with acme.database.writing():
-            await acme.journal.write([journal.dropped(schema.holds, row.leaf, call=row.id)])
-            written.set()
-            await go_on.wait()
-
-    async def looking() -> bool:
-        await written.wait()
-        asyncio.get_running_loop().call_later(0.2, go_on.set)
-        return await replay.behind(acme.journal, acme.database)
-
-    _, late = await asyncio.gather(writing(), looking())
-    assert not late
-
-
 async def test_a_replay_that_is_killed_is_done_again(
     node: StorageNode, acme: Customer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,19 +98,3 @@ async def test_a_journal_older_than_its_database_is_written_anew(node: StorageNo
     await (await node.open()).close()
     async with reopened(node) as again:
         assert await dump(again) == before
-
-
-async def test_retention_under_way_in_an_old_database_is_left_to_it(
-    node: StorageNode, acme: Customer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    row = await record(acme, ended=NOON - timedelta(days=400))
-    await permit(acme)
-    await acme.retention.sweep(node.watch(), 100)
-    old = await copied(acme)
-    await acme.annotations.add(row.id, "a note", "paula")
-    await compacted_anyhow(acme, monkeypatch)
-    await acme.close()
-    await put_back(node, old)
-    async with node.opened() as again:
-        await again.erasures.work()
-        assert not opens(again, row)
