@@ -1,7 +1,5 @@
 """Session descriptions as they come."""
 
-from __future__ import annotations
-
 import pytest
 
 from sip.errors import MalformedBody

@@ -1,7 +1,3 @@
-from __future__ import annotations
-
-import json
-
 from personal import Personal
 from sip.siprec.participants import (
     HEADERS,
@@ -63,20 +59,13 @@ def test_further_addresses_are_kept_once_and_bounded():
     assert plain(entry.also[0]) == "sip:x0@b.example"
 
 
-def test_a_redirector_is_never_present():
+def test_from_and_to_are_shown_only_while_nobody_else_is_known():
     people = Participants()
-    people.redirect(Person(Personal("sip:4400@a.example"), Personal("Desk"), Role.REDIRECTED_BY), HEADERS, T0)
-    people.add(ParticipantEntry(Personal("sip:anna@a.example"), None, Source.METADATA, T0))
-    assert people.visible() == [1, 0]
-    assert people.present() == [1]
-    party = people[0].party()
-    assert (party.role, plain(party.name), plain(party.number), party.joined_at, party.left_at) == (
-        Role.REDIRECTED_BY,
-        "Desk",
-        "4400",
-        T0,
-        T0,
-    )
+    people.fall_back([Person(Personal("sip:a@b"), Personal("A"), Role.CALLER)], T0)
+    people.fall_back([Person(Personal("sip:c@b"), Personal("C"), Role.CALLER)], T0)
+    assert [plain(people[i].uri) for i in people.visible()] == ["sip:a@b"]
+    people.add(ParticipantEntry(Personal("sip:x@y"), None, Source.METADATA, T1))
+    assert [plain(people[i].uri) for i in people.visible()] == ["sip:x@y"]
 
 
 def test_those_who_stayed_longest_are_present_after_all_left():
@@ -103,20 +92,3 @@ def test_only_the_newest_memberships_of_a_person_are_kept():
     assert entry.sessions == tuple(("s47", f"p{n}") for n in range(512 - MAX_SESSIONS, 512))
     assert not entry.attend([(each, False) for each in entry.sessions])
     assert entry.quit == ("s47",)
-
-
-def test_the_state_of_participants_survives_json():
-    people = known("sip:a@b", "sip:+491@b")
-    people[0].set_role(Role.CALLER, VENDOR)
-    people[0].leave(T1, inferred=True)
-    people[1].know(Personal("tel:+495"))
-    people[1].lines = (0, 2)
-    people[1].client_joined = T0
-    people[1].attend([(("s1", "p1"), True), (("s2", "p1"), False)])
-    again = Participants.from_state(json.loads(json.dumps(people.to_state())))
-    assert again.to_state() == people.to_state()
-    assert {len(entry) for entry in people.to_state()} == {13}  # a version before this one reads no longer ones
-    assert not again[1].sessions
-    again.restore_attendance(json.loads(json.dumps(people.attendance())))
-    assert (again[1].sessions, again[1].quit) == ((("s1", "p1"),), ("s2",))
-    assert [entry.party() for entry in again] == [entry.party() for entry in people]

@@ -1,7 +1,5 @@
 """Transactions with their timers, without sessions."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 
@@ -111,12 +109,3 @@ def test_an_unverified_sender_gets_no_retransmissions(trying, times):
     assert len(wire.sent) == times + 1
     wire.run(40.0)
     assert (len(wire.servers), wire.timers.next()) == (0, None)
-
-
-def test_a_broken_connection_is_replaced_during_a_transaction():
-    wire = Wire()
-    wire.clients.begin(("b", "BYE"), TCP, b"BYE x\r\nVia: SIP/2.0/TCP h\r\n", "s", (UDP,), 0.0)
-    wire.clients.lost(TCP, 1.0)
-    assert wire.sent[-1][1:] == ("udp", b"BYE x\r\nVia: SIP/2.0/UDP h\r\n")
-    wire.clients.lost(TCP, 2.0)
-    assert len(wire.sent) == 2

@@ -1,7 +1,5 @@
 """The server on real sockets of this machine: UDP and TCP."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import time

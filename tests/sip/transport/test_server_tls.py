@@ -1,7 +1,5 @@
 """The server behind TLS: whose certificate counts, and what is no handshake."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import ssl

@@ -1,7 +1,5 @@
 """The sockets under the server, with a server that only takes notes."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from contextlib import contextmanager
@@ -12,7 +10,6 @@ from sip.transport.sockets import (
     DATAGRAMS_AT_ONCE,
     IP_PKTINFO,
     Datagrams,
-    certificate_names,
     local_address_of,
 )
 from tests.sip.socket_client import in_loop
@@ -33,23 +30,8 @@ class Notes:
         self.flows.append(flow)
         self.came.set()
 
-    read = received
-
     def unsent(self, flow):
         self.data.append(flow.remote)
-
-    def connected(self, connection):
-        return True
-
-    def disconnected(self, connection):
-        self.data.append(None)
-        self.came.set()
-
-    def names_of(self, tls):
-        return certificate_names(tls)
-
-    def next_number(self):
-        return 1
 
     async def heard(self):
         """Wait for what comes next; give its flow."""

@@ -1,7 +1,5 @@
 """Who may speak in a dialog: its owner, by a way as safe as the first; everybody else changes nothing."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from typing import Any

@@ -169,7 +169,6 @@ class Dialogs(RuleBasedStateMachine):
     @precondition(lambda self: self.all)
     @rule(which=WHICH, data=st.data(), status=st.sampled_from([100, 200, 200, 405, 408, 481, 488, 491]))
     def answer(self, which: int, data: st.DataObject, status: int) -> None:
-        """Answer a request of ours (duty S10)."""
         call = self.pick(which)
         waiting = [one for one in call.ours if one.cseq.number in call.model.open]
         waiting = [one for one in waiting if status >= 200 or one.method == "INVITE"]

@@ -1,7 +1,5 @@
 """Requests of ours: BYE, re-INVITE, refresh, probes. `test_machine_dialog.py` tries them in any order."""
 
-from __future__ import annotations
-
 import pytest
 
 from sip.message.multipart import parts_of
@@ -23,6 +21,15 @@ def test_we_hang_up_and_any_answer_closes(status):
     assert story.events() == [Closed(story.session)]
 
 
+def test_our_bye_waits_for_the_ack_and_is_repeated_until_given_up():
+    story = Story()
+    story.answered()
+    assert story.hang_up() == []
+    byes = story.say(story.request("ACK")) + story.wait(33)
+    assert methods(byes) == ["BYE"] * 11
+    assert story.events()[-1] == Closed(story.session)
+
+
 def test_messages_name_an_address_the_peer_can_reach():
     story, ours = Story(contact_host="198.51.100.9"), "<sip:198.51.100.9:5060;transport=udp>;+sip.srs"
     answer = story.answered()
@@ -40,6 +47,19 @@ def test_our_reinvite_is_acknowledged_and_reported():
     for events in ([Reanswered(story.session, 200, OFFER, None, ANSWER)], []):
         assert methods(story.say(accepted)) == ["ACK"]
         assert story.events() == events
+
+
+def test_our_offer_is_repeated_after_491_until_theirs_is_taken_s10():
+    story = established()
+    (first,) = story.reoffer()
+    assert methods(story.say(story.reply(first, 491))) == ["ACK"]
+    (second, *copies) = story.wait(2.0)
+    assert set(methods([second, *copies])) == {"INVITE"} and second.cseq.number == first.cseq.number + 1
+    story.say(story.reply(second, 491))
+    story.say(story.invite())
+    story.answer(story.events()[-1])
+    story.say(story.request("ACK"))
+    assert story.wait(10) == []
 
 
 @pytest.mark.parametrize("status", [408, 481])
@@ -109,15 +129,6 @@ def test_an_unreachable_contact_gives_way_to_the_last_source():
         remotes += [item.flow.remote for item in story.endpoint.data_to_send() if item.data]
     assert set(remotes[:-1]) == {("10.0.0.1", 5060)} and remotes[-1] == story.flow.remote
     assert story.now < 1030.0
-
-
-def test_an_unresolved_contact_gives_way_to_the_last_source():
-    story = established(contact="<sip:sbc@sbc.example>;+sip.src")
-    story.hang_up()
-    (sent,) = story.sent
-    assert sent.flow.remote == ("sbc.example", 5060)
-    story.lose(sent.flow)
-    assert [item.flow.remote for item in story.sent] == [story.flow.remote]
 
 
 def test_metadata_in_answers_to_our_requests_are_used_r17():

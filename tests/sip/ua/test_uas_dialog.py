@@ -1,7 +1,5 @@
 """Requests in a dialog. `test_machine_dialog.py` tries them in any order."""
 
-from __future__ import annotations
-
 import pytest
 
 from sip.ua.events import Acknowledged, Cancelled, Closed, HungUp, Informed
