@@ -187,6 +187,15 @@ def test_several_keys_of_one_line_are_used_in_turn() -> None:
     assert {each.key for each in ring.contexts} == set(second)
 
 
+def test_the_other_keys_of_a_repeated_line_wait() -> None:
+    ring = Keyring(SUITE, OLD, 0, (NEW,))
+    for again in range(3):
+        ring.add(SUITE, OLD, 0, (NEW,))
+        assert ring.open(sender(OLD).protect(packet(again)), again, (7,)) == packet(again)
+        ring.expire(again + OVERLAP)
+        assert [each.key for each in ring.contexts] == [OLD, NEW]
+
+
 def test_a_successor_of_a_line_with_two_keys_has_both() -> None:
     for used in (OLD, NEW):
         ring, client = Keyring(SUITE, OLD, 0, (NEW,)), {key: sender(key) for key in (OLD, NEW)}

@@ -6,7 +6,7 @@ from itertools import pairwise
 import pytest
 
 from sip.message.header_values import Flow
-from sip.ua.events import Closed, Ending, Expired, Probed, Reoffered
+from sip.ua.events import Acknowledged, Closed, Ending, Expired, Probed, Reoffered
 from tests.sip.memory_client import ANSWER, LATE, OFFER, SDP, TCP, TCP2, Story, established, methods, revived, statuses
 
 TCP3 = replace(TCP2, connection=3)
@@ -47,6 +47,16 @@ def test_the_200_and_then_the_offer_use_a_new_connection_s2_s21():
     assert methods(after.say(after.reply(heard[-1], 200, body=OFFER))) == ["ACK"]
     assert statuses(after.wait(60)) == []
     assert {type(event).__name__ for event in after.events()} == {"Reanswered"}
+
+
+def test_who_is_heard_on_a_new_connection_gets_the_200_at_once():
+    after = asked_late()
+    update, ok = after.say(after.request("UPDATE"))
+    assert [update.cseq.method, ok.cseq.method] == ["UPDATE", "INVITE"]
+    after.events()
+    after.say(after.request("ACK", cseq=2, **SDP))
+    assert after.events() == [Acknowledged(after.session, OFFER)]
+    assert after.wait(60) == []
 
 
 @pytest.mark.parametrize("method", ["INVITE", "UPDATE"])

@@ -1,5 +1,7 @@
 """A database of weeks ago, put back beside the journal of today, or beside one that is older."""
 
+from datetime import timedelta
+
 import pytest
 import sqlalchemy as sa
 
@@ -12,7 +14,7 @@ from storage.erasure.erasure_rows import State
 from storage.journal import replay
 from storage.retention.policy import Wins
 from storage.retention.rules import RuleSpec
-from tests.in_process.storage_node import StorageNode, permit, record
+from tests.in_process.storage_node import NOON, StorageNode, opens, permit, record
 from tests.storage.journal_rows import FILE, compacted_anyhow, copied, dump, fill, put_back, reopened, without_calls
 
 
@@ -98,3 +100,19 @@ async def test_a_journal_older_than_its_database_is_written_anew(node: StorageNo
     await (await node.open()).close()
     async with reopened(node) as again:
         assert await dump(again) == before
+
+
+async def test_retention_under_way_in_an_old_database_is_left_to_it(
+    node: StorageNode, acme: Customer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = await record(acme, ended=NOON - timedelta(days=400))
+    await permit(acme)
+    await acme.retention.sweep(node.watch(), 100)
+    old = await copied(acme)
+    await acme.annotations.add(row.id, "a note", "paula")
+    await compacted_anyhow(acme, monkeypatch)
+    await acme.close()
+    await put_back(node, old)
+    async with node.opened() as again:
+        await again.erasures.work()
+        assert not opens(again, row)
