@@ -135,8 +135,8 @@ def test_a_refused_invite_is_repeated_on_udp_until_its_ack():
     """Duty F7: a retry is a new call."""
     story = Story()
     event = story.invited(branch="z9hG4bKr")
-    asked = {"retry_after": 7, "warning": (304, 'Media "type"'), "headers": (("X-Why", "disk"),)}
-    story.endpoint.refuse(event.token, 503, story.now, **asked)
+    warning, more = (304, 'Media "type"'), (("X-Why", "disk"),)
+    story.endpoint.refuse(event.token, 503, story.now, retry_after=7, warning=warning, headers=more)
     (answer,) = story.hear()
     fields = [answer.headers.get(name) for name in ("Retry-After", "Warning", "X-Why")]
     assert fields == ["7", "304 recorder \"Media 'type'\"", "disk"]

@@ -72,6 +72,16 @@ def test_any_line_is_opened_until_the_answer_takes_effect(answered: int) -> None
     assert heard(ring, packets(others[0], 70, 3)) == [False] * 3
 
 
+def test_a_client_may_use_another_line_than_the_answered_one() -> None:
+    first = offer(0)
+    ring = Keyring(*first[2], alternates=[each for each in first if each is not first[2]])
+    for number in range(4):
+        assert heard(ring, packets(first[0], 10, 5 + 5 * number)[5 * number :], 1 + number * SETTLED) == [True] * 5
+        ring.expire(2 + number * SETTLED)
+    assert [each.offered for each in ring.contexts] == [first[0], first[2]]
+    assert heard(ring, packets(first[2], 100, 5), 4 * SETTLED) == [True] * 5
+
+
 @pytest.mark.parametrize("joined", [0, 3, 6])
 def test_a_forged_packet_costs_a_search_of_few_keys(joined: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who sends under a key since long ago is found after some seconds at most, whoever sends what besides."""

@@ -56,6 +56,16 @@ def test_a_packet_inside_the_window_fills_its_gap_however_late(srtp: bool) -> No
     assert (track.gaps.listed(), track.reception.late, track.reception.packets) == ([], 0, MISSING + WINDOW)
 
 
+def test_a_late_packet_is_known_by_its_rollover_counter() -> None:
+    """As after a change of keys, where the numbers go on and libsrtp counts anew."""
+    track, wire = heard(True, 20 + WINDOW, first=65530, missing=10)
+    (source,), wrap = track.reception.sources, 1 << 16
+    source.first, source.highest, source.shift = source.first - wrap, source.highest - wrap, 1
+    track.gaps.items = tuple((*gap[:4], gap[4] - wrap, gap[5] - wrap) for gap in track.gaps.items)
+    receive(track, [wire[10]], WINDOW + 20)
+    assert (track.reception.late, track.reception.rejected) == (1, 0)
+
+
 @pytest.mark.parametrize("suite", ["AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32", "AEAD_AES_128_GCM"])
 def test_a_context_knows_its_packets_whenever_they_come(suite: str) -> None:
     key = bytes(range(28 if "AEAD" in suite else 30))
