@@ -1,7 +1,5 @@
 """Pictures of a call after what arrived, and what the tests ask about them."""
 
-from __future__ import annotations
-
 from sip.message.message import Request
 from sip.siprec.call_model import CallModel
 from sip.siprec.document import parse

@@ -1,7 +1,5 @@
 """What something costs of the processor."""
 
-from __future__ import annotations
-
 import time
 from collections.abc import Callable
 

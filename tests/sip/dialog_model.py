@@ -11,8 +11,6 @@ Five points are the recorder's own choice where the RFCs leave one:
   received).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count

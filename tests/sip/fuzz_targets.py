@@ -3,8 +3,6 @@
 `TARGETS` holds them by name, `SEEDS` well-formed input for each, after what client families really send.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """A recording client in memory: it speaks to an endpoint, hears its messages and sees its events; time is a number."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from itertools import count

@@ -1,7 +1,5 @@
 """Metadata documents in the manner of each client family, written for these tests, and requests to go with them."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 from sip.message.headers import Headers

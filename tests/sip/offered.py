@@ -1,7 +1,5 @@
 """Offers line by line, and what the tests of `sip.sdp.answer` ask about the answers."""
 
-from __future__ import annotations
-
 import base64
 from typing import Any
 

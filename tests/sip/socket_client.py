@@ -1,7 +1,5 @@
 """What the tests of the server stand on: a user of it on real sockets, clients on UDP and on streams, certificates."""
 
-from __future__ import annotations
-
 import asyncio
 import datetime
 import functools

@@ -1,7 +1,5 @@
 """The table of duties is whole, and what it names exists and carries the id."""
 
-from __future__ import annotations
-
 import ast
 import re
 from functools import cache

@@ -1,7 +1,5 @@
 """Damaged and random input for every parser of the SIP side: a value or the documented error, nothing else."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """The sealed part of calls, and whole lists of calls out of an index."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -186,14 +186,6 @@ def test_g726_is_heard_at_every_rate_in_both_packings(bits: int, least: int, pre
     assert ratio > least
 
 
-def test_g726_codes_start_in_the_low_bits_and_aal2_in_the_high() -> None:
-    """The vector is made by hand: the same codes 1, 2, 3, 4, packed as RFC 3551 section 4.5.4 draws it."""
-    low, _ = sound_of(Format("G726-32", 8000), [bytes([0x21, 0x43])])
-    high, _ = sound_of(Format("AAL2-G726-32", 8000), [bytes([0x12, 0x34])])
-    assert low == high
-    assert low != sound_of(Format("G726-32", 8000), [bytes([0x12, 0x34])])[0]
-
-
 @pytest.mark.parametrize("number", [2, 4, 10, 11])
 def test_static_payload_types_need_no_rtpmap(number: int) -> None:
     """Duty T6: the tables of `sip` and `media` say the same."""

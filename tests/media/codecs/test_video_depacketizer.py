@@ -1,7 +1,5 @@
 """Payloads of video become what a decoder takes; what is lost takes nothing else with it."""
 
-from __future__ import annotations
-
 import base64
 
 import pytest

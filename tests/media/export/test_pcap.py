@@ -1,14 +1,7 @@
 """Captures: the original packets at their times, in a file that other tools open."""
 
-from __future__ import annotations
-
-import shutil
 import struct
-import subprocess
 from collections.abc import Iterator, Sequence
-from pathlib import Path
-
-import pytest
 
 from media.codecs.decoders import Format
 from media.export import pcap
@@ -95,19 +88,6 @@ def test_the_offer_names_types_and_nothing_of_the_call() -> None:
     assert b"m=audio 10002 RTP/AVP 96\r\na=rtpmap:96 opus/48000/2\r\na=fmtp:96 useinbandfec=1\r\n" in offer
     _, _, _, offer = datagrams(captured(b"", evil))[0]
     assert b"\r\na=evil" not in offer and b"\r\nb=1" not in offer
-
-
-@pytest.mark.skipif(not shutil.which("tshark"), reason="tshark is not installed")
-def test_wireshark_finds_both_streams(tmp_path: Path) -> None:
-    opus = run([b"\xf8" + bytes(30)] * 25, stream=1, ssrc=8, pt=96, step=960)
-    (tmp_path / "call.pcap").write_bytes(captured(run(noise(1, 25)) + opus, AUDIO, OTHER))
-    command = ["tshark", "-r", str(tmp_path / "call.pcap"), "-q", "-z", "rtp,streams"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    rows = [line.split() for line in shown.splitlines() if "0x0000000" in line]
-    assert sorted((row[6], row[7], row[8], row[9]) for row in rows) == [
-        ("0x00000007", "g711U", "25", "0"),
-        ("0x00000008", "opus", "25", "0"),
-    ]
 
 
 def test_a_capture_without_the_first_stream_keeps_its_start() -> None:

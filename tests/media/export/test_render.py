@@ -31,18 +31,6 @@ from tests.media.rtp.test_red import redundant
 SILENCE = array("h", [0])
 
 
-def test_two_parties_are_two_channels_bit_for_bit() -> None:
-    one, other = noise(1, 50), noise(2, 50)
-    stored = b"".join(
-        run(one[i : i + 25], seq=1000 + i, ts=160 * i, at=20 * i)
-        + run(other[i : i + 25], stream=1, ssrc=8, pt=8, seq=9 + i, ts=77 + 160 * i, at=20 * i)
-        for i in (0, 25)
-    )
-    channels, report, _ = listen(stored, stream(0), stream(1))
-    assert channels == [expand(b"".join(one)), expand(b"".join(other), "pcm_alaw")]
-    assert (report.rate, report.channels, report.seconds, report.started_ns) == (8000, 2, 1.0, START)
-
-
 SAID = noise(1, 3)
 FIVE = run(noise(1, 5))
 KEYS = (101, Format("telephone-event", 8000)), (13, Format("CN", 8000))
@@ -133,69 +121,6 @@ def test_the_new_block_of_redundant_audio_is_heard_once() -> None:
     assert (report.streams[0].errors, report.streams[0].unknown) == (0, ())
 
 
-def test_payloads_that_cannot_be_decoded_are_counted() -> None:
-    stored = run([b"\xf9\x01\x02\x03"] * 3, pt=96, step=1920, every=40)
-    channels, report, _ = listen(stored, stream(0, (96, Format("opus", 48_000, 2))))
-    assert not any(channels[0])
-    assert report.streams[0].errors == 3
-    assert report.seconds == 0.12
-
-
-def test_narrow_and_wide_band_share_one_time() -> None:
-    sent = voice(1, 16_000)
-    wide = encode("g722", sent, 16_000)
-    spoken = voice(1, 8000)
-    narrow = encode("pcm_mulaw", spoken, 8000)
-    stored = run(wide, pt=9) + run(narrow, stream=1, ssrc=8, at=200)
-    channels, report, _ = listen(stored, stream(0, (9, Format("G722", 8000))), stream(1))
-    assert (report.rate, len(channels[0])) == (16_000, 19_200)
-    ratio, delay = snr(sent, channels[0], 60)
-    assert ratio > 25
-    assert delay < 32
-    ratio, delay = snr(spoken, channels[1][3200::2], 20)
-    assert ratio > 25
-    assert delay == 0
-    assert not any(channels[1][:3100])
-
-
-def test_packets_of_different_sizes_sound_as_they_do_one_by_one() -> None:
-    """As the recorder keeps a codec of variable rate; with a hole, and a silence in which the sender sends nothing."""
-    packets = encode("libopus", voice(1.0, 48_000), 48_000)[:40]
-    form, stamps = stream(0, (96, Format("opus", 48_000, 2))), [960 * n + 96_000 * (n >= 20) for n in range(40)]
-    arrivals = [START + (20 * n + 2000 * (n >= 20)) * MS for n in range(40)]
-    singly = b"".join(
-        single(packets[n], seq=1000 + n, ts=stamps[n], pt=96, at=(arrivals[n] - START) / MS)
-        for n in range(40)
-        if n not in (12, 13)
-    )
-    together = b"".join(
-        record_format.mixed(
-            record_format.Mixed(
-                0, 96, 7, 1000 + begin, (False,) * (end - begin), tuple(stamps[begin:end]), tuple(arrivals[begin:end]),
-                tuple(packets[begin:end]),
-            )
-        )
-        for begin, end in ((0, 12), (14, 40))
-    )  # fmt: skip
-    (one,), _, _ = listen(singly, form)
-    (other,), report, _ = listen(together, form)
-    assert one == other and any(one)
-    assert (report.streams[0].packets, report.streams[0].errors) == (38, 0)
-
-
-def test_opus_beside_g711_is_heard_at_48_khz() -> None:
-    sent = voice(1, 48_000)
-    packets = encode("libopus", sent, 48_000)
-    stored = b"".join(single(p, pt=96, seq=i, ts=960 * i, at=20 * i) for i, p in enumerate(packets))
-    stored += run(noise(1, 50), stream=1, ssrc=8)
-    channels, report, _ = listen(stored, stream(0, (96, Format("opus", 48_000, 2))), stream(1))
-    ratio, delay = snr(sent, channels[0], 400)
-    assert report.rate == 48_000
-    assert ratio > 15
-    assert delay <= 312
-    assert [abs(s) > 0 for s in channels[1][:48_000:6]].count(True) > 7900
-
-
 def test_resampled_sound_has_no_seam_and_its_gaps_their_length() -> None:
     spoken = encode("pcm_mulaw", voice(1, 8000), 8000)
     stored = run([bytes(160)], stream=1, ssrc=8, pt=9)
@@ -207,16 +132,6 @@ def test_resampled_sound_has_no_seam_and_its_gaps_their_length() -> None:
     assert ratio > 25
     assert delay == 0
     assert not any(channels[0][16_010:95_990])
-
-
-def test_resampled_audio_has_no_seam_between_packets() -> None:
-    """20 ms are 220.5 samples at 11,025 Hz."""
-    spoken = encode("pcm_mulaw", voice(1, 8000), 8000)
-    wide = run([bytes(440)], stream=1, ssrc=8, pt=97), stream(1, (97, Format("L16", 11_025)))
-    alone = b"".join(single(payload, seq=1000 + i, ts=160 * i, at=20 * i) for i, payload in enumerate(spoken))
-    one, _, _ = listen(alone + wide[0], stream(0), wide[1])
-    together, _, _ = listen(run(spoken, ts=0) + wide[0], stream(0), wide[1])
-    assert max(abs(a - b) for a, b in zip(one[0][:10_900], together[0][:10_900], strict=True)) <= 1
 
 
 def test_an_undecodable_payload_shifts_no_other() -> None:
@@ -248,26 +163,6 @@ def test_a_long_stretch_loses_nothing_where_it_is_given_out() -> None:
     assert report.streams[0].gaps == ()
     heard = channels[0][::2]
     assert max(abs(a - b) for a, b in zip(expand(b"".join(spoken)), heard, strict=True)) < 1000
-
-
-def test_a_stateful_decoder_gets_packets_in_order() -> None:
-    packets = encode("g722", voice(0.2, 16_000), 16_000)
-    form = stream(0, (9, Format("G722", 8000)))
-    right = b"".join(single(p, pt=9, seq=i, ts=160 * i, at=20 * i) for i, p in enumerate(packets))
-    order = [0, 2, 1, 3, 5, 4, 6, 7, 8, 9]
-    wrong = b"".join(single(packets[i], pt=9, seq=i, ts=160 * i, at=20 * n) for n, i in enumerate(order))
-    assert listen(wrong, form)[0] == listen(right, form)[0]
-
-
-def test_an_hour_is_given_out_piece_by_piece() -> None:
-    loud = noise(1, 25)
-    stored = b"".join(run(loud, seq=25 * i, ts=4000 * i, at=500 * i) for i in range(7200))
-    wanted = [stream(0)]
-    pieces: list[int] = []
-    measured = measure(record_format.read([stored]), wanted)
-    render(measured, record_format.read([stored]), lambda piece: pieces.append(len(piece)))
-    assert sum(pieces) == 2 * 8000 * 3600
-    assert max(pieces) <= 1 << 18
 
 
 @pytest.mark.parametrize("count", [0, 65])

@@ -6,15 +6,6 @@ from hypothesis import strategies as st
 from media.export.seen_sequences import Seen
 
 
-def test_only_what_was_not_seen_is_fresh() -> None:
-    """Duty C1; a late batch fills only the holes."""
-    seen = Seen()
-    assert [list(seen.fresh(first, 2)) for first in (0, 4, 12)] == [[(0, 2)], [(4, 2)], [(12, 2)]]
-    assert list(seen.fresh(8, 2)) == [(8, 2)]  # the rest of a hole stays free
-    assert list(seen.fresh(1, 12)) == [(2, 2), (6, 2), (10, 2)]
-    assert [list(seen.fresh(first, count)) for first, count in ((7, 3), (1, 12), (10, 4))] == [[], [], []]
-
-
 def test_contiguous_sequence_numbers_take_no_memory() -> None:
     """A stream of hours is one run, in order or out of it."""
     seen = Seen()

@@ -88,17 +88,6 @@ def test_each_packet_is_placed_once() -> None:
     assert timeline.notes.packets == {0: 10, 1: 0}
 
 
-def test_nothing_of_a_later_block_lies_before_the_floor() -> None:
-    stored = b"".join(
-        run(noise(i, 1), stream=s, seq=i, ts=160 * i, at=20 * i + 3 * s) for i in range(3 * BLOCK) for s in (0, 1)
-    )
-    blocks = list(survey(stored).blocks(packets(stored)))
-    assert len(blocks) == 6
-    for i, (_, floor) in enumerate(blocks):
-        later = [p.position for placed, _ in blocks[i + 1 :] for p in placed]
-        assert floor == min(later, default=survey(stored).samples)
-
-
 def test_the_floor_waits_for_a_stream_that_is_stored_late() -> None:
     stored = b"".join(run(noise(i, 1), seq=i, ts=160 * i, at=20 * i) for i in range(2 * BLOCK))
     stored += run(noise(1, 5), stream=1, at=100)

@@ -1,7 +1,5 @@
 """The first reading: which timestamps are believed, and how streams are lined up."""
 
-from __future__ import annotations
-
 import random
 import struct
 from collections.abc import Mapping

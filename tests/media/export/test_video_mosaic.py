@@ -1,7 +1,5 @@
 """The pictures of a call beside each other, each in its place and shape, when they were sent."""
 
-from __future__ import annotations
-
 import pytest
 
 from media.codecs.decoders import Format

@@ -42,14 +42,6 @@ def put(lane: Lane, slot: int, packet: bytes, arrival: int = AT, flags: int = 0)
     lane.far[slot * FAR : slot * FAR + len(far)] = far
 
 
-def test_a_fresh_lane_is_empty_and_a_full_one_is_full() -> None:
-    lane = empty()
-    assert lane.count() == 0
-    for slot in range(SLOTS):
-        put(lane, slot, bytes(slot))
-        assert lane.count() == slot + 1
-
-
 @pytest.mark.parametrize("size", [0, 1, 12, NEAR - 1, NEAR, NEAR + 1, 1500, NEAR + FAR])
 def test_a_packet_of_any_size_comes_back_whole(size: int) -> None:
     lane, packet = empty(), bytes(i % 251 for i in range(size))
@@ -71,23 +63,6 @@ def test_a_sender_is_read_in_both_families() -> None:
     assert (len(lane.name(1)), lane.address(1)) == (28, (six, 4002))
     mapped = struct.pack("=H", 10) + (1).to_bytes(2, "big") + bytes(4) + bytes(10) + b"\xff\xff" + bytes((10, 0, 0, 1))
     assert address(mapped + bytes(4)) == (bytes((10, 0, 0, 1)), 1)
-
-
-@pytest.mark.parametrize("count", [2, 3, 50, SLOTS])
-def test_whole_batches_are_read_in_one_go(count: int) -> None:
-    lane = empty()
-    packets = [header.build(8, 70 + i, 160 * i, 0xABCD, bytes([i]) * 160) for i in range(count)]
-    for slot, packet in enumerate(packets):
-        put(lane, slot, packet, AT + slot * 20_000_000)
-    assert LENGTHS[count](lane.headers, 0) == (172,) * count
-    heads = HEADS[count](lane.near, 0)
-    assert [head >> 32 & 0xFFFF for head in heads] == [70 + i for i in range(count)]
-    assert [head & 0xFFFFFFFF for head in heads] == [160 * i for i in range(count)]
-    nanos = NANOS[count](lane.control, 0)
-    assert nanos == tuple((AT + i * 20_000_000) % SECOND for i in range(count))
-    crossed = lane.arrival(count - 1) // SECOND - lane.arrival(0) // SECOND
-    assert deltas_of(nanos, crossed) == (None if crossed > 1 else [20_000_000] * (count - 1))
-    assert payloads(count, 172)(lane.near, 0) == tuple(bytes([i]) * 160 for i in range(count))
 
 
 @pytest.mark.parametrize("slot", [0, 1, SLOTS - 2])
@@ -121,12 +96,6 @@ def test_readers_are_kept_but_not_for_ever() -> None:
     for size in range(13, 13 + batch.MAX_READERS):
         payloads(3, size)
     assert payloads(2, 20) is not first
-
-
-def test_readers_of_short_and_long_packets_are_not_confused() -> None:
-    lane = empty()
-    for count, size in ((count, size) for count in (1, 2, 3, 4) for size in (44, 172, 300, NEAR)):
-        assert list(map(len, payloads(count, size)(lane.near, 0))) == [size - 12] * count
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest
 from media.errors import Damaged
 from media.receive import sockets
 from media.receive.batch import FAR, NEAR, SLOTS, UNUSED, BatchBuffer
-from media.receive.receive_region import JOURNAL, LANES, MAGIC, RTCP, SPARE_AT, Journal, holder, journal_of
+from media.receive.receive_region import JOURNAL, LANES, MAGIC, RTCP, Journal, holder, journal_of
 from media.receive.recvmmsg import PAGE, SIZE, OrphanedRegion, Region
 
 CALL = "0a64dd1c-0000-4000-8000-000000000001"
@@ -189,26 +189,3 @@ def test_only_a_living_worker_holds_its_region(path: Path) -> None:
             assert holder(str(path)) == other.pid
         other.kill()
     assert holder(str(path)) is None
-
-
-def test_a_region_holds_room_for_that_of_a_successor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both lie there together until the successor has the last batch; where there is none it works all the same."""
-    with (tmp_path / "whole").open("wb") as one:
-        os.posix_fallocate(one.fileno(), 0, SIZE)
-    alone = (tmp_path / "whole").stat().st_blocks
-    Region(str(tmp_path / "region"))
-    assert (tmp_path / "region").stat().st_blocks >= 2 * alone
-    os.truncate(tmp_path / "region", SPARE_AT)
-    assert alone <= (tmp_path / "region").stat().st_blocks < 2 * alone
-    assert SIZE <= SPARE_AT
-
-    allocate = os.posix_fallocate
-
-    def once(fd: int, at: int, length: int) -> None:
-        if at:
-            raise OSError(errno.ENOSPC, "full")
-        allocate(fd, at, length)
-
-    monkeypatch.setattr(os, "posix_fallocate", once)
-    Region(str(tmp_path / "second"))
-    assert (tmp_path / "second").stat().st_size == SIZE

@@ -88,15 +88,6 @@ def test_a_slot_that_a_kill_cut_anywhere_leaves_the_one_before() -> None:
         assert commit_slots.newest(file.read, KEY) == expected(7, 1)
 
 
-def test_a_torn_base_leaves_the_slot_and_base_before() -> None:
-    file = written(7)
-    file.base(2)
-    file.slot(8, 2)
-    for most in range(len(commit_slots.pack_base(CIPHER, NONCES, 3, head(3), b"state3"))):
-        file.base(3, most)
-        assert commit_slots.newest(file.read, KEY) == expected(8, 2)
-
-
 def test_a_slot_whose_base_is_not_there_does_not_count() -> None:
     for number in (2, 3):  # at the place of 3 lies 1
         file = written(7)

@@ -1,7 +1,5 @@
 """What can be said of a recording without a worker's counters."""
 
-from __future__ import annotations
-
 from media.records import record_format
 from media.records.summary import MAX_SOURCES, Summary
 from tests.in_process.rendered_calls import MS, START, run, single

@@ -91,12 +91,3 @@ def test_an_irregular_packet_begins_another_record(items: list[Item]) -> None:
     found = list(group(0, items))
     assert len(found) == 2
     assert packets(list(record_format.read(found))) == [(each[0], each[3]) for each in items]
-
-
-def test_a_run_may_hold_a_marker_or_the_longest_pause() -> None:
-    marked = [item(0, AT, bytes(160), marker=True), *even(3)[1:]]
-    at_once = [item(n, AT, bytes(160)) for n in range(3)]
-    slow = [item(n, AT + n * MAX_PAUSE, bytes(160)) for n in range(3)]
-    for items in (marked, at_once, slow):
-        (run,) = group(0, items)
-        assert packets(list(record_format.read([run]))) == [(each[0], each[3]) for each in items]

@@ -1,12 +1,8 @@
 """DTLS-SRTP without sockets (duties D1 to D7), against itself and OpenSSL's own program."""
 
-import re
-import socket
-import subprocess
 import time
 from datetime import UTC, datetime
 from itertools import count
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +18,6 @@ from media.srtp.dtls import (
     HASHES,
     MAX_TRIES,
     MTU,
-    PROFILES,
     Association,
     Identity,
     is_dtls,
@@ -253,47 +248,6 @@ def test_any_bytes_leave_an_association_alive_or_failed(datagrams: list[bytes]) 
 
 
 # A foreign implementation.
-
-
-def serve(ours: Association, listening: socket.socket, until: float) -> None:
-    """Turn the crank over a real socket."""
-    listening.settimeout(0.2)
-    ours.start(time.monotonic())
-    while ours.keys is None and ours.failed is None and time.monotonic() < until:
-        try:
-            datagram, source = listening.recvfrom(4096)
-        except TimeoutError:
-            ours.handle_timer(time.monotonic())
-            continue
-        ours.receive(datagram, source[:2], time.monotonic())
-        for answer in ours.data_to_send():
-            listening.sendto(answer, source)
-
-
-@pytest.mark.interop
-@pytest.mark.parametrize("profile", [name.decode() for name in PROFILES])
-def test_openssl_s_client_exports_the_same_keys_d3(profile: str, tmp_path: Path) -> None:
-    _, key, salt = PROFILES[profile.encode()]
-    (tmp_path / "peer.pem").write_bytes(bytes(PEER))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
-        listening.bind(("127.0.0.1", 0))
-        command = f"openssl s_client -dtls1_2 -connect 127.0.0.1:{listening.getsockname()[1]} -use_srtp {profile}"
-        command += f" -keymatexport EXTRACTOR-dtls_srtp -keymatexportlen {2 * (key + salt)}"
-        command += f" -cert {tmp_path}/peer.pem -key {tmp_path}/peer.pem"
-        pipe = subprocess.PIPE
-        with subprocess.Popen(command.split(), stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT) as client:
-            ours = association(False)
-            serve(ours, listening, time.monotonic() + 60)
-            assert client.stdin is not None and client.stdout is not None
-            seen = b""
-            while b"Keying material:" not in seen and (line := client.stdout.readline()):
-                seen += line
-            client.kill()
-    found = re.search(rb"Keying material: ([0-9A-F]+)", seen)
-    assert found is not None and ours.keys is not None
-    material = bytes.fromhex(found[1].decode())
-    assert ours.keys.theirs == material[:key] + material[2 * key : 2 * key + salt]
-    assert ours.keys.ours == material[key : 2 * key] + material[2 * key + salt :]
 
 
 def test_dtls_records_are_classified_by_type_and_epoch() -> None:

@@ -1,7 +1,5 @@
 """Several a=crypto lines in one offer: until our answer has taken effect the client may send under any of them."""
 
-from __future__ import annotations
-
 import itertools
 import struct
 from collections.abc import Iterable
@@ -12,7 +10,6 @@ from typing import Any
 import pytest
 
 from media.records import record_format
-from media.spec import MAX_CONTEXTS
 from media.srtp.context import Aes192Engine, Context, Engine
 from media.srtp.keyring import MAX_SEARCHED, OVERLAP, SEARCH_INTERVAL, UNANSWERED, Keyring
 from media.srtp.srtcp import Srtcp
@@ -75,22 +72,6 @@ def test_any_line_is_opened_until_the_answer_takes_effect(answered: int) -> None
     assert heard(ring, packets(others[0], 70, 3)) == [False] * 3
 
 
-@pytest.mark.parametrize(("before", "answered"), [(0, 2), (2, 0), (2, 2)])
-def test_a_reoffer_with_fresh_keys_still_opens_late_packets(before: int, answered: int) -> None:
-    old, new = offer(0), offer(1)
-    ring = Keyring(*old[before], alternates=[each for each in old if each is not old[before]])
-    assert heard(ring, packets(old[before], 10, 5)) == [True] * 5
-    under_old, under_first = packets(old[0], 15, 20), packets(new[0], 25, 20)
-    ring.add(*new[answered], alternates=[each for each in new if each is not new[answered]])
-    for late, fresh in zip(under_old[:10], under_first[:10], strict=True):
-        assert heard(ring, [fresh, late], 2) == [True, True]
-    ring.expire(3)
-    assert heard(ring, packets(new[answered], 100, 5), 4) == [True] * 5
-    assert len(ring.contexts) <= MAX_CONTEXTS
-    ring.expire(5 + SETTLED)
-    assert [each.offered for each in ring.contexts] == [new[answered]]
-
-
 def test_a_client_may_use_another_line_than_the_answered_one() -> None:
     first = offer(0)
     ring = Keyring(*first[2], alternates=[each for each in first if each is not first[2]])
@@ -99,20 +80,6 @@ def test_a_client_may_use_another_line_than_the_answered_one() -> None:
         ring.expire(2 + number * SETTLED)
     assert [each.offered for each in ring.contexts] == [first[0], first[2]]
     assert heard(ring, packets(first[2], 100, 5), 4 * SETTLED) == [True] * 5
-
-
-def test_keys_offered_again_are_used_and_stay_limited() -> None:
-    ring = Keyring(*offer(0)[2], alternates=offer(0)[:2])
-    for number in range(1, 60):
-        now = number * 10 * OVERLAP
-        fresh = offer(number % 3)
-        ring.add(*fresh[2], alternates=(*fresh[:2], *fresh[3:]))
-        assert heard(ring, packets(fresh[0], 10 * number, 3), now) == [True] * 3
-        ring.expire(now + 1)
-        assert heard(ring, packets(fresh[2], 10 * number + 3, 3), now + 2) == [True] * 3
-        assert len(ring.contexts) <= MAX_CONTEXTS
-        ring.expire(now + 2 + SETTLED)
-        assert [each.offered for each in ring.contexts] == [fresh[2]]
 
 
 @pytest.mark.parametrize("joined", [0, 3, 6])
@@ -147,27 +114,6 @@ def offering(track: ReceivedStream, lines: tuple[Line, ...], answered: int) -> A
 
 def recorded(track: ReceivedStream, sent: list[bytes], at: int) -> list[bytes]:
     return packets_of(receive(track, sent, at, cuts=25))
-
-
-@pytest.mark.parametrize(("rollover", "counts_on"), [(0, True), (1, True), (1, False), (3, True)])
-@pytest.mark.parametrize("answered", [0, 4])
-def test_every_packet_is_stored_once_under_any_line(answered: int, rollover: int, counts_on: bool) -> None:
-    """A new key begins with the rollover counter zero or goes on with that of the stream; both are heard."""
-    old, new = offer(0), offer(1)
-    later = rollover if counts_on else 0
-    track = track_of(srtp=True, pure=False)
-    track = ReceivedStream(offering(track, old, answered), track.pauses, 1)
-    first = packets(old[answered], 1000, 50, rollover)
-    assert recorded(track, first, 0) == stream_of(50, 1000)
-    track.change(offering(track, new, answered), FIRST_ARRIVAL, [])
-    # the first line until the answer is there, with stragglers under the key of before, then the answered one
-    assert recorded(track, packets(new[0], 1050, 25, later), 50) == stream_of(25, 1050)
-    if answered:
-        assert recorded(track, packets(new[answered], 1075, 25, later), 75) == stream_of(25, 1075)
-    assert (track.reception.rejected, track.reception.duplicates, track.reception.late) == (0, 0, 0)
-    assert recorded(track, packets(new[0], 1050, 25, later), 100) == []  # each once
-    assert recorded(track, packets(line(NAMES[0], 99), 1100, 25), 125) == []
-    assert track.reception.rejected == 50
 
 
 def test_a_successor_opens_any_line_of_the_last_two_offers() -> None:

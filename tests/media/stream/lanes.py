@@ -1,7 +1,5 @@
 """Packets as a stream receives them: in the slots of a lane, as the kernel fills it."""
 
-from __future__ import annotations
-
 import struct
 from collections.abc import Sequence
 from typing import Any

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pylibsrtp import Policy, Session
 
-from media.receive.batch import NEAR, SLOTS, WIDE
+from media.receive.batch import NEAR, WIDE
 from media.records import record_format
 from media.rtp import header
-from media.stream import checkpoint, fast_path, fast_path_c, gap_detection
+from media.stream import checkpoint, fast_path, fast_path_c
 from media.stream.receiver import ReceivedStream
 from media.stream.report import figures
 from tests.media.stream.lanes import (
@@ -21,9 +21,7 @@ from tests.media.stream.lanes import (
     FRAME,
     KEY,
     SUITE,
-    altered,
     lane_of,
-    numbers_of,
     packets_of,
     receive,
     stored,
@@ -102,15 +100,6 @@ def records(kind: type[Stored], out: list[bytes]) -> list[Stored]:
     return [record for record in record_format.read([b"".join(out)]) if isinstance(record, kind)]
 
 
-@pytest.mark.parametrize("suite", [None, SUITE, GCM])
-@pytest.mark.parametrize(("packets", "sound"), [(opus(120), True), (film(120), False)])
-def test_both_paths_keep_the_same_packets_and_figures(packets: list[bytes], sound: bool, suite: str | None) -> None:
-    swiftly, singly = both(protected(packets, suite), suite, continuous=sound)
-    assert packets_of(swiftly) == packets == packets_of(singly)
-    # the first batch tells the payload type
-    assert sum(len(record.payloads) for record in records(record_format.Mixed, swiftly)) == 80
-
-
 @settings(max_examples=60, deadline=None)
 @given(st.data(), st.booleans(), st.integers(2, 40))
 def test_property_both_paths_agree_on_any_packet_order(data: st.DataObject, srtp: bool, cuts: int) -> None:
@@ -120,14 +109,6 @@ def test_property_both_paths_agree_on_any_packet_order(data: st.DataObject, srtp
     order = data.draw(st.permutations(range(60)) | st.just(range(60)) | st.lists(st.integers(0, 59), min_size=30))
     swiftly, singly = both([wire[n] for n in order], suite, cuts)
     assert sorted(stored(swiftly)) == sorted(stored(singly))
-
-
-@pytest.mark.parametrize(("suite", "first"), [(None, 65_500), (SUITE, 65_500), (GCM, 10)])
-def test_regular_batches_stay_runs_after_a_wrap(first: int, suite: str | None) -> None:
-    packets = g711(120, first)
-    swiftly, singly = both(protected(packets, suite), suite)
-    assert packets_of(swiftly) == packets == packets_of(singly)
-    assert [len(run.payloads) for run in records(record_format.Run, swiftly)][-2:] == [40, 40]
 
 
 def test_a_batch_with_key_identifiers_is_left_to_the_slow_path() -> None:
@@ -182,17 +163,8 @@ def test_every_packet_of_a_batch_is_kept_as_it_came(packets: list[bytes]) -> Non
     assert track.reception.packets == len(packets)
 
 
-def test_a_batch_queued_in_the_socket_cancels_a_silence() -> None:
-    track, packets = track_of(None), g711(40)
-    track.gaps.since = FIRST_ARRIVAL
-    receive(track, packets[:20])
-    track.gaps.watch(track.spec, FIRST_ARRIVAL + 19 * FRAME + 2 * gap_detection.QUIET)
-    assert track.gaps.listed()
-    receive(track, packets[20:], 20)
-    assert track.gaps.listed() == []
-
-
 def test_a_batch_of_different_sizes_is_one_record() -> None:
+    """Duty T5."""
     packets, track = opus(51), track_of(None)
     receive(track, packets[:1])
     out = receive(track, packets[1:], 1)
@@ -200,15 +172,6 @@ def test_a_batch_of_different_sizes_is_one_record() -> None:
     assert isinstance(record, record_format.Mixed)
     assert list(record.arrivals) == [FIRST_ARRIVAL + n * FRAME for n in range(1, 51)]
     assert sum(map(len, out)) - sum(map(len, record.payloads)) <= record_format.MIXED_HEAD + 5 * 50
-
-
-def test_video_records_are_short() -> None:
-    out, _ = outcome(track_of(SUITE), protected(film(128), SUITE), SLOTS)
-    mixed = records(record_format.Mixed, out)
-    assert sum(len(record.payloads) for record in mixed) == SLOTS
-    arrivals = [arrival for record in mixed for arrival in record.arrivals]
-    assert arrivals == [FIRST_ARRIVAL + n * FRAME + UNEVEN[n % 4] for n in range(SLOTS, 2 * SLOTS)]
-    assert all(sum(map(len, record.payloads)) <= fast_path.MOST for record in mixed)
 
 
 @pytest.mark.parametrize("count", [13, 14, 27, 28])
@@ -220,43 +183,6 @@ def test_no_packet_is_left_over_for_a_record_of_its_own(count: int) -> None:
     found = list(record_format.read([b"".join(out)]))
     assert all(isinstance(record, record_format.Mixed) and len(record.payloads) > 1 for record in found)
     assert packets_of(out) == packets[2:]
-
-
-def spoilt(wire: list[bytes], at: int, how: str) -> list[bytes]:
-    """Spoil one packet of a batch."""
-    packet = bytearray(wire[at])
-    if how == "first":
-        packet[0] |= 0x20  # padding
-        packet[-1] = 1
-    elif how == "type":
-        packet[1] ^= 1
-    elif how == "source":
-        packet[11] ^= 1
-    elif how == "short":
-        return [*wire[:at], b"\x80\x6f", *wire[at + 1 :]]
-    elif how == "gap":
-        return [*wire[:at], *wire[at + 1 :]]
-    return [*wire[:at], bytes(packet), *wire[at + 1 :]]
-
-
-@pytest.mark.parametrize("how", ["first", "type", "source", "short", "gap"])
-@pytest.mark.parametrize("at", [0, 19])
-def test_the_fast_path_leaves_a_disordered_batch_alone(how: str, at: int) -> None:
-    packets = opus(40)
-    track = track_of(None)
-    track.receive(lane_of(packets[:20], [FIRST_ARRIVAL + n * FRAME for n in range(20)]), 20, [])
-    batch = spoilt(packets[20:], at, how)
-    if how == "gap" and at in (0, 19):
-        batch = batch[:] if at == 0 else [*batch[:-1], packets[5]]
-    lane = lane_of(batch, [FIRST_ARRIVAL + (20 + n) * FRAME for n in range(len(batch))])
-    out: list[bytes] = []
-    before = figures(track)
-    opened = fast_path.open_all(track.srtp.keyring, lane, len(batch))
-    assert (opened is None) == (how == "short")
-    assert opened is None or not fast_path.store(
-        track.spec, track.reception, track.srtp.keyring, lane, len(batch), opened, out
-    )
-    assert (figures(track), out) == (before, [])
 
 
 @pytest.mark.parametrize("where", range(12))
@@ -285,13 +211,6 @@ def test_a_lost_packet_at_a_timestamp_drop_is_no_pair(pure: bool) -> None:
         out += receive(track, [packets[n] for n in batch], arrivals=[FIRST_ARRIVAL + n * FRAME for n in batch])
     assert stored(out) == [(10 + n, packets[n]) for n in (0, 1, 3, 4, 5)]
     assert checkpoint.pack([track])  # a timestamp of more than 32 bits ended the call
-
-
-def test_a_forged_packet_is_left_out_of_its_batch() -> None:
-    wire, track = protected(opus(40), SUITE), track_of(SUITE)
-    wire[25] = altered(wire[25])
-    assert numbers_of(receive(track, wire, cuts=20)) == [n for n in range(10, 50) if n != 35]
-    assert track.reception.rejected == 1
 
 
 def test_a_truncated_datagram_is_never_taken_for_a_whole_one() -> None:

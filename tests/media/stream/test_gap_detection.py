@@ -204,15 +204,6 @@ def test_who_sends_more_than_silence_descriptors_of_opus_is_missed() -> None:
     assert [why for _, _, why in silent_for_an_hour(111, 60).listed] == ["no media"]
 
 
-def test_reports_of_a_silent_sender_explain_its_silence() -> None:
-    heard = Heard().expected()
-    for at in range(5, 60, 5):
-        heard.track.gaps.silent(7, BEGIN + at * SECOND * MS)
-    heard.track.gaps.silent(8, BEGIN + 90 * SECOND * MS)  # somebody else's
-    assert heard.finish(58 * SECOND).listed == []
-    assert heard.finish(100 * SECOND).listed == [(55 * SECOND, 100 * SECOND, "no media")]
-
-
 def test_the_silence_before_a_hold_counts_and_the_hold_does_not() -> None:
     heard = Heard().expected()
     for begin, end in ((10, 20), (40, 50)):
@@ -305,3 +296,74 @@ def test_most_of_a_loss_failed_to_authenticate(missing: int, refused: int, why: 
     heard.hear(11 + missing)
     heard.hear(13 + missing)  # the next loss has nothing to do with what failed before
     assert (heard.listed[0][2], heard.listed[-1][2]) == (why, "loss")
+
+
+def test_time_without_numbers_is_missing_in_whole_packets() -> None:
+    """The last packet before may have come late, which hid that it was followed by one more."""
+    heard = Heard().hear(11, at=235).resumed(1000).finish(1000)
+    assert heard.listed == [(1000 - 39 * 20, 1000, "restart")]
+    assert heard.gap_ms == 20 * len(range(240, 1001, 20))
+
+
+def test_unstored_audio_lasts_as_long_as_its_packets() -> None:
+    heard = Heard()
+    heard.track.unstored(4, BEGIN + 130 * MS, BEGIN + 200 * MS)  # four, of which some came late
+    assert (heard.listed, heard.gap_ms, heard.track.reception.packets) == ([(130, 200, "disk")], 80, 6)
+    heard.track.unstored(3, BEGIN + 130 * MS, BEGIN + 300 * MS)
+    assert (heard.listed, heard.gap_ms, heard.track.reception.packets) == ([(130, 300, "disk")], 140, 3)
+
+
+def test_unstored_pictures_last_as_long_as_they_arrived() -> None:
+    """Many packets make one of them."""
+    heard = Heard()
+    heard.track.spec = replace(heard.track.spec, continuous=False)
+    for end in (200, 310):
+        heard.track.unstored(4, BEGIN + 130 * MS, BEGIN + end * MS)
+    assert (heard.listed, heard.gap_ms) == ([(130, 310, "disk")], 180)
+
+
+@pytest.mark.parametrize(
+    ("listens", "resumed", "silent"),
+    [
+        ([(9, False), (15, True), (24, False)], 20, 13),
+        ([(25, True)], 20, 18),  # the clock was set back
+        ([(900, True), (15, True), (16, False)], 60, 13),  # it was set back before that was noted anew
+    ],
+)
+def test_a_silence_with_empty_sockets_is_no_restart_gap(
+    listens: list[tuple[int, bool]], resumed: int, silent: int
+) -> None:
+    one = taken_over(kept=True)
+    assert [one.track.listens(BEGIN + at * SECOND * MS) for at, _ in listens] == [noted for _, noted in listens]
+    one.track.resume(BEGIN + resumed * SECOND * MS, False)
+    one.hear(50 * resumed + 1)
+    assert one.listed == [
+        (0, silent * SECOND, "no media"), (silent * SECOND, resumed * SECOND + 20, "restart"),
+    ]  # fmt: skip
+
+
+def test_an_earlier_restart_is_missed_despite_later_listening() -> None:
+    one = taken_over(since=900)
+    assert one.track.listens(BEGIN + 15 * SECOND * MS)
+    one.track.resume(BEGIN + 20 * SECOND * MS, False)
+    one.hear(1_001)
+    back = one.listed[0][1]
+    assert one.listed == [
+        (900, back, "restart"), (back, 13 * SECOND, "no media"), (13 * SECOND, 20 * SECOND + 20, "restart"),
+    ]  # fmt: skip
+
+
+def test_a_restart_gap_stays_when_another_restart_follows() -> None:
+    one = taken_over(kept=True)
+    assert one.track.listens(BEGIN + 15 * SECOND * MS)
+    one.track.resume(BEGIN + 60 * SECOND * MS, False)
+    assert one.track.listens(BEGIN + 60 * SECOND * MS)
+    one.track.resume(BEGIN + 61 * SECOND * MS, False, BEGIN + 60 * SECOND * MS)
+    one.hear(3_051)
+    assert one.listed == [(0, 13 * SECOND, "no media"), (13 * SECOND, 61 * SECOND + 20, "restart")]
+
+
+def test_a_held_or_idle_stream_need_not_be_listened_to() -> None:
+    held, quiet = taken_over(held=True), taken_over(since=0)
+    held.track.gaps.since, quiet.track.gaps.since = NEVER, 0
+    assert not any(each.track.listens(BEGIN + 99 * SECOND * MS) for each in (held, quiet))

@@ -7,15 +7,6 @@ from hypothesis import strategies as st
 from media.stream.gaps import MAX_GAPS, UNSETTLED, Gaps, Reason
 
 
-def test_adjacent_gaps_of_one_reason_are_merged() -> None:
-    gaps = Gaps()
-    for begin, end, reason in (
-        (10, 20, Reason.LOSS), (20, 30, Reason.LOSS), (30, 40, Reason.RESTART), (50, 50, Reason.LOSS),
-    ):  # fmt: skip
-        gaps.add(begin, end, reason)
-    assert (gaps.listed(), gaps.missing_ns) == ([(10, 30, "loss"), (30, 40, "restart")], 30)
-
-
 def test_a_hole_that_goes_on_is_one_whatever_is_missing_of_it() -> None:
     gaps = Gaps()
     for end, missing in ((20, 30), (50, 25), (45, 1)):

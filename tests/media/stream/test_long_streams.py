@@ -1,8 +1,5 @@
 """Long and rough streams: every packet in its place, once; index, gaps and length exact, whatever the network does."""
 
-from __future__ import annotations
-
-from dataclasses import replace
 from itertools import groupby
 from random import Random
 
@@ -13,11 +10,9 @@ from media.export.render import RenderStream, measure, render
 from media.receive.batch import SLOTS
 from media.records import record_format
 from media.rtp import header
-from media.spec import MAX_CONTEXTS
 from media.srtp.context import SUITES, Engine
 from media.stream.receiver import ReceivedStream
-from media.stream.report import figures
-from tests.media.stream.lanes import FIRST_ARRIVAL, FRAME, KEY, PAYLOADS, SUITE, receive, stored, track_of
+from tests.media.stream.lanes import FIRST_ARRIVAL, FRAME, KEY, SUITE, receive, stored, track_of
 
 MS = 1_000_000
 FORMS = {8: Format("PCMA", 8000), 13: Format("CN", 8000)}
@@ -102,51 +97,3 @@ def test_torture_by_a_rough_network_stores_each_packet_once(count: int, seed: in
     assert track.gaps.missing_ns == len(lost) * FRAME
     assert track.reception.rejected == len(sent) - len(kept)  # the second copy of each is a replay
     assert length(data) == count / 50
-
-
-def test_several_sources_on_one_line_are_all_stored() -> None:
-    track, out = track_of(srtp=False, pure=True), []
-    for n in range(300):
-        for ssrc in (7, 8, 9):
-            out.append((FIRST_ARRIVAL + n * FRAME + ssrc, packet(n, ssrc)))
-    data = feed(track, out)
-    assert sorted(numbers(data)) == sorted([*range(300)] * 3)
-    assert (track.reception.packets, track.reception.totals()) == (900, (0, 900))
-    assert [source[1:] for source in figures(track)["sources"]] == [[0, 299]] * 3
-    assert (
-        6.0 <= length(data) <= 6.04
-    )  # a source that begins beside another is set behind its frame (media.export.timeline_survey.SNAP)
-
-
-@pytest.mark.parametrize("hours", [1, pytest.param(24, marks=pytest.mark.torture)])
-def test_torture_of_comfort_noise_for_hours_is_no_loss(hours: int) -> None:
-    """RFC 3389: a packet of comfort noise every 200 ms and a sentence now and then; the clock goes on meanwhile."""
-    spec = replace(track_of(srtp=False, pure=True).spec, payloads=(*PAYLOADS, (13, "CN", 8000)))
-    track = track_of(srtp=False, pure=True)
-    track.spec, sent, number = spec, [], 0
-    for second in range(hours * 3600):
-        talks = second % 600 < 2
-        for part in range(50 if talks else 5):
-            at = second * 1000 + part * (20 if talks else 200)
-            sent.append((FIRST_ARRIVAL + at * MS, packet(number, timestamp=at * 8, payload_type=8 if talks else 13)))
-            number += 1
-    data = feed(track, sent)
-    assert (track.reception.packets, track.reception.totals(), track.gaps.listed()) == (number, (0, number), [])
-    assert length(data) == hours * 3600 - 600 + 2  # to the end of the last sentence: comfort noise is no sound
-
-
-@pytest.mark.parametrize("offers", [100, pytest.param(500, marks=pytest.mark.torture)])
-def test_torture_of_many_reoffers_with_new_keys_loses_nothing(offers: int) -> None:
-    track, out, sent = track_of(srtp=True, pure=True), list[bytes](), range(20 * offers)
-    for offer in range(offers):
-        key = bytes([offer % 256, offer // 256, *range(28)])
-        spec = replace(track.spec, key=key, held=False)
-        track.expect(spec)
-        track.change(spec, FIRST_ARRIVAL + 20 * offer * FRAME, out)
-        track.latch.pure = True
-        engine = Engine(SUITES[SUITE], key, inbound=False)
-        out += receive(track, [engine.protect(packet(n)) for n in sent[20 * offer :][:20]], 20 * offer)
-    assert numbers(b"".join(out)) == list(sent)
-    assert (track.reception.packets, track.reception.totals()) == (len(sent), (0, len(sent)))
-    assert (track.reception.rejected, track.gaps.listed()) == (0, [])
-    assert track.srtp.keyring is not None and len(track.srtp.keyring.contexts) <= MAX_CONTEXTS

@@ -39,10 +39,3 @@ KEPT = {
 @pytest.mark.parametrize(("payload_type", "payload", "kept"), KEPT.values(), ids=KEPT)
 def test_nothing_of_a_pause_is_kept(payload_type: int, payload: bytes, kept: dict[int, bool]) -> None:
     assert {at: heard(at, payload_type, payload) for at in kept} == kept
-
-
-def test_a_repeated_digit_of_a_pause_is_recognised() -> None:
-    pauses = Pauses([(BEGIN * MS, END * MS)])
-    assert not heard(20_200, 101, b"\x05\x0a" + (8 * 300).to_bytes(2), 5000, pauses)
-    again = redundant((101, 4000, KEY + (8 * 10).to_bytes(2)), newest=(0, b"c"))
-    assert not heard(20_700, RED, again, 9000, pauses)

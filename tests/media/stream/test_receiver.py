@@ -5,11 +5,8 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pylibsrtp import Policy, Session
 
-from media.records import record_format
 from media.rtp import header
 from media.spec import Dtls
 from media.stream.source_latch import STRAGGLE
@@ -31,62 +28,6 @@ HERE = (bytes((192, 0, 2, 1)), 4000)
 
 def sender() -> Session:
     return Session(Policy(key=KEY, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    st.lists(st.integers(0, 59), min_size=2, max_size=90),
-    st.integers(0, 65535),
-    st.booleans(),
-    st.lists(st.integers(1, 25), min_size=1, max_size=20),
-)
-def test_both_paths_store_the_same_packets(order: list[int], first: int, srtp: bool, cuts: list[int]) -> None:
-    plain, session = stream_of(60, first), sender()
-    wire = [session.protect(packet) for packet in plain] if srtp else plain
-    results = []
-    for pure in (True, False):
-        track, out, at, n = track_of(srtp, pure), list[bytes](), 0, 0
-        while at < len(order):
-            chosen = order[at : at + (cuts[n % len(cuts)] if pure else 1)]
-            out += receive(track, [wire[i] for i in chosen], at)
-            at, n = at + len(chosen), n + 1
-        heard = track.reception
-        refused = heard.duplicates + heard.rejected
-        results.append((stored(out), heard.packets, heard.totals(), refused, track.gaps.missing_ns))
-    assert results[0] == results[1]
-    assert len({sequence for sequence, _ in results[0][0]}) == len(results[0][0])
-    if not srtp or first + 60 < 65536:  # a first packet behind the wrap is of a rollover counter nobody has seen
-        assert {packet for _, packet in results[0][0]} <= set(plain)
-
-
-def test_an_even_batch_is_one_run_with_its_arrivals() -> None:
-    """Duty T5."""
-    track, packets = track_of(pure=True), stream_of(26, 65500)
-    receive(track, packets[:1])
-    out = receive(track, packets[1:], 1)
-    (run,) = record_format.read([b"".join(out)])
-    assert isinstance(run, record_format.Run)
-    assert [packet for _, _, packet in run.packets()] == packets[1:]
-    assert list(run.arrivals) == [FIRST_ARRIVAL + n * FRAME for n in range(1, 26)]
-    assert sum(map(len, out)) <= 1.03 * 25 * 160
-
-
-def test_an_unexplained_silence_before_a_batch_is_a_gap() -> None:
-    track, packets = track_of(pure=True), stream_of(20, 10)
-    track.gaps.since = FIRST_ARRIVAL
-    out = receive(track, packets[:10]) + receive(track, packets[10:], 310)
-    assert track.gaps.listed() == [(FIRST_ARRIVAL + 10 * FRAME, FIRST_ARRIVAL + 310 * FRAME, "no media")]
-    assert len(stored(out)) == 20
-
-
-def test_a_hole_is_a_gap_until_the_late_packet_fills_it() -> None:
-    track, packets = track_of(pure=True), stream_of(30, 10)
-    arrivals = [FIRST_ARRIVAL + n * FRAME for n in range(30) if not 10 <= n < 13]
-    receive(track, packets[:10] + packets[13:], arrivals=arrivals)
-    assert (track.reception.totals()[0], track.gaps.missing_ns) == (3, 60_000_000)
-    assert track.gaps.listed() == [(arrivals[10] - 60_000_000, arrivals[10], "loss")]
-    receive(track, [packets[11]], 30)
-    assert (track.reception.totals()[0], track.gaps.missing_ns, track.reception.reordered) == (2, 40_000_000, 1)
 
 
 @pytest.mark.parametrize(("pure", "batch_of"), [(True, 25), (True, 7), (False, 1)])
@@ -164,14 +105,6 @@ def test_old_and_new_source_count_until_a_reoffer_is_followed() -> None:
     assert track.change(spec, FIRST_ARRIVAL, [])
     assert (track.latch.coming, track.latched) == ((), None)
     assert not track.change(spec, FIRST_ARRIVAL, [])
-
-
-def test_a_source_that_announces_a_move_but_stays_is_kept() -> None:
-    track, packets = track_of(), stream_of(15, 10)
-    receive(track, packets[:5])
-    track.change(replace(track.spec, source=("192.0.2.1", 5000)), FIRST_ARRIVAL, [])
-    receive(track, packets[5:], arrivals=[FIRST_ARRIVAL + i * STRAGGLE // 5 for i in range(10)])
-    assert (track.reception.packets, track.latched) == (15, HERE)
 
 
 @pytest.mark.parametrize("held", [False, True])

@@ -26,13 +26,6 @@ def grown(count: int = 3) -> Reception:
     return reception
 
 
-def test_a_batch_equals_its_packets() -> None:
-    one, other = grown(13), grown(3)
-    other.advance(10, 112 * 160, 160, AT + 12 * PACE, one.jitter, 10 * 160, 160)
-    assert (one.counters(), one.place(), one.moving()) == (other.counters(), other.place(), other.moving())
-    assert (one.last_arrival, one.last_size) == (other.last_arrival, other.last_size)
-
-
 def test_the_length_of_a_packet_is_the_smallest_step() -> None:
     assert Reception().packet_ns(Source(7, 1)) == DEFAULT_PACKET_NS
     reception = grown()

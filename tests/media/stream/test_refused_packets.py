@@ -92,16 +92,6 @@ def test_a_sender_that_restarts_with_plain_rtp_is_not_late() -> None:
     assert (track.reception.late, track.reception.packets) == (0, MISSING + WINDOW + 3)
 
 
-def test_only_who_speaks_here_fails_to_be_opened() -> None:
-    track, _ = heard(True, 20)
-    theirs, other = bytes(8) + (7).to_bytes(4), bytes(8) + (9).to_bytes(4)
-    track.gaps.unopened(other, track.reception.last_arrival + 1)
-    assert track.gaps.refused.reason(track.reception.last_arrival, 1) is Reason.LOSS
-    track.gaps.unopened(theirs, track.reception.last_arrival + 1)
-    assert track.gaps.refused.reason(track.reception.last_arrival, 2) is Reason.DECRYPT
-    assert track.gaps.refused.reason(track.reception.last_arrival, 3) is Reason.LOSS
-
-
 @pytest.mark.parametrize("pure", [True, False])
 def test_packets_under_another_key_are_a_decrypt_failure(pure: bool) -> None:
     """Duty C1: by the packets themselves, on both paths."""
@@ -110,22 +100,6 @@ def test_packets_under_another_key_are_a_decrypt_failure(pure: bool) -> None:
     receive(track, wire, cuts=20)
     assert (reasons(track), track.reception.rejected) == (["decrypt failure"], 20)
     assert track.gaps.missing_ns == 20 * FRAME
-
-
-def test_repetitions_do_not_make_a_loss_a_decrypt_failure() -> None:
-    sender, track = session(), track_of(True, pure=True)
-    wire = [sender.protect(packet) for packet in stream_of(20, 100)]
-    for at, batch in enumerate((wire[:5], wire[:5], wire[10:15])):
-        receive(track, batch, 5 * at)
-    assert (track.reception.rejected, reasons(track)) == (5, ["loss"])
-
-
-def test_a_silence_of_undecryptable_packets_is_their_failure() -> None:
-    track = track_of(True, pure=False)
-    for second in range(10):
-        track.gaps.unopened(bytes(12), at(50 * second))
-    assert track.gaps.refused.reason_of_silence(at(0), at(500), track.reception.last_arrival) is Reason.DECRYPT
-    assert track.gaps.refused.reason_of_silence(at(0), at(600), track.reception.last_arrival) is Reason.NO_MEDIA
 
 
 def test_media_before_any_key_are_a_decrypt_failure() -> None:

@@ -1,7 +1,5 @@
 """When a picture is asked for, read by the layouts of RFC 4585 and RFC 5104 alone."""
 
-from __future__ import annotations
-
 import struct
 from dataclasses import replace
 

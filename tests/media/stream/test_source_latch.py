@@ -1,8 +1,5 @@
 """Plain RTP has no proof of whose it is: the port that the offer names is heard above any other."""
 
-from __future__ import annotations
-
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -130,23 +127,6 @@ def test_a_proven_source_is_latched_at_once(port: int, fields: dict[str, Any]) -
     assert len(packets_of(receive(track, packets, port=port))) == 5
     assert source(track) == (port, True, False)
     assert hear(track, THIRD, 5, 1) == []
-
-
-@pytest.mark.parametrize("followed", [True, False])
-def test_a_reoffer_names_another_port(followed: bool) -> None:
-    """It is not chosen before the re-offer is followed."""
-    track = track_of()
-    hear(track, OTHER, 5)
-    spec = replace(track.spec, source=("192.0.2.1", THIRD))
-    if followed:
-        assert track.change(spec, FIRST_ARRIVAL, [])
-        assert source(track) == (None, False, False)
-        assert len(hear(track, OTHER, 5, 5, first=15)) == 5
-        assert track.latched is None
-    else:
-        track.expect(spec)
-    assert len(hear(track, THIRD, 5, 10, first=20)) == 5
-    assert source(track)[:2] == ((THIRD, True) if followed else (OTHER, False))
 
 
 @pytest.mark.parametrize(("ssrc", "kept"), [(7, 0), (9, 5)])

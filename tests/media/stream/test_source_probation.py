@@ -1,7 +1,5 @@
 """A packet of plain RTP that does not follow moves nothing until a second one in sequence bears it out."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import replace
 from random import Random

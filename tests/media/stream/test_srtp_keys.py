@@ -5,8 +5,8 @@ from dataclasses import replace
 from media.spec import StreamSpec
 from media.srtp.srtcp import Srtcp
 from media.stream.reception import Reception
-from media.stream.srtp_keys import EARLY, MAX_EARLY, NO_CHECK, UNCOMMITTED, SrtpKeys
-from tests.media.stream.lanes import FIRST_ARRIVAL, SUITE, stream_of
+from media.stream.srtp_keys import EARLY, NO_CHECK, UNCOMMITTED, SrtpKeys
+from tests.media.stream.lanes import FIRST_ARRIVAL, SUITE
 from tests.media.stream.test_srtp_recovery import Sender, key_of
 
 OURS, THEIRS, NEXT = key_of(SUITE, 9), key_of(SUITE, 1), key_of(SUITE, 2)
@@ -18,19 +18,6 @@ def test_a_plain_stream_has_no_keys() -> None:
     assert (keys.keyring, keys.check, keys.protect(bytes(8)), keys.open_rtcp(bytes(8), own_port=True)) == (
         None, NO_CHECK, None, None,
     )  # fmt: skip
-
-
-def test_packets_before_the_offer_of_their_key_are_opened_once() -> None:
-    keys, reception = SrtpKeys(SPEC), Reception()
-    wire = Sender(SUITE, NEXT).protect(1, MAX_EARLY + 5)
-    for number, packet in enumerate(wire):
-        found = keys.open(reception, packet, FIRST_ARRIVAL + number, None, None, expected=True)
-        assert isinstance(found, int)
-        keys.keep(packet, FIRST_ARRIVAL + number)
-    keys.change(replace(SPEC, key=NEXT), SPEC)
-    opened = list(keys.open_early(reception, FIRST_ARRIVAL + len(wire)))
-    assert [plain for plain, _, _ in opened] == stream_of(MAX_EARLY + 5, 1)[5:]
-    assert list(keys.open_early(reception, FIRST_ARRIVAL + len(wire))) == []
 
 
 def test_packets_that_came_long_before_the_offer_are_not_opened() -> None:

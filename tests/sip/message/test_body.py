@@ -1,7 +1,5 @@
 """What is found in a body."""
 
-from __future__ import annotations
-
 import pytest
 
 from sip.message.body import NOTHING, contents, documents, refused_body, takes_sdp

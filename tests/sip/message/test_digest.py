@@ -1,7 +1,5 @@
 """Digest authentication as an option (duty S28)."""
 
-from __future__ import annotations
-
 import hashlib
 
 import pytest

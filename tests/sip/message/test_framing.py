@@ -1,7 +1,5 @@
 """Streams: whole messages, keep-alives, and when a connection has to be given up."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -32,13 +30,6 @@ def fed(data: bytes, step: int) -> tuple[list[Framed | bytes], str | None]:
     except FramingError as fault:
         return found + list(fault.before), fault.code
     return found, None
-
-
-def test_messages_are_cut_wherever_the_pieces_end() -> None:
-    data = written() + b"\r\n" + written("0", b"", "l") + written()
-    messages = [whole(written()), whole(written("0", b"", "l")), whole(written())]
-    for step in (1, 2, 3, 7, len(data)):
-        assert fed(data, step) == (messages, None)
 
 
 def test_an_unfinished_message_waits_and_is_counted() -> None:

@@ -1,7 +1,5 @@
 """Fragments of the grammar: lists, parameters, quotes, and the end of a head."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Addresses, Via, CSeq and media types as devices write them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import pytest

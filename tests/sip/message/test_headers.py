@@ -1,7 +1,5 @@
 """The header store: order, case, compact forms, lists."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -54,14 +52,3 @@ def test_added_headers_are_found(fields: list[tuple[str, str]]) -> None:
     headers = Headers(fields)
     assert headers.all("to") == [value for name, value in fields if name in ("To", "t")]
     assert headers.all("X-a") == [value for name, value in fields if name.lower() == "x-a"]
-
-
-def test_fields_that_are_there_and_fields_that_are_there_twice() -> None:
-    headers = Headers([("v", "1"), ("t", "2"), ("X-A", "3"), ("x-a", "4")])
-    assert headers.has_all(frozenset({"Via", "To"})) and not headers.has_all(frozenset({"Via", "From"}))
-    assert not headers.has_twice(frozenset({"Via", "To"}))
-    assert headers.get("T") == "2" and headers.get("From") is None
-    headers.add("T", "5")
-    headers.add("From", "6")
-    assert headers.get("From") == "6"
-    assert headers.has_twice(frozenset({"Via", "To"})) and not headers.has_twice(frozenset({"Via"}))

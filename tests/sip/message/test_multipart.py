@@ -1,7 +1,5 @@
 """Bodies as clients really build them; nothing in a body raises."""
 
-from __future__ import annotations
-
 import base64
 
 import pytest

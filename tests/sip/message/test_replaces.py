@@ -1,7 +1,5 @@
 """Replaces (RFC 3891): which dialog a new INVITE names, and whether it may take its place."""
 
-from __future__ import annotations
-
 import pytest
 
 from sip.errors import MalformedValue, RemoteError
@@ -92,22 +90,6 @@ def test_an_unreadable_or_conflicting_replaces_gets_400(lines: tuple[str, ...]):
 def test_an_unreadable_optional_replaces_is_ignored(value: str):
     """As one from a Refer-To whose escapes were left."""
     assert Story().invited("Supported: replaces", f"Replaces: {value}").replaces is None
-
-
-@pytest.mark.parametrize("method", ["INVITE", "UPDATE", "INFO", "BYE", "OPTIONS"])
-def test_within_a_dialog_it_is_400_and_the_dialog_goes_on(method: str):
-    story = established()
-    assert statuses(story.say(story.request(method, "Require: replaces", named(story.session)))) == [400]
-    assert statuses(story.say(story.request("UPDATE"))) == [200]
-
-
-def test_a_reinvite_may_repeat_the_replaces_header():
-    story = established()
-    old = story.session
-    story.another()
-    story.established(named(old))
-    assert statuses(story.say(story.request("INVITE", named(old)))) == [200]
-    assert story.endpoint.sessions() == [old, story.session]
 
 
 def test_outside_of_one_any_other_method_than_invite_is_400():

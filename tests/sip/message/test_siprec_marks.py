@@ -1,7 +1,5 @@
 """The marks of a recording session."""
 
-from __future__ import annotations
-
 import pytest
 
 from sip.message.headers import Headers

@@ -1,7 +1,5 @@
 """URIs as RFC 3261, RFC 4475 and RFC 5118 have them."""
 
-from __future__ import annotations
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

@@ -1,7 +1,5 @@
 """Offers and what a recorder answers."""
 
-from __future__ import annotations
-
 import base64
 import json
 from dataclasses import replace

@@ -1,7 +1,5 @@
 """Keys in offers and answers: SDES and DTLS-SRTP."""
 
-from __future__ import annotations
-
 import base64
 import json
 from dataclasses import replace

@@ -1,15 +1,8 @@
 """Session descriptions as they come."""
 
-from __future__ import annotations
-
-import json
-from pathlib import Path
-
 import pytest
 
 from sip.errors import MalformedBody
-from sip.message.message import parse as parse_message
-from sip.message.multipart import parts_of
 from sip.sdp.description import Connection, Format, SessionDescription
 from tests.sip.offered import written
 
@@ -157,24 +150,3 @@ def test_an_invalid_description_is_refused(data: bytes) -> None:
 def test_limits(data: bytes) -> None:
     with pytest.raises(MalformedBody, match="sdp-size"):
         SessionDescription.parse(data)
-
-
-BESIDE = Path(__file__).resolve().parents[4]
-CORPUS = next(iter(sorted(BESIDE.glob("*/corpus/INDEX.json"))), None)
-
-
-@pytest.mark.skipif(CORPUS is None, reason="no collection of clients' messages beside the checkout")
-def test_offers_of_real_clients_are_read_as_they_should() -> None:
-    assert CORPUS is not None
-    seen = 0
-    for entry in json.loads(CORPUS.read_text("utf-8")):
-        message = parse_message((CORPUS.parent / entry["file"]).read_bytes())
-        for part in parts_of(message.headers, message.body):
-            if part.is_sdp:
-                seen += 1
-                media = SessionDescription.parse(part.body).media
-                assert [(m.index, m.kind, m.port, m.profile, m.label, m.direction) for m in media] == [
-                    (m["i"], m["kind"], m["port"], m["proto"], m.get("label"), m["dir"])
-                    for m in entry["facts"]["media"]
-                ], entry["file"]
-    assert seen > 40

@@ -1,7 +1,5 @@
 """Offers of ours: a late one, and those that tell a pause (duty O6)."""
 
-from __future__ import annotations
-
 import base64
 from dataclasses import replace
 

@@ -1,7 +1,5 @@
 """Plans as values: what they say of DTLS, and their way through a checkpoint (duty D6)."""
 
-from __future__ import annotations
-
 import json
 
 from sip.sdp.answer import plan

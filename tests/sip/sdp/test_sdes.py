@@ -1,7 +1,5 @@
 """SDES lines: which may be answered, and how."""
 
-from __future__ import annotations
-
 import base64
 import os
 

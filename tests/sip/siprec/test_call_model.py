@@ -1,7 +1,5 @@
 """What is known of a call from the documents and requests that describe it."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime
 
@@ -17,7 +15,7 @@ from sip.siprec.xml_reader import Damage
 from tests.plain_values import plain
 from tests.sip import metadata_documents as documents
 from tests.sip.call_models import ANNA, BEN, CLEO, heard, roles, seen
-from tests.sip.metadata_documents import FAMILIES, T0, T1, T2, invite, rfc7865
+from tests.sip.metadata_documents import FAMILIES, T0, T2, invite, rfc7865
 
 
 def test_a_call_of_two_people():
@@ -124,29 +122,6 @@ def test_a_redirecting_participant_stays_one_party():
         assert sorted(roles(picture)) == [("participant", "Anna", None), ("redirected_by", "Ben", "+4930555")]
         assert heard(picture, "2") == [[BEN[1]]]
         assert all(party.left_at is None for party in picture.parties())
-
-
-def test_network_recording_without_metadata():
-    lines = ("From: <sip:192.0.2.1>;tag=1", "To: <sip:8000@192.0.2.200>")
-    first = invite(
-        *lines,
-        'X-Cisco-Recording-Participant: sip:4401@a.example;media-index="1"',
-        'X-Cisco-Recording-Participant: sip:4402@a.example;media-index="0"',
-    )
-    moved = invite(
-        *lines,
-        'X-Cisco-Recording-Participant: sip:4401@a.example;media-index="1"',
-        'X-Cisco-Recording-Participant: sip:4403@a.example;media-index="0"',
-    )
-    picture = seen(first)
-    assert picture.owners([None, None]) == (Owner((1,), False, 7), Owner((0,), False, 7))
-    picture.apply_request(moved, T1)
-    assert [(plain(party.number), party.left_at) for party in picture.parties()] == [
-        ("4401", None),
-        ("4402", T1),
-        ("4403", None),
-    ]
-    assert picture.owners([None, None])[0] == Owner((2,), False, 7, (1,))
 
 
 def test_names_of_the_call_in_other_systems_are_gathered_once():

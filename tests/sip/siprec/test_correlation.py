@@ -1,7 +1,5 @@
 """Several dialogs of one call are found by the names the client gives it, never by a guess (duty F8)."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 
@@ -44,23 +42,11 @@ def test_both_ends_of_a_built_in_bridge_share_a_reference_f8() -> None:
     assert first_shared(near, other) is None
 
 
-def test_a_reference_without_its_cluster_is_only_likely() -> None:
-    (name,) = call_names(wrapped(("x-refci", "82731258")))
-    assert name.sure is Sureness.LIKELY
-
-
 def test_swapped_halves_of_a_session_id_match() -> None:
     one = call_names(wrapped(("session-id", f"{NEAR};remote={FAR}")))
     two = call_names(wrapped(("sip-session-id", f"{FAR.upper()};\r\n remote={NEAR}")))
     name = first_shared(one, two)
     assert name is not None and (name.kind, name.sure) == ("session-id", Sureness.STATED)
-
-
-def test_a_half_known_session_id_is_a_likely_match() -> None:
-    early = call_names(wrapped(("session-id", f"{NEAR};remote={'0' * 32}")))
-    late = call_names(wrapped(("session-id", f"{NEAR};remote={FAR}")))
-    name = first_shared(early, late)
-    assert plain(name) == PlainCallName("session-id-half", NEAR, Sureness.LIKELY)
 
 
 def test_one_tracking_id_in_header_and_metadata_is_one_name() -> None:

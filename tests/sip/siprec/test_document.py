@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from typing import Any
 
@@ -8,11 +6,8 @@ import pytest
 from sip.siprec.document import (
     MAX_EXTENSIONS,
     Document,
-    Extension,
     Group,
     Identity,
-    Stream,
-    StreamLink,
     clean_name,
     parse,
 )
@@ -22,7 +17,6 @@ from tests.sip import metadata_documents as documents
 from tests.sip.metadata_documents import FAMILIES, rfc7865
 
 PlainIdentity: Any = Identity
-PlainExtension: Any = Extension
 """With its values in the clear, as `plain` returns them."""
 
 # Family: (damage, sessions, people as id, uri, name, streams as id and label, send sets as participant and streams)
@@ -138,49 +132,16 @@ def test_a_document_without_data_mode_is_a_snapshot():
     assert not parse(b"<recording/>").partial
 
 
-def test_associations_and_times_of_leaving():
-    """Duty X7."""
-    found = parse(rfc7865(left={"pA==": "2026-03-01T09:00:10"}))
-    first, second = found.session_links
-    assert first.left is not None
-    assert first.left.at == datetime(2026, 3, 1, 9, 0, 10, tzinfo=UTC)
-    assert second.left is None
-    assert found.stream_links[0] == StreamLink("pA==", ("s1==",), ("other",))
-
-
 def test_several_addresses_of_one_participant_are_kept():
     """Duty X6."""
     document = rfc7865().replace(b"</nameID></participant>", b'</nameID><nameID aor="tel:+49307"/></participant>', 1)
     assert plain(parse(document).participants[0].identities[1]) == PlainIdentity("tel:+49307", None)
 
 
-def test_a_participant_without_id_is_known_by_its_address():
-    """Duty X6."""
-    assert (
-        parse(b'<recording><participant><nameID aor="sip:a@b"/></participant></recording>').participants[0].id
-        == "sip:a@b"
-    )
-
-
-def test_extensions_are_kept_apart_from_participants():
-    """Duty X12."""
-    found = plain(parse(documents.NETSAPIENS).extensions)
-    space = "{http://schema.netsapiens.com/netsapiensSipRec}netsapiensExtension"
-    assert PlainExtension("recording", "", f"{space}/callingParty/nameID/name", "Not a participant") in found
-    assert PlainExtension("recording", "", f"{space}/callingParty@participant_id", "n2") in found
-    oracle = plain(parse(documents.ORACLE).extensions)
-    calling = "{http://acmepacket.com/siprec/extensiondata}callingParty"
-    assert PlainExtension("participant", "or-1", calling, "true") in oracle
-
-
 def test_an_extension_that_names_its_parent_belongs_to_it():
     found = parse(documents.BROADWORKS).extensions
     tracking = next(one for one in found if one.path.endswith("/extTrackingID"))
     assert (tracking.kind, tracking.parent, plain(tracking.value)) == ("session", "urn:uuid:s1", "4711:1")
-
-
-def test_one_client_writes_the_sdp_label_as_an_attribute():
-    assert parse(documents.GOOGLE).streams == (Stream("g1", "1"), Stream("g2", "2"))
 
 
 @pytest.mark.parametrize(
@@ -231,3 +192,8 @@ def test_a_document_that_was_cut_off_gives_what_it_has():
 def test_the_amount_of_extension_data_is_bounded():
     extra = "<x xmlns='urn:x' z=' '>" + "<y>1</y>" * 1_000 + "</x>"
     assert len(parse(rfc7865(extra=extra)).extensions) == MAX_EXTENSIONS
+
+
+def test_the_times_of_an_association_are_no_extension():
+    link = "<sessionrecordingassoc session_id='sess=='><associate-time>2026-03-01T09:00:00Z</associate-time>"
+    assert parse(rfc7865(extra=f"{link}</sessionrecordingassoc>")).extensions == ()

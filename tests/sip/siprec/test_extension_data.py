@@ -1,7 +1,5 @@
 """Extension data of a call: found by its path, once each, within limits."""
 
-from __future__ import annotations
-
 from personal import Personal
 from sip.siprec.document import MAX_PATH, Extension
 from sip.siprec.extension_data import MAX_PIECES, MAX_TEXT, shown, with_more

@@ -4,8 +4,6 @@ Each entry repeats what a careless parser handles in quadratic time. The limits 
 least of three runs counts, since others work beside the tests.
 """
 
-from __future__ import annotations
-
 import tracemalloc
 from collections.abc import Callable
 from itertools import count

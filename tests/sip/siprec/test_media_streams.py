@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import json
 from typing import Any
 
@@ -7,7 +5,7 @@ import pytest
 
 from personal import Personal
 from sip.siprec.document import Document, Stream, StreamLink
-from sip.siprec.media_streams import MAX_TRACKS, Tracks
+from sip.siprec.media_streams import Tracks
 from sip.siprec.participants import ParticipantEntry, Participants, Source
 from tests.sip.metadata_documents import T0, T1
 
@@ -143,21 +141,6 @@ def test_a_participant_whose_streams_are_not_there_dangles():
     apply(tracks, streams=STREAMS[:1], stream_links=(StreamLink("a", ("s1",), ()), StreamLink("b", ("gone",), ())))
     assert tracks.dangling(IDS) == {1}
     assert (tracks.knows(0), tracks.knows(1)) == (True, False)
-
-
-def test_the_number_of_metadata_streams_is_limited():
-    tracks = Tracks()
-    for batch in range(3):
-        apply(tracks, snapshot=False, streams=tuple(Stream(f"s{batch}-{n}", f"{batch}-{n}") for n in range(200)))
-    assert len(tracks) == MAX_TRACKS
-
-
-def test_the_state_of_media_streams_survives_json():
-    tracks = recorded()
-    again = Tracks.from_state(json.loads(json.dumps(tracks.to_state())))
-    assert again.to_state() == tracks.to_state()
-    apply(again, snapshot=False, stream_links=(StreamLink("a", (), ()),))
-    assert again.holding("1")
 
 
 def test_everybody_who_was_heard_in_a_stream_is_remembered():

@@ -1,7 +1,3 @@
-from __future__ import annotations
-
-import json
-
 from personal import Personal
 from sip.siprec.participants import (
     HEADERS,
@@ -63,50 +59,6 @@ def test_further_addresses_are_kept_once_and_bounded():
     assert plain(entry.also[0]) == "sip:x0@b.example"
 
 
-def test_a_redirector_is_never_present():
-    people = Participants()
-    people.redirect(Person(Personal("sip:4400@a.example"), Personal("Desk"), Role.REDIRECTED_BY), HEADERS, T0)
-    people.add(ParticipantEntry(Personal("sip:anna@a.example"), None, Source.METADATA, T0))
-    assert people.visible() == [1, 0]
-    assert people.present() == [1]
-    party = people[0].party()
-    assert (party.role, plain(party.name), plain(party.number), party.joined_at, party.left_at) == (
-        Role.REDIRECTED_BY,
-        "Desk",
-        "4400",
-        T0,
-        T0,
-    )
-
-
-def test_a_redirection_to_a_participant_gives_it_the_role():
-    people = known("sip:+493055501@a.example")
-    people.redirect(Person(Personal("tel:+493055501"), Personal("Al"), Role.REDIRECTED_TO), HEADERS, T1)
-    assert len(people) == 1
-    assert (people[0].role, plain(people[0].name)) == (Role.REDIRECTED_TO, "Al")
-
-
-def test_participants_a_header_stops_naming_have_left():
-    people = Participants()
-    people.talk(
-        [
-            Person(Personal("sip:1@a"), None, Role.PARTICIPANT, (0,)),
-            Person(Personal("sip:2@a"), None, Role.PARTICIPANT, (1,)),
-        ],
-        T0,
-    )
-    people.talk([], T1)
-    assert people.present() == [0, 1]
-    people.talk(
-        [
-            Person(Personal("sip:1@a"), None, Role.PARTICIPANT, (0,)),
-            Person(Personal("sip:3@a"), None, Role.PARTICIPANT, (1,)),
-        ],
-        T1,
-    )
-    assert [people[i].left for i in people.visible()] == [None, T1, None]
-
-
 def test_from_and_to_are_shown_only_while_nobody_else_is_known():
     people = Participants()
     people.fall_back([Person(Personal("sip:a@b"), Personal("A"), Role.CALLER)], T0)
@@ -140,27 +92,3 @@ def test_only_the_newest_memberships_of_a_person_are_kept():
     assert entry.sessions == tuple(("s47", f"p{n}") for n in range(512 - MAX_SESSIONS, 512))
     assert not entry.attend([(each, False) for each in entry.sessions])
     assert entry.quit == ("s47",)
-
-
-def test_a_participant_who_left_is_in_no_session():
-    entry = ParticipantEntry(Personal("sip:a@b"), None, Source.METADATA, T0)
-    entry.attend([(("s1", "p"), True), (("s2", "p"), True), (("s2", "p"), False)])
-    entry.leave(T1, inferred=True)
-    assert (entry.sessions, entry.quit) == ((), ())
-
-
-def test_the_state_of_participants_survives_json():
-    people = known("sip:a@b", "sip:+491@b")
-    people[0].set_role(Role.CALLER, VENDOR)
-    people[0].leave(T1, inferred=True)
-    people[1].know(Personal("tel:+495"))
-    people[1].lines = (0, 2)
-    people[1].client_joined = T0
-    people[1].attend([(("s1", "p1"), True), (("s2", "p1"), False)])
-    again = Participants.from_state(json.loads(json.dumps(people.to_state())))
-    assert again.to_state() == people.to_state()
-    assert {len(entry) for entry in people.to_state()} == {13}  # a version before this one reads no longer ones
-    assert not again[1].sessions
-    again.restore_attendance(json.loads(json.dumps(people.attendance())))
-    assert (again[1].sessions, again[1].quit) == ((("s1", "p1"),), ("s2",))
-    assert [entry.party() for entry in again] == [entry.party() for entry in people]

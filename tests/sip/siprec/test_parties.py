@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from typing import Any
 
 import pytest
@@ -99,44 +97,47 @@ def test_the_recording_client_and_the_recorder_are_not_people():
     assert read_headers(invite("From: <sip:192.0.2.1>;tag=2", "To: <sip:192.0.2.200;user=phone>")).fallback == ()
 
 
-def test_plausible_from_and_to_are_caller_and_callee():
-    facts = read_headers(invite('From: "Anna" <sip:anna@example.org>;tag=1', "To: <sip:+493055@example.org>"))
-    assert plain(facts.fallback) == (
-        PlainPerson("sip:anna@example.org", "Anna", Role.CALLER),
-        PlainPerson("sip:+493055@example.org", None, Role.CALLEE),
-    )
-
-
-def test_within_a_dialog_from_and_to_say_nothing_new():
-    assert read_headers(invite("From: <sip:+491@a.example>;tag=1", "To: <sip:+492@b.example>;tag=2")).fallback == ()
-
-
-def test_an_asserted_identity_overrides_from():
-    facts = read_headers(
-        invite(
+ANNA, BEN = ("sip:anna@example.org", "Anna"), ("sip:+493055@example.org", "Ben, B.")
+NAMED = {
+    "From and To": (
+        ['From: "Anna" <sip:anna@example.org>;tag=1', "To: <sip:+493055@example.org>"],
+        [(*ANNA, Role.CALLER), (BEN[0], None, Role.CALLEE)],
+    ),
+    "From and To within a dialog": (["From: <sip:+491@a.example>;tag=1", "To: <sip:+492@b.example>;tag=2"], []),
+    "an asserted identity, which overrides From": (
+        [
             "From: <sip:anonymous@anonymous.invalid>;tag=1",
             "To: <sip:rec@192.0.2.200>",
             'P-Asserted-Identity: "Ben, B." <sip:+493055@example.org>, <tel:+493055>',
-        )
-    )
-    assert plain(facts.fallback) == (PlainPerson("sip:+493055@example.org", "Ben, B.", Role.CALLER),)
+        ],
+        [(*BEN, Role.CALLER)],
+    ),
+    "a remote party that says on which side it is": (
+        [*BASE, 'Remote-Party-ID: "Anna" <sip:anna@example.org>;party=called;screen=yes'],
+        [(*ANNA, Role.CALLEE)],
+    ),
+    "diversions": (
+        [*BASE, 'Diversion: "Anna" <sip:anna@example.org>;reason=no-answer, <sip:4300@a.example>;reason=unconditional'],
+        [(*ANNA, Role.REDIRECTED_BY), ("sip:4300@a.example", None, Role.REDIRECTED_BY)],
+    ),
+    "a history of who redirected the call and where to": (
+        [
+            *BASE,
+            "History-Info: <sip:4400@a.example?Reason=SIP%3Bcause%3D486>;index=1, "
+            "<sip:4500@a.example;cause=486>;index=1.1",
+        ],
+        [
+            ("sip:4400@a.example", None, Role.REDIRECTED_BY),
+            ("sip:4500@a.example;cause=486", None, Role.REDIRECTED_TO),
+        ],
+    ),
+}
 
 
-def test_a_remote_party_id_says_which_side_it_is():
-    facts = read_headers(invite(*BASE, 'Remote-Party-ID: "Cleo" <sip:+493077@example.org>;party=called;screen=yes'))
-    assert plain(facts.fallback) == (PlainPerson("sip:+493077@example.org", "Cleo", Role.CALLEE),)
-
-
-def test_diversions_name_who_redirected_the_call():
-    facts = read_headers(
-        invite(
-            *BASE, 'Diversion: "Desk" <sip:4400@a.example>;reason=no-answer, <sip:4300@a.example>;reason=unconditional'
-        )
-    )
-    assert plain(facts.redirections) == (
-        PlainPerson("sip:4400@a.example", "Desk", Role.REDIRECTED_BY),
-        PlainPerson("sip:4300@a.example", None, Role.REDIRECTED_BY),
-    )
+@pytest.mark.parametrize(("lines", "people"), NAMED.values(), ids=NAMED)
+def test_header_fields_name_people_and_their_roles(lines, people):
+    facts = read_headers(invite(*lines))
+    assert plain(facts.fallback + facts.redirections) == tuple(PlainPerson(*person) for person in people)
 
 
 @pytest.mark.parametrize(
@@ -153,16 +154,6 @@ def test_diversions_name_who_redirected_the_call():
 )
 def test_fields_are_found_in_any_spelling_of_their_names(field, where):
     assert getattr(read_headers(invite(*BASE, field)), where)
-
-
-def test_history_names_who_redirected_the_call_and_where_to():
-    history = (
-        "History-Info: <sip:4400@a.example?Reason=SIP%3Bcause%3D486>;index=1, <sip:4500@a.example;cause=486>;index=1.1"
-    )
-    assert plain(read_headers(invite(*BASE, history)).redirections) == (
-        PlainPerson("sip:4400@a.example", None, Role.REDIRECTED_BY),
-        PlainPerson("sip:4500@a.example;cause=486", None, Role.REDIRECTED_TO),
-    )
 
 
 def test_history_without_a_redirection_names_nobody_reached():

@@ -1,6 +1,3 @@
-from __future__ import annotations
-
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -93,12 +90,6 @@ def test_audiocodes_copies_call_ids():
     assert plain(hints(documents.AUDIOCODES).correlations) == [("ucid", "0017001A2B3C4D5E")]
 
 
-@pytest.mark.parametrize("family", ["rfc7865", "google", "avaya", "opensips 2"])
-def test_a_document_that_says_nothing_gives_no_roles(family):
-    found = hints(documents.FAMILIES[family])
-    assert (found.roles, found.people, found.side, found.tracks) == ({}, [], None, {})
-
-
 @settings(max_examples=200, deadline=None)
 @given(
     st.lists(
@@ -114,10 +105,3 @@ def test_a_document_that_says_nothing_gives_no_roles(family):
 )
 def test_any_extension_data_is_taken_without_exception(extensions):
     assert isinstance(read_extensions(Document(extensions=tuple(extensions))), VendorFacts)
-
-
-def test_a_word_inside_an_extension_path_counts():
-    found = read_extensions(
-        Document(extensions=(Extension("recording", "", "{urn:x/y}a/termCall/other", Personal("1")),))
-    )
-    assert (found.side, found.direction) == (Role.CALLEE, "inbound")

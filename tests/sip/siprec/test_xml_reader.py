@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from sip.siprec.xml_reader import MAX_ATTRIBUTES, MAX_DEPTH, MAX_DOCUMENT, MAX_TEXT, Damage, Node, Reading, read

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from sip.siprec.xml_reader import Damage, Node

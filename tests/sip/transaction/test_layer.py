@@ -1,7 +1,5 @@
 """Transactions with their timers, without sessions."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 
@@ -111,28 +109,3 @@ def test_an_unverified_sender_gets_no_retransmissions(trying, times):
     assert len(wire.sent) == times + 1
     wire.run(40.0)
     assert (len(wire.servers), wire.timers.next()) == (0, None)
-
-
-@pytest.mark.parametrize(
-    ("acknowledged", "answered", "end"), [(False, 486, 32.0), (True, 486, 6.0), (False, 200, 32.0)]
-)
-def test_a_copy_of_an_answered_invite_meets_its_transaction(acknowledged, answered, end):
-    """Timers H, I and L."""
-    wire = Wire()
-    transaction = wire.invited()
-    wire.servers.respond(transaction, answered, b"final", 0.0)
-    wire.run(1.0)
-    if acknowledged:
-        wire.servers.acknowledge(transaction, 1.0)
-    for until, left in ((end - 0.1, 1), (end + 0.1, 0)):
-        wire.run(until)
-        assert len(wire.servers) == left
-
-
-def test_a_broken_connection_is_replaced_during_a_transaction():
-    wire = Wire()
-    wire.clients.begin(("b", "BYE"), TCP, b"BYE x\r\nVia: SIP/2.0/TCP h\r\n", "s", (UDP,), 0.0)
-    wire.clients.lost(TCP, 1.0)
-    assert wire.sent[-1][1:] == ("udp", b"BYE x\r\nVia: SIP/2.0/UDP h\r\n")
-    wire.clients.lost(TCP, 2.0)
-    assert len(wire.sent) == 2

@@ -1,7 +1,5 @@
 """What a response copies and where it goes."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

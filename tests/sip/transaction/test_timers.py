@@ -1,24 +1,11 @@
 """Deadlines."""
 
-from __future__ import annotations
-
 import sys
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sip.transaction.timers import SWEEP_FLOOR, Timers
-
-
-def test_the_earliest_comes_first_and_once():
-    timers = Timers()
-    timers.set(("a", 1), "G", 5.0)
-    timers.set(("a", 2), "G", 3.0)
-    assert timers.next() == 3.0
-    assert timers.pop(2.9) is None
-    assert timers.pop(9.0) == (("a", 2), "G")
-    assert timers.pop(9.0) == (("a", 1), "G")
-    assert timers.pop(9.0) is None
 
 
 def test_stale_entries_do_not_pile_up():

@@ -1,7 +1,5 @@
 """Resolver of peers on UDP."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 

@@ -1,7 +1,5 @@
 """The server on real sockets of this machine: UDP and TCP."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import time
@@ -48,12 +46,6 @@ async def test_a_stranger_on_udp_gets_silence():
         assert daemon.reasons() == ["source"]
 
 
-@in_loop
-async def test_a_call_over_tcp():
-    async with running("tcp") as daemon, stream(daemon) as (reader, writer):
-        await call_over(daemon, reader, writer, "tcp")
-
-
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
@@ -82,23 +74,6 @@ async def test_an_unknown_sender_gets_one_answer_and_is_cut_off_s29(monkeypatch)
         monkeypatch.setattr(server, "UNKNOWN_PEER_SECONDS", 0.1)
         async with stream(daemon) as (silent, _):
             await ended(silent)
-
-
-@in_loop
-async def test_our_bye_opens_a_connection_where_the_old_one_is_gone():
-    """Duty S23."""
-    async with running("tcp") as daemon, listener() as ((host, port), heard):
-        async with stream(daemon) as (reader, writer):
-            story = story_of(daemon, writer)
-            await answered(reader, writer, story, contact=f"<sip:sbc@{host}:{port};transport=tcp>;+sip.src")
-            writer.write(story.request("ACK") + b"\r\n\r\n")
-            while await asyncio.wait_for(reader.readexactly(2), 30) != b"\r\n":
-                await message(reader)  # the 200 once more: this machine took longer than T1
-        await until(lambda: daemon.endpoint.lost)
-        (session,) = daemon.endpoint.sessions()
-        daemon.endpoint.hang_up(session, "", time.monotonic())
-        daemon.server.flush()
-        assert (await asyncio.wait_for(heard.get(), 30)).startswith(b"BYE ")
 
 
 @in_loop

@@ -1,7 +1,5 @@
 """The server behind TLS: whose certificate counts, and what is no handshake."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import ssl
@@ -135,19 +133,3 @@ async def test_a_sip_tls_handshake_that_stalls_is_cut_off(ours, monkeypatch):
         await ended(reader)
         await daemon.wait_for(Dropped)
         assert daemon.reasons() == ["tls-handshake"]
-
-
-@in_loop
-async def test_a_displaced_handshake_is_cut_off_at_once(ours):
-    other = {"local_addr": ("127.0.0.2", 0)}
-    async with (
-        running("tls", context=serving(ours), max_connections=2, max_connections_per_peer=2) as daemon,
-        stream(daemon, **other) as (oldest, _),
-        stream(daemon, **other),
-        stream(daemon, **as_client(ours)) as (reader, writer),
-    ):
-        started = asyncio.get_running_loop().time()
-        await call_over(daemon, reader, writer, "tls")
-        await ended(oldest)
-        assert asyncio.get_running_loop().time() - started < tls_handshakes.HANDSHAKE_TIMEOUT
-        await daemon.wait_for(Dropped)

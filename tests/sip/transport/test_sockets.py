@@ -1,7 +1,5 @@
 """The sockets under the server, with a server that only takes notes."""
 
-from __future__ import annotations
-
 import asyncio
 import socket
 from contextlib import contextmanager
@@ -11,9 +9,7 @@ from sip.transport.server import open_socket
 from sip.transport.sockets import (
     DATAGRAMS_AT_ONCE,
     IP_PKTINFO,
-    Connection,
     Datagrams,
-    certificate_names,
     local_address_of,
 )
 from tests.sip.socket_client import in_loop
@@ -34,23 +30,8 @@ class Notes:
         self.flows.append(flow)
         self.came.set()
 
-    read = received
-
     def unsent(self, flow):
         self.data.append(flow.remote)
-
-    def connected(self, connection):
-        return True
-
-    def disconnected(self, connection):
-        self.data.append(None)
-        self.came.set()
-
-    def names_of(self, tls):
-        return certificate_names(tls)
-
-    def next_number(self):
-        return 1
 
     async def heard(self):
         """Wait for what comes next; give its flow."""
@@ -161,23 +142,6 @@ async def test_the_news_of_a_closed_port_costs_no_datagram():
     with listening(own=refused) as (_, links, _, _):
         links.put(b"1", ("127.0.0.1", 9))
         assert refused.sent == [b"1"]
-
-
-@in_loop
-async def test_streams_have_no_delay_and_report_their_end():
-    notes: Any = Notes()
-    listener = open_socket("tcp", "127.0.0.1", 0)
-    made = Connection(notes, 2, "tcp")
-    server = await asyncio.get_running_loop().create_server(lambda: made, sock=listener)
-    _, writer = await asyncio.open_connection(*listener.getsockname())
-    writer.write(b"hello")
-    flow = await notes.heard()
-    assert (flow.connection, flow.listener) == (1, 2)
-    assert made.transport.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
-    writer.close()
-    await notes.heard()
-    assert notes.data == [b"hello", None]
-    server.close()
 
 
 @in_loop

@@ -1,7 +1,5 @@
 """Handshakes under way: who has how many, and which one has to go for a source that has fewer."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from sip.transport.tls_handshakes import Handshakes
@@ -19,18 +17,6 @@ def waiting(under_way: Handshakes[TlsAcceptor], *hosts: str) -> list[TlsAcceptor
     for acceptor in made:
         under_way.begin(acceptor)
     return made
-
-
-def test_each_counts_for_its_source_until_it_is_over() -> None:
-    here = Handshakes[TlsAcceptor]()
-    first, second, other = waiting(here, "a", "a", "b")
-    assert (len(here), here.of("a"), here.of("b"), here.of("c")) == (3, 2, 1, 0)
-    here.end(first)
-    here.end(first)
-    assert (len(here), here.of("a")) == (2, 1)
-    here.end(second)
-    here.end(other)
-    assert (len(here), here.of("a")) == (0, 0)
 
 
 def test_a_new_handshake_displaces_the_oldest_of_the_busiest() -> None:

@@ -1,7 +1,5 @@
 """Who may speak in a dialog: its owner, by a way as safe as the first; everybody else changes nothing."""
 
-from __future__ import annotations
-
 import json
 from dataclasses import replace
 from typing import Any
@@ -144,21 +142,6 @@ def test_who_foretells_the_next_branch_does_not_take_its_place(branch: str, insi
     assert statuses(story.wait(1.0)) == [200]
     story.say(story.request("ACK", branch=branch, cseq=2))
     assert story.wait(40.0) == []
-
-
-def test_a_copied_branch_does_not_replace_a_pending_invite() -> None:
-    story = Story()
-    story.endpoint.authorized_by(lambda owner, flow, request, before: () if flow.remote[0] == owner else None)
-    invite = story.invite(branch="z9hG4bK-1", cseq=1)
-    answers = {}
-    for flow, data in ((UDP, invite), (THIEF, story.invite(branch="z9hG4bK-2", cseq=1))):
-        story.say(data, flow)
-        (event,) = [each for each in story.events() if isinstance(each, Invited)]
-        story.endpoint.own(event.session, flow.remote[0])
-        answers[flow] = story.answer(event)
-    copied = story.request("INVITE", branch="z9hG4bK-1", cseq=2, to=answers[THIEF].headers.get("To"))
-    assert statuses(story.say(copied, THIEF)) == [481]
-    assert story.say(invite) == [answers[UDP]]
 
 
 def test_only_the_inviter_counts_before_the_owner_is_known() -> None:

@@ -1,7 +1,5 @@
 """Sessions that outlive their process."""
 
-from __future__ import annotations
-
 import pytest
 
 from sip.message.header_values import Flow
@@ -133,13 +131,6 @@ def test_a_refresh_is_due_at_the_same_time_after_a_restart_s27(since):
     after.say(after.reply(update, 200))
     assert methods(after.wait(899)) == []
     assert methods(after.wait(1)) == ["UPDATE"]
-
-
-def test_a_refresh_missed_in_a_restart_is_sent_at_once():
-    story = established(*REFRESHED_BY_US)
-    state = story.endpoint.export(story.session)
-    story.now += 1000
-    assert methods(revived(story, state).wait(0)) == ["UPDATE"]
 
 
 @pytest.mark.parametrize("state", [{}, {"version": 2}, {"version": 1, "key": 5}])

@@ -1,10 +1,8 @@
 """TCP and TLS connections of an endpoint."""
 
-from __future__ import annotations
-
 import pytest
 
-from sip.ua.events import Close, Dropped, Invited, Send
+from sip.ua.events import Close, Dropped, Send
 from tests.sip.memory_client import ANSWER, OFFER, TCP, TCP2, Story, established, statuses
 
 
@@ -15,20 +13,11 @@ def closed_after(story: Story, seconds: float) -> bool:
     return [type(item) for item in story.endpoint.data_to_send()] == [Close]
 
 
-@pytest.mark.parametrize("step", [1, 2_000])
-def test_a_stream_is_the_same_byte_by_byte(step):
+def test_a_request_without_length_gets_its_own_refusal():
     story = Story(TCP)
-    data = story.invite() + b"\r\n\r\n"
-    for at in range(0, len(data), step):
-        story.say(data[at : at + step])
-    assert story.sent[-1].data == b"\r\n"
-    assert isinstance(story.events()[0], Invited)
-
-
-def test_a_broken_stream_is_answered_400_and_closed():
-    story = Story(TCP)
-    heard = story.say(story.invite().replace(b"Content-Length: ", b"Content-Length: -"))
-    assert statuses(heard) == [400]
+    unknown = story.invite("Require: foo")
+    head, _, body = unknown.partition(b"\r\n\r\n")
+    assert statuses(story.say(head.rpartition(b"\r\n")[0] + b"\r\n\r\n" + body)) == [420]
     assert isinstance(story.sent[-1], Close)
 
 

@@ -1,7 +1,5 @@
 """What all parts share: ways, tokens, our address."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import pytest

@@ -1,7 +1,5 @@
 """Dialogs of RFC 3261 section 12."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from sip.message.message import parse

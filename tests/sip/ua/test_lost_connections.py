@@ -1,7 +1,5 @@
 """Dialogs whose connection went with an earlier process, and what waits until there is one again."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from itertools import pairwise
 
@@ -87,14 +85,6 @@ def test_a_new_invite_without_offer_says_so_too():
     assert after.wait(60) == []
 
 
-def test_an_unexpected_ack_does_not_move_a_reachable_dialog():
-    story = established(flow=TCP)
-    story.endpoint.connection_made(TCP2, story.now)
-    story.say(story.request("ACK"), TCP2)
-    assert methods(story.hang_up()) == ["BYE"]
-    assert story.sent[0].flow == TCP
-
-
 def test_a_refused_offer_leaves_ours_to_be_repeated():
     after = asked_late()
     after.say(after.request("INVITE", body=NEW, kind="application/sdp"))
@@ -119,16 +109,6 @@ def test_any_sign_of_the_client_brings_the_offer_that_waits(refused: int, sign: 
     assert [message.body for message in heard if methods([message])] == [PAUSED]
     after.hang_up()
     assert after.sent[-1].flow.connection in (TCP2.connection, TCP3.connection)
-
-
-def test_an_offer_goes_to_a_client_heard_while_connecting():
-    after = asked_late()
-    after.wait(4)
-    tried = list(after.sent)
-    assert statuses(after.say(after.request("UPDATE"))) == [200]
-    refuse(after, tried)
-    assert methods(after.wait(0)) == ["INVITE"]
-    assert after.sent[0].flow == TCP2
 
 
 def test_a_saved_transaction_name_fits_all_versions():
@@ -161,20 +141,6 @@ def test_dialogs_that_shared_a_connection_share_the_next_s23():
     assert methods(after.hang_up()) == ["BYE"]
 
 
-def test_an_ack_restores_all_dialogs_of_a_connection_s23():
-    story = established(flow=TCP)
-    first = story.endpoint.export(story.session)
-    story.another()
-    story.established()
-    story.say(story.request("INVITE"))
-    after = revived(story, flow=TCP2)
-    keys = [after.session, after.endpoint.restore(first, after.now)]
-    after.say(after.request("ACK", cseq=2, **SDP))
-    for after.session in keys:
-        after.hang_up()
-        assert after.sent[-1].flow == TCP2
-
-
 @pytest.mark.parametrize(
     "way",
     [
@@ -203,14 +169,6 @@ def test_a_dialog_that_went_on_elsewhere_stays_there_s23():
     assert methods(after.say(after.request("UPDATE"))) == []
     after.hang_up()
     assert [item.flow for item in after.sent] == [elsewhere]
-
-
-def test_a_dialog_that_is_over_is_not_looked_for():
-    after = two_calls()
-    after.hang_up()
-    refuse(after)
-    after.wait(33)
-    assert methods(after.say(after.request("UPDATE"))) == []
 
 
 def unreachable(*lines: str) -> Story:
@@ -243,29 +201,6 @@ def test_a_probe_or_bye_that_reaches_nobody_is_over_at_once():
     assert story.events() == [Closed(story.session)]
 
 
-def test_the_newer_of_two_undelivered_offers_is_sent():
-    story = unreachable()
-    story.reoffer(PAUSED)
-    tried = list(story.sent)
-    story.reoffer(ANSWER)
-    refuse(story, tried)
-    story.connect(TCP2)
-    assert [message.body for message in story.say(story.request("INFO")) if methods([message])] == [ANSWER]
-
-
-def test_an_answered_offer_survives_the_loss_of_a_connection():
-    story = unreachable()
-    story.connect(TCP2)
-    (invite,) = story.reoffer()
-    assert methods(story.say(story.reply(invite, 200, body=OFFER))) == ["ACK"]
-    story.events()
-    assert story.endpoint.probe(story.session, story.now)
-    story.hear()
-    refuse(story)
-    assert story.events() == [Probed(story.session, 408)]
-    assert methods(story.wait(60)) == []
-
-
 def test_a_request_that_may_have_arrived_is_given_its_time():
     story = established(flow=TCP)
     story.reoffer()
@@ -274,13 +209,3 @@ def test_a_request_that_may_have_arrived_is_given_its_time():
     assert story.events() == []
     story.wait(33)
     assert story.events()[0] == Expired(story.session, Ending.DIALOG_GONE)
-
-
-def test_a_lost_request_of_an_ended_dialog_is_dropped():
-    story = unreachable("Allow: INFO")
-    story.endpoint.ask_picture(story.session, story.now)
-    sent = story.reoffer() and list(story.sent)
-    story.connect(TCP2)
-    story.say(story.request("BYE"))
-    refuse(story, sent)
-    assert not [event for event in story.events() if isinstance(event, Expired)]

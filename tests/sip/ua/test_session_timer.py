@@ -1,7 +1,5 @@
 """RFC 4028."""
 
-from __future__ import annotations
-
 import pytest
 
 from sip.errors import RemoteError

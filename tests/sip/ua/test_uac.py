@@ -1,11 +1,9 @@
 """Requests of ours: BYE, re-INVITE, refresh, probes. `test_machine_dialog.py` tries them in any order."""
 
-from __future__ import annotations
-
 import pytest
 
 from sip.message.multipart import parts_of
-from sip.ua.events import Closed, Ending, Expired, Probed, Reanswered, SessionKey, Withdrawn
+from sip.ua.events import Closed, Ending, Expired, Probed, Reanswered, SessionKey
 from sip.ua.session import MAX_SNAPSHOTS
 from tests.sip.memory_client import ANSWER, METADATA, OFFER, Story, established, methods, multipart, statuses
 
@@ -29,16 +27,6 @@ def test_our_bye_waits_for_the_ack_and_is_repeated_until_given_up():
     assert story.hang_up() == []
     byes = story.say(story.request("ACK")) + story.wait(33)
     assert methods(byes) == ["BYE"] * 11
-    assert story.events()[-1] == Closed(story.session)
-
-
-def test_a_pending_request_gets_487_when_the_dialog_ends_s12():
-    story = established()
-    story.say(story.invite())
-    heard = story.hang_up("over")
-    assert (statuses(heard), methods(heard)) == ([487], ["BYE"])
-    assert isinstance(story.events()[-1], Withdrawn)
-    assert statuses(story.say(story.request("BYE"))) == [200]  # both BYEs are answered
     assert story.events()[-1] == Closed(story.session)
 
 
@@ -96,17 +84,6 @@ def test_a_session_ends_unless_the_client_refreshes_it():
     assert story.events() == [Expired(story.session, Ending.TIMER)]
 
 
-def test_the_session_interval_counts_from_the_200_s27():
-    story = established("Supported: timer", "Session-Expires: 90")
-    story.say(story.invite("Supported: timer", "Session-Expires: 90"))
-    (asked,) = story.events()
-    story.wait(20)
-    story.answer(asked)
-    story.say(story.request("ACK"))
-    assert methods(story.wait(59)) == []
-    assert methods(story.wait(2)) == ["BYE", "BYE"]
-
-
 def test_a_snapshot_is_asked_for_by_update_if_allowed_r20_r21():
     """Duties R3, X17."""
     story = established(ASKS, "Allow: INVITE, UPDATE")
@@ -152,15 +129,6 @@ def test_an_unreachable_contact_gives_way_to_the_last_source():
         remotes += [item.flow.remote for item in story.endpoint.data_to_send() if item.data]
     assert set(remotes[:-1]) == {("10.0.0.1", 5060)} and remotes[-1] == story.flow.remote
     assert story.now < 1030.0
-
-
-def test_an_unresolved_contact_gives_way_to_the_last_source():
-    story = established(contact="<sip:sbc@sbc.example>;+sip.src")
-    story.hang_up()
-    (sent,) = story.sent
-    assert sent.flow.remote == ("sbc.example", 5060)
-    story.lose(sent.flow)
-    assert [item.flow.remote for item in story.sent] == [story.flow.remote]
 
 
 def test_metadata_in_answers_to_our_requests_are_used_r17():
@@ -261,16 +229,6 @@ def test_a_refused_refresh_is_tried_again_in_time(allow, method):
     assert second.cseq.number == first.cseq.number + 1
     story.say(story.reply(second, 200, body=ANSWER if method == "INVITE" else b""))
     assert "BYE" not in methods(story.wait(290))
-
-
-def test_a_session_whose_refreshes_are_refused_ends():
-    story = established("Supported: timer", "Allow: UPDATE", "Session-Expires: 600;refresher=uas")
-    tried = 0
-    while (heard := story.wait(0.25)) == [] or methods(heard) == ["UPDATE"]:
-        for update in heard:
-            story.say(story.reply(update, 500))
-            tried += 1
-    assert (methods(heard), tried) == (["BYE"], 6)
 
 
 def test_where_update_is_refused_we_refresh_by_reinvite():

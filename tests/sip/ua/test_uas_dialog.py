@@ -1,22 +1,9 @@
 """Requests in a dialog. `test_machine_dialog.py` tries them in any order."""
 
-from __future__ import annotations
-
 import pytest
 
-from sip.ua.events import Acknowledged, Cancelled, Closed, HungUp, Informed, Reoffered
+from sip.ua.events import Acknowledged, Cancelled, Closed, HungUp, Informed
 from tests.sip.memory_client import ANSWER, LATE, METADATA, OFFER, SDP, Story, established, multipart, statuses
-
-
-def test_a_reinvite_asks_the_user_and_is_answered():
-    story = established()
-    story.say(story.invite())
-    (offer,) = story.events()
-    assert isinstance(offer, Reoffered)
-    assert (offer.session, offer.offer, offer.metadata) == (story.session, OFFER, METADATA)
-    assert story.answer(offer).status == 200
-    story.say(story.request("ACK"))
-    assert story.wait(60) == []
 
 
 def test_a_refused_reinvite_leaves_the_session_running():

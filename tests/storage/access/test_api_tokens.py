@@ -2,7 +2,6 @@
 
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -49,17 +48,6 @@ def test_every_process_sees_at_once_what_is_revoked_by_name_or_id(tokens: Creden
         assert tokens.revoke(word) == count
         assert [each.name for each in daemon.list()] == [*left]
     assert [daemon.check(token, NOW) is not None for token, _ in made] == [False, True, False, False]
-
-
-def test_concurrent_token_creations_are_all_kept(tmp_path: Path) -> None:
-    def make(i: int) -> str:
-        return Credentials(tmp_path, "acme").create(f"t{i}", ["admin"], NOW).token
-
-    with ThreadPoolExecutor(8) as threads:
-        made = list(threads.map(make, range(24)))
-    known = Credentials(tmp_path, "acme")
-    assert len(known.list()) == 24
-    assert all(known.check(token, NOW) for token in made)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,6 @@
 """An acknowledged entry stays; several writers share one chain; damage is written on but never forgotten."""
 
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -11,10 +9,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from storage.audit.audit_log import RESERVE, Audit
+from storage.audit.audit_log import Audit
 from storage.audit.hash_chain import Act
 from storage.errors import DiskFailed, NoSpace
-from storage.files.reserved_space import reserve
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 VIEW = Act("alice", "listener", "call.view", "some call")
@@ -79,35 +76,6 @@ def test_several_writers_share_one_chain(tmp_path: Path) -> None:
     assert verdict.good and verdict.entries == 90
 
 
-TELLER = """
-import sys
-from pathlib import Path
-from tests.storage.audit.test_audit_log import VIEW, opened
-
-audit = opened(Path(sys.argv[1]))
-while True:
-    print(audit.append(VIEW).result(), flush=True)
-"""
-
-
-def test_an_acknowledged_entry_outlives_kill_9_at_any_moment(tmp_path: Path) -> None:
-    root = Path(__file__).parents[3]
-    for round in range(2):
-        words = [sys.executable, "-c", TELLER, str(tmp_path)]
-        teller = subprocess.Popen(words, cwd=root, env={**os.environ, "PYTHONPATH": str(root)}, stdout=subprocess.PIPE)
-        assert teller.stdout
-        for _ in range(20 + 7 * round):
-            teller.stdout.readline()
-        teller.kill()
-        with teller.stdout as rest:
-            said = [int(line) for line in rest.read().split()]
-        teller.wait()
-        verdict = opened(tmp_path).verify()
-        assert verdict.good and verdict.entries >= max(said, default=20 + 7 * round)
-    opened(tmp_path).append(VIEW).result()
-    assert opened(tmp_path).verify().good
-
-
 def test_a_torn_line_is_cut_and_noted(tmp_path: Path) -> None:
     write_some(tmp_path, 2)
     with (tmp_path / "audit.jsonl").open("ab") as log:
@@ -168,15 +136,6 @@ def test_a_failed_sync_acknowledges_nothing_and_reserves_space_again(
     assert audit.verify().good
     assert (tmp_path / "audit.jsonl").stat().st_blocks >= owned
     audit.close()
-
-
-def test_space_is_owned_beyond_the_end(tmp_path: Path) -> None:
-    write_some(tmp_path, 1)
-    status = (tmp_path / "audit.jsonl").stat()
-    assert status.st_size < 1000
-    with (tmp_path / "probe").open("wb") as probe:
-        able = reserve(probe.fileno(), 0, 4096)  # a file system that cannot do this owns nothing
-    assert status.st_blocks * 512 >= RESERVE // 2 or not able
 
 
 def test_a_checkpoint_is_written_only_if_the_log_has_grown(tmp_path: Path) -> None:

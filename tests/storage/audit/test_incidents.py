@@ -1,7 +1,5 @@
 """The file of incidents: what it keeps, what a crash or a full disk leaves of it, and that nothing personal gets in."""
 
-from __future__ import annotations
-
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

@@ -3,8 +3,6 @@
 import asyncio
 import os
 import shutil
-import time
-from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -126,23 +124,6 @@ async def test_no_request_is_served_before_the_ledger_is_replayed(tmp_path: Path
     acme = Customer(ACME, customers["acme"].keys, customers["acme"].place, assembled)
     await acme.open_database()
     await stranger()
-    await acme.close()
-
-
-async def test_a_customer_is_assembled_on_first_use(tmp_path: Path) -> None:
-    made: list[Components] = []
-
-    def assembled(*given: Any) -> Components:
-        time.sleep(0.05)  # the others ask meanwhile
-        made.append(assemble(*given))
-        return made[-1]
-
-    customers = await Customers.open(tmp_path, ROOT, [ACME], database="sqlite", now=now, later=True)
-    acme = Customer(ACME, customers["acme"].keys, customers["acme"].place, assembled)
-    assert None not in (acme.vault, acme.keys, acme.credentials) and not made
-    with ThreadPoolExecutor(8) as pool:
-        found = set(pool.map(lambda _: acme.calls, range(8)))
-    assert len(made) == 1 and found == {made[0].calls}
     await acme.close()
 
 

@@ -221,16 +221,6 @@ async def test_sqlite_is_set_up_to_forget_and_to_survive(sqlite: Database, tmp_p
     assert os.stat(tmp_path / FILE_NAME).st_mode & 0o777 == 0o600
 
 
-async def test_a_deleted_value_is_in_no_file_after_scrubbing(sqlite: Database, tmp_path: Path) -> None:
-    async with sqlite.writing() as connection:
-        await connection.execute(sa.text("INSERT INTO about VALUES (:x, 1)"), {"x": SECRET})
-    assert any(SECRET.encode() in f.read_bytes() for f in tmp_path.iterdir())
-    async with sqlite.writing() as connection:
-        await connection.execute(sa.text("DELETE FROM about WHERE customer = :x"), {"x": SECRET})
-    await sqlite.scrub()
-    assert not any(SECRET.encode() in f.read_bytes() for f in tmp_path.iterdir())
-
-
 def test_opening_needs_no_alembic() -> None:
     code = "import sys, storage.customer.customers; sys.exit('alembic' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -47,32 +47,6 @@ async def test_a_question_costs_one_trip_and_its_end_another(database: Database,
     assert trips == []
 
 
-async def test_written_rows_are_counted_and_stored(database: Database, trips: list[str]) -> None:
-    trips.clear()
-    async with database.writing() as connection:
-        await connection.execute(days.insert(), [ROW, {**ROW, "day": 2}])
-        assert (await connection.execute(days.update().values(calls=4))).rowcount == 2
-        told = await connection.execute(days.delete().where(days.c.day == 2).returning(days.c.leaf))
-        assert told.all() == [(2,)]
-    assert len(trips) == 4
-    async with database.reading() as connection:
-        found = (await connection.execute(sa.select(days))).one()
-        assert tuple(found) == (1, 2, 4)
-
-
-async def test_a_failed_transaction_is_rolled_back(database: Database) -> None:
-    for _ in range(2):
-        with pytest.raises(ValueError, match="ours"):
-            async with database.writing() as connection:
-                await connection.execute(days.insert(), ROW)
-                raise ValueError("ours")
-    async with database.reading() as connection:
-        with pytest.raises(sa.exc.OperationalError):
-            await connection.execute(sa.text("SELECT nothing FROM nowhere"))
-    async with database.writing() as connection:
-        await connection.execute(days.insert(), ROW)
-
-
 async def test_rows_are_not_fetched_one_by_one(database: Database) -> None:
     with pytest.raises(DatabaseFault):
         async with database.reading() as connection:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.directory.match_keys import answers, asked, begun_by, leads, of_identity, of_party, worded, words_of
+from storage.directory.match_keys import answers, asked, of_identity, of_party, words_of
 from storage.directory.user import EVER, NEVER, Identity, Person
 
 
@@ -55,11 +55,6 @@ def test_a_party_is_what_it_was_written_with_and_never_its_name() -> None:
     assert of_party({"name": "Anna", "number": None, "uri": ""}, "DE") == ()
 
 
-def test_two_readings_of_one_number_are_one_group() -> None:
-    (group,) = of_party({"number": "4915112345678"}, "DE")
-    assert group == {"e:+4915112345678", "e:+494915112345678"}
-
-
 MIRA = Person("Mira", "Öztürk-Lind", "mlind", "mira@x.example", numbers=("+4930123456",))
 KNOWN = (identity("email", "mira@x.example"), identity("numbers", "+4930123456"))
 
@@ -76,16 +71,6 @@ KNOWN = (identity("email", "mira@x.example"), identity("numbers", "+4930123456")
 )
 def test_a_user_is_found_in_any_spelling_and_by_nothing_else(texts: tuple[str, ...], found: bool) -> None:
     assert [text for text in texts if answers(KNOWN, MIRA, asked(text, "DE"), "DE") is not found] == []
-
-
-def test_words_are_indexed_by_their_prefixes_too() -> None:
-    assert begun_by(("w:o", "w:lind", "w:ozturk")) == ("b:o", "b:l", "b:li", "b:lin", "b:oz", "b:ozt", "b:oztur")
-    assert leads(("w:b", "w:bo", "w:lin", "w:ozturk")) == ("b:b", "b:bo", "b:lin", "b:oztur")
-    assert begun_by(("w:user00042",)) == ("b:u", "b:us", "b:use", "b:user0", "b:user0004")
-    assert leads(("e:+4930123456", "w:lindgre")) == ("e:+4930123456", "b:lindg")
-    assert leads(("w:lindgren",)) == leads(("w:lindgrensen",)) == ("b:lindgren",)
-    assert worded(("w:a", "e:+49")) and not worded(("e:+49",))
-    assert set(words_of(MIRA)) >= {"w:mira", "w:lind", "w:ozturk", "w:oeztuerk", "w:mlind"} and words_of(Person()) == ()
 
 
 @given(st.text(max_size=600) | st.from_regex(r"(sip:|tel:|\+)?[0-9 ()x;=.-]{0,40}(@[a-z.]{0,9})?", fullmatch=True))

@@ -11,45 +11,6 @@ from tests.in_process.storage_node import record
 pytestmark = pytest.mark.both_databases
 
 
-async def test_match_marks_are_counted_once_a_user(acme: Customer) -> None:
-    async with acme.database.writing() as connection:
-        await match_queue.mark(connection, ["a", "b"])
-        seen = await match_queue.newest(connection)
-        await match_queue.mark(connection, ["a"])
-        assert await match_queue.look(connection) == Outstanding(2, 0)
-        assert await match_queue.stale(connection) == "a"
-        await match_queue.fresh(connection, "a", seen)
-        assert await match_queue.stale(connection) == "b"
-        await match_queue.fresh(connection, "b", seen)
-        assert await match_queue.stale(connection) == "a"  # it changed again meanwhile
-        await match_queue.fresh(connection, "a", seen + 1)
-        assert await match_queue.stale(connection) is None
-        assert not await match_queue.look(connection)
-        assert await match_queue.news(connection, seen, 9) == (seen + 1, ["a"])
-        assert await match_queue.news(connection, seen + 1, 9) == (seen + 1, [])
-
-
-async def test_one_question_tells_whether_there_is_anything(acme: Customer) -> None:
-    async with acme.database.writing() as connection:
-        before = await match_queue.newest(connection)
-        assert not await match_queue.anything(connection, before)
-        await match_queue.mark(connection, ["a"])
-        seen = await match_queue.newest(connection)
-        assert await match_queue.anything(connection, seen)  # the user is stale
-        await match_queue.fresh(connection, "a", seen)
-        assert await match_queue.anything(connection, before)  # there is news
-        assert not await match_queue.anything(connection, seen)
-        await match_queue.set_walk(connection, 0)
-        assert await match_queue.anything(connection, seen)
-        await match_queue.set_walk(connection, None)
-        assert not await match_queue.anything(connection, seen)
-    await record(acme)
-    async with acme.database.writing() as connection:
-        for matched in (True, False):
-            await connection.execute(calls.update().values(matched=matched))
-            assert await match_queue.anything(connection, seen) != matched
-
-
 async def test_a_reader_that_missed_removed_changes_learns_it(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(match_queue, "KEPT_CHANGES", 2)
     async with acme.database.writing() as connection:
@@ -79,14 +40,3 @@ async def test_many_marks_become_a_walk_that_remembers_its_place(acme: Customer)
         assert not await match_queue.settled(connection, "c")
         await match_queue.set_walk(connection, None)
         assert await match_queue.settled(connection, "c")
-
-
-async def test_nothing_is_settled_while_a_call_was_not_looked_at(acme: Customer) -> None:
-    async with acme.database.writing() as connection:
-        await match_queue.mark(connection, ["a"])
-        assert not await match_queue.settled(connection, "a") and await match_queue.settled(connection, "b")
-    row = await record(acme)
-    async with acme.database.writing() as connection:
-        assert not await match_queue.settled(connection, "b")
-        await match_queue.set_walk(connection, row.leaf + 1)  # the walk comes to it: not counted twice
-        assert await match_queue.look(connection) == Outstanding(1, 1)

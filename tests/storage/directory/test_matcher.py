@@ -98,11 +98,6 @@ async def test_a_call_written_after_a_foreign_match_is_matched(acme: Customer) -
     assert not await acme.correlation.outstanding()
 
 
-async def notice(acme: Customer) -> None:
-    async with acme.database.reading() as connection:
-        await acme.correlation.notice_in(connection)
-
-
 async def written(acme: Customer, *numbers: str, at: datetime = NOON) -> str:
     """Write a call as the indexer does."""
     id, leaf = new_id(os.urandom), acme.keys.allocate(day_of(at))
@@ -184,22 +179,6 @@ async def test_a_walk_that_breaks_off_goes_on_where_it_was(node: StorageNode, ac
         assert more == [3, 4] and len(await again.users.calls_of(users["Mira"])) == 7
 
 
-async def test_a_walk_is_over_with_its_last_calls(acme: Customer) -> None:
-    """Who is killed just then leaves nothing to be looked at, so nobody would come to end it."""
-    for _ in range(3):
-        await record(acme)
-    users = await imported(acme, MIRA)
-
-    def die(done: int, of: int) -> None:
-        if done == 3:
-            raise Killed
-
-    with pytest.raises(Killed):
-        await matched(acme, told=die, batch=2)
-    assert await acme.users.settled(users["Mira"])
-    assert await acme.correlation.at_rest()
-
-
 async def test_a_change_during_matching_is_matched_too(acme: Customer) -> None:
     for number in range(120):
         await record(acme, number=f"+49301{number:05}")
@@ -218,20 +197,6 @@ async def test_a_change_during_matching_is_matched_too(acme: Customer) -> None:
     assert mira is not None and await parties(acme, hers.id) == [(mira.id, [])]
     assert await parties(acme, his.id) == [(came[0]["Tove"].id, [])]
     assert not await acme.correlation.outstanding()
-
-
-async def test_a_call_changed_during_matching_is_matched_as_it_is_now(acme: Customer) -> None:
-    call = await record(acme)
-    users = await imported(acme, MIRA)
-    newer = [replace(call, duration_ms=1, details={"parties": [], "streams": []})]
-
-    async def change() -> None:
-        if newer:
-            await acme.calls.put([newer.pop()], [()])
-
-    await acme.correlation.load()
-    assert await acme.correlation.settle(pause=change) == 0
-    assert await parties(acme, call.id) == [] and await found(acme, users["Mira"].id) == set()
 
 
 async def test_damaged_and_erased_calls_are_skipped(acme: Customer) -> None:
@@ -279,3 +244,8 @@ async def test_a_user_is_not_deleted_before_all_calls_were_looked_at(acme: Custo
     await matched(acme)
     with pytest.raises(Referred):
         await acme.users.delete(user.id)
+
+
+async def notice(acme: Customer) -> None:
+    async with acme.database.reading() as connection:
+        await acme.correlation.notice_in(connection)

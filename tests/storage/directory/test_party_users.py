@@ -13,13 +13,6 @@ CALL: list[Any] = [
 ]
 
 
-def test_each_party_is_matched_and_keeps_its_members() -> None:
-    told = party_users.told(KNOWN, CALL, day(5))
-    assert [party["user_id"] for party in told] == [id_of(1), None, None]
-    assert told[0]["role"] == "caller" and all(party["user_candidates"] == [] for party in told)
-    assert "user_id" not in CALL[0]
-
-
 def test_a_match_stays_unless_contradicted() -> None:
     party: Any = {"number": "+4930999999", "user_id": id_of(1)}
     assert party_users.told(KNOWN, [party], day(5))[0]["user_id"] == id_of(1)

@@ -67,11 +67,6 @@ def test_sync_pages_too_old_or_in_the_future_are_dropped(again: Again, after: ti
     assert kept is not None and kept.changes == (TOVE,) and not kept.whole
 
 
-def test_another_directory_begins_anew(again: Again, keys: CustomerKeys, tmp_path: Path) -> None:
-    two(again())
-    assert DirectoryPages(tmp_path, keys, "other").read(NOON) is None
-
-
 def test_whatever_a_kill_leaves_is_a_prefix(again: Again, tmp_path: Path) -> None:
     two(again())
     whole, seen = (tmp_path / FILE_NAME).read_bytes(), []
@@ -84,17 +79,6 @@ def test_whatever_a_kill_leaves_is_a_prefix(again: Again, tmp_path: Path) -> Non
     assert pages.read(NOON) is not None
     pages.keep([GONE], "https://x/9", whole=True, now=NOON)
     assert changes(again) == (MIRA, GONE, GONE)
-
-
-def test_a_changed_byte_means_everything_anew(again: Again, tmp_path: Path) -> None:
-    two(again())
-    whole = (tmp_path / FILE_NAME).read_bytes()
-    for place in range(0, len(whole), 7):
-        (tmp_path / FILE_NAME).write_bytes(whole[:place] + bytes([whole[place] ^ 2]) + whole[place + 1 :])
-        assert changes(again) in ((), (MIRA, GONE), (MIRA, GONE, TOVE))
-    first, *rest = whole.splitlines(keepends=True)
-    (tmp_path / FILE_NAME).write_bytes(first + b"".join(reversed(rest)))
-    assert changes(again) == ()
 
 
 def test_an_ended_synchronisation_cuts_its_key(again: Again, keys: CustomerKeys, tmp_path: Path) -> None:

@@ -1,17 +1,11 @@
 """Who was who: by time, by what fits, and never by a guess."""
 
-import sys
 from array import array
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from random import Random
-from types import FrameType
-from typing import Any
 
 import pytest
 
-from storage.directory.match_keys import asked
 from storage.directory.user import Former, Person, Since, User, UserState
 from storage.directory.user_lookup import NO_MATCH, Match, UserLookup
 from storage.search_forms import MAX_CANDIDATES
@@ -72,14 +66,6 @@ def test_a_party_is_recognised_in_any_spelling(party) -> None:
 )
 def test_names_and_last_digits_prove_nothing(party) -> None:
     assert who(user(1, ANNA)).party(party, at(5)) == NO_MATCH
-
-
-def test_without_users_no_party_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(*_given: object) -> None:
-        raise AssertionError("it was read")
-
-    monkeypatch.setattr("storage.directory.user_lookup.of_party", read)
-    assert who().party({"number": "+4930111111"}, at(5)) is NO_MATCH
 
 
 def test_a_reassigned_number_matches_its_owner_of_the_time() -> None:
@@ -152,70 +138,7 @@ def test_a_forgotten_owner_is_distinct_from_one_of_another_time() -> None:
     assert not known.silent(id_of(3), {"number": "+4930111111"})
 
 
-WRITTEN = {"number": "+4930111111", "also": ["sip:anna@x.example"]}
-
-
-def test_a_lookup_misses_nobody_during_a_change() -> None:
-    known = who(user(1, ANNA), user(2, BERT))
-    seen: set[Match] = set()
-    count = between_the_lines(lambda: known.put(user(1, ANNA)), lambda: seen.add(known.party(WRITTEN, at(5))))
-    assert count > 50 and seen == {Match(id_of(1))}
-
-
-def between_the_lines(work: Callable[[], object], act: Callable[[], object]) -> int:
-    """Do something before each line of user_lookup that some work passes, as another thread may; count them."""
-    lines = 0
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        nonlocal lines
-        if not frame.f_code.co_filename.endswith("user_lookup.py"):
-            return None
-        if event == "line":
-            lines += 1
-            sys.settrace(None)
-            act()
-            sys.settrace(trace)
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        work()
-    finally:
-        sys.settrace(before)
-    return lines
-
-
-def test_users_are_found_by_current_and_former_identities() -> None:
-    known = who(
-        user(1, ANNA, former=[Former("email", "old@x.example", to_text(day(3)), since(2))]),
-        user(2, Person("Anna", "Bund")),
-    )
-    for text, right in (
-        ("anna", (1, 2)),
-        ("bund anna", (2,)),
-        ("old@x.example", (1,)),
-        ("030/111111", (1,)),
-        ("x", ()),
-    ):
-        assert known.find(asked(text, "DE")) == tuple(map(id_of, right)), text
-    assert known.find(()) == ()
-    assert known.knows(("w:x", "e:+4930111111")) and not known.knows(("w:anna", "t:111111", "e:+4930222222"))
-
-
 def test_nothing_of_anybody_is_in_the_clear() -> None:
     known = who(user(1, ANNA))
     kept = b"".join(bytes(value) for value in vars(known).values() if isinstance(value, array | bytearray | bytes))
     assert len(kept) > 1000 and b"anna" not in kept.lower() and b"111111" not in kept
-
-
-def test_a_lookup_knows_when_it_is_worn_out() -> None:
-    known = who(user(1, ANNA))
-    assert not who(user(1, ANNA)).worn
-    for _ in range(400):
-        known.put(user(1, ANNA))
-    assert known.worn
-    random, crowd = Random(1), who()
-    for number in range(2000):
-        crowd.put(user(number, Person(numbers=tuple(f"+4930{random.randrange(10**6):06}" for _ in range(6)))))
-    assert crowd.worn

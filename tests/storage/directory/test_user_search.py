@@ -1,7 +1,5 @@
 """Users are found by what they are and were called, in memory and before that, page by page."""
 
-import threading
-from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,7 +7,6 @@ import pytest
 from storage.customer.customers import Customer
 from storage.directory import user_store
 from storage.directory.user import Person, User, UserState
-from storage.directory.user_lookup import UserLookup
 from storage.directory.user_search import find
 from tests.storage.directory.people import MIRA, TOVE, imported
 
@@ -70,30 +67,6 @@ async def test_a_word_prefix_finds_a_user(acme: Customer, ready: bool) -> None:
     assert await names(acme, "j mü") == ["Jürgen"] and await names(acme, "x") == await names(acme, "mx") == []
     assert await names(acme, "o'har") == ["Zoe"] and await names(acme, "odd.one@x.example") == ["Zoe"]
     assert await names(acme, "odd.one@x") == []  # of an address nothing less than all of it
-
-
-async def test_a_search_for_a_common_letter_blocks_nobody(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
-    looking, seen = UserLookup.find, set[int]()
-
-    def noted(who: UserLookup, alternatives: Iterable[Sequence[str]]) -> tuple[str, ...]:
-        seen.add(threading.get_ident())
-        return looking(who, alternatives)
-
-    monkeypatch.setattr(UserLookup, "find", noted)
-    await imported(acme, MIRA, TOVE)
-    await acme.correlation.load()
-    assert await names(acme, "m") == ["Mira"]
-    assert seen and threading.get_ident() not in seen, "the loop answers everybody"
-
-
-@pytest.mark.parametrize("ready", [False, True])
-async def test_page_by_page(acme: Customer, ready: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("storage.directory.user_search.BATCH", 3)
-    await imported(acme, *(Person("Same", account_name=f"a{number}") for number in range(8)), TOVE)
-    if ready:
-        await acme.correlation.load()
-    seen = [user.id for user in await paged(acme, "same", 3)]
-    assert len(seen) == len(set(seen)) == 8 and seen == sorted(seen)
 
 
 async def test_a_single_person_is_planned_like_an_import(acme: Customer) -> None:

@@ -131,16 +131,6 @@ async def test_a_user_can_return_after_an_interrupted_deletion(acme: Customer) -
         assert len(list(await connection.execute(table.select()))) == 1
 
 
-async def test_pages(acme: Customer) -> None:
-    await imported(acme, *(Person(account_name=f"a{n}") for n in range(7)))
-    seen: list[str] = []
-    after: str | None = ""
-    while after is not None:
-        found, after = await acme.users.listed(3, after)
-        seen += [user.id for user in found]
-    assert len(seen) == len(set(seen)) == 7
-
-
 async def test_who_is_taken_back_before_the_deletion_stays(acme: Customer) -> None:
     user = (await imported(acme, MIRA))["Mira"]
     await acme.users.unmap(user.id)

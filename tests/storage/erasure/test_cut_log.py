@@ -28,21 +28,6 @@ def test_entries_come_back_in_order(tmp_path: Path) -> None:
     assert b"000000000007-000000000009" in (tmp_path / "acme.erasures").read_bytes()
 
 
-def test_a_torn_ledger_line_is_ignored(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path, "acme")
-    ledger.append(ONE)
-    path = tmp_path / "acme.erasures"
-    whole = path.read_bytes()
-    for cut in range(1, len(whole)):
-        path.write_bytes(whole + whole[:cut])
-        assert Ledger(tmp_path, "acme").last() == ONE and list(ledger.entries()) == [ONE]
-    path.write_bytes(whole + bytes(5_000))
-    ledger.append(TWO)
-    assert list(ledger.entries()) == [ONE, TWO]
-    ledger.append(ONE)
-    assert list(ledger.entries()) == [ONE, TWO, ONE]
-
-
 def test_lines_of_the_first_version_are_still_read(tmp_path: Path) -> None:
     (tmp_path / "acme.erasures").write_bytes(OLD + OLD_OF_TWO)
     one, two = Ledger(tmp_path, "acme").entries()

@@ -3,7 +3,6 @@
 from typing import Any
 
 from storage.customer.customers import Customer
-from storage.database.schema import erasures
 from storage.erasure import erasure_rows as rows
 from storage.erasure.erasure_rows import ErasureTarget, State, Step
 from storage.timestamps import to_micros
@@ -35,19 +34,6 @@ async def test_only_a_requested_erasure_waits_for_a_hold(acme: Customer) -> None
         assert counted == {"r": (1, 1), "s": (0, 0)}
         shown = rows.shown(await rows.one(connection, "s"))
         assert (shown.cause, shown.rule, shown.state) == ("retention", "7", State.RUNNING)
-
-
-async def test_each_erasure_says_of_how_many_calls_it_is(acme: Customer) -> None:
-    async with acme.database.writing() as connection:
-        await filed(connection, "r", {A: 5, B: None})
-        await filed(connection, "s", {A: 5})
-        await filed(connection, "t", {})
-        counts = {record.id: rows.shown(record).calls for record in await rows.undone(connection)}
-        assert counts == {"r": 2, "s": 1, "t": 0} and rows.shown(await rows.one(connection, "r")).calls == 2
-        signed = {"state": "done", "done_at": 1, "receipt": b'{"counts": {"calls": 7}}'}
-        await connection.execute(erasures.update().where(erasures.c.id == "t").values(**signed))
-        assert rows.shown(await rows.one(connection, "t")).calls == 7, "what came back is a receipt alone"
-        assert [rows.shown(record).calls for record in await rows.done(connection, 5, None)] == [None]
 
 
 async def test_a_step_never_goes_back_and_the_lowest_of_two_counts(acme: Customer) -> None:

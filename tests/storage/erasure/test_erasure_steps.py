@@ -24,7 +24,6 @@ from storage.timestamps import to_micros
 from tests.in_process.storage_node import NOON, StorageNode, opens, record
 
 EXPORT = {"state": "done", "format": "csv", "created_at": 0, "created_by": "a", "expires_at": 0, "sealed": b""}
-EXPORTS = "00000000-0000-4000-8000-00000000000a", "00000000-0000-4000-8000-00000000000b"
 PAPERS: dict[str, tuple[sa.Table, dict[str, object]]] = {
     "export": (schema.exports, EXPORT),
     "waiver": (schema.waivers, {"document_sha256": "0", "signed_at": 0, "put_at": 0, "put_by": "a", "sealed": b""}),

@@ -14,8 +14,6 @@ from storage.customer.customers import Customer
 from storage.erasure import receipts
 from storage.erasure.erasure_rows import State
 from storage.erasure.erasures import Held, NoErasure, OwnRequest
-from storage.keys import sealing
-from storage.keys.key_store import CustomerKeys
 from tests.in_process.storage_node import NOBODY, NOON, StorageNode, finish, opens, record
 
 pytestmark = [pytest.mark.both_databases, pytest.mark.usefixtures("waiver")]
@@ -148,22 +146,6 @@ async def test_four_eyes_are_two_identities_and_not_two_names(
             await acme.erasures.approve(filed.id, by=name, identity=identity)
         found = await acme.erasures.get(filed.id)
         assert found.state == State.APPROVAL
-
-
-async def test_a_request_of_before_identities_waits_and_is_approved(
-    acme: Customer, row: CallRow, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seal = sealing.seal
-
-    def without_identity(keys: CustomerKeys, leaf: int, kind: str, id: str, document: dict[str, Any]) -> bytes:
-        return seal(keys, leaf, kind, id, {name: value for name, value in document.items() if name != "identity"})
-
-    with monkeypatch.context() as before:  # as the version before sealed it
-        before.setattr(sealing, "seal", without_identity)
-        filed = await acme.erasures.file(calls=[row.id], reason="x", by="paula", identity="token:1", approval=True)
-    with pytest.raises(OwnRequest):
-        await acme.erasures.approve(filed.id, by="Paula", identity="token:2")
-    assert (await acme.erasures.approve(filed.id, by="anton", identity="token:1")).state == State.RUNNING
 
 
 async def test_a_query_is_looked_for_again_when_it_is_approved(acme: Customer) -> None:

@@ -7,7 +7,6 @@ import pytest
 from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 from storage.erasure.holds import NoCall
-from storage.keys.sealing import MAX_TEXT
 from tests.in_process.storage_node import NOBODY, StorageNode, finish, permit, record
 
 pytestmark = pytest.mark.both_databases
@@ -39,13 +38,6 @@ async def test_an_unknown_or_erased_call_cannot_be_held(acme: Customer) -> None:
     for call in (row.id, NOBODY):
         with pytest.raises(NoCall):
             await acme.holds.remove(call)
-
-
-async def test_a_reason_is_kept_as_far_as_it_is_shown(acme: Customer, row: CallRow) -> None:
-    said = await acme.holds.put(row.id, "x" * (MAX_TEXT + 1), "paula")
-    found = await acme.holds.get(row.id)
-    assert found == said
-    assert len(said.reason) == MAX_TEXT
 
 
 async def test_a_call_whose_erasure_has_begun_cannot_be_held(acme: Customer, row: CallRow) -> None:

@@ -11,7 +11,7 @@ from storage.calls.call_row import CallRow
 from storage.cursors import BadCursor
 from storage.customer.customers import Customer
 from storage.database import schema
-from storage.errors import Forgotten, NoSpace, PartMissing
+from storage.errors import NoSpace, PartMissing
 from storage.exports import exports
 from storage.exports.exports import Export, ExportState, Gone, Request, TooMany
 from tests.in_process.storage_node import NOBODY, StorageNode, finish, permit, record
@@ -112,26 +112,6 @@ async def test_cancelling_forgets_request_and_file(acme: Customer, row: CallRow)
         list(acme.exports.read(export))
     assert await acme.exports.cancel(NOBODY) is None
     assert await acme.exports.unfinished() == ()
-
-
-async def test_a_cancelled_export_stays_cancelled_when_its_job_begins(acme: Customer) -> None:
-    id = (await acme.exports.file(asked(), "paula")).id
-    with acme.exports.sink(await acme.exports.begin(id)) as sink:
-        sink.write(TEXT)
-        await asyncio.to_thread(sink.finish)  # the process ends here
-    jobs = []
-
-    async def while_it_is_cancelled(connection: AsyncConnection, *_: object) -> None:
-        jobs.append(asyncio.create_task(acme.exports.begin(id)))
-        while any(path.is_file() for path in (acme.folder / "exports").rglob("*")):
-            await asyncio.sleep(0)  # until the job has found the export running, and taken the old file away
-
-    acme.exports.on_end(while_it_is_cancelled)
-    cancelled = await acme.exports.cancel(id)
-    with pytest.raises((Gone, Forgotten)):  # before the job has sealed it anew, or after
-        await jobs[0]
-    assert cancelled and (cancelled.state, cancelled.request) == (ExportState.CANCELLED, None)
-    assert await acme.exports.listed(10) == ((cancelled,), None)
 
 
 async def test_a_failure_says_why_and_keeps_nothing_else(acme: Customer) -> None:

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from storage.errors import DiskFailed, NoSpace
-from storage.files import append_log as module
 from storage.files.append_log import LineFile, backwards, whole_size
 
 RESERVE = 16 << 10
@@ -76,19 +75,6 @@ def test_a_line_that_failed_to_sync_is_removed(
             file.append(b"two\n")
     assert (tmp_path / "log").read_bytes() == b"one\n"
     file.prepare()
-    assert (tmp_path / "log").stat().st_blocks >= owned
-
-
-def test_lost_reserved_space_is_reserved_again_by_the_next_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    file = log(tmp_path)
-    file.append(b"one\n")
-    owned = (tmp_path / "log").stat().st_blocks
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "reserve", lambda *_: False)  # the disk is full, and others record
-        assert file.take_back(b"one\n")
-    file.append(b"two\n")
     assert (tmp_path / "log").stat().st_blocks >= owned
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.files.reserved_space import FILE_NAME, ReservedSpace, reserve
+from storage.files.reserved_space import FILE_NAME, ReservedSpace
 
 
 def test_space_is_owned_by_an_empty_file_and_given_up_once(tmp_path: Path) -> None:
@@ -24,12 +24,3 @@ def test_space_is_owned_by_an_empty_file_and_given_up_once(tmp_path: Path) -> No
 
 def test_without_a_folder_nothing_is_owned(tmp_path: Path) -> None:
     assert not ReservedSpace(tmp_path / "none").keep()
-
-
-def test_a_descriptor_that_cannot_grow_reserves_nothing() -> None:
-    reading, writing = os.pipe()
-    try:
-        assert not reserve(writing, 0, 4096)
-    finally:
-        os.close(reading)
-        os.close(writing)

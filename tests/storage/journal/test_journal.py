@@ -20,17 +20,6 @@ from tests.in_process.storage_node import StorageNode, permit
 from tests.storage.journal_rows import FILE, compacted_anyhow, fill
 
 
-async def test_a_torn_journal_line_is_ignored(node: StorageNode, acme: Customer) -> None:
-    await permit(acme)
-    whole = (node.data / FILE).read_bytes()
-    await permit(acme)
-    both = (node.data / FILE).read_bytes()
-    await acme.close()
-    for cut in range(len(whole), len(both), 37):
-        (node.data / FILE).write_bytes(both[:cut])
-        assert len(journal.Journal(node.data / "customers/acme", acme.keys).read()["waivers"]) == 1
-
-
 async def test_a_line_that_was_changed_is_refused(node: StorageNode, acme: Customer) -> None:
     await permit(acme)
     path = node.data / FILE

@@ -17,7 +17,6 @@ from storage.erasure.erasure_rows import ErasureTarget, State
 from storage.erasure.erasure_steps import ErasureSteps
 from storage.errors import NoSpace, SealBroken
 from storage.files.append_log import LineFile
-from storage.files.durable_files import Disk
 from storage.journal import journal, replay
 from storage.keys.key_store import CustomerKeys
 from storage.retention.policy import Wins
@@ -93,30 +92,6 @@ async def test_a_missing_journal_continues_the_databases_numbers(
         before = await dump(again)
     async with reopened(node) as anew:
         assert await dump(anew) == before
-
-
-async def test_a_journal_interrupted_at_its_start_is_begun_again(
-    node: StorageNode, acme: Customer, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    class Killed(BaseException):
-        """The process is no more."""
-
-    asked = await fill(acme)
-    before = without_calls(await dump(acme), asked)
-    await acme.close()
-    (node.data / FILE).unlink()
-
-    def killed(self: Disk, old: Path, new: Path) -> None:
-        raise Killed
-
-    with monkeypatch.context() as patch:
-        patch.setattr(journal, "BATCH", 3)
-        patch.setattr(Disk, "rename", killed)
-        with pytest.raises(Killed):
-            await node.open()
-    await (await node.open()).close()
-    async with reopened(node) as again:
-        assert await dump(again) == before
 
 
 async def test_two_processes_restore_a_lost_database_once(node: StorageNode, acme: Customer) -> None:

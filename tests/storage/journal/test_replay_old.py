@@ -1,18 +1,17 @@
 """A database of weeks ago, put back beside the journal of today, or beside one that is older."""
 
-import asyncio
 from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 
 from personal import Personal
-from storage.calls.call_row import CallRow, Query
+from storage.calls.call_row import Query
 from storage.customer.customers import Customer
 from storage.database import schema
 from storage.directory.user import Person
 from storage.erasure.erasure_rows import State
-from storage.journal import journal, replay
+from storage.journal import replay
 from storage.retention.policy import Wins
 from storage.retention.rules import RuleSpec
 from tests.in_process.storage_node import NOON, StorageNode, opens, permit, record
@@ -65,25 +64,6 @@ async def test_an_old_database_restored_alone_catches_up(
             assert all(map(again.keys.keeps, await connection.scalars(sa.select(schema.calls.c.leaf))))
     async with node.opened() as once_more:
         assert not once_more.journal.replayed
-
-
-async def test_a_line_being_committed_makes_no_database_old(acme: Customer, row: CallRow) -> None:
-    await permit(acme)
-    written, go_on = asyncio.Event(), asyncio.Event()
-
-    async def writing() -> None:
-        async with acme.database.writing():
-            await acme.journal.write([journal.dropped(schema.holds, row.leaf, call=row.id)])
-            written.set()
-            await go_on.wait()
-
-    async def looking() -> bool:
-        await written.wait()
-        asyncio.get_running_loop().call_later(0.2, go_on.set)
-        return await replay.behind(acme.journal, acme.database)
-
-    _, late = await asyncio.gather(writing(), looking())
-    assert not late
 
 
 async def test_a_replay_that_is_killed_is_done_again(

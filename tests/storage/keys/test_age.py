@@ -1,8 +1,6 @@
 """What is encrypted here is opened by the age command and by pyrage, and is refused by both when it was touched."""
 
 import io
-import shutil
-import subprocess
 
 import pytest
 
@@ -41,17 +39,6 @@ def test_pyrage_opens_a_file_for_its_recipient_or_passphrase_only(pyrage, length
     assert pyrage.passphrase.decrypt(sealed, PASSPHRASE) == data
     with pytest.raises(pyrage.DecryptError):
         pyrage.passphrase.decrypt(sealed, PASSPHRASE + "!")
-
-
-def test_the_age_command_opens_it(tmp_path):
-    if shutil.which("age") is None:
-        pytest.skip("age is not installed (Debian: apt-get install age)")
-    key = tmp_path / "key"
-    made = subprocess.run(["age-keygen", "-o", key], capture_output=True, check=True, text=True).stderr
-    data = bytes(range(256)) * 1000
-    (tmp_path / "f.age").write_bytes(encrypted(data, recipient=parse(made.split()[-1])))
-    opened = subprocess.run(["age", "-d", "-i", key, tmp_path / "f.age"], capture_output=True, check=True)
-    assert opened.stdout == data
 
 
 def test_a_guess_of_a_passphrase_costs_something(pyrage):
@@ -114,13 +101,3 @@ def test_one_way_and_only_one():
     for to in ({}, {"recipient": bytes(32), "passphrase": "p"}):
         with pytest.raises(ValueError):
             encrypted(b"", **to)
-
-
-def test_every_altered_recipient_is_refused(pyrage):
-    good = str(pyrage.x25519.Identity.generate().to_public())
-    altered = {
-        good[:at] + letter + good[at + 1 :] for at in range(len(good)) for letter in "qpzry9x8gf2tvdw0s3jn54khce6mua7l"
-    }
-    for text in altered - {good}:
-        with pytest.raises(BadRecipient):
-            parse(text)

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.errors import KeysMissing, KeysOutdated, KeysWrong
+from storage.errors import KeysMissing, KeysWrong
 from storage.keys.key_files import (
     FORGET_BYTES,
     ForgetSecret,
-    check_age,
     choose,
     generation_of,
     is_forget,
@@ -95,14 +94,6 @@ def test_a_new_secret_without_its_tree_does_not_count() -> None:
     for torn in (None, b"", sealed(NEW, 2)[:-1], os.urandom(1000)):
         state = choose(ROOT, "acme", [packed(OLD), packed(NEW)], [sealed(OLD, 1), torn])
         assert (state.forget, state.slot, state.fitting) == (OLD, 0, (True, False))
-
-
-def test_a_copy_of_a_later_cut_shows_keys_that_are_too_old() -> None:
-    state = choose(ROOT, "acme", [packed(OLD), packed(OLD)], [sealed(OLD, 1)])
-    for copy in (None, b"", os.urandom(1000), sealed(OLD, 1), sealed(ForgetSecret(1, bytes(32)), 1)):
-        check_age("acme", state, copy)
-    with pytest.raises(KeysOutdated, match="older than its data"):
-        check_age("acme", state, sealed(NEW, 2, bytes(32)))
 
 
 @given(st.binary(max_size=200))

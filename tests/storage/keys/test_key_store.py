@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from storage.errors import Forgotten, KeysError, KeysExist, KeysMissing, KeysOutdated, KeysWrong, SealBroken
-from storage.keys.key_files import ForgetSecret, open_tree
 from storage.keys.key_store import CustomerKeys, RootSecret
 from storage.keys.key_tree import day_of, leaf_of
 from tests.in_process.key_files import DAY, ROOT, Data, FallibleDisk, read_part, write_part
@@ -89,16 +88,6 @@ def test_cuts_at_the_same_time_all_count(data: Data, keys: CustomerKeys) -> None
         list(pool.map(lambda number: data.open().cut(leaf_of(DAY, number)), range(12)))
     assert not any(keys.keeps(leaf_of(DAY, number)) for number in range(12))
     assert keys.generation == 13
-
-
-def test_readers_meet_a_whole_state_during_cuts(data: Data, keys: CustomerKeys) -> None:
-    kept = leaf_of(DAY, 5000)
-    secret = keys.secret(kept, "media")
-    with ThreadPoolExecutor(1) as pool:
-        cuts = pool.submit(lambda: [keys.cut(leaf_of(DAY, number)) for number in range(60)])
-        while not cuts.done():
-            assert data.open().secret(kept, "media") == secret
-        assert all(cuts.result())
 
 
 def test_no_number_is_given_twice_or_after_an_erasure(data: Data, keys: CustomerKeys) -> None:
@@ -251,19 +240,6 @@ def test_older_keys_are_noticed_while_running(data: Data, keys: CustomerKeys, tm
         shutil.copy(path, data.keys_dir / path.name)
     with pytest.raises(KeysOutdated):
         keys.cut(7)
-
-
-def test_no_byte_of_todays_keys_opens_an_older_tree(data: Data, keys: CustomerKeys) -> None:
-    """Try, as a script would, every 32 bytes of today's keys as forget secret on every tree that ever lay there."""
-    erased = keys.allocate(DAY)
-    old = [path.read_bytes() for path in (*keys.files(), data.customer_dir / "tree.state")]
-    keys.cut(erased)
-    today = [path.read_bytes() for path in data.folder.rglob("*") if path.is_file()]
-    for text in (*today, *old):
-        for secret in {blob[i : i + 32] for blob in today for i in range(min(len(blob) - 31, 500))}:
-            for generation in (1, 2):
-                tree = open_tree(ROOT.secret, "acme", ForgetSecret(generation, secret), text)
-                assert tree is None or not tree.keeps(erased)
 
 
 def test_without_the_root_secret_nothing_of_the_disk_opens_it(data: Data, keys: CustomerKeys) -> None:

@@ -11,7 +11,6 @@ from storage.subject_requests.case_rows import (
     OVER,
     Asked,
     Case,
-    Extension,
     Kind,
     Selection,
     State,
@@ -51,17 +50,6 @@ def test_a_row_gives_the_case_back(keys):
     assert row["kinds"] == "access,erasure"
     assert not any(b"Schmidt" in value for value in row.values() if isinstance(value, bytes))
     assert "Schmidt" not in repr(made) and "Art. 15" not in repr(made)
-
-
-def test_an_extension_moves_the_due_date_and_seals_its_reason(keys):
-    longer = case(keys).extended(Extension(2, "number", T0, "Anna Schmidt has 312 calls"), T0, "paula")
-    assert longer.due_at == datetime(2026, 6, 1, 12, tzinfo=UTC)
-    row = columns(keys, longer)
-    assert shown(keys, SimpleNamespace(**row)) == longer and longer.asked.delay == "Anna Schmidt has 312 calls"
-    assert not any(b"Schmidt" in value for value in row.values() if isinstance(value, bytes))
-    assert "Schmidt" not in repr(longer) and "Schmidt" not in str(longer.noted)
-    again = longer.extended(Extension(1, "complexity", T0, "less"), T0, "paula")
-    assert (again.due_at, again.extension["ground"]) == (datetime(2026, 5, 1, 12, tzinfo=UTC), "complexity")
 
 
 def test_a_row_from_before_there_were_extensions_is_read(keys):

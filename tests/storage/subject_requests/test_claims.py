@@ -92,15 +92,6 @@ def test_claims_are_read_from_given_identities():
     assert not any(one.directory for one in of_letter(texts, "DE"))
 
 
-def test_claims_include_current_and_former_values():
-    found = {one.text: one for one in of_user(user(), "DE")}
-    assert set(found) >= {ME, NUMBER, "+4930999999", "anna@pbx.example", "Anna Weber", "Anna Schmidt", "Anna Alt"}
-    assert all(one.directory for one in found.values())
-    assert found["+4930999999"].until == datetime(2026, 2, 1, tzinfo=UTC) and found[NUMBER].until is None
-    assert found["Anna Schmidt"].until == datetime(2026, 1, 1, tzinfo=UTC)
-    assert (found[ME].kind, found["Anna Alt"].kind, found[NUMBER].kind) == ("user", "name", "number")
-
-
 def test_a_user_has_the_name_of_the_time():
     for at, name in (("2026-06-01", "Anna Weber"), ("2025-06-01", "Anna Schmidt"), ("2024-06-01", "Anna Alt")):
         assert known_as(user(), datetime.fromisoformat(at).replace(tzinfo=UTC)) == name

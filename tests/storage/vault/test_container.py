@@ -30,7 +30,6 @@ from storage.vault.container import (
     Sealer,
     new_part,
     open_part,
-    seal_segment,
 )
 from tests.storage.flipped_bits import flips
 
@@ -263,29 +262,6 @@ def test_a_file_shorter_than_it_was_said_to_be_is_torn() -> None:
     secret = open_part(KEY, AAD, data[:HEADER], SMALL)
     with pytest.raises(Torn):
         list(Reader(secret, len(data) + 10, lambda offset, length: data[offset : offset + length]).chunks())
-
-
-def test_more_than_one_read_is_needed_for_a_long_part() -> None:
-    plain = os.urandom((1 << 20) + 5000)
-    reads: list[tuple[int, int]] = []
-    data = sealed(plain, MEDIA_SEGMENT)
-
-    def read_at(offset: int, length: int) -> bytes:
-        reads.append((offset, length))
-        return data[offset : offset + length]
-
-    secret = open_part(KEY, AAD, data[:HEADER], MEDIA_SEGMENT)
-    assert b"".join(Reader(secret, len(data), read_at).chunks()) == plain
-    assert len(reads) == 2
-
-
-def test_one_segment_sealed_alone_fits_into_its_part() -> None:
-    plain = os.urandom(200)
-    header, secret = new_part(KEY, AAD, SMALL, os.urandom)
-    data = header + Sealer(secret).finish(plain)
-    first = plain[: SMALL - HEADER - TAG]
-    assert seal_segment(secret, 0, first, last=False) == data[HEADER:SMALL]
-    assert seal_segment(secret, 0, first, last=True) != data[HEADER:SMALL]
 
 
 def test_a_secret_does_not_print_and_a_key_has_one_length() -> None:

@@ -106,14 +106,6 @@ def test_uncommitted_bytes_are_dropped() -> None:
     assert recover(secret, Memory(data), HEADER).outcome is Outcome.EMPTY
 
 
-def test_zeros_behind_the_data_are_cut_off() -> None:
-    plain = os.urandom(4 * SEGMENT)
-    secret, data = written(plain)
-    file = Memory(data + bytes(5 * SEGMENT + 3))
-    recover(secret, file)
-    assert plain_of(secret, file) == plain[: kept(len(data))]
-
-
 def test_a_wrong_key_destroys_nothing() -> None:
     secret, data = written(os.urandom(4 * SEGMENT))
     file = Memory(data)
@@ -168,16 +160,3 @@ def test_any_garbage_tail_keeps_every_genuine_segment(tail: bytes, length: int, 
         assert genuine == 0
     else:
         assert plain_of(secret, file) == plain[:genuine]
-
-
-def test_it_says_when_everything_must_be_durable() -> None:
-    secret, data = written(os.urandom(3 * SEGMENT))
-    file = Memory(data + b"torn")
-    steps = recovering(secret, file)
-    next(steps)
-    assert len(file.data) == len(data) + SEGMENT  # the copy lies behind the original, which is untouched
-    assert file.data[: len(data)] == data
-    next(steps)
-    assert file.data[-SEGMENT:] == file.data[-2 * SEGMENT : -SEGMENT]
-    next(steps)
-    assert len(file.data) == len(data)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from storage.errors import DamagedPart, Forged, Forgotten, PartExists, PartMissing, Torn
+from storage.errors import DamagedPart, Forged, Forgotten, PartExists, PartMissing
 from storage.keys.key_store import CustomerKeys
 from storage.keys.key_tree import day_of, leaf_of
 from storage.vault.container import HEADER, MEDIA_SEGMENT, Defect, Sealer
@@ -122,15 +122,6 @@ def test_walking_finds_every_part_and_nothing_else(vault: Vault, tmp_path: Path)
     assert list(vault_of(tmp_path, "empty").walk()) == [] and vault.days() == [DAY, DAY + 1]
 
 
-def test_a_live_part_is_read_as_far_as_it_is(vault: Vault) -> None:
-    plain = os.urandom(3 * MEDIA_SEGMENT)
-    ref = begin(vault, plain)
-    assert plain.startswith(read(vault, ref, live=True))
-    assert len(read(vault, ref, live=True)) > 2 * 4000
-    with pytest.raises(Torn):
-        read(vault, ref)
-
-
 def test_a_part_is_found_where_it_moved(vault: Vault) -> None:
     end(vault.create(CALL, LEAF, "m1"), b"moved")
     named = vault.left_open()[0]
@@ -203,17 +194,6 @@ def test_every_part_a_crash_left_is_ended_and_finished(vault: Vault) -> None:
         assert (len(read(vault, ref)) > 2 * 4000) == (ref.part != "m2")
 
 
-def test_a_committed_length_decides(vault: Vault) -> None:
-    plain = os.urandom(5 * MEDIA_SEGMENT)
-    ref = begin(vault, plain)
-    result = vault.recover(ref, 2 * MEDIA_SEGMENT)
-    assert (result.outcome, result.size) == (Outcome.ENDED, 2 * MEDIA_SEGMENT)
-    assert vault.recover(ref, 2 * MEDIA_SEGMENT).outcome is Outcome.WHOLE
-    assert read(vault, ref) == plain[: 2 * MEDIA_SEGMENT - HEADER - 32]
-    assert vault.recover(begin(vault, plain, "m2"), HEADER).outcome is Outcome.EMPTY
-    assert read(vault, vault.parts(CALL, LEAF)[1]) == b""
-
-
 def test_a_finished_part_is_never_opened_for_writing(vault: Vault) -> None:
     ref = store(vault, os.urandom(20_000))
     damaged = ref.path.read_bytes()[:-50]
@@ -254,20 +234,6 @@ def test_parts_from_a_day_on_are_found_those_being_written_too(vault: Vault) -> 
         (3, "m1"),
         (3, "m2"),
     ]
-
-
-def test_many_recordings_are_removed_with_one_listing_a_day(vault: Vault) -> None:
-    calls = [(f"{number:08x}" + CALL[8:], leaf_of(DAY + number % 3, number)) for number in range(30)]
-    for call, leaf in calls:
-        store(vault, b"", "m1", call, leaf)
-    assert vault.remove_all(calls[:20]) == 20
-    assert {(ref.call, ref.leaf) for ref in vault.walk()} == set(calls[20:])
-
-
-def test_the_raw_disk_shows_nothing(vault: Vault, tmp_path: Path) -> None:
-    store(vault, b"a very recognisable sentence" * 100)
-    begin(vault, b"a very recognisable sentence" * 1000, "c1")
-    assert not any(b"recognisable" in path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
 
 
 def test_a_header_that_the_kernel_takes_in_pieces_is_whole(vault: Vault, monkeypatch: pytest.MonkeyPatch) -> None:
