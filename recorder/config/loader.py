@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from recorder.config import parser
 from recorder.config.faults import Fault, SettingsError
 from recorder.config.model import Settings
-from recorder.config.parser import MAX_FILE, key_lines, parse
 from recorder.errors import WrongUse
 from recorder.runtime.folders import in_memory, is_ours
 from storage.keys.pkcs11_uri import SCHEME, TokenKey
@@ -22,16 +22,32 @@ def load(path: Path, *, files: bool = True, start: bool = False) -> Settings:
     `start`: also check what only `serve` needs.
     Raises SettingsError with every fault, or WrongUse if the file itself cannot be read.
     """
+    settings, faults = examine(path, files=files, start=start)
+    if faults:
+        raise SettingsError(faults, str(path))
+    return settings
+
+
+def examine(path: Path, *, files: bool = True, start: bool = False) -> tuple[Settings, tuple[Fault, ...]]:
+    """Read and check a configuration as `load` does; return it as far as it can be used, and all faults.
+
+    Raises SettingsError if it is not TOML, or WrongUse if it cannot be read.
+    """
     data = _content(path)
     try:
-        settings = parse(data)
+        settings, faults = parser.examine(data)
     except SettingsError as error:
         raise SettingsError(error.faults, str(path)) from None
-    missing = (*(file_faults(settings) if files else ()), *(start_faults(settings) if start else ()))
-    if missing:
-        lines = key_lines(data.decode("utf-8-sig"))
-        raise SettingsError(tuple(fault.at(lines) for fault in missing), str(path))
-    return replace(settings, source=path.absolute())
+    more = [*(file_faults(settings) if files else ()), *(start_faults(settings) if start else ())]
+    settings = replace(settings, source=path.absolute())
+    if not more:
+        return settings, faults
+    return settings, parser.in_order((*faults, *parser.new_ones(more, faults)), lines_of(settings))
+
+
+def lines_of(settings: Settings) -> dict[str, int]:
+    """Return the line of every key of the file that the configuration was read from."""
+    return parser.key_lines(_content(settings.source).decode("utf-8-sig")) if settings.source else {}
 
 
 def check_made(settings: Settings) -> None:
@@ -45,7 +61,7 @@ def check_made(settings: Settings) -> None:
     if scheme == "file" and os.path.lexists(rest):
         faults += _root_file(Path(rest))
     if faults:
-        lines = key_lines(_content(settings.source).decode("utf-8-sig")) if settings.source else {}
+        lines = lines_of(settings)
         raise SettingsError(tuple(fault.at(lines) for fault in faults), str(settings.source or "the configuration"))
 
 
@@ -53,7 +69,7 @@ def _content(path: Path) -> bytes:
     """Return the bytes of the file, at most one more than a configuration may have."""
     try:
         with path.open("rb") as file:
-            return file.read(MAX_FILE + 1)
+            return file.read(parser.MAX_FILE + 1)
     except FileNotFoundError:
         raise WrongUse(f"There is no configuration at {path}.", f"Make one: recorder init --config {path}") from None
     except OSError as error:

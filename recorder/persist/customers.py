@@ -11,8 +11,8 @@ from recorder.config.model import Customer as Configured
 from recorder.config.model import Settings
 from recorder.errors import WrongUse
 from storage.customer import customers
-from storage.customer.customers import Customer, Customers, CustomerSettings
-from storage.keys.root_secret import load_root
+from storage.customer.customers import Customer, Customers, CustomerSettings, Place
+from storage.keys.root_secret import RootSecret, load_root
 
 if TYPE_CHECKING:
     from storage.access.accounts import Accounts
@@ -39,10 +39,30 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-async def open_customers(
-    settings: Settings, wanted: Sequence[Configured] | None = None, *, later: bool = False
-) -> Customers:
-    """Open customers; never creates keys. Raises StorageError with a hint. `later`: their databases stay closed."""
+def open_each(settings: Settings) -> tuple[Customers, dict[str, Exception]]:
+    """Open every customer but its database; return also what is wrong with those that cannot be opened, by name.
+
+    Creates no keys. Raises StorageError if the root secret cannot be used.
+    """
+    root = load_root(settings.keys.root)
+    opened: list[Customer] = []
+    away: dict[str, Exception] = {}
+    for configured in settings.customers:
+        try:
+            opened.append(open_one(settings, configured, root))
+        except Exception as problem:  # whatever it is, it concerns this customer alone
+            away[configured.name] = problem
+    return Customers(opened), away
+
+
+def open_one(settings: Settings, configured: Configured, root: RootSecret) -> Customer:
+    """Open one customer but its database; raises StorageError."""
+    place = Place(settings.node.data_dir, settings.storage.database, _now)
+    return customers.open_closed(storage_settings(configured), place, root)
+
+
+async def open_customers(settings: Settings, wanted: Sequence[Configured] | None = None) -> Customers:
+    """Open customers with their databases; never creates keys. Raises StorageError with a hint."""
     chosen = settings.customers if wanted is None else wanted
     return await Customers.open(
         settings.node.data_dir,
@@ -51,7 +71,6 @@ async def open_customers(
         database=settings.storage.database,
         now=_now,
         create=False,
-        later=later,
     )
 
 
@@ -63,6 +82,20 @@ async def open_customer(settings: Settings, configured: Configured) -> Customer:
 def customer_exists(settings: Settings, configured: Configured) -> bool:
     """Tell whether a customer already has keys."""
     return (settings.node.data_dir / customers.KEYS / f"{configured.name}.forget").exists()
+
+
+def is_new(settings: Settings, configured: Configured) -> bool:
+    """Tell whether nothing of a customer exists yet."""
+    return not customer_exists(settings, configured) and customers.is_new(settings.node.data_dir, configured.name)
+
+
+def unconfigured(settings: Settings) -> list[Path]:
+    """Return the folders of customers that the configuration does not name; raises OSError."""
+    folder = settings.node.data_dir / customers.CUSTOMERS
+    known = {customer.name for customer in settings.customers}
+    return (
+        sorted(each for each in folder.iterdir() if each.is_dir() and each.name not in known) if folder.is_dir() else []
+    )
 
 
 def check_keys(settings: Settings, configured: Configured) -> None:

@@ -33,7 +33,7 @@ from recorder.observe.incidents import Incidents
 from recorder.observe.logs import Log
 from recorder.observe.metrics import Metrics
 from recorder.persist.checkpoint import Checkpoints
-from recorder.persist.customers import open_customers
+from recorder.persist.customers import open_each
 from recorder.persist.indexer import Indexer
 from recorder.runtime.disk_thread import Disk
 from recorder.runtime.folders import SWAP_HINT, in_memory, swapping
@@ -43,7 +43,7 @@ from recorder.runtime.tasks import Tasks
 from recorder.runtime.tls import Certificates, client_context
 from recorder.service.background import BackgroundServices
 from recorder.service.gc_policy import Garbage
-from recorder.service.listeners import Listening, open_all
+from recorder.service.listeners import Listening, note_held, open_all
 from recorder.service.shutdown import LOOK_SECONDS, Shutdown
 from recorder.session.events import StopAsked
 from recorder.signalling.cert_names import CertificateNames
@@ -95,7 +95,9 @@ class Daemon:
         with ExitStack() as opened:
             sockets = adopt(self._kept)
             listening = self._open_sockets(opened, sockets)
-            customers = await open_customers(self._settings, later=True)
+            customers, away = open_each(self._settings)
+            for problem in away.values():
+                raise problem
             try:
                 self._wire(opened, customers)
             except BaseException:
@@ -113,10 +115,11 @@ class Daemon:
         """Open every listening socket first, so that a port in use is reported before anything else is touched."""
         listening = [
             *open_all(self._settings.sip.listen, "sip", sockets),
-            *open_all([ListenAddress(Transport.TCP, self._settings.admin_api.listen)], "api", sockets),
+            *open_all([api_address(self._settings)], "api", sockets),
         ]
         for each in listening:
             opened.callback(each.socket.close)
+        note_held(self._settings.node.runtime_dir, listening)
         return listening
 
     # ---- wiring ----
@@ -277,6 +280,11 @@ def adopt(stored: Mapping[str, Sequence[int]]) -> dict[str, list[socket.socket]]
             except OSError:
                 os.close(descriptor)
     return out
+
+
+def api_address(settings: Settings) -> ListenAddress:
+    """Return where the API listens."""
+    return ListenAddress(Transport.TCP, settings.admin_api.listen)
 
 
 def _closed(settings: Settings, ports: Ports[Pair]) -> Closed:
