@@ -200,6 +200,25 @@ def test_a_restart_loses_nothing(it: Api) -> None:
     assert main_process() != before
 
 
+def test_a_reload_checks_first_and_loses_nothing(it: Api) -> None:
+    """A configuration with a fault stops nothing; with one that is right another process takes over."""
+    before, text = main_process(), it.one.config.read_text()
+
+    def reload() -> None:
+        it.one.config.write_text(text.replace("workers = 1", "workers = true"))
+        refused = subprocess.run(["systemctl", "reload", "recorder"], capture_output=True, check=False, timeout=60)
+        assert refused.returncode != 0 and "media.workers" in journal()
+        assert (main_process(), shown("ActiveState")) == (before, "active")
+        it.one.config.write_text(text)
+        systemctl("reload", "recorder")
+        end = time.monotonic() + 30
+        while main_process() in (0, before) or shown("ActiveState") != "active":
+            assert time.monotonic() < end, "no other process took over"
+            time.sleep(0.05)
+
+    nothing_lost(it, calls_through(it, reload, 2 * LENGTH))
+
+
 def test_a_killed_main_process_loses_nothing(it: Api) -> None:
     def kill() -> None:
         os.kill(main_process(), signal.SIGKILL)
