@@ -27,6 +27,9 @@ class Metrics:
         self.oldest_unindexed = Gauge(
             "recorder_oldest_unindexed_seconds", "Age of the oldest change that is not in the index", registry=registry
         )
+        self.customers_away = Gauge(
+            "recorder_customers_away", "Customers that cannot be served, or their data", registry=registry
+        )
         self.index_refused = Counter(
             "recorder_index_refused", "Calls that the index refused while it took others", registry=registry
         )

@@ -195,13 +195,17 @@ def left_ports(runtime_dir: Path) -> Iterator[tuple[int, bool]]:
     Not sealed, so a compromised media worker may have written it.
     """
     for state in states(runtime_dir):
-        if state.over:
-            continue
-        try:
-            told = [(port, bool(rtcp)) for port, rtcp in state.outer["ports"]]
-        except (ValueError, KeyError, TypeError):
-            continue
-        yield from ((port, rtcp) for port, rtcp in told[:MAX_PORTS] if type(port) is int and 0 < port < HIGHEST_PORT)
+        if not state.over:
+            yield from ports_of(state)
+
+
+def ports_of(state: State) -> Iterator[tuple[int, bool]]:
+    """Yield the RTP ports of a call, and whether each has an RTCP port above it; nothing if they cannot be read."""
+    try:
+        told = [(port, bool(rtcp)) for port, rtcp in state.outer["ports"]]
+    except (ValueError, KeyError, TypeError):
+        return
+    yield from ((port, rtcp) for port, rtcp in told[:MAX_PORTS] if type(port) is int and 0 < port < HIGHEST_PORT)
 
 
 def left_calls(runtime_dir: Path) -> set[str]:

@@ -55,6 +55,12 @@ def open_each(settings: Settings) -> tuple[Customers, dict[str, Exception]]:
     return Customers(opened), away
 
 
+def reopen(settings: Settings, name: str) -> Customer:
+    """Try again to open one customer but its database; raises StorageError."""
+    (configured,) = (each for each in settings.customers if each.name == name)
+    return open_one(settings, configured, load_root(settings.keys.root))
+
+
 def open_one(settings: Settings, configured: Configured, root: RootSecret) -> Customer:
     """Open one customer but its database; raises StorageError."""
     place = Place(settings.node.data_dir, settings.storage.database, _now)
@@ -90,12 +96,13 @@ def is_new(settings: Settings, configured: Configured) -> bool:
 
 
 def unconfigured(settings: Settings) -> list[Path]:
-    """Return the folders of customers that the configuration does not name; raises OSError."""
-    folder = settings.node.data_dir / customers.CUSTOMERS
+    """Return the folders of customers that the configuration does not name; none if they cannot be listed."""
     known = {customer.name for customer in settings.customers}
-    return (
-        sorted(each for each in folder.iterdir() if each.is_dir() and each.name not in known) if folder.is_dir() else []
-    )
+    try:
+        found = list((settings.node.data_dir / customers.CUSTOMERS).iterdir())
+    except OSError:
+        return []
+    return sorted(each for each in found if each.is_dir() and each.name not in known)
 
 
 def check_keys(settings: Settings, configured: Configured) -> None:

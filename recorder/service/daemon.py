@@ -15,6 +15,7 @@ from media.receive.sockets import RECEIVE_BUFFER, Pair, open_pair, refused_buffe
 from media.stream.fast_path_library import library
 from recorder.calls.admission import Admission
 from recorder.calls.context import Node
+from recorder.calls.customers_away import CustomersAway
 from recorder.calls.executor import Executor
 from recorder.calls.leaf_prefetch import LeafPrefetch
 from recorder.calls.recordings import Recordings
@@ -33,7 +34,7 @@ from recorder.observe.incidents import Incidents
 from recorder.observe.logs import Log
 from recorder.observe.metrics import Metrics
 from recorder.persist.checkpoint import Checkpoints
-from recorder.persist.customers import open_each
+from recorder.persist.customers import open_each, reopen, unconfigured
 from recorder.persist.indexer import Indexer
 from recorder.runtime.disk_thread import Disk
 from recorder.runtime.folders import SWAP_HINT, in_memory, swapping
@@ -96,10 +97,11 @@ class Daemon:
             sockets = adopt(self._kept)
             listening = self._open_sockets(opened, sockets)
             customers, away = open_each(self._settings)
-            for problem in away.values():
-                raise problem
+            if not customers:
+                for problem in away.values():
+                    raise problem
             try:
-                self._wire(opened, customers)
+                self._wire(opened, customers, away)
             except BaseException:
                 await customers.close()
                 raise
@@ -128,7 +130,7 @@ class Daemon:
         self.metrics.index_refused.inc()
         self._log.fault("index.fault", problem, call=call)
 
-    def _wire(self, opened: ExitStack, customers: Customers) -> None:
+    def _wire(self, opened: ExitStack, customers: Customers, away: Mapping[str, Exception]) -> None:
         settings, log = self._settings, self._log
         self._customers = customers
         self._tasks = Tasks(lambda name, error: log.fault("task.failed", error, task=name))
@@ -150,6 +152,7 @@ class Daemon:
             log=log,
             incidents=Incidents(lambda: datetime.now(UTC), settings.node.data_dir, disk.within),
         )
+        self._away = CustomersAway(self.node, customers, away, lambda name: reopen(settings, name))
         checkpoints = Checkpoints(settings.node.runtime_dir / "live")
         opened.callback(checkpoints.close)
         opened.callback(self.node.notify.close)
@@ -169,13 +172,20 @@ class Daemon:
         )  # fmt: skip
         self._admission = Admission(self.node, self._live, self._executor.checkpoint, chores)
         metrics.watch(metrics.calls_active, lambda: float(len(self._live)))
+        metrics.watch(metrics.customers_away, lambda: float(self._unserved()))
         metrics.watch(metrics.oldest_unindexed, self.node.indexer.oldest)
         self._server = self._sip_server(signalling)
         self.node.connect(flush=self._server.flush, load_changed=self._admission.review)
         self._resume = Resume(
             self.node, recordings, self._live, self._executor, checkpoints, self._worker_events, self._repairs
         )
-        self._background = BackgroundServices(self.node, self._live, self._executor, self._repairs, system)
+        self._background = BackgroundServices(
+            self.node, self._live, self._executor, self._repairs, system, self._away, self._resume
+        )
+
+    def _unserved(self) -> int:
+        """Return how many customers are away, or their databases."""
+        return self.node.unopened + sum(not customer.served for customer in self._customers.values())
 
     def _sip_server(self, signalling: SipHandler) -> Server:
         settings = self._settings
@@ -205,11 +215,15 @@ class Daemon:
             self._log.warning("media.not_compiled", hint=hint)
         for hint in missing_confinement():
             self._log.warning("confinement.incomplete", hint=hint)
+        self._away.report()
+        for folder in unconfigured(self._settings):
+            hint = "Write a [[customer]] table for it, or nothing erases what is in it."
+            self._log.warning("customer.not_configured", customer=folder.name, hint=hint)
         await self._workers.ready()
         for each in listening:
             if not each.adopted:
                 self.node.notify.store(each.name, [each.socket.fileno()])
-        self._resume.run(sockets, self._bound)
+        self._resume.run(sockets, self._bound, self._away.names)
         *sip, api = listening
         await self._server.start(self._listeners(sip))
         self._admission.review()

@@ -63,6 +63,10 @@ class Customers(Mapping[str, Customer]):
             raise
         return cls(opened)
 
+    def add(self, customer: Customer) -> None:
+        """Add a customer that could not be opened with the others; who iterates meanwhile sees it the next time."""
+        self._customers = {**self._customers, customer.name: customer}
+
     def __getitem__(self, name: str) -> Customer:
         return self._customers[name]
 
