@@ -27,7 +27,6 @@ from recorder.calls.status import System
 from recorder.calls.sync_task import SyncTask
 from recorder.calls.worker_events import WorkerEvents
 from recorder.config.model import Settings
-from recorder.config.readers import Listener as ListenAddress
 from recorder.config.readers import Siprec, Transport
 from recorder.errors import OtherVersion
 from recorder.observe.incidents import Incidents
@@ -44,7 +43,7 @@ from recorder.runtime.tasks import Tasks
 from recorder.runtime.tls import Certificates, client_context
 from recorder.service.background import BackgroundServices
 from recorder.service.gc_policy import Garbage
-from recorder.service.listeners import Listening, note_held, open_all
+from recorder.service.listeners import Listening, note_held, open_listeners
 from recorder.service.shutdown import LOOK_SECONDS, Shutdown
 from recorder.session.events import StopAsked
 from recorder.signalling.cert_names import CertificateNames
@@ -76,11 +75,13 @@ class Daemon:
         workers: Workers,
         *,
         drain: bool = False,
+        notify: Notifier | None = None,
     ) -> None:
         """Take what recorder.service.serve prepared: kept descriptors, media ports bound again, workers starting.
 
-        `drain`: a stop ends the calls even if the service manager keeps the sockets.
+        `drain`: a stop ends the calls even if the service manager keeps the sockets. `notify`: the service manager.
         """
+        self._notify = notify or Notifier.from_environment(os.environ)
         self._workers = workers
         self._settings = settings
         self._log = log
@@ -113,12 +114,9 @@ class Daemon:
         if self._stopping.outdated:
             raise OtherVersion
 
-    def _open_sockets(self, opened: ExitStack, sockets: Mapping[str, Sequence[socket.socket]]) -> list[Listening]:
+    def _open_sockets(self, opened: ExitStack, sockets: Mapping[str, list[socket.socket]]) -> list[Listening]:
         """Open every listening socket first, so that a port in use is reported before anything else is touched."""
-        listening = [
-            *open_all(self._settings.sip.listen, "sip", sockets),
-            *open_all([api_address(self._settings)], "api", sockets),
-        ]
+        listening = open_listeners(self._settings, sockets, self._notify.remove)
         for each in listening:
             opened.callback(each.socket.close)
         note_held(self._settings.node.runtime_dir, listening)
@@ -146,7 +144,7 @@ class Daemon:
             syncer=syncer,
             disk=disk,
             indexer=Indexer(time.monotonic, self._not_indexed),
-            notify=Notifier.from_environment(os.environ),
+            notify=self._notify,
             tasks=self._tasks,
             metrics=metrics,
             log=log,
@@ -294,11 +292,6 @@ def adopt(stored: Mapping[str, Sequence[int]]) -> dict[str, list[socket.socket]]
             except OSError:
                 os.close(descriptor)
     return out
-
-
-def api_address(settings: Settings) -> ListenAddress:
-    """Return where the API listens."""
-    return ListenAddress(Transport.TCP, settings.admin_api.listen)
 
 
 def _closed(settings: Settings, ports: Ports[Pair]) -> Closed:

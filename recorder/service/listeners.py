@@ -12,16 +12,30 @@ import json
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from recorder.config.readers import Listener
+from recorder.config.model import Settings
+from recorder.config.readers import Listener, Transport
 from recorder.errors import NotPossible
 
 BACKLOG = 1024
 """All SBCs reconnect at the same moment after a restart."""
+
+RELEASE_SECONDS = 1.0
+"""How long the service manager may take to close its copies of sockets that are no longer wanted."""
+
+RELEASE_AGAIN_SECONDS = 0.02
+"""Seconds between two tries to bind their ports."""
+
+SIP, API = "sip", "api"
+"""First letters of the names of listeners in the descriptor store; their numbers follow."""
+
+MEDIA = "m"
+"""First letter of the names of media sockets in the descriptor store (recorder.calls.fd_store)."""
 
 HELD = "listening"
 """File in the runtime directory: the inodes of the listening sockets, as JSON. No other socket has one of these while
@@ -135,7 +149,10 @@ def held_sockets(runtime_dir: Path) -> frozenset[int]:
 def open_all(
     addresses: Sequence[Listener], prefix: str, stored: Mapping[str, Sequence[socket.socket]]
 ) -> list[Listening]:
-    """Open every address in order; take over a stored socket that is still bound to the same address."""
+    """Open every address in order; take over a stored socket that is still bound to the same address.
+
+    If one cannot be opened, the stored ones stay open, so that it can be tried again.
+    """
     out: list[Listening] = []
     try:
         for number, address in enumerate(addresses):
@@ -143,10 +160,67 @@ def open_all(
             adopted = next((s for s in stored.get(name, ()) if _same(s, address)), None)
             out.append(Listening(address, adopted or open_socket(address), name, adopted is not None))
     except NotPossible:
-        for opened in out:
-            opened.socket.close()
+        _close_new(out)
         raise
     return out
+
+
+def open_listeners(
+    settings: Settings, stored: Mapping[str, list[socket.socket]], forget: Callable[[str], object]
+) -> list[Listening]:
+    """Open the listeners of SIP, and last that of the API; raises NotPossible.
+
+    `forget` removes a name from the service manager's store: stored sockets whose addresses are not configured any more
+    are closed, here and there.
+    """
+    sip, api = settings.sip.listen, api_address(settings)
+    stale = _drop_stale({**{f"{SIP}{number}": each for number, each in enumerate(sip)}, f"{API}0": api}, stored)
+    for name in stale:
+        forget(name)
+    until = time.monotonic() + (RELEASE_SECONDS if stale else 0.0)
+    while True:
+        listening = []
+        try:
+            listening += open_all(sip, SIP, stored)
+            listening += open_all([api], API, stored)
+        except PortTaken:
+            _close_new(listening)
+            if time.monotonic() > until:
+                raise
+            time.sleep(RELEASE_AGAIN_SECONDS)
+        else:
+            return [replace(each, adopted=each.adopted and each.name not in stale) for each in listening]
+
+
+def api_address(settings: Settings) -> Listener:
+    """Return where the API listens."""
+    return Listener(Transport.TCP, settings.admin_api.listen)
+
+
+def _close_new(listening: Iterable[Listening]) -> None:
+    for each in listening:
+        if not each.adopted:
+            each.socket.close()
+
+
+def _drop_stale(wanted: Mapping[str, Listener], stored: Mapping[str, list[socket.socket]]) -> list[str]:
+    """Close stored listening sockets of addresses that are no longer wanted under their name; return these names.
+
+    The service manager's own copies keep the ports bound until it removes these names.
+    """
+    stale = []
+    for name in listening_names(stored):
+        address = wanted.get(name)
+        for each in [each for each in stored[name] if address is None or not _same(each, address)]:
+            each.close()
+            stored[name].remove(each)
+            stale.append(name)
+    return stale
+
+
+def listening_names(stored: Iterable[str]) -> list[str]:
+    """Return the names in the descriptor store that are not those of media sockets."""
+    return [name for name in stored if not name.startswith(MEDIA)]
 
 
 def _same(stored: socket.socket, address: Listener) -> bool:

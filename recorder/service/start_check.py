@@ -24,8 +24,7 @@ from recorder.maintenance.cert_expiry import watched
 from recorder.persist.checkpoint_file import newer_versions
 from recorder.persist.customers import is_new, open_each, unconfigured
 from recorder.runtime.folders import make_folder
-from recorder.service.daemon import api_address
-from recorder.service.listeners import check_free, held_sockets
+from recorder.service.listeners import api_address, check_free, held_sockets
 from storage.customer.customers import KEYS, VAULT, customer_folder
 from storage.database.database import Database
 from storage.errors import RootSecretWrong, StorageError
