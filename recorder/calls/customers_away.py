@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 
 from recorder.calls.context import Node
 from storage.customer.customers import Customer, Customers
@@ -23,9 +24,15 @@ class CustomersAway:
     """Tries to open them, and adds each to the node when it is open."""
 
     def __init__(
-        self, node: Node, customers: Customers, away: Mapping[str, Exception], open_one: Callable[[str], Customer]
-    ) -> None:
-        """`away`: their names and what is wrong; `open_one` opens one in a thread, or raises."""
+        self, node: Node, customers: Customers, away: Mapping[str, Exception], open_one: Callable[[str], Customer],
+        never: Mapping[str, Exception] = MappingProxyType({}),
+    ) -> None:  # fmt: skip
+        """`away`: their names and what is wrong; `open_one` opens one in a thread, or raises.
+
+        `never`: those that are away until the next start, because a file that the configuration names for them cannot
+        be used.
+        """
+        self._never = dict(never)
         self._node = node
         self._customers = customers
         self._away = dict(away)
@@ -34,11 +41,11 @@ class CustomersAway:
     @property
     def names(self) -> frozenset[str]:
         """Return whose keys cannot be opened."""
-        return frozenset(self._away)
+        return frozenset((*self._away, *self._never))
 
     def report(self) -> None:
         """Log each, and list an incident."""
-        for name, problem in self._away.items():
+        for name, problem in (*self._away.items(), *self._never.items()):
             self._node.log.fault("customer.away", problem, customer=name)
             self._node.incidents.add("customer-away", name)
 

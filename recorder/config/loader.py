@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,6 +16,9 @@ from recorder.errors import WrongUse
 from recorder.runtime.folders import in_memory, is_ours
 from storage.keys.pkcs11_uri import SCHEME, TokenKey
 
+_OWN_FILE = re.compile(r"customer\[([0-9]+)\]\.(?:client_ca|digest)")
+"""Keys of files that concern one customer alone."""
+
 
 def load(path: Path, *, files: bool = True, start: bool = False) -> Settings:
     """Read and check a configuration; `files=False` skips the files it names (`init` makes them).
@@ -26,6 +30,28 @@ def load(path: Path, *, files: bool = True, start: bool = False) -> Settings:
     if faults:
         raise SettingsError(faults, str(path))
     return settings
+
+
+def load_for_start(path: Path) -> tuple[Settings, dict[str, SettingsError]]:
+    """Read the configuration for `serve`; return also the customers with a file that cannot be used, by name.
+
+    They are in it without that file, so that their calls are recognised, and must not be served. Raises SettingsError
+    if there are other faults or nobody is left, or WrongUse.
+    """
+    settings, faults = examine(path, start=True)
+    if not faults:
+        return settings, {}
+    _, unread = examine(path, files=False)
+    of_customer = {fault: _OWN_FILE.fullmatch(fault.key) for fault in faults if fault not in unread}
+    owners = {int(match[1]): fault for fault, match in of_customer.items() if match}
+    if len(of_customer) < len(faults) or not all(of_customer.values()) or len(owners) == len(settings.customers):
+        raise SettingsError(faults, str(path))
+    customers = [
+        replace(customer, client_ca=None, digest=None) if index in owners else customer
+        for index, customer in enumerate(settings.customers)
+    ]
+    unusable = {settings.customers[index].name: SettingsError((fault,), str(path)) for index, fault in owners.items()}
+    return replace(settings, customers=tuple(customers)), unusable
 
 
 def examine(path: Path, *, files: bool = True, start: bool = False) -> tuple[Settings, tuple[Fault, ...]]:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from media.receive.ports import Ports
 from media.receive.sockets import RECEIVE_BUFFER, Pair, open_pair, refused_buffer
@@ -76,11 +77,14 @@ class Daemon:
         *,
         drain: bool = False,
         notify: Notifier | None = None,
+        unusable: Mapping[str, Exception] = MappingProxyType({}),
     ) -> None:
         """Take what recorder.service.serve prepared: kept descriptors, media ports bound again, workers starting.
 
         `drain`: a stop ends the calls even if the service manager keeps the sockets. `notify`: the service manager.
+        `unusable`: customers that the configuration does not let be served, and why.
         """
+        self._unusable = unusable
         self._notify = notify or Notifier.from_environment(os.environ)
         self._workers = workers
         self._settings = settings
@@ -97,7 +101,7 @@ class Daemon:
         with ExitStack() as opened:
             sockets = adopt(self._kept)
             listening = self._open_sockets(opened, sockets)
-            customers, away = open_each(self._settings)
+            customers, away = open_each(self._settings, but=self._unusable)
             if not customers:
                 for problem in away.values():
                     raise problem
@@ -150,7 +154,9 @@ class Daemon:
             log=log,
             incidents=Incidents(lambda: datetime.now(UTC), settings.node.data_dir, disk.within),
         )
-        self._away = CustomersAway(self.node, customers, away, lambda name: reopen(settings, name))
+        self._away = CustomersAway(
+            self.node, customers, away, lambda name: reopen(settings, name), never=self._unusable
+        )
         checkpoints = Checkpoints(settings.node.runtime_dir / "live")
         opened.callback(checkpoints.close)
         opened.callback(self.node.notify.close)

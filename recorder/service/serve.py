@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from media.receive.sockets import Pair
-from recorder.config.loader import load
+from recorder.config.loader import load_for_start
 from recorder.config.model import Settings
 from recorder.errors import NotPossible, OtherVersion
 from recorder.persist.instance_lock import node_lock
@@ -62,7 +62,7 @@ def leave_store(notify: Notifier, kept: Mapping[str, Sequence[int]]) -> None:
 
 
 def _serve(config: Path, kept: Mapping[str, Sequence[int]], notify: Notifier, *, drain: bool) -> None:
-    settings = load(config, start=True)
+    settings, unusable = load_for_start(config)
     raise_descriptors()
     make_folder(settings.node.data_dir, full=True)
     make_folder(settings.node.runtime_dir, private=True)  # a worker needs space for its spool before it starts
@@ -73,12 +73,13 @@ def _serve(config: Path, kept: Mapping[str, Sequence[int]], notify: Notifier, *,
             )
         ours = {listener.address.port for listener in settings.sip.listen}
         bound = bind_again(settings.node.runtime_dir, settings.media.bind, stored_ports(kept) | ours)
-        _run(settings, kept, bound, notify, drain=drain)
+        _run(settings, unusable, kept, bound, notify, drain=drain)
 
 
 def _run(
-    settings: Settings, kept: Mapping[str, Sequence[int]], bound: Mapping[int, Pair], notify: Notifier, *, drain: bool
-) -> None:
+    settings: Settings, unusable: Mapping[str, Exception], kept: Mapping[str, Sequence[int]],
+    bound: Mapping[int, Pair], notify: Notifier, *, drain: bool,
+) -> None:  # fmt: skip
     import asyncio
 
     from recorder.observe import logs
@@ -91,7 +92,7 @@ def _run(
             await workers.begin()
             from recorder.service.daemon import Daemon  # meanwhile the kernel buffers packets and the workers start
 
-            daemon = Daemon(settings, logs.get(), kept, bound, workers, drain=drain, notify=notify)
+            daemon = Daemon(settings, logs.get(), kept, bound, workers, drain=drain, notify=notify, unusable=unusable)
             pipeline.on_held = daemon.metrics.log_suppressed.inc
             await daemon.run()
         finally:

@@ -103,3 +103,19 @@ def test_a_folder_without_a_customer_is_named(two: Server) -> None:
     (line,) = [line for line in two.lines() if line.get("event") == "customer.not_configured"]
     assert (line["customer"], line["level"]) == ("former", "warning")
     assert two.stop() == 0
+
+
+def test_a_customer_whose_file_of_users_is_missing_is_away_until_the_next_start(two: Server) -> None:
+    two.replace('srtp = "off"', f'srtp = "off"\ndigest = "{two.folder}/users"')
+    assert two.run("check-config", "--start").returncode == 2
+    two.start()
+    with two.sbc("udp", source="127.0.0.2") as globex, two.sbc("tcp") as acme:
+        assert globex.ask("INVITE", HERS).status == 503
+        assert acme.ask("INVITE", OFFER).status == 200
+        assert acme.ask("BYE").status == 200
+    assert two.stop() == 0
+    (two.folder / "users").write_text(f"sbc:globex:{'0' * 32}\n")
+    two.start()
+    with two.sbc("udp", source="127.0.0.2") as globex:
+        assert globex.ask("INVITE", HERS).status == 401
+    assert two.stop() == 0
