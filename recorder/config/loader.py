@@ -13,7 +13,7 @@ from recorder.config import parser
 from recorder.config.faults import Fault, SettingsError
 from recorder.config.model import Settings
 from recorder.errors import WrongUse
-from recorder.runtime.folders import in_memory, is_ours
+from recorder.runtime.folders import in_memory, is_ours, user_name
 from storage.keys.pkcs11_uri import SCHEME, TokenKey
 
 _OWN_FILE = re.compile(r"customer\[([0-9]+)\]\.(?:client_ca|digest)")
@@ -229,5 +229,19 @@ def _readable(key: str, path: Path) -> Iterator[Fault]:
     try:
         with path.open("rb"):
             return
+    except FileNotFoundError:
+        yield Fault(
+            key, str(path), "a file that is there (No such file or directory); bring it back, or correct the path"
+        )
     except OSError as error:
-        yield Fault(key, str(path), f"a file that can be read ({os.strerror(error.errno or 0)})")
+        yield Fault(key, str(path), f"a file that {user_name(os.geteuid())} can read ({_denied(path, error)})")
+
+
+def _denied(path: Path, error: OSError) -> str:
+    """Return why a file cannot be read, and if possible whose it is and what to type."""
+    try:
+        found = path.stat()
+    except OSError:
+        return f"{os.strerror(error.errno or 0)}; look at the folders above: namei -l {path}"
+    belongs = f"it belongs to {user_name(found.st_uid)} and has mode {found.st_mode & 0o777:04o}"
+    return f"{os.strerror(error.errno or 0)}; {belongs}: chgrp {user_name(os.geteuid())} {path} && chmod g+r {path}"

@@ -52,6 +52,16 @@ def is_ours(folder: Path) -> bool:
     return os.path.isdir(folder) and not os.path.islink(folder) and found.st_uid == os.geteuid()
 
 
+def user_name(user: int) -> str:
+    """Return the name of a user, its number if it has none."""
+    import pwd  # only messages need it
+
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
+
+
 def memory_folder(config: Path, user: int, places: tuple[Path, Path] = (USERS, SHARED_MEMORY)) -> Path | None:
     """Choose a runtime directory on a tmpfs for a user without one in /run, one for each configuration; None: no tmpfs.
 

@@ -12,6 +12,7 @@ import asyncio
 import os
 import pwd
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,10 +24,10 @@ from recorder.errors import NotPossible, RecorderError
 from recorder.maintenance.cert_expiry import watched
 from recorder.persist.checkpoint_file import newer_versions
 from recorder.persist.customers import is_new, open_each, unconfigured
-from recorder.runtime.folders import make_folder
+from recorder.runtime.folders import make_folder, user_name
 from recorder.service.listeners import api_address, check_free, held_sockets
 from storage.customer.customers import KEYS, VAULT, customer_folder
-from storage.database.database import Database
+from storage.database.database import Database, DatabaseAway
 from storage.errors import RootSecretWrong, StorageError
 
 NOW = NotPossible.status
@@ -123,10 +124,7 @@ def _needed(path: Path) -> int:
 
 def _user() -> str:
     """Return the name of the user whom this process runs as."""
-    try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
+    return user_name(os.geteuid())
 
 
 # ---- sockets and certificates ----
@@ -190,7 +188,7 @@ def _foreign_folders(settings: Settings) -> Iterator[Fault]:
 def _live_calls(settings: Settings) -> Iterator[Fault]:
     newer = newer_versions(settings.node.runtime_dir)
     if newer:
-        found = f"{len(newer)} live calls of a newer version (state {max(newer)})"
+        found = f"live calls of a newer version: {len(newer)}, of state {max(newer)}"
         right = "calls that this version can continue: start the newer version, or wait until they have ended"
         yield Fault("node.runtime_dir", found, right, status=NOW)
 
@@ -204,7 +202,11 @@ def _databases(settings: Settings) -> Iterator[Fault]:
         first.setdefault(str(problem).replace(name, "…"), problem)
     for said, names in told.items():
         others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        yield _fault("storage.database", first[said], f" (customer {names[0]}{others})")
+        fault = _fault("storage.database", first[said], f" (customer {names[0]}{others})")
+        if isinstance(first[said], DatabaseAway) and "://" in settings.storage.database:
+            place = settings.storage.database.replace("+asyncpg", "").replace("{customer}", names[0])
+            fault = replace(fault, right=f"{fault.right}; try: psql '{place}' as {_user()}")
+        yield fault
 
 
 async def _looked(settings: Settings) -> list[tuple[str, Exception]]:

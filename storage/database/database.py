@@ -416,7 +416,7 @@ def _translate(error: Exception) -> StorageError | None:
     ):
         return DatabaseAway(
             f"the database is away ({getattr(original, 'sqlite_errorname', kind)})",
-            "recording goes on; the index catches up",
+            "start it, or correct its address; recording goes on and the index catches up",
         )
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return DatabaseAway(f"the connection to the database broke ({kind})")

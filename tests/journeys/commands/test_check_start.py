@@ -74,12 +74,15 @@ def test_root_checks_as_the_user_who_owns_the_data(tmp_path: Path) -> None:
             for path in (place, *place.rglob("*")):
                 os.chown(path, NOBODY, NOBODY)
             assert checked(one, status=0)["ok"]
+            os.chown(place / "tls.key", 0, 0)
             os.chown(one.data / "keys", 0, 0)
             os.chown(place / "root.key", 0, 0)
             os.chown(one.data / "customers" / "acme" / "tokens.json", 0, 0)
-            told = checked(one, status=3)["faults"]
+            told = checked(one, status=2)["faults"]
             found = {(each["key"], each["found"].rpartition("/")[2]) for each in told}
             assert ("node.data_dir", "tokens.json") in found and ("keys.root", "root.key cannot be read") in found
+            (key,) = [each["right"] for each in told if each["key"] == "sip.private_key"]
+            assert "belongs to root and has mode 0600" in key and f"chgrp nobody {place}/tls.key" in key
             assert any(key == "node.data_dir" and name.startswith("keys") for key, name in found)
             assert all("chown -R nobody: " in each["right"] for each in told if each["key"] == "node.data_dir")
     finally:

@@ -110,7 +110,7 @@ FAULTS = [
         "verify-full",
         2,
     ),
-    ("live state of a newer version", newer_call, "node.runtime_dir", "1 live calls of a newer version", 3),
+    ("live state of a newer version", newer_call, "node.runtime_dir", "live calls of a newer version: 1", 3),
     (
         "root secret of another installation",
         lambda one: (one.folder / "root.key").write_bytes(bytes(32)),
