@@ -178,6 +178,13 @@ class Endpoint:
         seconds = self._context.settings.retry_after if retry_after is None else retry_after
         self._context.refuse_calls(None if accepting else seconds)
 
+    def refuse_from(self, seconds: Callable[[Flow], int | None]) -> None:
+        """Set who tells that nobody at an address can be served now, and the seconds for Retry-After; None: served.
+
+        OPTIONS and requests in dialogs that are unknown here then get 503. What becomes of an INVITE, the user decides.
+        """
+        self._context.refusing_from = seconds
+
     # State for a successor process.
 
     def export(self, session: SessionKey, *, now: float = 0.0, wall: float = 0.0) -> dict[str, Any]:

@@ -74,6 +74,10 @@ class KeysWrong(KeysError):
     """A secret exists but does not fit: wrong root secret, another customer's file, or damage."""
 
 
+class RootSecretWrong(KeysWrong):
+    """The root secret is not the one that the keys were made with."""
+
+
 class KeysOutdated(KeysWrong):
     """The keys are older than the data beside them, so they could read what was erased since."""
 
@@ -91,6 +95,10 @@ class KeysUnsupported(KeysError):
 
 
 # --- database -------------------------------------------------------------------------------------------------------
+
+
+class DriverMissing(StorageError):
+    """The package that speaks to this kind of database is not installed."""
 
 
 class DatabaseFault(StorageError):

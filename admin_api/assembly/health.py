@@ -30,13 +30,13 @@ class Health:
     async def ready(self, request: Request) -> Response:
         """Answer GET /readyz: 200 while calls are accepted, else 503 with the reason.
 
-        The answer counts customers whose data cannot be served now; their calls are still recorded. It does not name
-        them, because the client has shown no token.
+        The answer counts customers who cannot be served now: their calls are still recorded, or, if their keys cannot
+        be opened, refused. It does not name them, because the client has shown no token.
         """
         why = self._daemon.not_ready()
         if why is not None:
             raise unavailable(Message("problem.not-ready", "{why}").of(why=why))
-        away = sum(not customer.served for customer in self._customers.values())
+        away = self._daemon.unopened() + sum(not customer.served for customer in self._customers.values())
         return responses.document({"status": "ready", **({"customers_away": away} if away else {})})
 
     async def metrics(self, request: Request) -> Response:

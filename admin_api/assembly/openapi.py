@@ -112,7 +112,7 @@ class Document:
         status = {"schema": {"type": "object", "properties": {"status": {"type": "string"}}}}
         away = {
             "type": "integer",
-            "description": "Number of customers whose data cannot be served now; their calls are still recorded",
+            "description": "Number of customers who cannot be served now; calls are refused only without their keys",
         }
         ready = {"schema": {"type": "object", "properties": {"status": {"type": "string"}, "customers_away": away}}}
         metrics = {"text/plain": {"schema": {"type": "string"}}}

@@ -101,6 +101,9 @@ class Daemon(Protocol):
     def not_ready(self) -> str | None:
         """Return why no calls are accepted, None while they are."""
 
+    def unopened(self) -> int:
+        """Return how many customers could not be opened yet; their calls are refused."""
+
     def metrics(self) -> bytes:
         """Return the Prometheus exposition text."""
 

@@ -93,9 +93,13 @@ class Ports(Generic[PairT]):
         """Close a pair and let its ports rest; `former` holds the senders that it heard."""
         port = pair.port
         pair.close()
-        self._taken.discard(port)
         if former:
             self._former[port] = (*self._former.get(port, ()), former)[-MAX_FORMER:]
+        self.retire(port)
+
+    def retire(self, port: int) -> None:
+        """Let the ports of a pair rest whose sockets are closed."""
+        self._taken.discard(port)
         if port in self._span:
             self._rest(port)
 

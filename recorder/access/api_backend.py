@@ -198,6 +198,10 @@ class Daemon:
         """Return why no calls are accepted, or None."""
         return self._system.not_accepting()
 
+    def unopened(self) -> int:
+        """Return how many customers could not be opened yet."""
+        return self._node.unopened
+
     def metrics(self) -> bytes:
         """Return the Prometheus page."""
         return self._node.metrics.page()

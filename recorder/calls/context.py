@@ -70,6 +70,11 @@ class Node:
         """Return the runtime directory, on tmpfs."""
         return self.settings.node.runtime_dir
 
+    @property
+    def unopened(self) -> int:
+        """Return how many configured customers could not be opened yet."""
+        return len(self.settings.customers) - len(self.customers)
+
     @staticmethod
     def monotonic() -> float:
         """Return the monotonic clock in seconds."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
 
@@ -20,15 +20,19 @@ from storage.timestamps import day_of
 
 
 class CrashScan:
-    """Runs once; calls are taken meanwhile."""
+    """Runs once for some customers; calls are taken meanwhile."""
 
-    def __init__(self, node: Node, live: Live, repairs: RepairQueue) -> None:
+    def __init__(
+        self, node: Node, live: Live, repairs: RepairQueue, customers: Iterable[Customer] | None = None
+    ) -> None:
+        """`customers`: whose recordings to find; by default those of all customers that are open."""
         self._node = node
+        self._customers = tuple(node.customers.values() if customers is None else customers)
         self._live = live
         self._repairs = repairs
         self._told: set[str] = set()
         self._looked: set[str] = set()
-        for customer in node.customers.values():
+        for customer in self._customers:
             repairs.looking(customer.name)
             if customer.whole:  # otherwise later, when it has run
                 customer.erasures.look_from(partial(self._gap, customer))
@@ -46,7 +50,7 @@ class CrashScan:
 
     async def run(self) -> None:
         """Scan every customer; an unavailable database delays only its own customer."""
-        waiting = list(self._node.customers.values())
+        waiting = list(self._customers)
         for customer in waiting:
             self._open_parts(customer)
         while waiting:

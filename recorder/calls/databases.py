@@ -37,7 +37,11 @@ class Databases:
     def start(self) -> None:
         """Start opening all of them at once."""
         for customer in self._node.customers.values():
-            self._opening[customer.name] = self._node.tasks.start(self._open(customer), "database")
+            self.add(customer)
+
+    def add(self, customer: Customer) -> None:
+        """Start opening the database of one customer."""
+        self._opening[customer.name] = self._node.tasks.start(self._open(customer), "database")
 
     async def settled(self, seconds: float = FIRST_SECONDS) -> None:
         """Wait briefly until all are open; log which are not, because the API answers 503 for them."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 
 from media.receive.sockets import Pair
@@ -21,6 +22,15 @@ from sip.ua.session_state import Phase
 from storage.customer.customers import Customer
 from storage.errors import NoSpace
 from storage.files.reserved_space import ReservedSpace
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A call whose customer cannot be opened yet."""
+
+    outer: Outer
+    sockets: dict[str, list[socket.socket]]  # those that the service manager kept, by name
+    bound: dict[int, Pair]  # those that were bound again, by port
 
 
 class Resume:
@@ -44,32 +54,76 @@ class Resume:
         self._workers = workers
         self._repairs = repairs
         self._room = ReservedSpace(node.settings.node.data_dir)
+        self._waiting: dict[str, list[_Waiting]] = {}  # by customer, calls of those that cannot be opened yet
 
-    def run(self, sockets: Mapping[str, Sequence[socket.socket]], bound: dict[int, Pair]) -> None:
-        """Resume what can be resumed; leave the rest to the repair queue, which marks it as interrupted."""
+    def run(
+        self, sockets: Mapping[str, Sequence[socket.socket]], bound: dict[int, Pair], away: Collection[str] = ()
+    ) -> None:
+        """Resume what can be resumed; leave the rest to the repair queue, which marks it as interrupted.
+
+        Calls of customers that are `away` wait with their sockets, in which media gather, until `join`.
+        """
         unused = {name: list(group) for name, group in sockets.items() if name.startswith("m")}
         for outer in self._checkpoints.left():
             customer = self._node.customers.get(outer.customer)
-            state = self._checkpoints.unseal(outer, customer.keys) if customer else None
-            if customer is None or state is None:
+            if customer is not None:
+                self._take(outer, customer, unused, bound)
+            elif outer.customer in away:
+                self._wait(outer, unused, bound)
+            else:
                 self._checkpoints.remove(outer.call)
-                continue
-            if state.get(REFUSED) is True:
-                self._repairs.refuse(outer.call)
-                self._repairs.put(Left(customer, outer.call, outer.leaf))
-                continue
-            try:
-                self._resume(outer, customer, state, unused, bound)
-            except Exception as problem:  # whatever is wrong with one call, the others and the service continue
-                self._node.log.fault("call.resume_failed", problem, call=outer.call)
-                self._repairs.put(Left(customer, outer.call, outer.leaf))
         self._room.keep()
         for pair in bound.values():
             pair.close()
-        for name, group in unused.items():
+        self._close(unused)
+
+    def join(self, customer: Customer) -> None:
+        """Resume the calls of a customer that is no longer away."""
+        for each in self._waiting.pop(customer.name, ()):
+            self._take(each.outer, customer, each.sockets, each.bound)
+            self._close(each.sockets)
+            for pair in each.bound.values():
+                pair.close()
+            call = self._live.by_id(each.outer.call)
+            ours = {pair.port for pair in call.sockets.pairs.values()} if call else set()
+            for port in set(each.outer.ports) - ours:
+                if self._node.ports.taken(port):
+                    self._node.ports.retire(port)
+        self._room.keep()
+
+    def _wait(self, outer: Outer, unused: dict[str, list[socket.socket]], bound: dict[int, Pair]) -> None:
+        """Keep a call and whatever belongs to it out of what is closed and handed out."""
+        names = [name for name, group in unused.items() if any(_port(each) in outer.ports for each in group)]
+        sockets = {name: unused.pop(name) for name in names}
+        pairs = {port: bound.pop(port) for port in outer.ports if port in bound}
+        for port in outer.ports:
+            self._node.ports.adopt(port)
+        self._waiting.setdefault(outer.customer, []).append(_Waiting(outer, sockets, pairs))
+
+    def _close(self, sockets: Mapping[str, Sequence[socket.socket]]) -> None:
+        """Close kept sockets that no call needs."""
+        for name, group in sockets.items():
             for left in group:
                 left.close()
             self._node.notify.remove(name)
+
+    def _take(
+        self, outer: Outer, customer: Customer, unused: dict[str, list[socket.socket]], bound: dict[int, Pair]
+    ) -> None:
+        """Resume one call, or leave it to the repair queue; take its sockets out of `unused` and `bound`."""
+        state = self._checkpoints.unseal(outer, customer.keys)
+        if state is None:
+            self._checkpoints.remove(outer.call)
+            return
+        if state.get(REFUSED) is True:
+            self._repairs.refuse(outer.call)
+            self._repairs.put(Left(customer, outer.call, outer.leaf))
+            return
+        try:
+            self._resume(outer, customer, state, unused, bound)
+        except Exception as problem:  # whatever is wrong with one call, the others and the service continue
+            self._node.log.fault("call.resume_failed", problem, call=outer.call)
+            self._repairs.put(Left(customer, outer.call, outer.leaf))
 
     def _resume(
         self,
@@ -135,6 +189,13 @@ class Resume:
             if not self._room.release():
                 raise
             begin()
+
+
+def _port(kept: socket.socket) -> int:
+    try:
+        return int(kept.getsockname()[1])
+    except (OSError, IndexError):
+        return 0
 
 
 def _is_finished(customer: Customer, outer: Outer, control: str) -> bool:

@@ -55,6 +55,7 @@ class SipHandler:
         self._lookup = lookup
         self._recordings = recordings
         node.endpoint.authorized_by(self._authorize, self._covered, self._elsewhere)
+        node.endpoint.refuse_from(self._unserved)
         self._executor = executor
         self._live = live
         self._reachable = LocalAddresses(node.settings.media.bind, node.settings.media.advertise)
@@ -105,9 +106,13 @@ class SipHandler:
 
     # ---- the first INVITE ----
     def _invited(self, event: s.Invited) -> None:
-        customer = self._customer(event)
-        if customer is None:
+        name = self._customer(event)
+        if name is None:
             self._refuse(event, 403, "no-customer", None)
+            return
+        customer = self._node.customers.get(name)
+        if customer is None:
+            self._refuse(event, 503, "customer-away", name, retry_after=RETRY_AFTER)
             return
         self._node.endpoint.own(event.session, customer.name)
         configured = self._node.settings.customer(customer.name)
@@ -171,25 +176,32 @@ class SipHandler:
         self._refuse(event, 503, reason, customer, retry_after=SLOW_DOWN if "rate" in reason else RETRY_AFTER)
         return False
 
-    def _customer(self, event: s.Invited) -> Customer | None:
+    def _customer(self, event: s.Invited) -> str | None:
         try:
             host = event.request.target.host
         except SipError:
             host = ""
-        name = self._lookup.customer_of(event.flow.remote[0], event.flow.certificate_names, host)
-        return self._node.customers.get(name) if name else None
+        return self._lookup.customer_of(event.flow.remote[0], event.flow.certificate_names, host)
+
+    def _unserved(self, flow: Flow) -> int | None:
+        """Return the seconds for Retry-After if the only customer whose calls come from there cannot be opened."""
+        if not self._node.unopened:
+            return None
+        name = self._lookup.only(flow.remote[0], flow.certificate_names)
+        return RETRY_AFTER if name and name not in self._node.customers else None
 
     def _refuse(
         self,
         event: s.Invited,
         status: int,
         reason: str,
-        customer: Customer | None,
+        customer: Customer | str | None,
         warning: tuple[int, str] | None = None,
         retry_after: int | None = None,
         headers: Fields = (),
     ) -> None:
-        name, now = customer.name if customer else None, self._node.monotonic()
+        name = customer.name if isinstance(customer, Customer) else customer
+        now = self._node.monotonic()
         self._node.refused("INVITE", status, reason, name, _source(event.flow))
         self._node.endpoint.refuse(event.token, status, now, warning=warning, retry_after=retry_after, headers=headers)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from recorder.config.default_path import DEFAULT_CONFIG
+from recorder.config.faults import SettingsError
 from recorder.errors import NotPossible, RecorderError
 from recorder.runtime.sandbox import forbid_dumps
 
@@ -64,7 +65,9 @@ def run(arguments: list[str]) -> int:
 
 
 def sentence(problem: Exception) -> str:
-    """Return what is wrong and what to do about it, in one sentence or two."""
+    """Return what is wrong and what to do about it, in one sentence or two, or the faults one a line."""
+    if isinstance(problem, SettingsError):
+        return problem.sentence()
     hint = str(getattr(problem, "hint", ""))
     said = str(problem)
     if not hint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -51,15 +52,24 @@ def init(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
     return 0
 
 
-def check_config(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Report every fault of a configuration. Example: recorder check-config --config recorder.toml"""
+def check_config(
+    start: Annotated[bool, typer.Option("--start", help="Do everything that a start does, but listen.")] = False,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Report every fault of a configuration. Example: recorder check-config --config recorder.toml
+
+    --start: also open the keys, bind the ports, ask the databases, and check certificates, write access and live calls,
+    as the user who owns `data_dir`. Nothing is written, and a running recorder is not disturbed: its ports count as
+    free. Exit status: 2 if the configuration or a file that it names is wrong, 3 if only the machine is not ready.
+    """
     try:
-        load(config, start=True)
+        _check(config, start=start)
     except SettingsError as error:
         if json:
             faults = [{"key": f.key, "line": f.line, "found": f.found, "right": f.right} for f in error.faults]
             console.document({"ok": False, "faults": faults, "warnings": []})
-            return 2
+            return error.status
         raise
     warnings = [SWAP_HINT] if swapping() else []
     if json:
@@ -67,6 +77,18 @@ def check_config(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
     else:
         print("\n".join([f"{config}: no faults.", *(f"Warning: {each}" for each in warnings)]))
     return 0
+
+
+def _check(config: Path, *, start: bool) -> None:
+    """Raise SettingsError with every fault."""
+    if not start:
+        load(config, start=True)
+        return
+    from recorder.service.start_check import check_start
+
+    _, faults = check_start(config)
+    if faults:
+        raise SettingsError(faults, str(config))
 
 
 def create(

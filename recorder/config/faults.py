@@ -16,6 +16,7 @@ class Fault:
     found: str  # what the file has; empty if it does not help or must not be shown
     right: str  # what would be right
     line: int | None = None  # line of the file, from 1, if known
+    status: int = WrongUse.status  # exit status of a command that finds nothing worse
 
     def at(self, lines: Mapping[str, int]) -> Fault:
         """Return the fault with the line of its key, or of the nearest table above it."""
@@ -34,7 +35,7 @@ class Fault:
 
     def _advice(self) -> str:
         """Return what to do, as part of a sentence."""
-        bare = self.right.startswith(("no ", "this ", "needs ", "the same "))
+        bare = self.right.startswith(("no ", "this ", "needs ", "the same ", "to correct it: "))
         return self.right if bare else f"should be {self.right}"
 
 
@@ -46,6 +47,7 @@ class SettingsError(WrongUse):
         super().__init__(f"{source} has {count}: " + "; ".join(str(fault) for fault in faults))
         self.faults = faults
         self.source = source
+        self.status = min((fault.status for fault in faults), default=WrongUse.status)
 
     def sentence(self) -> str:
         """Return the faults for a terminal, one on each line."""

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from recorder.config import parser
 from recorder.config.faults import Fault, SettingsError
 from recorder.config.model import Settings
-from recorder.config.parser import MAX_FILE, key_lines, parse
 from recorder.errors import WrongUse
-from recorder.runtime.folders import in_memory, is_ours
+from recorder.runtime.folders import in_memory, is_ours, user_name
 from storage.keys.pkcs11_uri import SCHEME, TokenKey
+
+_OWN_FILE = re.compile(r"customer\[([0-9]+)\]\.(?:client_ca|digest)")
+"""Keys of files that concern one customer alone."""
 
 
 def load(path: Path, *, files: bool = True, start: bool = False) -> Settings:
@@ -22,16 +26,54 @@ def load(path: Path, *, files: bool = True, start: bool = False) -> Settings:
     `start`: also check what only `serve` needs.
     Raises SettingsError with every fault, or WrongUse if the file itself cannot be read.
     """
+    settings, faults = examine(path, files=files, start=start)
+    if faults:
+        raise SettingsError(faults, str(path))
+    return settings
+
+
+def load_for_start(path: Path) -> tuple[Settings, dict[str, SettingsError]]:
+    """Read the configuration for `serve`; return also the customers with a file that cannot be used, by name.
+
+    They are in it without that file, so that their calls are recognised, and must not be served. Raises SettingsError
+    if there are other faults or nobody is left, or WrongUse.
+    """
+    settings, faults = examine(path, start=True)
+    if not faults:
+        return settings, {}
+    _, unread = examine(path, files=False)
+    of_customer = {fault: _OWN_FILE.fullmatch(fault.key) for fault in faults if fault not in unread}
+    owners = {int(match[1]): fault for fault, match in of_customer.items() if match}
+    if len(of_customer) < len(faults) or not all(of_customer.values()) or len(owners) == len(settings.customers):
+        raise SettingsError(faults, str(path))
+    customers = [
+        replace(customer, client_ca=None, digest=None) if index in owners else customer
+        for index, customer in enumerate(settings.customers)
+    ]
+    unusable = {settings.customers[index].name: SettingsError((fault,), str(path)) for index, fault in owners.items()}
+    return replace(settings, customers=tuple(customers)), unusable
+
+
+def examine(path: Path, *, files: bool = True, start: bool = False) -> tuple[Settings, tuple[Fault, ...]]:
+    """Read and check a configuration as `load` does; return it as far as it can be used, and all faults.
+
+    Raises SettingsError if it is not TOML, or WrongUse if it cannot be read.
+    """
     data = _content(path)
     try:
-        settings = parse(data)
+        settings, faults = parser.examine(data)
     except SettingsError as error:
         raise SettingsError(error.faults, str(path)) from None
-    missing = (*(file_faults(settings) if files else ()), *(start_faults(settings) if start else ()))
-    if missing:
-        lines = key_lines(data.decode("utf-8-sig"))
-        raise SettingsError(tuple(fault.at(lines) for fault in missing), str(path))
-    return replace(settings, source=path.absolute())
+    more = [*(file_faults(settings) if files else ()), *(start_faults(settings) if start else ())]
+    settings = replace(settings, source=path.absolute())
+    if not more:
+        return settings, faults
+    return settings, parser.in_order((*faults, *parser.new_ones(more, faults)), lines_of(settings))
+
+
+def lines_of(settings: Settings) -> dict[str, int]:
+    """Return the line of every key of the file that the configuration was read from."""
+    return parser.key_lines(_content(settings.source).decode("utf-8-sig")) if settings.source else {}
 
 
 def check_made(settings: Settings) -> None:
@@ -45,7 +87,7 @@ def check_made(settings: Settings) -> None:
     if scheme == "file" and os.path.lexists(rest):
         faults += _root_file(Path(rest))
     if faults:
-        lines = key_lines(_content(settings.source).decode("utf-8-sig")) if settings.source else {}
+        lines = lines_of(settings)
         raise SettingsError(tuple(fault.at(lines) for fault in faults), str(settings.source or "the configuration"))
 
 
@@ -53,7 +95,7 @@ def _content(path: Path) -> bytes:
     """Return the bytes of the file, at most one more than a configuration may have."""
     try:
         with path.open("rb") as file:
-            return file.read(MAX_FILE + 1)
+            return file.read(parser.MAX_FILE + 1)
     except FileNotFoundError:
         raise WrongUse(f"There is no configuration at {path}.", f"Make one: recorder init --config {path}") from None
     except OSError as error:
@@ -187,5 +229,19 @@ def _readable(key: str, path: Path) -> Iterator[Fault]:
     try:
         with path.open("rb"):
             return
+    except FileNotFoundError:
+        yield Fault(
+            key, str(path), "a file that is there (No such file or directory); bring it back, or correct the path"
+        )
     except OSError as error:
-        yield Fault(key, str(path), f"a file that can be read ({os.strerror(error.errno or 0)})")
+        yield Fault(key, str(path), f"a file that {user_name(os.geteuid())} can read ({_denied(path, error)})")
+
+
+def _denied(path: Path, error: OSError) -> str:
+    """Return why a file cannot be read, and if possible whose it is and what to type."""
+    try:
+        found = path.stat()
+    except OSError:
+        return f"{os.strerror(error.errno or 0)}; look at the folders above: namei -l {path}"
+    belongs = f"it belongs to {user_name(found.st_uid)} and has mode {found.st_mode & 0o777:04o}"
+    return f"{os.strerror(error.errno or 0)}; {belongs}: chgrp {user_name(os.geteuid())} {path} && chmod g+r {path}"

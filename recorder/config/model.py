@@ -247,7 +247,11 @@ class Audit:
 class Storage:
     """Where recordings and their index are kept; one database for each customer."""
 
-    database: str = option(read.database, "sqlite", "sqlite | postgresql+asyncpg://user@host/recorder_{customer}")
+    database: str = option(
+        read.database,
+        "sqlite",
+        "sqlite | postgresql+asyncpg://user@host/recorder_{customer}; ?sslmode=verify-full proves the server.",
+    )
     media: str = option(read.media_store, "file", "file: recordings lie in data_dir.")
 
 

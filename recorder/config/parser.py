@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, TypeVar
 
@@ -27,6 +27,17 @@ _AT_LINE = re.compile(r"\s*\(at line (\d+), column \d+\)")
 
 def parse(data: bytes) -> Settings:
     """Read a configuration; raise SettingsError with all faults, in the order of the file."""
+    settings, faults = examine(data)
+    if faults:
+        raise SettingsError(faults)
+    return settings
+
+
+def examine(data: bytes) -> tuple[Settings, tuple[Fault, ...]]:
+    """Read a configuration as far as it can be read, wrong values as their defaults; return also all its faults.
+
+    Raises SettingsError if it is not TOML.
+    """
     document, lines = _document(data)
     faults: list[Fault] = []
     sections = {name: _section(kind, document.get(name, {}), name, faults) for name, kind in SECTIONS.items()}
@@ -37,11 +48,19 @@ def parse(data: bytes) -> Settings:
         member: _tables(TABLES[member], document.get(header, []), header, faults) for header, member in headers.items()
     }
     settings = Settings(**sections, **tables)
+    faults += new_ones(validators.faults(settings), faults)
+    return settings, in_order(faults, lines)
+
+
+def new_ones(more: Iterable[Fault], faults: Iterable[Fault]) -> list[Fault]:
+    """Return the faults of keys that have none yet: in place of a wrong value, a rule saw the default."""
     wrong = frozenset(_without_index(fault.key) for fault in faults)
-    faults += [fault for fault in validators.faults(settings) if _without_index(fault.key) not in wrong]
-    if faults:
-        raise SettingsError(tuple(sorted((fault.at(lines) for fault in faults), key=lambda fault: fault.line or 0)))
-    return settings
+    return [fault for fault in more if wrong.isdisjoint((_without_index(fault.key), fault.key.partition(".")[0]))]
+
+
+def in_order(faults: Iterable[Fault], lines: Mapping[str, int]) -> tuple[Fault, ...]:
+    """Return the faults with their lines, in the order of the file."""
+    return tuple(sorted((fault.at(lines) for fault in faults), key=lambda fault: fault.line or 0))
 
 
 def _header(kind: type[Any]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import ipaddress
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +28,9 @@ SHOWN = 60  # characters of a wrong value that a fault quotes
 _NAME = re.compile(r"[a-z0-9-]{1,40}")
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*", re.I)
 _CREDENTIAL = re.compile(r"[A-Za-z0-9_.-]{1,255}")  # what systemd accepts as the name of a credential
+_SSL_MODE = re.compile(r"[?&](?:sslmode|ssl)=([^&]*)")
+SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+"""Whether and how a connection to PostgreSQL is encrypted and verified (libpq, "SSL Mode Descriptions")."""
 _POSTGRESQL = re.compile(r"postgresql\+asyncpg://(?:[^/@:?#\s]+@)?(?:[^/@?#\s]*)/[^/?#\s]+(?:\?[^#\s]*)?")
 
 
@@ -372,6 +375,9 @@ def database(value: object) -> str:
         raise Wrong("no password here; use a passfile (PGPASSFILE), peer or certificate login", found="(not shown)")
     if not _POSTGRESQL.fullmatch(written) or "{customer}" not in written.partition("?")[0].rpartition("/")[2]:
         raise Wrong('"sqlite" or "postgresql+asyncpg://user@host/recorder_{customer}"', found="(not shown)")
+    for mode in _SSL_MODE.findall(written):
+        if mode not in SSL_MODES:
+            raise Wrong(f"sslmode= with one of {', '.join(SSL_MODES)}", found=f"sslmode={shown(mode)}")
     return written
 
 
@@ -397,12 +403,3 @@ def witness(value: object) -> str:
 
 def _is_port(found: str) -> bool:
     return re.fullmatch(r"[0-9]{1,5}", found) is not None and 0 < int(found) < 1 << 16
-
-
-def repeated(values: tuple[object, ...]) -> Iterator[tuple[int, object]]:
-    """Yield every value that occurs earlier in the list, with its index."""
-    seen: set[object] = set()
-    for index, value in enumerate(values):
-        if value in seen:
-            yield index, value
-        seen.add(value)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from recorder.config.faults import Fault
 from recorder.config.model import Settings
-from recorder.config.readers import Transport, repeated
+from recorder.config.readers import Listener, Transport
 
 _UNREACHABLE = "this customer needs sources, certificates or domains, or no call is recorded for it"
 
@@ -38,9 +38,18 @@ def _root_key_apart(settings: Settings) -> Iterator[Fault]:
 
 
 def _listeners_once(settings: Settings) -> Iterator[Fault]:
-    places = tuple((item.transport is Transport.UDP, item.address) for item in settings.sip.listen)
-    for index, _ in repeated(places):
-        yield Fault(f"sip.listen[{index}]", str(settings.sip.listen[index]), "another port: this one is taken above")
+    """Refuse a listener that could not be bound beside one above; IPv6 sockets take no IPv4 (IPV6_V6ONLY)."""
+    for index, item in enumerate(settings.sip.listen):
+        for above in settings.sip.listen[:index]:
+            alike = _kind(item) == _kind(above) and item.port == above.port
+            if alike and _overlap(item.host, above.host):
+                yield Fault(f"sip.listen[{index}]", str(item), f"another port: {above} above takes this one")
+                break
+
+
+def _kind(item: Listener) -> tuple[bool, bool]:
+    """Return what tells the ports of two sockets apart: UDP or TCP, IPv6 or IPv4."""
+    return item.transport is Transport.UDP, ":" in item.host
 
 
 def _tls_certificate(settings: Settings) -> Iterator[Fault]:

@@ -9,7 +9,7 @@ replaced one by one.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -55,6 +55,16 @@ class Watched:
         return True
 
 
+def watched(settings: Settings) -> Iterator[Watched]:
+    """Yield the certificate of each listener that has one; `use` is its section."""
+    sip, api = settings.sip, settings.admin_api
+    if sip.certificate and sip.private_key:
+        ours = (*((sip.client_ca,) if sip.client_ca else ()), *settings.authorities)
+        yield Watched("sip", sip.certificate, sip.private_key, ours)
+    if api.certificate and api.private_key:
+        yield Watched("admin_api", api.certificate, api.private_key)
+
+
 class CertificateExpiry:
     """Checks the certificates of the listeners."""
 
@@ -65,13 +75,7 @@ class CertificateExpiry:
         self._clock = clock
         self._log = log
         self._incidents = incidents
-        sip, api = settings.sip, settings.admin_api
-        self._watched: list[Watched] = []
-        if sip.certificate and sip.private_key:
-            ours = (*((sip.client_ca,) if sip.client_ca else ()), *settings.authorities)
-            self._watched.append(Watched("sip", sip.certificate, sip.private_key, ours))
-        if api.certificate and api.private_key:
-            self._watched.append(Watched("admin_api", api.certificate, api.private_key))
+        self._watched = list(watched(settings))
 
     async def run(self) -> None:
         """Check for ever; owned by recorder.runtime.tasks."""

@@ -54,13 +54,13 @@ class DirectoryJob:
     async def run(self) -> None:
         """Start the work for every directory; owned by recorder.runtime.tasks."""
         for directory in self._directories:
-            if directory.sync_minutes and directory.customer in self._customers:
+            if directory.sync_minutes:
                 self._tasks.start(self._serve(directory), "directory")
 
     async def _serve(self, directory: Directory) -> None:
         await asyncio.sleep(FIRST_SECONDS)
         while True:
-            well = await self.turn(directory)
+            well = directory.customer in self._customers and await self.turn(directory)
             pause = directory.sync_minutes * 60.0
             await asyncio.sleep(pause if well else min(pause, RETRY_SECONDS))
 

@@ -45,9 +45,6 @@ class Metrics:
         self.setup = Histogram(
             "recorder_setup_seconds", "Time from INVITE to its first success", buckets=SETUP_SECONDS, registry=registry
         )
-        self.customers_away = Gauge(
-            "recorder_customers_away", "Customers whose data cannot be served now", registry=registry
-        )
         self.certificate_expiry = Gauge(
             "recorder_certificate_expiry_seconds", "Time until a certificate expires", ["use"], registry=registry
         )
@@ -68,6 +65,9 @@ class Metrics:
         )
         self.oldest_unindexed = Gauge(
             "recorder_oldest_unindexed_seconds", "Age of the oldest change that is not in the index", registry=registry
+        )
+        self.customers_away = Gauge(
+            "recorder_customers_away", "Customers that cannot be served, or their data", registry=registry
         )
         self.index_refused = Counter(
             "recorder_index_refused", "Calls that the index refused while it took others", registry=registry

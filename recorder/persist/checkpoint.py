@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from personal import revealed
-from recorder.persist.checkpoint_file import VERSION, Slot, Slots, State, states
+from recorder.persist.checkpoint_file import VERSION, Slot, Slots, State, ports_of, states
 from storage.errors import StorageError
 from storage.keys.key_store import CustomerKeys
 from storage.keys.key_tree import LEAF_BITS
@@ -52,6 +52,7 @@ class Outer:
     path: Path
     sealed: bytes
     over: bool  # the call ended; only indexing is left
+    ports: tuple[int, ...] = ()  # RTP ports
 
 
 class Checkpoints:
@@ -150,7 +151,8 @@ def _outer(state: State, path: Path = Path()) -> Outer | None:
     call, customer, leaf = said.get("call"), said.get("customer"), said.get("leaf")
     if not (isinstance(call, str) and isinstance(customer, str) and type(leaf) is int and 0 <= leaf < 1 << LEAF_BITS):
         return None
-    return Outer(call, customer, leaf, path, state.sealed, state.over)
+    ports = tuple(port for port, _ in ports_of(state))
+    return Outer(call, customer, leaf, path, state.sealed, state.over, ports)
 
 
 def _json(value: Mapping[str, Any]) -> bytes:

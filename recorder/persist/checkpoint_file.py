@@ -17,7 +17,7 @@ import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -158,13 +158,23 @@ class Slots:
 
 
 def read(fd: int) -> State | None:
-    """Return the newest whole state of a file, None if it has no call."""
-    found = [state for at in (0, STATE) if (state := _read(fd, at))]
+    """Return the newest whole state of a file, None if it has no call or one of another version."""
+    return _newest(fd, lambda version: version == VERSION)
+
+
+def _newest(fd: int, wanted: Callable[[object], bool]) -> State | None:
+    found = [state for at in (0, STATE) if (state := _read(fd, at)) and wanted(state.outer.get("v"))]
     return max(found, key=lambda state: state.generation, default=None)
 
 
-def states(runtime_dir: Path) -> Iterator[State]:
-    """Yield the state of every file that has a call, without keeping any open."""
+def newer_versions(runtime_dir: Path) -> list[int]:
+    """Return the version of every live call that a newer program left: this one cannot continue them."""
+    found = states(runtime_dir, lambda version: type(version) is int and version > VERSION)
+    return [state.outer["v"] for state in found if not state.over]
+
+
+def states(runtime_dir: Path, wanted: Callable[[object], bool] = lambda version: version == VERSION) -> Iterator[State]:
+    """Yield the state of every file that has a call, without keeping any open; `wanted` takes its version."""
     folder = runtime_dir / FOLDER
     for name in _names(folder) if folder.is_dir() else ():
         try:
@@ -172,7 +182,7 @@ def states(runtime_dir: Path) -> Iterator[State]:
         except OSError:
             continue
         try:
-            state = read(fd)
+            state = _newest(fd, wanted)
         finally:
             os.close(fd)
         if state is not None:
@@ -185,13 +195,17 @@ def left_ports(runtime_dir: Path) -> Iterator[tuple[int, bool]]:
     Not sealed, so a compromised media worker may have written it.
     """
     for state in states(runtime_dir):
-        if state.over:
-            continue
-        try:
-            told = [(port, bool(rtcp)) for port, rtcp in state.outer["ports"]]
-        except (ValueError, KeyError, TypeError):
-            continue
-        yield from ((port, rtcp) for port, rtcp in told[:MAX_PORTS] if type(port) is int and 0 < port < HIGHEST_PORT)
+        if not state.over:
+            yield from ports_of(state)
+
+
+def ports_of(state: State) -> Iterator[tuple[int, bool]]:
+    """Yield the RTP ports of a call, and whether each has an RTCP port above it; nothing if they cannot be read."""
+    try:
+        told = [(port, bool(rtcp)) for port, rtcp in state.outer["ports"]]
+    except (ValueError, KeyError, TypeError):
+        return
+    yield from ((port, rtcp) for port, rtcp in told[:MAX_PORTS] if type(port) is int and 0 < port < HIGHEST_PORT)
 
 
 def left_calls(runtime_dir: Path) -> set[str]:
@@ -229,6 +243,6 @@ def _read(fd: int, at: int) -> State | None:
         said = json.loads(body[:outer])
     except (ValueError, RecursionError):
         return None
-    if not isinstance(said, dict) or said.get("v") != VERSION:
+    if not isinstance(said, dict):
         return None
     return State(generation, bool(over), said, body[outer:])

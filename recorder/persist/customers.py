@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +11,8 @@ from recorder.config.model import Customer as Configured
 from recorder.config.model import Settings
 from recorder.errors import WrongUse
 from storage.customer import customers
-from storage.customer.customers import Customer, Customers, CustomerSettings
-from storage.keys.root_secret import load_root
+from storage.customer.customers import Customer, Customers, CustomerSettings, Place
+from storage.keys.root_secret import RootSecret, load_root
 
 if TYPE_CHECKING:
     from storage.access.accounts import Accounts
@@ -39,10 +39,38 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-async def open_customers(
-    settings: Settings, wanted: Sequence[Configured] | None = None, *, later: bool = False
-) -> Customers:
-    """Open customers; never creates keys. Raises StorageError with a hint. `later`: their databases stay closed."""
+def open_each(settings: Settings, but: Container[str] = ()) -> tuple[Customers, dict[str, Exception]]:
+    """Open every customer but its database; return also what is wrong with those that cannot be opened, by name.
+
+    `but`: customers that are left out. Creates no keys. Raises StorageError if the root secret cannot be used.
+    """
+    root = load_root(settings.keys.root)
+    opened: list[Customer] = []
+    away: dict[str, Exception] = {}
+    for configured in settings.customers:
+        if configured.name in but:
+            continue
+        try:
+            opened.append(open_one(settings, configured, root))
+        except Exception as problem:  # whatever it is, it concerns this customer alone
+            away[configured.name] = problem
+    return Customers(opened), away
+
+
+def reopen(settings: Settings, name: str) -> Customer:
+    """Try again to open one customer but its database; raises StorageError."""
+    (configured,) = (each for each in settings.customers if each.name == name)
+    return open_one(settings, configured, load_root(settings.keys.root))
+
+
+def open_one(settings: Settings, configured: Configured, root: RootSecret) -> Customer:
+    """Open one customer but its database; raises StorageError."""
+    place = Place(settings.node.data_dir, settings.storage.database, _now)
+    return customers.open_closed(storage_settings(configured), place, root)
+
+
+async def open_customers(settings: Settings, wanted: Sequence[Configured] | None = None) -> Customers:
+    """Open customers with their databases; never creates keys. Raises StorageError with a hint."""
     chosen = settings.customers if wanted is None else wanted
     return await Customers.open(
         settings.node.data_dir,
@@ -51,7 +79,6 @@ async def open_customers(
         database=settings.storage.database,
         now=_now,
         create=False,
-        later=later,
     )
 
 
@@ -63,6 +90,21 @@ async def open_customer(settings: Settings, configured: Configured) -> Customer:
 def customer_exists(settings: Settings, configured: Configured) -> bool:
     """Tell whether a customer already has keys."""
     return (settings.node.data_dir / customers.KEYS / f"{configured.name}.forget").exists()
+
+
+def is_new(settings: Settings, configured: Configured) -> bool:
+    """Tell whether nothing of a customer exists yet."""
+    return not customer_exists(settings, configured) and customers.is_new(settings.node.data_dir, configured.name)
+
+
+def unconfigured(settings: Settings) -> list[Path]:
+    """Return the folders of customers that the configuration does not name; none if they cannot be listed."""
+    known = {customer.name for customer in settings.customers}
+    try:
+        found = list((settings.node.data_dir / customers.CUSTOMERS).iterdir())
+    except OSError:
+        return []
+    return sorted(each for each in found if each.is_dir() and each.name not in known)
 
 
 def check_keys(settings: Settings, configured: Configured) -> None:

@@ -52,6 +52,16 @@ def is_ours(folder: Path) -> bool:
     return os.path.isdir(folder) and not os.path.islink(folder) and found.st_uid == os.geteuid()
 
 
+def user_name(user: int) -> str:
+    """Return the name of a user, its number if it has none."""
+    import pwd  # only messages need it
+
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
+
+
 def memory_folder(config: Path, user: int, places: tuple[Path, Path] = (USERS, SHARED_MEMORY)) -> Path | None:
     """Choose a runtime directory on a tmpfs for a user without one in /run, one for each configuration; None: no tmpfs.
 
@@ -98,17 +108,33 @@ def probe(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def keep_private(folder: Path) -> None:
+def probe_unseen(folder: Path) -> None:
+    """Write a small file that never has a name, so that nothing in the folder changes; raises OSError."""
+    try:
+        fd = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in (errno.EOPNOTSUPP, errno.EISDIR):
+            raise
+        if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder)) from None
+        return  # the file system has no files without names
+    try:
+        os.pwrite(fd, bytes(PROBE_BYTES), 0)
+    finally:
+        os.close(fd)
+
+
+def keep_private(folder: Path, *, change: bool = True) -> None:
     """Remove others' write permission on a folder; WrongUse unless it and its contents belong to this process's user.
 
     For folders in places where everybody may make some; call it after making the folder, because somebody else may have
     been quicker. The owner of a folder can put links into it, and a daemon that runs as root would write through them
-    to any file.
+    to any file. Without `change` it is only checked, and others may still write to it.
     """
     hint = "Empty it and make the recorder's user its owner, or set another [node] runtime_dir."
     if not is_ours(folder):
         raise WrongUse(f"{folder} belongs to another user or is a link.", hint)
-    if stat.S_IMODE(os.stat(folder).st_mode) & OTHERS_WRITE:
+    if change and stat.S_IMODE(os.stat(folder).st_mode) & OTHERS_WRITE:
         os.chmod(folder, PRIVATE)
     with os.scandir(folder) as found:
         for entry in found:
@@ -116,16 +142,21 @@ def keep_private(folder: Path) -> None:
                 raise WrongUse(f"Not everything in {folder} belongs to the recorder's user.", hint)
 
 
-def make_folder(folder: Path, *, full: bool = False, private: bool = False) -> None:
+def make_folder(folder: Path, *, full: bool = False, private: bool = False, change: bool = True) -> None:
     """Make a folder of ours if it is missing; raises WrongUse or NotPossible with a clear sentence if it is unusable.
 
-    `full`: a full disk is accepted. `private`: nobody else may write to it (`keep_private`).
+    `full`: a full disk is accepted. `private`: nobody else may write to it (`keep_private`). Without `change` it is
+    only checked; for a missing folder, the one in which it would be made.
     """
     try:
-        folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+        if change:
+            folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+        elif not folder.exists():
+            probe_unseen(next(place for place in folder.parents if place.exists()))
+            return
         if private:
-            keep_private(folder)
-        probe(folder)
+            keep_private(folder, change=change)
+        (probe if change else probe_unseen)(folder)
     except OSError as error:
         if full and error.errno in FULL and folder.is_dir():
             return

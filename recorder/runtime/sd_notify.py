@@ -35,6 +35,8 @@ class Notifier:
         self._channel: socket.socket | None = None
         self._patient = True
         self._owed: dict[str, list[str]] = {}  # messages that must arrive and were not taken, in order
+        self.was_ready = False  # READY=1 was reported
+        self.stored_early: set[str] = set()  # names of what was stored before that
         self.deaf = False  # a wait for it was in vain; do not wait again until it takes a message
 
     @classmethod
@@ -54,6 +56,7 @@ class Notifier:
 
     def ready(self) -> bool:
         """Report that calls, media and the API are served."""
+        self.was_ready = True
         return self._send_reliably(["READY=1"])
 
     def stopping(self) -> bool:
@@ -80,6 +83,8 @@ class Notifier:
         """
         if not self.settle():
             return False  # a removal of that name may still be waiting
+        if not self.was_ready:
+            self.stored_early.add(name)
         lines = ["FDSTORE=1", f"FDNAME={_checked(name)}", "FDPOLL=0"]
         parts = [descriptors[at : at + MAX_DESCRIPTORS] for at in range(0, len(descriptors), MAX_DESCRIPTORS)]
         sent = [self._send(lines, part) for part in parts]  # each is worth sending, even after one that failed

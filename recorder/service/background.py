@@ -21,11 +21,14 @@ from recorder.calls.databases import Databases
 if TYPE_CHECKING:
     from recorder.access.api_server import AdminApiServer
     from recorder.access.metrics_server import MetricsServer
+    from recorder.calls.customers_away import CustomersAway
     from recorder.calls.executor import Executor
     from recorder.calls.registry import Live
     from recorder.calls.repair_queue import RepairQueue
+    from recorder.calls.resume import Resume
     from recorder.calls.status import System
     from recorder.maintenance.retention_job import RetentionJob
+    from storage.customer.customers import Customer
 
 MODULES = (
     "sqlalchemy.ext.asyncio", "storage.customer.wiring", "starlette.applications",
@@ -48,8 +51,14 @@ LOADING_SECONDS = 0.0005
 class BackgroundServices:
     """Databases, API and jobs, which run beside the recording."""
 
-    def __init__(self, node: Node, live: Live, executor: Executor, repairs: RepairQueue, system: System) -> None:
+    def __init__(
+        self, node: Node, live: Live, executor: Executor, repairs: RepairQueue, system: System,
+        away: CustomersAway | None = None, resume: Resume | None = None,
+    ) -> None:  # fmt: skip
+        """`away`: customers that are not open yet; `resume` continues the calls that wait for them."""
         self._node = node
+        self._away = away
+        self._resume = resume
         self._live = live
         self._executor = executor
         self._repairs = repairs
@@ -143,10 +152,22 @@ class BackgroundServices:
         start(PurgeJob(customers, tasks, log, node.indexer).run(), "purge")
         start(Figures(node.metrics, settings).run(), "figures")
         start(CertificateExpiry(log, incidents, settings).run(), "renewal")
+        if self._away and self._away.names:
+            start(self._away.run(self._join), "away")
         stop_live = stopper(self._live, self._executor, lambda: node.flush())
         retention = RetentionJob(customers, tasks, log, incidents, settings, stop_live)
         start(retention.run(), "retention")
         return retention
+
+    async def _join(self, customer: Customer) -> None:
+        """Take up the work for a customer that could not be opened at the start."""
+        from recorder.calls.crash_scan import CrashScan
+
+        if self._resume:
+            self._resume.join(customer)
+        scan = CrashScan(self._node, self._live, self._repairs, [customer])
+        self._databases.add(customer)
+        self._node.tasks.start(scan.run(), "startup")
 
     async def close(self) -> None:
         """Stop serving; requests in progress get a moment to finish."""

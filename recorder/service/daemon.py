@@ -10,12 +10,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime
 from functools import partial
+from types import MappingProxyType
 
 from media.receive.ports import Ports
 from media.receive.sockets import RECEIVE_BUFFER, Pair, open_pair, refused_buffer
 from media.stream.fast_path_library import library
 from recorder.calls.admission import Admission
 from recorder.calls.context import Node
+from recorder.calls.customers_away import CustomersAway
 from recorder.calls.executor import Executor
 from recorder.calls.leaf_prefetch import LeafPrefetch
 from recorder.calls.recordings import Recordings
@@ -27,14 +29,13 @@ from recorder.calls.status import System
 from recorder.calls.sync_task import SyncTask
 from recorder.calls.worker_events import WorkerEvents
 from recorder.config.model import Settings
-from recorder.config.readers import Listener as ListenAddress
 from recorder.config.readers import Siprec, Transport
 from recorder.errors import OtherVersion
 from recorder.observe.incidents import Incidents
 from recorder.observe.logs import Log
 from recorder.observe.metrics import Metrics
 from recorder.persist.checkpoint import Checkpoints
-from recorder.persist.customers import open_customers
+from recorder.persist.customers import open_each, reopen, unconfigured
 from recorder.persist.indexer import Indexer
 from recorder.runtime.disk_thread import Disk
 from recorder.runtime.folders import SWAP_HINT, in_memory, swapping
@@ -44,7 +45,7 @@ from recorder.runtime.tasks import Tasks
 from recorder.runtime.tls import Certificates, client_context
 from recorder.service.background import BackgroundServices
 from recorder.service.gc_policy import Garbage
-from recorder.service.listeners import Listening, open_all
+from recorder.service.listeners import Listening, note_held, open_listeners
 from recorder.service.shutdown import LOOK_SECONDS, Shutdown
 from recorder.session.events import StopAsked
 from recorder.signalling.cert_names import CertificateNames
@@ -77,11 +78,16 @@ class Daemon:
         workers: Workers,
         *,
         drain: bool = False,
+        notify: Notifier | None = None,
+        unusable: Mapping[str, Exception] = MappingProxyType({}),
     ) -> None:
         """Take what recorder.service.serve prepared: kept descriptors, media ports bound again, workers starting.
 
-        `drain`: a stop ends the calls even if the service manager keeps the sockets.
+        `drain`: a stop ends the calls even if the service manager keeps the sockets. `notify`: the service manager.
+        `unusable`: customers that the configuration does not let be served, and why.
         """
+        self._unusable = unusable
+        self._notify = notify or Notifier.from_environment(os.environ)
         self._workers = workers
         self._settings = settings
         self._log = log
@@ -97,9 +103,12 @@ class Daemon:
         with ExitStack() as opened:
             sockets = adopt(self._kept)
             listening = self._open_sockets(opened, sockets)
-            customers = await open_customers(self._settings, later=True)
+            customers, away = open_each(self._settings, but=self._unusable)
+            if not customers:
+                for problem in away.values():
+                    raise problem
             try:
-                self._wire(opened, customers)
+                self._wire(opened, customers, away)
             except BaseException:
                 await customers.close()
                 raise
@@ -111,15 +120,12 @@ class Daemon:
         if self._stopping.outdated:
             raise OtherVersion
 
-    def _open_sockets(self, opened: ExitStack, sockets: Mapping[str, Sequence[socket.socket]]) -> list[Listening]:
+    def _open_sockets(self, opened: ExitStack, sockets: Mapping[str, list[socket.socket]]) -> list[Listening]:
         """Open every listening socket first, so that a port in use is reported before anything else is touched."""
-        api, metrics = self._settings.admin_api.listen, self._settings.metrics.listen
-        listening = [
-            *open_all(self._settings.sip.listen, "sip", sockets),
-            *open_all([ListenAddress(Transport.TCP, each) for each in (api, metrics) if each], "api", sockets),
-        ]
+        listening = open_listeners(self._settings, sockets, self._notify.remove)
         for each in listening:
             opened.callback(each.socket.close)
+        note_held(self._settings.node.runtime_dir, listening)
         return listening
 
     # ---- wiring ----
@@ -128,7 +134,7 @@ class Daemon:
         self.metrics.index_refused.inc()
         self._log.fault("index.fault", problem, call=call)
 
-    def _wire(self, opened: ExitStack, customers: Customers) -> None:
+    def _wire(self, opened: ExitStack, customers: Customers, away: Mapping[str, Exception]) -> None:
         settings, log = self._settings, self._log
         self._customers = customers
         self._tasks = Tasks(lambda name, error: log.fault("task.failed", error, task=name))
@@ -144,11 +150,14 @@ class Daemon:
             syncer=syncer,
             disk=disk,
             indexer=Indexer(time.monotonic, self._not_indexed),
-            notify=Notifier.from_environment(os.environ),
+            notify=self._notify,
             tasks=self._tasks,
             metrics=metrics,
             log=log,
             incidents=Incidents(lambda: datetime.now(UTC), settings.node.data_dir, disk.within),
+        )
+        self._away = CustomersAway(
+            self.node, customers, away, lambda name: reopen(settings, name), never=self._unusable
         )
         checkpoints = Checkpoints(settings.node.runtime_dir / "live")
         opened.callback(checkpoints.close)
@@ -169,17 +178,23 @@ class Daemon:
         )  # fmt: skip
         self._admission = Admission(self.node, self._live, self._executor.checkpoint, chores)
         metrics.watch(metrics.calls_active, lambda: float(len(self._live)))
-        for name in customers:
-            of_customer = partial(self._live.of_customer, name)
-            metrics.watch(metrics.customer_calls_active.labels(name), of_customer)
-        metrics.watch(metrics.customers_away, lambda: float(sum(not each.served for each in customers.values())))
+        for each in settings.customers:
+            of_customer = partial(self._live.of_customer, each.name)
+            metrics.watch(metrics.customer_calls_active.labels(each.name), of_customer)
+        metrics.watch(metrics.customers_away, lambda: float(self._unserved()))
         metrics.watch(metrics.oldest_unindexed, self.node.indexer.oldest)
         self._server = self._sip_server(signalling)
         self.node.connect(flush=self._server.flush, load_changed=self._admission.review)
         self._resume = Resume(
             self.node, recordings, self._live, self._executor, checkpoints, self._worker_events, self._repairs
         )
-        self._background = BackgroundServices(self.node, self._live, self._executor, self._repairs, system)
+        self._background = BackgroundServices(
+            self.node, self._live, self._executor, self._repairs, system, self._away, self._resume
+        )
+
+    def _unserved(self) -> int:
+        """Return how many customers are away, or their databases."""
+        return self.node.unopened + sum(not customer.served for customer in self._customers.values())
 
     def _sip_server(self, signalling: SipHandler) -> Server:
         settings = self._settings
@@ -211,11 +226,15 @@ class Daemon:
             self._log.warning("media.not_compiled", hint=hint)
         for hint in missing_confinement():
             self._log.warning("confinement.incomplete", hint=hint)
+        self._away.report()
+        for folder in unconfigured(self._settings):
+            hint = "Write a [[customer]] table for it, or nothing erases what is in it."
+            self._log.warning("customer.not_configured", customer=folder.name, hint=hint)
         await self._workers.ready()
         for each in listening:
             if not each.adopted:
                 self.node.notify.store(each.name, [each.socket.fileno()])
-        self._resume.run(sockets, self._bound)
+        self._resume.run(sockets, self._bound, self._away.names)
         sip, api = listening[: len(self._settings.sip.listen)], listening[len(self._settings.sip.listen) :]
         await self._server.start(self._listeners(sip))
         self._admission.review()

@@ -9,17 +9,25 @@ from __future__ import annotations
 import gc
 import os
 import resource
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from media.receive.sockets import Pair
-from recorder.config.loader import load
+from recorder.config.loader import load_for_start
 from recorder.config.model import Settings
-from recorder.errors import NotPossible
+from recorder.errors import NotPossible, OtherVersion
 from recorder.persist.instance_lock import node_lock
 from recorder.runtime.folders import make_folder
-from recorder.runtime.sd_notify import listen_fds
+from recorder.runtime.sd_notify import Notifier, listen_fds
+from recorder.service.listeners import listening_names
 from recorder.service.port_rebind import bind_again, stored_ports
+
+SETTLE_SECONDS = 1.0
+"""How long a start that failed waits for a service manager whose queue is full."""
+
+SETTLE_AGAIN_SECONDS = 0.05
+"""Seconds between two tries."""
 
 
 def serve(config: Path, *, drain: bool = False) -> int:
@@ -28,7 +36,33 @@ def serve(config: Path, *, drain: bool = False) -> int:
     `drain`: a stop ends the calls even if the service manager keeps the sockets.
     """
     gc.disable()  # scanning half-loaded modules for garbage takes a tenth of the start; the daemon enables it
-    settings = load(config, start=True)
+    notify, kept = Notifier.from_environment(os.environ), listen_fds(os.environ, os.getpid())
+    try:
+        _serve(config, kept, notify, drain=drain)
+    except OtherVersion:
+        raise  # another main process takes over at once
+    except Exception:
+        if not notify.was_ready:
+            leave_store(notify, kept)
+        raise
+    return 0
+
+
+def leave_store(notify: Notifier, kept: Mapping[str, Sequence[int]]) -> None:
+    """Take the listening sockets out of the service manager's store after a start that failed.
+
+    Otherwise they would take connections and requests that nobody answers, and SBCs would not look for another
+    recorder. Media sockets stay: they hold what live calls send until a start succeeds.
+    """
+    for name in listening_names({*kept, *notify.stored_early}):
+        notify.remove(name)
+    until = time.monotonic() + SETTLE_SECONDS
+    while not notify.settle() and notify.present and time.monotonic() < until:
+        time.sleep(SETTLE_AGAIN_SECONDS)
+
+
+def _serve(config: Path, kept: Mapping[str, Sequence[int]], notify: Notifier, *, drain: bool) -> None:
+    settings, unusable = load_for_start(config)
     raise_descriptors()
     make_folder(settings.node.data_dir, full=True)
     make_folder(settings.node.runtime_dir, private=True)  # a worker needs space for its spool before it starts
@@ -37,14 +71,15 @@ def serve(config: Path, *, drain: bool = False) -> int:
             raise NotPossible(
                 f"Another recorder is using {settings.node.data_dir}.", "Stop it first, or choose another data_dir."
             )
-        kept = listen_fds(os.environ, os.getpid())
         ours = {listener.address.port for listener in settings.sip.listen}
         bound = bind_again(settings.node.runtime_dir, settings.media.bind, stored_ports(kept) | ours)
-        _run(settings, kept, bound, drain=drain)
-    return 0
+        _run(settings, unusable, kept, bound, notify, drain=drain)
 
 
-def _run(settings: Settings, kept: Mapping[str, Sequence[int]], bound: Mapping[int, Pair], *, drain: bool) -> None:
+def _run(
+    settings: Settings, unusable: Mapping[str, Exception], kept: Mapping[str, Sequence[int]],
+    bound: Mapping[int, Pair], notify: Notifier, *, drain: bool,
+) -> None:  # fmt: skip
     import asyncio
 
     from recorder.observe import logs
@@ -57,7 +92,7 @@ def _run(settings: Settings, kept: Mapping[str, Sequence[int]], bound: Mapping[i
             await workers.begin()
             from recorder.service.daemon import Daemon  # meanwhile the kernel buffers packets and the workers start
 
-            daemon = Daemon(settings, logs.get(), kept, bound, workers, drain=drain)
+            daemon = Daemon(settings, logs.get(), kept, bound, workers, drain=drain, notify=notify, unusable=unusable)
             pipeline.on_held = daemon.metrics.log_suppressed.inc
             await daemon.run()
         finally:

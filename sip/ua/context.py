@@ -67,6 +67,8 @@ class Context:
         self.disconnected: dict[Flow, list[SessionKey]] = {}
         # None while new calls are accepted, otherwise the seconds for Retry-After.
         self.refusing: int | None = None
+        # None, or the seconds for Retry-After while nobody at this address can be served though others can.
+        self.refusing_from: Callable[[Flow], int | None] = lambda flow: None
         self._tokens = 0
 
     def authorize_by(self, authorize: Authorize, known: Callable[[Flow], bool], is_foreign: IsForeign) -> None:

@@ -264,7 +264,8 @@ class UserAgentServer:
     def _in_dialog(self, request: Request, flow: Flow, now: float) -> None:
         session = self._session_of(request)
         if session is None:
-            self._refuse(request, flow, now, 481, "dialog")
+            if not self._unserved(request, flow, now):
+                self._refuse(request, flow, now, 481, "dialog")
             return
         authorization = self._context.authorization(session, flow, request)
         if authorization is None:
@@ -298,10 +299,20 @@ class UserAgentServer:
             extra = CAPABILITIES if request.method == "OPTIONS" else ()
             self._refuse(request, flow, now, 503, "unavailable", (("Retry-After", str(seconds)), *extra))
         elif request.method == "OPTIONS":
-            self._send(request, flow, self._steady(request, flow).compose(200, CAPABILITIES))
+            if not self._unserved(request, flow, now):
+                self._send(request, flow, self._steady(request, flow).compose(200, CAPABILITIES))
         else:
             session = self._invite(request, flow, found, now)
             session.agree_on(timer)
+
+    def _unserved(self, request: Request, flow: Flow, now: float) -> bool:
+        """Answer 503 if nobody at this address can be served now: a 481 would end calls that go on later."""
+        seconds = self._context.refusing_from(flow)
+        if seconds is None:
+            return False
+        extra = CAPABILITIES if request.method == "OPTIONS" else ()
+        self._refuse(request, flow, now, 503, "customer-away", (("Retry-After", str(seconds)), *extra))
+        return True
 
     def _merged(self, request: Request, flow: Flow) -> bool:
         """Return whether this INVITE already came by another path; one from another customer is a new one."""

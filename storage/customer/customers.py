@@ -21,6 +21,7 @@ __all__ = [
     "Customer",
     "CustomerSettings",
     "Customers",
+    "Place",
     "audit_key",
     "customer_folder",
     "open_keys",
@@ -62,6 +63,10 @@ class Customers(Mapping[str, Customer]):
             raise
         return cls(opened)
 
+    def add(self, customer: Customer) -> None:
+        """Add a customer that could not be opened with the others; who iterates meanwhile sees it the next time."""
+        self._customers = {**self._customers, customer.name: customer}
+
     def __getitem__(self, name: str) -> Customer:
         return self._customers[name]
 
@@ -89,8 +94,7 @@ async def open_customer(
     later: bool = False,
 ) -> Customer:
     """Open one customer; raises StorageError; makes no new keys if anything of the customer exists."""
-    keys = open_keys(data_dir, settings.name, root, node=node, create=create)
-    customer = Customer(settings, keys, Place(data_dir, database, now))
+    customer = open_closed(settings, Place(data_dir, database, now), root, node=node, create=create)
     if not later:
         try:
             await customer.open_database()
@@ -100,18 +104,25 @@ async def open_customer(
     return customer
 
 
+def open_closed(
+    settings: CustomerSettings, place: Place, root: RootSecret, *, node: int = 0, create: bool = False
+) -> Customer:
+    """Open one customer but its database; raises StorageError."""
+    return Customer(settings, open_keys(place.data_dir, settings.name, root, node=node, create=create), place)
+
+
 def open_keys(data_dir: Path, name: str, root: RootSecret, *, node: int = 0, create: bool = False) -> CustomerKeys:
     """Open the keys of a customer, or make them for a new one if `create`; raises KeysError."""
     places = (data_dir / KEYS, customer_folder(data_dir, name), name, root)
     try:
         return CustomerKeys.open(*places, node=node)
     except KeysMissing:
-        if not create or not _is_new(data_dir, name):
+        if not create or not is_new(data_dir, name):
             raise
     return CustomerKeys.create(*places, node=node)
 
 
-def _is_new(data_dir: Path, name: str) -> bool:
+def is_new(data_dir: Path, name: str) -> bool:
     """Say whether nothing of this customer exists, so that new keys make nothing unreadable."""
     folder = customer_folder(data_dir, name)
     return not any(path.is_file() for path in folder.rglob("*"))

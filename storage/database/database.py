@@ -6,8 +6,10 @@ sure of it; between processes, BEGIN IMMEDIATE (with the first statement) or an 
 
 import asyncio
 import os
+import sqlite3
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import schema
 from storage.database.engines import engine_of
@@ -106,6 +108,18 @@ class Database:
         except BaseException:
             await self.close()  # the next try connects again, as the file may have been replaced by then
             raise
+
+    async def look(self) -> None:
+        """Check that `prepare` would succeed, without writing; raises DatabaseAway, DatabaseDamaged."""
+        if self._file:
+            await asyncio.to_thread(_look_at_file, self._file, self.customer)
+            return
+        try:
+            with self.opening():
+                async with self.reading() as connection:
+                    await connection.run_sync(_judge, self.customer)
+        except _NoSuchDatabase:
+            await _may_create(self._place)
 
     @contextmanager
     def opening(self) -> Iterator[None]:
@@ -250,20 +264,30 @@ def _touch(path: Path, customer: str) -> None:
 
 
 def _bring_up(connection: sa.Connection, customer: str, now: datetime) -> None:
+    version = _judge(connection, customer)
+    if version is None:
+        _create_schema(connection, customer, now)
+    elif version != HEAD:
+        from storage.database.migrate import upgrade  # importing alembic takes 0.2 s; needed once a release
+
+        upgrade(connection)
+
+
+def _judge(connection: sa.Connection, customer: str) -> str | None:
+    """Return the schema's version, None for an empty database; raise DatabaseDamaged if it cannot be ours."""
     present = set(sa.inspect(connection).get_table_names())
     if not present:
-        _create_schema(connection, customer, now)
-    elif "alembic_version" not in present:
+        return None
+    if "alembic_version" not in present:
         raise DatabaseDamaged(
             f"the database of customer {customer} holds tables of another program", "use an empty database"
         )
-    else:
-        _upgrade(connection, customer)
-    owner = connection.scalar(sa.select(schema.about.c.customer))
-    if owner != customer:
+    version: str = _known(connection.scalar(sa.text("SELECT version_num FROM alembic_version")), customer)
+    if connection.scalar(sa.select(schema.about.c.customer)) != customer:
         raise DatabaseDamaged(
             f"the database of customer {customer} belongs to another customer", "put the right one back"
         )
+    return version
 
 
 def _create_schema(connection: sa.Connection, customer: str, now: datetime) -> None:
@@ -274,32 +298,72 @@ def _create_schema(connection: sa.Connection, customer: str, now: datetime) -> N
     connection.execute(schema.about.insert(), {"customer": customer, "created_at": to_micros(now)})
 
 
-def _upgrade(connection: sa.Connection, customer: str) -> None:
-    version = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
-    if version == HEAD:
-        return
-    from storage.database.migrate import known, upgrade  # importing alembic takes 0.2 s; needed once a release
+def _known(version: Any, customer: str) -> Any:
+    """Return a schema's version; raise DatabaseDamaged if no migration leads from it to the newest."""
+    if version != HEAD:
+        from storage.database.migrate import known  # importing alembic takes 0.2 s; needed once a release
 
-    if version not in known():
-        raise DatabaseDamaged(
-            f"the database of customer {customer} has a schema this program does not know",
-            "start the newer program that wrote it",
-        )
-    upgrade(connection)
+        if version not in known():
+            raise DatabaseDamaged(
+                f"the database of customer {customer} has a schema this program does not know",
+                "start the newer program that wrote it",
+            )
+    return version
+
+
+def _look_at_file(path: Path, customer: str) -> None:
+    """Check SQLite's file without making the files that opening it would make; what is in its log is not seen."""
+    if not path.exists():
+        return
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro&immutable=1", uri=True)) as connection:
+            found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
+    except sqlite3.DatabaseError as error:
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        if code in _DAMAGED_CODES[1:]:  # a page that is being written looks damaged
+            raise _translate(error) or error from None
+        if code == sqlite3.SQLITE_CANTOPEN:
+            raise DatabaseAway(f"the database of customer {customer} cannot be opened", str(path)) from None
+        return
+    if found:
+        _known(found[0], customer)
+
+
+@asynccontextmanager
+async def _maintenance(place: URL) -> AsyncIterator[AsyncConnection]:
+    """Yield a connection to the database that every server has, to create others from."""
+    engine = engine_of(place.set(database="postgres"))
+    try:
+        async with _translated(), engine.connect() as connection:
+            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+    finally:
+        await engine.dispose()
 
 
 async def _create_database(place: URL) -> None:
     name = (place.database or "").replace('"', '""')
-    engine = create_async_engine(place.set(database="postgres"), hide_parameters=True, isolation_level="AUTOCOMMIT")
     try:
-        async with _translated(), engine.connect() as connection:
+        async with _maintenance(place) as connection:
             await connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
     except StorageError:
-        raise DatabaseAway(
-            f"PostgreSQL has no database {place.database} and this user may not create it", f"createdb {place.database}"
-        ) from None
-    finally:
-        await engine.dispose()
+        raise _not_created(place) from None
+
+
+async def _may_create(place: URL) -> None:
+    """Raise DatabaseAway if this user may create no database."""
+    try:
+        async with _maintenance(place) as connection:
+            right = "SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user"
+            allowed = await connection.scalar(sa.text(right))
+    except StorageError:
+        allowed = False
+    if not allowed:
+        raise _not_created(place)
+
+
+def _not_created(place: URL) -> DatabaseAway:
+    said = f"PostgreSQL has no database {place.database} and this user may not create it"
+    return DatabaseAway(said, f"createdb {place.database}")
 
 
 @asynccontextmanager
@@ -314,11 +378,25 @@ async def _translated() -> AsyncIterator[None]:
         raise failure from None
 
 
+def _encryption(original: BaseException | None) -> DatabaseAway | None:
+    """Return what to say if a connection failed because of sslmode, None if not."""
+    if isinstance(original, ssl.SSLError):
+        hint = "name its authority in PGSSLROOTCERT, its host as in the certificate, or choose another sslmode"
+        return DatabaseAway("the certificate of PostgreSQL was not accepted", hint)
+    if isinstance(original, ConnectionError) and "rejected SSL upgrade" in str(original):
+        return DatabaseAway(
+            "PostgreSQL offers no TLS, which sslmode requires", "set ssl = on there, or another sslmode"
+        )
+    return None
+
+
 def _translate(error: Exception) -> StorageError | None:
     original = error.orig if isinstance(error, DBAPIError) else error
     state = getattr(original, "sqlstate", None) or getattr(original.__cause__ if original else None, "sqlstate", None)
     code = getattr(original, "sqlite_errorcode", None)
     kind = type(original).__name__
+    if encryption := _encryption(original):
+        return encryption
     if state == "3D000":
         return _NoSuchDatabase("the database does not exist")
     if isinstance(state, str):
@@ -338,7 +416,7 @@ def _translate(error: Exception) -> StorageError | None:
     ):
         return DatabaseAway(
             f"the database is away ({getattr(original, 'sqlite_errorname', kind)})",
-            "recording goes on; the index catches up",
+            "start it, or correct its address; recording goes on and the index catches up",
         )
     if isinstance(error, DBAPIError) and error.connection_invalidated:
         return DatabaseAway(f"the connection to the database broke ({kind})")

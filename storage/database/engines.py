@@ -11,6 +11,7 @@ PostgreSQL is reached through asyncpg.
 
 import asyncio
 import sqlite3
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -20,6 +21,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from storage.database.sqlite_driver import Driver
+from storage.errors import DriverMissing
 
 BUSY_SECONDS = 5.0  # longer than any transaction of the recorder, shorter than an API client waits
 CONNECT_SECONDS = 3.0  # an unreachable database must be noticed before a call's checkpoint is due
@@ -49,7 +51,17 @@ def engine_of(place: URL) -> AsyncEngine:
         event.listen(engine.sync_engine, "invalidate", _roll_back)
         return engine
     times = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS}
-    return create_async_engine(place, connect_args=times, pool_pre_ping=True, **common)
+    try:
+        return create_async_engine(_for_asyncpg(place), connect_args=times, pool_pre_ping=True, **common)
+    except ModuleNotFoundError as missing:
+        hint = f"{sys.executable} -m pip install 'siprec-recorder[postgresql]'"
+        raise DriverMissing(f"{missing.name} is not installed, so no PostgreSQL can be reached", hint) from None
+
+
+def _for_asyncpg(place: URL) -> URL:
+    """Rename libpq's `sslmode`, which people know, to the `ssl` of asyncpg."""
+    mode = place.query.get("sslmode")
+    return place.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode}) if mode else place
 
 
 def _set_pragmas(connection: Any, _record: object) -> None:

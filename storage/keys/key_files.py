@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from storage.errors import KeysMissing, KeysOutdated, KeysWrong
+from storage.errors import KeysMissing, KeysOutdated, KeysWrong, RootSecretWrong
 from storage.keys.key_tree import KeyTree
 
 SECRET = 32
@@ -71,7 +71,7 @@ def unpack_forget(root: bytes, customer: str, data: bytes) -> ForgetSecret | Non
     body = data[: _FORGET.size]
     _, generation, secret = _FORGET.unpack(body)
     if not hmac.compare_digest(data[-_SUM:], _check(root, customer, body)):
-        raise KeysWrong(f"the root secret is not the one that the keys of {customer} were made with", _RESTORE)
+        raise RootSecretWrong(f"the root secret is not the one that the keys of {customer} were made with", _RESTORE)
     return ForgetSecret(generation, secret)
 
 

@@ -15,7 +15,7 @@ CONFIG = Path(__file__).parents[2] / "config"
 
 def directives(name: str) -> list[tuple[str, str]]:
     """Return the directives of a unit in their order."""
-    lines = (CONFIG / name).read_text().splitlines()
+    lines = (CONFIG / name).read_text().replace("\\\n", "").splitlines()
     pairs = [line.partition("=") for line in lines if line and line[0] not in "#["]
     return [(key, value) for key, _, value in pairs]
 
@@ -47,6 +47,13 @@ def test_the_descriptor_store_holds_the_default_calls_sockets() -> None:
 
 def test_the_default_root_secret_is_passed_as_a_credential() -> None:
     assert dict(directives("recorder.service"))["LoadCredential"].startswith("recorder-root-key:")
+
+
+def test_a_reload_checks_the_start_before_anything_else() -> None:
+    reload = [value for key, value in directives("recorder.service") if key == "ExecReload"]
+    assert "check-config --start" in reload[0] and "--reuid=recorder" in reload[0]
+    assert dict(directives("recorder.service"))["ExecStart"].rpartition("--config ")[2] == reload[0].rpartition(" ")[2]
+    assert reload[1:] == ["/bin/kill -TERM $MAINPID"]
 
 
 def test_every_right_taken_away_has_its_reason() -> None:

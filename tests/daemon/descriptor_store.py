@@ -21,6 +21,8 @@ LAUNCH = """
 import fcntl, os, sys
 names, given, line = sys.argv[1], [int(word) for word in sys.argv[2].split()], sys.argv[3:]
 high = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3 + 2 * len(given)) for fd in given]
+for fd in given:
+    os.close(fd)
 os.closerange(3, min(high, default=3))
 for number, fd in enumerate(high):
     os.dup2(fd, 3 + number)

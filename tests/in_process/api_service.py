@@ -163,6 +163,9 @@ class FakeDaemon:
     def not_ready(self) -> str | None:
         return self.why
 
+    def unopened(self) -> int:
+        return 0
+
     def metrics(self) -> bytes:
         return b"recorder_calls_active 0\n"
 

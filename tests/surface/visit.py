@@ -92,6 +92,7 @@ WHILE_IT_RUNS = (
 
 WHILE_IT_IS_STOPPED = (
     "check-config",
+    "check-config --start",
     "init",
     "calls --state complete",
     "verify",

@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -181,12 +182,59 @@ def test_keys_are_agreed_on_by_dtls(it: Api) -> None:
     assert [stream["packets"] for stream in call["streams"]] == [50, 50]
 
 
+def test_a_restart_loses_nothing(it: Api) -> None:
+    before = main_process()
+    nothing_lost(it, calls_through(it, lambda: systemctl("restart", "recorder")))
+    assert main_process() != before
+
+
+def test_a_reload_checks_first_and_loses_nothing(it: Api) -> None:
+    """A configuration with a fault stops nothing; with one that is right another process takes over."""
+    before, text = main_process(), it.one.config.read_text()
+
+    def reload() -> None:
+        it.one.config.write_text(text.replace("workers = 1", "workers = true"))
+        refused = subprocess.run(["systemctl", "reload", "recorder"], capture_output=True, check=False, timeout=60)
+        assert refused.returncode != 0 and "media.workers" in journal()
+        assert (main_process(), shown("ActiveState")) == (before, "active")
+        it.one.config.write_text(text)
+        systemctl("reload", "recorder")
+        end = time.monotonic() + 30
+        while main_process() in (0, before) or shown("ActiveState") != "active":
+            assert time.monotonic() < end, "no other process took over"
+            time.sleep(0.05)
+
+    nothing_lost(it, calls_through(it, reload, 2 * LENGTH))
+
+
 def test_a_killed_main_process_loses_nothing(it: Api) -> None:
     def kill() -> None:
         os.kill(main_process(), signal.SIGKILL)
 
     nothing_lost(it, calls_through(it, kill))
     assert int(shown("NRestarts")) >= 1
+
+
+def test_starts_that_fail_keep_the_media_and_let_nobody_in(it: Api) -> None:
+    """The calls go on without loss when a start succeeds, also by a client that kept trying."""
+    text, restarts = it.one.config.read_text(), int(shown("NRestarts"))
+
+    def fail_for_a_while() -> None:
+        it.one.config.write_text(text.replace("workers = 1", "workers = true"))
+        os.kill(main_process(), signal.SIGKILL)
+        end = time.monotonic() + 30
+        while int(shown("NRestarts")) < restarts + 3:
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        assert int(shown("NFileDescriptorStore")) == 2 * 2 * CALLS  # RTP and RTCP of two streams
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", it.one.udp), 5)
+        it.one.config.write_text(text)
+        while shown("ActiveState") != "active":
+            assert time.monotonic() < end
+            time.sleep(0.05)
+
+    nothing_lost(it, calls_through(it, fail_for_a_while, 2 * LENGTH))
 
 
 def test_the_watchdog_restarts_a_hung_main_without_loss(it: Api) -> None:
