@@ -8,7 +8,7 @@ Calls that are not in the index yet are passed in as `fresh` and matched by the 
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -148,6 +148,32 @@ async def having(
         asked = _along(sa.select(calls.c.leaf), connection.dialect.name, way, query, None, filters)
         found.update(dict.fromkeys(await connection.scalars(asked)))
     return list(found)
+
+
+async def bearing(
+    connection: AsyncConnection, day_keys: DayKeys, days_of: Mapping[int, int], forms: Sequence[str]
+) -> set[int]:
+    """Return those of some calls, given as leaf and day, that may have any of these search forms.
+
+    All of them if there are fewer calls than tokens to look up; and those of days whose tokens cannot be made.
+    """
+    wanted = set(days_of.values())
+    if len(wanted) * len(forms) > len(days_of):
+        return set(days_of)
+    found: set[int] = set()
+    asked = sa.select(days.c.day, days.c.leaf).where(days.c.day >= min(wanted), days.c.day <= max(wanted))
+    records = [(row.day, row.leaf) for row in await connection.execute(asked) if row.day in wanted]
+    day_keys.refresh()
+    for way in _ways(day_keys, records, forms):
+        if isinstance(way, int):
+            continue
+        wanted.difference_update(day for day, _ in way)
+        table = _probe_table(connection.dialect.name, way)
+        hit = sa.and_(call_tokens.c.day == table.day, call_tokens.c.token == table.token)
+        found.update(
+            await connection.scalars(sa.select(call_tokens.c.leaf).select_from(table.source.join(call_tokens, hit)))
+        )
+    return {leaf for leaf, day in days_of.items() if leaf in found or day in wanted}
 
 
 def needles_of(query: Query, country: str) -> tuple[Needle, ...] | None:
