@@ -26,6 +26,7 @@ from admin_api.http.error_middleware import problem
 from admin_api.http.messages import Message
 from admin_api.http.problems import NO_METHOD, NOT_FOUND, NOT_NOW, Problem, too_many
 from admin_api.http.rate_limit import PER_TOKEN, Limiter
+from admin_api.page.framework.compression import compressed
 from admin_api.page.framework.forms import OLD, SHOWN, UnsentForms, forged
 from admin_api.page.framework.page_request import STYLE_NONCE, PageRequest, View
 from admin_api.page.framework.sessions import COOKIE, Session, Sessions, genuine
@@ -87,7 +88,7 @@ class Site:
         response.headers.setdefault("Content-Security-Policy", content_security_policy(scope.get(STYLE_NONCE, "")))
         for name, value in HEADERS.items():
             response.headers.setdefault(name, value)
-        await response(scope, receive, send)
+        await compressed(request, response)(scope, receive, send)
 
     def nowhere(self, request: Request) -> Response:
         """Answer a browser that asks for an unknown path."""

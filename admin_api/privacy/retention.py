@@ -16,11 +16,11 @@ from admin_api.http.permissions import ADMIN, PRIVACY, Action
 from admin_api.http.problems import Fault
 from admin_api.http.types import Count, Given, Id, Time, given, right, said, word
 from storage.calls.call_row import Direction
+from storage.retention.decisions import Decided
 from storage.retention.policy import MAX_DAYS, Policy, Wins
 from storage.retention.rules import MAX_NAME, MAX_RULES, BadRule, RuleSpec, Stored, StoredRule, Unchanged, check
-from storage.retention.sweep import Due as StoredDue
 from storage.retention.sweep import Preview
-from storage.timestamps import rfc3339
+from storage.timestamps import micros_rfc3339, rfc3339
 
 _Days = Annotated[int, Meta(ge=0, le=MAX_DAYS)] | None
 _Name = Annotated[str, said(MAX_NAME)] | None
@@ -204,10 +204,10 @@ def foreseen(preview: Preview, now: datetime) -> RetentionPreview:
     }
 
 
-def _due(due: StoredDue) -> Due:
+def _due(due: Decided) -> Due:
     return {
         "id": due.id,
         "rule": due.rule,
-        "ended_at": rfc3339(due.ended_at),
-        "erase_after": rfc3339(due.erase_after),
+        "ended_at": micros_rfc3339(due.ended),
+        "erase_after": micros_rfc3339(due.until),
     }

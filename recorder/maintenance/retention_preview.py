@@ -6,8 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from storage.customer.customers import Customer
-from storage.retention.sweep import Due
-from storage.timestamps import rfc3339
+from storage.retention.decisions import Decided
+from storage.timestamps import DAY_MICROS, micros_rfc3339, rfc3339
 
 
 async def preview_retention(customer: Customer, now: datetime, percent: float) -> dict[str, Any]:
@@ -24,14 +24,14 @@ async def preview_retention(customer: Customer, now: datetime, percent: float) -
     }
 
 
-def item(customer: str, due: Due) -> dict[str, Any]:
+def item(customer: str, due: Decided) -> dict[str, Any]:
     """Return one call that is due, and why."""
-    days = (due.erase_after - due.ended_at).days
+    days = (due.until - due.ended) // DAY_MICROS
     return {
         "id": due.id,
         "customer": customer,
         "rule": due.rule,
-        "ended_at": rfc3339(due.ended_at),
-        "erase_after": rfc3339(due.erase_after),
+        "ended_at": micros_rfc3339(due.ended),
+        "erase_after": micros_rfc3339(due.until),
         "why": f"{'default' if due.rule is None else f'rule {due.rule}'}: kept {days} days from its end",
     }

@@ -8,7 +8,7 @@ Calls that are not in the index yet are passed in as `fresh` and matched by the 
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,9 +20,7 @@ from storage import search_forms
 from storage.calls.call_row import (
     DAY_SHIFT,
     MAX_LIMIT,
-    STATE_CODES,
     CallRow,
-    CallState,
     Fresh,
     Page,
     Position,
@@ -30,7 +28,7 @@ from storage.calls.call_row import (
     met,
 )
 from storage.calls.day_keys import DayKeys
-from storage.calls.filter_columns import ANY, FilterValues, asked_for
+from storage.calls.filter_columns import ANY, FEW, FilterValues, asked_for, equalities
 from storage.calls.sealed_row import open_row
 from storage.calls.search_tokens import token
 from storage.database.database import batches
@@ -41,9 +39,9 @@ from storage.search_forms import Needle
 from storage.timestamps import day_of, to_micros
 
 FIRST_DAYS = 16  # days probed at first: in more days a common name has thousands of calls, and a page needs 50
+FIRST_CALLS = 20_000  # the same if a day has many calls, but always one day
 MAX_DAYS = 2048  # days probed at once; more would block the event loop for over 10 ms
 FRESH_AT_ONCE = 10  # rows of fresh calls built before other tasks run
-FEW = 300  # with at most so many calls of a state, open each one (15 ms) instead of searching through a common name
 
 READ_COLUMNS = tuple(c for c in calls.c if c.name not in ("version", "direction", "source"))
 NEWEST = (calls.c.day.desc(), calls.c.started_at.desc(), calls.c.id.desc())
@@ -52,6 +50,9 @@ _NEWEST_OF_FEW = ((calls.c.day + 0).desc(), calls.c.started_at.desc(), calls.c.i
 
 Probe = tuple[int, int]
 """Day and token."""
+
+Day = tuple[int, int, int]
+"""A day that has calls, the leaf of its index key, and how many calls it has."""
 
 Way = Sequence[Probe] | int | None
 """Rows to read: those that tokens lead to, those of a day, or all."""
@@ -148,6 +149,33 @@ async def having(
         asked = _along(sa.select(calls.c.leaf), connection.dialect.name, way, query, None, filters)
         found.update(dict.fromkeys(await connection.scalars(asked)))
     return list(found)
+
+
+async def bearing(
+    connection: AsyncConnection, day_keys: DayKeys, days_of: Mapping[int, int], forms: Sequence[str]
+) -> set[int]:
+    """Return those of some calls, given as leaf and day, that may have any of these search forms.
+
+    All of them if there are fewer calls than tokens to look up; and those of days whose tokens cannot be made.
+    """
+    wanted = set(days_of.values())
+    if len(wanted) * len(forms) > len(days_of):
+        return set(days_of)
+    found: set[int] = set()
+    asked = sa.select(days.c.day, days.c.leaf, days.c.calls)
+    asked = asked.where(days.c.day >= min(wanted), days.c.day <= max(wanted))
+    records = [(row.day, row.leaf, row.calls) for row in await connection.execute(asked) if row.day in wanted]
+    day_keys.refresh()
+    for way in _ways(day_keys, records, forms):
+        if isinstance(way, int):
+            continue
+        wanted.difference_update(day for day, _ in way)
+        table = _probe_table(connection.dialect.name, way)
+        hit = sa.and_(call_tokens.c.day == table.day, call_tokens.c.token == table.token)
+        found.update(
+            await connection.scalars(sa.select(call_tokens.c.leaf).select_from(table.source.join(call_tokens, hit)))
+        )
+    return {leaf for leaf, day in days_of.items() if leaf in found or day in wanted}
 
 
 def needles_of(query: Query, country: str) -> tuple[Needle, ...] | None:
@@ -279,45 +307,37 @@ def _conditions(
 def _filters(query: Query, filters: FilterValues, *, looked_up: bool) -> list[sa.ColumnElement[bool]]:
     """Return the filters, the rarest through its index; "+ 0" keeps the planner from using the index of the others."""
     found: list[sa.ColumnElement[bool]] = []
-    equal: list[tuple[sa.ColumnElement[int], int]] = []
     if query.hold:
         found.append(sa.cast(calls.c.hold, sa.Integer) + 0 == 1 if looked_up else calls.c.hold)
     elif query.hold is not None:
         found.append(~calls.c.hold)
-    if filters.source is not None:
-        equal.append((calls.c.source, filters.source))
-    if filters.direction is not None:
-        equal.append((calls.c.direction, filters.direction))
-    if query.state is not None:
-        usual = query.state is CallState.COMPLETE
-        equal.insert(len(equal) if usual else 0, (calls.c.state, STATE_CODES[CallState(query.state)]))
-    for column, value in equal:
+    for column, value in equalities(query, filters):
         found.append(column + 0 == value if looked_up or found else column == value)
     return found
 
 
-async def _days(connection: AsyncConnection, query: Query, after: Position | None) -> list[tuple[int, int]]:
-    """Return days and their index leaves, newest first; a call may begin one day before or after that of its leaf."""
-    asked = sa.select(days.c.day, days.c.leaf).order_by(days.c.day.desc())
+async def _days(connection: AsyncConnection, query: Query, after: Position | None) -> list[Day]:
+    """Return the days of a query, newest first; a call may begin one day before or after that of its leaf."""
+    asked = sa.select(days.c.day, days.c.leaf, days.c.calls).order_by(days.c.day.desc())
     if query.since is not None:
         asked = asked.where(days.c.day >= day_of(query.since) - 1)
     if query.until is not None:
         asked = asked.where(days.c.day <= day_of(query.until) + 1)
     if after is not None:
         asked = asked.where(days.c.day <= after.day)
-    return [(row.day, row.leaf) for row in await connection.execute(asked)]
+    return [(row.day, row.leaf, row.calls) for row in await connection.execute(asked)]
 
 
-def _ways(keys: DayKeys, records: Sequence[tuple[int, int]], forms: Sequence[str]) -> Iterator[list[Probe] | int]:
+def _ways(keys: DayKeys, records: Sequence[Day], forms: Sequence[str]) -> Iterator[list[Probe] | int]:
     """Yield the probes of growing groups of days.
 
     A day whose index leaf was cut is read as a whole: until it is indexed again, a search must not miss its calls, and
     least of all another erasure's search.
     """
-    start, size = 0, FIRST_DAYS
+    start, size = 0, _first_days(records)
     while forms and start < len(records):
         probes: list[Probe] = []
-        for day, leaf in records[start : start + size]:
+        for day, leaf, _ in records[start : start + size]:
             try:
                 key = keys.key(leaf)
             except Forgotten:
@@ -331,6 +351,16 @@ def _ways(keys: DayKeys, records: Sequence[tuple[int, int]], forms: Sequence[str
         start, size = start + size, min(size * 4, MAX_DAYS)
         if probes:
             yield probes
+
+
+def _first_days(records: Sequence[Day]) -> int:
+    """Return how many days to probe at first."""
+    found = 0
+    for number, (_, _, count) in enumerate(records[:FIRST_DAYS]):
+        found += count
+        if found > FIRST_CALLS:
+            return max(1, number)
+    return FIRST_DAYS
 
 
 def _survives(keys: DayKeys, day: int) -> bool:

@@ -98,11 +98,15 @@ class Decision:
     """When retention ends, None for ever or while the call runs; holds do not change it."""
 
 
+Ruling = tuple[str | None, int | None]
+"""Id of the rule that counts, None for the default; and its days, None for ever."""
+
+
 def decide(subject: Subject, policy: Policy, now: datetime) -> Decision:
     """Decide about one call; `now` must come from a trusted clock."""
     if subject.ended_at is None or subject.state == CallState.RECORDING:
         return Decision(Verdict.LIVE, None, None)
-    rule, days = _winner(subject, policy)
+    rule, days = ruling(subject, policy)
     erase_after = None if days is None else _end(subject.ended_at, days)
     if subject.hold:
         return Decision(Verdict.HELD, rule, erase_after)
@@ -111,9 +115,14 @@ def decide(subject: Subject, policy: Policy, now: datetime) -> Decision:
 
 
 def judge(row: CallRow, forms: Sequence[str], policy: Policy, now: datetime, *, held: bool = False) -> Decision:
-    """Decide about the call of a row with these search forms; its days count from when it really ended."""
+    """Decide about the call of a row with these search forms."""
+    return decide(subject(row, forms, held=held), policy, now)
+
+
+def subject(row: CallRow, forms: Sequence[str], *, held: bool = False) -> Subject:
+    """Return what a decision needs of an opened row; its days count from when the call really ended."""
     direction = row.details.get("direction")
-    subject = Subject(
+    return Subject(
         row.state,
         row.ended_at and max(row.ended_at, row.kept_from or row.ended_at),
         held,
@@ -121,7 +130,6 @@ def judge(row: CallRow, forms: Sequence[str], policy: Policy, now: datetime, *, 
         str(row.details.get("source") or ""),
         forms,
     )
-    return decide(subject, policy, now)
 
 
 def with_erase_after(row: CallRow, forms: Sequence[str], policy: Policy) -> CallRow:
@@ -166,8 +174,8 @@ class TrustedClock:
         return TrustedClock(min(max(wall, self.wall) if near else passed, latest), monotonic, (began, then))
 
 
-def _winner(subject: Subject, policy: Policy) -> tuple[str | None, int | None]:
-    """Return the rule that counts, and its days; a rule whose party is forgotten can only make it longer."""
+def ruling(subject: Subject, policy: Policy) -> Ruling:
+    """Return the rule that counts for a call; a rule whose party is forgotten can only make it longer."""
     found = [rule for rule in policy.rules if matches(rule, subject)]
     sure = [rule for rule in found if not rule.doubtful]
     choose = max if policy.wins == Wins.LONGEST else min

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.timestamps import day_of, from_micros, from_text, rfc3339, to_micros, to_text
+from storage.timestamps import day_of, from_micros, from_text, micros_rfc3339, rfc3339, to_micros, to_text
 
 moments = st.datetimes(timezones=st.just(UTC))  # from the year 1, which some send for "always", to 9999
 
@@ -17,6 +17,7 @@ def test_a_time_comes_back_and_texts_are_in_its_order(moment: datetime, other: d
     assert from_micros(to_micros(moment)) == moment
     assert from_text(to_text(moment)) == moment
     assert len(to_text(moment)) == 27
+    assert micros_rfc3339(to_micros(moment)) == rfc3339(moment)
 
 
 def test_what_is_shown_is_utc_with_milliseconds() -> None:

@@ -16,13 +16,14 @@ from pathlib import Path
 from starlette.requests import Request
 from starlette.responses import Response
 
+from admin_api.page.framework.compression import accepted
+
 PREFIX = "/static/"
 _FOLDER = Path(__file__).parents[1] / "static"
 _TYPES = {".css": "text/css; charset=utf-8", ".js": "text/javascript; charset=utf-8", ".svg": "image/svg+xml"}
 _DIGITS = 16  # of the digest in a name
 _NAMED = re.compile(rf"(.+)\.([0-9a-f]{{{_DIGITS}}})(\.[a-z]+)")
 _FOR_EVER = "public, max-age=31536000, immutable"
-_GZIP = re.compile(r"(?:^|,)\s*(?:gzip|\*)\s*(?:;\s*q=(?!0(?:\.0*)?\s*(?:,|$))[0-9.]+\s*)?(?=,|$)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class Static:
             headers["Cache-Control"] = _FOR_EVER
         if request.headers.get("if-none-match") == headers["ETag"]:
             return Response(status_code=304, headers=headers)
-        if _GZIP.search(request.headers.get("accept-encoding", "")):
+        if accepted(request):
             return Response(file.packed, media_type=file.media_type, headers={**headers, "Content-Encoding": "gzip"})
         return Response(file.data, media_type=file.media_type, headers=headers)
 

@@ -102,6 +102,33 @@ async def test_tokens_lead_where_few_are_too_many_to_open(
     await wholly_found(calls, rows, [query for query in QUERIES if query.party])
 
 
+@pytest.mark.parametrize("few", [0, 5, 20])
+async def test_it_does_not_matter_through_which_column_calls_are_found(
+    calls: Calls, rows: list[CallRow], monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr("storage.calls.filter_columns.FEW", few)
+    await wholly_found(calls, rows, QUERIES)
+
+
+@pytest.mark.usefixtures("calls")
+async def test_a_rare_direction_is_not_looked_for_among_the_calls_of_a_common_source(
+    database: Database, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("storage.calls.filter_columns.FEW", 10)
+    source = "192.0.2.7"  # of 18 calls
+    columns = calls_table.c
+    rarest = {
+        Query(source=source): None,
+        Query(source=source, direction=Direction.INTERNAL): columns.direction,  # of none
+        Query(source=source, direction=Direction.INBOUND): None,
+        Query(direction=Direction.INBOUND, state=CallState.INTERRUPTED): columns.state,
+        Query(source="192.0.2.70", state=CallState.RECORDING): columns.source,
+    }
+    async with database.reading() as connection:
+        for query, column in rarest.items():
+            assert (await filter_columns.asked_for(connection, keys, query)).rarest is column
+
+
 async def test_calls_of_an_earlier_version_are_found_and_then_filled(
     calls: Calls, rows: list[CallRow], database: Database, keys: CustomerKeys
 ) -> None:

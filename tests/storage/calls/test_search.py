@@ -72,11 +72,12 @@ async def test_pages_hold_every_call_once_newest_first(calls: Calls, rows: list[
 
 
 @pytest.mark.parametrize("limit", [1, 7])
-@pytest.mark.parametrize("first_days", [1, 64])
+@pytest.mark.parametrize(("first_days", "first_calls"), [(1, 20_000), (64, 20_000), (64, 0), (64, 20)])
 async def test_pages_of_a_search_hold_every_hit_once(
-    calls: Calls, rows: list[CallRow], limit: int, first_days: int, monkeypatch: pytest.MonkeyPatch
+    calls: Calls, rows: list[CallRow], limit: int, first_days: int, first_calls: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(search, "FIRST_DAYS", first_days)
+    monkeypatch.setattr(search, "FIRST_CALLS", first_calls)
     for name in ("Mira", "Klein", "Bodo Weber"):
         assert await pages(calls, Query(party=Personal(name), limit=limit)) == list(filter(named(name), rows))
 

@@ -13,6 +13,7 @@ from storage.erasure.erasures import NoErasure
 from storage.retention.policy import Wins
 from storage.retention.rules import RuleSpec
 from storage.retention.sweep import Preview, Swept
+from storage.timestamps import from_micros
 from tests.in_process.storage_node import NOON, record
 from tests.storage.index_lists import damage
 
@@ -56,7 +57,7 @@ async def test_a_call_recorded_with_a_slow_clock_is_kept_long_enough(acme: Custo
     kept = await acme.calls.get(row.id)
     assert kept and kept.erase_after == NOON + timedelta(seconds=1)
     (due,) = (await acme.retention.preview(NOON + timedelta(seconds=1), 100)).due
-    assert due.id == row.id and due.ended_at == row.ended_at
+    assert due.id == row.id and from_micros(due.ended) == row.ended_at
 
 
 async def test_rules_by_party_direction_and_source_decide(acme: Customer) -> None:
@@ -148,7 +149,7 @@ async def test_rules_changed_during_a_sweep_count(acme: Customer, monkeypatch: p
 
 
 async def test_more_than_a_page_is_decided_in_order(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("storage.retention.sweep.PAGE", 2)
+    monkeypatch.setattr("storage.retention.decisions.PAGE", 2)
     rows = [await record(acme, ended=LONG_AGO + timedelta(days=n)) for n in range(7)]
     found = (await acme.retention.preview(NOON, 100)).due
     assert [d.id for d in found] == [row.id for row in rows]

@@ -1,0 +1,191 @@
+"""Decide what retention does with many calls: from the columns of their rows, page by page.
+
+Direction and source stand in columns, the source as a keyed hash; one row of each source is opened to learn its
+address. A rule about a party is tried on the calls that the party's search tokens lead to: only these are opened, and
+their search forms decide. Rows that an earlier version wrote and whose columns are not filled in yet are all opened.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.calls.call_index import Calls
+from storage.calls.call_row import STATE_CODES, CallState, Direction
+from storage.calls.filter_columns import DIRECTION_CODES, UNKNOWN
+from storage.calls.sealed_row import open_row
+from storage.calls.search import NEWEST, READ_COLUMNS
+from storage.database.database import Database, batches
+from storage.database.schema import calls, holds
+from storage.errors import StorageError
+from storage.keys.sealing import DeletableKeys
+from storage.retention.policy import Policy, Ruling, Subject, ruling, subject
+from storage.timestamps import DAY_MICROS, MAX_MICROS, to_micros
+
+PAGE = 4_000  # calls decided together: 8 ms of the event loop
+NEVER = MAX_MICROS + 1
+MAX_SOURCES = 10_000  # addresses, and rulings about them, that are remembered
+_RECORDING = STATE_CODES[CallState.RECORDING]
+_DIRECTIONS: Mapping[int | None, Direction] = {code: Direction(str(word)) for word, code in DIRECTION_CODES.items()}
+_LOOKED_AT = (
+    calls.c.id,
+    calls.c.leaf,
+    calls.c.day,
+    calls.c.started_at,
+    calls.c.ended_at,
+    calls.c.kept_from,
+    calls.c.erase_after,
+    calls.c.direction,
+    calls.c.source,
+)
+
+
+class Decided(NamedTuple):
+    """A finished call, and when its retention ends; times in microseconds since 1970-01-01 UTC."""
+
+    id: str
+    """Id of the call."""
+    leaf: int
+    """Its leaf."""
+    rule: str | None
+    """Id of the rule that decided, None for the default."""
+    ended: int
+    """End of the call."""
+    until: int
+    """When its retention ends, NEVER if it does not."""
+    stored: int
+    """What its row says about that."""
+
+
+class Decisions:
+    """Decides about the calls of one customer by one policy."""
+
+    def __init__(self, database: Database, keys: DeletableKeys, index: Calls, policy: Policy) -> None:
+        self._database = database
+        self._keys = keys
+        self._index = index
+        self._policy = policy
+        self._by_direction = any(rule.direction is not None for rule in policy.rules)
+        self._by_source = any(rule.source is not None for rule in policy.rules)
+        needles = (needle for rule in policy.rules for needle in rule.needles or ())
+        self._forms = tuple(dict.fromkeys(needle.probe for needle in needles))
+        self._sources: dict[int, str] = {UNKNOWN: ""}
+        self._rulings: dict[tuple[int | None, int | None], Ruling] = {}
+
+    @property
+    def least_days(self) -> int | None:
+        """Return the number of days for which every call is kept at least, None if all are kept for ever."""
+        spans = [rule.days for rule in self._policy.rules if rule.days is not None]
+        default = self._policy.default_days
+        return min([*spans, *([] if default is None else [default])], default=None)
+
+    async def all(self) -> AsyncIterator[list[Decided]]:
+        """Yield the decisions about all finished calls, page by page, newest first."""
+        async for page in self._pages(calls.c.state != _RECORDING, calls.c.ended_at.is_not(None)):
+            yield page
+
+    async def due(self, now: datetime) -> AsyncIterator[list[Decided]]:
+        """Yield those about calls whose retention has ended and that are not held, page by page, newest first."""
+        least = self.least_days
+        if least is None:
+            return
+        moment = to_micros(now)
+        latest = moment - least * DAY_MICROS
+        held = sa.exists().where(holds.c.call == calls.c.id)
+        async for page in self._pages(
+            calls.c.state != _RECORDING,
+            calls.c.ended_at <= latest,
+            sa.or_(calls.c.kept_from.is_(None), calls.c.kept_from <= latest),
+            calls.c.day <= latest // DAY_MICROS + 1,  # a call ends on the day of its leaf or later
+            ~held,
+        ):
+            yield [each for each in page if each.until <= moment]
+
+    async def _pages(self, *conditions: sa.ColumnElement[bool]) -> AsyncIterator[list[Decided]]:
+        asked = sa.select(*_LOOKED_AT).where(*conditions).order_by(*NEWEST).limit(PAGE)
+        page = asked
+        while True:
+            async with self._database.reading() as connection:
+                records: Sequence[Any] = (await connection.execute(page)).all()
+                opened = await self._opened(connection, records)
+            yield self._decide(records, opened)
+            if len(records) < PAGE:
+                return
+            last = records[-1]
+            here = sa.tuple_(calls.c.day, calls.c.started_at, calls.c.id)
+            page = asked.where(here < sa.tuple_(*map(sa.literal, (last.day, last.started_at, last.id))))
+
+    async def _opened(self, connection: AsyncConnection, records: Sequence[Any]) -> dict[int, Subject | None]:
+        """Open the calls about which their columns do not say enough; None for those that cannot be opened."""
+        found: dict[int, Subject | None] = {}
+        unclear: set[int] = set()
+        if self._by_direction or self._by_source:
+            unclear.update(record.leaf for record in records if record.direction is None)
+        if self._forms:
+            days_of = {record.leaf: record.day for record in records}
+            unclear |= await self._index.bearing(connection, days_of, self._forms)
+        found |= await self._open(connection, unclear)
+        if self._by_source:
+            if len(self._sources) > MAX_SOURCES:
+                self._sources = {UNKNOWN: ""}
+            new = [record for record in records if record.source not in self._sources and record.leaf not in found]
+            one_of_each = {record.source: record.leaf for record in new}
+            found |= await self._open(connection, one_of_each.values())
+            for source, leaf in one_of_each.items():
+                inside = found[leaf]
+                if inside is not None:
+                    self._sources[source] = inside.source
+            # Where the one row could not be opened, each row is tried.
+            rest = [r.leaf for r in new if r.source not in self._sources and r.leaf not in found]
+            found |= await self._open(connection, rest)
+        return found
+
+    async def _open(self, connection: AsyncConnection, leaves: Collection[int]) -> dict[int, Subject | None]:
+        found: dict[int, Subject | None] = dict.fromkeys(leaves)
+        for part in batches(list(leaves)):
+            sealed = (await connection.execute(_SEALED, {"leaves": part})).all()
+            found |= await asyncio.to_thread(self._subjects, sealed)
+        return found
+
+    def _subjects(self, sealed: Iterable[Any]) -> dict[int, Subject]:
+        """Open rows; leave out what is damaged, which `recorder verify` reports, and what is erased."""
+        found = {}
+        for record in sealed:
+            try:
+                opened = open_row(self._keys, record)
+            except StorageError:
+                continue
+            if opened is not None:
+                found[record.leaf] = subject(*opened)
+        return found
+
+    def _decide(self, records: Sequence[Any], opened: Mapping[int, Subject | None]) -> list[Decided]:
+        done = []
+        for id, leaf, _, _, ended, kept_from, stored, direction, source in records:
+            if leaf in opened:
+                inside = opened[leaf]
+                if inside is None:
+                    continue  # no rule can be tried on it
+                rule, days = ruling(inside, self._policy)
+            else:
+                rule, days = self._rulings.get((direction, source)) or self._ruling(direction, source)
+            begin = ended if kept_from is None or kept_from < ended else kept_from
+            until = NEVER if days is None else min(begin + days * DAY_MICROS, NEVER)
+            done.append(Decided(id, leaf, rule, ended, until, NEVER if stored is None else stored))
+        return done
+
+    def _ruling(self, direction: int | None, source: int | None) -> Ruling:
+        """Return the ruling for every call with these columns that no rule about a party matches."""
+        known = _DIRECTIONS.get(direction) if self._by_direction else None
+        address = self._sources[source or UNKNOWN] if self._by_source else ""
+        found = ruling(Subject(CallState.COMPLETE, None, direction=known, source=address), self._policy)
+        if len(self._rulings) > MAX_SOURCES:
+            self._rulings.clear()
+        self._rulings[direction, source] = found
+        return found
+
+
+_SEALED = sa.select(*READ_COLUMNS).where(calls.c.leaf.in_(sa.bindparam("leaves", expanding=True)))
