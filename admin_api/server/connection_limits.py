@@ -28,9 +28,14 @@ def has_place(total: int, own: int) -> bool:
     return total < MAX_CONNECTIONS or (total < MAX_CONNECTIONS + SPARE and own < FEW)
 
 
+def may_wait(total: int) -> bool:
+    """Return whether a surplus client may wait for a request to answer, beside all connections and handshakes."""
+    return total <= MAX_CONNECTIONS + SPARE + MAX_TURNED_AWAY
+
+
 def may_be_told(total: int, own: int) -> bool:
     """Return whether a surplus client may complete its handshake to get a 503; `own` of its address are under way."""
-    return total <= MAX_CONNECTIONS + SPARE + MAX_TURNED_AWAY and own < FEW
+    return may_wait(total) and own < FEW
 
 
 def network(source: str) -> str:

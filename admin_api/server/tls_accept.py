@@ -22,20 +22,23 @@ class Handshakes:
     A genuine one ends within a few round trips, so if places run short, the oldest of the address with most is dropped.
     """
 
-    def __init__(self, context: ssl.SSLContext, start_task: StartTask, drop: Callable[[str], None]) -> None:
-        """`drop` receives the reason why a connection failed."""
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        start_task: StartTask,
+        drop: Callable[[str], None],
+        connections: set[Connection],
+    ) -> None:
+        """`drop` receives the reason why a connection failed; `connections` are all whose handshake is done."""
         self._context = context
         self._start_task = start_task
         self._drop = drop
+        self._connections = connections
         self._waiting: dict[str, list[Accepted]] = {}
         self._closed = False
 
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
-
-    def protocol(self, **words: Any) -> Accepted:
-        """Create the protocol for an accepted connection; `words` are the arguments of uvicorn's protocol."""
-        return Accepted(self, lambda: Connection(**words), words["server_state"].connections)
 
     def close(self) -> None:
         """Drop all handshakes, and refuse new ones."""
@@ -53,8 +56,8 @@ class Handshakes:
         return True
 
     def _has_place(self, accepted: Accepted) -> bool:
-        own, total = len(self._waiting.get(accepted.place, ())), len(self) + len(accepted.connections)
-        held = sum(isinstance(each, Connection) and each.place == accepted.place for each in accepted.connections)
+        own, total = len(self._waiting.get(accepted.place, ())), len(self) + len(self._connections)
+        held = sum(each.place == accepted.place for each in self._connections)
         if connection_limits.has_place(total, own + held) or connection_limits.may_be_told(total, own):
             return True
         most = max(self._waiting.values(), key=len, default=[])
@@ -103,10 +106,10 @@ class Accepted(asyncio.Protocol):
     transport: asyncio.Transport
     place = ""
 
-    def __init__(self, handshakes: Handshakes, connect: Callable[[], Connection], connections: set[Any]) -> None:
+    def __init__(self, handshakes: Handshakes, connect: Callable[[], Connection]) -> None:
+        """`connect` makes the protocol that goes on after the handshake."""
         self._handshakes = handshakes
         self.connect = connect
-        self.connections = connections  # the listener has stopped taking handshakes
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hold the bytes back and begin the handshake."""

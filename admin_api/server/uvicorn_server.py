@@ -6,14 +6,16 @@ import asyncio
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
-from admin_api.server.http_connection import MAX_HEAD, Connection
-from admin_api.server.tls_accept import Handshakes, StartTask
+from admin_api.server.http_connection import MAX_HEAD, Connection, Limited
+from admin_api.server.tls_accept import Accepted, Handshakes, StartTask
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """TLS 1.2 suites with forward secrecy and authenticated encryption (RFC 9325 section 4.2)."""
@@ -26,35 +28,6 @@ DATE_SECONDS = 1.0
 
 STOP_SECONDS = 3.0
 """Time that running requests get at shutdown; a longer playback is cut off."""
-
-
-class _Embedded(uvicorn.Server):
-    """A uvicorn server that leaves signals to the daemon and reports when it is ready."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ended_or_ready = asyncio.Event()
-        self._left = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, then report that it is ready."""
-        await super().startup(sockets)
-        self.ended_or_ready.set()
-
-    async def main_loop(self) -> None:
-        """Renew the Date header until stopped; uvicorn's own loop wakes ten times as often for that."""
-        while not await self.on_tick(0):
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._left.wait(), DATE_SECONDS)
-
-    def leave(self) -> None:
-        """Ask it to stop."""
-        self.should_exit = True
-        self._left.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 class ApiServer:
@@ -70,9 +43,10 @@ class ApiServer:
         """`drop` receives the reason why a connection failed before its first request."""
         self._app = app
         self._drop = drop
-        self._handshakes: Handshakes | None = None
         self._files = (certificate, private_key) if certificate and private_key else None
-        self._server: _Embedded | None = None
+        self._connections: set[Connection] = set()
+        self._handshakes: Handshakes | None = None
+        self._server: uvicorn.Server | None = None
         self._done = asyncio.Event()
         self._stopping = asyncio.Event()
 
@@ -83,10 +57,11 @@ class ApiServer:
         cannot be loaded.
         """
         context = tls(*self._files) if self._files else None
-        self._handshakes = Handshakes(context, start_task, self._drop) if context else None
+        if context:
+            self._handshakes = Handshakes(context, start_task, self._drop, self._connections)
         config = uvicorn.Config(
-            self._app,
-            http=Connection if self._handshakes is None else self._handshakes.protocol,  # type: ignore[arg-type]  # it is called
+            Limited(self._app),
+            http=self._protocol,  # type: ignore[arg-type]  # it is called
             ws="none",
             lifespan="off",
             h11_max_incomplete_event_size=MAX_HEAD,
@@ -96,27 +71,37 @@ class ApiServer:
             proxy_headers=False,  # the audit log records the address of the connection
             timeout_graceful_shutdown=int(STOP_SECONDS),
         )
-        self._server = _Embedded(config)
+        self._server = uvicorn.Server(config)
+        config.load()
+        self._server.lifespan = config.lifespan_class(config)
+        await self._server.startup([listening])
         start_task(self._serve(self._server, listening))
         if context and self._files:
             start_task(self._watch(context, *self._files))
-        await self._server.ended_or_ready.wait()
 
     async def stop(self) -> None:
         """Stop serving; running requests get STOP_SECONDS to finish."""
         self._stopping.set()
         if self._server:
-            self._server.leave()
             if self._handshakes is not None:
                 self._handshakes.close()
             await self._done.wait()
 
-    async def _serve(self, server: _Embedded, listening: socket.socket) -> None:
+    def _protocol(self, **words: Any) -> asyncio.Protocol:
+        """Create the protocol of an accepted connection; `words` are what uvicorn gives its own."""
+        connect = partial(Connection, self._connections, **words)
+        return connect() if self._handshakes is None else Accepted(self._handshakes, connect)
+
+    async def _serve(self, server: uvicorn.Server, listening: socket.socket) -> None:
+        """Take the steps of `uvicorn.Server.serve` without its signal handlers, and wake a tenth as often."""
         try:
-            await server.serve([listening])
+            while not self._stopping.is_set():
+                await server.on_tick(0)  # renews the Date header
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), DATE_SECONDS)
+            await server.shutdown([listening])
         finally:
             self._done.set()
-            server.ended_or_ready.set()
 
     async def _watch(self, context: ssl.SSLContext, certificate: Path, private_key: Path) -> None:
         """Load a renewed certificate; one that cannot be loaded leaves the old one in force."""

@@ -6,7 +6,6 @@ import socket
 import ssl
 import threading
 import time
-from typing import Any
 from unittest.mock import Mock
 
 import pytest
@@ -23,11 +22,14 @@ CLOSE = ALIVE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 class Watched(Handshakes):
     """Handshakes together with the newest of them, and the connections that came of them."""
 
-    connections: set[Any] = set()
     newest: Accepted
 
+    def __init__(self, *about):
+        super().__init__(*about)
+        self.connections = about[-1]
+
     def begin(self, accepted):
-        self.newest, self.connections = accepted, accepted.connections
+        self.newest = accepted
         return super().begin(accepted)
 
 
@@ -244,12 +246,12 @@ def test_a_client_lost_during_the_handshake_gets_no_connection(monkeypatch):
             return Line()
 
         monkeypatch.setattr(loop, "start_tls", lost)
-        here = Handshakes(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), loop.create_task, made.append)
+        here = Handshakes(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), loop.create_task, made.append, set())
 
         def connect() -> Connection:
             raise AssertionError("a client that is gone has no connection")
 
-        accepted = Accepted(here, connect, set())
+        accepted = Accepted(here, connect)
         accepted.transport = Line()
         assert here.begin(accepted)
         while len(here):
