@@ -61,13 +61,15 @@ class Connection(asyncio.Protocol, asyncio.Transport):
     def connection_made(self, transport: Any) -> None:
         """Begin, and wait for the head of the first request."""
         self._transport: asyncio.Transport = transport
+        self.is_closing, self.get_extra_info = transport.is_closing, transport.get_extra_info  # type: ignore[method-assign]
+        self.pause_reading, self.resume_reading = transport.pause_reading, transport.resume_reading  # type: ignore[method-assign]
         peer = transport.get_extra_info("peername")
         self.place = connection_limits.subscriber(peer[0] if peer else "")
         self._connections.add(self)
         total = len(self._connections)
         if total > connection_limits.MAX_CONNECTIONS:  # earlier clients keep being served
             served = [each.place for each in self._connections if each.is_served]
-            self.is_served = connection_limits.has_room(served, self.place)
+            self.is_served = connection_limits.has_place(len(served), served.count(self.place))
         self._http.connection_made(self)
         self._wait_for_head()
         if not self.is_served and not connection_limits.may_wait(total):
@@ -117,22 +119,6 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         if self._refused:
             self._http.connection_lost(ConnectionAbortedError())
         self._transport.close()
-
-    def is_closing(self) -> bool:
-        """Return whether it is closed or about to be."""
-        return self._transport.is_closing()
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """Return what the transport says about itself."""
-        return self._transport.get_extra_info(name, default)
-
-    def pause_reading(self) -> None:
-        """Receive nothing for now."""
-        self._transport.pause_reading()
-
-    def resume_reading(self) -> None:
-        """Receive again."""
-        self._transport.resume_reading()
 
     def begins(self) -> None:
         """Note that the head of a request is complete."""

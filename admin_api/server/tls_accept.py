@@ -58,7 +58,7 @@ class Handshakes:
     def _has_place(self, accepted: Accepted) -> bool:
         own, total = len(self._waiting.get(accepted.place, ())), len(self) + len(self._connections)
         held = sum(each.place == accepted.place for each in self._connections)
-        if connection_limits.has_place(total, own + held) or connection_limits.may_be_told(total, own):
+        if connection_limits.has_place(total + 1, own + held + 1) or connection_limits.may_be_told(total, own):
             return True
         most = max(self._waiting.values(), key=len, default=[])
         if len(most) <= own:
@@ -69,10 +69,9 @@ class Handshakes:
         return True
 
     async def _shake(self, accepted: Accepted) -> None:
-        early = Early()
         try:
             secured = await asyncio.get_running_loop().start_tls(
-                accepted.transport, early, self._context, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS
+                accepted.transport, accepted, self._context, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS
             )
         except asyncio.CancelledError:
             accepted.transport.abort()
@@ -86,11 +85,11 @@ class Handshakes:
             return
         finally:
             self._end(accepted)
-        if secured is not None and not early.lost:
+        if secured is not None and not accepted.lost:
             security = accepted.transport.get_protocol()
             if isinstance(security, asyncio.BufferedProtocol):  # None where the connection was lost this moment
                 accepted.transport.set_protocol(Unnested(security))
-            early.become(accepted.connect(), secured)
+            accepted.become(secured)
 
     def _end(self, accepted: Accepted) -> None:
         waiting = self._waiting.get(accepted.place, [])
@@ -101,15 +100,18 @@ class Handshakes:
 
 
 class Accepted(asyncio.Protocol):
-    """An accepted connection before its handshake."""
+    """An accepted connection until it is handed over after its handshake."""
 
     transport: asyncio.Transport
     place = ""
+    lost = False
 
     def __init__(self, handshakes: Handshakes, connect: Callable[[], Connection]) -> None:
         """`connect` makes the protocol that goes on after the handshake."""
         self._handshakes = handshakes
-        self.connect = connect
+        self._connect = connect
+        self._data: list[bytes] = []
+        self._heir: Connection | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hold the bytes back and begin the handshake."""
@@ -121,6 +123,24 @@ class Accepted(asyncio.Protocol):
         transport.pause_reading()
         if not self._handshakes.begin(self):
             transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Keep bytes that arrive with the last handshake message."""
+        self._data.append(data)
+
+    def become(self, secured: asyncio.Transport) -> None:
+        """Hand over to the connection."""
+        self._heir = heir = self._connect()
+        secured.set_protocol(heir)
+        heir.connection_made(secured)
+        for data in self._data:
+            heir.data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Report the end to the connection, even if the hand-over is already scheduled."""
+        self.lost = True
+        if self._heir is not None:
+            self._heir.connection_lost(exc)
 
 
 class Unnested(asyncio.BufferedProtocol):
@@ -157,30 +177,3 @@ class Unnested(asyncio.BufferedProtocol):
     def _go_on(self) -> None:
         if not self._lost:
             self._security.resume_writing()
-
-
-class Early(asyncio.Protocol):
-    """Buffers what arrives between the end of the handshake and the hand-over to the connection."""
-
-    def __init__(self) -> None:
-        self.lost = False
-        self._data: list[bytes] = []
-        self._heir: Connection | None = None
-
-    def become(self, heir: Connection, transport: asyncio.Transport) -> None:
-        """Hand over to the connection."""
-        self._heir = heir
-        transport.set_protocol(heir)
-        heir.connection_made(transport)
-        for data in self._data:
-            heir.data_received(data)
-
-    def data_received(self, data: bytes) -> None:
-        """Keep bytes that arrive with the last handshake message."""
-        self._data.append(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Report the end to the connection, even if the hand-over is already scheduled."""
-        self.lost = True
-        if self._heir is not None:
-            self._heir.connection_lost(exc)

@@ -137,6 +137,9 @@ class Line:
     def get_write_buffer_size(self):
         return self.left
 
+    def is_closing(self):
+        return self.broken
+
     def abort(self):
         self.broken = True
 

@@ -12,7 +12,7 @@ import pytest
 
 from admin_api.server import connection_limits, tls_accept, uvicorn_server
 from admin_api.server.http_connection import Connection
-from admin_api.server.tls_accept import Accepted, Early, Handshakes, Unnested
+from admin_api.server.tls_accept import Accepted, Handshakes, Unnested
 from admin_api.server.uvicorn_server import ApiServer
 from tests.admin_api.server.raw_connections import ALIVE, everything, is_closed, raw, secured, until
 
@@ -219,10 +219,11 @@ class Line(asyncio.Transport):
 
 
 def test_data_with_the_end_of_a_handshake_is_not_lost():
-    early, heir, line, gone = Early(), Heard(), Line(), ConnectionResetError()
+    heir, line, gone, here = Heard(), Line(), ConnectionResetError(), Mock(Handshakes)
+    early = Accepted(here, lambda: heir)
     early.data_received(b"GET ")
     early.data_received(b"/")
-    early.become(heir, line)
+    early.become(line)
     assert (line.protocol, heir.heard) == (heir, [line, b"GET ", b"/"])
     early.connection_lost(gone)  # it was on its way
     assert heir.heard[3:] == [gone] and early.lost
