@@ -51,7 +51,6 @@ class PublicRoutes:
             known="",
             next="/",
             trouble="",
-            wait=0,
             providers=(),
             lost=request.parameter("lost") == "1",
         )

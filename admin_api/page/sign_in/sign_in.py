@@ -202,8 +202,8 @@ class SignIn:
             except Declined as declined:
                 trouble = trouble or str(declined)  # a code still works
         key = self._steps.keep(Step(person, to, challenge=challenge), network(request.source))
-        values = {"step": key, "factors": factors, "options": options, "trouble": trouble, "wait": wait}
-        return with_retry_after(request.page("factor.html", status=status, **values), wait)
+        values = {"step": key, "factors": factors, "options": options, "trouble": trouble}
+        return request.page("factor.html", status=status, wait=wait, **values)
 
     def _set_up(self, request: PublicRequest, step: Step, *, status: int = 200, trouble: str = "") -> Response:
         key = self._steps.keep(step, network(request.source))
@@ -211,15 +211,8 @@ class SignIn:
         return request.page("app.html", status=status, step=key, secret=step.secret, picture=picture, trouble=trouble)
 
     def _again(self, request: PublicRequest, trouble: str, status: int, wait: int = 0) -> Response:
-        shown = self._form(
-            request,
-            customer=request.one("customer"),
-            next=request.one("next"),
-            status=status,
-            trouble=trouble,
-            wait=wait,
-        )
-        return with_retry_after(shown, wait)
+        typed = {name: request.one(name) for name in ("customer", "next")}
+        return self._form(request, **typed, status=status, trouble=trouble, wait=wait)
 
     def _form(
         self, request: PublicRequest, *, customer: str, next: str, status: int = 200, trouble: str = "", wait: int = 0
@@ -249,10 +242,3 @@ class SignIn:
 def _key(customer: str, name: str) -> str:
     """Return the key for attempts with a name; the typed text is not kept."""
     return hashlib.sha256(f"{customer}\0{canonical(name)}".encode("utf-8", "replace")).hexdigest()
-
-
-def with_retry_after(answer: Response, wait: int) -> Response:
-    """Add the seconds to wait to an answer, if one has to wait."""
-    if wait:
-        answer.headers["Retry-After"] = str(wait)
-    return answer
