@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Callable
 from typing import Generic, TypeVar
-
-from cachetools import TTLCache
 
 Thing = TypeVar("Thing")
 
@@ -22,22 +20,40 @@ class Pending(Generic[Thing]):
 
     def __init__(self, random: Callable[[int], bytes], monotonic: Callable[[], float]) -> None:
         self._random = random
-        self._kept: TTLCache[str, tuple[str, Thing]] = TTLCache(MAX_KEPT, SECONDS, monotonic)
+        self._monotonic = monotonic
+        self._kept: OrderedDict[str, tuple[float, str, Thing]] = OrderedDict()
+        self._of: Counter[str] = Counter()
 
     def keep(self, thing: Thing, place: str) -> str:
         """Store a value; return its key, which only this browser gets.
 
         `place`: the client's network, so that one that fills all places takes none from other networks.
         """
-        key = self._random(KEY_BYTES).hex()
-        if len(self._kept) == MAX_KEPT:
-            places = {kept: whose for kept, (whose, _) in self._kept.items()}
-            most = Counter([*places.values(), place]).most_common(1)[0][0]
-            self._kept.pop(next(kept for kept, whose in places.items() if whose == most), None)
-        self._kept[key] = (place, thing)
+        key, now = self._random(KEY_BYTES).hex(), self._monotonic()
+        self._kept[key] = (now, place, thing)
+        self._of[place] += 1
+        while len(self._kept) > MAX_KEPT:
+            self._forget(self._surplus(now))
         return key
 
     def take(self, key: str) -> Thing | None:
         """Return and delete a value; None if it is unknown, used or too old."""
-        _, thing = self._kept.pop(key, ("", None))
-        return thing
+        if key not in self._kept:
+            return None
+        begun, thing = self._forget(key)
+        return thing if self._monotonic() - begun <= SECONDS else None
+
+    def _surplus(self, now: float) -> str:
+        """Choose the entry to drop: an expired one, else the oldest of the network with most."""
+        first = next(iter(self._kept))
+        if now - self._kept[first][0] > SECONDS:
+            return first
+        most = max(self._of, key=self._of.__getitem__)
+        return next(key for key, (_, place, _) in self._kept.items() if place == most)
+
+    def _forget(self, key: str) -> tuple[float, Thing]:
+        begun, place, thing = self._kept.pop(key)
+        self._of[place] -= 1
+        if not self._of[place]:
+            del self._of[place]
+        return begun, thing

@@ -24,9 +24,9 @@ def test_a_thing_is_taken_once_within_ten_minutes() -> None:
     kept: Pending[str] = Pending(os.urandom, clock)
     key, late = (kept.keep("thing", HOME) for _ in range(2))
     assert len(key) == 64
-    clock.now = SECONDS - 1
-    assert [kept.take(each) for each in (key, key, "")] == ["thing", None, None]
     clock.now = SECONDS
+    assert [kept.take(each) for each in (key, key, "")] == ["thing", None, None]
+    clock.now = SECONDS + 1
     assert kept.take(late) is None
 
 
