@@ -62,7 +62,7 @@ class Site:
     def __init__(
         self,
         authoriser: Authoriser,
-        account_service: AccountService | None,
+        account_service: AccountService,
         *,
         report: Report,
         monotonic: Callable[[], float] = time.monotonic,
@@ -250,7 +250,7 @@ class Site:
 
     def _stands(self, session: Session) -> bool:
         """Return whether the account behind a session is still valid and unchanged; checked on every request."""
-        if self._account_service is None or session.person is None:
+        if session.person is None:
             return True
         try:
             return self._account_service.stands(session.person)
