@@ -24,12 +24,15 @@ class Handshakes:
 
     def __init__(
         self,
-        context: ssl.SSLContext,
+        context: Callable[[], ssl.SSLContext],
         start_task: StartTask,
         drop: Callable[[str], None],
         connections: set[Connection],
     ) -> None:
-        """`drop` receives the reason why a connection failed; `connections` are all whose handshake is done."""
+        """`context` returns the newest context.
+
+        `drop` receives the reason why a connection failed; `connections` are all whose handshake is done.
+        """
         self._context = context
         self._start_task = start_task
         self._drop = drop
@@ -71,7 +74,7 @@ class Handshakes:
     async def _shake(self, accepted: Accepted) -> None:
         try:
             secured = await asyncio.get_running_loop().start_tls(
-                accepted.transport, accepted, self._context, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS
+                accepted.transport, accepted, self._context(), server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS
             )
         except asyncio.CancelledError:
             accepted.transport.abort()

@@ -8,7 +8,6 @@ import socket
 import ssl
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -16,12 +15,6 @@ from starlette.types import ASGIApp
 
 from admin_api.server.http_connection import MAX_HEAD, Connection, Limited
 from admin_api.server.tls_accept import Accepted, Handshakes, StartTask
-
-CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
-"""TLS 1.2 suites with forward secrecy and authenticated encryption (RFC 9325 section 4.2)."""
-
-RELOAD_SECONDS = 5.0
-"""How often the certificate files are checked: a renewed one is used well before the old one expires."""
 
 DATE_SECONDS = 1.0
 """How often the Date header is renewed: its format has whole seconds (RFC 9110 section 6.6.1)."""
@@ -31,19 +24,21 @@ STOP_SECONDS = 3.0
 
 
 class ApiServer:
-    """Serves an application over HTTPS, or over HTTP where no certificate is given (loopback)."""
+    """Serves an application over HTTPS, or over HTTP (loopback)."""
 
     def __init__(
         self,
         app: ASGIApp,
-        certificate: Path | None,
-        private_key: Path | None,
+        context: Callable[[], ssl.SSLContext] | None,
         drop: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`drop` receives the reason why a connection failed before its first request."""
+        """`context` returns the context for a new connection, None: over HTTP.
+
+        `drop` receives the reason why a connection failed before its first request.
+        """
         self._app = app
         self._drop = drop
-        self._files = (certificate, private_key) if certificate and private_key else None
+        self._context = context
         self._connections: set[Connection] = set()
         self._handshakes: Handshakes | None = None
         self._server: uvicorn.Server | None = None
@@ -51,14 +46,9 @@ class ApiServer:
         self._stopping = asyncio.Event()
 
     async def start(self, listening: socket.socket, start_task: StartTask) -> None:
-        """Serve on a listening socket; returns when requests are answered.
-
-        `start_task` runs the server as a task. Raises OSError or ssl.SSLError for a certificate that
-        cannot be loaded.
-        """
-        context = tls(*self._files) if self._files else None
-        if context:
-            self._handshakes = Handshakes(context, start_task, self._drop, self._connections)
+        """Serve on a listening socket; returns when requests are answered. `start_task` runs the server as a task."""
+        if self._context is not None:
+            self._handshakes = Handshakes(self._context, start_task, self._drop, self._connections)
         config = uvicorn.Config(
             Limited(self._app),
             http=self._protocol,  # type: ignore[arg-type]  # it is called
@@ -76,8 +66,6 @@ class ApiServer:
         self._server.lifespan = config.lifespan_class(config)
         await self._server.startup([listening])
         start_task(self._serve(self._server, listening))
-        if context and self._files:
-            start_task(self._watch(context, *self._files))
 
     async def stop(self) -> None:
         """Stop serving; running requests get STOP_SECONDS to finish."""
@@ -102,35 +90,3 @@ class ApiServer:
             await server.shutdown([listening])
         finally:
             self._done.set()
-
-    async def _watch(self, context: ssl.SSLContext, certificate: Path, private_key: Path) -> None:
-        """Load a renewed certificate; one that cannot be loaded leaves the old one in force."""
-        seen = stamp(certificate, private_key)
-        while not self._stopping.is_set():
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stopping.wait(), RELOAD_SECONDS)
-            now = stamp(certificate, private_key)
-            if now != seen and now is not None:
-                with contextlib.suppress(OSError, ssl.SSLError):
-                    tls(certificate, private_key)  # a half-written pair must not break the context
-                    context.load_cert_chain(certificate, private_key)
-                    seen = now
-
-
-def tls(certificate: Path, private_key: Path) -> ssl.SSLContext:
-    """Create a context: TLS 1.2 with AEAD, or 1.3. Raises OSError, ssl.SSLError."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_ciphers(CIPHERS)
-    context.set_alpn_protocols(["http/1.1"])
-    context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_CIPHER_SERVER_PREFERENCE
-    context.load_cert_chain(certificate, private_key)
-    return context
-
-
-def stamp(certificate: Path, private_key: Path) -> tuple[int, ...] | None:
-    """Return when both files were changed, None while one is missing."""
-    try:
-        return tuple(file.stat().st_mtime_ns for file in (certificate, private_key))
-    except OSError:
-        return None

@@ -27,6 +27,7 @@ from admin_api.http.permissions import Role
 from admin_api.http.ports import BrokenOff, CannotRender, Rendered
 from admin_api.server.uvicorn_server import ApiServer
 from recorder.access.accounts import AccountService
+from recorder.runtime.tls import https
 from storage.calls.call_document import wrapped
 from storage.calls.call_index import CallRow, CallState
 from storage.calls.call_row import Fresh
@@ -292,7 +293,8 @@ class Service:
         routes: list[Any] = list(app.routes)
         self.lazy_page: LazyPage = next(route.app for route in routes if getattr(route, "path", "") == "/")
         self.authoriser: Authoriser = next(route.app for route in routes if getattr(route, "path", "") == "/api")
-        self.server = ApiServer(app, self.certificate, self.key)
+        self.context = https(self.certificate, self.key)
+        self.server = ApiServer(app, self.context)
         await self.server.start(listening, self._start_task)
         return port
 

@@ -47,7 +47,7 @@ class Served:
         monkeypatch.setattr(uvicorn_server, "Handshakes", self.watched)
         listening = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = listening.getsockname()[1]
-        self.server = ApiServer(alive, service.certificate, service.key, self.reasons.append)
+        self.server = ApiServer(alive, service.context, self.reasons.append)
         service.run(self.server.start(listening, self.start))
 
     def watched(self, *about):
@@ -247,7 +247,7 @@ def test_a_client_lost_during_the_handshake_gets_no_connection(monkeypatch):
             return Line()
 
         monkeypatch.setattr(loop, "start_tls", lost)
-        here = Handshakes(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), loop.create_task, made.append, set())
+        here = Handshakes(lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), loop.create_task, made.append, set())
 
         def connect() -> Connection:
             raise AssertionError("a client that is gone has no connection")
