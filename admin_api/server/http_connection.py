@@ -106,9 +106,9 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         self._goes_on()
         self._http.resume_writing()
 
-    def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Send a part of an answer; a problem document instead of uvicorn's own answer to invalid HTTP."""
-        if data[: len(INVALID)] == INVALID:
+    def write(self, data: Any) -> None:
+        """Send a part of an answer, as bytes; a problem document instead of uvicorn's own answer to invalid HTTP."""
+        if data.startswith(INVALID):
             self._refused = True
             self._transport.write(closing_answer(malformed()))
         elif not self._refused:
@@ -124,7 +124,8 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         """Note that the head of a request is complete."""
         self._requests += 1
         self._unread = 0
-        self._stop_waiting()
+        if self._head_timer is not None:
+            self._stop_waiting()
 
     def ends(self) -> None:
         """Note that a request is answered; uvicorn closes an idle connection after a while."""
@@ -165,20 +166,18 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             self._head_timer = None
 
 
-class Limited:
-    """Wraps the application: tells a connection of its requests, and answers those of surplus connections with 503."""
+def limited(app: ASGIApp) -> ASGIApp:
+    """Wrap an application: tell a connection of its requests, and answer those of surplus connections with 503."""
 
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         connection: Connection = scope["state"][STATE]
         connection.begins()
         try:
-            await (self._app if connection.is_served else full)(scope, receive, send)
+            await (app if connection.is_served else full)(scope, receive, send)
         finally:
             connection.ends()
+
+    return answer
 
 
 def closing_answer(problem: Problem) -> bytes:

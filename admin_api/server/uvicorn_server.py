@@ -13,7 +13,7 @@ from typing import Any
 import uvicorn
 from starlette.types import ASGIApp
 
-from admin_api.server.http_connection import MAX_HEAD, Connection, Limited
+from admin_api.server.http_connection import MAX_HEAD, Connection, limited
 from admin_api.server.tls_accept import Accepted, Handshakes, StartTask
 
 DATE_SECONDS = 1.0
@@ -50,7 +50,7 @@ class ApiServer:
         if self._context is not None:
             self._handshakes = Handshakes(self._context, start_task, self._drop, self._connections)
         config = uvicorn.Config(
-            Limited(self._app),
+            limited(self._app),
             http=self._protocol,  # type: ignore[arg-type]  # it is called
             ws="none",
             lifespan="off",

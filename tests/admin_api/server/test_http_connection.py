@@ -118,7 +118,7 @@ def test_who_takes_nothing_of_an_answer_is_broken_off(monkeypatch):
                 super().connection_lost(exc)
                 ended.set()
 
-        served = config(http_connection.Limited(app))
+        served = config(http_connection.limited(app))
         server = await loop.create_server(lambda: Watched(set(), served, ServerState(), {}), "127.0.0.1", 0)
         async with server, asyncio.timeout(30):
             with socket.create_connection(server.sockets[0].getsockname()) as client:
