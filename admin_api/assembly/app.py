@@ -30,7 +30,7 @@ def create_app(
     customers: Mapping[str, Customer],
     daemon: Daemon,
     *,
-    account_service: AccountService | None = None,
+    account_service: AccountService,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     monotonic: Callable[[], float] = time.monotonic,
     report: Report | None = None,
@@ -38,7 +38,6 @@ def create_app(
     """Build the admin API of these customers on top of a running daemon.
 
     `report` receives every failure that is not the client's; without it, failures go to the logger "admin_api".
-    Without an `account_service` nobody can sign in to the page.
     """
     report = report or _log
     authoriser = Authoriser(customers, daemon, endpoints(), clock=clock, monotonic=monotonic, report=report)

@@ -63,7 +63,7 @@ class Site:
     def __init__(
         self,
         authoriser: Authoriser,
-        account_service: AccountService | None,
+        account_service: AccountService,
         *,
         report: Report,
         monotonic: Callable[[], float] = time.monotonic,
@@ -77,7 +77,7 @@ class Site:
         self._per_session = Limiter(PER_TOKEN)
         self._static = shipped()
         self._templates = Templates()
-        self._unsent = UnsentForms(random)
+        self._unsent = UnsentForms(random, monotonic)
         self._public_routes = public_routes.PublicRoutes(account_service, self.sessions, monotonic, random)
         self._views = [(compile_path(view.path)[0], view) for view in page_routes.VIEWS]
 
@@ -188,7 +188,7 @@ class Site:
             return JSONResponse({"seconds": int(session.left(now)), "longest": longest})
         if path == UNSENT:
             return self._page_request(request, public, session).page(
-                "unsent.html", forms=self._unsent.of(session.whose, now)
+                "unsent.html", forms=self._unsent.of(session.whose)
             )
         found = session.forms.look(path.removeprefix(SHOWN), now)
         return RedirectResponse(found, 303) if isinstance(found, str) else found
@@ -215,7 +215,7 @@ class Site:
         back = self._above(action)
         if action == WITH_PASSWORD or action.startswith(f"{WITH_PASSWORD}/") or not self._takes(action):
             return RedirectResponse(back, 303)
-        self._unsent.keep(whose, action, back, form, self._monotonic())
+        self._unsent.keep(whose, action, back, form)
         return RedirectResponse(UNSENT, 303)
 
     def _takes(self, path: str) -> bool:
@@ -256,7 +256,7 @@ class Site:
 
     def _stands(self, session: Session) -> bool:
         """Return whether the account behind a session is still valid and unchanged; checked on every request."""
-        if self._account_service is None or session.person is None:
+        if session.person is None:
             return True
         try:
             return self._account_service.stands(session.person)

@@ -11,7 +11,6 @@ import os
 import threading
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from dataclasses import dataclass
 from itertools import count
 from typing import Annotated
 
@@ -27,7 +26,7 @@ from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import Endpoint, endpoint
 from admin_api.http.messages import Message
 from admin_api.http.permissions import HEARERS, Action
-from admin_api.http.ports import BrokenOff, CannotRender, Streamed
+from admin_api.http.ports import BrokenOff, CannotRender, Rendered, Streamed
 from admin_api.http.problems import REFUSED, Problem, not_rendered, unavailable
 from admin_api.http.types import FORMATS, Given, word
 from storage.calls.call_index import CallRow
@@ -48,12 +47,16 @@ CONTENT_TYPES = (
 )
 
 
-class Source:
-    """A descriptor that threads read; it is closed once, never during a read."""
+class RenderedFile:
+    """A rendered call, which threads read; it is closed once, never during a read."""
 
-    def __init__(self, descriptor: int, size: int) -> None:
-        self.size = size
-        self._descriptor = descriptor
+    tag = ""
+    """A strong ETag: a live call grows, and encoders change with versions."""
+
+    def __init__(self, rendered: Rendered) -> None:
+        self.size = rendered.size
+        self.content_type = rendered.content_type
+        self._descriptor = rendered.descriptor
         self._lock = threading.Lock()
         self._closed = False
 
@@ -62,12 +65,12 @@ class Source:
         with self._lock:
             return b"" if self._closed else os.pread(self._descriptor, length, offset)
 
-    def tag(self) -> str:
-        """Return a strong ETag of the content: a live call grows, and encoders change with versions."""
+    def set_tag(self) -> None:
+        """Derive the tag from the content."""
         digest = hashlib.sha256()
         for offset in range(0, self.size, CHUNK):
             digest.update(self.read(CHUNK, offset))
-        return f'"{digest.hexdigest()[:32]}"'
+        self.tag = f'"{digest.hexdigest()[:32]}"'
 
     def close(self) -> None:
         """Close; may be called twice."""
@@ -92,11 +95,10 @@ class Sent(StreamingResponse):
     def __init__(
         self,
         content: AsyncIterator[bytes],
-        status: int,
         headers: dict[str, str],
-        end: Callable[[], None],
-        *,
-        kept: Callable[[], bool],
+        status: int = 200,
+        end: Callable[[], None] = lambda: None,
+        kept: Callable[[], bool] = lambda: True,
     ) -> None:
         """Send `content` while `kept` is true; call `end` at the end."""
         super().__init__(content, status, headers)
@@ -125,28 +127,7 @@ class Sent(StreamingResponse):
                 self._end()
 
 
-@dataclass(frozen=True, slots=True)
-class Ready:
-    """A rendered call, ready to be sent."""
-
-    source: Source
-    """Its bytes."""
-    content_type: str
-    """The content type."""
-    tag: str
-    """Their validator."""
-
-    @property
-    def size(self) -> int:
-        """Return the number of bytes."""
-        return self.source.size
-
-    def chunks(self, begin: int, end: int) -> AsyncIterator[bytes]:
-        """Yield the bytes from begin to end."""
-        return self.source.chunks(begin, end)
-
-
-Playable = Ready | Streamed
+Playable = RenderedFile | Streamed
 
 
 class MediaQuery(Given):
@@ -159,8 +140,8 @@ class Player:
     """Renders the media of calls and sends them."""
 
     def __init__(self) -> None:
-        self._cache: RenderCache[Ready] = RenderCache(
-            lambda: MAX_PLAYS, lambda ready: ready.source.close(), lambda ready: ready.size
+        self._cache: RenderCache[RenderedFile] = RenderCache(
+            lambda: MAX_PLAYS, lambda file: file.close(), lambda file: file.size
         )
         self._live = count()
         self._streams: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(MAX_STREAMS))
@@ -203,25 +184,23 @@ class Player:
         """Return the recently rendered file, or render it."""
         # a live call grows, so a file rendered from it is not shared with later requests
         key = (request.customer.name, row.id, f"{form} {next(self._live)}" if is_live else form)
-        ready = await self._ready(request, row, form, key)
-        ends.append(lambda: self._cache.leave(key, keep=not is_live))
-        return ready
 
-    async def _ready(self, request: AuthorisedRequest, row: CallRow, form: str, key: tuple[str, str, str]) -> Ready:
-        async def make() -> Ready:
-            rendered = await request.daemon.render(request.customer, row, form)
-            source = Source(rendered.descriptor, rendered.size)
+        async def make() -> RenderedFile:
+            file = RenderedFile(await request.daemon.render(request.customer, row, form))
             try:
-                return Ready(source, rendered.content_type, await asyncio.to_thread(source.tag))
+                await asyncio.to_thread(file.set_tag)
             except BaseException:
-                source.close()
+                file.close()
                 raise
+            return file
 
         loop = asyncio.get_running_loop()
         patient_until = loop.time() + TURN_SECONDS
         while True:
             try:
-                return await self._cache.take(key, make)
+                file = await self._cache.take(key, make)
+                ends.append(lambda: self._cache.leave(key, keep=not is_live))
+                return file
             except Full:
                 if loop.time() >= patient_until:
                     raise _too_many() from None
@@ -268,7 +247,7 @@ def _answer(request: AuthorisedRequest, sound: Playable, name: str, leaf: int, e
     if chosen:
         headers["Content-Range"] = f"bytes {begin}-{until - 1}/{size}"
     chunks = sound.chunks(begin, until if reading else begin)
-    return Sent(chunks, 206 if chosen else 200, headers, end, kept=lambda: request.customer.keys.keeps(leaf))
+    return Sent(chunks, headers, 206 if chosen else 200, end, lambda: request.customer.keys.keeps(leaf))
 
 
 def _all(ends: list[Callable[[], None]]) -> None:

@@ -225,15 +225,19 @@ async def file(request: AuthorisedRequest, id: str) -> Response:
         raise not_found("no file")
     await request.note(DONE)
     form = "zip" if export.request.media else export.format
+    content_type = ZIP if export.request.media else table_writers.TYPES[export.format]
+    return sent(request, export, content_type, f"export-{export.id}.{form}")
+
+
+def sent(request: AuthorisedRequest, export: StoredExport, content_type: str, name: str) -> Response:
+    """Answer with the file of an export, until its key is cut."""
     headers = {
-        "Content-Type": ZIP if export.request.media else table_writers.TYPES[export.format],
-        "Content-Disposition": f'attachment; filename="export-{export.id}.{form}"',
+        "Content-Type": content_type,
+        "Content-Disposition": f'attachment; filename="{name}"',
         "Content-Length": str(export.size_bytes or 0),
     }
-    whole = request.http.method == "GET"
-    chunks = request.customer.exports.read(export) if whole else iter(())
-    keys = request.customer.keys
-    return Sent(away(chunks), 200, headers, lambda: None, kept=lambda: keys.keeps(export.leaf))
+    chunks = request.customer.exports.read(export) if request.http.method == "GET" else iter(())
+    return Sent(away(chunks), headers, kept=lambda: request.customer.keys.keeps(export.leaf))
 
 
 def problem_of(text: str | None, said: Mapping[str, Any] | None) -> Message | None:

@@ -10,11 +10,11 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from admin_api.http.bounded_map import BoundedMap
+from cachetools import TTLCache
 
 SECONDS = 60.0
 """Seconds between two entries; the log still shows that somebody had the view open, and until when."""
-MAX_KEPT = 5000  # queries remembered; the oldest is dropped, and would be logged again
+MAX_KEPT = 5000  # queries remembered; one that is dropped would be logged again
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +30,12 @@ class Repeat:
 class RecentReads:
     """The queries that were logged recently."""
 
-    def __init__(self) -> None:
-        self._written: BoundedMap[bytes, float] = BoundedMap(MAX_KEPT)
+    def __init__(self, monotonic: Callable[[], float]) -> None:
+        self._written: TTLCache[bytes, bool] = TTLCache(MAX_KEPT, SECONDS, monotonic)
 
-    def look(self, token: str, question: str, now: float) -> Repeat:
-        """Return the look at monotonic time `now`, which says whether it needs an entry."""
+    def look(self, token: str, question: str) -> Repeat:
+        """Return the look, which says whether it needs an entry."""
         key = hashlib.sha256(f"{token}\n{question}".encode("utf-8", "surrogateescape")).digest()
-        last = self._written.get(key)
-        if last is not None and 0 <= now - last < SECONDS:
-            self._written.move_to_end(key)
+        if self._written.get(key):
             return Repeat(quiet=True)
-        return Repeat(written=lambda: self._written.__setitem__(key, now))
+        return Repeat(written=lambda: self._written.__setitem__(key, True))

@@ -49,7 +49,7 @@ class Authoriser:
         self._report = report
         self._per_token = Limiter(PER_TOKEN)
         self._per_address = Limiter(FAILURES_PER_ADDRESS)
-        self._again = RecentReads()
+        self._again = RecentReads(monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request of any method as an ASGI application."""
@@ -87,7 +87,7 @@ class Authoriser:
 
         `again`: what a page view shows that only refreshes itself; one look at it a minute is logged.
         """
-        look = self._again.look(principal.token, again, self._monotonic()) if again else FIRST
+        look = self._again.look(principal.token, again) if again else FIRST
         return Caller(request, principal, self._daemon, self._report, look)
 
     def roles(self, action: Action) -> tuple[Role, ...]:

@@ -146,7 +146,7 @@ async def file(request: AuthorisedRequest, query: AuditFileQuery) -> Response:
         "Content-Disposition": f'attachment; filename="audit.{query.format}"',
     }
     chunks = _chunks(request, query.since, wanted, query.format, reading=request.http.method == "GET")
-    return Sent(chunks, 200, headers, lambda: None, kept=lambda: True)
+    return Sent(chunks, headers)
 
 
 async def _wanted(request: AuthorisedRequest, query: Conditions) -> Wanted:

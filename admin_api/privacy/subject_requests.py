@@ -8,7 +8,6 @@ from typing import Annotated
 from msgspec import Meta
 from starlette.responses import Response
 
-from admin_api.calls.playback import Sent
 from admin_api.exports import exports
 from admin_api.http import reading
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
@@ -32,7 +31,7 @@ from admin_api.privacy.request_views import Report, Request
 from storage.calls.call_row import DEFAULT_LIMIT, Position
 from storage.cursors import BadCursor
 from storage.erasure.erasures import Held, NoWaiver
-from storage.exports.exports import Export, ExportState, TooMany
+from storage.exports.exports import ExportState, TooMany
 from storage.subject_requests.candidates import MAX_CALLS, Candidate, TooManyCalls
 from storage.subject_requests.case_rows import Case, Extension, Kind, Selection, State, Step, due
 from storage.subject_requests.cases import NoCase, Nothing, WrongState
@@ -217,13 +216,11 @@ async def report_file(request: AuthorisedRequest, id: str) -> Response:
     if export is None or export.state is not ExportState.DONE:
         raise not_found("no file")
     await request.note(DONE)
-    whole = request.http.method == "GET"
-    if whole:
+    if request.http.method == "GET":
         await request.customer.requests.fetched(case.id, export.id, by=request.principal.name)
-    chunks = request.customer.exports.read(export) if whole else iter(())
-    keys = request.customer.keys
-    headers = _headers(case, export)
-    return Sent(exports.away(chunks), 200, headers, lambda: None, kept=lambda: keys.keeps(export.leaf))
+    encrypted = export.request is not None and case.reports[-1]["encrypted"]
+    kind, suffix = (AGE, ".zip.age") if encrypted else (exports.ZIP, ".zip")
+    return exports.sent(request, export, kind, f"report-{case.id}{suffix}")
 
 
 @endpoint(
@@ -359,15 +356,6 @@ async def _report(request: AuthorisedRequest, case: Case) -> Report | None:
     newest, held = case.reports[-1], request.customer.exports
     export = await held.get(newest["export"])
     return request_views.report(newest, export, held.progress.get(newest["export"]))
-
-
-def _headers(case: Case, export: Export) -> dict[str, str]:
-    encrypted = export.request is not None and case.reports[-1]["encrypted"]
-    return {
-        "Content-Type": AGE if encrypted else exports.ZIP,
-        "Content-Disposition": f'attachment; filename="report-{case.id}.zip{".age" if encrypted else ""}"',
-        "Content-Length": str(export.size_bytes or 0),
-    }
 
 
 def _refusal(problem: NoCase | WrongState) -> Problem:

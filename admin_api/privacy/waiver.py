@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, TypedDict
+from typing import Annotated, TypedDict, cast
 
 import msgspec
 from msgspec import Meta
@@ -34,19 +34,6 @@ class Waiver(TypedDict):
     expires_at: Time | None
     put_at: Time | None
     put_by: str | None
-
-
-_NONE = Waiver(
-    active=False,
-    id=None,
-    document_sha256=None,
-    signed_by=None,
-    scope=None,
-    signed_at=None,
-    expires_at=None,
-    put_at=None,
-    put_by=None,
-)
 
 
 class WaiverRequest(Given):
@@ -90,7 +77,7 @@ async def put(request: AuthorisedRequest, body: WaiverRequest) -> Waiver:
 def shown(waiver: StoredWaiver | None, now: datetime) -> Waiver:
     """Show the waiver, or that none was ever filed."""
     if waiver is None:
-        return _NONE
+        return cast("Waiver", {**dict.fromkeys(Waiver.__annotations__), "active": False})
     return {
         "active": waiver.active(now),
         "id": waiver.id,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
 
 MAX_CONNECTIONS = 1000
 """Connections at once; one address may have all of them: an office may use one proxy. One with TLS costs 0.1 MB."""
@@ -18,19 +17,19 @@ MAX_TURNED_AWAY = 1000
 """Surplus connections that may wait for a request to answer with 503; any further one gets the 503 at once."""
 
 
-def has_room(places: Sequence[str], own: str) -> bool:
-    """Return whether all these connections, each named by its origin, may be served; the last one is from `own`."""
-    return len(places) <= MAX_CONNECTIONS or (len(places) <= MAX_CONNECTIONS + SPARE and places.count(own) <= FEW)
-
-
 def has_place(total: int, own: int) -> bool:
-    """Return whether one more handshake may begin, beside all connections and handshakes, `own` of its address."""
-    return total < MAX_CONNECTIONS or (total < MAX_CONNECTIONS + SPARE and own < FEW)
+    """Return whether so many connections and handshakes may be served, `own` of them of the address of the last one."""
+    return total <= MAX_CONNECTIONS or (total <= MAX_CONNECTIONS + SPARE and own <= FEW)
+
+
+def may_wait(total: int) -> bool:
+    """Return whether a surplus client may wait for a request to answer, beside all connections and handshakes."""
+    return total <= MAX_CONNECTIONS + SPARE + MAX_TURNED_AWAY
 
 
 def may_be_told(total: int, own: int) -> bool:
     """Return whether a surplus client may complete its handshake to get a 503; `own` of its address are under way."""
-    return total <= MAX_CONNECTIONS + SPARE + MAX_TURNED_AWAY and own < FEW
+    return may_wait(total) and own < FEW
 
 
 def network(source: str) -> str:

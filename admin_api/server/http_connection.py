@@ -1,4 +1,4 @@
-"""One uvicorn connection with the limits it lacks: first byte, slow or invalid head, client that does not read."""
+"""One connection with the limits that uvicorn lacks: time for a head, a client that does not read, too many clients."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ import asyncio
 from typing import Any
 
 import h11
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from admin_api.http import responses
 from admin_api.http.error_middleware import HEADERS, full
@@ -23,85 +26,121 @@ STALLED_SECONDS = 75.0
 MAX_HEAD = 32 << 10
 """Bytes of the head of a request; ours have under 2 KB."""
 
+INVALID = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain"
+"""How uvicorn's own answer to invalid HTTP begins. No answer of the application does: its first header is Date."""
 
-class Connection(H11Protocol):
-    """HTTP/1.1 over one TLS or TCP connection."""
+STATE = "connection"
+"""The name under which a request's ASGI state has its connection."""
+
+
+class Connection(asyncio.Protocol, asyncio.Transport):
+    """Stands between the transport of a connection and uvicorn's protocol: each takes it for the other."""
 
     place = ""  # key of the client's address for the limits
-    _head_timer: asyncio.TimerHandle | None = None
-    _stalled_timer: asyncio.TimerHandle | None = None
+    is_served = True
+
+    def __init__(
+        self,
+        connections: set[Connection],
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """`connections`: all that are open; the others are what uvicorn gives its protocol."""
+        super().__init__()
+        self._connections = connections
+        self._loop = _loop or asyncio.get_running_loop()
+        self._http = H11Protocol(config, server_state, {**app_state, STATE: self}, self._loop)
+        self._requests = 0  # under way
+        self._unread = 0  # bytes since the last request began
+        self._refused = False  # sent what is not HTTP
+        self._head_timer: asyncio.TimerHandle | None = None
+        self._stalled_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Begin, and wait for the head of the first request."""
-        super().connection_made(transport)
-        self.place = connection_limits.subscriber(self.client[0] if self.client else "")
-        if len(self.connections) > connection_limits.MAX_CONNECTIONS and not self._is_served():
-            self.app = full  # earlier clients keep being served
-            if (
-                len(self.connections)
-                > connection_limits.MAX_CONNECTIONS + connection_limits.SPARE + connection_limits.MAX_TURNED_AWAY
-            ):
-                self._tell(too_many_connections())
-                transport.abort()
+        self._transport: asyncio.Transport = transport
+        self.is_closing, self.get_extra_info = transport.is_closing, transport.get_extra_info  # type: ignore[method-assign]
+        self.pause_reading, self.resume_reading = transport.pause_reading, transport.resume_reading  # type: ignore[method-assign]
+        peer = transport.get_extra_info("peername")
+        self.place = connection_limits.subscriber(peer[0] if peer else "")
+        self._connections.add(self)
+        total = len(self._connections)
+        if total > connection_limits.MAX_CONNECTIONS:  # earlier clients keep being served
+            served = [each.place for each in self._connections if each.is_served]
+            self.is_served = connection_limits.has_place(len(served), served.count(self.place))
+        self._http.connection_made(self)
         self._wait_for_head()
+        if not self.is_served and not connection_limits.may_wait(total):
+            transport.write(closing_answer(too_many_connections()))
+            transport.abort()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End."""
+        self._connections.discard(self)
         self._stop_waiting()
         self._goes_on()
-        super().connection_lost(exc)
+        if not self._refused:
+            self._http.connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Receive bytes; a head that does not come whole must be complete in time."""
+        if not self._requests:
+            self._unread += len(data)
+            if not data.endswith(b"\r\n\r\n"):
+                self._wait_for_head()
+        try:
+            self._http.data_received(data)
+        except h11.LocalProtocolError:  # invalid HTTP, and an answer is under way: uvicorn cannot begin another
+            self._refused = True
+            self.close()
 
     def pause_writing(self) -> None:
         """Pause an answer that the client does not read; check later whether it read any."""
-        super().pause_writing()
-        self._look_again(self.transport.get_write_buffer_size())
+        self._http.pause_writing()
+        self._look_again(self._transport.get_write_buffer_size())
 
     def resume_writing(self) -> None:
         """Resume an answer."""
         self._goes_on()
-        super().resume_writing()
+        self._http.resume_writing()
 
-    def data_received(self, data: bytes) -> None:
-        """Receive bytes; a head that has begun must be complete in time."""
-        super().data_received(data)
-        if self.conn.their_state is h11.IDLE:
-            self._wait_for_head()
-        else:
+    def write(self, data: Any) -> None:
+        """Send a part of an answer, as bytes; a problem document instead of uvicorn's own answer to invalid HTTP."""
+        if data.startswith(INVALID):
+            self._refused = True
+            self._transport.write(closing_answer(malformed()))
+        elif not self._refused:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        """Close the connection; after invalid HTTP, no request on it gets another answer."""
+        if self._refused:
+            self._http.connection_lost(ConnectionAbortedError())
+        self._transport.close()
+
+    def begins(self) -> None:
+        """Note that the head of a request is complete."""
+        self._requests += 1
+        self._unread = 0
+        if self._head_timer is not None:
             self._stop_waiting()
 
-    def on_response_complete(self) -> None:
-        """Wait for the next request; uvicorn closes an idle connection after a while."""
-        self._stop_waiting()
-        super().on_response_complete()
-
-    def send_400_response(self, msg: str) -> None:
-        """Answer invalid HTTP with a problem document, or close the connection if an answer is under way."""
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            self._tell(malformed())
-        self.transport.close()
-
-    def _is_served(self) -> bool:
-        served = [one.place for one in self.connections if isinstance(one, Connection) and one.app is not full]
-        return connection_limits.has_room(served, self.place)
-
-    def _tell(self, problem: Problem) -> None:
-        """Send an answer without the application."""
-        answer = responses.problem(problem)
-        head = [*answer.raw_headers, *HEADERS]
-        body = h11.Data(data=bytes(answer.body))
-        for part in (h11.Response(status_code=answer.status_code, headers=head), body, h11.EndOfMessage()):
-            self.transport.write(self.conn.send(part) or b"")
+    def ends(self) -> None:
+        """Note that a request is answered; uvicorn closes an idle connection after a while."""
+        self._requests -= 1
 
     def _look_again(self, left: int) -> None:
-        self._stalled_timer = self.loop.call_later(STALLED_SECONDS, self._look, left)
+        self._stalled_timer = self._loop.call_later(STALLED_SECONDS, self._look, left)
 
     def _look(self, left: int) -> None:
         """Close the connection if the client has read nothing since."""
-        now = self.transport.get_write_buffer_size()
+        now = self._transport.get_write_buffer_size()
         if now < left:
             self._look_again(now)
         else:
-            self.transport.abort()
+            self._transport.abort()
 
     def _goes_on(self) -> None:
         if self._stalled_timer is not None:
@@ -110,9 +149,40 @@ class Connection(H11Protocol):
 
     def _wait_for_head(self) -> None:
         if self._head_timer is None:
-            self._head_timer = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+            self._head_timer = self._loop.call_later(HEAD_SECONDS, self._has_no_head)
+
+    def _has_no_head(self) -> None:
+        """Close the connection, unless this is the rest of a body: its request may be answered before its end."""
+        self._head_timer = None
+        if self._unread <= MAX_HEAD:
+            self._transport.close()
+        else:
+            self._unread = 0
+            self._wait_for_head()
 
     def _stop_waiting(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+
+def limited(app: ASGIApp) -> ASGIApp:
+    """Wrap an application: tell a connection of its requests, and answer those of surplus connections with 503."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        connection: Connection = scope["state"][STATE]
+        connection.begins()
+        try:
+            await (app if connection.is_served else full)(scope, receive, send)
+        finally:
+            connection.ends()
+
+    return answer
+
+
+def closing_answer(problem: Problem) -> bytes:
+    """Return an answer without the application, after which the connection is closed."""
+    answer = responses.problem(problem)
+    headers = [*answer.raw_headers, *HEADERS, (b"connection", b"close")]
+    lines = [b"HTTP/1.1 %d " % answer.status_code, *(b"%s: %s" % pair for pair in headers)]
+    return b"\r\n".join([*lines, b"", bytes(answer.body)])

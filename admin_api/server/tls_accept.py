@@ -22,20 +22,26 @@ class Handshakes:
     A genuine one ends within a few round trips, so if places run short, the oldest of the address with most is dropped.
     """
 
-    def __init__(self, context: ssl.SSLContext, start_task: StartTask, drop: Callable[[str], None]) -> None:
-        """`drop` receives the reason why a connection failed."""
+    def __init__(
+        self,
+        context: Callable[[], ssl.SSLContext],
+        start_task: StartTask,
+        drop: Callable[[str], None],
+        connections: set[Connection],
+    ) -> None:
+        """`context` returns the newest context.
+
+        `drop` receives the reason why a connection failed; `connections` are all whose handshake is done.
+        """
         self._context = context
         self._start_task = start_task
         self._drop = drop
+        self._connections = connections
         self._waiting: dict[str, list[Accepted]] = {}
         self._closed = False
 
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
-
-    def protocol(self, **words: Any) -> Accepted:
-        """Create the protocol for an accepted connection; `words` are the arguments of uvicorn's protocol."""
-        return Accepted(self, lambda: Connection(**words), words["server_state"].connections)
 
     def close(self) -> None:
         """Drop all handshakes, and refuse new ones."""
@@ -53,9 +59,9 @@ class Handshakes:
         return True
 
     def _has_place(self, accepted: Accepted) -> bool:
-        own, total = len(self._waiting.get(accepted.place, ())), len(self) + len(accepted.connections)
-        held = sum(isinstance(each, Connection) and each.place == accepted.place for each in accepted.connections)
-        if connection_limits.has_place(total, own + held) or connection_limits.may_be_told(total, own):
+        own, total = len(self._waiting.get(accepted.place, ())), len(self) + len(self._connections)
+        held = sum(each.place == accepted.place for each in self._connections)
+        if connection_limits.has_place(total + 1, own + held + 1) or connection_limits.may_be_told(total, own):
             return True
         most = max(self._waiting.values(), key=len, default=[])
         if len(most) <= own:
@@ -66,10 +72,9 @@ class Handshakes:
         return True
 
     async def _shake(self, accepted: Accepted) -> None:
-        early = Early()
         try:
             secured = await asyncio.get_running_loop().start_tls(
-                accepted.transport, early, self._context, server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS
+                accepted.transport, accepted, self._context(), server_side=True, ssl_handshake_timeout=HANDSHAKE_SECONDS
             )
         except asyncio.CancelledError:
             accepted.transport.abort()
@@ -83,11 +88,11 @@ class Handshakes:
             return
         finally:
             self._end(accepted)
-        if secured is not None and not early.lost:
+        if secured is not None and not accepted.lost:
             security = accepted.transport.get_protocol()
             if isinstance(security, asyncio.BufferedProtocol):  # None where the connection was lost this moment
                 accepted.transport.set_protocol(Unnested(security))
-            early.become(accepted.connect(), secured)
+            accepted.become(secured)
 
     def _end(self, accepted: Accepted) -> None:
         waiting = self._waiting.get(accepted.place, [])
@@ -98,15 +103,18 @@ class Handshakes:
 
 
 class Accepted(asyncio.Protocol):
-    """An accepted connection before its handshake."""
+    """An accepted connection until it is handed over after its handshake."""
 
     transport: asyncio.Transport
     place = ""
+    lost = False
 
-    def __init__(self, handshakes: Handshakes, connect: Callable[[], Connection], connections: set[Any]) -> None:
+    def __init__(self, handshakes: Handshakes, connect: Callable[[], Connection]) -> None:
+        """`connect` makes the protocol that goes on after the handshake."""
         self._handshakes = handshakes
-        self.connect = connect
-        self.connections = connections  # the listener has stopped taking handshakes
+        self._connect = connect
+        self._data: list[bytes] = []
+        self._heir: Connection | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hold the bytes back and begin the handshake."""
@@ -118,6 +126,24 @@ class Accepted(asyncio.Protocol):
         transport.pause_reading()
         if not self._handshakes.begin(self):
             transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Keep bytes that arrive with the last handshake message."""
+        self._data.append(data)
+
+    def become(self, secured: asyncio.Transport) -> None:
+        """Hand over to the connection."""
+        self._heir = heir = self._connect()
+        secured.set_protocol(heir)
+        heir.connection_made(secured)
+        for data in self._data:
+            heir.data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Report the end to the connection, even if the hand-over is already scheduled."""
+        self.lost = True
+        if self._heir is not None:
+            self._heir.connection_lost(exc)
 
 
 class Unnested(asyncio.BufferedProtocol):
@@ -154,30 +180,3 @@ class Unnested(asyncio.BufferedProtocol):
     def _go_on(self) -> None:
         if not self._lost:
             self._security.resume_writing()
-
-
-class Early(asyncio.Protocol):
-    """Buffers what arrives between the end of the handshake and the hand-over to the connection."""
-
-    def __init__(self) -> None:
-        self.lost = False
-        self._data: list[bytes] = []
-        self._heir: Connection | None = None
-
-    def become(self, heir: Connection, transport: asyncio.Transport) -> None:
-        """Hand over to the connection."""
-        self._heir = heir
-        transport.set_protocol(heir)
-        heir.connection_made(transport)
-        for data in self._data:
-            heir.data_received(data)
-
-    def data_received(self, data: bytes) -> None:
-        """Keep bytes that arrive with the last handshake message."""
-        self._data.append(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Report the end to the connection, even if the hand-over is already scheduled."""
-        self.lost = True
-        if self._heir is not None:
-            self._heir.connection_lost(exc)

@@ -12,6 +12,7 @@ from recorder.access.api_backend import Daemon
 from recorder.calls.context import Node
 from recorder.config.readers import SecondFactor
 from recorder.observe.log_throttle import RateLimit
+from recorder.runtime.tls import https
 
 if TYPE_CHECKING:
     from recorder.access.oidc_client import Providers
@@ -37,7 +38,7 @@ class AdminApiServer:
             providers=self._providers(),
         )
         app = create_app(self._node.customers, self._daemon, account_service=self._account_service)
-        self._server = ApiServer(app, api.certificate, api.private_key, self._drop)
+        self._server = ApiServer(app, https(api.certificate, api.private_key), self._drop)
         await self._server.start(listening, lambda work: self._node.tasks.start(work, "api"))
 
     async def stop(self) -> None:

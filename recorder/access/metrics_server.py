@@ -12,6 +12,7 @@ from starlette.routing import Route
 from admin_api.assembly.health import METRICS_TYPE
 from admin_api.server.uvicorn_server import ApiServer
 from recorder.calls.context import Node
+from recorder.runtime.tls import https
 
 
 class MetricsServer:
@@ -19,17 +20,19 @@ class MetricsServer:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        api = node.settings.admin_api
-        app = Starlette(routes=[Route("/metrics", self._page)])
-        self._server = ApiServer(app, api.certificate, api.private_key)
+        self._server: ApiServer | None = None
 
     async def start(self, listening: socket.socket) -> None:
         """Serve; returns when requests are answered."""
+        api = self._node.settings.admin_api
+        app = Starlette(routes=[Route("/metrics", self._page)])
+        self._server = ApiServer(app, https(api.certificate, api.private_key))
         await self._server.start(listening, lambda work: self._node.tasks.start(work, "metrics"))
 
     async def stop(self) -> None:
         """Stop serving."""
-        await self._server.stop()
+        if self._server:
+            await self._server.stop()
 
     async def _page(self, _: Request) -> Response:
         return Response(self._node.metrics.page(by_customer=True), media_type=METRICS_TYPE)

@@ -27,6 +27,8 @@ from admin_api.http.messages import Message
 from admin_api.http.permissions import Role
 from admin_api.http.ports import BrokenOff, CannotRender, Rendered
 from admin_api.server.uvicorn_server import ApiServer
+from recorder.access.accounts import AccountService
+from recorder.runtime.tls import https
 from storage.calls.call_document import wrapped
 from storage.calls.call_index import CallRow, CallState
 from storage.calls.call_row import Fresh
@@ -275,26 +277,28 @@ class Service:
         await self.customers[customer].calls.put([r for r, _ in made], [f for _, f in made])
         return [r.id for r, _ in made]
 
-    def account_service(self) -> Any:
+    def account_service(self) -> AccountService:
         """Say who may sign in: nobody, unless a test makes accounts."""
-        return None
+        return AccountService(self.customers)
 
     async def _start(self) -> int:
         listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listening.bind(("127.0.0.1", 0))
         listening.listen()
         port: int = listening.getsockname()[1]
+        self.accounts = self.account_service()
         app = create_app(
             self.customers,
             self.daemon,
-            account_service=self.account_service(),
+            account_service=self.accounts,
             monotonic=self.monotonic,
             report=self.faults.append,
         )
         routes: list[Any] = list(app.routes)
         self.lazy_page: LazyPage = next(route.app for route in routes if getattr(route, "path", "") == "/")
         self.authoriser: Authoriser = next(route.app for route in routes if getattr(route, "path", "") == "/api")
-        self.server = ApiServer(app, self.certificate, self.key)
+        self.context = https(self.certificate, self.key)
+        self.server = ApiServer(app, self.context)
         await self.server.start(listening, self._start_task)
         return port
 
@@ -315,5 +319,6 @@ class Service:
         await self.server.stop()
         while self._tasks:
             await asyncio.wait(self._tasks)
+        self.accounts.close()
         await self.customers.close()
         await asyncio.get_running_loop().shutdown_default_executor()

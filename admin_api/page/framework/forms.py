@@ -17,9 +17,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from cachetools import FIFOCache, TTLCache
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
-from admin_api.http.bounded_map import BoundedMap
 from admin_api.http.messages import Message
 from admin_api.http.problems import Problem
 
@@ -70,7 +70,7 @@ class Forms:
         self._issued = 0
         self._floor = 0
         self._taken: OrderedDict[int, _Taken] = OrderedDict()
-        self._shown: BoundedMap[str, _Shown] = BoundedMap(MAX_SHOWN)
+        self._shown: FIFOCache[str, _Shown] = FIFOCache(MAX_SHOWN)
 
     def issue(self) -> str:
         """Return the id of a form that is being rendered."""
@@ -165,8 +165,6 @@ class Unsent:
     """The page that it was on."""
     fields: Mapping[str, Sequence[str]] = field(repr=False)
     """What was typed and chosen."""
-    at: float
-    """Monotonic seconds."""
 
     @property
     def size(self) -> int:
@@ -182,36 +180,26 @@ class Unsent:
 class UnsentForms:
     """Forms kept for their senders."""
 
-    def __init__(self, random: Callable[[int], bytes]) -> None:
+    def __init__(self, random: Callable[[int], bytes], monotonic: Callable[[], float]) -> None:
         self._random = random
-        self._kept: OrderedDict[str, Unsent] = OrderedDict()
+        self._kept: TTLCache[str, Unsent] = TTLCache(MAX_UNSENT, UNSENT_SECONDS, monotonic, lambda each: each.size)
 
-    def keep(
-        self, whose: tuple[str, str], action: str, back: str, fields: Mapping[str, Sequence[str]], now: float
-    ) -> None:
-        """Keep a form from monotonic time `now` on."""
-        self._expire(now)
+    def keep(self, whose: tuple[str, str], action: str, back: str, fields: Mapping[str, Sequence[str]]) -> None:
+        """Keep a form."""
         texts = {name: list(values) for name, values in fields.items() if name not in OWN}
-        own = [each for each in self._kept.values() if each.whose == whose]
+        own = self.of(whose)
         same = [each for each in own if (each.action, each.fields) == (action, texts)]
         for each in same or own[: max(0, len(own) + 1 - MAX_UNSENT_OF_ONE)]:
-            del self._kept[each.key]
+            self._kept.pop(each.key, None)
         key = self._random(16).hex()
-        self._kept[key] = Unsent(key, whose, action, back, texts, now)
-        while self._kept and sum(each.size for each in self._kept.values()) > MAX_UNSENT:
-            self._kept.popitem(last=False)
+        self._kept[key] = Unsent(key, whose, action, back, texts)
 
-    def of(self, whose: tuple[str, str], now: float) -> list[Unsent]:
-        """Return the forms of somebody."""
-        self._expire(now)
+    def of(self, whose: tuple[str, str]) -> list[Unsent]:
+        """Return the forms of somebody, oldest first."""
         return [each for each in self._kept.values() if each.whose == whose]
 
     def drop(self, key: str, whose: tuple[str, str]) -> None:
         """Forget a form of somebody."""
         found = self._kept.get(key)
         if found is not None and found.whose == whose:
-            del self._kept[key]
-
-    def _expire(self, now: float) -> None:
-        for each in [each for each in self._kept.values() if now - each.at > UNSENT_SECONDS]:
-            del self._kept[each.key]
+            self._kept.pop(key, None)

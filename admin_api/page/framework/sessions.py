@@ -16,9 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from cachetools import FIFOCache
+
 from admin_api.access.accounts_port import Person
 from admin_api.http.bearer import Principal
-from admin_api.http.bounded_map import BoundedMap
 from admin_api.page.framework.forms import Forms
 
 COOKIE = "__Host-recorder"
@@ -91,8 +92,8 @@ class Sessions:
 
     def __init__(self, random: Callable[[int], bytes]) -> None:
         self._random = random
-        self._kept: BoundedMap[bytes, Session] = BoundedMap(MAX_SESSIONS)
-        self._ended: BoundedMap[bytes, Ended] = BoundedMap(MAX_ENDED)
+        self._kept: FIFOCache[bytes, Session] = FIFOCache(MAX_SESSIONS)
+        self._ended: FIFOCache[bytes, Ended] = FIFOCache(MAX_ENDED)
 
     def open(
         self, principal: Principal, now: float, person: Person | None = None, again: str = ""
@@ -103,7 +104,7 @@ class Sessions:
         ends = now + min(LONGEST_SECONDS, math.inf if person is None else person.lasts)
         session = Session(named, self._random(SECRET_BYTES).hex(), now, _key(cookie), ends, person, again)
         session.forms = Forms(self._random(SECRET_BYTES), self._random)
-        own = [each for each in self._kept.values() if each.whose == session.whose]
+        own = sorted((each for each in self._kept.values() if each.whose == session.whose), key=lambda each: each.seen)
         for each in own[: max(0, len(own) + 1 - MAX_OF_ONE)]:
             self.close(each)
         self._kept[session.key] = session
@@ -122,7 +123,7 @@ class Sessions:
             return None
         session.seen = now if busy else session.seen
         session.principal = replace(session.principal, source=source)
-        self._kept.move_to_end(session.key)
+        self._kept[session.key] = session  # now the last to be dropped
         return session
 
     def renewal(self, cookie: str, now: float) -> str:

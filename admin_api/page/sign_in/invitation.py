@@ -8,7 +8,7 @@ from admin_api.access.accounts_port import Busy, Declined, no_audit
 from admin_api.page.sign_in.login_backoff import PER_ADDRESS, LoginBackoff
 from admin_api.page.sign_in.login_session import BUSY, DIFFERENT, PASSWORD, LoginSessions, audit_writer
 from admin_api.page.sign_in.public_request import PublicRequest
-from admin_api.page.sign_in.sign_in import BUSY_SECONDS, SignIn, with_retry_after
+from admin_api.page.sign_in.sign_in import BUSY_SECONDS, SignIn
 from admin_api.server.connection_limits import subscriber
 
 VOID = "link-void"
@@ -39,23 +39,20 @@ class Invitations:
         except Declined as declined:
             return self._show(request, customer, key, status=422, trouble=str(declined))
         except Busy:
-            return with_retry_after(self._show(request, customer, key, status=503, trouble=BUSY), BUSY_SECONDS)
+            return self._show(request, customer, key, status=503, trouble=BUSY, wait=BUSY_SECONDS)
         if person is None:
             return self._show(request, customer, key)
         return await self._sign_in.beyond(request, person, "/")
 
     def _show(
-        self, request: PublicRequest, customer: str, key: str, *, status: int = 200, trouble: str = ""
+        self, request: PublicRequest, customer: str, key: str, *, status: int = 200, trouble: str = "", wait: int = 0
     ) -> Response:
-        wait = self._addresses.take(subscriber(request.source), self._logins.monotonic())
-        if wait:
-            return with_retry_after(
-                request.page("invitation.html", status=429, found=None, trouble="", wait=wait), wait
-            )
+        turn = self._addresses.take(subscriber(request.source), self._logins.monotonic())
+        if turn:
+            return request.page("invitation.html", status=429, found=None, trouble="", wait=turn)
         found = self._service.invited(customer, key)
         if found is None:
-            void = {"found": None, "customer": customer, "trouble": VOID, "wait": 0}
-            return request.page("invitation.html", status=404, **void)
+            return request.page("invitation.html", status=404, found=None, customer=customer, trouble=VOID)
         self._addresses.forgive(subscriber(request.source))
-        values = {"found": found, "customer": customer, "key": key, "trouble": trouble, "wait": 0}
-        return request.page("invitation.html", status=status, **values)
+        values = {"found": found, "customer": customer, "key": key, "trouble": trouble}
+        return request.page("invitation.html", status=status, wait=wait, **values)

@@ -19,7 +19,7 @@ import math
 from collections import Counter
 from dataclasses import dataclass
 
-from admin_api.http.bounded_map import BoundedMap
+from cachetools import FIFOCache
 
 MAX_KEYS = 10_000
 """Keys remembered; the one with the oldest last attempt is dropped."""
@@ -67,7 +67,7 @@ class LoginBackoff:
 
     def __init__(self, terms: BackoffPolicy) -> None:
         self._terms = terms
-        self._kept: BoundedMap[str, tuple[float, float, float]] = BoundedMap(MAX_KEYS)
+        self._kept: FIFOCache[str, tuple[float, float, float]] = FIFOCache(MAX_KEYS)
         # failures, last attempt, wait until
 
     def take(self, key: str, now: float) -> int:

@@ -44,13 +44,12 @@ class OidcLogins:
     def __init__(self, logins: LoginSessions, random: Callable[[int], bytes]) -> None:
         self._logins = logins
         self._service = logins.service
-        self._ways: Pending[_Way] = Pending(random)
+        self._ways: Pending[_Way] = Pending(random, logins.monotonic)
         self._addresses = LoginBackoff(PER_ADDRESS)
 
     async def leave(self, request: PublicRequest) -> Response:
         """Send the browser to the provider; raises Problem 429."""
-        now = self._logins.monotonic()
-        wait = self._addresses.take(subscriber(request.source), now)
+        wait = self._addresses.take(subscriber(request.source), self._logins.monotonic())
         if wait:
             raise too_many(wait)
         providers, customer, number = (
@@ -68,16 +67,15 @@ class OidcLogins:
         except Declined as declined:
             return self._sorry(request, str(declined), 409)
         again = f"{LEAVE}?customer={quote(customer)}&provider={number}"
-        key = self._ways.keep(
-            _Way(provider_login, customer, onward(request.parameter("next")), again), now, network(request.source)
-        )
+        way = _Way(provider_login, customer, onward(request.parameter("next")), again)
+        key = self._ways.keep(way, network(request.source))
         answer = RedirectResponse(provider_login.link, 303)
         answer.set_cookie(COOKIE, key, int(SECONDS), path="/", secure=True, httponly=True, samesite="lax")
         return answer
 
     async def back(self, request: PublicRequest) -> Response:
         """Verify what the browser returned with, and sign the person in."""
-        way = self._ways.take(request.http.cookies.get(COOKIE, ""), self._logins.monotonic())
+        way = self._ways.take(request.http.cookies.get(COOKIE, ""))
         providers = self._service.providers
         if way is None or providers is None:
             return self._sorry(request, LOST, 403)

@@ -18,29 +18,30 @@ KEY_BYTES = 32
 class Pending(Generic[Thing]):
     """Values under random keys."""
 
-    def __init__(self, random: Callable[[int], bytes]) -> None:
+    def __init__(self, random: Callable[[int], bytes], monotonic: Callable[[], float]) -> None:
         self._random = random
+        self._monotonic = monotonic
         self._kept: OrderedDict[str, tuple[float, str, Thing]] = OrderedDict()
         self._of: Counter[str] = Counter()
 
-    def keep(self, thing: Thing, now: float, place: str) -> str:
-        """Store a value at monotonic time `now`; return its key, which only this browser gets.
+    def keep(self, thing: Thing, place: str) -> str:
+        """Store a value; return its key, which only this browser gets.
 
         `place`: the client's network, so that one that fills all places takes none from other networks.
         """
-        key = self._random(KEY_BYTES).hex()
+        key, now = self._random(KEY_BYTES).hex(), self._monotonic()
         self._kept[key] = (now, place, thing)
         self._of[place] += 1
         while len(self._kept) > MAX_KEPT:
             self._forget(self._surplus(now))
         return key
 
-    def take(self, key: str, now: float) -> Thing | None:
+    def take(self, key: str) -> Thing | None:
         """Return and delete a value; None if it is unknown, used or too old."""
         if key not in self._kept:
             return None
         begun, thing = self._forget(key)
-        return thing if now - begun <= SECONDS else None
+        return thing if self._monotonic() - begun <= SECONDS else None
 
     def _surplus(self, now: float) -> str:
         """Choose the entry to drop: an expired one, else the oldest of the network with most."""

@@ -68,8 +68,8 @@ class PublicRequest:
         """Answer with a page that is shown once; a reload is redirected to `onward`."""
         return Secret(bytes(self.page(template, **values, onward=onward).body).decode(), onward)
 
-    def page(self, template: str, *, status: int = 200, **values: Any) -> Response:
-        """Answer with a whole page that shows nothing of any customer."""
+    def page(self, template: str, *, status: int = 200, wait: int = 0, **values: Any) -> Response:
+        """Answer with a whole page that shows nothing of any customer; `wait`: seconds after which to try again."""
         known = {
             "request": None,
             "here": self.here,
@@ -81,5 +81,7 @@ class PublicRequest:
             "menu": (),
             "csrf": "",
             "path": self.http.url.path,
+            "wait": wait,
         }
-        return HTMLResponse(self.templates.page(template, {**known, **values}), status)
+        headers = {"Retry-After": str(wait)} if wait else None
+        return HTMLResponse(self.templates.page(template, {**known, **values}), status, headers)

@@ -24,65 +24,37 @@ class PublicRoutes:
 
     def __init__(
         self,
-        service: AccountService | None,
+        service: AccountService,
         sessions: Sessions,
         monotonic: Callable[[], float],
         random: Callable[[int], bytes],
     ) -> None:
-        self._sessions = sessions
+        logins = LoginSessions(service, sessions, monotonic)
+        sign_in = SignIn(logins, random)
+        invitations = Invitations(logins, sign_in)
+        oidc_logins = OidcLogins(logins, random)
         self._public_routes: dict[tuple[str, str], PublicHandler] = {
-            ("GET", "/sign-in"): self._nobody,
-            ("POST", "/sign-out"): self._leave,
-            ("POST", "/appearance"): self._appearance,
+            ("GET", "/sign-in"): sign_in.form,
+            ("POST", "/sign-in"): sign_in.password,
+            ("POST", "/sign-in/factor"): sign_in.factor,
+            ("POST", "/sign-in/app"): sign_in.app,
+            ("POST", "/sign-out"): logins.leave,
+            ("GET", "/invitation"): invitations.look,
+            ("POST", "/invitation"): invitations.use,
+            ("GET", LEAVE): oidc_logins.leave,
+            ("GET", BACK): oidc_logins.back,
+            ("POST", "/appearance"): appearance,
         }
-        if service is not None:
-            self._public_routes |= sign_in_methods(LoginSessions(service, sessions, monotonic), random)
 
     def find(self, method: str, path: str) -> PublicHandler | None:
         """Return the handler of a public path, None if the path needs a session."""
         return self._public_routes.get(("GET" if method == "HEAD" else method, path))
 
-    async def _nobody(self, request: PublicRequest) -> Response:
-        """Show the sign-in form where nobody can have an account."""
-        return request.page(
-            "sign_in.html",
-            several=False,
-            customer="",
-            known="",
-            next="/",
-            trouble="",
-            wait=0,
-            providers=(),
-            lost=request.parameter("lost") == "1",
-        )
 
-    async def _leave(self, request: PublicRequest) -> Response:
-        if request.session is not None:
-            self._sessions.close(request.session)
-        return RedirectResponse("/sign-in", 303)
-
-    async def _appearance(self, request: PublicRequest) -> Response:
-        """Store language and colour scheme in cookies that hold nothing else."""
-        answer = RedirectResponse(onward(request.one("back")), 303)
-        for name, allowed in (("language", ("en", "de")), ("theme", ("light", "dark", ""))):
-            if request.form.get(name) and request.one(name) in allowed:
-                answer.set_cookie(name, request.one(name), YEAR, secure=True, httponly=True, samesite="strict")
-        return answer
-
-
-def sign_in_methods(logins: LoginSessions, random: Callable[[int], bytes]) -> dict[tuple[str, str], PublicHandler]:
-    """Return the public routes of a node that has accounts."""
-    sign_in = SignIn(logins, random)
-    invitations = Invitations(logins, sign_in)
-    oidc_logins = OidcLogins(logins, random)
-    return {
-        ("GET", "/sign-in"): sign_in.form,
-        ("POST", "/sign-in"): sign_in.password,
-        ("POST", "/sign-in/factor"): sign_in.factor,
-        ("POST", "/sign-in/app"): sign_in.app,
-        ("POST", "/sign-out"): logins.leave,
-        ("GET", "/invitation"): invitations.look,
-        ("POST", "/invitation"): invitations.use,
-        ("GET", LEAVE): oidc_logins.leave,
-        ("GET", BACK): oidc_logins.back,
-    }
+async def appearance(request: PublicRequest) -> Response:
+    """Store language and colour scheme in cookies that hold nothing else."""
+    answer = RedirectResponse(onward(request.one("back")), 303)
+    for name, allowed in (("language", ("en", "de")), ("theme", ("light", "dark", ""))):
+        if request.form.get(name) and request.one(name) in allowed:
+            answer.set_cookie(name, request.one(name), YEAR, secure=True, httponly=True, samesite="strict")
+    return answer

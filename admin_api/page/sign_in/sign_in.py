@@ -63,7 +63,7 @@ class SignIn:
         self._logins = logins
         self._service = logins.service
         self._monotonic = logins.monotonic
-        self._steps: Pending[Step] = Pending(random)
+        self._steps: Pending[Step] = Pending(random, logins.monotonic)
         self._addresses = LoginBackoff(PER_SHARED_ADDRESS)
         self._usual = LoginBackoff(PER_USUAL)
         self._networks = LoginBackoff(PER_NETWORK)
@@ -143,7 +143,7 @@ class SignIn:
 
     async def factor(self, request: PublicRequest) -> Response:
         """Check a code or the answer of a passkey."""
-        step = self._steps.take(request.one("step"), self._monotonic())
+        step = self._steps.take(request.one("step"))
         if step is None:
             return self._again(request, AGAIN, 403)
         person, answer = step.person, request.one("answer")
@@ -179,7 +179,7 @@ class SignIn:
 
     async def app(self, request: PublicRequest) -> Response:
         """Set up an authenticator app that shows the right code, and sign the person in."""
-        step = self._steps.take(request.one("step"), self._monotonic())
+        step = self._steps.take(request.one("step"))
         if step is None or not step.secret:
             return self._again(request, AGAIN, 403)
         try:
@@ -201,25 +201,18 @@ class SignIn:
                 challenge, options = asked.state, json.dumps(asked.options)
             except Declined as declined:
                 trouble = trouble or str(declined)  # a code still works
-        key = self._steps.keep(Step(person, to, challenge=challenge), self._monotonic(), network(request.source))
-        values = {"step": key, "factors": factors, "options": options, "trouble": trouble, "wait": wait}
-        return with_retry_after(request.page("factor.html", status=status, **values), wait)
+        key = self._steps.keep(Step(person, to, challenge=challenge), network(request.source))
+        values = {"step": key, "factors": factors, "options": options, "trouble": trouble}
+        return request.page("factor.html", status=status, wait=wait, **values)
 
     def _set_up(self, request: PublicRequest, step: Step, *, status: int = 200, trouble: str = "") -> Response:
-        key = self._steps.keep(step, self._monotonic(), network(request.source))
+        key = self._steps.keep(step, network(request.source))
         picture = qr.code(step.link)
         return request.page("app.html", status=status, step=key, secret=step.secret, picture=picture, trouble=trouble)
 
     def _again(self, request: PublicRequest, trouble: str, status: int, wait: int = 0) -> Response:
-        shown = self._form(
-            request,
-            customer=request.one("customer"),
-            next=request.one("next"),
-            status=status,
-            trouble=trouble,
-            wait=wait,
-        )
-        return with_retry_after(shown, wait)
+        typed = {name: request.one(name) for name in ("customer", "next")}
+        return self._form(request, **typed, status=status, trouble=trouble, wait=wait)
 
     def _form(
         self, request: PublicRequest, *, customer: str, next: str, status: int = 200, trouble: str = "", wait: int = 0
@@ -249,10 +242,3 @@ class SignIn:
 def _key(customer: str, name: str) -> str:
     """Return the key for attempts with a name; the typed text is not kept."""
     return hashlib.sha256(f"{customer}\0{canonical(name)}".encode("utf-8", "replace")).hexdigest()
-
-
-def with_retry_after(answer: Response, wait: int) -> Response:
-    """Add the seconds to wait to an answer, if one has to wait."""
-    if wait:
-        answer.headers["Retry-After"] = str(wait)
-    return answer

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from admin_api.calls import playback, render_cache
+from admin_api.http.ports import Rendered
 from tests.admin_api.privacy.test_waiver import WAIVER
 
 PATIENCE = 30.0
@@ -247,7 +248,7 @@ def test_a_stream_is_closed_as_soon_as_the_response_ends(spec, fails):
         done.append(message["type"])
 
     async def story():
-        answer = playback.Sent(sound(), 200, {}, lambda: done.append("end"), kept=lambda: kept.pop(0))
+        answer = playback.Sent(sound(), {}, 200, lambda: done.append("end"), lambda: kept.pop(0))
         await answer({"type": "http", "asgi": {"spec_version": spec}}, receive, send)
 
     with pytest.raises(OSError) if fails else contextlib.nullcontext():
@@ -273,8 +274,9 @@ def test_a_source_reads_nothing_once_closed_and_has_a_tag(service):
     for content in (b"abc", b"abd"):
         descriptor = os.memfd_create("test")
         os.write(descriptor, content)
-        source = playback.Source(descriptor, 3)
-        tags.add(source.tag())
+        source = playback.RenderedFile(Rendered(descriptor, 3, "audio/wav"))
+        source.set_tag()
+        tags.add(source.tag)
         assert source.read(2, 1) == content[1:]
         source.close()
         source.close()

@@ -10,7 +10,6 @@ from admin_api.server.connection_limits import (
     MAX_TURNED_AWAY,
     SPARE,
     has_place,
-    has_room,
     may_be_told,
     network,
     subscriber,
@@ -32,13 +31,13 @@ MANY = [f"192.0.2.{number}" for number in range(MAX_CONNECTIONS + SPARE)]
     ],
 )
 def test_a_full_server_has_room_for_addresses_with_few(connected: list[str], source: str, room: bool) -> None:
-    assert has_room(connected, source) is room
+    assert has_place(len(connected), connected.count(source)) is room
 
 
 def test_a_handshake_has_the_place_of_a_connection() -> None:
-    assert has_place(MAX_CONNECTIONS - 1, MAX_CONNECTIONS - 1)
-    assert has_place(MAX_CONNECTIONS, FEW - 1) and not has_place(MAX_CONNECTIONS, FEW)
-    assert has_place(MAX_CONNECTIONS + SPARE - 1, 0) and not has_place(MAX_CONNECTIONS + SPARE, 0)
+    assert has_place(MAX_CONNECTIONS, MAX_CONNECTIONS)
+    assert has_place(MAX_CONNECTIONS + 1, FEW) and not has_place(MAX_CONNECTIONS + 1, FEW + 1)
+    assert has_place(MAX_CONNECTIONS + SPARE, 1) and not has_place(MAX_CONNECTIONS + SPARE + 1, 1)
     end = MAX_CONNECTIONS + SPARE + MAX_TURNED_AWAY  # beyond it clients are refused without an answer
     assert may_be_told(end, FEW - 1)
     assert not may_be_told(end, FEW) and not may_be_told(end + 1, 0)

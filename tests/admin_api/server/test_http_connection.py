@@ -3,14 +3,14 @@
 import asyncio
 import socket
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from admin_api.http.error_middleware import full
 from admin_api.server import connection_limits, http_connection
-from tests.admin_api.server.raw_connections import ALIVE, everything, raw, secured
+from tests.admin_api.server.raw_connections import ALIVE, everything, raw, secured, until
 
 
 def config(app=None):
@@ -60,6 +60,32 @@ def test_bytes_that_are_not_http_get_a_problem_document(service, data):
     assert b"INVITE" not in answer and b"alive" not in answer
 
 
+CHUNKED = b"POST /api/v1/customers/acme/holds HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("before", [b"", ALIVE, ALIVE * 2])
+def test_a_body_that_is_not_http_gets_one_answer(service, before, caplog):
+    """The application has been asked by then; its answer is not sent, and it fails at nothing."""
+    answer = answer_to(service, before + CHUNKED + b"no length\r\n")
+    assert answer.count(b"HTTP/1.1 200 ") == before.count(b"GET")
+    assert answer.count(b"HTTP/1.1 ") == before.count(b"GET") + 1
+    assert answer.count(b"HTTP/1.1 400 ") == 1 and answer.endswith(b"}") and b"text/plain" not in answer
+    until(lambda: not service.server._connections)
+    assert "ERROR" not in {record.levelname for record in caplog.records}
+
+
+def test_bytes_that_are_not_http_end_an_answer_that_has_begun(service, caplog):
+    with connect(service) as client:
+        client.sendall(CHUNKED)
+        answer = b""
+        while not answer.endswith(b"}"):
+            answer += client.recv(65536)
+        assert answer.startswith(b"HTTP/1.1 401 ")
+        client.sendall(b"no length\r\n")
+        assert everything(client) == b""
+    assert "asyncio" not in {record.name for record in caplog.records}  # it reports what a protocol raises
+
+
 def test_large_heads_and_websockets_are_refused(service):
     large = b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"a" * (http_connection.MAX_HEAD + 1)
     assert answer_to(service, large).startswith(b"HTTP/1.1 4")
@@ -92,7 +118,8 @@ def test_who_takes_nothing_of_an_answer_is_broken_off(monkeypatch):
                 super().connection_lost(exc)
                 ended.set()
 
-        server = await loop.create_server(lambda: Watched(config(app), ServerState(), {}), "127.0.0.1", 0)
+        served = config(http_connection.limited(app))
+        server = await loop.create_server(lambda: Watched(set(), served, ServerState(), {}), "127.0.0.1", 0)
         async with server, asyncio.timeout(30):
             with socket.create_connection(server.sockets[0].getsockname()) as client:
                 client.sendall(ALIVE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
@@ -107,16 +134,28 @@ class Line:
     left, broken = 0, False
     waits: Any = None
 
-    def get_extra_info(self, name):
+    def get_extra_info(self, name, default=None):
         """Say nothing about itself."""
 
     def get_write_buffer_size(self):
         return self.left
 
+    def is_closing(self):
+        return self.broken
+
     def abort(self):
         self.broken = True
 
     close = abort
+
+    def pause_reading(self):
+        """Have nothing to read anyway."""
+
+    resume_reading = pause_reading
+
+    def create_task(self, work):
+        work.close()
+        return asyncio.Future(loop=Mock())
 
     def call_later(self, after, what, *about):
         self.waits = after, what, about
@@ -140,13 +179,13 @@ class Caller(Line):
     def __init__(self, source):
         self._source = source
 
-    def get_extra_info(self, name):
+    def get_extra_info(self, name, default=None):
         return (self._source, 5000) if name == "peername" else None
 
 
 def test_who_takes_some_of_an_answer_is_waited_for():
     line: Any = Line()
-    one = http_connection.Connection(config(), ServerState(), {}, _loop=line)
+    one = http_connection.Connection(set(), config(), ServerState(), {}, _loop=line)
     one.connection_made(line)
     line.left = 900
     one.pause_writing()
@@ -165,6 +204,24 @@ def test_an_unfinished_head_is_not_waited_for(service, monkeypatch):
         assert everything(client) == b""
     for data in (b"", b"GET /healthz HTTP/1.1\r\n"):
         assert answer_to(service, data) == b""
+
+
+def test_the_rest_of_a_body_after_its_answer_is_waited_for():
+    """It is more than a head can be; a little of it, and then nothing, is not waited for."""
+    line: Any = Line()
+    one = http_connection.Connection(set(), config(), ServerState(), {}, _loop=line)
+    one.connection_made(line)
+    one.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n")
+    one.begins()
+    one.ends()
+    assert not line.waits
+    for part in (b"a", bytes(http_connection.MAX_HEAD)):
+        one.data_received(part)
+    for is_over in (False, True):
+        after, what, _ = line.waits
+        assert after == http_connection.HEAD_SECONDS and not line.broken
+        what()
+        assert line.broken is is_over
 
 
 @pytest.fixture
@@ -200,12 +257,12 @@ def test_slow_bodies_from_one_address_block_nobody_else(service, too_many_connec
 
 def test_those_that_are_too_many_take_no_place_of_others(too_many_connections, monkeypatch):
     monkeypatch.setattr(connection_limits, "SPARE", 1)
-    server, loop = ServerState(), Line()  # type: Any, Any
+    connections, loop = set(), Line()  # type: Any, Any
 
     def served(source):
-        one = http_connection.Connection(config(), server, {}, _loop=loop)
+        one = http_connection.Connection(connections, config(), ServerState(), {}, _loop=loop)
         one.connection_made(Caller(source))
-        return one.app is not full
+        return one.is_served
 
     assert [served("2001:db8::1"), *(served(f"2001:db8::{n}") for n in (1, 2, 3))] == [True, False, False, False]
     assert served("192.0.2.1") and not served("192.0.2.2")

@@ -6,14 +6,13 @@ import socket
 import ssl
 import threading
 import time
-from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
 from admin_api.server import connection_limits, tls_accept, uvicorn_server
 from admin_api.server.http_connection import Connection
-from admin_api.server.tls_accept import Accepted, Early, Handshakes, Unnested
+from admin_api.server.tls_accept import Accepted, Handshakes, Unnested
 from admin_api.server.uvicorn_server import ApiServer
 from tests.admin_api.server.raw_connections import ALIVE, everything, is_closed, raw, secured, until
 
@@ -23,11 +22,14 @@ CLOSE = ALIVE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 class Watched(Handshakes):
     """Handshakes together with the newest of them, and the connections that came of them."""
 
-    connections: set[Any] = set()
     newest: Accepted
 
+    def __init__(self, *about):
+        super().__init__(*about)
+        self.connections = about[-1]
+
     def begin(self, accepted):
-        self.newest, self.connections = accepted, accepted.connections
+        self.newest = accepted
         return super().begin(accepted)
 
 
@@ -45,7 +47,7 @@ class Served:
         monkeypatch.setattr(uvicorn_server, "Handshakes", self.watched)
         listening = socket.create_server(("127.0.0.1", 0), backlog=128)
         self.port = listening.getsockname()[1]
-        self.server = ApiServer(alive, service.certificate, service.key, self.reasons.append)
+        self.server = ApiServer(alive, service.context, self.reasons.append)
         service.run(self.server.start(listening, self.start))
 
     def watched(self, *about):
@@ -217,10 +219,11 @@ class Line(asyncio.Transport):
 
 
 def test_data_with_the_end_of_a_handshake_is_not_lost():
-    early, heir, line, gone = Early(), Heard(), Line(), ConnectionResetError()
+    heir, line, gone, here = Heard(), Line(), ConnectionResetError(), Mock(Handshakes)
+    early = Accepted(here, lambda: heir)
     early.data_received(b"GET ")
     early.data_received(b"/")
-    early.become(heir, line)
+    early.become(line)
     assert (line.protocol, heir.heard) == (heir, [line, b"GET ", b"/"])
     early.connection_lost(gone)  # it was on its way
     assert heir.heard[3:] == [gone] and early.lost
@@ -244,12 +247,12 @@ def test_a_client_lost_during_the_handshake_gets_no_connection(monkeypatch):
             return Line()
 
         monkeypatch.setattr(loop, "start_tls", lost)
-        here = Handshakes(ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), loop.create_task, made.append)
+        here = Handshakes(lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), loop.create_task, made.append, set())
 
         def connect() -> Connection:
             raise AssertionError("a client that is gone has no connection")
 
-        accepted = Accepted(here, connect, set())
+        accepted = Accepted(here, connect)
         accepted.transport = Line()
         assert here.begin(accepted)
         while len(here):

@@ -1,4 +1,4 @@
-"""Paths that need no account: signing in where nobody can, and how the page looks."""
+"""Paths that need no session: signing in where nobody can, and how the page looks."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from tests.admin_api.page.conftest import words
 def test_without_accounts_nobody_can_sign_in(browse) -> None:
     stranger = browse()
     assert stranger.get("/sign-in").status_code == stranger.client.head("/sign-in").status_code == 200
-    form = {"name": "anna", "password": "x"}
-    assert stranger.client.post("/sign-in", data=form).status_code == 303  # back to the form
-    assert {stranger.get(path).status_code for path in ("/invitation", "/openid/back")} == {303}
+    form = {"customer": "acme", "name": "anna", "password": "x"}
+    assert stranger.client.post("/sign-in", data=form).status_code == 403
+    assert [stranger.get(path).status_code for path in ("/invitation", "/openid/back")] == [404, 403]
 
 
 def test_cookies_hold_only_language_and_theme(browse) -> None:
