@@ -13,13 +13,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
-from admin_api.exports import columns
 from recorder.config.model import Node
 from recorder.exports.export_job import ExportJob
 from recorder.runtime.tasks import Tasks
 from recorder.service.gc_policy import Garbage
 from storage.calls.call_row import CallRow, CallState
 from storage.customer.customers import Customer, Customers, CustomerSettings
+from storage.exports import columns
 from storage.exports.exports import Request
 from storage.keys.root_secret import RootSecret
 from storage.search_forms import stored

@@ -255,7 +255,7 @@ MAY_REVEAL = {
     "storage/search_forms.py": "turns a party into search tokens",
     "admin_api/calls/call_views.py": "answers a call",
     "admin_api/calls/calls.py": "answers what recordings of one call share",
-    "admin_api/exports/subject_filter.py": "compares parties with the person an export is about",
+    "storage/exports/subject_filter.py": "compares parties with the person an export is about",
     "admin_api/privacy/request_views.py": "answers a data subject request",
     "recorder/exports/dsar_data.py": "writes a subject report",
     "recorder/exports/owner_check.py": "answers `recorder calls owners`",

@@ -1,1 +1,1 @@
-"""Exports over HTTP: jobs, files, column sets and spreadsheets."""
+"""Exports over HTTP: jobs, files and column sets."""

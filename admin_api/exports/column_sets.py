@@ -7,13 +7,13 @@ from typing import Annotated, TypedDict
 
 from msgspec import Meta
 
-from admin_api.exports import columns
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.messages import Message
 from admin_api.http.permissions import PRIVACY, Action
 from admin_api.http.problems import Fault, conflict, invalid, not_found
 from admin_api.http.types import Given, Id, Listed, Time, listed, right, said, word
+from storage.exports import columns
 from storage.exports.column_sets import MAX_NAME, MAX_SETS, NameTaken, TooManySets
 from storage.exports.column_sets import ColumnSet as StoredSet
 from storage.timestamps import rfc3339

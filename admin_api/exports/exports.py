@@ -12,7 +12,6 @@ from starlette.responses import Response
 
 from admin_api.calls.playback import Sent
 from admin_api.calls.selection import ONE_WAY, RIGHT_PARTY, WAYS, CallIds, Conditions, one_way
-from admin_api.exports import columns, table_writers
 from admin_api.exports.column_sets import Columns, each_once, others
 from admin_api.http import reading
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
@@ -41,6 +40,7 @@ from admin_api.http.types import (
 )
 from storage.calls import stored_query
 from storage.cursors import BadCursor
+from storage.exports import columns, table_writers
 from storage.exports.column_sets import MAX_NAME, ColumnSet, pick
 from storage.exports.exports import MAX_RUNNING, REPORT, ExportState, Request, TooMany
 from storage.exports.exports import Export as StoredExport

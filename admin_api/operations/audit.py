@@ -12,7 +12,6 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from admin_api.calls.playback import Sent
-from admin_api.exports import table_writers
 from admin_api.http import reading
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
@@ -25,6 +24,7 @@ from storage.audit.audit_files import Wanted
 from storage.audit.audit_log import MAX_PAGE
 from storage.audit.hash_chain import MAX_FIELD, AuditError
 from storage.calls.call_row import DEFAULT_LIMIT
+from storage.exports import table_writers
 from storage.ids import is_id
 
 MAX_ACTION = 40  # characters; the longest of ours has 20

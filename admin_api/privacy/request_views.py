@@ -9,7 +9,6 @@ from typing import Annotated, Any, TypedDict, cast
 from msgspec import Meta
 
 from admin_api.exports.exports import problem_of
-from admin_api.exports.subject_filter import separable as of_one
 from admin_api.http.messages import Message
 from admin_api.http.types import OBJECT_OR_NULL, AnyObject, Count, Id, Time, word
 from admin_api.privacy.request_bodies import MEDIA
@@ -17,6 +16,7 @@ from storage.calls.call_document import PlainParty, Stream, revealed_parties
 from storage.calls.call_row import CallState
 from storage.erasure.erasure_rows import Erasure
 from storage.exports.exports import Export, ExportState
+from storage.exports.subject_filter import separable as of_one
 from storage.subject_requests.candidates import Candidate as FoundCandidate
 from storage.subject_requests.case_rows import DELAYS, GROUNDS, LONGEST_DELAY, OVER, Case, Kind, State
 from storage.subject_requests.claims import Match as FoundMatch

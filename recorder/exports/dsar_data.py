@@ -14,10 +14,10 @@ from datetime import datetime
 from typing import Any
 
 from admin_api.directory.users import shown as user_shown
-from admin_api.exports.subject_filter import Stretch, stretches
 from storage.calls.call_document import PlainParty, Stream, revealed_parties
 from storage.calls.call_index import CallRow
 from storage.directory.user import User
+from storage.exports.subject_filter import Stretch, stretches
 from storage.retention.policy import Decision
 from storage.retention.rules import Stored
 from storage.subject_requests.case_rows import Case

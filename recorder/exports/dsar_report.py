@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from admin_api.calls import call_views
-from admin_api.exports import columns, table_writers
 from recorder.exports.dsar_data import Told, because, call, head, seen, user_record
 from recorder.exports.dsar_page import page, words
 from recorder.exports.media_zip import MIXED, Added, Archive, add_media
@@ -28,6 +27,7 @@ from storage import search_forms
 from storage.calls.call_index import CallRow
 from storage.customer.customers import Customer
 from storage.directory.user import User
+from storage.exports import columns, table_writers
 from storage.exports.exports import Export, Gone, Request
 from storage.keys import age
 from storage.retention.policy import Decision, judge

@@ -19,10 +19,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from admin_api.calls.call_views import call as shown
-from admin_api.exports import columns, table_writers
 from admin_api.exports.column_sets import others
 from admin_api.exports.exports import OTHER
-from admin_api.exports.subject_filter import Subject
 from admin_api.http.messages import Message
 from personal import Personal
 from recorder.calls.databases import open_databases
@@ -41,7 +39,9 @@ from storage.calls import stored_query
 from storage.calls.call_index import CallRow, Query
 from storage.customer.customers import Customer
 from storage.errors import Forgotten, NoSpace, StorageError
+from storage.exports import columns, table_writers
 from storage.exports.exports import Export, ExportState, Gone, Request
+from storage.exports.subject_filter import Subject
 from storage.files.reserved_space import Space
 from storage.vault.sealed_file import Sink
 

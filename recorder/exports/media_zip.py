@@ -13,11 +13,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
-from admin_api.exports.subject_filter import moments, stretches, without_names
 from recorder.exports.render_client import Renderer, RenderFailed, RenderStream
 from recorder.exports.render_sources import caveat, media_parts, render_streams
 from storage.calls.call_document import CallDetails, Party
 from storage.customer.customers import Customer
+from storage.exports.subject_filter import moments, stretches, without_names
 
 ENDINGS = {"opus": "ogg"}
 """File name suffixes of formats whose name differs."""

@@ -1,1 +1,1 @@
-"""Export jobs and their files, and the column sets that administrators keep."""
+"""Export jobs and their files: columns, spreadsheets, whose data a call holds; and saved column sets."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from zipfile import ZipFile
 
-from admin_api.exports import columns
 from media.export.encoder import Container
 from recorder.config.model import Node
 from recorder.exports.export_job import ExportJob
@@ -18,6 +17,7 @@ from recorder.runtime.trusted_clock import WallClock
 from storage.calls.call_document import wrapped
 from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
+from storage.exports import columns
 from storage.exports.exports import Export, ExportState, Request
 from storage.search_forms import stored_of
 from tests.in_process.storage_node import record

@@ -14,13 +14,13 @@ from starlette.responses import Response
 
 from admin_api.calls.call_views import CallPage
 from admin_api.exports import column_sets, exports
-from admin_api.exports.columns import COLUMNS, About, usual
 from admin_api.http.messages import Message
 from admin_api.http.permissions import Action
 from admin_api.http.problems import Problem
 from admin_api.page.framework.page_request import PageRequest, view
 from admin_api.page.views import calls
 from admin_api.page.views.calls import SEARCHED, Question
+from storage.exports.columns import COLUMNS, About, usual
 from storage.ids import is_id
 
 MOST_CALLS = 500

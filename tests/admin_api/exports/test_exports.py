@@ -10,11 +10,11 @@ import httpx2
 import pytest
 
 from admin_api.exports import exports
-from admin_api.exports.columns import COLUMNS, usual
 from admin_api.exports.exports import ExportRequest
 from admin_api.http import reading
 from admin_api.http.problems import Problem
 from storage.calls import stored_query
+from storage.exports.columns import COLUMNS, usual
 from storage.exports.exports import ExportState
 from tests.admin_api.privacy.test_waiver import WAIVER
 

@@ -12,7 +12,6 @@ from jinja2 import nodes
 
 import admin_api
 from admin_api.assembly import page_routes
-from admin_api.exports.columns import COLUMNS
 from admin_api.http.authorised_request import DONE
 from admin_api.http.permissions import Action
 from admin_api.http.problems import FAILED, REFUSED
@@ -21,6 +20,7 @@ from admin_api.page.views import audit_codes, call_summary, calls, export_new, u
 from storage.access.api_tokens import ROLES
 from storage.attachments.attachments import KINDS
 from storage.directory.user import UserState
+from storage.exports.columns import COLUMNS
 from storage.exports.exports import ExportState
 from storage.retention.rules import RuleFault
 from storage.subject_requests.claims import Why

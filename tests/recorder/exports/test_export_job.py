@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from admin_api.exports import columns
 from personal import Personal
 from recorder.exports import export_job
 from recorder.exports.export_job import ExportJob, remove_left_folders
@@ -23,6 +22,7 @@ from storage.calls import stored_query
 from storage.calls.call_row import CallState, Query
 from storage.customer.customers import Customer
 from storage.database.database import DatabaseAway
+from storage.exports import columns
 from storage.exports.exports import Export, ExportState, Request
 from tests.in_process.storage_node import permit, record
 from tests.recorder.export_jobs import FakeRenderer, called, data, job_of, make, table, unpacked

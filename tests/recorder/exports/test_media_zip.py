@@ -18,11 +18,11 @@ from zipfile import ZipFile
 import av
 import pytest
 
-from admin_api.exports.subject_filter import Subject
 from personal import Personal
 from recorder.exports.media_zip import UNFINISHED, Added, Archive, add_table, chosen
 from recorder.exports.render_client import RenderStream
 from recorder.session import call_document
+from storage.exports.subject_filter import Subject
 from tests.in_process.films import film, stored, vp8_payloads
 from tests.in_process.rendered_calls import START, noise, run
 from tests.recorder.exports.rendering import rendered

@@ -6,11 +6,11 @@ import re
 
 import pytest
 
-from admin_api.exports.columns import COLUMNS, usual
 from admin_api.http.permissions import Role
 from admin_api.page.views.calls import Question
 from admin_api.page.views.export_new import Draft
 from storage.calls import stored_query
+from storage.exports.columns import COLUMNS, usual
 
 DRAFT = Draft(Question(party="Ada"), True, (), ("id", "state", "duration"))
 

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from admin_api.exports import table_writers
-from admin_api.exports.table_writers import CUT, MAX_CELL, CsvTable, JsonTable, XlsxTable, cell, field, text
+from storage.exports import table_writers
+from storage.exports.table_writers import CUT, MAX_CELL, CsvTable, JsonTable, XlsxTable, cell, field, text
 
 MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 HOSTILE = [

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from admin_api.exports import columns
-from admin_api.exports.columns import COLUMNS, About, named, usual, values
+from storage.exports import columns
+from storage.exports.columns import COLUMNS, About, named, usual, values
 
 CALL: Any = {
     "id": "i",

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
-from admin_api.exports.subject_filter import without_names
 from storage.calls.call_document import PlainDocument, PlainParty, Role
+from storage.exports.subject_filter import without_names
 
 MAX_COLUMNS = 100
 ROLES: tuple[str, ...] = get_args(Role)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_api.exports.subject_filter import Subject, moments, senders, separable
 from personal import Personal
 from storage import search_forms
+from storage.exports.subject_filter import Subject, moments, senders, separable
 
 ADA = {"name": "Ada Müller", "number": "+4930123456", "uri": "sip:+4930123456@x.example"}
 BODO = {"name": "Bodo Klein", "number": "+4940777888", "uri": "sip:bodo@x.example"}
