@@ -49,6 +49,16 @@ def test_our_reinvite_is_acknowledged_and_reported():
         assert story.events() == events
 
 
+def test_copies_of_a_refusal_are_acknowledged_for_32_seconds():
+    """Timer D over UDP (RFC 3261 section 17.1.1.2); at 40 s the transaction is over."""
+    story = established()
+    (invite,) = story.reoffer()
+    refused = story.reply(invite, 488)
+    for waited, answered in ((0, ["ACK"]), (6, ["ACK"]), (20, ["ACK"]), (14, [])):
+        story.wait(waited)
+        assert methods(story.say(refused)) == answered, waited
+
+
 def test_our_offer_is_repeated_after_491_until_theirs_is_taken_s10():
     story = established()
     (first,) = story.reoffer()
