@@ -60,9 +60,13 @@ def query(kind: type[G], pairs: Iterable[tuple[str, str]]) -> G:
                 given[name] = _converted(member.value(text), member.type)
             except ValueError:
                 faults.append((name, member.reason))
+    faults += [(name, member.reason) for name, member in known.items() if member.required and name not in given]
     if faults:
         raise invalid(list(dict.fromkeys(faults)), "query")
-    return kind(**{known[name].attribute: value for name, value in given.items()})
+    made = kind(**{known[name].attribute: value for name, value in given.items()})
+    if faults := list(_between(made, "")):
+        raise invalid(faults, "query")
+    return made
 
 
 async def body(request: Request, most: int = MAX_BODY, seconds: float = BODY_SECONDS) -> bytes:

@@ -354,3 +354,25 @@ def test_a_client_that_breaks_off_is_refused_like_a_slow_one():
     with pytest.raises(Problem) as raised:
         asyncio.run(reading.body(Request({"type": "http", "method": "POST", "headers": []}, receive)))
     assert raised.value.status == 408
+
+
+class Period(Given):
+    """A query with a member that must be given, and a check between two."""
+
+    since: Annotated[int, right(Message("reason.test-day", "must be a day"))]
+    until: int = 9
+
+    def faults(self):
+        if self.until < self.since:
+            yield "until", Message("reason.test", "must not be before since")
+
+
+@pytest.mark.parametrize(
+    ("pairs", "refused"),
+    [([], [("since", "must be a day")]), ([("since", "5"), ("until", "4")], [("until", "must not be before since")])],
+)
+def test_a_query_is_asked_for_what_it_lacks_and_for_faults_between_members(pairs, refused):
+    with pytest.raises(Problem) as problem:
+        reading.query(Period, pairs)
+    assert [(each["name"], each["reason"]) for each in problem.value.errors] == refused
+    assert reading.query(Period, [("since", "5")]) == Period(5)

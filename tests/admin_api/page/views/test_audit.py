@@ -8,9 +8,10 @@ from urllib.parse import quote
 
 import pytest
 
-from admin_api.http.permissions import Role
+from admin_api.http.permissions import Action, Role
 from admin_api.page.framework.translations import Translations
 from admin_api.page.views import audit
+from admin_api.page.views.audit_codes import ACTIONS
 from storage.access.actor import Actor, Kind
 from storage.audit.hash_chain import Act
 from tests.admin_api.page import page_texts
@@ -96,6 +97,10 @@ def test_every_audit_reason_is_known_to_the_view():
     assert {"role", "not found", "{v0} calls are due"} <= set(parts)
     shown = {text: re.sub(r"\{v\d+\}", "7", text) for text in parts if not re.search(r"\}.*\{v\d+\}$", text)}
     assert [text for text, example in shown.items() if audit.in_words(german, example) == example] == []
+
+
+def test_every_action_can_be_chosen_on_the_audit_page():
+    assert {action.value for action in Action} <= set(ACTIONS), "in admin_api/page/views/audit_codes.py"
 
 
 def test_the_audit_view_filters_by_person_action_and_call(browse, service):
