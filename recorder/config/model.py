@@ -203,7 +203,6 @@ class Metrics:
         None,
         "Address and port of /metrics alone, here with a customer label; over TLS if [admin_api] has a certificate. "
         "Absent: /metrics is on the admin API only, without customers.",
-        example=Address("127.0.0.1", 9464),
     )
 
 

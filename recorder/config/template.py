@@ -70,6 +70,7 @@ _POSSIBLE: Mapping[str, str] = {
     "domains": '["acme.rec.example"]',
     "country": '"DE"',
     "digest": '"/etc/recorder/acme.digest"',
+    "listen": '"127.0.0.1:9464"',
     "srtp": '"preferred"',
     "secret": '"credential:entra-secret"',
     "secret_expires": "2027-03-31",

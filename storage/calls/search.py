@@ -156,10 +156,10 @@ async def bearing(
 ) -> set[int]:
     """Return those of some calls, given as leaf and day, that may have any of these search forms.
 
-    All of them if there are fewer calls than tokens to look up; and those of days whose tokens cannot be made.
+    All of them if there are no more calls than tokens to look up; and those of days whose tokens cannot be made.
     """
     wanted = set(days_of.values())
-    if len(wanted) * len(forms) > len(days_of):
+    if len(wanted) * len(forms) >= len(days_of):
         return set(days_of)
     found: set[int] = set()
     asked = sa.select(days.c.day, days.c.leaf, days.c.calls)

@@ -333,6 +333,7 @@ ELSEWHERE = {
     "storage": "in several places",
     "start-line-size": "the same over a connection",
     "digest-in-dialog": "a challenge, which is no refusal yet; test_signalling has it",
+    "customer-away": "needs a customer whose keys are broken; journeys/trouble/test_customer_away has it",
     "re-offer": "no reason: what an offer in a dialog is called",
 }
 

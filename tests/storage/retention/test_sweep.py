@@ -83,6 +83,13 @@ async def test_rules_by_party_direction_and_source_decide(acme: Customer) -> Non
     assert rules == {r.id for r in stored.rules} and await left(acme, plain) == [True]
 
 
+async def test_with_a_rule_about_a_party_nothing_may_be_due(acme: Customer) -> None:
+    await acme.rules.put([RuleSpec(30, party="030/123456")], by="ada")
+    await record(acme, ended=NOON)
+    assert not (await acme.retention.preview(NOON, 100)).due
+    assert not (await acme.retention.sweep(NOON, 100)).filed
+
+
 async def test_a_row_that_cannot_be_opened_hides_no_other(acme: Customer) -> None:
     ago = NOON - timedelta(days=40)
     rows = [await record(acme, ended=ago + timedelta(seconds=n)) for n in range(5)]
