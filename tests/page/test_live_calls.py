@@ -74,18 +74,6 @@ def test_a_call_that_is_paused_and_ends_moves_without_a_reload(
     assert len(templates) <= 5  # the page, the first look of each block; later ones are silent for a minute
 
 
-def test_nothing_is_swapped_while_nothing_changed(
-    service: Town, visitor: Callable[..., Page], live: dict[str, Any]
-) -> None:
-    page = visitor(Role.LISTENER)
-    page.goto("/calls")
-    page.evaluate("document.getElementById('live').dataset.kept = 'yes'")
-    with page.expect_response(lambda answer: "/calls/live" in answer.url) as looked:
-        pass
-    assert looked.value.status == 204
-    assert page.evaluate("document.getElementById('live').dataset.kept") == "yes"
-
-
 def test_a_recorder_that_does_not_answer_is_said(visitor: Callable[..., Page]) -> None:
     page = visitor(Role.LISTENER, watched=False)  # htmx writes it to the console too
     page.goto("/calls")
@@ -107,18 +95,6 @@ def test_details_and_waveform_stay_while_a_call_continues(visitor: Callable[...,
     expect(page.locator("#now").get_by_text("paused", exact=True).first).to_be_visible()
     expect(page.locator("#now details")).to_have_attribute("open", "")
     expect(page.locator(".wave-says")).to_be_hidden()
-
-
-def test_a_call_being_recorded_has_no_length_in_a_request(service: Town, visitor: Callable[..., Page]) -> None:
-    """A call of its own: the row of one that was over once stays over, as in a database."""
-    caller: Any = {**PARTY, "number": "+493012340099", "uri": "sip:+493012340099@pbx.example", "name": "Live Caller"}
-    row = recorded(service, caller, 99)
-    letter = {"kind": ["access"], "identities": [caller["number"]], "reference": "letter 18"}
-    request = service.ask("/requests", "privacy", method="POST", json=letter).json()["id"]
-    page = visitor(Role.PRIVACY)
-    page.goto(f"/requests/{request}")
-    expect(page.locator("#calls tbody td.num").first).to_have_text("live")
-    end(service, row, caller)
 
 
 def test_times_name_the_zone_of_the_reader(service: Town, visitor: Callable[..., Page], live: dict[str, Any]) -> None:

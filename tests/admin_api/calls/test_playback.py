@@ -172,15 +172,6 @@ def test_long_calls_wait_for_their_turn_and_are_then_refused(service, long, monk
     assert service.ask(long, method="HEAD").status_code == 200
 
 
-def test_a_fault_while_rendering(service, path):
-    service.daemon.fault = RuntimeError("text with +4930123456")
-    answer = service.ask(path)
-    assert answer.status_code == 500
-    assert "4930123456" not in answer.text
-    assert [type(fault) for fault in service.faults] == [RuntimeError]
-    service.faults.clear()
-
-
 def test_a_client_that_goes_away_or_stops_reading_is_left(service, path, monkeypatch):
     with streamed(service, path) as answer:
         next(answer.iter_raw(1000))

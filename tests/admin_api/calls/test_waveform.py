@@ -1,23 +1,13 @@
 """The picture of a call's sound: for those who may hear it, written down, and believed only as far as it fits."""
 
-import contextlib
 import json
-import os
 
 import pytest
 
 from admin_api.calls.waveform import read
+from tests.admin_api.calls.test_playback import open_renders
 
 CHANNEL = {"label": "1", "peaks": [0, 900, 30], "gaps": []}
-
-
-def open_renders(service):
-    """Give the rendered files of this test that are still open."""
-    found = []
-    for number in service.daemon.descriptors:
-        with contextlib.suppress(FileNotFoundError):
-            found.append(os.readlink(f"/proc/self/fd/{number}"))
-    return [name for name in found if "memfd:render" in name]
 
 
 def test_peaks_of_each_channel_are_shown_and_written_down(service):

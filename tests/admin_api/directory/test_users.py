@@ -69,13 +69,6 @@ def test_the_life_of_a_user(service, people, monkeypatch):
     assert ask(service, people["Eve"]).status_code == 404
 
 
-def test_fields_change_only_in_the_directory(service, people):
-    for method, status in (("PUT", 409), ("PATCH", 405), ("POST", 405)):
-        answer = service.ask(f"/users/{people['Ada']}", "privacy", method=method, json={"upn": "x@acme.example"})
-        assert answer.status_code == status
-    assert service.ask(f"/users/{people['Ada']}", "privacy").json()["upn"] == "ada@acme.example"
-
-
 @pytest.mark.parametrize("ready", [False, True])
 def test_they_are_found_by_name_number_and_address(service, people, ready):
     if ready:

@@ -109,8 +109,3 @@ def test_a_form_is_checked_and_what_is_wrong_is_audited(service):
     assert len(found["items"]) == 1
     with pytest.raises(Problem):
         service.run(calls.search.ask(privacy, query={"limit": "many"}))
-
-
-def test_a_search_as_a_function(service):
-    found = service.run(calls.search(caller(service, Role.LISTENER), query=calls.Search(limit=2)))
-    assert [call["id"] for call in found["items"]] == service.ids["acme"][:0:-1] and found["next_cursor"]

@@ -42,7 +42,6 @@ OWN_ACTIONS = (
 )
 """Actions of the recorder itself."""
 
-NOTING = {"note": 1, "of": 5, "refused": 4, "not_found": 0, "conflict": 1, "unavailable": 1}
 """Functions whose argument at this place stands in the audit log beside an act."""
 
 
@@ -99,16 +98,6 @@ def codes() -> Iterator[str]:
         yield from (f"{group}.{code}" for code in found)
 
 
-def ids_in_code() -> set[str]:
-    """Give what may be an id among the literals of the code; a group ends in a dot."""
-    trees = [ast.parse(path.read_text("utf-8")) for path in [*PACKAGE.rglob("*.py"), *ACCESS.rglob("*.py")]]
-    nodes_ = [node for tree in trees for node in ast.walk(tree)]
-    found = {node.value for node in nodes_ if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    calls_ = [node for node in nodes_ if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "code"]
-    groups = {f"{_text(call.args[0])}." for call in calls_ if call.args}
-    return found | {f"trouble.{each}" for each in found} | groups
-
-
 def messages() -> Iterator[tuple[str, str, str]]:
     """Give the id, the English and the place of every message in the code; a group of ids ends in a dot.
 
@@ -140,27 +129,8 @@ def troubles() -> Iterator[tuple[str, str]]:
                     yield f"trouble.{_text(code)}", f"{path.name}:{call.lineno}"
 
 
-def notes() -> Iterator[tuple[str, str]]:
-    """Give what the audit log is told beside an act, as far as it is known; what is put in stands as {name}."""
-    for path in sorted(each for part in SOURCES for each in (PACKAGE.parent / part).rglob("*.py")):
-        for call in _calls(path):
-            name = getattr(call.func, "attr", getattr(call.func, "id", ""))
-            place = NOTING.get(name, 99)
-            if len(call.args) > place and not (name == "note" and isinstance(call.func, ast.Name)):
-                for text in _texts(call.args[place]):
-                    yield text, f"{path.name}:{call.lineno}"
-
-
 def _calls(path: Path) -> Iterator[ast.Call]:
     return (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call))
-
-
-def _texts(node: ast.expr) -> list[str]:
-    """Return what an expression may say: both sides of a choice."""
-    if isinstance(node, ast.IfExp):
-        return [*_texts(node.body), *_texts(node.orelse)]
-    text = _text(node)
-    return [text] if text else []
 
 
 def _text(node: ast.expr) -> str:

@@ -98,13 +98,14 @@ def test_a_passphrase_is_shown_only_once(browse, service):
     assert first.status_code == 303
     shown = led(daemon.client, first)
     assert 'id="passphrase"' in shown.text and shown.headers["cache-control"] == "no-store"
-    made = service.ask(place, "privacy").json()["report"]["id"]
+    made = service.ask(place, "privacy").json()["report"]
+    assert (made["state"], made["encrypted"], made["other_parties"]) == ("running", "passphrase", False)
     again = daemon.get(first.headers["location"])
     assert (again.status_code, again.headers["location"]) == (303, f"{place}#report")
     second = led(daemon.client, daemon.client.post(f"{place}/report", data=report))  # the other click of two
     assert second.text == shown.text
     assert daemon.get(first.headers["location"]).status_code == 303
-    assert service.ask(place, "privacy").json()["report"]["id"] == made
+    assert service.ask(place, "privacy").json()["report"]["id"] == made["id"]
     assert browse(Role.PRIVACY).get(first.headers["location"]).status_code == 404  # of this session alone
 
 

@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 from starlette.requests import Request
 
-from admin_api.calls import calls, holds
 from admin_api.http.bearer import Principal
 from admin_api.http.error_middleware import problem
 from admin_api.http.messages import Message
 from admin_api.http.permissions import Action, Role
 from admin_api.http.problems import Problem, conflict, unavailable
-from admin_api.http.types import Page
 from admin_api.operations import incidents
 from admin_api.page.framework.page_request import NO_ID, PageRequest, View, view
 from admin_api.page.framework.templating import Templates
@@ -44,46 +42,6 @@ def visit(service):
     return visit
 
 
-def refused(service, action):
-    with pytest.raises(Problem) as found:
-        service.run(action)
-    return found.value.status
-
-
-def test_a_list_that_a_view_asks_for_is_audited(service, visit):
-    found = service.run(calls.search.ask(visit(Role.LISTENER).caller(), query={"limit": 2, "party": "", "since": None}))
-    assert [item["id"] for item in found["items"]] == service.ids["acme"][:0:-1] and found["next_cursor"]
-    act = service.acts()[-1]
-    assert (act["actor"], act["action"], act["source"]) == ("Grace", "calls.search", "192.0.2.7")
-
-
-def test_a_role_that_may_not_gets_the_gates_own_refusal(service, visit):
-    request = visit(Role.AUDITOR)
-    assert refused(service, calls.search.ask(request.caller())) == 403
-    assert service.acts()[-1]["outcome"] == "refused"
-    assert not request.may(Action.SEARCH) and request.may(Action.AUDIT)
-
-
-def test_a_form_is_checked_like_a_body_from_the_network(service, visit):
-    call, caller = service.ids["acme"][0], visit(Role.PRIVACY).caller()
-    service.run(holds.put.ask(caller, call, body={"reason": "court"}))
-    assert service.run(calls.view(caller, call))["hold"]
-    assert refused(service, holds.put.ask(caller, call, body={"why": "court"})) == 422
-    service.run(holds.remove(caller, call))
-
-
-def test_an_id_of_another_customer_is_nothing(service, visit):
-    assert refused(service, calls.view(visit(Role.ADMIN).caller(), service.ids["beta"][0])) == 404
-
-
-def test_media_are_handed_on_with_ranges(service, visit):
-    request = visit(Role.LISTENER, range="bytes=0-9", cookie="secret")
-    media = request.authoriser.endpoints[Action.PLAY]
-    response = service.run(media.ask(request.caller(), service.ids["acme"][0], query={"format": "wav"}))
-    assert response.status_code == 206
-    assert response.headers["content-range"].startswith("bytes 0-9/")
-
-
 def test_who_asks_for_the_head_alone_has_nothing_decrypted(service, visit):
     request = visit(Role.LISTENER, method="HEAD")
     media = request.authoriser.endpoints[Action.PLAY]
@@ -96,24 +54,6 @@ def test_who_asks_for_the_head_alone_has_nothing_decrypted(service, visit):
     assert service.run(read()) == []
 
 
-def test_a_view_calls_an_endpoint_as_a_function(service, visit):
-    call = service.ids["acme"][0]
-    shown = service.run(calls.view(visit(Role.LISTENER).caller(), call))
-    act = service.acts()[-1]
-    assert shown["id"] == act["object"] == call and (act["actor"], act["action"]) == ("Grace", "call.view")
-
-
-def test_a_view_that_refreshes_itself_leaves_one_entry(service, visit):
-    request, before = visit(Role.OPERATOR, hx_request="true"), len(service.acts())
-    for _ in range(3):
-        service.run(incidents.list_incidents(request.caller("incidents"), query=Page()))
-    assert len(service.acts()) == before + 1
-    request = visit(Role.OPERATOR)  # somebody who looks again by hand leaves an entry each time
-    for _ in range(3):
-        service.run(incidents.list_incidents(request.caller("incidents"), query=Page()))
-    assert len(service.acts()) == before + 4
-
-
 def answer(service, request, place, **ids):
     return service.run(place.answer(request, ids))
 
@@ -123,15 +63,6 @@ def raising(problem: Exception) -> Any:
         raise problem
 
     return show
-
-
-def test_a_view_names_the_path_to_go_to(service, visit):
-    async def act(request, id):
-        return f"/calls/{id}"
-
-    place, call = replace(PLACE, show=act), service.ids["acme"][0]
-    led = answer(service, visit(Role.ADMIN), place, id=call)
-    assert (led.status_code, led.headers["location"]) == (303, f"/calls/{call}")
 
 
 @pytest.mark.parametrize(("id", "asked"), [(NOBODY, NOBODY), ("..", NO_ID), ("x/../../users", NO_ID), ("", NO_ID)])

@@ -37,13 +37,6 @@ def test_every_text_that_the_page_shows_is_in_english():
     assert [f"{where}: {id}" for id, where in used if id not in (groups if id.endswith(".") else ids("en"))] == []
 
 
-def test_no_text_is_left_over():
-    used = {id for id, _ in page_texts.templates()} | set(page_texts.codes()) | page_texts.ids_in_code()
-    used |= {id for id, _, _ in MESSAGES}
-    groups = tuple(id for id in used if id.endswith("."))
-    assert [id for id in sorted(ids("en")) if id not in used and not id.startswith(groups)] == []
-
-
 @pytest.mark.parametrize("language", [name for name in languages() if name != "en"])
 def test_a_language_has_every_text_with_the_same_values(language):
     assert ids(language) == ids("en")

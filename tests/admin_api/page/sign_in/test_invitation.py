@@ -92,15 +92,6 @@ def test_a_link_does_not_step_over_a_second_factor(strict: SignInService) -> Non
     assert inside(browser)
 
 
-def test_a_new_password_ends_the_sessions_of_the_old_one(handler: SignInService) -> None:
-    id = handler.settle()
-    old = handler.entered()
-    link = handler.customers["acme"].accounts.invite(id, handler.now()).secret
-    assert inside(old)
-    handler.browser().post("/invitation", data=form(link, NEW))
-    assert not inside(old)
-
-
 def test_keys_cannot_be_tried_for_ever(handler: SignInService) -> None:
     browser = handler.browser()
     seen = [browser.get("/invitation", params={"customer": "acme", "key": f"{i:064x}"}) for i in range(22)]

@@ -344,15 +344,6 @@ def test_a_session_ends_when_idle_and_after_twelve_hours(handler: SignInService,
     assert not inside(browser)
 
 
-def test_a_page_that_renews_itself_keeps_no_session(handler: SignInService) -> None:
-    handler.settle()
-    browser = handler.entered()
-    for _ in range(5):
-        handler.later += 5 * 60
-        browser.get("/account", headers={"HX-Request": "true", "X-By-Itself": "true"})
-    assert not inside(browser)
-
-
 def test_signing_out_or_in_again_ends_the_session(handler: SignInService) -> None:
     handler.settle()
     browser = handler.entered()

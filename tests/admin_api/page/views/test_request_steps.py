@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 
 import pytest
 
@@ -99,16 +98,6 @@ def test_the_day_of_the_answer_is_moved(daemon, service):
     late = daemon.post(f"{place}/extension", {**longer, "told_at": "2026-03-20"})
     assert late.status_code == 422 and "must be in the month after the letter arrived" in late.text
     assert daemon.post(f"{place}/extension", {**longer, "months": "9"}).status_code == 422
-
-
-def test_a_passphrase_is_made_and_shown_once(daemon, service, placed):
-    answer = daemon.post(f"{placed}/report", {"media": "", "seal": "passphrase"})
-    assert answer.status_code == 200 and answer.headers["cache-control"] == "no-store"
-    (passphrase,) = re.findall(r'id="passphrase">([a-z2-7-]{29})<', answer.text)
-    assert passphrase not in daemon.get(placed).text
-    report = state(service, placed)["report"]
-    assert (report["state"], report["encrypted"], report["other_parties"]) == ("running", "passphrase", False)
-    assert "being made" in daemon.text(placed)
 
 
 def test_a_report_is_refused_made_polled_and_cancelled(daemon, service, placed):

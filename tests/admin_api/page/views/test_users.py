@@ -51,6 +51,7 @@ def test_one_is_shown_with_what_it_is_known_by(browse, people, service, monkeypa
     page, warned = browser.text(place), "Calls may be missing here: the index is being rebuilt."
     for text in ("Ada Acme", "ada@acme.example", "user principal name", "+49301234000", "ever", "today"):
         assert text in page, text
+    assert "/edit" not in browser.get(place).text, "the directory has this user"
     answer = browser.get(f"{place}/export")
     assert answer.headers["content-disposition"].startswith("attachment") and answer.json()["user"]["upn"] == ADA.upn
     monkeypatch.setattr(service.daemon, "index_is_there", False)
