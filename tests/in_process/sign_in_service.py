@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -34,7 +34,6 @@ class SignInService(Service):
         self.required, self._providers = required, providers
         self.later = 0.0
         self.delays: list[float] = []
-        self.held: Callable[[float], Awaitable[None]] | None = None
         self._begun = time.monotonic()
         super().__init__(folder)
         self.seen: list[httpx2.Client] = []
@@ -58,9 +57,7 @@ class SignInService(Service):
         return self.family
 
     async def pause(self, seconds: float) -> None:
-        """Let the time pass that a try waits, or what a test has put in its place."""
-        if self.held:
-            return await self.held(seconds)
+        """Let the time pass that a try waits."""
         self.delays.append(seconds)
         self.later += seconds
 

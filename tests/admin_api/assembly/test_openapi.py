@@ -45,20 +45,6 @@ def test_the_document_has_no_other_operation():
     assert described == {(each.method, below + each.path) for each in ENDPOINTS} | others
 
 
-def test_examples_are_there_and_fit_their_schemas():
-    shown = document()
-    seen = 0
-    for path in shown["paths"].values():
-        for operation in path.values():
-            for answer in operation["responses"].values():
-                for media in answer.get("content", {}).values():
-                    if "example" in media:
-                        schema = {**media["schema"], "components": shown["components"]}
-                        jsonschema_rs.validate(schema, media["example"])
-                        seen += 1
-    assert seen > 100
-
-
 def whole(name):
     """Return a schema with the others where its references lead."""
     return {"$ref": f"#/components/schemas/{name}", "components": {"schemas": SCHEMAS}}
@@ -67,12 +53,6 @@ def whole(name):
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_is_as_described(name):
     jsonschema_rs.Draft202012Validator(whole(name)).validate(EXAMPLES[name])
-
-
-@pytest.mark.parametrize("name", [name for name in EXAMPLES if name.endswith("Request") and name != "Request"])
-def test_the_schema_of_a_body_allows_no_unknown_member(name):
-    if name != "AttachmentRequest":  # any JSON
-        assert not jsonschema_rs.Draft202012Validator(whole(name)).is_valid({**EXAMPLES[name], "more": 1})
 
 
 def with_one_more(value):
@@ -103,20 +83,6 @@ def test_an_undeclared_parameter_or_member_gets_422(service, endpoint):
         assert len(answers) > 1
     assert {answer.status_code for answer in answers} == {422}
     assert not any("Qz7" in answer.text or "undeclared" in answer.text for answer in answers)
-
-
-@pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda each: f"{each.method} {each.path}")
-def test_every_problem_says_what_to_do(service, endpoint):
-    path = endpoint.path.replace("{id}", "nothing").replace("{part}", "nothing")
-    askers = [None, endpoint.roles[0], next(role for role in Role if role not in endpoint.roles)]
-    for answer in (service.ask(path, role, method=endpoint.method, content=b"{") for role in askers):
-        if answer.status_code < 400:
-            continue
-        problem = answer.json()
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert problem["status"] == answer.status_code
-        assert problem["type"].startswith("urn:siprec-recorder:problem:")
-        assert len(problem["title"]) > 10 and problem["detail"].endswith(".") and len(problem["detail"]) > 15
 
 
 @pytest.mark.system  # a minute

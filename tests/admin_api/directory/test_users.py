@@ -97,21 +97,3 @@ def test_another_customers_user_is_a_random_one(service, people):
             service.ask(f"/users/{id}{path}", "privacy", method=method) for id in (people["Bea"], NOBODY, "none")
         ]
         assert {(a.status_code, a.text) for a in answers} == {(404, answers[1].text)}
-
-
-def test_each_act_is_written_down(service, people):
-    before = len(service.acts())
-    service.ask("/users", "privacy")
-    service.ask(f"/users/{people['Ada']}", "privacy")
-    service.ask(f"/users/{people['Ada']}/export", "admin")
-    service.ask(f"/users/{people['Ada']}", "privacy", method="DELETE")
-    service.ask("/users", "listener")
-    acts = [(act["action"], act["outcome"]) for act in service.acts()[before:]]
-    assert acts == [
-        ("users.list", "done"),
-        ("user.view", "done"),
-        ("user.export", "done"),
-        ("user.delete", "failed"),
-        ("users.list", "refused"),
-    ]
-    assert "Ada" not in str(service.acts()[before:])

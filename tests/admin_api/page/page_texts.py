@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-
-import jinja2
-from jinja2 import nodes
 
 import admin_api
 from admin_api.assembly import page_routes
@@ -47,24 +45,9 @@ OWN_ACTIONS = (
 
 def templates() -> Iterator[tuple[str, str]]:
     """Give the ids of the texts of templates, with where they stand; a group of codes ends in a dot."""
-    parser = jinja2.Environment()  # noqa: S701 - nothing is rendered
     for path in sorted((PAGE / "templates").rglob("*.html")):
-        for call in parser.parse(path.read_text("utf-8")).find_all(nodes.Call):
-            for id in _ids(call):
-                yield id, f"{path.name}:{call.lineno}"
-
-
-def _ids(call: nodes.Call) -> Iterator[str]:
-    """Give the id of `_("id")`, and `group.` of `_("group." ~ code)` and of `_.code("group", code)`."""
-    function, first = call.node, call.args[0] if call.args else None
-    if isinstance(first, nodes.Concat):
-        first = first.nodes[0]
-    if not isinstance(first, nodes.Const):
-        return
-    if isinstance(function, nodes.Name) and function.name == "_":
-        yield first.value
-    elif isinstance(function, nodes.Getattr) and function.attr == "code":
-        yield f"{first.value}."
+        for code, id in re.findall(r"""\b_(\.code)?\(\s*["']([^"']+)["']""", path.read_text("utf-8")):
+            yield f"{id}." if code else id, path.name
 
 
 def codes() -> Iterator[str]:
