@@ -1,7 +1,5 @@
 """What there is to see: every view that can be looked at, with the objects of a customer put into its path."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from admin_api.assembly import page_routes

@@ -1,7 +1,5 @@
 """What people do to forms in a real browser: click twice, load again, leave the desk for too long."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 

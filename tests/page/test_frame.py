@@ -1,7 +1,5 @@
 """The frame of the page in a real browser: the door, the skip link, no script needed."""
 
-from __future__ import annotations
-
 from admin_api.http.permissions import Role
 from tests.page.conftest import until
 

@@ -4,8 +4,6 @@ Calls over TLS with SRTP; three people with accounts of their own; Debian's age 
 receipt is verified with the daemon gone; and nothing of it all stands in the daemon's log.
 """
 
-from __future__ import annotations
-
 import json
 import subprocess
 import time

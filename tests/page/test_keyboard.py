@@ -1,7 +1,5 @@
 """The main journey by keyboard alone: every step can be reached, and one always sees where one is."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from playwright.sync_api import Page, expect

@@ -1,7 +1,5 @@
 """The list of calls moves by itself in a real browser, and only where something changed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta

@@ -3,8 +3,6 @@
 Otherwise they go nowhere, and the test only says that each is small enough for a page of documentation.
 """
 
-from __future__ import annotations
-
 import json
 import math
 import os

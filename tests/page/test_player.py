@@ -1,7 +1,5 @@
 """A call is heard in a real browser: drawn, played while it is fetched in ranges, by keys, one channel alone."""
 
-from __future__ import annotations
-
 import io
 import json
 import math

@@ -1,7 +1,5 @@
 """Signing in as people do it: link, password, app, passkey, a provider, and the back button after signing out."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator
 from typing import Any

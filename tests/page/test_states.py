@@ -1,7 +1,5 @@
 """States of views that a plain look does not show: axe finds nothing in them either (WCAG 2.2 AA)."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Every view in Chromium: axe finds nothing (WCAG 2.2 AA), all fits a telephone, hostile names are text."""
 
-from __future__ import annotations
-
 import hashlib
 from itertools import pairwise
 

@@ -1,7 +1,5 @@
 """What the doors work with says nothing by accident."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any

@@ -1,7 +1,5 @@
 """The way to the page: loaded once, at its first use, and never by the daemon's start."""
 
-from __future__ import annotations
-
 import asyncio
 import subprocess
 import sys

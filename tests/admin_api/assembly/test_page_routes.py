@@ -1,7 +1,5 @@
 """The list of all views."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 from admin_api.assembly.lazy_page import PLACES

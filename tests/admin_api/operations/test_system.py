@@ -1,7 +1,5 @@
 """How the recorder fares, as the API shows it: each role its own part, nobody another customer's."""
 
-from __future__ import annotations
-
 import pytest
 
 from admin_api.http.permissions import Role

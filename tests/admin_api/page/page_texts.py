@@ -1,7 +1,5 @@
 """Everything that the page says: texts of templates and views, and messages of the API and the daemon."""
 
-from __future__ import annotations
-
 import ast
 import re
 from collections.abc import Iterator

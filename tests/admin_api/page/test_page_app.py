@@ -1,7 +1,5 @@
 """The page as a whole: who is let in, what every answer carries, which forms are taken."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import re

@@ -1,7 +1,5 @@
 """Forms of the page: taken once, answered by a redirect, and kept for their sender where the session has ended."""
 
-from __future__ import annotations
-
 import re
 from concurrent.futures import ThreadPoolExecutor
 from html import unescape

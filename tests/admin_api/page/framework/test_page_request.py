@@ -1,7 +1,5 @@
 """A view calls the API with the rights of who is signed in; what it raises is shown where its form is."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The page speaks English and German: nothing is left out, and values arrive in the sentence that they belong to."""
 
-from __future__ import annotations
-
 import re
 import string
 

@@ -1,7 +1,5 @@
 """One's own account: every change asks for the password, and ends what is open elsewhere where it must."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re

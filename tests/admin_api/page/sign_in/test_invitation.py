@@ -1,7 +1,5 @@
 """The one-time link: looked at as often as one likes, used once, within an hour."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.admin_api.page.conftest import words

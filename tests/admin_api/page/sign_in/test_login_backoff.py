@@ -1,7 +1,5 @@
 """Waiting after failures: none at first, then twice as long each time, never for ever."""
 
-from __future__ import annotations
-
 import pytest
 
 from admin_api.page.sign_in import login_backoff

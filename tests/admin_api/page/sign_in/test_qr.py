@@ -1,7 +1,5 @@
 """A QR code is drawn inside the page, without anything that the content security policy forbids."""
 
-from __future__ import annotations
-
 from admin_api.page.sign_in import qr
 
 

@@ -1,7 +1,5 @@
 """Getting in with an account: password, second factor, and everything that keeps others out."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from typing import Any

@@ -1,7 +1,5 @@
 """The audit view: for auditors alone, in words, with pages."""
 
-from __future__ import annotations
-
 import re
 from html import unescape
 from urllib.parse import quote

@@ -1,7 +1,5 @@
 """Sound, its picture and attachments go through the page as the API gives them."""
 
-from __future__ import annotations
-
 from admin_api.http.permissions import Role
 from tests.in_process.api_service import SOUND
 

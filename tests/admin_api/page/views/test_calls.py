@@ -1,7 +1,5 @@
 """The list of calls, as somebody without scripts sees it."""
 
-from __future__ import annotations
-
 import itertools
 import re
 from html import unescape

@@ -1,7 +1,5 @@
 """The erasures view: what waits, who may grant it, the receipt, and the waiver without which nothing goes."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

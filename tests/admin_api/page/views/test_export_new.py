@@ -1,7 +1,5 @@
 """A new export by a plain form that is its own memory."""
 
-from __future__ import annotations
-
 import re
 
 import pytest

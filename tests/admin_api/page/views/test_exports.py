@@ -1,7 +1,5 @@
 """Exports on the page: the list, one of them, its file, its end."""
 
-from __future__ import annotations
-
 import re
 from html import unescape
 

@@ -1,7 +1,5 @@
 """The incidents view."""
 
-from __future__ import annotations
-
 from admin_api.http.permissions import Role
 
 

@@ -1,7 +1,5 @@
 """The steps of a request without scripts: choose, report, fetch, erase, close."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

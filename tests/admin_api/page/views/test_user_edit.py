@@ -1,7 +1,5 @@
 """Users of a customer without a directory, by a plain form."""
 
-from __future__ import annotations
-
 import json
 
 import pytest

@@ -1,7 +1,5 @@
 """Directory users on the page."""
 
-from __future__ import annotations
-
 import re
 from html import unescape
 
