@@ -18,29 +18,26 @@ from tests.page.conftest import Town
 PARTY: Any = {"role": "caller", "name": "Yusuf Kaya", "number": "+49305559999", "uri": None}
 
 
-def recorded(service: Town, party: Any, number: int) -> CallRow:
-    """Have a call under way in the index."""
-    began = sample_customer.FIRST + timedelta(days=22)
-    id = f"feedface-5e1f-4a6b-9c2d-{number:012}"
-    row = CallRow(id, 20_780 << 32 | number, CallState.RECORDING, began, None, 0, 0)
-    row = replace(row, details={"parties": [party], "streams": []})
-    service.run(service.customers["acme"].calls.put([row], [stored(party, "DE")]))
-    return row
-
-
-def end(service: Town, row: CallRow, party: Any = PARTY) -> None:
-    """End the call, as the daemon writes it down."""
-    over = replace(row, state=CallState.COMPLETE, ended_at=row.started_at, duration_ms=70_000)
-    service.run(service.customers["acme"].calls.put([over], [stored(party, "DE")]))
-    service.daemon.live.pop(("acme", row.id), None)
-
-
 @pytest.fixture
 def row(service: Town) -> Iterator[CallRow]:
-    """A call under way."""
-    row = recorded(service, PARTY, 1)
+    """A call under way in the index; when the test is over it has ended."""
+    began = sample_customer.FIRST + timedelta(days=22)
+    id = "feedface-5e1f-4a6b-9c2d-000000000001"
+    details: Any = {"parties": [PARTY], "streams": []}
+    row = CallRow(id, 20_780 << 32 | 1, CallState.RECORDING, began, None, 0, 0, details=details)
+    put(service, row)
     yield row
     end(service, row)
+
+
+def put(service: Town, row: CallRow) -> None:
+    service.run(service.customers["acme"].calls.put([row], [stored(PARTY, "DE")]))
+
+
+def end(service: Town, row: CallRow) -> None:
+    """End the call, as the daemon writes it down."""
+    put(service, replace(row, state=CallState.COMPLETE, ended_at=row.started_at, duration_ms=70_000))
+    service.daemon.live.pop(("acme", row.id), None)
 
 
 @pytest.fixture
