@@ -82,6 +82,15 @@ def test_from_the_search_to_the_erasure(service: Town, visitor: Callable[..., Pa
     expect(page.locator("#erasure")).to_contain_text("running")
 
 
+def test_the_first_key_leads_past_the_menu(visitor: Callable[..., Page]) -> None:
+    page = visitor(Role.ADMIN)
+    page.goto("/")
+    page.keyboard.press("Tab")
+    assert page.locator(":focus").inner_text() == "Skip to the content"
+    page.keyboard.press("Enter")
+    until(page, "document.activeElement.id === 'main'")
+
+
 def test_a_wide_table_scrolls_by_keyboard(service: Town, visitor: Callable[..., Page]) -> None:
     page = visitor(Role.AUDITOR, width=700)  # wider than a telephone, where rows become blocks
     page.goto("/audit")

@@ -177,11 +177,3 @@ def test_a_recorder_that_is_busy_is_asked_again(service: Town, visitor: Callable
     service.daemon.cannot = None
     until(page, "document.querySelector('audio').currentTime > 0.3")
     expect(page.get_by_text("busy with other recordings")).to_be_hidden()
-
-
-def test_the_picture_of_the_sound_is_asked_for_again(service: Town, visitor: Callable[..., Page]) -> None:
-    service.daemon.cannot, service.daemon.later = "no turn", True
-    page = open_call(service, visitor)
-    expect(page.locator(".wave-says")).to_contain_text("busy with other recordings")
-    service.daemon.cannot = None
-    expect(page.locator(".player[data-drawn]")).to_be_visible()

@@ -32,14 +32,6 @@ def test_who_may_not_hear_sees_no_picture_of_it_either(service, role):
     assert service.daemon.asked == []
 
 
-def test_an_unknown_call_and_one_that_cannot_be_rendered(service):
-    assert service.ask("/calls/00000000-0000-4000-8000-00000000ffff/waveform").status_code == 404
-    service.daemon.cannot = "the call has 0 audio streams; 1 to 64 can be rendered"
-    answer = service.ask(f"/calls/{service.ids['acme'][0]}/waveform")
-    assert (answer.status_code, answer.json()["detail"]) == (409, service.daemon.cannot)
-    assert service.acts()[-1]["outcome"] == "failed"
-
-
 @pytest.mark.parametrize(
     "told",
     [

@@ -14,7 +14,6 @@ from admin_api.http.bearer import Principal
 from admin_api.http.endpoint import PREFIX, Router
 from admin_api.http.permissions import Role
 from admin_api.http.problems import Problem
-from admin_api.http.types import Nothing
 
 ENDPOINTS = endpoints()
 ROUTER = Router(ENDPOINTS)
@@ -56,12 +55,6 @@ def test_any_path_is_read(text):
 def test_a_method_of_a_path_is_declared_once():
     with pytest.raises(TypeError, match=r"declared twice: PUT /calls/\{id\}/hold"):
         Router([*ENDPOINTS, replace(holds.put, action=calls.view.action)])
-
-
-def test_what_is_not_declared_is_empty():
-    assert calls.view.query is Nothing and calls.view.body is None
-    assert calls.pause.body is Nothing and calls.pause.optional
-    assert holds.put.body is holds.HoldRequest and not holds.put.optional
 
 
 def caller(service, *roles):

@@ -99,15 +99,8 @@ def troubles() -> Iterator[tuple[str, str]]:
     """Give the codes with which signing in and changes of an account are refused, with where they are raised."""
     for path in sorted([*(PAGE / "sign_in").rglob("*.py"), *ACCESS.rglob("*.py")]):
         module = import_module(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
-        for call in _calls(path):
-            name = getattr(call.func, "attr", getattr(call.func, "id", ""))
-            told = [word.value for word in call.keywords if word.arg == "trouble"]
-            told += call.args[:1] if name == "Declined" else call.args[1:2] if name == "_sorry" else []
-            for code in told:
-                if isinstance(code, ast.Name) and code.id.isupper():
-                    yield f"trouble.{getattr(module, code.id)}", f"{path.name}:{call.lineno}"
-                elif _text(code):
-                    yield f"trouble.{_text(code)}", f"{path.name}:{call.lineno}"
+        for code in re.findall(r'(?:\btrouble=|\bDeclined\(|_sorry\(request, )("[a-z-]+"|[A-Z_]+\b)', path.read_text()):
+            yield f"trouble.{getattr(module, code) if code.isupper() else code[1:-1]}", path.name
 
 
 def _calls(path: Path) -> Iterator[ast.Call]:

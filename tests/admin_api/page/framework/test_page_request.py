@@ -102,22 +102,6 @@ def test_a_failure_of_a_view_is_reported_and_gives_500(service, visit):
     service.faults.clear()
 
 
-@pytest.mark.parametrize(("status", "headers"), [(404, {"hx-refresh": "true"}), (503, {})])
-def test_what_refreshes_itself_stays_as_it_is_unless_it_is_gone(service, visit, status, headers):
-    place = replace(PLACE, show=raising(Problem(status, "x", OVER, OVER)))
-    shown = answer(service, visit(Role.ADMIN, hx_request="true"), place, id="x")
-    assert (shown.status_code, shown.body, dict(shown.headers)) == (status, b"", {"content-length": "0", **headers})
-
-
-@pytest.mark.parametrize(
-    ("mode", "kind"), [("navigate", "text/html"), ("no-cors", "application/problem"), ("", "application/problem")]
-)
-def test_a_file_that_is_refused_has_a_page_for_who_followed_a_link(service, visit, mode, kind):
-    place = replace(PLACE, show=raising(conflict(OVER)), file=True)
-    shown = answer(service, visit(Role.ADMIN, sec_fetch_mode=mode), place, id="x")
-    assert shown.status_code == 409 and shown.headers["content-type"].startswith(kind)
-
-
 def test_a_list_that_is_refused_is_empty_and_says_why(service, visit):
     @view("GET", "/incidents")
     async def listed(request):

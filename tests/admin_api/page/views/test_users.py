@@ -66,10 +66,3 @@ def test_a_user_is_unmapped_before_it_is_deleted(browse, people):
     assert "inactive" in page and "Left the directory" in page and "Unmap" not in page
     assert browser.post(f"{place}/delete").headers["location"] == "/users"
     assert browser.get(place).status_code == 404
-
-
-def test_an_unknown_user_gives_404(browse):
-    browser = browse(Role.PRIVACY)
-    for id in (NOBODY, "x"):
-        assert browser.get(f"/users/{id}").status_code == 404
-        assert {browser.post(f"/users/{id}/{act}").status_code for act in ("unmap", "delete")} == {404}
