@@ -94,12 +94,6 @@ def test_a_picture_that_cannot_be_made_leaves_the_player(service: Town, visitor:
     until(page, "document.querySelector('audio').currentTime > 0.3")
 
 
-def test_without_scripts_the_browsers_own_player_is_there(service: Town, visitor: Callable[..., Page]) -> None:
-    page = open_call(service, visitor, scripts=False)
-    expect(page.locator("audio")).to_be_visible()
-    expect(page.locator(".wave")).to_be_hidden()
-
-
 def test_the_policy_allows_the_style_of_the_waveform_and_no_other(service: Town, visitor: Callable[..., Page]) -> None:
     page = open_call(service, visitor, watched=False)
     until(page, "document.querySelector('.player').dataset.drawn !== undefined")

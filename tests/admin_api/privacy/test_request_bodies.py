@@ -44,8 +44,8 @@ def test_a_selection_and_an_ending_are_parsed():
     for empty in (b"{}", b'{"in": null, "out": null}'):
         assert reading.read(SelectionRequest, empty) == SelectionRequest([], [])
     assert reading.read(CloseRequest, b'{"outcome": "done"}') == CloseRequest("done", None)
-    found = reading.read(CloseRequest, b'{"outcome": "refused", "ground": "excessive"}')
-    assert found == CloseRequest("refused", "excessive")
+    ended = reading.read(CloseRequest, b'{"outcome": "refused", "ground": "excessive"}')
+    assert ended == CloseRequest("refused", "excessive")
 
 
 SELECTED = [7, {"call": "a"}, {"call": 1, "parties": [1]}, {"call": "a", "parties": [0], "x": 1}]

@@ -257,13 +257,6 @@ def test_codes_cannot_be_tried_for_ever(handler: SignInService) -> None:
     assert send_code(browser, answer, handler.code(secret)).status_code == 303
 
 
-def test_a_recovery_code_lets_in_once(handler: SignInService) -> None:
-    _, codes = handler.app(handler.settle())
-    for expected in (303, 403):
-        browser = handler.browser()
-        assert send_code(browser, handler.sign_in(browser), codes[0].upper()).status_code == expected
-
-
 def test_a_required_second_factor_is_set_up_at_sign_in(strict: SignInService) -> None:
     strict.settle()
     browser = strict.browser()
