@@ -1,5 +1,8 @@
 """The whole: what lies outside customers, what every answer has in common, what a bug looks like."""
 
+import logging
+
+from admin_api.assembly.app import _log
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import Action, Role
 
@@ -48,3 +51,9 @@ def test_a_bug_is_answered_without_its_text(service, monkeypatch):
     assert "4930123456" not in answer.text
     assert [type(fault) for fault in service.faults] == [KeyError]
     service.faults.clear()
+
+
+def test_without_a_reporter_failures_go_to_the_logger(caplog):
+    with caplog.at_level(logging.ERROR):
+        _log(KeyError("x"))
+    assert [(record.name, record.msg) for record in caplog.records] == [("admin_api", "admin_api.fault")]

@@ -21,13 +21,13 @@ from tests.admin_api.privacy.test_waiver import WAIVER
 NOBODY = "00000000-0000-4000-8000-00000000ffff"
 
 
-def make(service, export, content=b"id\r\n", customer="acme", calls=(), **facts):
+def make(service, export, content=b"id\r\n", customer="acme", admitted=(), **facts):
     """Do what the daemon's job does, with these calls where the request names none."""
 
     async def work():
         kept = service.customers[customer].exports
         begun = await kept.begin(export)
-        await kept.admit(export, list(begun.request.calls or calls))
+        await kept.admit(export, list(begun.request.calls or admitted))
         with kept.sink(begun) as sink:
             sink.write(content)
             size = sink.finish()

@@ -11,6 +11,7 @@ import pytest
 from admin_api.privacy import subject_requests
 from storage.calls.call_document import wrapped
 from storage.search_forms import stored_of
+from tests.admin_api.exports.test_exports import make as make_export
 from tests.in_process.api_service import row
 
 NOBODY = "00000000-0000-4000-8000-00000000ffff"
@@ -50,21 +51,12 @@ def shows(document, **members):
     assert {name: document[name] for name in members} == members
 
 
-def make(service, case, content=b"PK zip", customer="acme"):
+def make(service, case, content=b"PK zip"):
     """Do what the daemon's job does."""
-
-    async def work():
-        held = service.customers[customer].exports
-        found = await service.customers[customer].requests.get(case)
-        begun = await held.begin(found.export)
-        await held.admit(begun.id, list(found.selection.inside))
-        with held.sink(begun) as sink:
-            sink.write(content)
-            size = sink.finish()
-        facts = {"sha256": SHA, "calls": list(found.selection.inside), "not_separable": [], "without_media": []}
-        await held.finish(begun.id, size, facts)
-
-    service.run(work())
+    found = service.run(service.customers["acme"].requests.get(case))
+    calls = list(found.selection.inside)
+    facts = {"sha256": SHA, "calls": calls, "not_separable": [], "without_media": []}
+    make_export(service, found.export, content, admitted=calls, **facts)
 
 
 def permit(service):
@@ -197,7 +189,7 @@ def test_a_request_from_the_future_or_unknown_user_gets_422(service):
     assert filed(service)["due_at"] > datetime.now(UTC).isoformat()
 
 
-def test_a_request_waits_for_the_index(service, monkeypatch):
+def test_a_request_waits_for_the_index_and_for_room(service, monkeypatch):
     id = filed(service, "Ada")["id"]
     monkeypatch.setattr(service.daemon, "index_is_there", False)
     assert ask(service, f"/{id}/candidates").status_code == 503
@@ -206,6 +198,9 @@ def test_a_request_waits_for_the_index(service, monkeypatch):
     monkeypatch.setattr("storage.subject_requests.candidates.MAX_CALLS", 1)
     answer = ask(service, f"/{id}/candidates")
     assert answer.status_code == 409 and "more closely" in answer.json()["detail"]
+    monkeypatch.setattr("storage.exports.exports.MAX_RUNNING", 0)
+    answer = ask(service, f"/{chosen(service, 4001)}/report", "POST")
+    assert answer.status_code == 503 and answer.headers["retry-after"]
 
 
 PATHS = [

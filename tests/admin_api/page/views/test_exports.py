@@ -96,7 +96,7 @@ def test_whose_calls_how_many_and_why_stand_in_list_and_view(service, browse, wa
     wanted = {"calls": ids} if "calls" in wanted else wanted
     body = {"reason": "Audit <2026>", "format": "csv", **wanted}
     id = service.ask("/exports", "privacy", method="POST", json=body).json()["id"]
-    make(service, id, calls=ids)
+    make(service, id, admitted=ids)
     shown = service.ask(f"/exports/{id}", "privacy").json()
     assert (shown["calls"], shown["reason"]) == (2, "Audit <2026>")
     browser = browse(Role.PRIVACY)

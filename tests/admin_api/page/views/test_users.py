@@ -50,6 +50,8 @@ def test_one_is_shown_with_what_it_is_known_by(browse, people, service, monkeypa
     for text in ("Ada Acme", "ada@acme.example", "user principal name", "+49301234000", "ever", "today"):
         assert text in page, text
     assert "/edit" not in browser.get(place).text, "the directory has this user"
+    changed = browser.post(f"{place}/edit", {"first_name": "Eva", "upn": ADA.upn})
+    assert changed.status_code == 409 and "change it there" in changed.text
     answer = browser.get(f"{place}/export")
     assert answer.headers["content-disposition"].startswith("attachment") and answer.json()["user"]["upn"] == ADA.upn
     monkeypatch.setattr(service.daemon, "index_is_there", False)
