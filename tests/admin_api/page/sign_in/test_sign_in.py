@@ -1,7 +1,9 @@
 """Getting in with an account: password, second factor, and everything that keeps others out."""
 
 import re
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -123,6 +125,19 @@ def test_login_waits_do_not_reveal_which_names_exist(known: SignInService) -> No
         seen.append(([(a.status_code, a.headers.get("retry-after")) for a in answers], [*known.delays]))
     assert seen[0] == seen[1] == seen[2]
     assert seen[0][1], "some of them waited"
+
+
+def test_attempts_at_once_wait_one_after_the_other(known: SignInService) -> None:
+    sources = ["127.0.1.20", "127.0.1.21", "127.0.1.22"]
+    assert [known.attempt(sources[0]) for _ in range(5)] == [403] * 5
+    known.goes_on.clear()
+    with ThreadPoolExecutor(3) as browsers:
+        tries = [browsers.submit(known.attempt, source) for source in sources]
+        while len(known.delays) < len(tries):
+            time.sleep(0.001)
+        known.goes_on.set()
+        assert [each.result(60) for each in tries] == [403] * len(tries)
+    assert sorted(known.delays) == pytest.approx([1, 3, 7], abs=0.1)
 
 
 @pytest.mark.parametrize("limit", ["MAX_DELAYED", "MAX_DELAYED_OF_ONE"])
