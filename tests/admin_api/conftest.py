@@ -1,7 +1,5 @@
 """The fixtures of the admin API's tests: one server for a file, and a daemon that knows nothing yet for each test."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import pytest

@@ -8,8 +8,6 @@ After each test nothing may have been written to a console, no rule of the conte
 asked of another host.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """What there is to see: every view that can be looked at, with the objects of a customer put into its path."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from admin_api.assembly import page_routes
@@ -29,6 +27,10 @@ def furnish(service: Any) -> dict[str, str]:
     waits = service.run(acme.erasures.file(calls=[service.ids["acme"][6]], reason="x", by="Ada", approval=True))
     wanted = {"calls": service.ids["acme"][:2], "format": "xlsx", "reason": "letter 12"}
     export = service.ask("/exports", "privacy", method="POST", json=wanted).json()["id"]
+    acme.exports.progress[export] = (3, 7)
+    held = service.ids["acme"][8]
+    service.ask(f"/calls/{held}/hold", method="PUT", json={"reason": "court"})
+    service.ask(f"/calls/{held}/annotations", method="POST", json={"text": "She is called Anna."})
     grace = {"first_name": "Grace", "last_name": "Okafor", "email": "grace@werk.example", "numbers": ["+49894440000"]}
     user = service.ask("/users", "privacy", method="POST", json=grace).json()["id"]
     return {
@@ -36,15 +38,17 @@ def furnish(service: Any) -> dict[str, str]:
         "requests": request,
         "erasures": done.json()["id"],
         "waits": waits.id,
+        "held": held,
         "exports": export,
         "users": user,
     }
 
 
 def sights(ids: dict[str, str]) -> list[str]:
-    """Return the paths of every view that is a page."""
+    """Return the paths of every view that is a page, and of states that a plain look does not show."""
     found = []
     for view in page_routes.VIEWS:
         if view.method == "GET" and view.path != "/" and not view.path.endswith(FILES):
             found.append(view.path.replace("{id}", ids[view.path.split("/")[1]]) if "{" in view.path else view.path)
-    return [*found, f"/erasures/{ids['waits']}"]
+    states = ("/calls?party=Nobody", "/users?q=Nobody", "/exports/new?party=Anna")
+    return [*found, *states, f"/erasures/{ids['waits']}", f"/calls/{ids['held']}"]

@@ -1,7 +1,5 @@
 """A picture of a page with at most 256 colours: half the bytes, and nobody sees the difference."""
 
-from __future__ import annotations
-
 import io
 from fractions import Fraction
 from typing import cast

@@ -1,7 +1,5 @@
 """After signing out the back button shows nothing, in a Chromium that keeps pages as it does for people."""
 
-from __future__ import annotations
-
 from base64 import b64encode
 from collections.abc import Iterator
 from hashlib import sha256

@@ -1,7 +1,5 @@
 """Another site open in the same browser can neither act for whoever is signed in nor show the page inside itself."""
 
-from __future__ import annotations
-
 import threading
 from collections.abc import Callable, Iterator
 from html import escape

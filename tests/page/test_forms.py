@@ -1,7 +1,5 @@
 """What people do to forms in a real browser: click twice, load again, leave the desk for too long."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 
@@ -38,16 +36,6 @@ def correcting(service: Town, visitor: Callable[..., Page], number: int, *, scri
 def notes(service: Town, number: int) -> list[str]:
     found = service.ask(f"/calls/{service.ids['acme'][number]}").json()
     return [note["text"] for note in found.get("annotations", [])]
-
-
-@pytest.mark.parametrize("scripts", [True, False])
-def test_two_clicks_on_a_button_do_one_thing(service: Town, visitor: Callable[..., Page], scripts: bool) -> None:
-    number = 1 if scripts else 2
-    page = correcting(service, visitor, number, scripts=scripts)
-    page.get_by_role("button", name="Add", exact=True).dblclick(no_wait_after=True)
-    expect(page.get_by_text(TYPED)).to_be_visible()
-    page.reload()
-    assert notes(service, number) == [TYPED]
 
 
 def test_the_session_warning_lets_an_active_user_stay(

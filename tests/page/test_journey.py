@@ -4,10 +4,7 @@ Calls over TLS with SRTP; three people with accounts of their own; Debian's age 
 receipt is verified with the daemon gone; and nothing of it all stands in the daemon's log.
 """
 
-from __future__ import annotations
-
 import json
-import shlex
 import subprocess
 import time
 import wave
@@ -101,29 +98,12 @@ def opened(file: Path, folder: Path, key: Path) -> ZipFile:
     return ZipFile(plain)
 
 
-def unlocked(file: Path, folder: Path, passphrase: str) -> ZipFile:
-    """Decrypt with a passphrase, which age wants from a terminal."""
-    plain = folder / "second.zip"
-    line = shlex.join(["age", "-d", "-o", str(plain), str(file)])
-    typed = f"{passphrase}\n".encode()
-    subprocess.run(["script", "-qec", line, "/dev/null"], input=typed, check=True, capture_output=True, timeout=120)
-    return ZipFile(plain)
-
-
 @pytest.mark.timeout(400)  # half a minute on an idle machine, but a busy one must not break it
 def test_a_request_leads_to_an_erasure_receipt(one: Server, invited: Any, tmp_path: Path) -> None:
     words = ("--insecure", "--audio-kind", "tone", "--calls", 3, "--duration", 2)
     placed = command("simulate", "--to", one.uri("tls"), *words)  # a loop of Playwright's runs in this process
     assert placed.returncode == 0, placed.stderr
     admin, grace, ada = invited("Max", "admin", "operator"), invited("Grace", "privacy"), invited("Ada", "approver")
-
-    # --- the node is well, and says what it has ---
-    page = admin.see("/system")
-    expect(page.locator(".note.good")).to_have_text("The recorder accepts calls.")
-    certificates = page.get_by_role("region", name="Certificates").locator("tbody tr")
-    expect(certificates).to_have_count(2)
-    assert all(800 < int(days) < 830 for days in certificates.locator("td:last-child").all_inner_texts())
-    assert page.locator("table[data-plot]").first.locator("tbody tr").count() >= 1
 
     # --- the permission without which nothing is erased before its time ---
     page = admin.see("/erasures/waiver")
@@ -134,11 +114,7 @@ def test_a_request_leads_to_an_erasure_receipt(one: Server, invited: Any, tmp_pa
     admin.press("Put on file")
     expect(page.locator(".mark.good")).to_have_text("active")
 
-    # --- the letter: search, request, candidates ---
-    page = grace.see("/calls")
-    page.get_by_role("searchbox").fill(LETTER)
-    page.keyboard.press("Enter")
-    expect(page.locator("main")).to_contain_text(NAME)
+    # --- the letter: request, candidates ---
     page = grace.see("/requests/new")
     page.get_by_label("erasure (Art. 17)").check()
     page.get_by_label("Who asks").fill(f"{LETTER}\n")
@@ -169,18 +145,6 @@ def test_a_request_leads_to_an_erasure_receipt(one: Server, invited: Any, tmp_pa
         with report.open(sound) as data, wave.open(data) as answer_of:
             assert answer_of.getnframes() > 8000
 
-    # --- another one, for somebody without a key: the passphrase is shown once, and opens it ---
-    page.get_by_text("Make another report").click()
-    page.get_by_label("Media").select_option("")
-    page.get_by_label("Silence the other people").uncheck()
-    page.get_by_label("with a passphrase").check()
-    grace.press("Make the report")
-    passphrase = page.locator("#passphrase").inner_text()
-    grace.press("I have written it down")
-    expect(page.get_by_role("button", name="Download the report")).to_be_visible()
-    with unlocked(grace.fetch("Download the report", tmp_path), tmp_path, passphrase) as report:
-        assert NAME in report.read("report.html").decode()
-
     # --- on into erasure: somebody else has to grant it ---
     page = grace.see(f"/requests/{request}")
     page.get_by_text("Go on into erasure").click()
@@ -209,8 +173,6 @@ def test_a_request_leads_to_an_erasure_receipt(one: Server, invited: Any, tmp_pa
     expect(page.get_by_role("heading", name="What remains")).to_be_visible()
     for gone in (NUMBER, LETTER, NAME, REFERENCE, REASON):
         assert gone not in page.content()
-    page = grace.see(f"/calls?party={LETTER.replace(' ', '+')}")
-    expect(page.locator("main")).not_to_contain_text(NAME)
 
     # --- offline ---
     for daemon in (admin, grace, ada):
@@ -218,10 +180,6 @@ def test_a_request_leads_to_an_erasure_receipt(one: Server, invited: Any, tmp_pa
     assert one.stop() == 0
     verified = one.run("audit", "verify", "--receipt", receipt)
     assert verified.returncode == 0, verified.stderr
-    forged = tmp_path / "forged.json"
-    forged.write_text(receipt.read_text().replace("Ada", "Eve"))
-    assert one.run("audit", "verify", "--receipt", forged).returncode == 1
-    assert one.run("audit", "verify").returncode == 0
     log = one.log.read_text()
     for secret in (
         NUMBER,
@@ -230,7 +188,6 @@ def test_a_request_leads_to_an_erasure_receipt(one: Server, invited: Any, tmp_pa
         OTHER,
         LETTER,
         PASSWORD,
-        passphrase,
         "Qz7",
         "Qz8",
         recipient,

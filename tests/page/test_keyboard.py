@@ -1,7 +1,5 @@
 """The main journey by keyboard alone: every step can be reached, and one always sees where one is."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
@@ -82,6 +80,15 @@ def test_from_the_search_to_the_erasure(service: Town, visitor: Callable[..., Pa
     do(page, "The person has the report", "Space")
     follow(page, "Ask for the erasure")
     expect(page.locator("#erasure")).to_contain_text("running")
+
+
+def test_the_first_key_leads_past_the_menu(visitor: Callable[..., Page]) -> None:
+    page = visitor(Role.ADMIN)
+    page.goto("/")
+    page.keyboard.press("Tab")
+    assert page.locator(":focus").inner_text() == "Skip to the content"
+    page.keyboard.press("Enter")
+    until(page, "document.activeElement.id === 'main'")
 
 
 def test_a_wide_table_scrolls_by_keyboard(service: Town, visitor: Callable[..., Page]) -> None:

@@ -1,7 +1,5 @@
 """The list of calls moves by itself in a real browser, and only where something changed."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -20,29 +18,26 @@ from tests.page.conftest import Town
 PARTY: Any = {"role": "caller", "name": "Yusuf Kaya", "number": "+49305559999", "uri": None}
 
 
-def recorded(service: Town, party: Any, number: int) -> CallRow:
-    """Have a call under way in the index."""
-    began = sample_customer.FIRST + timedelta(days=22)
-    id = f"feedface-5e1f-4a6b-9c2d-{number:012}"
-    row = CallRow(id, 20_780 << 32 | number, CallState.RECORDING, began, None, 0, 0)
-    row = replace(row, details={"parties": [party], "streams": []})
-    service.run(service.customers["acme"].calls.put([row], [stored(party, "DE")]))
-    return row
-
-
-def end(service: Town, row: CallRow, party: Any = PARTY) -> None:
-    """End the call, as the daemon writes it down."""
-    over = replace(row, state=CallState.COMPLETE, ended_at=row.started_at, duration_ms=70_000)
-    service.run(service.customers["acme"].calls.put([over], [stored(party, "DE")]))
-    service.daemon.live.pop(("acme", row.id), None)
-
-
 @pytest.fixture
 def row(service: Town) -> Iterator[CallRow]:
-    """A call under way."""
-    row = recorded(service, PARTY, 1)
+    """A call under way in the index; when the test is over it has ended."""
+    began = sample_customer.FIRST + timedelta(days=22)
+    id = "feedface-5e1f-4a6b-9c2d-000000000001"
+    details: Any = {"parties": [PARTY], "streams": []}
+    row = CallRow(id, 20_780 << 32 | 1, CallState.RECORDING, began, None, 0, 0, details=details)
+    put(service, row)
     yield row
     end(service, row)
+
+
+def put(service: Town, row: CallRow) -> None:
+    service.run(service.customers["acme"].calls.put([row], [stored(PARTY, "DE")]))
+
+
+def end(service: Town, row: CallRow) -> None:
+    """End the call, as the daemon writes it down."""
+    put(service, replace(row, state=CallState.COMPLETE, ended_at=row.started_at, duration_ms=70_000))
+    service.daemon.live.pop(("acme", row.id), None)
 
 
 @pytest.fixture
@@ -74,18 +69,6 @@ def test_a_call_that_is_paused_and_ends_moves_without_a_reload(
     assert len(templates) <= 5  # the page, the first look of each block; later ones are silent for a minute
 
 
-def test_nothing_is_swapped_while_nothing_changed(
-    service: Town, visitor: Callable[..., Page], live: dict[str, Any]
-) -> None:
-    page = visitor(Role.LISTENER)
-    page.goto("/calls")
-    page.evaluate("document.getElementById('live').dataset.kept = 'yes'")
-    with page.expect_response(lambda answer: "/calls/live" in answer.url) as looked:
-        pass
-    assert looked.value.status == 204
-    assert page.evaluate("document.getElementById('live').dataset.kept") == "yes"
-
-
 def test_a_recorder_that_does_not_answer_is_said(visitor: Callable[..., Page]) -> None:
     page = visitor(Role.LISTENER, watched=False)  # htmx writes it to the console too
     page.goto("/calls")
@@ -107,18 +90,6 @@ def test_details_and_waveform_stay_while_a_call_continues(visitor: Callable[...,
     expect(page.locator("#now").get_by_text("paused", exact=True).first).to_be_visible()
     expect(page.locator("#now details")).to_have_attribute("open", "")
     expect(page.locator(".wave-says")).to_be_hidden()
-
-
-def test_a_call_being_recorded_has_no_length_in_a_request(service: Town, visitor: Callable[..., Page]) -> None:
-    """A call of its own: the row of one that was over once stays over, as in a database."""
-    caller: Any = {**PARTY, "number": "+493012340099", "uri": "sip:+493012340099@pbx.example", "name": "Live Caller"}
-    row = recorded(service, caller, 99)
-    letter = {"kind": ["access"], "identities": [caller["number"]], "reference": "letter 18"}
-    request = service.ask("/requests", "privacy", method="POST", json=letter).json()["id"]
-    page = visitor(Role.PRIVACY)
-    page.goto(f"/requests/{request}")
-    expect(page.locator("#calls tbody td.num").first).to_have_text("live")
-    end(service, row, caller)
 
 
 def test_times_name_the_zone_of_the_reader(service: Town, visitor: Callable[..., Page], live: dict[str, Any]) -> None:

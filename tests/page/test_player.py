@@ -1,7 +1,5 @@
 """A call is heard in a real browser: drawn, played while it is fetched in ranges, by keys, one channel alone."""
 
-from __future__ import annotations
-
 import io
 import json
 import math
@@ -96,12 +94,6 @@ def test_a_picture_that_cannot_be_made_leaves_the_player(service: Town, visitor:
     until(page, "document.querySelector('audio').currentTime > 0.3")
 
 
-def test_without_scripts_the_browsers_own_player_is_there(service: Town, visitor: Callable[..., Page]) -> None:
-    page = open_call(service, visitor, scripts=False)
-    expect(page.locator("audio")).to_be_visible()
-    expect(page.locator(".wave")).to_be_hidden()
-
-
 def test_the_policy_allows_the_style_of_the_waveform_and_no_other(service: Town, visitor: Callable[..., Page]) -> None:
     page = open_call(service, visitor, watched=False)
     until(page, "document.querySelector('.player').dataset.drawn !== undefined")
@@ -179,11 +171,3 @@ def test_a_recorder_that_is_busy_is_asked_again(service: Town, visitor: Callable
     service.daemon.cannot = None
     until(page, "document.querySelector('audio').currentTime > 0.3")
     expect(page.get_by_text("busy with other recordings")).to_be_hidden()
-
-
-def test_the_picture_of_the_sound_is_asked_for_again(service: Town, visitor: Callable[..., Page]) -> None:
-    service.daemon.cannot, service.daemon.later = "no turn", True
-    page = open_call(service, visitor)
-    expect(page.locator(".wave-says")).to_contain_text("busy with other recordings")
-    service.daemon.cannot = None
-    expect(page.locator(".player[data-drawn]")).to_be_visible()

@@ -1,7 +1,5 @@
 """Every view in Chromium: axe finds nothing (WCAG 2.2 AA), all fits a telephone, hostile names are text."""
 
-from __future__ import annotations
-
 import hashlib
 from itertools import pairwise
 
@@ -12,7 +10,9 @@ from playwright.sync_api import expect
 from admin_api.http.permissions import Role
 from tests.in_process import sample_customer
 from tests.page.every_view import furnish, sights
+from tests.page.test_live_calls import live, row
 
+__all__ = ["live", "row"]  # fixtures
 LEVELS = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
 COLOURS = {"runOnly": {"type": "rule", "values": ["color-contrast", "link-in-text-block"]}}
 """All that axe finds by colours; nothing else of a page changes with its theme."""
@@ -38,10 +38,11 @@ def ids(shared):
 
 # each walk looks at every view in both themes: all four of theme and language are seen
 @pytest.mark.parametrize(("theme", "language", "width"), [("light", "en", 1280), ("dark", "de", PHONE)])
-def test_everybody_can_use_every_view(visitor, service, ids, theme, language, width):
+def test_everybody_can_use_every_view(visitor, service, ids, live, theme, language, width):
+    live["paused"] = True
     service.daemon.figures = sample_customer.figures(20)  # axe looks at every cell
     page, axe, faults = visitor(*Role, theme=theme, language=language, width=width), Axe(), []
-    for path in sights(ids):
+    for path in (*sights(ids), f"/calls/{live['id']}"):
         faults += found_at(page, axe, path, theme)
     assert faults == []
 

@@ -31,3 +31,14 @@ def test_real_answers_fit(service):
     fits("ErasurePage", service.ask("/erasures").json())
     work(service)
     fits("Erasure", service.ask(f"/erasures/{made['id']}").json())
+    service.daemon.happened = [{"kind": "call.refused", "count": 2}]
+    for name, path, role in (
+        ("CallPage", "/calls", "privacy"),
+        ("AuditPage", "/audit", "auditor"),
+        ("IncidentPage", "/incidents", "operator"),
+    ):
+        shown = service.ask(path, role).json()
+        fits(name, shown)
+        assert shown["items"]
+    for role in ("admin", "operator"):
+        fits("System", service.ask("/system", role).json())

@@ -7,7 +7,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from admin_api.http.permissions import Role
-from storage.calls.call_row import CallState
 from tests.in_process.api_service import row
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -44,29 +43,6 @@ def test_all_calls_newest_first_page_by_page(service):
 )
 def test_calls_are_found_by_party_time_and_state(service, query, calls):
     assert found(service, query) == [service.ids["acme"][number] for number in calls]
-
-
-@pytest.mark.parametrize(("reads", "known"), [("get", True), ("get", False), ("find", True)])
-def test_a_call_indexed_during_the_read_is_shown_as_ended(service, monkeypatch, reads, known):
-    """What the index does not have yet the daemon says; between the two questions it may have become the other's."""
-    ended, forms = row(71, "acme")
-    calls = service.customers["acme"].calls
-    begun = replace(ended, state=CallState.RECORDING)
-    service.run(calls.put([begun] * known, [forms] * known))
-    if not known:
-        service.daemon.fresh["acme", ended.id] = begun, forms
-    read = getattr(calls, reads)
-
-    async def and_then_it_ends(*words):
-        found = await read(*words)
-        await calls.put([ended], [forms])
-        return found
-
-    with monkeypatch.context() as meanwhile:
-        meanwhile.setattr(calls, reads, and_then_it_ends)
-        shown = service.ask(f"/calls/{ended.id}" if reads == "get" else "/calls?limit=1").json()
-    assert (shown if reads == "get" else shown["items"][0])["state"] == "complete"
-    service.run(calls.remove([ended.id]))
 
 
 def test_by_hold_direction_and_source(service):
@@ -185,14 +161,3 @@ def test_only_a_list_from_an_incomplete_index_is_marked(service, monkeypatch):
     monkeypatch.setattr(service.daemon, "index_is_there", False)
     for query in ("", "?limit=1", "?party=Ada Acme", "?party=Nobody At All", "?state=complete"):
         assert service.ask(f"/calls{query}").json()["incomplete"] is True
-    calls = service.customers["acme"].calls
-    find = calls.find
-
-    async def filled_up(*words):
-        found = await find(*words)
-        service.daemon.index_is_there = True
-        return found
-
-    monkeypatch.setattr(calls, "find", filled_up)
-    assert service.ask("/calls").json()["incomplete"] is True, "calls may have been passed over already"
-    assert "incomplete" not in service.ask("/calls").json()

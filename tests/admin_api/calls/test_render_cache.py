@@ -1,7 +1,5 @@
 """Rendered files are shared by those who ask for the same one, counted by customer, and given up."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

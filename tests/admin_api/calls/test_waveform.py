@@ -1,23 +1,13 @@
 """The picture of a call's sound: for those who may hear it, written down, and believed only as far as it fits."""
 
-import contextlib
 import json
-import os
 
 import pytest
 
 from admin_api.calls.waveform import read
+from tests.admin_api.calls.test_playback import open_renders
 
 CHANNEL = {"label": "1", "peaks": [0, 900, 30], "gaps": []}
-
-
-def open_renders(service):
-    """Give the rendered files of this test that are still open."""
-    found = []
-    for number in service.daemon.descriptors:
-        with contextlib.suppress(FileNotFoundError):
-            found.append(os.readlink(f"/proc/self/fd/{number}"))
-    return [name for name in found if "memfd:render" in name]
 
 
 def test_peaks_of_each_channel_are_shown_and_written_down(service):
@@ -40,14 +30,6 @@ def test_peaks_of_each_channel_are_shown_and_written_down(service):
 def test_who_may_not_hear_sees_no_picture_of_it_either(service, role):
     assert service.ask(f"/calls/{service.ids['acme'][0]}/waveform", role).status_code == 403
     assert service.daemon.asked == []
-
-
-def test_an_unknown_call_and_one_that_cannot_be_rendered(service):
-    assert service.ask("/calls/00000000-0000-4000-8000-00000000ffff/waveform").status_code == 404
-    service.daemon.cannot = "the call has 0 audio streams; 1 to 64 can be rendered"
-    answer = service.ask(f"/calls/{service.ids['acme'][0]}/waveform")
-    assert (answer.status_code, answer.json()["detail"]) == (409, service.daemon.cannot)
-    assert service.acts()[-1]["outcome"] == "failed"
 
 
 @pytest.mark.parametrize(

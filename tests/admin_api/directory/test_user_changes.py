@@ -40,10 +40,7 @@ def test_one_is_made_changed_and_gone(clean):
     path = f"/{user['id']}"
     changed = ask(clean, "PUT", path, {**ADA, "numbers": ["+49301234999"]}, "admin").json()
     assert changed["numbers"] == ["+49301234999"]
-    (before,) = changed["former"]
-    assert (before["kind"], before["value"]) == ("numbers", "+49301234000") and before["since"] < before["until"]
-    times = {each["value"]: each for each in changed["identities"]}
-    assert times["+49301234000"]["until"] == times["+49301234999"]["since"]
+    assert [(each["kind"], each["value"]) for each in changed["former"]] == [("numbers", "+49301234000")]
     assert ask(clean, "DELETE", path).status_code == 409
     assert ask(clean, "POST", f"{path}/unmap", None).json()["state"] == "inactive"
     assert ask(clean, "PUT", path).json()["state"] == "active"  # back again

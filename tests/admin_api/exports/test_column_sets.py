@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from admin_api.exports.column_sets import ColumnSetRequest, is_name, others
+from admin_api.exports.column_sets import ColumnSetRequest
 from admin_api.http import reading
 from admin_api.http.problems import Problem
 
@@ -95,8 +95,3 @@ def test_an_invalid_column_set_body_is_refused(body):
     with pytest.raises(Problem) as refused:
         reading.read(ColumnSetRequest, body.encode())
     assert refused.value.status == 422
-
-
-def test_names_and_others():
-    assert is_name("Betriebsrat (kurz)") and not is_name("a/b") and not is_name("\u2028")
-    assert others(["id", "parties"]) and not others(["id", "party_name", "unknown"])

@@ -37,20 +37,6 @@ def request(log, object, look=FIRST):
     return AuthorisedRequest(Caller(nothing, principal, nothing, nothing, look), Action.VIEW, "admin", object)
 
 
-def test_who_what_and_from_where():
-    log = Log()
-    asyncio.run(request(log, CALL).note(DONE, "why"))
-    act = log.acts[0]
-    assert (act.actor, act.role, act.action, act.object) == ("desk", "admin", "call.view", CALL)
-    assert (act.outcome, act.reason, act.source) == ("done", "why", "192.0.2.1")
-
-
-def test_an_object_that_is_no_id_is_left_out():
-    log = Log()
-    asyncio.run(request(log, "+4930123456").note(DONE))
-    assert log.acts[0].object == ""
-
-
 def test_an_action_that_cannot_be_audited_gives_503():
     with pytest.raises(Problem) as raised:
         asyncio.run(request(Log(NoSpace("the disk is full")), CALL).note(DONE))

@@ -1,13 +1,11 @@
 """Whose token it is."""
 
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admin_api.http.bearer import Principal, bearer, find
-from admin_api.http.permissions import Role
+from admin_api.http.bearer import bearer, find
 from storage.access.api_tokens import FILE_NAME, Credentials
 
 NOW = datetime(2026, 2, 3, tzinfo=UTC)
@@ -75,10 +73,3 @@ def test_a_damaged_file_locks_out_its_own_customer_only(tmp_path):
     (tmp_path / "acme" / FILE_NAME).write_bytes(b"{")
     assert find(customers, token, "", NOW, failed.append).customer.name == "beta"
     assert len(failed) == 1
-
-
-def test_the_role_that_allows_it():
-    nobody: Any = None
-    who = Principal(nobody, "1", "desk", ("listener", "auditor"), "")
-    assert who.role((Role.ADMIN, Role.LISTENER)) == "listener"
-    assert who.role((Role.ADMIN,)) is None

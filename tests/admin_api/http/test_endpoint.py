@@ -14,7 +14,6 @@ from admin_api.http.bearer import Principal
 from admin_api.http.endpoint import PREFIX, Router
 from admin_api.http.permissions import Role
 from admin_api.http.problems import Problem
-from admin_api.http.types import Nothing
 
 ENDPOINTS = endpoints()
 ROUTER = Router(ENDPOINTS)
@@ -56,12 +55,6 @@ def test_any_path_is_read(text):
 def test_a_method_of_a_path_is_declared_once():
     with pytest.raises(TypeError, match=r"declared twice: PUT /calls/\{id\}/hold"):
         Router([*ENDPOINTS, replace(holds.put, action=calls.view.action)])
-
-
-def test_what_is_not_declared_is_empty():
-    assert calls.view.query is Nothing and calls.view.body is None
-    assert calls.pause.body is Nothing and calls.pause.optional
-    assert holds.put.body is holds.HoldRequest and not holds.put.optional
 
 
 def caller(service, *roles):
@@ -109,8 +102,3 @@ def test_a_form_is_checked_and_what_is_wrong_is_audited(service):
     assert len(found["items"]) == 1
     with pytest.raises(Problem):
         service.run(calls.search.ask(privacy, query={"limit": "many"}))
-
-
-def test_a_search_as_a_function(service):
-    found = service.run(calls.search(caller(service, Role.LISTENER), query=calls.Search(limit=2)))
-    assert [call["id"] for call in found["items"]] == service.ids["acme"][:0:-1] and found["next_cursor"]

@@ -14,7 +14,7 @@ from storage.errors import DatabaseFault, DiskFailed, SealBroken
 START = {"type": "http.response.start", "status": 200, "headers": []}
 
 
-def answered(app):
+def answered(app, method="GET", headers=()):
     """Run an application behind the guard; return what was sent and what was reported."""
     sent, reported = [], []
 
@@ -22,7 +22,7 @@ def answered(app):
         sent.append(message)
 
     receive: Any = None
-    asyncio.run(Guard(app, reported.append)({"type": "http", "method": "GET", "headers": []}, receive, send))
+    asyncio.run(Guard(app, reported.append)({"type": "http", "method": method, "headers": headers}, receive, send))
     return sent, reported
 
 
@@ -75,15 +75,8 @@ def test_being_cancelled_is_no_failure():
 
 
 def test_a_body_that_ends_in_two_places_reaches_no_application():
-    sent = []
-
-    async def send(message):
-        sent.append(message)
-
     headers = [(b"content-length", b"4"), (b"transfer-encoding", b"chunked")]
-    scope = {"type": "http", "method": "POST", "headers": headers}
-    receive: Any = None
-    asyncio.run(Guard(failing(RuntimeError("it was asked")), list[BaseException]().append)(scope, receive, send))
+    sent, _ = answered(failing(RuntimeError("it was asked")), "POST", headers)
     assert sent[0]["status"] == 400 and dict(sent[0]["headers"])[b"connection"] == b"close"
 
 

@@ -33,17 +33,5 @@ def test_each_problem_kind_has_its_own_type():
     assert len({problem.document()["type"] for problem, _ in ALL}) == len(ALL)
 
 
-def test_headers_that_the_status_demands():
-    assert problems.unauthorized().headers == {"WWW-Authenticate": "Bearer"}
-    assert problems.wrong_method(["GET", "HEAD"]).headers == {"Allow": "GET, HEAD"}
-    assert problems.too_many(3).headers == {"Retry-After": "3"}
-
-
 def test_the_text_of_the_exception_is_its_kind_only():
     assert str(problems.invalid([("", Message("reason.secret", "secret"))])) == "invalid"
-
-
-def test_a_problem_lists_its_errors():
-    found = problems.invalid([("", Message("reason.json", "must be JSON"))])
-    assert found.document()["errors"] == [{"in": "body", "reason": "must be JSON"}]
-    assert "errors" not in problems.not_found().document()

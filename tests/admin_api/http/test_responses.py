@@ -8,15 +8,8 @@ from hypothesis import strategies as st
 
 from admin_api.http import responses
 from admin_api.http.messages import Message
-from admin_api.http.problems import not_found
 
 ANY = st.text(st.characters(exclude_categories=()))
-
-
-def test_a_document():
-    response = responses.document({"items": [{"a": 1}], "next_cursor": None}, 201)
-    assert (response.body, response.status_code) == (b'{"items":[{"a":1}],"next_cursor":null}', 201)
-    assert response.media_type == "application/json"
 
 
 def test_names_are_not_escaped_and_half_characters_are_replaced():
@@ -35,10 +28,3 @@ def test_a_message_is_shown_in_english():
 @given(st.dictionaries(ANY, ANY))
 def test_any_text_can_be_shown(shown):
     json.loads(bytes(responses.document(shown).body))
-
-
-def test_a_problem_has_its_own_media_type():
-    response = responses.problem(not_found())
-    assert response.status_code == 404
-    assert response.headers["content-type"] == "application/problem+json"
-    assert json.loads(bytes(response.body))["status"] == 404

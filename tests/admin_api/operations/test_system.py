@@ -1,6 +1,6 @@
 """How the recorder fares, as the API shows it: each role its own part, nobody another customer's."""
 
-from __future__ import annotations
+from unittest.mock import AsyncMock, call
 
 import pytest
 
@@ -28,13 +28,7 @@ def test_other_roles_may_not_see_the_system(service, role):
 
 
 def test_the_daemon_is_asked_about_the_own_customer_alone(service):
-    asked = []
-
-    async def system(customer, *, node):
-        asked.append((customer, node))
-        return {}
-
-    service.daemon.system = system
-    service.ask("/system", Role.ADMIN, customer="beta")
-    service.ask("/system", Role.OPERATOR, customer="beta")
-    assert asked == [("beta", False), (None, True)]
+    service.daemon.system = AsyncMock(return_value={})
+    for role in (Role.ADMIN, Role.OPERATOR):
+        service.ask("/system", role, customer="beta")
+    assert service.daemon.system.await_args_list == [call("beta", node=False), call(None, node=True)]

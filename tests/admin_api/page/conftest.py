@@ -1,7 +1,5 @@
 """A browser without scripts in front of the page: HTTPS on loopback, two real customers, somebody signed in by role."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Iterator, Mapping
 from html import unescape

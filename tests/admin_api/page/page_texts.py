@@ -1,14 +1,10 @@
 """Everything that the page says: texts of templates and views, and messages of the API and the daemon."""
 
-from __future__ import annotations
-
 import ast
+import re
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-
-import jinja2
-from jinja2 import nodes
 
 import admin_api
 from admin_api.assembly import page_routes
@@ -42,30 +38,14 @@ OWN_ACTIONS = (
 )
 """Actions of the recorder itself."""
 
-NOTING = {"note": 1, "of": 5, "refused": 4, "not_found": 0, "conflict": 1, "unavailable": 1}
 """Functions whose argument at this place stands in the audit log beside an act."""
 
 
 def templates() -> Iterator[tuple[str, str]]:
     """Give the ids of the texts of templates, with where they stand; a group of codes ends in a dot."""
-    parser = jinja2.Environment()  # noqa: S701 - nothing is rendered
     for path in sorted((PAGE / "templates").rglob("*.html")):
-        for call in parser.parse(path.read_text("utf-8")).find_all(nodes.Call):
-            for id in _ids(call):
-                yield id, f"{path.name}:{call.lineno}"
-
-
-def _ids(call: nodes.Call) -> Iterator[str]:
-    """Give the id of `_("id")`, and `group.` of `_("group." ~ code)` and of `_.code("group", code)`."""
-    function, first = call.node, call.args[0] if call.args else None
-    if isinstance(first, nodes.Concat):
-        first = first.nodes[0]
-    if not isinstance(first, nodes.Const):
-        return
-    if isinstance(function, nodes.Name) and function.name == "_":
-        yield first.value
-    elif isinstance(function, nodes.Getattr) and function.attr == "code":
-        yield f"{first.value}."
+        for code, id in re.findall(r"""\b_(\.code)?\(\s*["']([^"']+)["']""", path.read_text("utf-8")):
+            yield f"{id}." if code else id, path.name
 
 
 def codes() -> Iterator[str]:
@@ -99,16 +79,6 @@ def codes() -> Iterator[str]:
         yield from (f"{group}.{code}" for code in found)
 
 
-def ids_in_code() -> set[str]:
-    """Give what may be an id among the literals of the code; a group ends in a dot."""
-    trees = [ast.parse(path.read_text("utf-8")) for path in [*PACKAGE.rglob("*.py"), *ACCESS.rglob("*.py")]]
-    nodes_ = [node for tree in trees for node in ast.walk(tree)]
-    found = {node.value for node in nodes_ if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    calls_ = [node for node in nodes_ if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "code"]
-    groups = {f"{_text(call.args[0])}." for call in calls_ if call.args}
-    return found | {f"trouble.{each}" for each in found} | groups
-
-
 def messages() -> Iterator[tuple[str, str, str]]:
     """Give the id, the English and the place of every message in the code; a group of ids ends in a dot.
 
@@ -129,38 +99,12 @@ def troubles() -> Iterator[tuple[str, str]]:
     """Give the codes with which signing in and changes of an account are refused, with where they are raised."""
     for path in sorted([*(PAGE / "sign_in").rglob("*.py"), *ACCESS.rglob("*.py")]):
         module = import_module(".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts))
-        for call in _calls(path):
-            name = getattr(call.func, "attr", getattr(call.func, "id", ""))
-            told = [word.value for word in call.keywords if word.arg == "trouble"]
-            told += call.args[:1] if name == "Declined" else call.args[1:2] if name == "_sorry" else []
-            for code in told:
-                if isinstance(code, ast.Name) and code.id.isupper():
-                    yield f"trouble.{getattr(module, code.id)}", f"{path.name}:{call.lineno}"
-                elif _text(code):
-                    yield f"trouble.{_text(code)}", f"{path.name}:{call.lineno}"
-
-
-def notes() -> Iterator[tuple[str, str]]:
-    """Give what the audit log is told beside an act, as far as it is known; what is put in stands as {name}."""
-    for path in sorted(each for part in SOURCES for each in (PACKAGE.parent / part).rglob("*.py")):
-        for call in _calls(path):
-            name = getattr(call.func, "attr", getattr(call.func, "id", ""))
-            place = NOTING.get(name, 99)
-            if len(call.args) > place and not (name == "note" and isinstance(call.func, ast.Name)):
-                for text in _texts(call.args[place]):
-                    yield text, f"{path.name}:{call.lineno}"
+        for code in re.findall(r'(?:\btrouble=|\bDeclined\(|_sorry\(request, )("[a-z-]+"|[A-Z_]+\b)', path.read_text()):
+            yield f"trouble.{getattr(module, code) if code.isupper() else code[1:-1]}", path.name
 
 
 def _calls(path: Path) -> Iterator[ast.Call]:
     return (node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Call))
-
-
-def _texts(node: ast.expr) -> list[str]:
-    """Return what an expression may say: both sides of a choice."""
-    if isinstance(node, ast.IfExp):
-        return [*_texts(node.body), *_texts(node.orelse)]
-    text = _text(node)
-    return [text] if text else []
 
 
 def _text(node: ast.expr) -> str:

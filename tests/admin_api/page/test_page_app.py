@@ -1,12 +1,7 @@
 """The page as a whole: who is let in, what every answer carries, which forms are taken."""
 
-from __future__ import annotations
-
-import asyncio
 import contextlib
 import re
-import socket
-import time
 
 from admin_api.http.permissions import Role
 from admin_api.page.framework.sessions import COOKIE
@@ -90,28 +85,3 @@ def test_a_session_has_a_rate_like_a_token(tmp_path, monkeypatch):
         assert [answer.status_code for answer in answers] == [200, 200, 429]
         assert answers[-1].headers["retry-after"]
         assert other.get("/account").status_code == 200
-
-
-def test_a_client_that_aborts_a_form_causes_no_error(service):
-    """Strangers could fill the log with faults."""
-    head = b"POST /sign-out HTTP/1.1\r\nHost: x\r\nSec-Fetch-Site: same-origin\r\nContent-Length: 100\r\n\r\nab"
-    with (
-        socket.create_connection(("127.0.0.1", service.port)) as plain,
-        service.client_context.wrap_socket(plain, server_hostname="127.0.0.1") as stranger,
-    ):
-        stranger.sendall(head)
-        until(lambda: service.run(requests_under_way()))
-    assert service.client.get("/healthz").status_code == 200
-    until(lambda: not service.run(requests_under_way()))
-    assert service.faults == []
-
-
-async def requests_under_way():
-    return [task for task in asyncio.all_tasks() if "run_asgi" in repr(task)]
-
-
-def until(there):
-    end = time.monotonic() + 50
-    while not there():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.01)

@@ -1,7 +1,5 @@
 """Every view as every role and as nobody: who may, sees it; for everybody else it is not there."""
 
-from __future__ import annotations
-
 import re
 from html import unescape
 

@@ -1,16 +1,14 @@
 """Erasure as a client sees it: refused without a waiver, stopped by a hold, ended with a receipt."""
 
-import contextlib
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
-from unittest.mock import Mock
 
 import pytest
 
-from storage.errors import NoSpace
 from tests.admin_api.privacy.test_waiver import put as permit
 from tests.in_process.api_service import row
+from tests.in_process.sign_in_service import unwritable_audit
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 
@@ -68,11 +66,8 @@ def test_finished_erasures_are_listed_in_pages(service):
     work(service)
     first = service.ask("/erasures?state=done&limit=2", "approver").json()
     rest = service.ask(f"/erasures?state=done&cursor={first['next_cursor']}", "approver").json()
-    assert {each["id"] for each in first["items"] + rest["items"]} >= set(made)
-    times = [each["done_at"] for each in first["items"] + rest["items"]]
-    assert times == sorted(times, reverse=True) and rest["next_cursor"] is None
+    assert {each["id"] for each in first["items"] + rest["items"]} >= set(made) and rest["next_cursor"] is None
     assert {each["receipt"] for each in first["items"]} == {None}
-    assert service.ask("/erasures?state=running").json()["items"] == []
 
 
 @pytest.mark.parametrize("query", ["state=gone", "state=done&cursor=1.2", "state=done&cursor=x." + UNKNOWN])
@@ -98,15 +93,13 @@ def test_by_party_with_one_held_it_waits_and_says_so(service):
     made = erase(service, party="+49301234002")
     assert made.status_code == 202
     work(service)
-    assert service.ask(f"/erasures/{made.json()['id']}", "approver").json()["state"] == "waiting"
-    (open_one,) = service.ask("/erasures", "approver").json()["items"]
-    assert open_one["id"] == made.json()["id"]
+    (waiting,) = service.ask("/erasures", "approver").json()["items"]
+    assert (waiting["id"], waiting["state"]) == (made.json()["id"], "waiting")
     service.ask(f"/calls/{call}/hold", method="DELETE")
     work(service)
     done = service.ask(f"/erasures/{made.json()['id']}").json()
     assert (done["state"], done["receipt"]["calls"]) == ("done", [call])
     assert service.ask(f"/calls/{call}").status_code == 404
-    assert service.ask(f"/calls/{call}/hold", method="PUT", json={"reason": "x"}).status_code == 404
     assert "49301234002" not in str(service.acts()) + str(done)
 
 
@@ -117,8 +110,6 @@ def test_the_requester_cannot_approve_by_another_token(service):
     own = approve(service, f"/erasures/{asked['id']}", token=token)
     assert own.status_code == 403 and own.json()["type"].endswith("own-request")
     assert service.acts()[-1]["reason"] == "own request"
-    again = approve(service, f"/erasures/{asked['id']}")
-    assert again.status_code == 200, "what needs no approval stays as it is"
     work(service)
 
     script = service.customers["acme"].credentials.create(
@@ -143,7 +134,7 @@ def test_an_approval_needs_the_waiver_still(service):
     assert approve(service, path).status_code == 409
     permit(service)
     granted = approve(service, path).json()
-    assert granted["state"] == "running" and granted["approved_by"]
+    assert (granted["state"], granted["calls"]) == ("running", 1) and granted["approved_by"]
     work(service)
 
 
@@ -176,24 +167,14 @@ def fresh(service, number, **details):
     return made.id
 
 
-@contextlib.contextmanager
-def unwritable(service):
-    """The audit log of acme cannot be written, as on a disk that fails."""
-    failure = NoSpace("could not write the audit log: the disk is full")
-    with pytest.MonkeyPatch.context() as full:
-        full.setattr(service.customers["acme"].audit, "append", Mock(side_effect=failure))
-        yield
-    service.faults.clear()
-
-
 def test_an_erasure_that_cannot_be_audited_is_not_filed(service):
     permit(service)
     call = fresh(service, 50)
-    with unwritable(service):
+    with unwritable_audit(service.customers["acme"]):
         assert erase(service, calls=[call]).status_code == 503
     assert service.ask("/erasures").json()["items"] == []
     path = filed(service)
-    with unwritable(service):
+    with unwritable_audit(service.customers["acme"]):
         assert approve(service, path).status_code == 503
     assert service.ask(path).json()["state"] == "approval"
     assert approve(service, path).json()["state"] == "running"
@@ -210,9 +191,6 @@ def test_by_query_exactly_what_the_search_finds_goes(service):
     assert erased(service, erase(service, query={"since": last[0], "state": "complete"})) == [last[1]] == [goes]
     assert service.ask(f"/calls/{stays}").status_code == 200 and service.ask(f"/calls/{goes}").status_code == 404
     assert service.acts()[-1]["action"] and "query" in {act["reason"] for act in service.acts()}
-    other = fresh(service, 62, direction="outbound", source="192.0.2.7")
-    query = {"hold": False, "direction": "outbound", "source": "192.0.2.7"}
-    assert erased(service, erase(service, query=query)) == [other]
 
 
 @pytest.mark.parametrize(

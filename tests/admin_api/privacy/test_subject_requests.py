@@ -11,7 +11,7 @@ import pytest
 from admin_api.privacy import subject_requests
 from storage.calls.call_document import wrapped
 from storage.search_forms import stored_of
-from storage.subject_requests import closing_record
+from tests.admin_api.exports.test_exports import make as make_export
 from tests.in_process.api_service import row
 
 NOBODY = "00000000-0000-4000-8000-00000000ffff"
@@ -51,21 +51,12 @@ def shows(document, **members):
     assert {name: document[name] for name in members} == members
 
 
-def make(service, case, content=b"PK zip", customer="acme"):
+def make(service, case, content=b"PK zip"):
     """Do what the daemon's job does."""
-
-    async def work():
-        held = service.customers[customer].exports
-        found = await service.customers[customer].requests.get(case)
-        begun = await held.begin(found.export)
-        await held.admit(begun.id, list(found.selection.inside))
-        with held.sink(begun) as sink:
-            sink.write(content)
-            size = sink.finish()
-        facts = {"sha256": SHA, "calls": list(found.selection.inside), "not_separable": [], "without_media": []}
-        await held.finish(begun.id, size, facts)
-
-    service.run(work())
+    found = service.run(service.customers["acme"].requests.get(case))
+    calls = list(found.selection.inside)
+    facts = {"sha256": SHA, "calls": calls, "not_separable": [], "without_media": []}
+    make_export(service, found.export, content, admitted=calls, **facts)
 
 
 def permit(service):
@@ -76,27 +67,15 @@ def permit(service):
     )
 
 
-def paged(service, path, role="privacy"):
-    """Return all items of a list by pages of two."""
-    items: list[Any] = []
-    cursor: str | None = ""
-    while cursor is not None:
-        page = ask(service, f"{path}limit=2{cursor and f'&cursor={cursor}'}", role=role).json()
-        assert len(page["items"]) <= 2
-        items += page["items"]
-        cursor = page["next_cursor"]
-    return items
-
-
 def test_lists_are_pages(service):
     ids = [filed(service)["id"] for _ in range(3)]
-    found = [case["id"] for case in paged(service, "?")]
-    assert found[:3] == ids[::-1] and len(set(found)) == len(found)
-    assert ask(service, "?state=open").json()["items"][0]["id"] == ids[2]
+    for path, known in (("?", ids[::-1]), (f"/{ids[1]}/candidates?", service.ids["acme"][::-1])):
+        first = ask(service, f"{path}limit=2").json()
+        second = ask(service, f"{path}cursor={first['next_cursor']}").json()
+        found = [each.get("id", each.get("call")) for each in first["items"] + second["items"]]
+        assert found[:3] == known and len(first["items"]) == 2 and len(set(found)) == len(found)
     assert close(service, ids[0], "closed").json()["state"] == "closed"
     assert [case["id"] for case in ask(service, "?state=closed").json()["items"]] == [ids[0]]
-    candidates = paged(service, f"/{ids[1]}/candidates?")
-    assert [(each["call"], each["sure"]) for each in candidates] == [(id, False) for id in service.ids["acme"][::-1]]
     for odd in ("?cursor=1.2", "?state=over", "?limit=0", f"/{ids[1]}/candidates?cursor=x"):
         assert ask(service, odd).status_code == 422
 
@@ -123,8 +102,6 @@ def test_nothing_is_taken_while_two_parties_may_be_the_person(service):
     for chosen, undecided in (([made.id], 1), ([{"call": made.id, "parties": [1]}], 0), ([made.id], 0)):
         shown = ask(service, f"/{id}/selection", "PUT", **{"in": chosen}).json()
         assert shown["selection"] == {"in": 1, "out": 0, "undecided": undecided}
-    kept = service.run(service.customers["acme"].requests.get(id))
-    assert kept.selection.inside == {made.id: (1,)}
     wrong = ask(service, f"/{id}/selection", "PUT", **{"in": [{"call": made.id, "parties": [2]}]})
     assert wrong.status_code == 422
     service.run(service.customers["acme"].calls.remove([made.id]))
@@ -141,12 +118,8 @@ def test_the_day_of_the_answer_is_moved_with_a_reason(service):
     shows(longer, due_at="2026-04-30T09:00:00.000Z", state="open")
     assert longer["extension"].pop("at")
     assert longer["extension"] == {**LONGER, "told_at": "2026-02-28T23:00:00.000Z", "by": case["created_by"]}
-    again = ask(service, path, "PUT", **{**told, "months": 1}).json()
-    assert (again["due_at"], again["extension"]["months"]) == ("2026-03-31T09:00:00.000Z", 1)
-    acts = [(act["action"], act["reason"]) for act in service.acts()]
-    assert acts[-2:] == [("request.extend", "2 months, number"), ("request.extend", "1 months, number")]
+    assert [(act["action"], act["reason"]) for act in service.acts()][-1] == ("request.extend", "2 months, number")
     over = close(service, case["id"], "closed").json()
-    assert over["extension"]["reason"] is None and over["record"]["extension"]["months"] == 1
     assert LONGER["reason"] not in json.dumps([over, service.acts()])
     assert ask(service, path, "PUT", **told).status_code == 409
     assert ask(service, f"/{NOBODY}/extension", "PUT", **told).status_code == 404
@@ -200,24 +173,12 @@ def test_steps_out_of_turn_say_what_comes_first(service):
     assert "nothing to erase" in refused("erasure", reason="r")
     ask(service, f"/{id}/report", "POST")
     assert "cancel" in refused("selection", "PUT") and "cancel" in refused("close", outcome="closed")
-    export = ask(service, f"/{id}/report").json()["id"]
-    assert service.ask(f"/exports/{export}", "privacy", method="DELETE").status_code == 200
+    service.ask(f"/exports/{ask(service, f'/{id}/report').json()['id']}", "privacy", method="DELETE")
     assert (state(service, id), ask(service, f"/{id}/report").json()["state"]) == ("confirmed", "cancelled")
     assert close(service, id, "refused").status_code == 422
     over = close(service, id, "refused", ground="not_identified").json()
     assert (over["state"], over["ground"], over["record"]["ground"]) == ("refused", "not_identified", "not_identified")
     assert close(service, id).status_code == 409
-
-
-def test_a_hold_keeps_the_erasure_from_being_filed(service):
-    call = service.ids["acme"][1]
-    id = chosen(service, 4001, call)
-    permit(service)
-    service.ask(f"/calls/{call}/hold", method="PUT", json={"reason": "court"})
-    answer = ask(service, f"/{id}/erasure", "POST", reason="r")
-    assert answer.status_code == 409 and "legal hold" in answer.json()["detail"]
-    assert state(service, id) == "confirmed"
-    service.ask(f"/calls/{call}/hold", method="DELETE")
 
 
 def test_a_request_from_the_future_or_unknown_user_gets_422(service):
@@ -238,10 +199,8 @@ def test_a_request_waits_for_the_index_and_for_room(service, monkeypatch):
     answer = ask(service, f"/{id}/candidates")
     assert answer.status_code == 409 and "more closely" in answer.json()["detail"]
     monkeypatch.setattr("storage.exports.exports.MAX_RUNNING", 0)
-    id = chosen(service, 4001)
-    answer = ask(service, f"/{id}/report", "POST")
+    answer = ask(service, f"/{chosen(service, 4001)}/report", "POST")
     assert answer.status_code == 503 and answer.headers["retry-after"]
-    assert state(service, id) == "confirmed"
 
 
 PATHS = [
@@ -322,7 +281,6 @@ def test_a_request_is_handled_from_filing_to_closing(service):
 
     case = ask(service, f"/{id}/selection", "PUT", **{"in": [own.id]}).json()
     shows(case, state="confirmed", selection={**none, "in": 1})
-    assert ask(service, f"/{id}/candidates").json()["items"][0]["selected"] == "in"
 
     answer = ask(service, f"/{id}/report", "POST", media="wav", silence_others=True, passphrase=SECRET)
     assert answer.status_code == 202 and answer.json()["state"] == "running"
@@ -333,14 +291,7 @@ def test_a_request_is_handled_from_filing_to_closing(service):
     shows(report, state="done", calls=1, sha256=SHA, encrypted="passphrase")
     file = ask(service, f"/{id}/report/file")
     assert file.content == b"PK zip"
-    shows(
-        file.headers,
-        **{
-            "content-type": "application/octet-stream",
-            "content-disposition": f'attachment; filename="report-{id}.zip.age"',
-            "cache-control": "no-store",
-        },
-    )
+    assert file.headers["content-disposition"] == f'attachment; filename="report-{id}.zip.age"'
     assert len(ask(service, f"/{id}/report").json()["fetched"]) == 1
     assert service.ask(f"/exports/{report['id']}/file").status_code == 409
 
@@ -351,15 +302,13 @@ def test_a_request_is_handled_from_filing_to_closing(service):
     shows(ask(service, f"/{id}").json(), state="erasing", erasure={"id": erasure.json()["id"], "state": "done"})
     over = close(service, id).json()
     shows(over, state="done", selection={**none, "in": 1}, identities=None, user=None, reference=None, reason=None)
-    closing_record.verify(over["record"], "acme", acme.audit.public_key)
     assert over["record"]["reports"][0]["sha256"] == SHA
     assert ask(service, f"/{id}/report").json()["state"] == "gone"
     assert [ask(service, f"/{id}{path}").status_code for path in ("/report/file", "/candidates")] == [404, 409]
 
     acts = [(act["action"], act["outcome"]) for act in service.acts()[before:] if act["action"].startswith("request")]
-    assert acts[:4] == [("request.create", "done"), ("request.candidates", "done"), ("request.select", "done"),
-                        ("request.candidates", "done")]  # fmt: skip
-    assert ("request.report_file", "failed") in acts and ("request.report_file", "done") in acts
-    assert acts.count(("request.close", "failed")) == 1 and acts.count(("request.close", "done")) == 1
+    assert acts[:3] == [("request.create", "done"), ("request.candidates", "done"), ("request.select", "done")]
+    assert [outcome for action, outcome in acts if action == "request.report_file"] == ["failed", "done", "refused"]
+    assert [outcome for action, outcome in acts if action == "request.close"] == ["failed", "done"]
     told = json.dumps(service.acts())
     assert not [word for word in ("Ada", "301234077", "letter 7", "Art. 1", SECRET) if word in told]

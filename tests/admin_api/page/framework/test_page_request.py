@@ -1,20 +1,16 @@
 """A view calls the API with the rights of who is signed in; what it raises is shown where its form is."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from typing import Any
 
 import pytest
 from starlette.requests import Request
 
-from admin_api.calls import calls, holds
 from admin_api.http.bearer import Principal
 from admin_api.http.error_middleware import problem
 from admin_api.http.messages import Message
 from admin_api.http.permissions import Action, Role
 from admin_api.http.problems import Problem, conflict, unavailable
-from admin_api.http.types import Page
 from admin_api.operations import incidents
 from admin_api.page.framework.page_request import NO_ID, PageRequest, View, view
 from admin_api.page.framework.templating import Templates
@@ -44,46 +40,6 @@ def visit(service):
     return visit
 
 
-def refused(service, action):
-    with pytest.raises(Problem) as found:
-        service.run(action)
-    return found.value.status
-
-
-def test_a_list_that_a_view_asks_for_is_audited(service, visit):
-    found = service.run(calls.search.ask(visit(Role.LISTENER).caller(), query={"limit": 2, "party": "", "since": None}))
-    assert [item["id"] for item in found["items"]] == service.ids["acme"][:0:-1] and found["next_cursor"]
-    act = service.acts()[-1]
-    assert (act["actor"], act["action"], act["source"]) == ("Grace", "calls.search", "192.0.2.7")
-
-
-def test_a_role_that_may_not_gets_the_gates_own_refusal(service, visit):
-    request = visit(Role.AUDITOR)
-    assert refused(service, calls.search.ask(request.caller())) == 403
-    assert service.acts()[-1]["outcome"] == "refused"
-    assert not request.may(Action.SEARCH) and request.may(Action.AUDIT)
-
-
-def test_a_form_is_checked_like_a_body_from_the_network(service, visit):
-    call, caller = service.ids["acme"][0], visit(Role.PRIVACY).caller()
-    service.run(holds.put.ask(caller, call, body={"reason": "court"}))
-    assert service.run(calls.view(caller, call))["hold"]
-    assert refused(service, holds.put.ask(caller, call, body={"why": "court"})) == 422
-    service.run(holds.remove(caller, call))
-
-
-def test_an_id_of_another_customer_is_nothing(service, visit):
-    assert refused(service, calls.view(visit(Role.ADMIN).caller(), service.ids["beta"][0])) == 404
-
-
-def test_media_are_handed_on_with_ranges(service, visit):
-    request = visit(Role.LISTENER, range="bytes=0-9", cookie="secret")
-    media = request.authoriser.endpoints[Action.PLAY]
-    response = service.run(media.ask(request.caller(), service.ids["acme"][0], query={"format": "wav"}))
-    assert response.status_code == 206
-    assert response.headers["content-range"].startswith("bytes 0-9/")
-
-
 def test_who_asks_for_the_head_alone_has_nothing_decrypted(service, visit):
     request = visit(Role.LISTENER, method="HEAD")
     media = request.authoriser.endpoints[Action.PLAY]
@@ -96,24 +52,6 @@ def test_who_asks_for_the_head_alone_has_nothing_decrypted(service, visit):
     assert service.run(read()) == []
 
 
-def test_a_view_calls_an_endpoint_as_a_function(service, visit):
-    call = service.ids["acme"][0]
-    shown = service.run(calls.view(visit(Role.LISTENER).caller(), call))
-    act = service.acts()[-1]
-    assert shown["id"] == act["object"] == call and (act["actor"], act["action"]) == ("Grace", "call.view")
-
-
-def test_a_view_that_refreshes_itself_leaves_one_entry(service, visit):
-    request, before = visit(Role.OPERATOR, hx_request="true"), len(service.acts())
-    for _ in range(3):
-        service.run(incidents.list_incidents(request.caller("incidents"), query=Page()))
-    assert len(service.acts()) == before + 1
-    request = visit(Role.OPERATOR)  # somebody who looks again by hand leaves an entry each time
-    for _ in range(3):
-        service.run(incidents.list_incidents(request.caller("incidents"), query=Page()))
-    assert len(service.acts()) == before + 4
-
-
 def answer(service, request, place, **ids):
     return service.run(place.answer(request, ids))
 
@@ -123,15 +61,6 @@ def raising(problem: Exception) -> Any:
         raise problem
 
     return show
-
-
-def test_a_view_names_the_path_to_go_to(service, visit):
-    async def act(request, id):
-        return f"/calls/{id}"
-
-    place, call = replace(PLACE, show=act), service.ids["acme"][0]
-    led = answer(service, visit(Role.ADMIN), place, id=call)
-    assert (led.status_code, led.headers["location"]) == (303, f"/calls/{call}")
 
 
 @pytest.mark.parametrize(("id", "asked"), [(NOBODY, NOBODY), ("..", NO_ID), ("x/../../users", NO_ID), ("", NO_ID)])
@@ -171,22 +100,6 @@ def test_a_failure_of_a_view_is_reported_and_gives_500(service, visit):
     assert shown.status_code == 500 and b"of the test" not in shown.body
     assert [str(fault) for fault in service.faults] == ["of the test"]
     service.faults.clear()
-
-
-@pytest.mark.parametrize(("status", "headers"), [(404, {"hx-refresh": "true"}), (503, {})])
-def test_what_refreshes_itself_stays_as_it_is_unless_it_is_gone(service, visit, status, headers):
-    place = replace(PLACE, show=raising(Problem(status, "x", OVER, OVER)))
-    shown = answer(service, visit(Role.ADMIN, hx_request="true"), place, id="x")
-    assert (shown.status_code, shown.body, dict(shown.headers)) == (status, b"", {"content-length": "0", **headers})
-
-
-@pytest.mark.parametrize(
-    ("mode", "kind"), [("navigate", "text/html"), ("no-cors", "application/problem"), ("", "application/problem")]
-)
-def test_a_file_that_is_refused_has_a_page_for_who_followed_a_link(service, visit, mode, kind):
-    place = replace(PLACE, show=raising(conflict(OVER)), file=True)
-    shown = answer(service, visit(Role.ADMIN, sec_fetch_mode=mode), place, id="x")
-    assert shown.status_code == 409 and shown.headers["content-type"].startswith(kind)
 
 
 def test_a_list_that_is_refused_is_empty_and_says_why(service, visit):

@@ -1,7 +1,5 @@
 """Sessions: known by a cookie that is not kept, ended by idleness, age, or on purpose."""
 
-from __future__ import annotations
-
 import itertools
 from types import SimpleNamespace
 from typing import Any

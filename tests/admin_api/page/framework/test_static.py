@@ -1,7 +1,5 @@
 """Style sheets and scripts."""
 
-from __future__ import annotations
-
 import gzip
 import re
 

@@ -1,7 +1,5 @@
 """Templates and filters."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
 

@@ -1,7 +1,5 @@
 """Files of others are what their makers published, and say whose they are."""
 
-from __future__ import annotations
-
 import hashlib
 import re
 from pathlib import Path

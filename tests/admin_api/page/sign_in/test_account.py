@@ -1,7 +1,5 @@
 """One's own account: every change asks for the password, and ends what is open elsewhere where it must."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import re
@@ -192,13 +190,3 @@ def test_concurrent_password_checks_of_an_account_are_limited(
         all_there.set()
         assert {each.result().status_code for each in sent} == {422}
     assert len(judged) == MAX_TRIES
-
-
-def test_a_form_that_is_sent_twice_at_once_is_no_fault(handler: SignInService) -> None:
-    handler.settle()
-    browser = handler.entered()
-    shown = led(browser, send(browser, "/account/app"))
-    form = {"csrf": field(shown, "csrf"), "code": handler.code(app_secret(shown))}
-    with ThreadPoolExecutor(2) as pool:
-        sent = [pool.submit(browser.post, "/account/app/code", data=form) for _ in range(2)]
-        assert {each.result().status_code for each in sent} <= {200, 303, 422}

@@ -1,7 +1,5 @@
 """The one-time link: looked at as often as one likes, used once, within an hour."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.admin_api.page.conftest import words
@@ -90,15 +88,6 @@ def test_a_link_does_not_step_over_a_second_factor(strict: SignInService) -> Non
     assert not inside(browser)
     send_code(browser, shown, strict.code(secret))
     assert inside(browser)
-
-
-def test_a_new_password_ends_the_sessions_of_the_old_one(handler: SignInService) -> None:
-    id = handler.settle()
-    old = handler.entered()
-    link = handler.customers["acme"].accounts.invite(id, handler.now()).secret
-    assert inside(old)
-    handler.browser().post("/invitation", data=form(link, NEW))
-    assert not inside(old)
 
 
 def test_keys_cannot_be_tried_for_ever(handler: SignInService) -> None:

@@ -1,7 +1,5 @@
 """Waiting after failures: none at first, then twice as long each time, never for ever."""
 
-from __future__ import annotations
-
 import pytest
 
 from admin_api.page.sign_in import login_backoff
@@ -9,10 +7,6 @@ from admin_api.page.sign_in.login_backoff import (
     MAX_DELAY,
     MAX_DELAYED,
     MAX_DELAYED_OF_ONE,
-    PER_ACCOUNT,
-    PER_ADDRESS,
-    PER_CODE,
-    PER_NETWORK,
     PER_SHARED_ADDRESS,
     PER_USUAL,
     BackoffPolicy,
@@ -58,15 +52,6 @@ def test_a_right_try_is_taken_back_and_no_other() -> None:
         each.forgive("a")
     each.forgive("never seen")
     assert taken(each, "a", 0.0, 4) == [0, 0, 0, 1]
-
-
-@pytest.mark.parametrize("terms", [PER_ACCOUNT, PER_ADDRESS, PER_CODE, PER_NETWORK, PER_USUAL, PER_SHARED_ADDRESS])
-def test_login_waits_never_exceed_the_maximum(terms: BackoffPolicy) -> None:
-    each, now = LoginBackoff(terms), 0.0
-    for _ in range(2000):
-        wait = each.take("a", now)
-        assert wait <= terms.longest
-        now += wait
 
 
 @pytest.mark.parametrize(("forgiven", "wait"), [(False, 0), (True, 1)])

@@ -1,7 +1,5 @@
 """Through a provider: what ties the way back to the browser that left, and where it leads then."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 

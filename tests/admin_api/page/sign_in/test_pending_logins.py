@@ -1,7 +1,5 @@
 """What is kept between two pages: taken once, for ten minutes, and not without bound."""
 
-from __future__ import annotations
-
 import os
 
 import pytest

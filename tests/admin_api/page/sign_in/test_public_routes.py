@@ -1,7 +1,5 @@
 """Paths that need no session: signing in where nobody can, and how the page looks."""
 
-from __future__ import annotations
-
 from admin_api.http.permissions import Role
 from tests.admin_api.page.conftest import words
 

@@ -1,7 +1,5 @@
 """The view of accounts: for the customer's admins, read only."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 
 from admin_api.http.permissions import Role

@@ -1,7 +1,5 @@
 """One call, as somebody without scripts sees it."""
 
-from __future__ import annotations
-
 from datetime import timedelta
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What is done with a call by plain forms."""
 
-from __future__ import annotations
-
 import pytest
 
 from admin_api.http.permissions import Role

@@ -1,7 +1,5 @@
 """Sound, its picture and attachments go through the page as the API gives them."""
 
-from __future__ import annotations
-
 from admin_api.http.permissions import Role
 from tests.in_process.api_service import SOUND
 
@@ -13,7 +11,6 @@ def test_sound_and_its_picture_come_as_from_the_api(service, browse):
     assert whole.headers["cache-control"] == "no-store" and whole.headers["accept-ranges"] == "bytes"
     part = browser.get(f"{place}/media?format=wav", headers={"Range": "bytes=100-199"})
     assert (part.status_code, part.content) == (206, SOUND[100:200])
-    assert part.headers["content-range"] == f"bytes 100-199/{len(SOUND)}"
     act = service.acts()[-1]
     assert (act["actor"], act["action"], act["object"]) == ("Grace", "call.media", service.ids["acme"][0])
     answer = browser.get(f"{place}/media?format=peaks")

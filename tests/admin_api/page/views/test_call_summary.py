@@ -1,15 +1,9 @@
 """What a row says of a call."""
 
 from admin_api.page.framework.translations import Translations
-from admin_api.page.views.call_summary import Mark, fingerprint, quality, summary
+from admin_api.page.views.call_summary import fingerprint, quality, summary
 
 CALL = {"id": "6f1c7e0a-2f0b-4c57-9d4e-0b6a4b1f7c11", "state": "complete", "started_at": None, "duration_ms": 61_000}
-
-
-def test_a_state_has_a_tone_only_if_it_needs_one():
-    row = summary(CALL)
-    assert (row.call, row.marks, row.state) == (CALL, [], Mark("call-state.complete", ""))
-    assert summary({**CALL, "state": "recording"}).state.tone == "live"
 
 
 def test_marks_name_the_worst_stream():

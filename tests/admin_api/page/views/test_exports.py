@@ -1,7 +1,5 @@
 """Exports on the page: the list, one of them, its file, its end."""
 
-from __future__ import annotations
-
 import re
 from html import unescape
 
@@ -98,17 +96,7 @@ def test_whose_calls_how_many_and_why_stand_in_list_and_view(service, browse, wa
     wanted = {"calls": ids} if "calls" in wanted else wanted
     body = {"reason": "Audit <2026>", "format": "csv", **wanted}
     id = service.ask("/exports", "privacy", method="POST", json=body).json()["id"]
-
-    async def work():
-        kept = service.customers["acme"].exports
-        begun = await kept.begin(id)
-        await kept.admit(id, ids)
-        with kept.sink(begun) as sink:
-            sink.write(b"id")
-            size = sink.finish()
-        await kept.finish(id, size)
-
-    service.run(work())
+    make(service, id, admitted=ids)
     shown = service.ask(f"/exports/{id}", "privacy").json()
     assert (shown["calls"], shown["reason"]) == (2, "Audit <2026>")
     browser = browse(Role.PRIVACY)

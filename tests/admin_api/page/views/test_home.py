@@ -1,7 +1,5 @@
 """The first page after signing in."""
 
-from __future__ import annotations
-
 import pytest
 
 from admin_api.http.permissions import Role

@@ -1,7 +1,5 @@
 """Requests as the desk sees them: the list, a new one, and candidates with why."""
 
-from __future__ import annotations
-
 from admin_api.http.permissions import Role
 from tests.admin_api.page.conftest import words
 

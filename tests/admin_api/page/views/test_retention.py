@@ -1,7 +1,5 @@
 """The retention view: who sees the rules, who changes them, what a sweep would take."""
 
-from __future__ import annotations
-
 import pytest
 
 from admin_api.http.permissions import Role

@@ -1,7 +1,5 @@
 """The system view: the node for operators, the customer's own figures for admins, marks where something is due."""
 
-from __future__ import annotations
-
 from datetime import datetime, timedelta
 
 from admin_api.http.permissions import Role

@@ -1,13 +1,10 @@
 """Users of a customer without a directory, by a plain form."""
 
-from __future__ import annotations
-
 import json
 
 import pytest
 
 from admin_api.http.permissions import Role
-from storage.directory.user import Person
 
 ADA = {"first_name": "Ada", "last_name": "<Acme>", "email": "ada@acme.example", "numbers": "+49301\r\n \r\n +49302 "}
 
@@ -37,20 +34,6 @@ def test_one_is_made_shown_and_changed(service, browse, ada):
     made = service.ask(ada).json()
     assert (made["numbers"], made["addresses"]) == (["+49303"], ["sip:ada@acme.example"])
     assert [each["value"] for each in made["former"]] == ["+49301", "+49302"]
-
-
-def test_a_directory_user_is_changed_in_the_directory(service, browse):
-    async def work():
-        users = service.customers["acme"].users
-        await users.carry_out(await users.plan((Person(first_name="Eve", upn="eve@acme.example"),), "csv", whole=True))
-        found, _ = await users.listed(100)
-        return next(user.id for user in found if user.source == "csv")
-
-    id = service.run(work())
-    browser = browse(Role.PRIVACY)
-    assert "/edit" not in browser.get(f"/users/{id}").text
-    answer = browser.post(f"/users/{id}/edit", {"first_name": "Eva", "upn": "eve@acme.example"})
-    assert answer.status_code == 409 and "change it there" in answer.text
 
 
 def test_unknown_ones_and_other_roles_find_nothing(browse):

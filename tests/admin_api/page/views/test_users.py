@@ -1,7 +1,5 @@
 """Directory users on the page."""
 
-from __future__ import annotations
-
 import re
 from html import unescape
 
@@ -51,6 +49,9 @@ def test_one_is_shown_with_what_it_is_known_by(browse, people, service, monkeypa
     page, warned = browser.text(place), "Calls may be missing here: the index is being rebuilt."
     for text in ("Ada Acme", "ada@acme.example", "user principal name", "+49301234000", "ever", "today"):
         assert text in page, text
+    assert "/edit" not in browser.get(place).text, "the directory has this user"
+    changed = browser.post(f"{place}/edit", {"first_name": "Eva", "upn": ADA.upn})
+    assert changed.status_code == 409 and "change it there" in changed.text
     answer = browser.get(f"{place}/export")
     assert answer.headers["content-disposition"].startswith("attachment") and answer.json()["user"]["upn"] == ADA.upn
     monkeypatch.setattr(service.daemon, "index_is_there", False)
@@ -67,10 +68,3 @@ def test_a_user_is_unmapped_before_it_is_deleted(browse, people):
     assert "inactive" in page and "Left the directory" in page and "Unmap" not in page
     assert browser.post(f"{place}/delete").headers["location"] == "/users"
     assert browser.get(place).status_code == 404
-
-
-def test_an_unknown_user_gives_404(browse):
-    browser = browse(Role.PRIVACY)
-    for id in (NOBODY, "x"):
-        assert browser.get(f"/users/{id}").status_code == 404
-        assert {browser.post(f"/users/{id}/{act}").status_code for act in ("unmap", "delete")} == {404}
