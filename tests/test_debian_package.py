@@ -54,7 +54,7 @@ def debian(cache):
     folder = cache / "root"
     if not folder.exists():
         release = platform.freedesktop_os_release()["VERSION_CODENAME"]
-        wanted = "--include=systemd,systemd-sysv,python3,libstdc++6,zlib1g"
+        wanted = "--include=systemd,systemd-sysv,dbus,python3,libstdc++6,zlib1g"
         subprocess.run(
             ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", wanted, release, folder], check=True
         )
