@@ -15,7 +15,7 @@ BENCH ?= capacity
 JOBS ?= 4
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo unit test pictures lint bench fuzz torture interop package lock clean dev debian
+.PHONY: help setup demo unit test pictures lint bench fuzz torture interop package deb deb-test lock clean dev debian
 
 help:
 	@echo 'make setup    create .venv and install the recorder from its lock file'
@@ -29,6 +29,8 @@ help:
 	@echo 'make torture  malformed and hostile messages, and many kills (as root)'
 	@echo 'make interop  against foreign implementations only'
 	@echo 'make package  wheel and source archive in dist/'
+	@echo 'make deb      the Debian package of this release of Debian in dist/'
+	@echo 'make deb-test build it twice, and try it on an empty Debian with a systemd of its own (as root)'
 	@echo 'make lock     resolve the lock files anew (needs uv)'
 	@echo 'make clean    remove everything that was made here'
 
@@ -93,6 +95,14 @@ package: dev
 	$(BIN)/python setup.py --quiet sdist
 	$(BIN)/twine check --strict dist/*
 	rm -rf build
+
+deb:
+	@sh .ci/debian package
+	debian/build dist $(VERSION)
+
+deb-test: dev
+	@sh .ci/debian package
+	$(BIN)/python -m pytest -m torture tests/test_debian_package.py $(ARGS)
 
 lock:
 	.ci/lock

@@ -95,7 +95,7 @@ def calls(
     hold: Annotated[bool | None, typer.Option("--hold/--no-hold", help="Under legal hold, or not.")] = None,
     direction: Annotated[str | None, typer.Option(help="inbound, outbound or internal.")] = None,
     source: Annotated[str | None, typer.Option(help="Address of the SBC.")] = None,
-    limit: Annotated[int, typer.Option(min=1, max=100_000)] = 100,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="Most calls to list.")] = 100,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:

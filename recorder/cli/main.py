@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from recorder.config.default_path import DEFAULT_CONFIG
 from recorder.config.faults import SettingsError
@@ -99,6 +99,18 @@ def _version(*, json_: bool) -> int:
 
 
 def _others(arguments: list[str]) -> int:
+    try:
+        result: Any = command().main(arguments, prog_name="recorder", standalone_mode=False)
+    except Exception as problem:
+        status = _usage(problem)
+        if status is None:
+            raise
+        return status
+    return result if isinstance(result, int) else 0
+
+
+def command() -> Any:
+    """Return `recorder` with all its commands, as typer sees them."""
     import typer
 
     from recorder.cli import accounts, calls, directory, keys, privacy, setup, trial
@@ -111,17 +123,10 @@ def _others(arguments: list[str]) -> int:
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
     )
-    app.command(SERVE)(serve_help)
+    app.command(SERVE)(setup.serve)
     for module in (trial, setup, accounts, calls, privacy, keys, directory):
         module.add_to(app)
-    try:
-        result: Any = typer.main.get_command(app).main(arguments, prog_name="recorder", standalone_mode=False)
-    except Exception as problem:
-        status = _usage(problem)
-        if status is None:
-            raise
-        return status
-    return result if isinstance(result, int) else 0
+    return typer.main.get_command(app)
 
 
 def _usage(problem: Exception) -> int | None:
@@ -132,16 +137,3 @@ def _usage(problem: Exception) -> int | None:
             show()
         return 2 if show else status
     return None
-
-
-def serve_help(
-    config: Annotated[Path, "typer.Option"] = DEFAULT_CONFIG,
-    drain: Annotated[bool, "typer.Option"] = False,
-) -> int:
-    """Run the daemon until SIGTERM. Example: recorder serve --config /etc/recorder/recorder.toml
-
-    `runtime_dir` must be on a tmpfs, unless the configuration says [node] trial = true.
-
-    --drain: at SIGTERM running calls get `drain_seconds` to end, then they are sealed; no successor is expected.
-    """
-    return _serve(["--config", str(config), *(["--drain"] if drain else [])])

@@ -1,4 +1,4 @@
-"""Commands to set a recorder up: init, check-config, token."""
+"""Commands to set a recorder up and to run it: serve, init, check-config, token."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from recorder.cli import console
-from recorder.cli.options import DEFAULT_CONFIG, AsJson, Config
+from recorder.cli.options import DEFAULT_CONFIG, AsJson, Config, OneCustomer
 from recorder.config.faults import SettingsError
 from recorder.config.loader import load
 from recorder.config.model import Settings
@@ -31,6 +31,23 @@ def add_to(app: typer.Typer) -> None:
     tokens.command("list")(list_)
     tokens.command("revoke")(revoke)
     app.add_typer(tokens, name="token")
+
+
+def serve(
+    config: Config = DEFAULT_CONFIG,
+    drain: Annotated[
+        bool, typer.Option(help="At SIGTERM running calls get `drain_seconds` to end, then they are sealed.")
+    ] = False,
+) -> int:
+    """Run the daemon until SIGTERM. Example: recorder serve --config /etc/recorder/recorder.toml
+
+    `runtime_dir` must be on a tmpfs, unless the configuration says [node] trial = true.
+
+    --drain: no successor is expected; without it a successor continues the calls.
+    """
+    from recorder.service.serve import serve
+
+    return serve(config, drain=drain)
 
 
 def init(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
@@ -151,9 +168,7 @@ def _shown(entry: Credential) -> dict[str, object]:
     }
 
 
-def list_(
-    customer: Annotated[str | None, typer.Option()] = None, config: Config = DEFAULT_CONFIG, json: AsJson = False
-) -> int:
+def list_(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
     """List API tokens without their secrets. Example: recorder token list --customer acme"""
     from recorder.persist.customers import open_credentials
 
@@ -170,7 +185,7 @@ def list_(
 
 def revoke(
     name: Annotated[str, typer.Argument(help="Name of the token.")],
-    customer: Annotated[str | None, typer.Option()] = None,
+    customer: OneCustomer = None,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:

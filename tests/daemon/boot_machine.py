@@ -1,7 +1,8 @@
-"""Become the systemd of a machine of its own: `python boot_machine.py PROJECT SCRATCH` inside fresh namespaces.
+"""Become the systemd of a machine of its own: `python boot_machine.py PROJECT SCRATCH [SYSTEM]` in fresh namespaces.
 
 Its files are a copy-on-write view of this machine's, so it has the same Debian, Python and packages and can harm
-nothing.  The recorder is where docs/operations.md installs it, in /opt/recorder.  Whoever calls has unshared mounts,
+nothing.  The recorder is where docs/operations.md installs it, in /opt/recorder.  With SYSTEM, the folder of another
+Debian, its files are a view of that one, without the recorder.  Whoever calls has unshared mounts,
 processes, network, control groups, names and IPC; everything ends with this process.
 """
 
@@ -120,9 +121,11 @@ def main() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     for capability in CAPABILITIES:
         libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
-    overlay("/", root, scratch / "system")
+    system = sys.argv[3] if len(sys.argv) > 3 else "/"
+    overlay(system, root, scratch / "system")
     bare(root)
-    install(project, root, scratch)
+    if system == "/":
+        install(project, root, scratch)
     kernel_folders(root)
     (root / "old").mkdir()
     os.chdir(root)

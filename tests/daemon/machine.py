@@ -25,7 +25,9 @@ class Machine:
 
     def __init__(self, pid: int) -> None:
         """Take its first process, by the number that it has here."""
-        self._enter = ["nsenter", "--target", str(pid), "--all", "--wdns=/opt/recorder", "env", "-i", "HOME=/root"]
+        self.pid = pid
+        home = "/opt/recorder" if Path(f"/proc/{pid}/root/opt/recorder").exists() else "/root"
+        self._enter = ["nsenter", "--target", str(pid), "--all", f"--wdns={home}", "env", "-i", "HOME=/root"]
         self._enter.append("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 
     def call(self, *words: str, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
@@ -37,8 +39,8 @@ class Machine:
 
 
 @contextmanager
-def machine(folder: Path) -> Iterator[Machine]:
-    """Boot one; skip the test where that cannot be."""
+def machine(folder: Path, system: Path | None = None) -> Iterator[Machine]:
+    """Boot one, with the files of this machine or with those of a `system`; skip the test where that cannot be."""
     if os.geteuid() != 0:
         pytest.skip("only root can boot a systemd in namespaces")
     if not SYSTEMD.exists():
@@ -55,7 +57,11 @@ def machine(folder: Path) -> Iterator[Machine]:
 
     with (folder / "boot").open("wb") as log:
         process = subprocess.Popen(
-            [*line, str(PROJECT), str(scratch)], stdin=subprocess.DEVNULL, stdout=log, stderr=log, preexec_fn=join
+            [*line, str(PROJECT), str(scratch), *([str(system)] if system else [])],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            preexec_fn=join,
         )
     try:
         yield _booted(process, folder / "boot")

@@ -1,0 +1,158 @@
+"""The Debian package on an empty, booted Debian without network: docs/install.md, then upgrades and removal.
+
+It takes minutes: two packages and a Debian are made. DEB_CACHE=FOLDER keeps them there for the next run.
+"""
+
+import json
+import os
+import platform
+import re
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from recorder.version import VERSION
+from tests.daemon.machine import machine
+
+HERE = Path(__file__).parents[1]
+NEW = "99.0"
+"""The second version, built from the same files."""
+TRIAL = 'recorder simulate --to "sip:rec@127.0.0.1:5061;transport=tls" --ca /etc/recorder/tls.crt'
+VAULT = "find /var/lib/recorder/customers/acme/vault /var/lib/recorder/keys /etc/recorder -type f | sort"
+
+pytestmark = [pytest.mark.torture, pytest.mark.timeout(1800)]
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return Path(os.environ.get("DEB_CACHE") or tmp_path_factory.mktemp("deb"))
+
+
+@pytest.fixture(scope="module")
+def packages(cache):
+    """Build both versions; return their files, the older one first."""
+    found = []
+    for each in (VERSION, NEW):
+        paths = list(cache.glob(f"siprec-recorder_{each}_*.deb"))
+        if not paths:
+            # The level of a release takes minutes and compresses nothing better that is looked at here.
+            environment = os.environ | {"WHEELS": str(cache / "wheels"), "DPKG_DEB_COMPRESSOR_LEVEL": "0"}
+            done = subprocess.run(
+                [HERE / "debian/build", cache, each], env=environment, stderr=subprocess.PIPE, text=True
+            )
+            assert done.returncode == 0, done.stderr
+            paths = list(cache.glob(f"siprec-recorder_{each}_*.deb"))
+        found += paths
+    return found
+
+
+@pytest.fixture(scope="module")
+def debian(cache):
+    """Make an empty Debian of this release with systemd and Python; return its folder."""
+    folder = cache / "root"
+    if not folder.exists():
+        release = platform.freedesktop_os_release()["VERSION_CODENAME"]
+        wanted = "--include=systemd,systemd-sysv,dbus,python3,libstdc++6,zlib1g"
+        subprocess.run(
+            ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", wanted, release, folder], check=True
+        )
+    return folder
+
+
+def test_lintian_finds_no_error_and_at_most_ten_overrides(packages):
+    done = subprocess.run(
+        ["lintian", "--allow-root", "--fail-on=error,warning", packages[0]], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = (HERE / "debian/siprec-recorder.lintian-overrides").read_text().splitlines()
+    overrides = [line for line in lines if not line.startswith("#")]
+    assert len(overrides) <= 10
+    for line in overrides:
+        assert lines[lines.index(line) - 1].startswith("#"), f"{line} has no reason"
+
+
+def documented():
+    """Return the commands of docs/install.md: each block is one script."""
+    return re.findall(r"^```sh\n(.*?)^```", (HERE / "docs/install.md").read_text(), re.M | re.S)
+
+
+def test_install_record_upgrade_refuse_and_remove(packages, debian, tmp_path):
+    with machine(tmp_path, debian) as one:
+
+        def run(script, status=0):
+            """Run a script in the machine; return what it prints."""
+            done = one.call("sh", "-ec", script, seconds=300)
+            assert done.returncode == status, f"{script}\n{done.stdout}"
+            return done.stdout
+
+        def main_process():
+            """Return number and version of the main process."""
+            number = run("systemctl show --property=MainPID --value recorder").strip()
+            return number, run(f"tr '\\0' ' ' </proc/{number}/cmdline").partition("/usr/lib/recorder/")[2].partition(
+                "/"
+            )[0]
+
+        def versions():
+            return set(run("ls -A /usr/lib/recorder").split()) - {"package", "current"}
+
+        outside = Path(f"/proc/{one.pid}/root/root")
+        for path in packages:
+            (outside / path.name).write_bytes(path.read_bytes())
+        old = VERSION
+        assert run("cat /proc/net/route").count("\n") == 1, "there must be no network"
+
+        # The commands of the document, in its order.
+        install, init, *others = documented()
+        assert install.strip() == f"apt install ./{packages[0].name}"
+        run(install.replace("apt install", "DEBIAN_FRONTEND=noninteractive apt-get install -y"))
+        assert json.loads(run("recorder --version --json"))["version"] == old
+        assert "rec_" in run(init)
+        printed = [run(script) for script in others]
+        assert sum("complete" in text for text in printed) == 2 and "https://" in "".join(printed)
+        assert "0 defects" in printed[-1]
+        run("rm /etc/recorder/root.key && systemctl restart recorder && recorderctl verify")  # by the encrypted one
+
+        # An upgrade with a call: no frame is lost, and the old version stays as long as the client runs from it.
+        output = "--property=StandardOutput=file:/root/call.json"
+        run(f"systemd-run --unit=client {output} /usr/bin/{TRIAL} --duration 90 --json")
+        time.sleep(3)
+        before, running = main_process()
+        assert running == old
+        configuration = run("md5sum /etc/recorder/*")
+        run(f"apt-get install -y ./{packages[1].name}")
+        assert main_process()[1] == NEW and main_process()[0] != before
+        assert run("systemctl is-active client").strip() == "active", "the call must outlast the upgrade"
+        assert versions() == {old, NEW}
+        run("while systemctl --quiet is-active client; do sleep 1; done")
+        assert json.loads((outside / "call.json").read_text())["well"] == 1
+        calls = json.loads(run("recorderctl calls --json"))["items"]
+        assert [call["state"] for call in calls] == ["complete"] * 2
+        assert [stream["gap_ms"] for call in calls for stream in call["streams"]] == [0] * 4
+        assert [stream["lost"] for call in calls for stream in call["streams"]] == [0] * 4
+        run("recorderctl restart")
+        assert versions() == {NEW}
+
+        # A version that would not start is not put to use. Here it is an older one, with a fault in the configuration.
+        before = main_process()
+        run("cp -p /etc/recorder/recorder.toml /root; echo '[nonsense]' >>/etc/recorder/recorder.toml")
+        said = run(f"apt-get install -y --allow-downgrades ./{packages[0].name}")
+        assert "nonsense" in said and f"version {NEW} goes on recording" in said
+        assert main_process() == before and versions() == {old, NEW}
+        assert json.loads(run("recorder --version --json"))["version"] == NEW
+        assert "goes on recording" in run("recorderctl restart", status=2)
+        assert "[nonsense]" in run("tail -n 1 /etc/recorder/recorder.toml")
+        run("cp -p /root/recorder.toml /etc/recorder/ && recorderctl restart")
+        assert main_process()[1] == old and versions() == {old}
+        assert run("md5sum /etc/recorder/*") == configuration
+
+        # Removed and purged: the program is gone, what it recorded is not.
+        kept = run(VAULT)
+        for way in ("remove", "purge"):
+            said = run(f"apt-get {way} -y siprec-recorder")
+            assert "Kept, with all recordings and their keys: /var/lib/recorder /etc/recorder" in said
+            assert run(VAULT) == kept
+            run("! test -e /usr/lib/recorder && ! test -e /usr/bin/recorder && ! pgrep -u recorder")
+        run(f"apt-get install -y ./{packages[0].name} && systemctl start recorder && recorderctl verify")
+        assert len(json.loads(run("recorderctl calls --json"))["items"]) == 2
