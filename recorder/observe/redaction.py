@@ -141,6 +141,13 @@ def _unless_address(found: re.Match[str]) -> str:
     return _address(found["kept"]) if found["kept"] else MASK
 
 
+LASTING = frozenset((Kind.EVENT, Kind.WORD, Kind.METHOD, Kind.SUITE, Kind.CODEC, Kind.NAME, Kind.ADDRESS))
+"""Kinds of which a node has few values, which come again in every line."""
+
+MAX_PASSED = 4096
+_passed: set[tuple[str, str]] = set()  # fields and values that were looked at and may be written as they are
+
+
 def mask(line: Mapping[str, Any]) -> dict[str, Any]:
     """Return a log line with nothing in it that the allow-list does not allow; unknown fields are only counted."""
     kept: dict[str, Any] = {}
@@ -150,18 +157,30 @@ def mask(line: Mapping[str, Any]) -> dict[str, Any]:
         if kind is None:
             masked += 1
         else:
-            kept[key] = _masked(kind, value, LIMITS.get(key, MAX_EXACT - 1))
+            kept[key] = _masked(key, kind, value)
     if masked:
         kept["masked_fields"] = masked
     return kept
 
 
-def _masked(kind: Kind, value: object, most: int) -> Any:
+def _masked(key: str, kind: Kind, value: object) -> Any:
     """Return a value of the expected shape, or the mask."""
     if isinstance(value, list | tuple | set | frozenset):
         items = sorted(value, key=str) if isinstance(value, (set, frozenset)) else value
-        return [_one(kind, item, most) for item in list(items)[:MAX_ITEMS]]
-    return _one(kind, value, most)
+        return [_known(key, kind, item) for item in list(items)[:MAX_ITEMS]]
+    return _known(key, kind, value)
+
+
+def _known(key: str, kind: Kind, value: object) -> Any:
+    """Return one scalar, without looking at it again if the same one has passed before."""
+    if type(value) is str and (key, value) in _passed:
+        return value
+    found = _one(kind, value, LIMITS.get(key, MAX_EXACT - 1))
+    if type(value) is str and found == value and kind in LASTING:
+        if len(_passed) >= MAX_PASSED:
+            _passed.clear()
+        _passed.add((key, value))
+    return found
 
 
 def _one(kind: Kind, value: object, most: int) -> Any:
