@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.version import VERSION
+from recorder.runtime.version import VERSION
 from tests.daemon.machine import machine
 
 HERE = Path(__file__).parents[1]

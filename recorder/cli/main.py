@@ -90,7 +90,7 @@ def _serve(arguments: list[str]) -> int:
 def _version(*, json_: bool) -> int:
     import json
 
-    from recorder.version import VERSION, commit
+    from recorder.runtime.version import VERSION, commit
 
     found = commit()
     named = f" ({found[:12]})" if found else ""

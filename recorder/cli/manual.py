@@ -18,7 +18,7 @@ from typing import Any
 from recorder.cli.main import command
 from recorder.config.model import SECTIONS, Customer, Directory, SignIn
 from recorder.config.template import toml
-from recorder.version import VERSION
+from recorder.runtime.version import VERSION
 
 STATUS = 'Exit status: 0 done, 1 the answer is "no", 2 wrong use or bad configuration, 3 cannot be done now.'
 TABLES = {"customer": Customer, "directory": Directory, "sign_in": SignIn}

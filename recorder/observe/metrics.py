@@ -14,7 +14,7 @@ from prometheus_client import (
     generate_latest,
 )
 
-from recorder.version import VERSION, commit
+from recorder.runtime.version import VERSION, commit
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for every counter, which nobody asks for
 

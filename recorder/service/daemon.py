@@ -43,6 +43,7 @@ from recorder.runtime.sandbox import missing as missing_confinement
 from recorder.runtime.sd_notify import Notifier
 from recorder.runtime.tasks import Tasks
 from recorder.runtime.tls import Certificates, client_context
+from recorder.runtime.version import VERSION
 from recorder.service.background import BackgroundServices
 from recorder.service.gc_policy import Garbage
 from recorder.service.listeners import Listening, note_held, open_listeners
@@ -51,7 +52,6 @@ from recorder.session.events import StopAsked
 from recorder.signalling.cert_names import CertificateNames
 from recorder.signalling.customer_lookup import CustomerLookup
 from recorder.signalling.local_address import Closed
-from recorder.version import VERSION
 from recorder.workers.pool import Workers
 from sip.endpoint import Endpoint
 from sip.transport.server import Listener, Server

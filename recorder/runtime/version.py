@@ -8,7 +8,7 @@ from pathlib import Path
 VERSION = "0.1.0"
 """As in the package's metadata, which takes it from here (semver)."""
 
-_FOLDER = Path(__file__).parent
+_FOLDER = Path(__file__).parents[1]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
