@@ -153,6 +153,9 @@ def mask(line: Mapping[str, Any]) -> dict[str, Any]:
     kept: dict[str, Any] = {}
     masked = 0
     for key, value in line.items():
+        if type(value) is str and (key, value) in _passed:
+            kept[key] = value
+            continue
         kind = FIELDS.get(key)
         if kind is None:
             masked += 1
