@@ -61,6 +61,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
     def connection_made(self, transport: Any) -> None:
         """Begin, and wait for the head of the first request."""
         self._transport: asyncio.Transport = transport
+        # assigned, not written as methods: uvicorn asks them for every write, and nothing of ours is to be between
         self.is_closing, self.get_extra_info = transport.is_closing, transport.get_extra_info  # type: ignore[method-assign]
         self.pause_reading, self.resume_reading = transport.pause_reading, transport.resume_reading  # type: ignore[method-assign]
         peer = transport.get_extra_info("peername")

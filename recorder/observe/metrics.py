@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import nan
 
 from prometheus_client import (
     CollectorRegistry,
@@ -53,6 +54,7 @@ class Metrics:
         self.key_backup_age = Gauge(
             "recorder_key_backup_age_seconds", "Time since the keys were backed up; NaN if never", registry=registry
         )
+        self.key_backup_age.set(nan)  # until somebody has looked
         build = Gauge("recorder_build_info", "The version that runs", ["version", "commit"], registry=registry)
         build.labels(VERSION, commit() or "").set(1)
         ProcessCollector(registry=registry)  # of the main process
