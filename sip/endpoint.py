@@ -183,7 +183,7 @@ class Endpoint:
 
         OPTIONS and requests in dialogs that are unknown here then get 503. What becomes of an INVITE, the user decides.
         """
-        self._context.refusing_from = seconds
+        self._context.refuse_from(seconds)
 
     # State for a successor process.
 

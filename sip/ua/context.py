@@ -76,6 +76,10 @@ class Context:
         self.authorize, self.is_foreign = authorize, is_foreign
         self.servers.repeat_only_to(known)
 
+    def refuse_from(self, seconds: Callable[[Flow], int | None]) -> None:
+        """Set who tells that nobody at an address can be served now."""
+        self.refusing_from = seconds
+
     def refuse_calls(self, retry_after: int | None) -> None:
         """Answer new calls with 503 and these seconds to wait; None accepts calls again."""
         self.refusing = retry_after

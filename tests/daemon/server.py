@@ -229,6 +229,17 @@ class Server:
             time.sleep(0.05)
 
 
+@contextmanager
+def taken(one: Server, transport: str) -> Iterator[int]:
+    """Hold a port that a server needs (udp, tcp or api), as another program would; gives its number."""
+    port = one.api if transport == "api" else one.udp
+    with socket.socket(type=socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM) as held:
+        held.bind(("127.0.0.1", port))
+        if transport != "udp":
+            held.listen()
+        yield port
+
+
 def logged(log: Path) -> list[dict[str, Any]]:
     """Read the lines of a log; what is no JSON comes as {"text": …}."""
     out = []

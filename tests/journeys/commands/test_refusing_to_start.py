@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pytest
 
 from recorder.runtime.folders import in_memory
 from tests.daemon.api import Api
-from tests.daemon.server import Server, command, server
+from tests.daemon.server import Server, command, server, taken
 from tests.journeys.trouble.disks import fill, mounted
 
 ROOT = os.geteuid() == 0
@@ -94,12 +93,7 @@ def test_keys_that_were_never_made(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "api"])
 def test_a_port_in_use(ready: Server, transport: str) -> None:
-    kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
-    port = ready.api if transport == "api" else ready.udp
-    with socket.socket(type=kind) as taken:
-        taken.bind(("127.0.0.1", port))
-        if transport != "udp":
-            taken.listen()
+    with taken(ready, transport) as port:
         said = refused(ready, status=3)
     assert str(port) in said
     assert "another" in said.lower()

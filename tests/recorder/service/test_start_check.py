@@ -19,7 +19,7 @@ from recorder.persist.checkpoint_file import VERSION, Slots
 from recorder.runtime.folders import in_memory
 from recorder.service.start_check import check_start
 from tests.daemon.postgresql import cluster
-from tests.daemon.server import Server, server
+from tests.daemon.server import Server, server, taken
 
 HOSTS = ["rec.example"]
 NOWHERE = 'database = "postgresql+asyncpg://rec@127.0.0.1:1/recorder_{customer}"'
@@ -153,12 +153,7 @@ def test_a_runtime_folder_on_a_disk_is_named(ready: Server) -> None:
 
 @pytest.mark.parametrize("transport", ["udp", "tcp", "api"])
 def test_a_port_of_another_program_is_named(ready: Server, transport: str) -> None:
-    kind = socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM
-    port = ready.api if transport == "api" else ready.udp
-    with socket.socket(type=kind) as taken:
-        taken.bind(("127.0.0.1", port))
-        if transport != "udp":
-            taken.listen()
+    with taken(ready, transport) as port:
         (fault,) = faults(ready)
     assert fault.key == {"udp": "sip.listen[0]", "tcp": "sip.listen[1]", "api": "admin_api.listen"}[transport]
     assert f"sport = :{port}" in fault.right and fault.status == 3
