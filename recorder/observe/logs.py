@@ -17,23 +17,15 @@ import threading
 import time
 import types
 import warnings
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
     import asyncio
 
-# structlog.dev imports rich and pygments if they are installed: 0.1 s of every start, for colours that nobody sees.
-_unwanted: dict[str, Any] = {} if "rich" in sys.modules else {"rich": None}
-sys.modules.update(_unwanted)
-import structlog  # noqa: E402 - see above
-
-for _module in _unwanted:
-    del sys.modules[_module]
-
-from recorder.observe.log_throttle import RateLimit  # noqa: E402 - the same
-from recorder.observe.redaction import mask  # noqa: E402 - the same
+from recorder.observe.log_throttle import RateLimit
+from recorder.observe.redaction import mask
 
 MAX_FRAMES = 12  # frames of one traceback, innermost last; deeper ones are repetitions
 MAX_CAUSES = 4  # exceptions behind an exception
@@ -43,8 +35,6 @@ LIBRARIES = frozenset(
 )  # first parts of logger names that are written; others become "other", because a name may contain a caller's
 PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # of syslog (sd-daemon(3))
 _LEVELS = {"critical": 50, "error": 40, "warning": 30, "info": 20, "debug": 10}
-
-Line = MutableMapping[str, Any]
 
 PACKAGES = frozenset(("recorder", "sip", "media", "storage", "admin_api", "personal"))
 DEPTH = 4
@@ -180,33 +170,6 @@ def _plain(value: object) -> object:
     return value if isinstance(value, str | int) else None
 
 
-class _EventWriter:
-    """The logger that structlog calls with the finished event."""
-
-    def __init__(self, pipeline: Pipeline | None, name: str) -> None:
-        self._pipeline = pipeline
-        self._name = name
-
-    def write(self, line: Line) -> None:
-        """Pass a structlog event to the pipeline; before `install` there is none, and the event is dropped."""
-        if self._pipeline is None:
-            return
-        line.setdefault("logger", self._name)
-        level = line.pop("level", "info")
-        event = line.pop("event", "log.unnamed")
-        error = _exception_of(line.pop("exc_info", None))
-        line.pop("stack_info", None)
-        self._pipeline.write(level, str(event), {**line, **(failure(error) if error else {})})
-
-    debug = info = warning = error = critical = exception = log = msg = write
-
-
-def _as_one_argument(logger: Any, method: str, line: Line) -> tuple[tuple[Line], dict[str, Any]]:
-    """Pass the whole event as one argument (the last of structlog's processors decides how the logger is called)."""
-    line["level"] = "error" if method == "exception" else "warning" if method == "warn" else method
-    return (line,), {}
-
-
 def _exception_of(info: Any) -> BaseException | None:
     """Return the exception that `exc_info` stands for, in any of its forms."""
     if isinstance(info, BaseException):
@@ -267,7 +230,7 @@ def install(level: str = "info", *, stream: IO[str] | None = None, process: str 
     """
     pipeline = Pipeline(stream or sys.stdout, level, fixed={"process": process})
     pipeline.taken = (sys.stdout, sys.stderr)
-    _configure(pipeline, level)
+    Log.pipeline = pipeline
     _take_libraries(pipeline, level)
     _take_hooks(pipeline)
     sys.stdout = _Muted(pipeline, "print.stdout")
@@ -275,45 +238,40 @@ def install(level: str = "info", *, stream: IO[str] | None = None, process: str 
     return pipeline
 
 
-def _configure(pipeline: Pipeline | None, level: str) -> None:
-    """Point structlog at a pipeline."""
-    structlog.configure(
-        processors=[structlog.contextvars.merge_contextvars, _as_one_argument],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS.get(level, 20)),
-        logger_factory=lambda name="recorder": _EventWriter(pipeline, name),
-        cache_logger_on_first_use=False,
-    )
-
-
-_configure(None, "info")  # structlog's own default would print everything, unmasked
-
-
 class Log:
     """A logger of our own: `log.info("call.started", call=…, customer=…)`; events are dotted lower-case words."""
 
+    pipeline: ClassVar[Pipeline | None] = None
+    """Where the lines of all loggers go; until `install` they go nowhere, because nothing would mask them."""
+
     def __init__(self, name: str = "recorder") -> None:
         """Take the module's `__name__`; its first part is in every line."""
-        self._bound = structlog.get_logger(name.partition(".")[0])
+        self._name = name.partition(".")[0]
 
     def debug(self, event: str, **fields: Any) -> None:
         """Write what helps to find a fault."""
-        self._bound.debug(event, **fields)
+        self._write("debug", event, fields)
 
     def info(self, event: str, **fields: Any) -> None:
         """Write what an operator may want to know."""
-        self._bound.info(event, **fields)
+        self._write("info", event, fields)
 
     def warning(self, event: str, **fields: Any) -> None:
         """Write what an operator should know."""
-        self._bound.warning(event, **fields)
+        self._write("warning", event, fields)
 
     def error(self, event: str, **fields: Any) -> None:
         """Write what an operator must know."""
-        self._bound.error(event, **fields)
+        self._write("error", event, fields)
 
     def fault(self, event: str, problem: BaseException, **fields: Any) -> None:
         """Write an error with the exception behind it: its class and place, never its text."""
-        self._bound.error(event, exc_info=problem, **fields)
+        self._write("error", event, fields, problem)
+
+    def _write(self, level: str, event: str, fields: dict[str, Any], problem: BaseException | None = None) -> None:
+        if self.pipeline is not None:
+            fields.setdefault("logger", self._name)
+            self.pipeline.write(level, event, {**fields, **failure(problem)} if problem else fields)
 
 
 def get(name: str = "recorder") -> Log:

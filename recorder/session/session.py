@@ -21,7 +21,6 @@ from recorder.session.offer_answer import Agreement, Before
 from recorder.session.states import TRANSITIONS, Input, State
 from recorder.session.stream import Certificate, Stream, arriving, plans_of
 from sip.errors import NotAcceptable, SipError
-from sip.message.body import contents, documents
 from sip.message.message import Request
 from sip.sdp import answer, offer
 from sip.sdp.answer import Closed, LinePlan, closes_nothing
@@ -389,7 +388,7 @@ class Recording:
     def _informed(self, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:
         if not self.alive:
             return []
-        offerless = request.method == "INVITE" and contents(request.headers, request.body).offer is None
+        offerless = request.method == "INVITE" and request.contents.offer is None
         if offerless and self.agreement.answer_sdp:  # a 2xx to our INVITE comes with SDP
             self.agreement.offered_again(paused=self.paused and self.policy.reoffers)
         known = speakers.known(self.streams, self.agreement.lines, self.picture)
@@ -401,7 +400,7 @@ class Recording:
 
     def _learn(self, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:
         done: list[c.Command] = [c.Keep(c.Kept.EVENT, call_document.message(request, now.wall))]
-        for at, raw in enumerate(documents(request.headers, request.body, body)):
+        for at, raw in enumerate((body, *request.contents.later) if body else ()):
             done.append(c.Keep(c.Kept.METADATA, raw))
             # in addition to the first
             parsed = replace(metadata.parse(raw), partial=True) if at else metadata.parse(raw)

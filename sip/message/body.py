@@ -55,13 +55,6 @@ def contents(headers: Headers, body: bytes) -> Contents:
     return Contents(offer, metadata, tuple(later), strange)
 
 
-def documents(headers: Headers, body: bytes, first: bytes | None) -> tuple[bytes, ...]:
-    """Return all rs-metadata of a message whose first is already known."""
-    if not first:
-        return ()
-    return (first,) if len(body) == len(first) else (first, *contents(headers, body).later)
-
-
 def refused_body(headers: Headers, found: Contents) -> RemoteError | None:
     """Return the 415 with which a body must be refused, or None."""
     if "Content-Encoding" in headers and set(headers.tokens("Content-Encoding")) - {"identity"}:

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, field
 
 from sip.errors import MalformedMessage, MalformedValue, UnsafeOutput
+from sip.message.body import Contents, contents
 from sip.message.grammar import (
     MAX_BODY,
     MAX_FIELDS,
@@ -54,6 +55,7 @@ class Request:
     body: bytes = field(default=b"", repr=False)
     """Exactly as many bytes as Content-Length says."""
     _target: Uri | None = field(default=None, init=False, repr=False, compare=False)
+    _contents: Contents | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def target(self) -> Uri:
@@ -61,6 +63,13 @@ class Request:
         if self._target is None:
             self._target = Uri.parse(self.uri)
         return self._target
+
+    @property
+    def contents(self) -> Contents:
+        """SDP and rs-metadata of the body."""
+        if self._contents is None:
+            self._contents = contents(self.headers, self.body)
+        return self._contents
 
     @property
     def via(self) -> Via:

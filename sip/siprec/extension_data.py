@@ -15,6 +15,8 @@ MAX_TEXT = 2_048
 """Total characters of their values, because thousands of calls are in memory at once."""
 WINDOW_BITS = 12
 """Window of the compression: 4 KiB, more than the data have."""
+MEMORY_LEVEL = 4
+"""Memory of the compression beside its window (zlib's memLevel): 20 KiB."""
 
 
 def _pieces(packed: bytes) -> list[tuple[str, str, str, str]]:
@@ -45,6 +47,6 @@ def with_more(packed: bytes, extensions: Iterable[Extension]) -> bytes:
         kept[(one.kind, one.parent, one.path, value)] = None
     if len(kept) == before:
         return packed
-    # A small window: to clear the usual quarter of a megabyte takes ten times as long as compressing 2 kB.
-    packer = zlib.compressobj(1, zlib.DEFLATED, WINDOW_BITS)
+    # Little memory: to clear the usual quarter of a megabyte takes ten times as long as compressing 2 kB.
+    packer = zlib.compressobj(1, zlib.DEFLATED, WINDOW_BITS, MEMORY_LEVEL)
     return packer.compress(json.dumps(list(kept)).encode()) + packer.flush()

@@ -8,7 +8,7 @@ changes a session has a transaction.
 from __future__ import annotations
 
 from sip.errors import MalformedMessage, RemoteError
-from sip.message.body import Contents, contents, refused_body, takes_sdp
+from sip.message.body import Contents, refused_body, takes_sdp
 from sip.message.header_values import Flow
 from sip.message.message import Request, check
 from sip.message.siprec_marks import is_recording, marks, unknown_tags
@@ -324,7 +324,7 @@ class UserAgentServer:
         headers = request.headers
         if unknown_tags(headers):
             raise RemoteError("require", 420)
-        found = contents(headers, request.body)
+        found = request.contents
         fault = refused_body(headers, found)
         if fault:
             raise fault

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sip.errors import RemoteError
-from sip.message.body import Contents, contents, refused_body
+from sip.message.body import Contents, refused_body
 from sip.message.header_values import Flow
 from sip.message.message import Request
 from sip.sdp.offer import next_offer
@@ -80,7 +80,7 @@ class DialogServer:
         session.hear(flow)
         self._context.servers.settle(session.ack.transaction)
         answers = session.acknowledge()
-        answer = contents(request.headers, request.body).offer if answers else None
+        answer = request.contents.offer if answers else None
         # If a successor could not repeat the 200 (`sip.ua.checkpoint`), it need not be told that no repetition is due.
         news = flow.transport == "udp" or flow != before or answers
         self._context.emit(Acknowledged(session.key, answer, news))
@@ -116,7 +116,7 @@ class DialogServer:
         elif session.phase is Phase.INVITED:
             self._busy(session, request, flow, now)
         elif session.phase is Phase.HANGING_UP and request.method == "BYE":
-            metadata = contents(request.headers, request.body).metadata
+            metadata = request.contents.metadata
             self._context.emit(Informed(session.key, flow, request, metadata, "BYE"))
             self._answer(session, request, flow, now, 200)
             session.turn(PhaseInput.OVER)
@@ -135,12 +135,12 @@ class DialogServer:
         self._context.servers.begin(key, flow, sent_by_port(request), reply, session.key, now)
         token = self._context.ask(session, key, False, request.cseq.number)
         session.arm("confirm", now + self._context.settings.confirm_timeout)
-        metadata = contents(request.headers, request.body).metadata
+        metadata = request.contents.metadata
         self._context.emit(HungUp(session.key, token, request, metadata))
 
     def _refresh(self, session: Session, request: Request, flow: Flow, now: float) -> None:
         """Process a re-INVITE or UPDATE: refuse what is impossible now, update target and timer, then read the body."""
-        found = contents(request.headers, request.body)
+        found = request.contents
         offers = found.offer is not None or request.method == "INVITE"
         if offers and session.token is not None:
             self._busy(session, request, flow, now)
@@ -195,7 +195,7 @@ class DialogServer:
         if request.method == "OPTIONS":
             self._answer(session, request, flow, now, 200, fields=CAPABILITIES)
             return
-        metadata = contents(request.headers, request.body).metadata
+        metadata = request.contents.metadata
         if "Info-Package" in request.headers and metadata is None:
             self._answer(session, request, flow, now, 469, "info-package", NO_PACKAGES)
             return

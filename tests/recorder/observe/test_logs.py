@@ -68,7 +68,6 @@ for value in planted:
         logging.getLogger("lib").exception("failed %s", value)
         traceback.print_exc()
         traceback.print_exc(file=sys.stdout)
-        log.error("test.exc_info", exc_info=True)
     class Unlucky(Exception):
         def __str__(self): raise RuntimeError(value)
         __repr__ = __str__

@@ -68,7 +68,7 @@ def test_as_many_descriptors_as_allowed() -> None:
     [
         pytest.param(
             "recorder.service.serve",
-            "asyncio structlog sqlalchemy fastapi uvicorn av typer",
+            "asyncio sqlalchemy fastapi uvicorn av typer",
             id="before the media ports of live calls are bound",
         ),
         pytest.param(

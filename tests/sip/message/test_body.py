@@ -2,7 +2,7 @@
 
 import pytest
 
-from sip.message.body import NOTHING, contents, documents, refused_body, takes_sdp
+from sip.message.body import NOTHING, contents, refused_body, takes_sdp
 from sip.message.headers import Headers
 from tests.sip.memory_client import METADATA, OFFER, multipart
 
@@ -42,10 +42,6 @@ def test_further_metadata_are_found_and_alternatives_not_r17():
     body = b"".join(part % text for text in (b"<recording/>", b"", b"<recording>2</recording>")) + b"--b--\r\n"
     first = found("multipart/mixed;boundary=b", body)
     assert (first.metadata, first.later) == (b"<recording/>", (b"<recording>2</recording>",))
-    headers = Headers([("Content-Type", "multipart/mixed;boundary=b")])
-    assert documents(headers, body, first.metadata) == (first.metadata, *first.later)
-    assert documents(headers, first.metadata, first.metadata) == (first.metadata,)
-    assert documents(headers, b"", None) == ()
     richest = found("multipart/alternative;boundary=b", body)
     assert (richest.metadata, richest.later) == (b"<recording>2</recording>", ())
 
