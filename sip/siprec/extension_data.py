@@ -15,8 +15,8 @@ MAX_TEXT = 2_048
 """Total characters of their values, because thousands of calls are in memory at once."""
 WINDOW_BITS = 12
 """Window of the compression: 4 KiB, more than the data have."""
-MEMORY_LEVEL = 4
-"""Memory of the compression beside its window (zlib's memLevel): 20 KiB."""
+MEMORY_LEVEL = 5
+"""Memory of the compression beside its window (zlib's memLevel): 32 KiB."""
 
 
 def _pieces(packed: bytes) -> list[tuple[str, str, str, str]]:

@@ -26,6 +26,7 @@ MAX_LIMIT = 1000  # rows of one page: opening more sealed parts would block the 
 MAX_SEALED = 16 << 20  # bytes of one row's details; a conference of 80 with every event has 0.2 MB
 _FORMAT = b"\x01"  # first byte of the sealed plaintext: JSON, deflated
 _WINDOW_BITS = 12  # 4 KiB; a row's details have two
+_MEMORY_LEVEL = 5  # zlib's memLevel: 32 KiB beside the window
 _DAY = re.compile("[0-9]{1,5}")
 
 
@@ -246,8 +247,8 @@ def pack(details: CallDetails, forms: Sequence[str]) -> bytes:
     data = utf8_json({"details": revealed(details), "forms": list(forms)})
     if len(data) > MAX_SEALED:
         raise BadDetails("the details of a call are too large")
-    # A small window: clearing the usual quarter of a megabyte takes ten times as long as compressing 2 kB.
-    packer = zlib.compressobj(1, zlib.DEFLATED, _WINDOW_BITS)
+    # Little memory: clearing the usual quarter of a megabyte takes ten times as long as compressing 2 kB.
+    packer = zlib.compressobj(1, zlib.DEFLATED, _WINDOW_BITS, _MEMORY_LEVEL)
     return _FORMAT + packer.compress(data) + packer.flush()
 
 
