@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Container, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -193,8 +193,6 @@ async def recover(
 
 
 async def index(customer: Customer, leaf: int, document: CallDocument) -> None:
-    """Write a rebuilt document to the database, with the hold that the journal may have given back to it."""
-    row = row_of(document, leaf)
-    row = replace(row, hold=await customer.holds.get(row.id) is not None)
-    row, forms = customer.correlation.applied(row, forms_of(document, customer.settings.country))
+    """Write a rebuilt document to the database."""
+    row, forms = customer.correlation.applied(row_of(document, leaf), forms_of(document, customer.settings.country))
     await customer.calls.put([with_erase_after(row, forms, await customer.rules.policy())], [forms])

@@ -298,7 +298,10 @@ class Calls:
     ) -> None:
         rows = [given[id][0] for id in sealed]
         told = [{**columns(row), **filter_columns.columns(self._keys, row.details)} for row in rows]
-        values = [{**each, "version": 1, "sealed": sealed[each["id"]]} for each in told]
+        values = [
+            {"b_hold": each.pop("hold"), "b_id": each["id"], **each, "version": 1, "sealed": sealed[each["id"]]}
+            for each in told
+        ]
         if not values:
             return
         await connection.execute(self._upsert, values)

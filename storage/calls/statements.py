@@ -10,14 +10,18 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.calls.call_row import STATE_CODES, CallState
-from storage.database.schema import call_tokens, calls, days
+from storage.database.schema import call_tokens, calls, days, holds
 
 _KEPT = ("id", "hold", "version")  # not overwritten when a known call is written again
 
 
 def upsert(dialect: str) -> Any:
-    """Insert a call, or update a known one; a finished call does not go back to recording."""
-    insert = _insert(dialect)(calls)
+    """Insert a call, or update a known one; a finished call does not go back to recording.
+
+    A call that the index had lost is inserted as held if its hold is still there, for `b_id` and `b_hold`.
+    """
+    held = sa.exists().where(holds.c.call == sa.bindparam("b_id"))
+    insert = _insert(dialect)(calls).values(hold=sa.or_(sa.bindparam("b_hold", type_=sa.Boolean), held))
     changed = {c.name: insert.excluded[c.name] for c in calls.c if c.name not in _KEPT}
     recording = STATE_CODES[CallState.RECORDING]
     return insert.on_conflict_do_update(

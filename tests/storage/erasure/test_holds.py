@@ -25,6 +25,16 @@ async def test_a_hold_is_shown_with_its_reason_and_lifted(node: StorageNode, acm
     assert b"case 5" not in node.raw()
 
 
+async def test_a_call_that_the_index_had_lost_comes_back_as_held(acme: Customer, row: CallRow) -> None:
+    await acme.holds.put(row.id, "court", "paula")
+    await acme.calls.remove([row.id])
+    await acme.calls.put([row], [()])  # as a call that was live meanwhile writes its row again
+    assert (await acme.calls.get(row.id)).hold
+    await acme.holds.remove(row.id)
+    await acme.calls.put([row], [()])
+    assert not (await acme.calls.get(row.id)).hold
+
+
 async def test_an_unknown_or_erased_call_cannot_be_held(acme: Customer) -> None:
     row, cut = await record(acme), await record(acme)
     await permit(acme)
