@@ -140,7 +140,7 @@ def test_a_driver_that_is_not_installed_is_named(ready: Server, monkeypatch: pyt
     added(f"[storage]\n{NOWHERE}")(ready)
     (fault,) = faults(ready)
     assert fault.key == "storage.database"
-    assert "asyncpg is not installed" in fault.found and "pip install 'siprec-recorder[postgresql]'" in fault.right
+    assert "asyncpg is not installed" in fault.found and "make -C " in fault.right and fault.status == 3
 
 
 def test_a_runtime_folder_on_a_disk_is_named(ready: Server) -> None:
