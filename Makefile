@@ -15,10 +15,11 @@ BENCH ?= capacity
 JOBS ?= 4
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo unit test pictures lint bench fuzz torture interop package deb deb-test lock clean dev debian
+.PHONY: help setup extras demo unit test pictures lint bench fuzz torture interop package deb deb-test lock clean dev debian
 
 help:
 	@echo 'make setup    create .venv and install the recorder from its lock file'
+	@echo 'make extras   the same with its optional parts: PostgreSQL, age, PKCS#11'
 	@echo 'make demo     the same, then record two calls and show them'
 	@echo 'make unit     the tests that need Python and no more: no root, no Debian package, no network'
 	@echo 'make test     all tests; as root it installs the Debian packages that they need'
@@ -50,7 +51,13 @@ $(VENV)/development: $(VENV)/run-time requirements-dev.lock
 	$(PIP) install --require-hashes -r requirements-dev.lock
 	@touch $@
 
-setup: $(VENV)/run-time
+# Once installed, the optional parts are renewed with the rest.
+$(VENV)/extras: $(VENV)/run-time requirements-extras.lock
+	$(PIP) install --require-hashes -r requirements-extras.lock
+	@touch $@
+
+setup: $(VENV)/run-time $(wildcard $(VENV)/extras)
+extras: $(VENV)/extras
 dev: $(VENV)/development
 
 debian:

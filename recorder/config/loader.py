@@ -12,8 +12,9 @@ from pathlib import Path
 from recorder.config import parser
 from recorder.config.faults import Fault, SettingsError
 from recorder.config.model import Settings
-from recorder.errors import WrongUse
+from recorder.errors import NotPossible, WrongUse
 from recorder.runtime.folders import in_memory, is_ours, user_name
+from storage import extras
 from storage.keys.pkcs11_uri import SCHEME, TokenKey
 
 _OWN_FILE = re.compile(r"customer\[([0-9]+)\]\.(?:client_ca|digest)")
@@ -118,6 +119,7 @@ def file_faults(settings: Settings) -> Iterator[Fault]:
             yield from _users(f"customer[{index}].digest", customer.digest)
     yield from _directory_faults(settings)
     yield from _sign_in_faults(settings)
+    yield from _missing_extras(settings)
     scheme, _, rest = settings.keys.root.partition(":")
     if scheme == "file":
         yield from _root_file(Path(rest))
@@ -126,6 +128,18 @@ def file_faults(settings: Settings) -> Iterator[Fault]:
     elif not os.environ.get("CREDENTIALS_DIRECTORY"):
         right = "this needs systemd: LoadCredential= in the unit, systemd-run --pty -p LoadCredential=… for a command"
         yield Fault("keys.root", f'"{settings.keys.root}"', right)
+
+
+def _missing_extras(settings: Settings) -> Iterator[Fault]:
+    """Yield a fault for every setting that needs a package which is not installed."""
+    needed = {
+        "storage.database": extras.POSTGRESQL if settings.storage.database.startswith("postgresql") else None,
+        "keys.root": extras.HSM if settings.keys.root.startswith(f"{SCHEME}:") else None,
+    }
+    for key, extra in needed.items():
+        if extra and extras.missing(extra):
+            right = f"this needs the extra {extra}: {extras.how_to_install(extra)}"
+            yield Fault(key, f"{extras.PACKAGES[extra]} is not installed", right, status=NotPossible.status)
 
 
 def start_faults(settings: Settings) -> Iterator[Fault]:

@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recorder.errors import Negative, NotPossible, WrongUse
+from storage import extras
 
 ROOT_NAME = "root.key"
 MAX_BYTES = 1 << 30
@@ -91,6 +92,6 @@ def _age(what: str) -> Any:
     except ImportError:
         raise NotPossible(
             f"pyrage is not installed, so nothing is {what}.",
-            "pip install pyrage (the extra siprec-recorder[age]), or use Debian's age with tar: docs/operations.md.",
+            f"{extras.how_to_install(extras.AGE)}, or use Debian's age with tar: docs/operations.md.",
         ) from None
     return pyrage

@@ -21,6 +21,7 @@ import msgspec
 
 from personal import revealed
 from recorder.persist.checkpoint_file import VERSION, Slot, Slots, State, ports_of, states
+from recorder.runtime import version
 from storage.errors import StorageError
 from storage.keys.key_store import CustomerKeys
 from storage.keys.key_tree import LEAF_BITS
@@ -91,7 +92,14 @@ class Checkpoints:
         call = mark.call
         self.begin(call)
         sealed = keys.seal(mark.leaf, "checkpoint", _json(state), call.encode())
-        outer = {"v": VERSION, "call": call, "customer": mark.customer, "leaf": mark.leaf, "ports": mark.ports}
+        outer = {
+            "v": VERSION,
+            "program": version.VERSION,
+            "call": call,
+            "customer": mark.customer,
+            "leaf": mark.leaf,
+            "ports": mark.ports,
+        }
         self._of[call].write(_json(outer), sealed)
 
     def mark_over(self, call: str) -> None:

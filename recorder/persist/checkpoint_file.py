@@ -34,6 +34,7 @@ SPOOL = 2 * STATE
 MAX_FREE = 1_024
 """Empty files kept open for the next calls: as many as start in the seconds in which others end."""
 VERSION = 2
+"""Of the state and of the spool: raise it when a program of the version before could not continue such a call."""
 HIGHEST_PORT = 65_535
 """Set if the pair includes the port above."""
 MAX_PORTS = 128
@@ -50,7 +51,7 @@ class State:
 
     generation: int  # counts the writes of this call
     over: bool  # the call ended; only indexing is left
-    outer: dict[str, Any]  # customer, leaf, call, media ports
+    outer: dict[str, Any]  # version, program, customer, leaf, call, media ports
     sealed: bytes = field(repr=False)
 
 
@@ -167,10 +168,10 @@ def _newest(fd: int, wanted: Callable[[object], bool]) -> State | None:
     return max(found, key=lambda state: state.generation, default=None)
 
 
-def newer_versions(runtime_dir: Path) -> list[int]:
-    """Return the version of every live call that a newer program left: this one cannot continue them."""
+def newer_calls(runtime_dir: Path) -> list[State]:
+    """Return every live call that a newer program left: this one cannot continue them."""
     found = states(runtime_dir, lambda version: type(version) is int and version > VERSION)
-    return [state.outer["v"] for state in found if not state.over]
+    return [state for state in found if not state.over]
 
 
 def states(runtime_dir: Path, wanted: Callable[[object], bool] = lambda version: version == VERSION) -> Iterator[State]:

@@ -2,8 +2,8 @@
 
 Each step is the function that a start calls too, so that the check cannot say other than the start. Nothing is written
 and no lock is taken: a daemon that runs meanwhile notices nothing. Beyond a start, which records even without them, the
-check asks the databases, and it names certificates that have expired, live calls of a newer version and folders of
-customers that nobody configured.
+check asks the databases, and it names certificates that have expired, data and live calls of a newer version, and
+folders of customers that nobody configured.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -22,7 +23,8 @@ from recorder.config.loader import examine, file_faults, lines_of, start_faults
 from recorder.config.model import Settings
 from recorder.errors import NotPossible, RecorderError
 from recorder.maintenance.cert_expiry import watched
-from recorder.persist.checkpoint_file import newer_versions
+from recorder.persist import data_formats
+from recorder.persist.checkpoint_file import newer_calls
 from recorder.persist.customers import is_new, open_each, unconfigured
 from recorder.runtime.folders import make_folder, user_name
 from recorder.service.listeners import api_addresses, check_free, held_sockets
@@ -38,6 +40,8 @@ DATABASES_AT_ONCE = 8
 
 LOST_AND_FOUND = "lost+found"
 """Root's own folder at the top of an ext4 file system."""
+
+_VERSION = re.compile(r"[0-9A-Za-z.+~-]{1,40}")
 
 Step = Callable[[Settings], Iterable[Fault]]
 
@@ -186,11 +190,27 @@ def _foreign_folders(settings: Settings) -> Iterator[Fault]:
 
 
 def _live_calls(settings: Settings) -> Iterator[Fault]:
-    newer = newer_versions(settings.node.runtime_dir)
+    newer = [each.outer for each in newer_calls(settings.node.runtime_dir)]
     if newer:
-        found = f"live calls of a newer version: {len(newer)}, of state {max(newer)}"
+        latest = max(newer, key=lambda outer: int(outer["v"]))
+        found = f"live calls of a newer version: {len(newer)}, of state {latest['v']}{_program(latest.get('program'))}"
         right = "calls that this version can continue: start the newer version, or wait until they have ended"
         yield Fault("node.runtime_dir", found, right, status=NOW)
+
+
+def _newer_data(settings: Settings) -> Iterator[Fault]:
+    known = data_formats.read(settings.node.data_dir)
+    if newer := known.newer():
+        names = ", ".join(f"{name} {number}" for name, number in sorted(newer.items()))
+        found = f"data of a newer version: {names}{_program(known.version)}"
+        right = "data that this version can read: install the newer version again, or restore the backup from before it"
+        yield Fault("node.data_dir", found, right, status=NOW)
+
+
+def _program(version: object) -> str:
+    """Return which program wrote something, as the end of a sentence; only what can be a version is repeated."""
+    known = isinstance(version, str) and _VERSION.fullmatch(version)
+    return f" (version {version})" if known else ""
 
 
 def _databases(settings: Settings) -> Iterator[Fault]:
@@ -245,6 +265,7 @@ def _fault(key: str, problem: Exception, where: str = "") -> Fault:
 
 STEPS: tuple[Step, ...] = (
     file_faults, start_faults,
-    _data_folder, _runtime_folder, _certificates, _ports, _customers, _foreign_folders, _live_calls, _databases,
+    _data_folder, _runtime_folder, _certificates, _ports, _customers, _foreign_folders,
+    _newer_data, _live_calls, _databases,
 )  # fmt: skip
 """A key that one step has found a fault of gets none of another, except for the folders of [node]."""

@@ -11,7 +11,6 @@ PostgreSQL is reached through asyncpg, and does not compile statements.
 
 import asyncio
 import sqlite3
-import sys
 from contextlib import suppress
 from typing import Any
 
@@ -20,6 +19,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+from storage import extras
 from storage.database.sqlite_driver import Driver
 from storage.errors import DriverMissing
 
@@ -55,7 +55,7 @@ def engine_of(place: URL) -> AsyncEngine:
     try:
         return create_async_engine(_for_asyncpg(place), connect_args=given, pool_pre_ping=True, **common)
     except ModuleNotFoundError as missing:
-        hint = f"{sys.executable} -m pip install 'siprec-recorder[postgresql]'"
+        hint = extras.how_to_install(extras.POSTGRESQL)
         raise DriverMissing(f"{missing.name} is not installed, so no PostgreSQL can be reached", hint) from None
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from storage import extras
 from storage.errors import KeysError, KeysExposed, KeysMissing, KeysUnsupported, KeysWrong
 from storage.keys.pkcs11_uri import TokenKey
 
@@ -54,7 +55,7 @@ def _session(place: TokenKey, pin: str, *, rw: bool = False) -> Iterator[tuple[A
     try:
         import pkcs11
     except ImportError:
-        hint = "install the extra siprec-recorder[hsm], or use credential:NAME or file:PATH"
+        hint = f"{extras.how_to_install(extras.HSM)}, or use credential:NAME or file:PATH"
         raise KeysUnsupported("python-pkcs11 is not installed, so no token can be asked", hint) from None
     library = None
     try:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from recorder.persist.checkpoint_file import VERSION as STATE
+from recorder.runtime.version import VERSION
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -16,13 +19,25 @@ def same_files(folder: Path) -> Path:
     return folder
 
 
+def change_version(folder: Path, version: str) -> None:
+    """Give it another number."""
+    _replace(folder / "recorder/runtime/version.py", f'VERSION = "{VERSION}"', f'VERSION = "{version}"')
+
+
+def change_formats(folder: Path) -> None:
+    """Have it write live calls and a journal that no program before it can read."""
+    _replace(folder / "recorder/persist/checkpoint_file.py", f"\nVERSION = {STATE}\n", f"\nVERSION = {STATE + 1}\n")
+    _replace(folder / "recorder/persist/data_formats.py", '    "journal": 2,', '    "journal": 99,')
+
+
+def _replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    if text.count(old) != 1:
+        raise LookupError(f"{path} looks otherwise now")
+    path.write_text(text.replace(old, new))
+
+
 def change_messages(folder: Path) -> None:
     """Put another version in place, whose Adopt has one field more."""
-    table = folder / "recorder" / "workers" / "messages.py"
-    before = table.read_text()
-    after = before.replace(
-        "    earlier: tuple[Key, ...] = ()\n", "    earlier: tuple[Key, ...] = ()\n    later: int = 0\n"
-    )
-    if after == before:
-        raise LookupError("the table of messages looks otherwise now")
-    table.write_text(after)
+    field = "    earlier: tuple[Key, ...] = ()\n"
+    _replace(folder / "recorder/workers/messages.py", field, f"{field}    later: int = 0\n")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
 from recorder.config.faults import SettingsError
-from recorder.config.loader import check_made, load
+from recorder.config.loader import check_made, load, load_for_start
 from recorder.errors import WrongUse
+from storage import extras
 from tests.in_process.certificates import application
 
 TEXT = """\
@@ -152,3 +154,25 @@ def test_a_missing_half_of_a_key_pair_is_a_fault(config: Path) -> None:
         ("sip.private_key", 6),
         ("keys.root", 8),
     }
+
+
+@pytest.mark.parametrize(
+    ("extra", "old", "new"),
+    [
+        ("postgresql", "[keys]", '[storage]\ndatabase = "postgresql+asyncpg://rec@db/rec_{{customer}}"\n[keys]'),
+        ("hsm", "file:{here}/root.key", "pkcs11:token=t;object=o?module-path={here}/root.key&pin-source=file:/pin"),
+    ],
+)
+def test_a_setting_that_needs_a_package_which_is_missing_says_what_to_type(
+    config: Path, monkeypatch: pytest.MonkeyPatch, extra: str, old: str, new: str
+) -> None:
+    config.write_text(TEXT.replace(old, new).format(here=config.parent))
+    load(config)
+    monkeypatch.setitem(sys.modules, extras.PACKAGES[extra], None)
+    for start in (load, load_for_start):
+        with pytest.raises(SettingsError, match=f"{extras.PACKAGES[extra]} is not installed") as caught:
+            start(config)
+        (fault,) = (each for each in caught.value.faults if "not installed" in each.found)
+        assert fault.status == 3 and extras.how_to_install(extra) in fault.right
+    monkeypatch.setattr(extras, "_FOLDER", config.parent)
+    assert f"pip install 'siprec-recorder[{extra}]'" in extras.how_to_install(extra)

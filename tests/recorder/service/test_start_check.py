@@ -61,7 +61,11 @@ def other_key(one: Server) -> None:
 
 def newer_call(one: Server) -> None:
     with closing(Slots(one.folder / "run" / "live")) as slots:
-        slots.take().write(b'{"v":%d,"call":"c"}' % (VERSION + 1), b"sealed")
+        slots.take().write(b'{"v":%d,"call":"c","program":"9.0.0"}' % (VERSION + 1), b"sealed")
+
+
+def newer_data(one: Server) -> None:
+    (one.data / "formats.json").write_text('{"version": "9.0.0", "formats": {"journal": 99, "audit": 1}}')
 
 
 FAULTS = [
@@ -110,7 +114,8 @@ FAULTS = [
         "verify-full",
         2,
     ),
-    ("live state of a newer version", newer_call, "node.runtime_dir", "live calls of a newer version: 1", 3),
+    ("live state of a newer version", newer_call, "node.runtime_dir", "1, of state 3 (version 9.0.0)", 3),
+    ("data of a newer version", newer_data, "node.data_dir", "newer version: journal 99 (version 9.0.0)", 3),
     (
         "root secret of another installation",
         lambda one: (one.folder / "root.key").write_bytes(bytes(32)),
@@ -140,7 +145,7 @@ def test_a_driver_that_is_not_installed_is_named(ready: Server, monkeypatch: pyt
     added(f"[storage]\n{NOWHERE}")(ready)
     (fault,) = faults(ready)
     assert fault.key == "storage.database"
-    assert "asyncpg is not installed" in fault.found and "pip install 'siprec-recorder[postgresql]'" in fault.right
+    assert "asyncpg is not installed" in fault.found and "make -C " in fault.right and fault.status == 3
 
 
 def test_a_runtime_folder_on_a_disk_is_named(ready: Server) -> None:

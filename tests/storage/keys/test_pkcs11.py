@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from storage import extras
 from storage.errors import KeysError, KeysExposed, KeysMissing, KeysUnsupported, KeysWrong
 from storage.keys.pkcs11 import STATEMENT
 from storage.keys.root_secret import load_root, make_token_root
@@ -118,4 +119,4 @@ def test_without_the_package_it_says_which_one_is_needed(
     monkeypatch.setattr(builtins, "__import__", absent)
     with pytest.raises(KeysUnsupported, match="not installed") as caught:
         load_root(place())
-    assert "[hsm]" in caught.value.hint
+    assert caught.value.hint.startswith(extras.how_to_install("hsm"))
