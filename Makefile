@@ -15,7 +15,8 @@ BENCH ?= capacity
 JOBS ?= 4
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup extras demo unit test pictures lint bench fuzz torture interop package deb deb-test lock clean dev debian
+.PHONY: help setup extras demo unit test pictures dashboard lint bench fuzz torture interop package deb deb-test
+.PHONY: lock clean dev debian
 
 help:
 	@echo 'make setup    create .venv and install the recorder from its lock file'
@@ -24,6 +25,7 @@ help:
 	@echo 'make unit     the tests that need Python and no more: no root, no Debian package, no network'
 	@echo 'make test     all tests; as root it installs the Debian packages that they need'
 	@echo 'make pictures the pictures of docs/administrator.md, anew'
+	@echo 'make dashboard  config/grafana.json, anew'
 	@echo 'make lint     ruff, mypy, import contracts'
 	@echo 'make bench    calls per core, CPU a packet, memory a call; BENCH=setup: INVITEs a second'
 	@echo 'make fuzz     random and damaged input for SECONDS=60 or longer'
@@ -75,6 +77,9 @@ test: dev debian
 
 pictures: dev debian
 	PICTURES=docs/pictures $(BIN)/python -m pytest tests/page/test_pictures.py
+
+dashboard: dev
+	$(BIN)/python config/grafana.py
 
 lint: dev
 	$(BIN)/ruff check .

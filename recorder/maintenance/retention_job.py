@@ -1,6 +1,6 @@
 """Carry out erasures, at start and whenever one is open; apply retention, at start and with every sweep.
 
-    job = RetentionJob(customers, tasks, log, incidents, settings, stopper(live, executor, flush))
+    job = RetentionJob(customers, tasks, log, incidents, metrics, settings, stopper(live, executor, flush))
     tasks.start(job.run(), "retention")
 
 Each customer has a task of its own, so an unavailable database delays no other customer.
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from math import nan
 
 from recorder.calls.databases import open_databases
 from recorder.calls.executor import Executor
@@ -18,6 +19,7 @@ from recorder.calls.registry import Live
 from recorder.config.model import Settings
 from recorder.observe.incidents import Incidents
 from recorder.observe.logs import Log
+from recorder.observe.metrics import Metrics
 from recorder.runtime.tasks import Tasks
 from recorder.runtime.trusted_clock import WallClock, readings
 from recorder.session.events import StopAsked
@@ -41,13 +43,16 @@ class RetentionJob:
     """Erases what was requested and what is due."""
 
     def __init__(
-        self, customers: Mapping[str, Customer], tasks: Tasks, log: Log, incidents: Incidents, settings: Settings,
-        stop_live: StopLive | None = None, clock: WallClock | None = None,
+        self, customers: Mapping[str, Customer], tasks: Tasks, log: Log, incidents: Incidents, metrics: Metrics,
+        settings: Settings, stop_live: StopLive | None = None, clock: WallClock | None = None,
     ) -> None:  # fmt: skip
         self._customers = customers
         self._tasks = tasks
         self._log = log
         self._incidents = incidents
+        self._metrics = metrics
+        self._swept: dict[str, float] = {}
+        """When each customer was swept; at first, when its work began (time of the loop)."""
         self._settings = settings.retention
         self._stop_live = stop_live
         self._clock = clock or WallClock.of(settings.node.runtime_dir)
@@ -58,14 +63,17 @@ class RetentionJob:
             self._clock.keep()
         except OSError as problem:  # it only means that a restart trusts the wall clock again
             self._log.fault("retention.failed", problem)
+        loop = asyncio.get_running_loop()
+        self._metrics.watch(self._metrics.retention_age, lambda: loop.time() - min(self._swept.values(), default=nan))
         for customer in self._customers.values():
             self._tasks.start(self._serve(customer), "retention")
 
     async def _serve(self, customer: Customer) -> None:
         """Run for ever: erase, sweep when due, refresh after a change of rules, then wait."""
+        loop = asyncio.get_running_loop()
+        self._swept[customer.name] = loop.time()
         await open_databases(customer)
         stale = True
-        loop = asyncio.get_running_loop()
         next_sweep = loop.time()
 
         def changed() -> None:
@@ -98,10 +106,15 @@ class RetentionJob:
             return False
 
     async def _work(self, customer: Customer) -> bool:
-        return await customer.erasures.work(self._stop_live)
+        before = customer.erasures.erased
+        try:
+            return await customer.erasures.work(self._stop_live)
+        finally:
+            self._metrics.erased.inc(customer.erasures.erased - before)
 
     async def _sweep(self, customer: Customer) -> bool:
         swept = await customer.retention.sweep(self.now(), self._settings.brake_percent)
+        self._swept[customer.name] = asyncio.get_running_loop().time()
         if swept.asked or swept.filed:
             await self._tell(customer, swept)
         return True

@@ -89,9 +89,19 @@ class Incidents:
 
     SAME_SECONDS = 60.0
 
-    def __init__(self, clock: Callable[[], datetime], data_dir: Path | None = None, do: Do = at_once) -> None:
-        """`data_dir` holds the files; without it nothing outlives the process. `do` does the writing."""
+    def __init__(
+        self,
+        clock: Callable[[], datetime],
+        data_dir: Path | None = None,
+        do: Do = at_once,
+        count: Callable[[str], None] = lambda kind: None,
+    ) -> None:
+        """`data_dir` holds the files; without it nothing outlives the process. `do` does the writing.
+
+        `count` is called with the kind of each incident, for the metrics.
+        """
         self._clock = clock
+        self._count_kind = count
         self._do = do
         self._data_dir = data_dir
         self._run = os.urandom(RUN_BYTES).hex()
@@ -101,6 +111,7 @@ class Incidents:
     def add(self, kind: str, customer: str | None, **facts: Any) -> None:
         """Note an incident; facts are codes, counts and random ids, anything else is left out."""
         now, owned = self._clock(), self._of(customer)
+        self._count_kind(kind)
         known = {name: clean(value) for name, value in sorted(facts.items())}
         key = (kind, tuple(known.items()))
         same = owned.newest.get(key)

@@ -88,6 +88,12 @@ class Metrics:
         self.dtls = Counter("recorder_dtls_handshakes", "DTLS-SRTP handshakes by result", ["result"], registry=registry)
         self.dtls.labels("keyed")
         self.worker_restarts = Counter("recorder_worker_restarts", "Media workers replaced", registry=registry)
+        self.incidents = Counter("recorder_incidents", "Incidents by their kind", ["kind"], registry=registry)
+        self.erased = Counter("recorder_erased_calls", "Calls that were erased and verified so", registry=registry)
+        self.retention_age = Gauge(
+            "recorder_retention_age_seconds", "Time since retention ran for every customer", registry=registry
+        )
+        self.retention_age.set(nan)  # until the jobs have begun
         self.log_suppressed = Counter(
             "recorder_log_suppressed", "Log lines held back by the rate limit", registry=registry
         )

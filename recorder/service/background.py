@@ -155,7 +155,7 @@ class BackgroundServices:
         if self._away and self._away.names:
             start(self._away.run(self._join), "away")
         stop_live = stopper(self._live, self._executor, lambda: node.flush())
-        retention = RetentionJob(customers, tasks, log, incidents, settings, stop_live)
+        retention = RetentionJob(customers, tasks, log, incidents, node.metrics, settings, stop_live)
         start(retention.run(), "retention")
         return retention
 

@@ -154,7 +154,12 @@ class Daemon:
             tasks=self._tasks,
             metrics=metrics,
             log=log,
-            incidents=Incidents(lambda: datetime.now(UTC), settings.node.data_dir, disk.within),
+            incidents=Incidents(
+                lambda: datetime.now(UTC),
+                settings.node.data_dir,
+                disk.within,
+                lambda kind: metrics.incidents.labels(kind).inc(),
+            ),
         )
         self._away = CustomersAway(
             self.node, customers, away, lambda name: reopen(settings, name), never=self._unusable

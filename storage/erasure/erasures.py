@@ -12,6 +12,7 @@ For the API:
 For the daemon (recorder.maintenance.retention_job):
     await customer.erasures.work(stop_live)    carries out what is possible; False if it must be tried again
     customer.erasures.wanted                   asyncio.Event: there is work
+    customer.erasures.erased                   calls that were erased since the start
 
 An erasure is `done` only after every step of every call was done and verified, and a receipt was written. A request is
 durable when `file` returns; if the process is killed, `work` continues where it stopped
@@ -106,6 +107,8 @@ class Erasures:
     ) -> None:
         """Take `gap`, which returns the day from which on the index may lack recordings; any thread may call it."""
         self.wanted = asyncio.Event()
+        self.erased = 0
+        """Calls that were erased since the start."""
         self._gap = gap
         self._customer = customer
         self._keys = keys
@@ -346,6 +349,7 @@ class Erasures:
         everything = [d for d, _ in going]
         await self._steps.verify(everything)
         await self._mark(everything, Step.VERIFIED)
+        self.erased += len(everything)
 
     async def _mark(self, targets: Sequence[ErasureTarget], step: Step) -> None:
         if targets:

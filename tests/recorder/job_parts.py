@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from inspect import isawaitable
+from math import nan
 from pathlib import Path
 from typing import Any
 
 from recorder.observe.incidents import Incidents
+from recorder.observe.metrics import Metrics
 from recorder.persist.indexer import Indexer
 from recorder.runtime.tasks import Tasks
 from storage.customer.customers import Customer
@@ -39,6 +41,7 @@ class Parts:
         self.folder = folder
         self.customers = {"acme": acme}
         self.log: Any = Log()
+        self.metrics = Metrics()
         self.incidents = Incidents(lambda: datetime.now(UTC))
         self.failed: list[BaseException] = []
         self.tasks = Tasks(lambda name, error: self.failed.append(error))
@@ -47,6 +50,11 @@ class Parts:
     def kinds(self) -> list[tuple[str, Any]]:
         """Return kind and reason of each incident, the newest first."""
         return [(each["kind"], each.get("reason")) for each in self.incidents.of("acme")]
+
+    def sample(self, name: str) -> float:
+        """Return a metric without labels."""
+        value = self.metrics.registry.get_sample_value(name)
+        return nan if value is None else value
 
     async def until(self, true: Callable[[], object]) -> None:
         """Let the jobs work until something holds, or a coroutine says so."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from math import isnan
 from types import SimpleNamespace
 from typing import Any
 
@@ -35,7 +36,7 @@ def job_of(
     clock: WallClock | None = None,
 ) -> RetentionJob:
     settings: Any = SimpleNamespace(retention=retention, node=SimpleNamespace(runtime_dir=node.folder))
-    return RetentionJob(node.customers, node.tasks, node.log, node.incidents, settings, stop, clock)
+    return RetentionJob(node.customers, node.tasks, node.log, node.incidents, node.metrics, settings, stop, clock)
 
 
 @pytest.fixture
@@ -69,6 +70,24 @@ async def test_open_erasures_and_due_calls_are_done_at_start(
     await node.until(gone(acme, asked, due))
     assert await acme.calls.get(stays.id) and "retention.sweep" in node.log.lines
     assert node.tasks.names() == ["retention"]
+    assert node.sample("recorder_erased_calls_total") == 2
+    assert 0 <= node.sample("recorder_retention_age_seconds") < 1.5
+
+
+async def test_a_customer_that_is_not_swept_shows_in_the_age_of_retention(
+    node: Parts, acme: Customer, sweeping: RetentionJob, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(now: datetime, percent: float) -> None:
+        raise StorageError("no")
+
+    assert isnan(node.sample("recorder_retention_age_seconds"))
+    monkeypatch.setattr(retention_job, "RETRY_SECONDS", 0.05)
+    monkeypatch.setattr(acme.retention, "sweep", fails)
+    await sweeping.run()
+    await node.until(lambda: node.log.lines.count("retention.failed") > 3)
+    assert node.sample("recorder_retention_age_seconds") > 0.1
+    monkeypatch.undo()
+    await node.until(lambda: node.sample("recorder_retention_age_seconds") < 0.1)
 
 
 async def test_an_erasure_runs_at_once_and_waits_for_a_hold(node: Parts, acme: Customer) -> None:

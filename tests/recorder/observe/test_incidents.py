@@ -36,13 +36,14 @@ def kinds(one: Incidents, customer: str = "acme") -> list[str]:
 def test_the_same_again_is_counted_and_later_it_is_a_new_one(
     pauses: tuple[int, ...], found: list[tuple[str, int]]
 ) -> None:
-    now = [NOON]
-    one = Incidents(lambda: now[0])
+    now, counted = [NOON], []
+    one = Incidents(lambda: now[0], count=counted.append)
     one.add("call-refused", "acme", status=403)
     for pause in pauses:
         now[0] += timedelta(seconds=pause)
         one.add("call-refused", "acme", status=403)
     assert [(i["last_at"][11:19], i["count"]) for i in one.of("acme")] == found
+    assert counted == ["call-refused"] * (1 + len(pauses))
 
 
 def test_a_flood_evicts_only_its_own_customers_incidents(monkeypatch: pytest.MonkeyPatch) -> None:
