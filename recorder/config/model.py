@@ -45,6 +45,12 @@ class Node:
     """This machine."""
 
     name: str = option(read.name, "rec1", "Name of this node in receipts and metrics; unique among its kind.")
+    number: int = option(
+        read.whole(0, 255),
+        0,
+        "1 to 255, a different one on each node, if several nodes share a database; it is part of the number of every "
+        "recording. 0 = the only node. Never give it to another node within two days.",
+    )
     data_dir: Path = option(
         read.absolute,
         Path("/var/lib/recorder"),

@@ -191,12 +191,13 @@ def boolean(value: object) -> bool:
     return value
 
 
-def whole(least: int, most: int, unit: str) -> Reader:
+def whole(least: int, most: int, unit: str = "") -> Reader:
     """Make a reader of whole numbers between two bounds, both included."""
+    counted = f" of {unit}" if unit else ""
 
     def read(value: object) -> int:
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            raise Wrong(f"a whole number of {unit} from {least} to {most}, without quotes")
+            raise Wrong(f"a whole number{counted} from {least} to {most}, without quotes")
         return value
 
     return read

@@ -18,11 +18,11 @@ from recorder.maintenance.cli_audit import note
 from recorder.persist.backup_time import mark
 from storage.access.accounts import Accounts
 from storage.customer import customers
-from storage.erasure.cut_log import Ledger
 from storage.errors import KeysError, KeysMissing, KeysOutdated, KeysWrong, StorageError
 from storage.exports.exports import FOLDER as EXPORTS
 from storage.files.durable_files import Disk, disk_errors
 from storage.journal.journal import Journal
+from storage.keys.cut_log import Ledger
 from storage.keys.root_secret import RootSecret, load_root
 from storage.vault.vault import Vault
 
@@ -201,9 +201,7 @@ def _skip_numbers(data: Path, name: str, keys: CustomerKeys) -> None:
 
 def _cut_again(keys: CustomerKeys, ledger: Ledger) -> None:
     """Cut the keys of what was erased since the backup, by the cut log: a current database would not request it."""
-    entries = list(ledger.entries())
-    keys.cut_days(*{day for entry in entries for day in entry.days})
-    keys.cut(*{leaf for entry in entries for leaf in entry.leaves})
+    keys.repeat(ledger.entries())
 
 
 def _finish(settings: Settings, name: str, root: RootSecret, configured: RootSecret, *, older: bool) -> None:

@@ -13,10 +13,10 @@ from storage.calls.call_index import Query
 from storage.calls.call_row import MAX_LIMIT, BadDetails, CallState
 from storage.customer.customers import Customer
 from storage.database.database import DatabaseDamaged
-from storage.erasure.cut_log import LedgerDamaged
 from storage.errors import SealBroken, StorageError
 from storage.journal.journal import FILE_NAME as PAPERS
 from storage.journal.replay import differences
+from storage.keys.cut_log import LedgerDamaged
 from storage.vault.vault import PartRef
 
 GRACE_SECONDS = 5.0

@@ -66,7 +66,7 @@ def reopen(settings: Settings, name: str) -> Customer:
 def open_one(settings: Settings, configured: Configured, root: RootSecret) -> Customer:
     """Open one customer but its database; raises StorageError."""
     place = Place(settings.node.data_dir, settings.storage.database, _now)
-    return customers.open_closed(storage_settings(configured), place, root)
+    return customers.open_closed(storage_settings(configured), place, root, node=settings.node.number)
 
 
 async def open_customers(settings: Settings, wanted: Sequence[Configured] | None = None) -> Customers:
@@ -78,6 +78,7 @@ async def open_customers(settings: Settings, wanted: Sequence[Configured] | None
         [storage_settings(c) for c in chosen],
         database=settings.storage.database,
         now=_now,
+        node=settings.node.number,
         create=False,
     )
 
@@ -129,7 +130,8 @@ def open_accounts(settings: Settings, name: str) -> Accounts:
     from storage.access.accounts import Accounts
 
     folder = _folder(settings, name)
-    return Accounts(folder, name, customers.open_keys(settings.node.data_dir, name, load_root(settings.keys.root)))
+    root, number = load_root(settings.keys.root), settings.node.number
+    return Accounts(folder, name, customers.open_keys(settings.node.data_dir, name, root, node=number))
 
 
 def _folder(settings: Settings, name: str) -> Path:

@@ -7,11 +7,12 @@ newest audit checkpoints.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Unpack
 
 from storage.customer.customer import Customer
 from storage.customer.settings import CUSTOMERS, KEYS, VAULT, CustomerSettings, Place, audit_key, customer_folder
 from storage.errors import KeysMissing
-from storage.keys.key_store import CustomerKeys
+from storage.keys.key_store import CustomerKeys, KeyOptions
 from storage.keys.root_secret import RootSecret
 
 __all__ = [
@@ -108,18 +109,21 @@ def open_closed(
     settings: CustomerSettings, place: Place, root: RootSecret, *, node: int = 0, create: bool = False
 ) -> Customer:
     """Open one customer but its database; raises StorageError."""
-    return Customer(settings, open_keys(place.data_dir, settings.name, root, node=node, create=create), place)
+    keys = open_keys(place.data_dir, settings.name, root, node=node, create=create, now=place.now)
+    return Customer(settings, keys, place)
 
 
-def open_keys(data_dir: Path, name: str, root: RootSecret, *, node: int = 0, create: bool = False) -> CustomerKeys:
+def open_keys(
+    data_dir: Path, name: str, root: RootSecret, *, create: bool = False, **means: Unpack[KeyOptions]
+) -> CustomerKeys:
     """Open the keys of a customer, or make them for a new one if `create`; raises KeysError."""
     places = (data_dir / KEYS, customer_folder(data_dir, name), name, root)
     try:
-        return CustomerKeys.open(*places, node=node)
+        return CustomerKeys.open(*places, **means)
     except KeysMissing:
         if not create or not is_new(data_dir, name):
             raise
-    return CustomerKeys.create(*places, node=node)
+    return CustomerKeys.create(*places, **means)
 
 
 def is_new(data_dir: Path, name: str) -> bool:

@@ -18,7 +18,6 @@ from storage.database.database import Database
 from storage.directory.matcher import Correlation
 from storage.directory.sync_pages import DirectoryPages
 from storage.directory.user_store import Users
-from storage.erasure.cut_log import Ledger
 from storage.erasure.erasure_steps import ErasureSteps
 from storage.erasure.erasures import Erasures
 from storage.erasure.holds import Holds
@@ -31,6 +30,7 @@ from storage.exports.exports import Exports
 from storage.files.reserved_space import ReservedSpace
 from storage.journal.index_gap import Gap, measure
 from storage.journal.journal import Journal, JournaledDatabase
+from storage.keys.cut_log import Ledger
 from storage.keys.key_store import CustomerKeys
 from storage.retention.rules import Rules
 from storage.retention.sweep import Retention
@@ -92,7 +92,7 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     audit = Audit(folder, place.data_dir / KEYS, name, signer, now)
     exports = Exports(database, keys, Vault(folder / EXPORTS, name, keys), now)
     ledger = Ledger(place.data_dir / KEYS, name)
-    steps = ErasureSteps(keys, vault, database, calls, ledger, ReservedSpace(place.data_dir), exports.unlink)
+    steps = ErasureSteps(keys, vault, database, calls, ReservedSpace(place.data_dir), exports.unlink)
     steps.reserve_space()
     journal, gap = Journal(folder, keys), Gap(folder)
     store = JournaledDatabase(database, keys, journal, now)

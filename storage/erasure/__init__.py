@@ -1,1 +1,1 @@
-"""Erasure (Art. 17 GDPR): requests, holds, waivers, the log of cut keys, and receipts."""
+"""Erasure (Art. 17 GDPR): requests, holds, waivers, and receipts."""

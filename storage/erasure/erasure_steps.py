@@ -31,10 +31,10 @@ from storage.database.schema import (
     waivers,
 )
 from storage.erasure import erasure_rows as rows
-from storage.erasure.cut_log import Entry, Ledger, Request
 from storage.erasure.erasure_rows import ErasureTarget
 from storage.errors import NoSpace, StorageError
 from storage.files.reserved_space import ReservedSpace
+from storage.keys.cut_log import Entry, Request
 from storage.keys.sealing import DeletableKeys
 from storage.timestamps import day_of, from_micros
 from storage.vault.vault import Vault
@@ -67,7 +67,6 @@ class ErasureSteps:
         vault: Vault,
         database: Database,
         calls: Calls,
-        ledger: Ledger,
         reserved: ReservedSpace,
         derived: Callable[[Sequence[str]], Awaitable[object]],
     ) -> None:
@@ -76,14 +75,13 @@ class ErasureSteps:
         self._vault = vault
         self._database = database
         self._calls = calls
-        self._ledger = ledger
         self._reserved = reserved
         self._derived = derived
 
     def reserve_space(self) -> None:
         """Reserve the disk space that the next erasure needs, as far as there is any."""
         self._reserved.keep()
-        self._ledger.prepare()
+        self._keys.prepare()
 
     async def with_reserve(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do work that must succeed on a full disk; if it does not, release the reserved space and do it again."""
@@ -115,13 +113,11 @@ class ErasureSteps:
         async with self._database.writing() as connection:
             index = await _index_leaves(connection, {leaf >> DAY_SHIFT for leaf in cut.leaves})
             entry = Entry(tuple(requests), now, tuple({*cut.leaves, *index, *own}), cut.days)
-            await asyncio.to_thread(self._forget, entry)
+            await asyncio.to_thread(self._keys.forget, entry)
 
-    async def recut(self, entry: Entry) -> None:
-        """Repeat a cut from the cut log if any of its keys still exists."""
-        last_leaves = [((day + 1) << DAY_SHIFT) - 1 for day in entry.days]  # never a recording's
-        if any(self._keys.keeps(leaf) for leaf in (*entry.leaves, *last_leaves)):
-            await asyncio.to_thread(self._forget, entry, known=True)
+    async def recut(self, entries: Sequence[Entry]) -> None:
+        """Repeat the cuts of these lines of the cut log if any of their keys still exists."""
+        await asyncio.to_thread(self._keys.repeat, entries)
 
     async def unlink(self, targets: Sequence[ErasureTarget]) -> None:
         """Unlink the files of calls, and of exports that contain them."""
@@ -180,14 +176,6 @@ class ErasureSteps:
             await self.remove(gone)
         await self.reindex(wanted)
         return gone
-
-    def _forget(self, entry: Entry, *, known: bool = False) -> None:
-        if not known:
-            self._ledger.append(entry)
-        if entry.days:
-            self._keys.cut_days(*entry.days)
-        if entry.leaves:
-            self._keys.cut(*entry.leaves)
 
     def _stored(self, wanted: set[int]) -> set[tuple[str, int]]:
         """Return the recordings of some days that have files, indexed or not."""

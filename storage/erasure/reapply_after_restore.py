@@ -22,13 +22,13 @@ from storage.database.database import Database, batches
 from storage.database.schema import erasure_calls, erasures
 from storage.erasure import erasure_rows as rows
 from storage.erasure import receipts
-from storage.erasure.cut_log import Entry, Ledger, Request
 from storage.erasure.erasure_rows import ErasureTarget
 from storage.erasure.erasure_steps import ErasureSteps
 from storage.journal.journal import Journal
 from storage.journal.journal import request as taken_request
 from storage.journal.replay import behind, give_back, settle
 from storage.json_bytes import ascii_json
+from storage.keys.cut_log import Entry, Ledger, Request
 from storage.keys.key_tree import LAST_LEAF
 from storage.keys.sealing import NO_CALL_DAY
 from storage.timestamps import to_micros
@@ -57,8 +57,8 @@ async def reapply(
         return None
     entries = await asyncio.to_thread(lambda: list(ledger.entries()))
     days: set[int] = set()
+    await steps.recut(entries)
     for entry in entries:
-        await steps.recut(entry)
         days |= {*entry.days, *(leaf >> DAY_SHIFT for leaf in entry.leaves)}
     gone = await steps.clear(days - {NO_CALL_DAY, _LAST_DAY})
     await database.scrub()

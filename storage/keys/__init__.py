@@ -1,1 +1,1 @@
-"""The key tree: a key for each recording, derived from one root secret and deleted to erase it."""
+"""The key tree: a key for each recording, derived from one root secret, deleted to erase it; the log of these cuts."""

@@ -5,12 +5,14 @@ Files in `keys/` (all 0600, made by `create`, and overwritten in place, so that 
     NAME.forget, NAME.forget.new     the forget secret, twice outside a cut
     NAME.tree.0, NAME.tree.1         the sealed tree; the newest that opens counts
     NAME.leaves                      the counter of recordings
+    NAME.erasures                    the cut log (storage.keys.cut_log): a line for every cut
     NAME.lock                        flock of the process that cuts
 
-A cut: 1. write a new secret to `.forget.new`; 2. write the tree under it to the older slot: from here on the new state
-counts; 3. write the new secret to `.forget`: the old one is destroyed. Each step is durable before the next begins, and
-`settle` finishes a cut that a crash interrupted. `tree.state` beside the vault is a copy for disaster recovery. It also
-reveals keys that are older than the data; these are refused, because they could read what was erased since.
+A cut: 1. append its line to `.erasures`; 2. write a new secret to `.forget.new`; 3. write the tree under it to the
+older slot: from here on the new state counts; 4. write the new secret to `.forget`: the old one is destroyed. Each step
+is durable before the next begins, and `settle` finishes a cut that a crash interrupted. `tree.state` beside the vault
+is a copy for disaster recovery. It also reveals keys that are older than the data; these are refused, because they
+could read what was erased since. Older keys that are restored are brought up to date by the lines of `.erasures`.
 
 Only cuts and the numbering write. A cut by another process is noticed at the next use (one `stat`).
 """
@@ -18,6 +20,7 @@ Only cuts and the numbering write. A cut by another process is noticed at the ne
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypedDict, Unpack
 
@@ -26,6 +29,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from storage.errors import Forgotten, KeysError, KeysExist, KeysMissing, KeysWrong, NoSpace, SealBroken
 from storage.files.durable_files import Disk, alone
+from storage.keys.cut_log import Entry, Ledger
 from storage.keys.key_files import (
     SECRET,
     ForgetSecret,
@@ -58,6 +62,8 @@ class KeyOptions(TypedDict, total=False):
     # how files are written
     random: Callable[[int], bytes]
     # source of secrets
+    now: Callable[[], datetime]
+    # the wall clock, for lines of the cut log
 
 
 class CustomerKeys:
@@ -71,6 +77,8 @@ class CustomerKeys:
         self._root = root.secret
         self._disk = means.get("disk") or Disk()
         self._random = means.get("random", os.urandom)
+        self._clock = means.get("now", _wall_clock)
+        self._ledger = Ledger(keys_dir, customer)
         self._files = KeyFiles(keys_dir, customer_dir, customer)
         self._seen = (0, 0)
         self._state = self._load()
@@ -163,16 +171,28 @@ class CustomerKeys:
     # --- forget ------------------------------------------------------------------------------------------------------
 
     def cut(self, *leaves: int) -> bool:
-        """Forget leaves for good, all in one cut; return False if none was left. The cut is durable on return."""
-        return self._cut(lambda tree: [tree.cut(leaf) for leaf in leaves])
+        """Forget leaves for good, all in one cut; return False if none was left. Both line and cut are durable."""
+        return self.forget(Entry((), self._clock(), leaves))
 
     def cut_days(self, *days: int) -> bool:
         """Forget every leaf of these days, in one cut."""
-        return self._cut(lambda tree: [tree.cut_day(day) for day in days])
+        return self.forget(Entry((), self._clock(), (), days))
 
-    def cut_range(self, first: int, last: int) -> bool:
-        """Forget the leaves `first` to `last`, both included, in one cut."""
-        return self._cut(lambda tree: [tree.cut_range(first, last)])
+    def forget(self, entry: Entry) -> bool:
+        """Write a line of the cut log, then forget its leaves and days for good; return False if none was left.
+
+        Both are durable on return. If none was left, a line is written only for erasures, whose receipts it may have to
+        replace. Raises NoSpace, DiskFailed; without its line nothing is cut.
+        """
+        return self._cut([entry], self._ledger.append)
+
+    def repeat(self, entries: Iterable[Entry]) -> bool:
+        """Forget, in one cut, what lines of the cut log name; return False if these keys had forgotten all of it."""
+        return self._cut(entries, None)
+
+    def prepare(self) -> None:
+        """Reserve space for the next lines of the cut log, which must be written even on a full disk."""
+        self._ledger.prepare()
 
     def settle(self) -> bool:
         """Finish a cut that a crash interrupted, and renew the copy beside the vault; return False if all was well.
@@ -224,11 +244,18 @@ class CustomerKeys:
             return self._state
         raise KeysError(f"the keys of {self.customer} change too often to be read")
 
-    def _cut(self, change: Callable[[KeyTree], list[bool]]) -> bool:
+    def _cut(self, entries: Iterable[Entry], note: Callable[[Entry], None] | None) -> bool:
+        """Cut what these entries name; `note` writes each line first."""
+        entries = list(entries)
         with _locked(self._files.lock):
             self._settle()
             tree = self._state.tree.copy()
-            if not any(change(tree)):
+            changes = [_apply(tree, entry) for entry in entries]
+            if note is not None:
+                for entry, changed in zip(entries, changes, strict=True):
+                    if changed or entry.erasures:
+                        note(entry)
+            if not any(changes):
                 return False
             self._replace(tree, self._root)
             return True
@@ -344,6 +371,15 @@ def _create(files: KeyFiles, customer: str, root: bytes, disk: Disk, random: Cal
     disk.overwrite(files.forgets[0], packed)
     disk.overwrite(files.forgets[1], packed)
     disk.replace(files.copy, sealed)
+
+
+def _apply(tree: KeyTree, entry: Entry) -> bool:
+    """Cut what an entry names; return False if nothing of it was left."""
+    return any([*(tree.cut_day(day) for day in entry.days), *(tree.cut(leaf) for leaf in entry.leaves)])
+
+
+def _wall_clock() -> datetime:
+    return datetime.now(UTC)
 
 
 def _slot_size(sealed: int) -> int:

@@ -5,11 +5,12 @@ from `NO_CALL_DAY`, on which nothing is recorded, so that cutting a whole past d
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 from storage.errors import SealBroken
 from storage.json_bytes import utf8_json
+from storage.keys.cut_log import Entry
 from storage.keys.row_keys import LABEL_DETAILS, Keys
 
 NO_CALL_DAY = 65534  # in the year 2149; the day after it holds the audit key
@@ -24,11 +25,19 @@ class DeletableKeys(Keys, Protocol):
         ...
 
     def cut(self, *leaves: int) -> bool:
-        """Forget leaves irrecoverably and durably."""
+        """Forget leaves irrecoverably and durably, with a line of the cut log."""
         ...
 
-    def cut_days(self, *days: int) -> bool:
-        """Forget every leaf of these days irrecoverably and durably."""
+    def forget(self, entry: Entry) -> bool:
+        """Write a line of the cut log, then forget its leaves and days, both durably."""
+        ...
+
+    def repeat(self, entries: Iterable[Entry]) -> bool:
+        """Forget again what lines of the cut log name."""
+        ...
+
+    def prepare(self) -> None:
+        """Reserve space for the next lines of the cut log."""
         ...
 
 

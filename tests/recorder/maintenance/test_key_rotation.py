@@ -20,7 +20,6 @@ from recorder.maintenance.key_backup import decrypt, encrypt, pack, unpack
 from recorder.maintenance.key_rotation import gather, restore, rotate
 from storage.audit.audit_files import AuditFiles
 from storage.customer.customers import audit_key, customer_folder
-from storage.erasure.cut_log import Entry, Ledger
 from storage.errors import KeysOutdated, KeysWrong
 from storage.journal.journal import Item, Journal
 from storage.keys.key_tree import leaf_of
@@ -137,9 +136,6 @@ def test_a_backup_older_than_the_data_is_used_only_on_request(place: Place, data
 
 def test_a_restore_repeats_erasures_on_older_keys(place: Place, data: bytes) -> None:
     keys, other = place.open(), leaf_of(DAY - 9, 3)
-    ledger = Ledger(place.keys, "acme")
-    for entry in (Entry((), NOW, (LEAF,), ()), Entry((), NOW, (), (DAY - 9,))):
-        ledger.append(entry)
     keys.cut(LEAF)
     keys.cut_days(DAY - 9)
     for path in place.keys.glob("acme.[ft]*"):  # the ledger is still there

@@ -78,8 +78,7 @@ async def test_keys_are_made_on_request_and_lost_ones_not_replaced(tmp_path: Pat
 def test_the_audit_key_outlives_cuts_of_every_past_day(tmp_path: Path) -> None:
     keys = open_keys(tmp_path, "acme", ROOT, create=True)
     before = audit_key(keys).public_key()
-    keys.cut_range(0, (40000 << 32) - 1)
-    keys.cut_days(20513)
+    keys.cut_days(*range(40_000))
     assert audit_key(open_keys(tmp_path, "acme", ROOT)).public_key() == before
 
 

@@ -9,11 +9,12 @@ import pytest
 
 from storage.customer.customers import Customer, audit_key
 from storage.erasure import erasure_rows, receipts
-from storage.erasure.cut_log import Ledger
 from storage.erasure.erasure_rows import RESTORED, State
 from storage.erasure.erasure_steps import ErasureSteps
 from storage.erasure.reapply_after_restore import reapply
 from storage.files.reserved_space import ReservedSpace
+from storage.keys.cut_log import Ledger
+from storage.keys.sealing import new_leaf
 from tests.in_process.storage_node import NOBODY, NOON, StorageNode, opens, record
 
 pytestmark = pytest.mark.usefixtures("waiver")
@@ -136,9 +137,12 @@ async def test_of_a_sweep_that_asked_only_what_was_erased_then_goes(
 async def test_where_nothing_was_brought_back_nothing_is_done(node: StorageNode, acme: Customer) -> None:
     ledger = Ledger(node.data / "keys", "acme")
     room = ReservedSpace(node.data)
-    steps = ErasureSteps(acme.keys, acme.vault, acme.database, acme.calls, ledger, room, acme.exports.unlink)
+    steps = ErasureSteps(acme.keys, acme.vault, acme.database, acme.calls, room, acme.exports.unlink)
     parts = (acme.database, ledger, steps, acme.journal, audit_key(acme.keys), node.watch)
     assert await reapply("acme", *parts) is None
     row = await record(acme)
     await erase(acme, row.id)
+    assert await reapply("acme", *parts) is None
+    acme.keys.cut(new_leaf(acme.keys))  # a line that is for no erasure says nothing of the database
+    assert ledger.last() != next(entry for entry in ledger.newest_first() if entry.erasures)
     assert await reapply("acme", *parts) is None

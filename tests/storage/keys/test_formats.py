@@ -18,12 +18,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from storage.audit import hash_chain
 from storage.audit.hash_chain import Act, Checkpoint
 from storage.erasure import receipts
-from storage.erasure.cut_log import Ledger
 from storage.journal import journal
 from storage.journal.journal import Item
+from storage.keys.cut_log import Entry, Ledger
 from storage.keys.key_files import ForgetSecret, pack_forget, seal_tree
 from storage.keys.key_store import CustomerKeys
 from storage.keys.key_tree import KeyTree, label, leaf_of
+from storage.keys.sealing import NO_CALL_DAY
 from storage.timestamps import from_text
 from storage.vault.container import CONTROL_SEGMENT, Sealer, new_part
 from storage.vault.parts import PartRef, associated_data
@@ -174,6 +175,12 @@ def test_the_documented_ledger_line_is_genuine(tmp_path):
     assert (entry.erasures[0].approved_by, len(entry.erasures[0].calls)) == ("second-desk", 1)
     Ledger(tmp_path / "again", "acme").append(entry)
     assert (tmp_path / "again" / "acme.erasures").read_text() == block("ledger.md")
+
+
+def test_the_documented_ledger_line_of_a_deleted_user_is_genuine(tmp_path):
+    at = from_text("2026-02-02T09:30:00.000000Z")
+    Ledger(tmp_path, "acme").append(Entry((), at, (leaf_of(NO_CALL_DAY, 3),)))
+    assert (tmp_path / "acme.erasures").read_text() == blocks("ledger.md")[1]
 
 
 class VectorKeys:

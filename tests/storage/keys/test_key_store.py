@@ -3,15 +3,19 @@
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from storage.errors import Forgotten, KeysError, KeysExist, KeysMissing, KeysOutdated, KeysWrong, SealBroken
+from storage.errors import Forgotten, KeysError, KeysExist, KeysMissing, KeysOutdated, KeysWrong, NoSpace, SealBroken
+from storage.keys.cut_log import Entry, Ledger, Request
 from storage.keys.key_store import CustomerKeys, RootSecret
 from storage.keys.key_tree import day_of, leaf_of
 from tests.in_process.key_files import DAY, ROOT, Data, FallibleDisk, read_part, write_part
 from tests.storage.flipped_bits import flips
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -63,12 +67,60 @@ def test_a_cut_leaf_is_forgotten_and_its_neighbour_is_not(data: Data, keys: Cust
 def test_days_and_ranges_are_one_cut(keys: CustomerKeys) -> None:
     generation = keys.generation
     assert keys.cut_days(DAY, DAY + 1)
-    assert keys.cut_range(leaf_of(DAY + 5, 3), leaf_of(DAY + 5, 9))
+    assert keys.cut(*range(leaf_of(DAY + 5, 3), leaf_of(DAY + 5, 10)))
     assert keys.cut(leaf_of(DAY + 7, 1), leaf_of(DAY + 7, 99), leaf_of(DAY + 8, 5))
     assert keys.generation == generation + 3
     assert not keys.keeps(leaf_of(DAY + 1, 77))
     assert keys.keeps(leaf_of(DAY + 5, 10))
     assert not keys.keeps(leaf_of(DAY + 5, 9))
+
+
+def test_every_cut_is_a_line_of_the_cut_log_and_durable_before_it(
+    data: Data, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = Request("e1", "request", "paula", NOON)
+    append, ahead = Ledger.append, list[bool]()
+
+    def noted(ledger: Ledger, entry: Entry) -> None:
+        append(ledger, entry)
+        ahead.append(not entry.leaves or keys.keeps(entry.leaves[0]))
+
+    monkeypatch.setattr(Ledger, "append", noted)
+    for _ in range(2):  # what is forgotten already needs no second line
+        keys.cut(leaf_of(DAY, 1), leaf_of(DAY, 2))
+        keys.cut_days(DAY + 1)
+    entries = list(Ledger(data.keys_dir, "acme").entries())
+    assert [(e.erasures, e.leaves, e.days) for e in entries] == [
+        ((), (leaf_of(DAY, 1), leaf_of(DAY, 2)), ()),
+        ((), (), (DAY + 1,)),
+    ]
+    assert all(ahead)
+    for _ in range(2):  # an erasure whose cut is there gets its line nevertheless, because a receipt may come from it
+        keys.forget(Entry((asked,), NOON, (leaf_of(DAY, 1),)))
+    assert [e.ids for e in Ledger(data.keys_dir, "acme").entries()] == [(), (), ("e1",), ("e1",)]
+
+
+def test_without_its_line_nothing_is_cut(keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: Ledger, entry: Entry) -> None:
+        raise NoSpace("full")
+
+    monkeypatch.setattr(Ledger, "append", full)
+    with pytest.raises(NoSpace):
+        keys.cut(leaf_of(DAY, 1))
+    assert keys.keeps(leaf_of(DAY, 1)) and keys.generation == 1
+
+
+def test_many_lines_are_repeated_in_one_cut_without_new_lines(data: Data, keys: CustomerKeys, tmp_path: Path) -> None:
+    older = data.copy(tmp_path / "older")
+    for number in range(5):
+        keys.cut(leaf_of(DAY, number))
+    keys.cut_days(DAY + 1)
+    entries = list(Ledger(data.keys_dir, "acme").entries())
+    again = older.open()
+    assert again.repeat(entries) and not again.repeat(entries)
+    assert again.generation == 2
+    assert not any(again.keeps(leaf) for leaf in (leaf_of(DAY, 0), leaf_of(DAY, 4), leaf_of(DAY + 1, 9)))
+    assert again.keeps(leaf_of(DAY, 5)) and not list(Ledger(older.keys_dir, "acme").entries())
 
 
 def test_the_cut_of_another_process_is_noticed(data: Data, keys: CustomerKeys) -> None:
@@ -95,7 +147,7 @@ def test_no_number_is_given_twice_or_after_an_erasure(data: Data, keys: Customer
     keys.refill(DAY)
     assert not keys.low(DAY)
     first = keys.allocate(DAY)
-    keys.cut_range(first + 1, first + 1500)
+    keys.cut(*range(first + 1, first + 1501))
     assert keys.allocate(DAY) == first + 1501
     keys.skip([leaf_of(DAY, 50_000), leaf_of(DAY, 10)])
     assert data.open().allocate(DAY) != keys.allocate(DAY) > leaf_of(DAY, 50_000)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.erasure.cut_log import Entry, Ledger, LedgerDamaged, Request, spans
+from storage.keys.cut_log import Entry, Ledger, LedgerDamaged, Request, spans
 
 AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ASKED = Request("e1", "request", "paula", AT, "anton", AT, ("c1", "c2"), (7, 8))
