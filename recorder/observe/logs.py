@@ -170,7 +170,8 @@ class Pipeline:
 
 
 _ALWAYS = frozenset(
-    {"api.ready", "recorder.ready", "recorder.stopping", "recorder.stopped", "recorder.starting", "config.fault"}
+    "api.ready recorder.ready recorder.stopping recorder.stopped recorder.starting config.fault trace.started "
+    "trace.ended".split()
 )
 
 
