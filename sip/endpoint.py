@@ -31,6 +31,9 @@ BLANKS = b"\r\n\0 "
 # Highest first byte of a STUN message (RFC 7983 section 7); a SIP start line begins with a letter.
 STUN_BYTES = frozenset(range(4))
 
+Watch = Callable[[bytes | Framed, Flow, bool], None]
+"""Sees a message: as received, or the bytes that are sent."""
+
 
 class Endpoint:
     """A session recording server without its sockets (RFC 7866 on RFC 3261)."""
@@ -40,6 +43,7 @@ class Endpoint:
         self._client = UserAgentClient(self._context)
         self._server = UserAgentServer(self._context, self._client)
         self._connections = Connections(self._context, self._message, self._server.unframed)
+        self._watch: Watch | None = None
 
     # Input from the network.
 
@@ -70,7 +74,12 @@ class Endpoint:
 
     def data_to_send(self) -> list[Send | Close]:
         """Return what to send and which connections to close, in order."""
-        return self._context.take_out()
+        out = self._context.take_out()
+        if self._watch is not None:
+            for each in out:
+                if isinstance(each, Send):
+                    self._watch(each.data, each.flow, True)
+        return out
 
     # Time.
 
@@ -185,6 +194,13 @@ class Endpoint:
         """
         self._context.refuse_from(seconds)
 
+    def watched_by(self, watch: Watch | None) -> None:
+        """Set who sees each whole message, before it is processed or sent, and its flow; None: nobody.
+
+        The last argument is whether we send it. `watch` raises nothing.
+        """
+        self._watch = watch
+
     # State for a successor process.
 
     def export(self, session: SessionKey, *, now: float = 0.0, wall: float = 0.0) -> dict[str, Any]:
@@ -210,6 +226,8 @@ class Endpoint:
 
     def _message(self, data: bytes | Framed, flow: Flow, now: float) -> None:
         """Process one whole message. A bug in its handling is caught here and answered with 500 if possible."""
+        if self._watch is not None:
+            self._watch(data, flow, False)
         message = None
         try:
             message = self._parse(data, flow)

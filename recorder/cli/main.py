@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from recorder.config.default_path import DEFAULT_CONFIG
 from recorder.config.faults import SettingsError
-from recorder.errors import NotPossible, RecorderError
+from recorder.errors import NotPossible, RecorderError, WrongUse
 from recorder.runtime.sandbox import forbid_dumps
 
 SERVE = "serve"
@@ -20,48 +20,64 @@ SERVE = "serve"
 
 def main() -> None:
     """Run the command line; the console script of the distribution."""
+    arguments = sys.argv[1:]
     try:
         forbid_dumps()  # first: any command may open keys or media
     except NotPossible as problem:
-        print(f"recorder: {sentence(problem)}", file=sys.stderr)
-        sys.exit(problem.status)
-    sys.exit(run(sys.argv[1:]))
+        sys.exit(_failed(problem, serves(arguments)))
+    sys.exit(run(arguments))
 
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit status; no failure shows a traceback."""
-    from storage.errors import StorageError
-
     try:
-        if arguments[:1] == [SERVE] and not {"--help", "-h"} & set(arguments):
+        if serves(arguments):
             return _serve(arguments[1:])  # loading the help of all commands would cost 0.2 s at every restart
         if arguments[:1] == ["--version"]:
             return _version(json_="--json" in arguments[1:])
         return _others(arguments)
-    except (RecorderError, StorageError) as problem:
-        print(f"recorder: {sentence(problem)}", file=sys.stderr)
-        return getattr(problem, "status", 3)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         sys.stdout = None  # skip the flush at exit: nobody reads any more
         return 0
-    except OSError as problem:
-        named = f"{problem.filename}: " if problem.filename else ""
-        print(
-            f"recorder: {named}{os.strerror(problem.errno or 0)}. Check the path, its owner and the free space.",
-            file=sys.stderr,
-        )
-        return 3
     except Exception as problem:  # a traceback would show the values of variables
-        from recorder.observe.logs import failure
+        return _failed(problem, serves(arguments))
 
-        described = failure(problem)
-        print(
-            f"recorder: internal error, {described['error']} at {described['raised_at'][-1]}. Please report it.",
-            file=sys.stderr,
-        )
-        return 3
+
+def serves(arguments: list[str]) -> bool:
+    """Tell whether the arguments start the daemon."""
+    return arguments[:1] == [SERVE] and not {"--help", "-h"} & set(arguments)
+
+
+def _failed(problem: Exception, daemon: bool) -> int:
+    """Say why a command ends, and return its exit status; of the daemon, the log says it too."""
+    from recorder.observe import logs
+
+    status, said = _outcome(problem)
+    if daemon:
+        logs.ended(problem, status, said, getattr(problem, "faults", ()))
+        if logs.one_file(sys.stdout, sys.stderr):
+            return status
+    print(f"recorder: {said}", file=sys.stderr)
+    return status
+
+
+def _outcome(problem: Exception) -> tuple[int, str]:
+    """Return the exit status for a failure, and the sentence for people."""
+    from storage.errors import StorageError
+
+    if isinstance(problem, RecorderError | StorageError):
+        return getattr(problem, "status", NotPossible.status), sentence(problem)
+    if isinstance(problem, OSError):
+        named = f"{problem.filename}: " if problem.filename else ""
+        reason = os.strerror(problem.errno or 0)
+        return NotPossible.status, f"{named}{reason}. Check the path, its owner and the free space."
+    from recorder.observe.logs import failure
+
+    described = failure(problem)
+    where = described["raised_at"][-1]
+    return NotPossible.status, f"internal error, {described['error']} at {where}. Please report it."
 
 
 def sentence(problem: Exception) -> str:
@@ -78,7 +94,11 @@ def sentence(problem: Exception) -> str:
 def _serve(arguments: list[str]) -> int:
     import argparse
 
-    parser = argparse.ArgumentParser(prog="recorder serve", add_help=False)
+    class Parser(argparse.ArgumentParser):
+        def error(self, message: str) -> NoReturn:
+            raise WrongUse(f"{message[:1].upper()}{message[1:]}.", "recorder serve --help shows what there is.")
+
+    parser = Parser(prog="recorder serve", add_help=False)
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG)
     parser.add_argument("--drain", action="store_true")
     given = parser.parse_args(arguments)
@@ -113,7 +133,7 @@ def command() -> Any:
     """Return `recorder` with all its commands, as typer sees them."""
     import typer
 
-    from recorder.cli import accounts, calls, directory, keys, privacy, setup, trial
+    from recorder.cli import accounts, calls, diagnosis, directory, keys, privacy, setup, trial
 
     app = typer.Typer(
         name="recorder",
@@ -124,7 +144,7 @@ def command() -> Any:
         rich_markup_mode=None,
     )
     app.command(SERVE)(setup.serve)
-    for module in (trial, setup, accounts, calls, privacy, keys, directory):
+    for module in (trial, setup, diagnosis, accounts, calls, privacy, keys, directory):
         module.add_to(app)
     return typer.main.get_command(app)
 

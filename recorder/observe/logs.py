@@ -17,7 +17,7 @@ import threading
 import time
 import types
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
@@ -159,7 +159,10 @@ class Pipeline:
             return  # nobody reads any more: the recording matters more than the line
 
 
-_ALWAYS = frozenset({"api.ready", "recorder.ready", "recorder.stopping", "recorder.stopped", "recorder.starting"})
+_ALWAYS = frozenset(
+    "api.ready recorder.ready recorder.stopping recorder.stopped recorder.starting config.fault trace.started "
+    "trace.ended".split()
+)
 
 
 _KEY = ("source", "peer", "call", "customer", "reason", "task", "error", "logger", "at")  # fields that tell lines apart
@@ -318,6 +321,30 @@ def _take_hooks(pipeline: Pipeline) -> None:
     threading.excepthook = thread_failed
     sys.unraisablehook = unraisable
     warnings.showwarning = warned
+
+
+def ended(problem: BaseException, status: int, said: str, faults: Sequence[Any] = ()) -> None:
+    """Write why the daemon ends, also if that is before `install`: the log is JSON from its first line on.
+
+    `said`: the sentence for people. `faults`: those of a configuration, each of which gets a line of its own.
+    """
+    pipeline = Pipeline(sys.stdout, fixed={"process": "main"})
+    for each in faults:
+        pipeline.write("critical", "config.fault", {"setting": each.key, "line": each.line, "right": each.right})
+    hint = "See the lines before this one." if faults else said
+    pipeline.write("critical", "recorder.failed", {**failure(problem), "exit_status": status, "hint": hint})
+
+
+def one_file(first: IO[str], second: IO[str]) -> bool:
+    """Tell whether two streams end in the same file or the journal, where only lines of JSON may appear.
+
+    A terminal does not count: people read it.
+    """
+    try:
+        one, other = os.fstat(first.fileno()), os.fstat(second.fileno())
+        return (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino) and not second.isatty()
+    except (OSError, ValueError):
+        return False
 
 
 def watch_loop(loop: asyncio.AbstractEventLoop, pipeline: Pipeline) -> None:

@@ -39,6 +39,7 @@ CODECS = frozenset(
 
 _EVENT = re.compile(r"[a-z][a-z0-9_]{0,31}(\.[a-z][a-z0-9_]{0,31}){0,4}")
 _WORD = re.compile(r"[a-z][a-z0-9_.-]{0,47}")
+_SETTING = re.compile(r"[a-z_]{1,20}(\[[0-9]{1,4}\])?(\.[a-z_]{1,20}(\[[0-9]{1,4}\])?){0,3}")
 _VERSION = re.compile(r"[0-9]{1,4}(\.[0-9]{1,4}){1,3}([a-z.+-]{1,4}[0-9]{1,4})?")
 _CLASS = re.compile(r"[A-Za-z_][A-Za-z0-9_.<>]{0,63}")
 _NAME = re.compile(r"[a-z0-9-]{1,40}")
@@ -70,6 +71,7 @@ class Kind(enum.Enum):
 
     EVENT = "event"  # dotted lower-case words of our own code
     WORD = "word"  # a lower-case code of our own: a reason, a state
+    SETTING = "setting"  # a key of the configuration
     CLASS = "class"  # name of a class or of an error number
     METHOD = "method"  # a SIP or HTTP method; unknown ones come from outside and are not written
     SUITE = "suite"  # an SRTP suite
@@ -94,6 +96,7 @@ FIELDS: Mapping[str, Kind] = {
         Kind.WORD,
     ),
     **dict.fromkeys("error cause errno warning signal".split(), Kind.CLASS),
+    "setting": Kind.SETTING,
     "version": Kind.VERSION,
     "method": Kind.METHOD,
     "suite": Kind.SUITE,
@@ -281,6 +284,7 @@ def _member(words: frozenset[str]) -> Callable[[str], str]:
 _TEXTS: Mapping[Kind, Callable[[str], str]] = {
     Kind.EVENT: _shape(_EVENT),
     Kind.WORD: _shape(_WORD),
+    Kind.SETTING: _shape(_SETTING),
     Kind.CLASS: _shape(_CLASS),
     Kind.METHOD: _member(METHODS),
     Kind.SUITE: _member(SUITES),

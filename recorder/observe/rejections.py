@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from prometheus_client import Counter
 
@@ -30,6 +30,9 @@ MAX_CHALLENGED = 10_000
 DIGEST_BYTES = 16
 """Short enough that ten thousand take little memory, long enough that no two are the same."""
 
+Watch = Callable[[str, str | None], None]
+"""Sees what was refused and why, in words of our own, and the source's address."""
+
 
 class Rejections:
     """Count and log what was refused or dropped."""
@@ -40,6 +43,14 @@ class Rejections:
         self._sources = RateLimit()
         self._together = Rates()
         self._dropped: dict[str, Counter] = {}
+        self._watch: Watch | None = None
+
+    def watched_by(self, watch: Watch | None) -> None:
+        """Set who sees the reason and the source of everything that is refused or dropped; None: nobody.
+
+        `watch` raises nothing.
+        """
+        self._watch = watch
 
     def drop(self, reason: str, source: str | None, now: float) -> None:
         """Count input that got no answer; `now` in seconds of a monotonic clock."""
@@ -47,6 +58,8 @@ class Rejections:
         if counter is None:
             counter = self._dropped[reason] = self._metrics.sip_dropped.labels(reason)
         counter.inc()
+        if self._watch is not None:
+            self._watch(f"no answer: {reason}", source)
         held = self._admit(source, now)
         if held is not None:
             self._log.warning("sip.dropped", source=source, reason=reason, suppressed=held)
@@ -56,6 +69,8 @@ class Rejections:
     ) -> None:
         """Count a request that was refused."""
         self._metrics.sip_refused.labels(method, str(status), reason).inc()
+        if self._watch is not None:
+            self._watch(f"{method} refused with {status}: {reason}", source)
         method = "INVITE" if method == "re-offer" else method  # a log line may name only SIP and HTTP methods
         held = self._admit(source, now)
         if held is not None:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from recorder.calls.resume import Resume
     from recorder.calls.status import System
     from recorder.maintenance.retention_job import RetentionJob
+    from recorder.trace.server import TraceServer
     from storage.customer.customers import Customer
 
 MODULES = (
@@ -67,6 +68,7 @@ class BackgroundServices:
         self._surface: AdminApiServer | None = None
         self._scraped: MetricsServer | None = None
         self._opening: asyncio.Task[None] | None = None
+        self._tracing: TraceServer | None = None
         self._closed = False
 
     def open(self, listening: Sequence[socket.socket], opened: Callable[[], None]) -> None:
@@ -77,6 +79,7 @@ class BackgroundServices:
         self._opening = self._node.tasks.start(self._open(listening, opened), "office")
 
     async def _open(self, listening: Sequence[socket.socket], opened: Callable[[], None]) -> None:
+        await self._listen_for_traces()
         usual = sys.getswitchinterval()
         sys.setswitchinterval(LOADING_SECONDS)
         try:
@@ -89,6 +92,20 @@ class BackgroundServices:
         await self._retry(lambda: self._serve(listening, retention.now))
         opened()
         self._node.log.info("api.ready", customers=len(self._node.customers))
+
+    async def _listen_for_traces(self) -> None:
+        from recorder.trace.server import TraceServer
+
+        node, settings = self._node, self._node.settings
+        names = [name for customer in settings.customers for name in (*customer.domains, *customer.certificates)]
+        names += [name for name in (settings.sip.advertise, settings.media.advertise) if name]
+        tracing = TraceServer(node.runtime_dir, node.endpoint, node.unwelcome, node.log, node.tasks.start, names)
+        try:
+            await tracing.start()
+        except OSError as problem:  # a full tmpfs; everything else works without it
+            node.log.fault("trace.failed", problem)
+        else:
+            self._tracing = tracing
 
     async def _retry(self, step: Callable[[], Awaitable[None]]) -> None:
         """Repeat a step until it succeeds: calls are recorded without it, and a shortage may be over in a moment."""
@@ -174,6 +191,6 @@ class BackgroundServices:
         self._closed = True
         if self._opening:
             self._opening.cancel()
-        for each in (self._scraped, self._surface):
+        for each in (self._tracing, self._scraped, self._surface):
             if each:
                 await each.stop()

@@ -15,9 +15,11 @@ import signal
 import socket
 import ssl
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -225,6 +227,20 @@ def calls_and_attacks(scene: Scene) -> None:
         garbage.sendall(f"{scene.plants.at('no HTTP')} /\r\n\r\n".encode())
 
 
+@contextmanager
+def traced(scene: Scene, file: Path) -> Iterator[None]:
+    """Have `recorder trace` watch meanwhile, and hear what it writes."""
+    line = [sys.executable, "-m", "recorder", "trace", "--for", "1h", "-o", str(file), "--config"]
+    tracing = subprocess.Popen([*line, str(scene.one.config)], stderr=subprocess.PIPE)
+    try:
+        scene.one.until("trace.started")
+        yield
+    finally:
+        tracing.send_signal(signal.SIGINT)
+        said = tracing.communicate(timeout=PATIENCE)[1]
+    scene.hear("trace", file.read_bytes() + said)
+
+
 def a_worker_dies_in_a_call(scene: Scene) -> None:
     assert scene.one.process is not None
     with Client(scene, "tls") as client:
@@ -312,7 +328,8 @@ def test_nothing_that_was_planted_anywhere_is_said_anywhere(tmp_path: Path, monk
         one.init()
         scene.token = one.tokens["admin"]
         one.start()
-        calls_and_attacks(scene)
+        with traced(scene, outside / "trace.txt"):
+            calls_and_attacks(scene)
         a_worker_dies_in_a_call(scene)
         call = everything_is_asked(scene)
         commands(scene, outside, call)
@@ -333,7 +350,11 @@ def judge(scene: Scene, shown: bytes) -> None:
     assert len(scene.plants.places) >= MIN_PLACES, sorted(scene.plants.places)
     assert {"XML name", "XML aor", "session id", "Call-ID"} <= set(scene.plants.found(shown))
     assert b"INSERT INTO calls" in scene.heard["database server"]
-    assert len(scene.heard) >= 10
+    assert len(scene.heard) >= 11
+    assert all(
+        word in scene.heard["trace"]
+        for word in (b"INVITE sip:user-", b"inline:***", b"SIP/2.0 200 OK", b"<participant")
+    )
     assert all(said.strip() for said in scene.heard.values()), scene.heard.keys()
     assert [line for line in scene.one.lines() if "text" in line] == []
     assert b"Traceback" not in scene.heard["log"] + scene.heard["terminal"]

@@ -1,0 +1,114 @@
+"""Commands for when something is wrong: trace."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Annotated
+
+import typer
+
+from recorder.cli import console
+from recorder.cli.options import DEFAULT_CONFIG, AsJson, Config
+from recorder.config.loader import load
+from recorder.errors import NotPossible, WrongUse
+
+UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these commands."""
+    app.command("trace")(trace)
+
+
+def trace(
+    seconds: Annotated[str, typer.Option("--for", help="How long: 30s, 10m, 1h at most.")] = "10m",
+    source: Annotated[
+        str | None, typer.Option(help="Only messages from and to this address or network; all if omitted.")
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("-o", "--output", help="File to write; an existing file is not overwritten.")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Show the SIP messages that the running recorder receives and sends, and why it refuses or ignores any.
+
+    Names, numbers, users of addresses, texts of the metadata, SRTP keys and credentials are masked. The same value has
+    the same word within a trace. Ctrl-C ends it. Without -o the messages are printed; with --json they are counted.
+
+    Example: recorder trace --for 10m --source 192.0.2.5 -o trace.txt
+    """
+    from recorder.trace.client import follow
+
+    length, where = _span(seconds), _network(source)
+    runtime_dir = load(config, files=False).node.runtime_dir
+    with _output(to, quiet=json) as write:
+        done = follow(runtime_dir, length, where, write)
+    if json:
+        console.document({"path": str(to) if to else None, "messages": done.messages})
+        return 0
+    skipped = f", {done.skipped} skipped because there were too many at once" if done.skipped else ""
+    console.say(f"{f'{to}: ' if to else ''}{done.messages} messages{skipped}. {done.note}".rstrip())
+    return 0
+
+
+def _span(text: str) -> float:
+    """Read a length of time such as 10m."""
+    from recorder.trace.control_socket import MAX_SECONDS
+
+    found = re.fullmatch(r"([0-9]{1,5})([smh]?)", text)
+    seconds = int(found[1]) * UNITS[found[2] or "s"] if found else 0
+    if not 1 <= seconds <= MAX_SECONDS:
+        raise WrongUse(f"A trace cannot last {text!r}.", "Write 30s, 10m, or 1h at most.")
+    return float(seconds)
+
+
+def _network(text: str | None) -> str | None:
+    import ipaddress
+
+    try:
+        return str(ipaddress.ip_network(text, strict=False)) if text else None
+    except ValueError:
+        raise WrongUse(f"{text!r} is not an address.", "Write 192.0.2.5, 192.0.2.0/24 or 2001:db8::5.") from None
+
+
+@contextmanager
+def _output(to: Path | None, *, quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Give what writes text: to a new file of mode 0600, to standard output, or nowhere."""
+    if to is None:
+        yield (lambda text: None) if quiet else _printed
+        return
+    with new_file(to) as file:
+        yield lambda text: _written(file, text)
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file that does not exist yet, which only its owner may read; raises WrongUse or NotPossible."""
+    try:
+        fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    except FileExistsError:
+        raise WrongUse(f"{path} exists already.", "Choose another file.") from None
+    except OSError as problem:
+        raise NotPossible(f"{path} cannot be written: {problem.strerror}.", "Choose another folder.") from None
+    try:
+        with os.fdopen(fd, "wb") as file:
+            yield file
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def _printed(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _written(file: IO[bytes], text: str) -> None:
+    file.write(text.encode())
+    file.flush()

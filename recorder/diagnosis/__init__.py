@@ -1,0 +1,1 @@
+"""Find out what is wrong: the checks of `recorder doctor`, and the archive of `recorder support`."""

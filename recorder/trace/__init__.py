@@ -1,0 +1,1 @@
+"""Show the SIP messages that the running daemon sees, with everything personal masked."""

@@ -1,0 +1,88 @@
+"""The command's side of a trace: ask the daemon, and give its lines to whoever writes them."""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recorder.errors import NotPossible
+from recorder.trace.control_socket import MAX_LINE, short_path
+
+GRACE_SECONDS = 10.0
+"""How long after its time the daemon may take to say that the trace is over."""
+
+ENDS = {
+    "time": "", "client": "", "size": "The trace has reached its largest size.",
+    "stop": "The recorder has stopped or restarted; the trace ends there.",
+}  # fmt: skip
+"""Why a trace ended, in words."""
+
+
+@dataclass(slots=True)
+class Traced:
+    """What became of a trace."""
+
+    messages: int = 0
+    skipped: int = 0
+    # why it ended before its time; empty if it did not
+    note: str = ""
+
+
+def follow(runtime_dir: Path, seconds: float, source: str | None, write: Callable[[str], None]) -> Traced:
+    """Trace for so many seconds, give each message as text to `write`; Ctrl-C ends it. Raises NotPossible."""
+    done = Traced()
+    with _connected(runtime_dir) as link:
+        link.settimeout(seconds + GRACE_SECONDS)
+        link.sendall(json.dumps({"seconds": seconds, "source": source}).encode() + b"\n")
+        try:
+            with link.makefile("rb") as lines:
+                while line := lines.readline(MAX_LINE):
+                    found = json.loads(line)
+                    if "end" in found:
+                        return _ended(found)
+                    done.messages += found["way"] != "note"
+                    write(text_of(found))
+        except KeyboardInterrupt:
+            return done
+        except (OSError, ValueError):
+            pass  # as if it had ended
+    done.note = ENDS["stop"]
+    return done
+
+
+def _ended(found: dict[str, Any]) -> Traced:
+    if found["end"] == "busy":
+        raise NotPossible("Others are tracing already.", "Wait until they have finished.")
+    return Traced(found["messages"], found["skipped"], ENDS.get(found["end"], ""))
+
+
+def _connected(runtime_dir: Path) -> socket.socket:
+    link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        with short_path(runtime_dir) as path:
+            link.connect(path)
+    except PermissionError:
+        link.close()
+        raise NotPossible(
+            "Only root and the recorder's user may trace.", "Type: sudo recorder trace, or recorderctl trace."
+        ) from None
+    except OSError:
+        link.close()
+        raise NotPossible(
+            "The recorder does not run, or has only just started.", "Type: systemctl status recorder."
+        ) from None
+    return link
+
+
+def text_of(line: dict[str, Any]) -> str:
+    """Return a line of the daemon for people: where and when, then the message, indented."""
+    arrow = {"sent": f"to {line['peer']}", "received": f"from {line['peer']}"}.get(line["way"], line["peer"])
+    over = f" over {line['transport']}, here {line['local']}" if "transport" in line else ""
+    head = f"{line['time']} {line['way']} {arrow}{over}" if over else f"{line['time']} {arrow}"
+    if line["way"] == "note":
+        return f"{head}: {line['text']}\n"
+    return f"{head}\n" + "".join(f"    {each}".rstrip() + "\n" for each in line["text"].splitlines()) + "\n"
