@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 
 import pytest
 
+from recorder.maintenance.figures import Figures
+from recorder.observe.metrics import Metrics
+from recorder.persist.backup_time import verified_at
 from recorder.persist.instance_lock import node_lock
 from tests.in_process.command_line import Answer, Place, Printed
 
@@ -83,6 +87,32 @@ def test_what_is_damaged_is_named_and_the_status_is_1(place: Place, to: Path, an
     (to / "generations/1/manifest.jsonl").write_text(json.dumps({}))
     emptied(place)
     assert place.run("restore", str(to)) == 1
+
+
+def test_only_a_complete_verification_without_a_defect_is_noted(place: Place) -> None:
+    def age() -> float:
+        metrics = Metrics()
+        Figures(metrics, place.settings()).take()
+        return float(metrics.verify_age._value.get())
+
+    assert math.isnan(age())
+    assert place.run("verify", "--customer", "acme") == 0
+    assert math.isnan(age()), "one customer is not everything"
+    assert place.run("verify") == 0
+    assert 0 <= age() < 60
+    (place.data / ".verified").unlink()
+    (place.data / "customers/acme/audit.jsonl").write_bytes(b"{}\n")
+    assert place.run("verify") == 1
+    assert math.isnan(age())
+
+
+def test_a_restore_passes_for_no_verification(place: Place, to: Path) -> None:
+    place.run("verify")
+    assert place.run("backup", str(to)) == 0
+    emptied(place)
+    (place.data / ".verified").unlink()
+    assert place.run("restore", str(to)) == 0
+    assert verified_at(place.data) is None
 
 
 def test_a_customer_without_keys_is_named(tmp_path: Path, to: Path, capsys: pytest.CaptureFixture[str]) -> None:
