@@ -46,6 +46,12 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         sys.stdout = None  # skip the flush at exit: nobody reads any more
         return 0
+    except PermissionError as problem:
+        from storage.files.durable_files import denied
+
+        whose = denied(Path(problem.filename)) if problem.filename else os.strerror(problem.errno or 0)
+        print(f"recorder: {whose}. Run the command as its owner, or choose another path.", file=sys.stderr)
+        return 3
     except OSError as problem:
         named = f"{problem.filename}: " if problem.filename else ""
         print(

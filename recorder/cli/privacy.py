@@ -14,6 +14,7 @@ from recorder.config.loader import load
 from recorder.config.model import Settings
 from recorder.errors import Negative, NotPossible, WrongUse
 from recorder.runtime.service_user import become_owner
+from storage.files.durable_files import denied
 
 
 def add_to(app: typer.Typer) -> None:
@@ -160,6 +161,8 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise WrongUse(f"There is no file {path}.") from None
+    except PermissionError:
+        raise NotPossible(f"{denied(path)}.", "Run the command as its owner.") from None
     except OSError as problem:
         raise NotPossible(f"{path} cannot be read: {problem.strerror}.") from None
 

@@ -92,7 +92,7 @@ def test_systemd_understands_every_unit(tmp_path: Path, name: str) -> None:
     for unit in CONFIG.glob("recorder*.*"):  # with programs that exist here
         text = unit.read_text().replace("/opt/recorder/.venv/bin/recorder", "/bin/true")
         (tmp_path / unit.name).write_text(text.replace("User=recorder\nGroup=recorder\n", ""))
-    line = [program, "verify", "--man=no", "--recursive-errors=no", tmp_path / name]
+    line = [program, "verify", "--man=no", "--recursive-errors=no", str(tmp_path / name)]
     judged = subprocess.run(line, capture_output=True, text=True, check=False)
     assert (judged.returncode, judged.stderr) == (0, "")
 
