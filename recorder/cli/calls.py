@@ -255,8 +255,9 @@ def verify(
     """Read and authenticate stored recordings; report every defect. Example: recorder verify --customer acme"""
     from recorder.maintenance.verify import refused, verify_customer
 
+    settings, begun_at = load(config), datetime.now(UTC)
     with progress("verifying", None) as advance:
-        reports = with_customers(load(config), customer, lambda c: verify_customer(c, call or [], advance), refused)
+        reports = with_customers(settings, customer, lambda c: verify_customer(c, call or [], advance), refused)
     defects = [d for r in reports for d in r.defects]
     missing = [c for c in call or [] if not any(c in r.seen for r in reports)]
     if json:
@@ -271,7 +272,22 @@ def verify(
         print(f"{calls} calls, {parts} parts read, {len(defects)} defects.")
     if missing:
         raise Negative(f"There is no call {missing[0]}.", "recorder calls lists all calls.")
+    if not (defects or call or customer):
+        _note_verified(settings.node.data_dir, begun_at)
     return 1 if defects else 0
+
+
+def _note_verified(data_dir: Path, at: datetime) -> None:
+    """Note that everything was verified, for recorder_verify_age_seconds."""
+    from recorder.persist.backup_time import mark_verified
+    from recorder.runtime.service_user import acting_as_owner
+    from storage.files.durable_files import Disk
+
+    try:
+        with acting_as_owner(data_dir):
+            mark_verified(data_dir, at, Disk())
+    except StorageError as problem:
+        console.say(f"The time of this verification was not noted: {problem}.")
 
 
 def recover(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +15,7 @@ from recorder.cli.options import DEFAULT_CONFIG, AsJson, Config
 from recorder.config.loader import load
 from recorder.config.model import Settings
 from recorder.errors import NotPossible, WrongUse
+from storage.files.durable_files import denied
 
 
 def add_to(app: typer.Typer) -> None:
@@ -42,9 +43,8 @@ def rotate(
 
     Example: recorder keys rotate --to file:/etc/recorder/root-2.key
     """
-    from recorder.maintenance import bootstrap
+    from recorder.maintenance.key_rotation import make_secret, secret_of
     from recorder.maintenance.key_rotation import rotate as move
-    from storage.keys.root_secret import load_root, make_token_root
 
     if old is None and new is None:
         raise WrongUse(
@@ -52,19 +52,20 @@ def rotate(
             "Add --to file:PATH, or, if the configuration names the new one already, --from with the old one.",
         )
     settings = load(config, files=False)
-    source = new or settings.keys.root
-    kind, _, path = source.partition(":")
+    configured = settings.keys.root
+    source = new or configured
     with _alone(settings):
-        before = load_root(old or settings.keys.root)
-        made = new is not None and (
-            (kind == "file" and bootstrap.root_key(Path(path))) or (kind == "pkcs11" and make_token_root(source))
-        )
-        moved = move(settings, before, load_root(source))
+        before = secret_of(settings, old or configured)
+        made = new is not None and make_secret(settings, new, old or configured)
+        moved = move(settings, before, secret_of(settings, source))
     if json:
         console.document({"rotated": moved, "root": source, "made": made})
         return 0
     print(f"Sealed anew: {', '.join(moved) or 'nothing, all were'} under {source}.")
-    if source != settings.keys.root:
+    if configured.startswith("credential:") and source.startswith("file:"):
+        name, path = configured.removeprefix("credential:"), source.removeprefix("file:")
+        print(f"Next: make {path} the credential {name} (LoadCredential={name}:{path}), then start the daemon.")
+    elif source != configured:
         print(f'Next: write root = "{source}" under [keys] in {config}, then start the daemon.')
     print("Then make a new backup of the keys and destroy the old root secret: it opens nothing that exists now.")
     return 0
@@ -97,6 +98,12 @@ def restore(
     older: Annotated[
         bool, typer.Option("--older", help="Restore even if the data is newer: calls erased since may open again.")
     ] = False,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to", help="The root secret from now on; default: the configured one. A missing file: is written."
+        ),
+    ] = None,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
@@ -110,10 +117,12 @@ def restore(
     settings = load(config, files=False)
     try:
         sealed, lines = file.read_bytes(), identity.read_text("utf-8", "replace")
+    except PermissionError as problem:
+        raise NotPossible(f"{denied(Path(problem.filename))}.", "Run the command as its owner.") from None
     except OSError as problem:
         raise NotPossible(f"{problem.filename} cannot be read: {problem.strerror}.") from None
     with _alone(settings):
-        done, kept = bring_back(settings, key_backup.decrypt(sealed, lines), older=older)
+        done, kept = bring_back(settings, key_backup.decrypt(sealed, lines), older=older, to=to)
     if json:
         console.document({"restored": done, "kept": kept})
         return 0
@@ -128,9 +137,12 @@ def restore(
 def _alone(settings: Settings) -> Iterator[None]:
     """Keep the daemon from starting meanwhile; raises NotPossible if it is running."""
     from recorder.persist.instance_lock import node_lock
+    from recorder.runtime.service_user import acting_as_owner
 
     settings.node.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with node_lock(settings) as held:
+    with ExitStack() as stack:
+        with acting_as_owner(settings.node.data_dir):  # whose the file of the lock has to be
+            held = stack.enter_context(node_lock(settings))
         if not held:
             raise NotPossible("The daemon is running.", "Stop it first: systemctl stop recorder.")
         yield

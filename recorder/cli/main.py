@@ -69,6 +69,11 @@ def _outcome(problem: Exception) -> tuple[int, str]:
 
     if isinstance(problem, RecorderError | StorageError):
         return getattr(problem, "status", NotPossible.status), sentence(problem)
+    if isinstance(problem, PermissionError) and problem.filename:
+        from storage.files.durable_files import denied
+
+        whose = denied(Path(problem.filename))
+        return NotPossible.status, f"{whose}. Run the command as its owner, or choose another path."
     if isinstance(problem, OSError):
         named = f"{problem.filename}: " if problem.filename else ""
         reason = os.strerror(problem.errno or 0)
@@ -133,7 +138,7 @@ def command() -> Any:
     """Return `recorder` with all its commands, as typer sees them."""
     import typer
 
-    from recorder.cli import accounts, calls, diagnosis, directory, keys, privacy, setup, trial
+    from recorder.cli import accounts, backup, calls, diagnosis, directory, keys, privacy, setup, trial
 
     app = typer.Typer(
         name="recorder",
@@ -144,7 +149,7 @@ def command() -> Any:
         rich_markup_mode=None,
     )
     app.command(SERVE)(setup.serve)
-    for module in (trial, setup, diagnosis, accounts, calls, privacy, keys, directory):
+    for module in (trial, setup, diagnosis, accounts, calls, privacy, keys, backup, directory):
         module.add_to(app)
     return typer.main.get_command(app)
 

@@ -9,10 +9,12 @@ import typer
 
 from recorder.cli import console
 from recorder.cli.calls import with_customers
-from recorder.cli.options import DEFAULT_CONFIG, AsJson, Config, OneCustomer
+from recorder.cli.options import DEFAULT_CONFIG, AsJson, Config, OneCustomer, WhichCustomer
 from recorder.config.loader import load
 from recorder.config.model import Settings
-from recorder.errors import NotPossible, WrongUse
+from recorder.errors import Negative, NotPossible, WrongUse
+from recorder.runtime.service_user import become_owner
+from storage.files.durable_files import denied
 
 
 def add_to(app: typer.Typer) -> None:
@@ -21,6 +23,7 @@ def add_to(app: typer.Typer) -> None:
     help = "The audit log. Example: recorder audit verify"
     audit = typer.Typer(no_args_is_help=True, help=help, rich_markup_mode=None)
     audit.command("verify")(audit_verify)
+    audit.command("accept")(audit_accept)
     app.add_typer(audit, name="audit")
 
 
@@ -81,10 +84,60 @@ def audit_verify(
         where = f"entry {one['bad']} " if one["bad"] is not None else ""
         told = "all as written" if one["ok"] else f"then {where}{one['fault']}"
         print(f"{one['customer']}: {one['entries']} entries, {told}.")
+        for each in one["accepted"]:
+            print(_accepted(each))
         if not one["ok"]:
             proven = f"entries 1 to {one['proven']}" if one["proven"] else "nothing"
             print(f"Proven by a signed checkpoint: {proven}.")
     return 0 if good else 1
+
+
+def _accepted(each: dict[str, Any]) -> str:
+    """Return the sentence about a loss that was accepted."""
+    lost = f"entries {each['first']} to {each['last']} of then" if each["last"] else "checkpoints beside the log"
+    by = f"accepted {each['time'][:19]}Z by {each['actor']}"
+    return console.plain(f"Lost and {by} in entry {each['entry']}: {lost} ({each['reason']}).")
+
+
+def audit_accept(
+    reason: Annotated[str, typer.Option(help="Why the log lacks entries; it is written into the log.")],
+    customer: WhichCustomer = None,
+    witness: Annotated[
+        Path | None, typer.Option(help="Also accept what only checkpoints that a witness kept in this file show.")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Accept once that an audit log lacks entries, because a backup was restored; needs the root secret.
+
+    Writes a signed entry into the log. It covers what is missing now; whatever is lost later is found again.
+
+    Example: recorder audit accept --customer acme --reason "restored the backup of 30 November after a disk failed"
+    """
+    from recorder.maintenance.cli_audit import accept
+    from recorder.maintenance.proof_check import witnessed
+    from storage.audit.hash_chain import AuditError
+
+    settings = load(config, files=False)
+    become_owner(settings.node.data_dir)
+    if not reason.strip():
+        raise WrongUse("The reason is empty.", "Say why entries are missing, for whoever reads the log.")
+    wanted = _wanted(settings, customer)
+    if len(wanted) > 1:
+        raise WrongUse("There are several customers.", "Choose one with --customer.")
+    name = wanted[0].name
+    marks = witnessed(_content(witness)) if witness is not None else []
+    try:
+        entry = accept(settings, name, reason.strip(), [mark for mark in marks if mark.customer == name])
+    except AuditError as problem:
+        raise Negative(f"{problem}.", f"{problem.hint}.".capitalize()) from None
+    if entry is None:
+        raise Negative(f"The audit log of {name} lacks nothing.", "recorder audit verify checks it.")
+    if json:
+        console.document({"customer": name, "entry": entry})
+        return 0
+    print(f"{name}: what the audit log lacks is accepted in entry {entry}. Next: recorder audit verify")
+    return 0
 
 
 def _receipt(settings: Settings, path: Path, customer: str | None, *, json: bool) -> int:
@@ -108,6 +161,8 @@ def _content(path: Path) -> bytes:
         return path.read_bytes()
     except FileNotFoundError:
         raise WrongUse(f"There is no file {path}.") from None
+    except PermissionError:
+        raise NotPossible(f"{denied(path)}.", "Run the command as its owner.") from None
     except OSError as problem:
         raise NotPossible(f"{path} cannot be read: {problem.strerror}.") from None
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pwd
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:  # a command that only prints its help needs no storage
     from recorder.config.model import Settings
     from storage.access.actor import Actor
     from storage.audit.audit_log import Audit
+    from storage.audit.hash_chain import Checkpoint
     from storage.keys.root_secret import RootSecret
 
 ROLE = "operator"
@@ -49,6 +52,23 @@ def note(
     root: RootSecret | None = None,
 ) -> None:
     """Append an action to the log of a customer that is not open; needs no database. Raises StorageError."""
+    with _log_of(settings, customer, root) as audit:
+        tell(audit, action, object, outcome, reason)
+
+
+def accept(settings: Settings, customer: str, reason: str, told: Sequence[Checkpoint]) -> int | None:
+    """Accept what the log of a customer has lost; return the number of the entry, None if nothing is lost.
+
+    `told`: checkpoints that a witness kept. Raises AuditError if a rollback does not explain what is wrong.
+    """
+    from storage.audit.hash_chain import ACCEPT, Act
+
+    with _log_of(settings, customer) as audit:
+        return audit.accept(Act.of(actor(), ROLE, ACCEPT, reason=reason), told)
+
+
+@contextmanager
+def _log_of(settings: Settings, customer: str, root: RootSecret | None = None) -> Iterator[Audit]:
     from storage.audit.audit_log import Audit
     from storage.customer import customers
     from storage.keys.root_secret import load_root
@@ -63,7 +83,7 @@ def note(
         lambda: datetime.now(UTC),
     )
     try:
-        tell(audit, action, object, outcome, reason)
+        yield audit
     finally:
         audit.close()
 

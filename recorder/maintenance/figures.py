@@ -9,14 +9,14 @@ from math import nan
 from recorder.calls.status import expiry
 from recorder.config.model import Settings
 from recorder.observe.metrics import Metrics
-from recorder.persist.backup_time import backed_up_at
+from recorder.persist.backup_time import backed_up_at, verified_at
 from storage.files.reserved_space import Space
 
 EVERY_SECONDS = 30.0
 
 
 class Figures:
-    """Free space of the folders, age of the key backup, and what is left of the certificates."""
+    """Free space of the folders, age of the key backup and of the last verify, and what is left of the certificates."""
 
     def __init__(self, metrics: Metrics, settings: Settings) -> None:
         self._metrics = metrics
@@ -40,8 +40,11 @@ class Figures:
                 space = None
             metrics.disk_free.labels(name).set(space.free if space else nan)
             metrics.disk_inodes.labels(name).set(space.free_files if space else nan)
-        backup = backed_up_at(self._node.data_dir)
-        metrics.key_backup_age.set((now - backup).total_seconds() if backup else nan)
+        for age, at in (
+            (metrics.key_backup_age, backed_up_at(self._node.data_dir)),
+            (metrics.verify_age, verified_at(self._node.data_dir)),
+        ):
+            age.set((now - at).total_seconds() if at else nan)
         for use, file in self._certificates.items():
             ends = expiry(file)
             metrics.certificate_expiry.labels(use).set((ends - now).total_seconds() if ends else nan)

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,7 @@ from recorder.errors import Negative, NotPossible, WrongUse
 from recorder.maintenance import bootstrap, key_backup
 from recorder.maintenance.cli_audit import note
 from recorder.persist.backup_time import mark
+from recorder.runtime.service_user import acting_as_owner, owner_of
 from storage.access.accounts import Accounts
 from storage.customer import customers
 from storage.errors import KeysError, KeysMissing, KeysOutdated, KeysWrong, StorageError
@@ -23,7 +25,7 @@ from storage.exports.exports import FOLDER as EXPORTS
 from storage.files.durable_files import Disk, disk_errors
 from storage.journal.journal import Journal
 from storage.keys.cut_log import Ledger
-from storage.keys.root_secret import RootSecret, load_root
+from storage.keys.root_secret import RootSecret, load_root, make_token_root
 from storage.vault.vault import Vault
 
 if TYPE_CHECKING:
@@ -43,10 +45,39 @@ LAST = "forget"
 """Written last: without it the keys do not open, and the restore is repeated."""
 
 
+def secret_of(settings: Settings, source: str) -> RootSecret:
+    """Read a root secret; root reads its own, and those of the service's user as that user. Raises KeysError."""
+    data = settings.node.data_dir
+    if owner_of(data) is not None:
+        with acting_as_owner(data), suppress(KeysError):
+            return load_root(source)
+    return load_root(source)
+
+
+def make_secret(settings: Settings, source: str, before: str) -> bool:
+    """Make the root secret that `source` names if it is missing; a file gets the owner of the one `before`."""
+    kind, _, place = source.partition(":")
+    if kind == "pkcs11":
+        with acting_as_owner(settings.node.data_dir):
+            return make_token_root(source)
+    if kind != "file" or not bootstrap.root_key(Path(place)):
+        return False
+    old, _, path = before.partition(":")
+    if old == "file" and os.geteuid() == 0:
+        whose = os.stat(path)
+        os.chown(place, whose.st_uid, whose.st_gid)
+    return True
+
+
 def rotate(settings: Settings, before: RootSecret, after: RootSecret) -> list[str]:
     """Move every customer's keys to another root secret; returns whose were moved. Safe to repeat after a crash."""
     if before.secret == after.secret:
         raise WrongUse("Both root secrets are the same.", "Give the old one with --from or the new one with --to.")
+    with acting_as_owner(settings.node.data_dir):
+        return _rotate(settings, before, after)
+
+
+def _rotate(settings: Settings, before: RootSecret, after: RootSecret) -> list[str]:
     names = [customer.name for customer in settings.customers]
     opened = [_under(settings, name, before, after) for name in names]
     moved = []
@@ -88,61 +119,81 @@ def backup(settings: Settings, recipients: Sequence[str], to: Path, at: int) -> 
     if to.exists():
         raise WrongUse(f"{to} already exists.", "Choose another file.")
     key_backup.encrypt(b"", recipients)  # report a wrong recipient before anything is logged or read
-    root = load_root(settings.keys.root)
-    for customer in settings.customers:
-        note(settings, customer.name, "keys.backup", reason=f"{len(recipients)} recipients", root=root)
-    data = key_backup.encrypt(key_backup.pack(root.secret, gather(settings, root), at), recipients)
+    root = secret_of(settings, settings.keys.root)
+    with acting_as_owner(settings.node.data_dir):
+        for customer in settings.customers:
+            note(settings, customer.name, "keys.backup", reason=f"{len(recipients)} recipients", root=root)
+        gathered = gather(settings, root)
+    data = key_backup.encrypt(key_backup.pack(root.secret, gathered, at), recipients)
     if not bootstrap.write_new(to, data):
         raise WrongUse(f"{to} already exists.", "Choose another file.")
-    mark(settings.node.data_dir, datetime.fromtimestamp(at, UTC), Disk())
+    with acting_as_owner(settings.node.data_dir):
+        mark(settings.node.data_dir, datetime.fromtimestamp(at, UTC), Disk())
     return [customer.name for customer in settings.customers]
 
 
-def restore(settings: Settings, data: bytes, *, older: bool) -> tuple[list[str], list[str]]:
+def restore(settings: Settings, data: bytes, *, older: bool, to: str | None = None) -> tuple[list[str], list[str]]:
     """Restore the keys that do not open; returns (whose were restored, whose opened and were left alone).
 
-    `older`: accept keys that are older than the data if nothing newer is left. Raises Negative, NotPossible, KeysError.
+    `older`: accept keys that are older than the data if nothing newer is left. `to`: the root secret from now on,
+    instead of the configured one. Raises Negative, NotPossible, KeysError.
     """
     secret, files = key_backup.unpack(data)
     root = RootSecret(secret, "the backup")
-    configured = _configured(settings, root)
+    configured = _configured(settings, to or settings.keys.root, root)
+    keep = _Keep(configured is root, to or settings.keys.root, None if to else owner_of(settings.node.data_dir))
     done, kept = [], []
     for customer in settings.customers:
         if _opens(settings, customer.name, configured):
-            _keep_root(settings, configured, root)
+            keep.root(root)
             kept.append(customer.name)
             continue
         mine = {name: content for name, content in files.items() if name.split(".")[0] == customer.name}
         if not mine:
             raise Negative(f"The backup has no keys of customer {customer.name}.", "Look for a newer one.")
         if not _opens(settings, customer.name, root):  # otherwise a restore was interrupted, or the root secret is new
-            _bring_back(settings, customer.name, mine, root, older=older)
-        _keep_root(settings, configured, root)
-        _finish(settings, customer.name, root, configured, older=older)
+            with acting_as_owner(settings.node.data_dir):
+                _bring_back(settings, customer.name, mine, root, older=older)
+        keep.root(root)
+        with acting_as_owner(settings.node.data_dir):
+            _finish(settings, customer.name, root, configured, older=older)
         done.append(customer.name)
     return done, kept
 
 
-def _configured(settings: Settings, root: RootSecret) -> RootSecret:
+def _configured(settings: Settings, source: str, root: RootSecret) -> RootSecret:
     """Return the configured root secret, or the backup's if its file is lost."""
     try:
-        return load_root(settings.keys.root)
+        return secret_of(settings, source)
     except KeysMissing:
-        if not settings.keys.root.startswith("file:"):
-            hint = 'Set root = "file:PATH" in [keys]: the secret is written there; systemd-creds can encrypt it.'
+        if not source.startswith("file:"):
+            hint = "Add --to file:PATH: the secret is written there; make a credential of it then."
             raise NotPossible("The configured root secret is missing.", hint) from None
         return root
 
 
-def _keep_root(settings: Settings, configured: RootSecret, root: RootSecret) -> None:
-    """Write the backup's root secret if the file is lost and the secret opens keys; an existing file stays."""
-    if configured is root:
-        bootstrap.write_new(Path(settings.keys.root.removeprefix("file:")), root.secret)
+@dataclass(frozen=True, slots=True)
+class _Keep:
+    """Writes the backup's root secret where it is lost."""
+
+    lost: bool
+    # whether there is none
+    source: str
+    # where it belongs
+    owner: tuple[int, int] | None
+    # who reads it, if not who runs this
+
+    def root(self, root: RootSecret) -> None:
+        """Write it, once it has opened keys; an existing file stays."""
+        path = Path(self.source.removeprefix("file:"))
+        if self.lost and bootstrap.write_new(path, root.secret) and self.owner is not None:
+            os.chown(path, *self.owner)
 
 
 def _opens(settings: Settings, name: str, root: RootSecret) -> bool:
     try:
-        customers.open_keys(settings.node.data_dir, name, root)
+        with acting_as_owner(settings.node.data_dir):
+            customers.open_keys(settings.node.data_dir, name, root)
     except KeysError:
         return False
     return True

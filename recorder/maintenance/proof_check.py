@@ -8,7 +8,7 @@ from typing import Any
 from recorder.config.model import Customer as Configured
 from recorder.config.model import Settings
 from storage.audit.audit_files import AuditFiles
-from storage.audit.hash_chain import AuditError, Checkpoint
+from storage.audit.hash_chain import Accepted, AuditError, Checkpoint
 from storage.customer import customers
 from storage.erasure import receipts
 from storage.erasure.receipts import BadReceipt
@@ -31,6 +31,20 @@ def prove(settings: Settings, configured: Configured, told: Sequence[Checkpoint]
         "proven": verdict.proven,
         "bad": verdict.bad,
         "fault": verdict.fault or None,
+        "accepted": [_shown(each) for each in verdict.accepted],
+    }
+
+
+def _shown(accepted: Accepted) -> dict[str, Any]:
+    """Return an acceptance as commands show it."""
+    loss = accepted.loss
+    return {
+        "entry": accepted.entry,
+        "time": accepted.at,
+        "actor": accepted.actor,
+        "reason": accepted.reason,
+        "first": loss.first,
+        "last": loss.last,
     }
 
 

@@ -54,7 +54,13 @@ class Metrics:
         self.key_backup_age = Gauge(
             "recorder_key_backup_age_seconds", "Time since the keys were backed up; NaN if never", registry=registry
         )
-        self.key_backup_age.set(nan)  # until somebody has looked
+        self.verify_age = Gauge(
+            "recorder_verify_age_seconds",
+            "Time since recorder verify read everything and found no defect; NaN if never",
+            registry=registry,
+        )
+        for age in (self.key_backup_age, self.verify_age):
+            age.set(nan)  # until somebody has looked
         build = Gauge("recorder_build_info", "The version that runs", ["version", "commit"], registry=registry)
         build.labels(VERSION, commit() or "").set(1)
         ProcessCollector(registry=registry)  # of the main process

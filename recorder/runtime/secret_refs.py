@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from recorder.errors import NotPossible, WrongUse
+from storage.files.durable_files import denied
 
 MAX_SECRET = 1 << 20  # bytes
 
@@ -25,6 +26,8 @@ def bytes_of(source: str) -> bytes:
             if kind == "file" and os.fstat(file.fileno()).st_mode & 0o077:
                 raise WrongUse(f"Others may read {path}.", f"chmod 600 {path}, then check who may have read it.")
             return file.read(MAX_SECRET)
+    except PermissionError:
+        raise NotPossible(f"{denied(path)}.", "Run the command as its owner.") from None
     except OSError as problem:
         raise NotPossible(f"{path} cannot be read: {os.strerror(problem.errno or 0)}.") from None
 

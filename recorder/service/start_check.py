@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pwd
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -27,6 +26,7 @@ from recorder.persist import data_formats
 from recorder.persist.checkpoint_file import newer_calls
 from recorder.persist.customers import is_new, open_each, unconfigured
 from recorder.runtime.folders import make_folder, user_name
+from recorder.runtime.service_user import become_owner
 from recorder.service.listeners import api_addresses, check_free, held_sockets
 from storage.customer.customers import KEYS, VAULT, customer_folder
 from storage.database.database import Database, DatabaseAway
@@ -60,21 +60,6 @@ def check_start(config: Path) -> tuple[Settings, tuple[Fault, ...]]:
         told = [fault for fault in found if fault in unread or not fault.key.startswith("node.")]
         found += parser.new_ones(step(settings), told)
     return settings, parser.in_order(found, lines_of(settings))
-
-
-def become_owner(folder: Path) -> bool:
-    """Take on the rights of a folder's owner if this is root and the folder is not root's; tell whether."""
-    if os.geteuid() != 0 or not folder.is_dir() or (owner := folder.stat()).st_uid == 0:
-        return False
-    try:
-        known = pwd.getpwuid(owner.st_uid)
-        os.initgroups(known.pw_name, known.pw_gid)
-        os.setgid(known.pw_gid)
-    except KeyError:  # a user without a name, as in a container
-        os.setgroups([])
-        os.setgid(owner.st_gid)
-    os.setuid(owner.st_uid)
-    return True
 
 
 # ---- folders ----

@@ -13,15 +13,21 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from storage.access.account import canonical
 from storage.audit.hash_chain import (
+    ACCEPT,
+    BROKEN,
     MAX_LINE,
     NO_LINES,
+    Accepted,
     AuditError,
     Checkpoint,
     Head,
     Lines,
+    Loss,
     Tally,
     Verdict,
     document,
+    follow,
+    origin,
     unfinished,
     verify,
 )
@@ -99,9 +105,12 @@ class AuditFiles:
         marks = [m for m in self._slots() if m.genuine(key, self._customer)]
         return max(marks, key=lambda m: m.head.n, default=None)
 
-    def put_mark(self, mark: Checkpoint) -> None:
-        """Write a checkpoint beside the keys, durably, over the older of the two."""
-        _put(self.newest, bytes(mark), self._older())
+    def put_mark(self, mark: Checkpoint, *, both: bool = False) -> None:
+        """Write a checkpoint beside the keys, durably, over the older of the two, or over `both`."""
+        older = self._older()
+        _put(self.newest, bytes(mark), older)
+        if both:
+            _put(self.newest, bytes(mark), 1 - older)
 
     def tallied(self, key: Ed25519PublicKey) -> Tally | None:
         """Return the newest genuine tally of the checkpoints beside the log."""
@@ -142,11 +151,14 @@ class AuditFiles:
             os.fdatasync(fd)
         Disk().sync_folder(self.evidence.parent)
 
-    def verify(self, key: Ed25519PublicKey, told: Sequence[Checkpoint] = ()) -> Verdict:
-        """Check the whole chain against every checkpoint found, and those that were `told` from elsewhere."""
+    def verify(self, key: Ed25519PublicKey, told: Sequence[Checkpoint] = (), supposed: Loss | None = None) -> Verdict:
+        """Check the whole chain against every checkpoint found, and those that were `told` from elsewhere.
+
+        `supposed`: a loss to take as accepted, to see what else is wrong.
+        """
         with disk_errors("read the audit log"):
             newest = [m for m in self._slots() if m.genuine(key, self._customer)]
-            beside, lost = self._beside(key)
+            beside, lost = self._beside(key, counted=supposed is None)
             try:
                 marks = [*newest, *marks_of(self.evidence), *told]
             except AuditError as error:
@@ -154,15 +166,87 @@ class AuditFiles:
             if not self.log.exists():
                 named = marks or beside or lost
                 return Verdict(0, 1 if named else None, "is missing: there is no log" if named else "")
-            lost = [*self._lost_beside_keys(newest, beside), *lost]
-            found = verify(self._customer, self._lines(), [*marks, *beside], key)
+            accepted = tuple(self.accepted(key))
+            losses = [*(each.loss for each in accepted), *([supposed] if supposed else [])]
+            left = [mark for mark in beside if not any(loss.covers(mark) for loss in losses)]
+            lost = [*self._lost_beside_keys(newest, left), *lost]
+            found = verify(self._customer, self._lines(), [*marks, *beside], key, losses)
             if found.good:
                 found = self._tail(found)
             wrong = next((m.head.n for m in self._strange(key)), None) if found.bad is None else found.bad
-            return replace(found, bad=wrong, fault="; ".join(filter(None, [found.fault, *lost])))
+            fault = "; ".join(filter(None, [found.fault, *lost]))
+            return replace(found, bad=wrong, fault=fault, accepted=accepted)
 
-    def _beside(self, key: Ed25519PublicKey) -> tuple[list[Checkpoint], list[str]]:
-        """Return the genuine checkpoints beside the log, and what is wrong with that file."""
+    def accepted(self, key: Ed25519PublicKey) -> Iterator[Accepted]:
+        """Yield the losses that entries of the log accept, oldest first; the root secret is needed to write one."""
+        for line in self._lines() if self.log.exists() else ():
+            if f'"action":"{ACCEPT}"'.encode() not in line or (item := _shown(line)) is None:
+                continue
+            loss = Loss.parse(str(item.get("object")), key, self._customer)
+            if loss is not None:
+                yield Accepted(item["n"], item["time"], str(item.get("actor")), str(item.get("reason")), loss)
+
+    def lost(self, key: Ed25519PublicKey, told: Sequence[Checkpoint] = ()) -> Loss | None:
+        """Return what the log lacks that was not accepted yet, after it was continued; None if it lacks nothing.
+
+        Raises AuditError if anything is wrong that a rollback does not explain.
+        """
+        if self.verify(key, told).good:
+            return None
+        with disk_errors("read the audit log"):
+            here = [*self._slots(), *marks_of(self.evidence), *self._beside(key)[0]]
+            loss = self._loss(key, [m for m in here if m.genuine(key, self._customer)], told)
+        left = self.verify(key, told, loss)
+        if not left.good:
+            where = "" if left.bad is None else f"entry {left.bad} "
+            hint = "restore the audit log, or keep it as evidence"
+            raise AuditError(f"this is no loss that can be accepted: {where}{left.fault}", hint)
+        return loss
+
+    def _loss(self, key: Ed25519PublicKey, here: Sequence[Checkpoint], told: Sequence[Checkpoint]) -> Loss:
+        """Find the entries that checkpoints here, and those from elsewhere, name and the log does not have."""
+        known = list(self.accepted(key))
+        heads, begun = self._heads({mark.head.n for mark in (*here, *told)}, max((e.entry for e in known), default=0))
+
+        def fits(mark: Checkpoint) -> bool:
+            return heads.get(mark.head.n) == mark.head
+
+        def new(marks: Sequence[Checkpoint]) -> list[Checkpoint]:
+            return [m for m in marks if not fits(m) and not any(each.loss.covers(m) for each in known)]
+
+        ours, theirs = new(here), new(told)
+        first = [min(begun)] if ours and begun else []
+        if theirs:  # keys that were rolled back too fit the log; elsewhere they know up to where it was another one
+            missed = min(mark.head.n for mark in theirs)
+            before = max((m.head.n for m in (*here, *told) if fits(m) and m.head.n < missed), default=0)
+            first += [before + 1] if not first or missed < first[0] else []
+        tally, lines = self.tallied(key), lines_of(self.marks)[0]
+        gone = tally.lines.count if tally is not None and tally.begins(lines) is None else 0
+        if not first:
+            return Loss(0, 0, "", "", gone)
+        last = max((*ours, *theirs), key=lambda mark: mark.head.n)
+        return Loss(min(first), last.head.n, last.head.hash, max(mark.at for mark in (*ours, *theirs)), gone)
+
+    def _heads(self, wanted: Collection[int], after: int) -> tuple[dict[int, Head], list[int]]:
+        """Return the heads of the chain at these entries, and the entries after `after` that continue a broken log."""
+        heads: dict[int, Head] = {}
+        begun: list[int] = []
+        head: Head | None = origin(self._customer)
+        for line in self._lines():
+            head, _ = follow(head, line) if head else (None, "")
+            if head is None:
+                break
+            if head.n in wanted:
+                heads[head.n] = head
+            if head.n > after and f'"action":"{BROKEN}"'.encode() in line:
+                begun.append(head.n)
+        return heads, begun
+
+    def _beside(self, key: Ed25519PublicKey, *, counted: bool = True) -> tuple[list[Checkpoint], list[str]]:
+        """Return the genuine checkpoints beside the log, and what is wrong with that file.
+
+        `counted`: also whether it holds as many as were written.
+        """
         lines, tail = lines_of(self.marks)
         read = [mark for mark in map(_readable, lines) if mark]
         good = [mark for mark in read if mark.genuine(key, self._customer)]
@@ -175,7 +259,7 @@ class AuditFiles:
         tally = self.tallied(key)
         if tally is None and self.tally.exists():
             out.append("the signed count of the checkpoints beside the log is not genuine")
-        if tally is not None and tally.begins(lines) is None:
+        if counted and tally is not None and tally.begins(lines) is None:
             out.append(
                 f"the checkpoints beside the log are not those that were written: {tally.lines.count} were written, "
                 f"{len(lines)} are there, and some of them are missing, changed or older"

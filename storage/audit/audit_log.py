@@ -12,6 +12,7 @@ import fcntl
 import os
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from threading import Lock
@@ -23,6 +24,7 @@ from storage.access.actor import RECORDER
 from storage.audit.audit_files import EVERY, AuditFiles, AuditPage, Wanted, lines_of
 from storage.audit.checkpoint_thinning import thin
 from storage.audit.hash_chain import (
+    BROKEN,
     NO_LINES,
     Act,
     AuditError,
@@ -108,6 +110,28 @@ class Audit:
         self._marked = mark.head.n
         return mark
 
+    def accept(self, act: Act, told: Sequence[Checkpoint] = ()) -> int | None:
+        """Accept that the log lacks entries, or checkpoints beside it, because a backup was restored.
+
+        `told` are checkpoints from elsewhere. Return the number of the entry that says so; None if nothing is lost.
+        Raises AuditError if a rollback does not explain everything that is wrong. If this is interrupted, do it again.
+        """
+        self.beat().result()  # continues a log that does not fit: the checkpoint is kept, and an entry says where
+        loss = self._files.lost(self.public_key, told)
+        if loss is None:
+            return None
+        entry = self.append(replace(act, object=loss.signed(self._key, self.customer))).result()
+        if loss.checkpoints:
+            with (
+                disk_errors("write a checkpoint of the audit log"),
+                opened(self._files.marks, os.O_RDWR | os.O_CREAT) as fd,
+            ):
+                fcntl.flock(fd, fcntl.LOCK_EX)
+                _, serial, _ = self._count(fd)
+                there = NO_LINES.then(lines_of(self._files.marks)[0])
+                self._files.put_tally(Tally.sign(self._key, self.customer, serial + 1, there))
+        return entry
+
     def _count(self, fd: int) -> tuple[int, int, Lines]:
         """Return the size of the checkpoint file beside the log, and the serial and content of its newest tally.
 
@@ -189,7 +213,9 @@ class Audit:
                     self._reserved = 0  # the truncation released the reserved space
                     raise
                 if after.n:
-                    self._files.put_mark(Checkpoint.sign(self._key, self.customer, after, self._now()))
+                    # The checkpoint that a broken log does not fit is evidence now, and must not pass for the newest.
+                    broken = any(note.action == BROKEN for note in notes)
+                    self._files.put_mark(Checkpoint.sign(self._key, self.customer, after, self._now()), both=broken)
                 self._head = after
                 return head.n + len(notes) + 1
             finally:
@@ -235,7 +261,7 @@ class Audit:
         if not fits:
             if mark:
                 self._files.keep_evidence(mark)
-            notes.append(_note("audit.broken", "the log does not fit its checkpoint", "failed"))
+            notes.append(_note(BROKEN, "the log does not fit its checkpoint", "failed"))
         return head, notes
 
     def _reserve(self, fd: int, size: int) -> None:

@@ -7,6 +7,9 @@ log cannot stand in for another's. `n` counts from 1.
 A checkpoint says "entry n has hash h and ends at byte s", signed with Ed25519. The newest one lies beside the keys and
 is renewed with every commit, so a log that was cut, rolled back or removed does not fit it. Older ones lie beside the
 log, for operators who copy them elsewhere.
+
+After a restore the log lacks entries that checkpoints name. An *acceptance* is a signed statement, in an entry of the
+log, of which entries those were; verification then ignores the checkpoints that name them, and no others.
 """
 
 import hashlib
@@ -30,6 +33,11 @@ MAX_FIELD = 2000  # characters of one field of an entry; longer fields are cut
 _LINE = re.compile(rb'(\{.*),"hash":"([0-9a-f]{64})"\}', re.DOTALL)
 _SIGNED = b"siprec-recorder/1 audit checkpoint\0"
 _TALLIED = b"siprec-recorder/1 audit checkpoints\0"
+_ACCEPTED = b"siprec-recorder/1 audit acceptance\0"
+ACCEPT = "audit.accept"
+"""Action of an entry that has an acceptance as its object."""
+BROKEN = "audit.broken"
+"""Action of the first entry after entries that are lost."""
 
 
 class AuditError(StorageError):
@@ -202,6 +210,65 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
+class Loss:
+    """Entries that were lost, and that somebody with the root secret accepts as lost."""
+
+    first: int
+    """Number of the first lost entry, at which the log was continued; 0 if only checkpoints beside the log are lost."""
+    last: int
+    """Number of the last one that a checkpoint names, 0 if none."""
+    hash: str
+    """Its hash."""
+    at: str
+    """When that checkpoint was made, RFC 3339; empty if there is none."""
+    checkpoints: int
+    """How many checkpoints the statement beside the keys counts that are not there now; 0 if it fits."""
+
+    def covers(self, mark: Checkpoint) -> bool:
+        """Say whether a checkpoint names one of these entries; later ones with the same numbers are not covered."""
+        return self.first <= mark.head.n <= self.last and mark.at <= self.at
+
+    def signed(self, key: Ed25519PrivateKey, customer: str) -> str:
+        """Return the acceptance, as the object of an entry."""
+        fields = " ".join(f"{name}={value}" for name, value in self._fields().items())
+        return f"{fields} signature={key.sign(self._statement(customer)).hex()}"
+
+    @classmethod
+    def parse(cls, text: str, key: Ed25519PublicKey, customer: str) -> "Loss | None":
+        """Parse an acceptance; return None if it was not signed with this key for this customer."""
+        try:
+            f = dict(pair.split("=", 1) for pair in text.split(" "))
+            found = cls(int(f["first"]), int(f["last"]), f["hash"], f["at"], int(f["checkpoints"]))
+            key.verify(bytes.fromhex(f["signature"]), found._statement(customer))
+        except (ValueError, KeyError, InvalidSignature):
+            return None
+        return found
+
+    def _fields(self) -> dict[str, object]:
+        kept = {"first": self.first, "last": self.last, "hash": self.hash, "at": self.at}
+        return {**kept, "checkpoints": self.checkpoints}
+
+    def _statement(self, customer: str) -> bytes:
+        return _ACCEPTED + ascii_json({"customer": customer, **self._fields()})
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """An entry of the log that accepts a loss."""
+
+    entry: int
+    """Number of the entry."""
+    at: str
+    """Time of the entry, RFC 3339."""
+    actor: str
+    """Who accepted it."""
+    reason: str
+    """Why."""
+    loss: Loss
+    """What was lost."""
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What a verification found."""
 
@@ -213,6 +280,8 @@ class Verdict:
     """What is wrong with it, as a sentence."""
     proven: int = 0
     """Last entry that a signed checkpoint proves; the good ones after it only follow from each other."""
+    accepted: tuple[Accepted, ...] = ()
+    """Losses that were accepted, oldest first."""
 
     @property
     def good(self) -> bool:
@@ -253,13 +322,21 @@ def follow(head: Head, line: bytes) -> tuple[Head | None, str]:
     return Head(head.n + 1, digest, head.size + len(line)), ""
 
 
-def verify(customer: str, lines: Iterable[bytes], checkpoints: Sequence[Checkpoint], key: Ed25519PublicKey) -> Verdict:
-    """Check the whole chain against every checkpoint; report the first bad entry."""
+def verify(
+    customer: str,
+    lines: Iterable[bytes],
+    checkpoints: Sequence[Checkpoint],
+    key: Ed25519PublicKey,
+    lost: Sequence[Loss] = (),
+) -> Verdict:
+    """Check the whole chain against every checkpoint but those of `lost` entries; report the first bad entry."""
     for mark in checkpoints:
         if not mark.genuine(key, customer):
             return Verdict(0, mark.head.n, "has a checkpoint that was not signed with this customer's key")
     wanted: dict[int, list[Head]] = {}
     for mark in checkpoints:
+        if any(loss.covers(mark) for loss in lost):
+            continue
         wanted.setdefault(mark.head.n, []).append(mark.head)
     head, proven = origin(customer), 0
     for line in lines:

@@ -7,6 +7,7 @@ single steps (`write`, `sync`, `rename`, `unlink`) to stop at each of them.
 import errno
 import fcntl
 import os
+import pwd
 from array import array
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +19,7 @@ PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
 _GET_FLAGS, _SET_FLAGS, _TOPDIR = 0x80086601, 0x40086602, 0x00020000  # ioctl_iflags(2), on 64-bit machines
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+_DENIED = frozenset({errno.EACCES, errno.EPERM})
 
 
 @contextmanager
@@ -29,7 +31,31 @@ def disk_errors(what: str) -> Iterator[None]:
         reason = errno.errorcode.get(error.errno or 0, "unknown error")
         if error.errno in _FULL:
             raise NoSpace(f"could not {what}: the disk is full", "free some space on the data disk") from error
+        if error.errno in _DENIED and error.filename:
+            raise DiskFailed(
+                f"could not {what}: {denied(Path(error.filename))}", "run the command as its owner"
+            ) from error
         raise DiskFailed(f"could not {what}: {reason}", "check the kernel log and the disk") from error
+
+
+def denied(path: Path) -> str:
+    """Say of a file that this user may not use whose it is, or whose the nearest folder is that can be looked at."""
+    for place in (path, *path.parents):
+        try:
+            found = os.stat(place)
+        except OSError:
+            continue
+        inside = "" if place == path else f"{path} lies in {place}, and "
+        owner = f"{_user(found.st_uid)}, mode {found.st_mode & 0o7777:04o}"
+        return f"{inside}{place} belongs to {owner}; this is user {_user(os.geteuid())}"
+    return f"{path} cannot be used by user {_user(os.geteuid())}"
+
+
+def _user(number: int) -> str:
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)
 
 
 class Disk:
@@ -46,13 +72,14 @@ class Disk:
             raise
 
     def replace(self, path: Path, data: bytes) -> None:
-        """Replace the file by `data`; at every moment it has the old or the new content.
+        """Replace the file by `data`; at every moment it has the old or the new content. Owner and mode stay.
 
         One writer at a time; the next call overwrites a `.NAME.part` that a crash left.
         """
         draft = path.with_name(f".{path.name}.part")
         with disk_errors("replace a file of the data directory"):
             with opened(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
+                _keep_owner(fd, path)
                 self.write(fd, data, 0)
                 self.sync(fd)
             self.rename(draft, path)
@@ -178,6 +205,21 @@ def opened(path: Path, flags: int) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
+
+
+def _keep_owner(fd: int, path: Path) -> None:
+    """Give a draft the owner and mode of the file that it replaces; of a new file root gives away the owner only."""
+    now, root = os.fstat(fd), os.geteuid() == 0
+    try:
+        before = os.stat(path)
+    except FileNotFoundError:
+        if root and (folder := os.stat(path.parent)).st_uid != now.st_uid:
+            os.fchown(fd, folder.st_uid, folder.st_gid)
+        return
+    if root and (before.st_uid, before.st_gid) != (now.st_uid, now.st_gid):
+        os.fchown(fd, before.st_uid, before.st_gid)
+    if (before.st_mode ^ now.st_mode) & 0o770:
+        os.fchmod(fd, before.st_mode & 0o770)  # nothing here is for everybody
 
 
 def _grow_time(fd: int, before: int) -> None:

@@ -28,7 +28,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from storage.errors import Forgotten, KeysError, KeysExist, KeysMissing, KeysWrong, NoSpace, SealBroken
-from storage.files.durable_files import Disk, alone
+from storage.files.durable_files import Disk, alone, denied
 from storage.keys.cut_log import Entry, Ledger
 from storage.keys.key_files import (
     SECRET,
@@ -339,6 +339,9 @@ class KeyFiles:
         """Return a value that changes with every cut; takes one system call."""
         try:
             status = os.stat(self._watched)
+        except PermissionError as error:
+            said = f"the keys of {self._customer} cannot be read: {denied(Path(self._watched))}"
+            raise KeysError(said, "run the command as its owner") from error
         except OSError as error:
             hint = "restore `keys/` of this installation; for a new customer run `recorder init`"
             raise KeysMissing(f"the forget secret of {self._customer} is not in keys/", hint) from error

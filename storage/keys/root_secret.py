@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from storage.errors import KeysError, KeysExposed, KeysMissing, KeysUnsupported, KeysWrong
+from storage.files.durable_files import denied
 from storage.keys import pkcs11
 from storage.keys.pkcs11_uri import SCHEME, TokenKey
 
@@ -89,8 +90,10 @@ def _read(path: Path, forbidden: int, size: int, what: str) -> bytes:
     except FileNotFoundError:
         hint = _MAKE_ONE if what == _ROOT else "write it there as one line of UTF-8, readable by its owner alone"
         raise KeysMissing(f"there is no {what} at {path}", hint) from None
+    except PermissionError as error:
+        raise KeysError(f"the {what} cannot be read: {denied(path)}", "run the command as its owner") from error
     except OSError as error:
-        raise KeysError(f"the {what} at {path} cannot be read", "run as the owner of the file") from error
+        raise KeysError(f"the {what} at {path} cannot be read: {os.strerror(error.errno or 0)}") from error
     try:
         _check(path, os.fstat(fd), forbidden, what)
         return os.read(fd, size + 1)  # one more byte shows that a file is too long

@@ -64,12 +64,16 @@ def test_every_right_taken_away_has_its_reason() -> None:
         before = line
 
 
-def test_systemd_itself_finds_little_to_attack() -> None:
+UNITS = ("recorder.service", "recorder-backup.service", "recorder-verify.service")
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_systemd_itself_finds_little_to_attack(name: str) -> None:
     """Exposure at most 1.5 of 10, and systemd understands every line."""
     program = shutil.which("systemd-analyze")
     if program is None:
         pytest.skip("systemd-analyze is not installed (Debian: apt-get install systemd)")
-    unit = CONFIG / "recorder.service"
+    unit = CONFIG / name
     judged = subprocess.run(
         [program, "security", "--offline=true", "--threshold=15", "--no-pager", str(unit)],
         capture_output=True,
@@ -78,6 +82,35 @@ def test_systemd_itself_finds_little_to_attack() -> None:
     )
     assert judged.returncode == 0, judged.stdout[-300:] + judged.stderr
     assert "Unknown" not in judged.stderr
+
+
+@pytest.mark.parametrize("name", [*UNITS, "recorder-backup.timer", "recorder-verify.timer"])
+def test_systemd_understands_every_unit(tmp_path: Path, name: str) -> None:
+    program = shutil.which("systemd-analyze")
+    if program is None:
+        pytest.skip("systemd-analyze is not installed (Debian: apt-get install systemd)")
+    for unit in CONFIG.glob("recorder*.*"):  # with programs that exist here
+        text = unit.read_text().replace("/opt/recorder/.venv/bin/recorder", "/bin/true")
+        (tmp_path / unit.name).write_text(text.replace("User=recorder\nGroup=recorder\n", ""))
+    line = [program, "verify", "--man=no", "--recursive-errors=no", str(tmp_path / name)]
+    judged = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert (judged.returncode, judged.stderr) == (0, "")
+
+
+def test_what_a_timer_runs_may_touch_no_more_than_the_service() -> None:
+    """The rights that the service has taken away are taken away there too, and its runtime folder stays as it is."""
+    own = {"ReadWritePaths", "ExecStart", "Type", "TasksMax", "Description", "Documentation"}
+    service = dict(directives("recorder.service"))
+    for name in UNITS[1:]:
+        found = dict(directives(name))
+        shared = {key: value for key, value in found.items() if key in service and key not in own}
+        assert shared == {key: service[key] for key in shared}
+        hardening = (
+            (CONFIG / "recorder.service").read_text().partition("# --- Hardening ---")[2].partition("[Install]")[0]
+        )
+        wanted = {line.partition("=")[0] for line in hardening.splitlines() if line and line[0] != "#"}
+        assert wanted <= set(found)
+        assert "RuntimeDirectory" not in found, "systemd would remove the state of live calls when the command ends"
 
 
 FAKE = """#!/bin/sh

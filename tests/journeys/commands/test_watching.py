@@ -69,7 +69,8 @@ def test_the_figures_of_disk_and_keys_follow(it):
     text = scraped(port)
     free = re.findall(r'recorder_disk_free_bytes\{folder="data"\} (\S+)', text)
     assert float(free[0]) > 1e6 and 'recorder_disk_free_inodes{folder="runtime"}' in text
-    assert "recorder_key_backup_age_seconds NaN" in text and "recorder_customers_away 0.0" in text
+    assert "recorder_key_backup_age_seconds NaN" in text and "recorder_verify_age_seconds NaN" in text
+    assert "recorder_customers_away 0.0" in text
     assert re.search(r'recorder_certificate_expiry_seconds\{use="sip"\} [1-9]', text)
 
 

@@ -8,8 +8,9 @@ from recorder.observe.load_history import EVERY_SECONDS, KEPT, History, Sample
 from recorder.observe.metrics import Metrics
 
 
-def test_a_key_backup_that_nobody_has_looked_for_is_not_fresh() -> None:
-    assert b"recorder_key_backup_age_seconds NaN" in Metrics().page()
+def test_what_nobody_has_looked_for_is_not_fresh() -> None:
+    page = Metrics().page()
+    assert b"recorder_key_backup_age_seconds NaN" in page and b"recorder_verify_age_seconds NaN" in page
 
 
 def test_a_watched_gauge_is_read_at_each_scrape() -> None:

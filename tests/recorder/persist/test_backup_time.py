@@ -1,4 +1,4 @@
-"""When the keys were backed up."""
+"""When the keys were backed up, and when everything was verified."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.persist.backup_time import backed_up_at, mark
+from recorder.persist.backup_time import backed_up_at, mark, mark_verified, verified_at
 from storage.files.durable_files import Disk
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
@@ -24,6 +24,12 @@ def test_the_last_one_counts(data: Path) -> None:
     mark(data, AT, Disk())
     mark(data, (AT + timedelta(days=1)).astimezone(timezone(timedelta(hours=2))), Disk())
     assert backed_up_at(data) == AT + timedelta(days=1)
+
+
+def test_a_verification_is_another_thing(data: Path) -> None:
+    mark_verified(data, AT, Disk())
+    assert (verified_at(data), backed_up_at(data)) == (AT, None)
+    assert not list((data / "keys").iterdir()), "keys are backed up and restored apart from what was verified"
 
 
 @pytest.mark.parametrize("text", [b"", b"yesterday", b"2026-03-04T05:06:07", b"\xff\xfe"])

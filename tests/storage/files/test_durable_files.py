@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tempfile
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class Recorded(Disk):
 def test_a_replaced_file_is_synced_before_and_after_the_rename(tmp_path: Path) -> None:
     disk, path = Recorded(), tmp_path / "file"
     path.write_bytes(b"old and longer")
+    path.chmod(0o604)
     disk.replace(path, b"new")
     assert path.read_bytes() == b"new"
     assert path.stat().st_mode & 0o777 == 0o600
@@ -145,3 +147,41 @@ def test_a_lock_that_cannot_be_made_says_what_was_to_be_done(tmp_path):
     nowhere = tmp_path / "none" / ".lock"
     with pytest.raises(DiskFailed, match="change the tokens"), alone(nowhere, "change the tokens"):
         pytest.fail("nobody is let in without the lock")
+
+
+def test_a_replaced_file_keeps_its_owner_and_mode(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    path.chmod(0o640)
+    wanted = (os.geteuid(), os.getegid())
+    if os.geteuid() == 0:
+        wanted = (65_534, 65_533)
+        os.chown(path, *wanted)
+    Disk().replace(path, b"new")
+    status = path.stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (*wanted, 0o640)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be the wrong user")
+def test_what_root_makes_belongs_to_the_owner_of_its_folder(tmp_path: Path) -> None:
+    os.chown(tmp_path, 65_534, 65_533)
+    Disk().replace(tmp_path / "new", b"new")
+    status = (tmp_path / "new").stat()
+    assert (status.st_uid, status.st_gid, status.st_mode & 0o777) == (65_534, 65_533, 0o600)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_file_that_may_not_be_read_is_named_with_its_owner() -> None:
+    with tempfile.TemporaryDirectory() as place:  # a folder of pytest's nobody else can look into
+        os.chmod(place, 0o755)  # noqa: S103 - as a home folder is
+        folder = Path(place, "closed")
+        folder.mkdir(mode=0o700)
+        (folder / "file").write_bytes(b"")
+        os.seteuid(65_534)
+        try:
+            with pytest.raises(DiskFailed) as failed:
+                Disk().read(folder / "file")
+        finally:
+            os.seteuid(0)
+        said = f"{folder}/file lies in {folder}, and {folder} belongs to root, mode 0700; this is user nobody"
+        assert said in str(failed.value)

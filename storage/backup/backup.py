@@ -1,0 +1,291 @@
+"""Back up a data directory, without keys/, while the recorder runs.
+
+What is copied earlier may be older than what is copied later, never newer, because a start brings only that up to date:
+first the databases, then the parts that are being written, which only move to the folder of their day, then finished
+parts, and then everything else, the checkpoints of an audit log before the log.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from storage.audit.audit_files import LOG_NAME, MARKS_NAME
+from storage.backup.copying import DRAFT, Copier, Print, Unreadable, print_of
+from storage.backup.generations import MANIFEST, STATE, Folder, Head, Manifest, ManifestWriter, Prints
+from storage.customer.settings import CUSTOMERS, KEYS, VAULT
+from storage.database.database import FILE_NAME as DATABASE
+from storage.errors import NoSpace
+from storage.exports.exports import FOLDER as EXPORTS
+from storage.files.durable_files import PRIVATE_FILE, disk_errors
+from storage.files.reserved_space import Space
+from storage.journal.journal import FILE_NAME as JOURNAL
+from storage.timestamps import to_text
+from storage.vault.parts import OPEN
+
+NOT_KEPT = frozenset({KEYS, "lost+found"})
+"""Entries of a data directory that are in no backup: keys never are. Hidden files are locks, drafts and the like."""
+SPARE = 64 << 20  # bytes that must stay free on the disk of the backup
+_PAGES = 1024  # of a database, copied at once
+_LINES = frozenset({LOG_NAME, MARKS_NAME, JOURNAL})
+_BESIDE_DATABASE = tuple(f"{DATABASE}-{kind}" for kind in ("wal", "shm", "journal"))
+_OF_CUSTOMER, _OF_DAY = 2, 4  # names in customers/NAME and customers/NAME/vault/DAY
+
+Watch = Callable[[int, int], None]
+"""Called with the bytes that are done and the bytes in all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """What is backed up."""
+
+    data_dir: Path
+    """The data directory."""
+    customers: Mapping[str, str]
+    """Name and public key of each customer whose keys can be opened."""
+    database: str
+    """"sqlite", or "elsewhere" if the databases are not in the data directory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What was backed up."""
+
+    generation: int
+    """Number of the generation."""
+    bytes: int
+    """Bytes of everything in it."""
+    copied: int
+    """Bytes that had to be copied."""
+    faults: list[str]
+    """What could not be backed up as it should be, a sentence each."""
+
+
+def back_up(source: Source, folder: Folder, at: datetime, keep: int, watch: Watch) -> Made:
+    """Add a generation to a backup, and remove all but the newest `keep`. Raises StorageError."""
+    with folder.locked(writing=True):
+        folder.claim(source.customers)
+        number, place = folder.begin()
+        before = folder.complete()
+        known = folder.manifest(before[-1]) if before else None
+        head = Head(number, to_text(at), source.customers, source.database)
+        made = _Run(source, folder, place, known, watch).write(head)
+        folder.finish(number, place)
+        folder.drop(folder.complete()[:-keep])
+        folder.sweep()
+        return made
+
+
+class _Run:
+    """One generation that is being written."""
+
+    def __init__(self, source: Source, folder: Folder, place: Path, known: Manifest | None, watch: Watch) -> None:
+        self._data, self._folder, self._place = source.data_dir, folder, place
+        self._known, self._watch = known, watch
+        self._state: Prints = {}
+        self._faults: list[str] = []
+        self._done = self._total = 0
+
+    def write(self, head: Head) -> Made:
+        """Copy everything, make it durable, and write the manifest last."""
+        self._make_sure_it_fits()
+        manifest = ManifestWriter(self._place / MANIFEST, head)
+        try:
+            with Copier(self._folder.path, self._progress) as copier, disk_errors("write the backup"):
+                for path in self._databases():
+                    self._database(copier, path)
+                self._all(copier, [file for file in _files(self._data, "") if _is_open(file)])
+                for name in _days(self._data):
+                    manifest.recordings(name, self._day(copier, name))
+                others = (file for file in _files(self._data, "") if not _is_open(file))
+                self._all(copier, sorted(others, key=_checkpoints_first))
+                manifest.end(self._state)
+                copier.settle()
+        finally:
+            manifest.close()
+        return Made(head.generation, manifest.bytes, self._done, self._faults)
+
+    def _progress(self, more: int) -> None:
+        self._done += more
+        self._watch(min(self._done, self._total), self._total)
+
+    def _make_sure_it_fits(self) -> None:
+        """Add up what is not there yet; raises NoSpace before anything is copied."""
+        with disk_errors("read the data directory"):
+            for name in _days(self._data):
+                there = _sizes(self._copy_of(name))
+                self._total += sum(size for file, size in _sizes(self._data / name).items() if file not in there)
+            for file in [*_files(self._data, ""), *(str(p.relative_to(self._data)) for p in self._databases())]:
+                self._total += max(0, _size(self._data / file))
+            free = Space.of(self._folder.path).free
+        if self._total + SPARE > free:
+            said = f"the backup needs {self._total:,} bytes and {SPARE:,} to spare; {free:,} are free"
+            raise NoSpace(said, "make room there, keep fewer generations, or use another disk")
+
+    # --- recordings --------------------------------------------------------------------------------------------------
+
+    def _copy_of(self, name: str) -> Path:
+        return self._folder.recordings / Path(name).relative_to(CUSTOMERS)
+
+    def _day(self, copier: Copier, name: str) -> Prints:
+        """Copy the finished parts of a day that are not there yet; return all of them."""
+        known = self._known.files(name) if self._known else {}
+        target, found = self._copy_of(name), Prints()
+        there = _sizes(target)
+        for file, size in sorted(_sizes(self._data / name).items()):
+            if file in there:
+                copy = known.get(file) or print_of(target / file)  # an earlier try copied it and did not get to its end
+            else:
+                copy = self._copied(copier, f"{name}/{file}", target / file)
+            if copy is None:
+                continue  # erased meanwhile, or a fault
+            found[file] = copy
+            if file in there and {copy.size, there[file]} != {size}:
+                told = "has another size than its copy, which stays: recorder verify says which of them is whole"
+                self._faults.append(f"{name}/{file} {told}")
+            begun = f"{Path(name).parent}/{OPEN}/{file}"
+            if self._state.pop(begun, None):  # it was finished while the backup ran
+                copier.flush()
+                (self._place / STATE / begun).unlink(missing_ok=True)
+        return found
+
+    # --- everything else ---------------------------------------------------------------------------------------------
+
+    def _all(self, copier: Copier, files: list[str]) -> None:
+        for file in files:
+            copy = self._copied(copier, file, self._place / STATE / file)
+            if copy is not None:
+                self._state[file] = copy
+
+    def _copied(self, copier: Copier, file: str, target: Path) -> Print | None:
+        """Copy one file; None if it is gone or, which is a fault, cannot be read."""
+        try:
+            fd = os.open(self._data / file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as problem:
+            self._faults.append(f"{file} cannot be read: {os.strerror(problem.errno or 0)}")
+            return None
+        try:
+            return copier.copy(fd, target, lines=target.name in _LINES)
+        except Unreadable as problem:
+            self._faults.append(f"{file} cannot be read: {problem}")
+            return None
+        finally:
+            os.close(fd)
+
+    def _databases(self) -> list[Path]:
+        return sorted((self._data / CUSTOMERS).glob(f"*/{DATABASE}"))
+
+    def _database(self, copier: Copier, path: Path) -> None:
+        """Copy one state of a database that is in use."""
+        file = str(path.relative_to(self._data))
+        target = self._place / STATE / file
+        draft = target.with_name(f".{target.name}{DRAFT}")
+        copier.make_folder(target.parent)
+        os.close(os.open(draft, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE))
+        try:
+            _copy_database(path, draft, self._progress)
+        except sqlite3.Error as problem:
+            draft.unlink()
+            why = getattr(problem, "sqlite_errorname", type(problem).__name__)
+            told = "is not in this backup; a start builds it again from the recordings and the journal"
+            self._faults.append(f"{file} cannot be read ({why}): it {told}")
+            return
+        found = print_of(draft)
+        if found is not None:
+            self._state[file] = found
+        copier.adopt(os.open(draft, os.O_RDWR | os.O_CLOEXEC), draft, target)
+
+
+def _copy_database(path: Path, draft: Path, progress: Callable[[int], None]) -> None:
+    """Copy the state that a database has now, without keeping writers waiting; raises sqlite3.Error."""
+    with (
+        closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as source,
+        closing(sqlite3.connect(draft)) as target,
+    ):
+        target.execute("PRAGMA journal_mode=OFF")
+        target.execute("PRAGMA synchronous=OFF")  # the file is synced when it is whole
+        source.execute("BEGIN")
+        source.execute("SELECT count(*) FROM sqlite_master").fetchone()  # a state that later commits do not change
+        (size,) = source.execute("PRAGMA page_size").fetchone()
+        left = 0
+
+        def told(_: int, remaining: int, total: int) -> None:
+            nonlocal left
+            progress(((left or total) - remaining) * size)
+            left = remaining
+
+        source.backup(target, pages=_PAGES, progress=told)
+
+
+def _days(data: Path) -> Iterator[str]:
+    """Yield the folders of finished parts, below the data directory, in a fixed order."""
+    for customer in _names(data / CUSTOMERS):
+        for kind in (EXPORTS, VAULT):
+            days = (name for name in _names(data / CUSTOMERS / customer / kind) if _is_day(name))
+            for day in sorted(days, key=int):
+                if (data / CUSTOMERS / customer / kind / day).is_dir():
+                    yield f"{CUSTOMERS}/{customer}/{kind}/{day}"
+
+
+def _files(data: Path, within: str) -> Iterator[str]:
+    """Yield all files that are no finished parts, databases or drafts, by their paths below the data directory."""
+    for name in _names(data / within):
+        path = f"{within}/{name}" if within else name
+        if (data / path).is_dir():
+            if not (_skipped(within, name) or _of_a_day(path)):
+                yield from _files(data, path)
+        elif not _skipped(within, name) and (data / path).is_file():
+            yield path
+
+
+def _skipped(within: str, name: str) -> bool:
+    if not within:
+        return name in NOT_KEPT or name.startswith(".")
+    draft = name.startswith(".")  # of a file that is being replaced; nothing else begins like that
+    of_customer = len(Path(within).parts) == _OF_CUSTOMER and within.startswith(f"{CUSTOMERS}/")
+    return draft or (of_customer and (name == DATABASE or name in _BESIDE_DATABASE))
+
+
+def _of_a_day(path: str) -> bool:
+    names = Path(path).parts
+    return len(names) == _OF_DAY and names[0] == CUSTOMERS and names[2] in (EXPORTS, VAULT) and _is_day(names[3])
+
+
+def _is_day(name: str) -> bool:
+    return name.isascii() and name.isdecimal()
+
+
+def _is_open(file: str) -> bool:
+    return Path(file).parent.name == OPEN
+
+
+def _checkpoints_first(file: str) -> tuple[bool, str]:
+    return Path(file).name != MARKS_NAME, file
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _sizes(folder: Path) -> dict[str, int]:
+    """Return the files of a folder and their sizes."""
+    found = {}
+    for name in _names(folder):
+        if not name.startswith(".") and (size := _size(folder / name)) >= 0:
+            found[name] = size
+    return found
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return -1
