@@ -5,6 +5,7 @@ Exit status: 0 done, 1 the answer is "no", 2 wrong use or bad configuration, 3 c
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -73,7 +74,8 @@ def _outcome(problem: Exception) -> tuple[int, str]:
         from storage.files.durable_files import denied
 
         whose = denied(Path(problem.filename))
-        return NotPossible.status, f"{whose}. Run the command as its owner, or choose another path."
+        refused = f"{problem.filename}: {os.strerror(errno.EACCES)}. {whose}. Run the command as its owner, or choose"
+        return NotPossible.status, f"{refused} another path."
     if isinstance(problem, OSError):
         named = f"{problem.filename}: " if problem.filename else ""
         reason = os.strerror(problem.errno or 0)

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from recorder.errors import Negative, NotPossible, WrongUse
 from recorder.maintenance.key_backup import decrypt, encrypt, pack, unpack
 from recorder.maintenance.key_rotation import gather, restore, rotate
+from storage import extras
 from storage.audit.audit_files import AuditFiles
 from storage.customer.customers import audit_key, customer_folder
 from storage.errors import KeysOutdated, KeysWrong
@@ -283,7 +284,7 @@ def test_without_pyrage_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setitem(sys.modules, "pyrage", None)
     with pytest.raises(NotPossible, match="pyrage is not installed") as caught:
         encrypt(b"keys", ["age1"])
-    assert "siprec-recorder[age]" in caught.value.hint
+    assert extras.how_to_install(extras.AGE) in caught.value.hint
 
 
 @pytest.mark.interop
