@@ -98,11 +98,22 @@ class KeysUnsupported(KeysError):
 
 
 class DriverMissing(StorageError):
-    """The package that speaks to this kind of database is not installed."""
+    """The package that speaks to this kind of database or object store is not installed."""
 
 
 class DatabaseFault(StorageError):
     """The database refused a statement, which is a bug of this program."""
+
+
+# --- object store ---------------------------------------------------------------------------------------------------
+
+
+class StoreAway(StorageError):
+    """The object store did not do what it was asked; it is tried again. The message holds nothing of its answer."""
+
+
+class ObjectMissing(StorageError):
+    """The object store has no such object."""
 
 
 # --- disk -----------------------------------------------------------------------------------------------------------

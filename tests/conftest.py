@@ -18,14 +18,16 @@ from typing import Any
 import hypothesis
 import pytest
 
+from tests.daemon.object_stores import STORES, Proxy, Server, object_store
+
 hypothesis.settings.register_profile("quick", max_examples=100, deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.register_profile("long", max_examples=1_000, deadline=None)  # a round of `make fuzz`
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 SYSTEM = {"interop", "journeys", "page", "surface"}
 """Folders whose tests run the whole daemon, foreign programs or a browser."""
-NEEDS = {"chromium", "postgresql", "small_disk"}
-"""Fixtures that need root or a program of Debian's."""
+NEEDS = {"chromium", "object_servers", "postgresql", "small_disk"}
+"""Fixtures that need root, a program of Debian's or a server."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
@@ -89,3 +91,29 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         loop: Any = pyfuncitem.funcargs.get("loop") or own.enter_context(asyncio.Runner())
         loop.run(pyfuncitem.obj(**wanted))
     return True
+
+
+@pytest.fixture(scope="session")
+def object_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
+    """Object stores of both kinds; each test has names of its own in them."""
+    with contextlib.ExitStack() as running:
+        yield {kind: running.enter_context(object_store(kind, tmp_path_factory.mktemp(kind))) for kind in STORES}
+
+
+@pytest.fixture(params=STORES)
+def object_server(request: pytest.FixtureRequest, object_servers: dict[str, Server]) -> Server:
+    """One object store of each kind."""
+    return object_servers[request.param]
+
+
+@pytest.fixture
+def proxy(object_server: Server) -> Iterator[Proxy]:
+    """A proxy before the object store of the test."""
+    with contextlib.closing(Proxy(object_server.port)) as made:
+        yield made
+
+
+@pytest.fixture
+def prefix() -> str:
+    """What the names of a test's objects begin with."""
+    return f"{os.urandom(6).hex()}/"

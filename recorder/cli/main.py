@@ -140,7 +140,7 @@ def command() -> Any:
     """Return `recorder` with all its commands, as typer sees them."""
     import typer
 
-    from recorder.cli import accounts, backup, calls, diagnosis, directory, keys, privacy, setup, trial
+    from recorder.cli import accounts, backup, calls, diagnosis, directory, keys, privacy, setup, store, trial
 
     app = typer.Typer(
         name="recorder",
@@ -151,7 +151,7 @@ def command() -> Any:
         rich_markup_mode=None,
     )
     app.command(SERVE)(setup.serve)
-    for module in (trial, setup, diagnosis, accounts, calls, privacy, keys, backup, directory):
+    for module in (trial, setup, diagnosis, accounts, calls, privacy, keys, backup, store, directory):
         module.add_to(app)
     return typer.main.get_command(app)
 

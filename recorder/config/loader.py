@@ -120,6 +120,7 @@ def file_faults(settings: Settings) -> Iterator[Fault]:
     yield from _directory_faults(settings)
     yield from _sign_in_faults(settings)
     yield from _missing_extras(settings)
+    yield from _object_store_faults(settings)
     scheme, _, rest = settings.keys.root.partition(":")
     if scheme == "file":
         yield from _root_file(Path(rest))
@@ -160,6 +161,21 @@ def _directory_faults(settings: Settings) -> Iterator[Fault]:
                 yield from _readable(f"directory[{index}].{name}", Path(rest))
         if directory.proxy_ca is not None:
             yield from _authorities(f"directory[{index}].proxy_ca", directory.proxy_ca)
+
+
+def _object_store_faults(settings: Settings) -> Iterator[Fault]:
+    storage = settings.storage
+    for name in ("access_key", "secret_key"):
+        scheme, _, rest = (getattr(storage, name) or "").partition(":")
+        if scheme == "file":
+            yield from _readable(f"storage.{name}", Path(rest))
+    if storage.ca is not None:
+        yield from _authorities("storage.ca", storage.ca)
+    if storage.media == "s3":
+        from storage.objects.s3 import INSTALL, installed
+
+        if not installed():
+            yield Fault("storage.media", "s3", f'"file", or the packages of an object store: {INSTALL}')
 
 
 def _sign_in_faults(settings: Settings) -> Iterator[Fault]:

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from recorder.config import readers as read
 from recorder.config.readers import (
     Address,
+    Duration,
     Level,
     Listener,
     Network,
@@ -258,6 +259,28 @@ class Storage:
         "sqlite | postgresql+asyncpg://user@host/recorder_{customer}; ?sslmode=verify-full proves the server.",
     )
     media: str = option(read.media_store, "file", "file: recordings lie in data_dir.")
+    endpoint: str | None = option(read.origin, None, "Object store: its address. http:// only on loopback.")
+    region: str = option(read.text, "us-east-1", "Object store: the region that requests are signed for.")
+    bucket: str | None = option(read.bucket, None, "Object store: the bucket, for recorders alone. It must be there.")
+    prefix: str = option(
+        read.prefix,
+        "",
+        "Object store: what the names of all objects begin with; each recorder of a bucket has its own.",
+    )
+    access_key: str | None = option(read.secret, None, "Object store: access key, credential:NAME or file:/PATH.")
+    secret_key: str | None = option(read.secret, None, "Object store: secret key, credential:NAME or file:/PATH.")
+    path_style: bool = option(
+        read.boolean, False, "Object store: true if the bucket stands in the path, not in the host name."
+    )
+    ca: Path | None = option(
+        read.absolute, None, "Object store: authorities of its certificate, PEM; default: those of the system."
+    )
+    keep_local: Duration = option(
+        read.duration,
+        Duration(7, "d"),
+        "Object store: how long a recording that the store has stays in data_dir as well.",
+    )
+    lock: str = option(read.lock, "off", "Object store: whether objects are locked against deletion; off.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

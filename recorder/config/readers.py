@@ -28,6 +28,8 @@ SHOWN = 60  # characters of a wrong value that a fault quotes
 _NAME = re.compile(r"[a-z0-9-]{1,40}")
 _HOST = re.compile(r"(?=.{1,253}\Z)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*", re.I)
 _CREDENTIAL = re.compile(r"[A-Za-z0-9_.-]{1,255}")  # what systemd accepts as the name of a credential
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_PREFIX = re.compile(r"(?:[A-Za-z0-9_-]{1,64}(?:/[A-Za-z0-9_-]{1,64}){0,7})?")
 _SSL_MODE = re.compile(r"[?&](?:sslmode|ssl)=([^&]*)")
 SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
 """Whether and how a connection to PostgreSQL is encrypted and verified (libpq, "SSL Mode Descriptions")."""
@@ -149,6 +151,22 @@ class PortRange:
 
     def __str__(self) -> str:
         return f"{self.first}-{self.last}"
+
+
+@dataclass(frozen=True, slots=True)
+class Duration:
+    """A length of time, as it was written."""
+
+    number: int
+    unit: str  # s, m, h or d
+
+    @property
+    def seconds(self) -> int:
+        """Return it in seconds."""
+        return self.number * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[self.unit]
+
+    def __str__(self) -> str:
+        return f"{self.number}{self.unit}"
 
 
 def shown(value: object) -> str:
@@ -384,11 +402,43 @@ def database(value: object) -> str:
 
 def media_store(value: object) -> str:
     """Read where recordings are kept."""
-    if isinstance(value, str) and value.startswith("s3:"):
-        raise Wrong('"file"; s3 is not available yet')
+    if value == "s3":
+        raise Wrong('"file"; "s3" is not in this version')
     if value != "file":
         raise Wrong('"file"')
     return "file"
+
+
+def bucket(value: object) -> str:
+    """Read the name of a bucket, which may become part of a host name."""
+    if not isinstance(value, str) or not _BUCKET.fullmatch(value):
+        raise Wrong("3 to 63 of the characters a to z, 0 to 9, - and ., beginning and ending with a letter or digit")
+    return value
+
+
+def prefix(value: object) -> str:
+    """Read what the names of all objects begin with; return it with a slash at its end, or empty."""
+    found = value.strip("/") if isinstance(value, str) else None
+    if found is None or not _PREFIX.fullmatch(found):
+        raise Wrong('names of letters, digits, - and _ with slashes between them, such as "recorder/rec1"')
+    return f"{found}/" if found else ""
+
+
+def duration(value: object) -> Duration:
+    """Read a time such as "7d" or "12h"."""
+    match = re.fullmatch(r"([0-9]{1,6})([smhd])", value) if isinstance(value, str) else None
+    if match is None:
+        raise Wrong('a number with s, m, h or d behind it, such as "7d"')
+    return Duration(int(match[1]), match[2])
+
+
+def lock(value: object) -> str:
+    """Read whether objects are locked."""
+    if value in ("governance", "compliance"):
+        raise Wrong('"off"; locks are not in this version')
+    if value != "off":
+        raise Wrong('"off"')
+    return "off"
 
 
 def witness(value: object) -> str:

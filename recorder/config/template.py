@@ -80,6 +80,10 @@ _POSSIBLE: Mapping[str, str] = {
     "address": '"https://rec.example:8443"',
     "client_secret": '"credential:sign-in-secret"',
     "ca": '"/etc/recorder/own-ca.crt"',
+    "endpoint": '"https://s3.example"',
+    "bucket": '"recordings"',
+    "access_key": '"credential:s3-access-key"',
+    "secret_key": '"credential:s3-secret-key"',
 }
 
 

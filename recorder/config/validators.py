@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 from recorder.config.faults import Fault
 from recorder.config.model import Settings
@@ -186,6 +187,26 @@ def _sign_ins(settings: Settings) -> Iterator[Fault]:
         yield Fault("admin_api.address", api.address, "an https address: only loopback is served without a certificate")
 
 
+def _object_store(settings: Settings) -> Iterator[Fault]:
+    """Check that an object store is described whole, and that recordings do not cross a network in the clear."""
+    storage = settings.storage
+    if storage.media == "s3" or storage.endpoint is not None:
+        for name in ("endpoint", "bucket", "access_key", "secret_key"):
+            if getattr(storage, name) is None:
+                yield Fault(f"storage.{name}", "nothing", "set as well: an object store needs it")
+    if storage.endpoint and storage.endpoint.startswith("http:") and not _is_loopback(storage.endpoint):
+        yield Fault("storage.endpoint", storage.endpoint, "an https address: http is for an object store on loopback")
+
+
+def _is_loopback(origin: str) -> bool:
+    """Tell whether only this machine can be meant."""
+    host = urlsplit(origin).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
 _RULES = (
     _folders,
     _root_key_apart,
@@ -201,4 +222,5 @@ _RULES = (
     _customers_apart,
     _directories,
     _sign_ins,
+    _object_store,
 )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from recorder.config.model import Customer as Configured
 from recorder.config.model import Settings
 from recorder.errors import WrongUse
+from recorder.persist.object_store import configured_store
 from storage.customer import customers
 from storage.customer.customers import Customer, Customers, CustomerSettings, Place
 from storage.keys.root_secret import RootSecret, load_root
@@ -65,7 +66,7 @@ def reopen(settings: Settings, name: str) -> Customer:
 
 def open_one(settings: Settings, configured: Configured, root: RootSecret) -> Customer:
     """Open one customer but its database; raises StorageError."""
-    place = Place(settings.node.data_dir, settings.storage.database, _now)
+    place = Place(settings.node.data_dir, settings.storage.database, _now, configured_store(settings))
     return customers.open_closed(storage_settings(configured), place, root, node=settings.node.number)
 
 
@@ -80,6 +81,7 @@ async def open_customers(settings: Settings, wanted: Sequence[Configured] | None
         now=_now,
         node=settings.node.number,
         create=False,
+        objects=configured_store(settings),
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,14 @@ def _assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vaul
     return assemble(settings, place, keys, vault)
 
 
+def _vault(folder: Path, name: str, keys: CustomerKeys, place: Place) -> Vault:
+    if place.objects is None:
+        return Vault(folder, name, keys)
+    from storage.vault.object_vault import ObjectVault  # only for those who have an object store
+
+    return ObjectVault(folder, name, keys, place.objects)
+
+
 class Customer:
     """Everything of one customer.
     Components that need the index are opened by `complete`, or at their first use. After that has failed, using them
@@ -65,7 +74,7 @@ class Customer:
         self.folder = customer_folder(place.data_dir, settings.name)
         self.keys = keys
         #: Media and signalling.
-        self.vault = Vault(self.folder / VAULT, self.name, keys)
+        self.vault = _vault(self.folder / VAULT, self.name, keys, place)
         self.place = place
         self.now = place.now
         self._assemble = assemble

@@ -14,6 +14,7 @@ from storage.customer.settings import CUSTOMERS, KEYS, VAULT, CustomerSettings, 
 from storage.errors import KeysMissing
 from storage.keys.key_store import CustomerKeys, KeyOptions
 from storage.keys.root_secret import RootSecret
+from storage.objects.store import ObjectStore
 
 __all__ = [
     "CUSTOMERS",
@@ -47,6 +48,7 @@ class Customers(Mapping[str, Customer]):
         node: int = 0,
         create: bool = True,
         later: bool = False,
+        objects: ObjectStore | None = None,
     ) -> "Customers":
         """Open every customer, all or none; if `create`, make keys for new ones. Raises StorageError.
 
@@ -55,9 +57,8 @@ class Customers(Mapping[str, Customer]):
         opened: list[Customer] = []
         try:
             for one in settings:
-                customer = await open_customer(
-                    data_dir, root, one, database=database, now=now, node=node, create=create, later=later
-                )
+                place = Place(data_dir, database, now, objects)
+                customer = await open_customer(place, root, one, node=node, create=create, later=later)
                 opened.append(customer)
         except BaseException:
             await cls(opened).close()
@@ -84,18 +85,16 @@ class Customers(Mapping[str, Customer]):
 
 
 async def open_customer(
-    data_dir: Path,
+    place: Place,
     root: RootSecret,
     settings: CustomerSettings,
     *,
-    database: str,
-    now: Callable[[], datetime],
     node: int = 0,
     create: bool = True,
     later: bool = False,
 ) -> Customer:
     """Open one customer; raises StorageError; makes no new keys if anything of the customer exists."""
-    customer = open_closed(settings, Place(data_dir, database, now), root, node=node, create=create)
+    customer = open_closed(settings, place, root, node=node, create=create)
     if not later:
         try:
             await customer.open_database()

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from storage.keys.key_store import CustomerKeys
 from storage.keys.key_tree import LAST_LEAF
+from storage.objects.store import ObjectStore
 
 CUSTOMERS = "customers"
 KEYS = "keys"
@@ -47,6 +48,8 @@ class Place:
     """"sqlite", or the URL of a database."""
     now: Callable[[], datetime]
     """The wall clock."""
+    objects: ObjectStore | None = None
+    """The object store of finished parts, None if they stay in the folder of the node."""
 
 
 def customer_folder(data_dir: Path, name: str) -> Path:

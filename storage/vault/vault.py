@@ -17,6 +17,7 @@ from storage.errors import DamagedPart, PartExists, PartMissing, StorageError
 from storage.files.durable_files import PRIVATE_FILE, PRIVATE_FOLDER, disk_errors, make_apart, opened, write_all
 from storage.keys.key_store import CustomerKeys
 from storage.keys.key_tree import day_of
+from storage.objects.store import Kept
 from storage.vault import repair
 from storage.vault.container import HEADER, Defect, PartSecret, new_part, open_part
 from storage.vault.parts import (
@@ -47,6 +48,9 @@ UNLINKERS = 8
 
 class Vault:
     """The parts of one customer."""
+
+    remote = False
+    """Whether opening a part may wait for the network."""
 
     def __init__(
         self, folder: Path, customer: str, keys: CustomerKeys, *, random: Callable[[int], bytes] = os.urandom
@@ -157,8 +161,15 @@ class Vault:
         total = 0
         for path in paths:
             with suppress(FileNotFoundError):
-                total += os.stat(path).st_size
+                total += self._bytes(path)
         return total
+
+    def size_of(self, ref: PartRef) -> int:
+        """Return the bytes of one part; raise FileNotFoundError if it is gone."""
+        return self._bytes(ref.path)
+
+    def _bytes(self, path: Path | str) -> int:
+        return os.stat(path).st_size
 
     def written(self, call: str, leaf: int, parts: Iterable[str]) -> int:
         """Return the bytes that these parts take so far, finished or not."""
@@ -246,8 +257,11 @@ class Vault:
         final = self._final(name, ref.leaf)
         for path in (ref.path, self._open / name, final):  # open/ first, because a part only leaves it
             with disk_errors("open a part of a recording"), suppress(FileNotFoundError):
-                return os.open(path, os.O_RDONLY | os.O_CLOEXEC), path
+                return self._open_at(ref, path), path
         raise PartMissing("there is no such part")
+
+    def _open_at(self, ref: PartRef, path: Path) -> int:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     # --- after a crash -----------------------------------------------------------------------------------------------
 
@@ -264,8 +278,8 @@ class Vault:
         left: list[repair.Repair] = []
         for ref, at in parts.items():
             final = self._final(file_name(ref.call, ref.leaf, ref.part), ref.leaf)
-            if final.exists():
-                yield ref, Recovery(Outcome.WHOLE, final.stat().st_size, 0)
+            if os.path.lexists(final):
+                yield ref, Recovery(Outcome.WHOLE, self._bytes(final), 0)
             else:
                 left.append(self._repair(ref, at))
         yield from repair.run(iter(left))
@@ -294,11 +308,19 @@ class Vault:
                 folders.setdefault(folder, []).append(name)
         if folders:
             with ThreadPoolExecutor(min(len(folders), UNLINKERS), "unlink") as pool:
-                list(pool.map(_unlink, folders, folders.values()))
+                list(pool.map(unlink, folders, folders.values()))
         return len(gone)
 
+    def remove_objects(self, recordings: Iterable[tuple[str, int]]) -> int:
+        """Delete what an object store has of many recordings; here is none."""
+        return 0
 
-def _unlink(folder: Path, some: Iterable[str]) -> None:
+    def kept(self, recordings: Iterable[tuple[str, int]]) -> Mapping[str, Kept]:
+        """Return what an object store refuses to delete of erased recordings, by call; here is none."""
+        return {}
+
+
+def unlink(folder: Path, some: Iterable[str]) -> None:
     """Unlink files of one folder, durably, with one sync."""
     with (
         disk_errors("remove parts of recordings"),

@@ -125,6 +125,17 @@ def test_the_files_of_a_provider_must_be_there(config: Path, key: str) -> None:
     assert fault_of(config)[0] == f"sign_in[0].{key}"
 
 
+@pytest.mark.parametrize("key", ["access_key", "secret_key", "ca"])
+def test_the_files_of_an_object_store_must_be_there(config: Path, key: str) -> None:
+    missing = f"{config.parent}/missing"
+    keys = {"access_key": "credential:id", "secret_key": "credential:secret"}
+    keys[key] = missing if key == "ca" else f"file:{missing}"
+    told = "".join(f'{name} = "{value}"\n' for name, value in keys.items())
+    store = '[storage]\nendpoint = "https://s3.example"\nbucket = "recordings"\n' + told
+    config.write_text(config.read_text() + store)
+    assert fault_of(config)[0] == f"storage.{key}"
+
+
 @pytest.mark.parametrize("place", ["root.key", "root.key/data"])
 def test_a_file_where_a_folder_should_be_is_noticed(config: Path, place: str) -> None:
     config.write_text(config.read_text().replace("/data", f"/{place}"))

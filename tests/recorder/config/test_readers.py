@@ -26,6 +26,10 @@ READERS: list[Callable[[object], Any]] = [
     read.root_key,
     read.database,
     read.media_store,
+    read.bucket,
+    read.prefix,
+    read.duration,
+    read.lock,
     read.witness,
     read.whole(1, 5, "things"),
     read.one_of(read.Srtp),
@@ -38,6 +42,18 @@ def test_addresses_come_out_in_one_spelling() -> None:
     assert read.ip("2001:DB8:0::1") == "2001:db8::1"
     assert str(read.listener("tls:[2001:DB8::1]:5061")) == "tls:[2001:db8::1]:5061"
     assert read.host_name("SBC1.Acme.Example.") == "sbc1.acme.example"
+
+
+def test_times_and_prefixes_come_out_in_one_spelling() -> None:
+    assert [read.duration(each).seconds for each in ("0s", "90m", "12h", "7d")] == [0, 5400, 43_200, 604_800]
+    assert str(read.duration("7d")) == "7d"
+    assert [read.prefix(each) for each in ("", "/", "a", "/a/b_c/")] == ["", "", "a/", "a/b_c/"]
+    for wrong in (7, "7", "d", "-1d", "1w", "7 d"):
+        with pytest.raises(read.Wrong):
+            read.duration(wrong)
+    for path in ("a b", "a//b", "../a", None, "ä"):
+        with pytest.raises(read.Wrong):
+            read.prefix(path)
 
 
 SOCKET_FILE = "postgresql+asyncpg://rec@/recorder_{customer}?host=/run/postgresql"
@@ -53,6 +69,8 @@ SOCKET_FILE = "postgresql+asyncpg://rec@/recorder_{customer}?host=/run/postgresq
             ["", "file:a", "syslog:", "syslog:log.example", "journald:", "http://x", "syslog:a b:1", "syslog:a:0",
              "syslog:a:65536"],
         ),
+        (read.bucket, ["abc", "recordings.acme-1"], ["ab", "-abc", "Recordings", "a_b", "a" * 64, 7]),
+        (read.lock, ["off"], ["on", "governance", "compliance", False]),
         (read.database, [SOCKET_FILE], ["postgresql+asyncpg://rec@/recorder?host=/run/{customer}"]),
     ],
 )  # fmt: skip

@@ -13,6 +13,14 @@ GLOBEX = CUSTOMER.replace("acme", "globex") + 'domains = ["globex.example"]\n'
 SIP = '[sip]\nlisten = ["udp:127.0.0.1:5060"]\n'
 
 
+STORE = """
+endpoint = "https://s3.example"
+bucket = "recordings"
+access_key = "file:/etc/recorder/s3.id"
+secret_key = "credential:s3-secret-key"
+"""
+
+
 def keys_of(text: str) -> list[str]:
     """Return the keys of the faults."""
     try:
@@ -55,10 +63,17 @@ def keys_of(text: str) -> list[str]:
         (SIP + CUSTOMER + 'client_ca = "/ca.crt"\n', ["customer[0].client_ca"]),
         (SIP + CUSTOMER + 'country = "UK"\n', ["customer[0].country"]),
         (SIP + CUSTOMER + 'country = "GB"\n', []),
+        # an object store is described whole, and reached in the clear on this machine alone
+        (SIP + "[storage]\n" + STORE + CUSTOMER, []),
+        (SIP + '[storage]\nendpoint = "https://s3.example"\n' + CUSTOMER,
+         ["storage.bucket", "storage.access_key", "storage.secret_key"]),
+        (SIP + "[storage]\n" + STORE.replace("https", "http") + CUSTOMER, ["storage.endpoint"]),
+        (SIP + "[storage]\n" + STORE.replace("https://s3.example", "http://127.0.0.1:9000") + CUSTOMER, []),
+        (SIP + "[storage]\n" + STORE.replace("https://s3.example", "http://[::1]:9000") + CUSTOMER, []),
         (SIP + CUSTOMER + CUSTOMER, ["customer[1].name", "customer[1].sources"]),
         (SIP + CUSTOMER + CUSTOMER.replace("acme", "globex"), ["customer[1].sources"]),
     ],
-)
+)  # fmt: skip
 def test_a_contradiction_is_named_at_its_key(text: str, keys: list[str]) -> None:
     assert keys_of(text) == keys
 

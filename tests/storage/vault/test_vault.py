@@ -1,4 +1,8 @@
-"""The parts of recordings: made, finished, read, verified, ended after a crash, removed."""
+"""The parts of recordings: made, finished, read, verified, ended after a crash, removed.
+
+What does not look at the bytes of a file is asked of both vaults: of the local one, and of one whose finished parts
+only an object store has.
+"""
 
 import os
 from pathlib import Path
@@ -8,7 +12,9 @@ import pytest
 from storage.errors import DamagedPart, Forged, Forgotten, PartExists, PartMissing
 from storage.keys.key_store import CustomerKeys
 from storage.keys.key_tree import day_of, leaf_of
+from storage.objects.s3 import S3
 from storage.vault.container import HEADER, MEDIA_SEGMENT, Defect, Sealer
+from storage.vault.object_vault import ObjectVault
 from storage.vault.torn_tail import Outcome
 from storage.vault.vault import NewPart, PartRef, Vault
 from tests.in_process.key_files import Data
@@ -28,9 +34,29 @@ def vault_of(folder: Path, customer: str = "acme") -> Vault:
     return Vault(folder / "customers" / customer / "vault", customer, keys_of(folder, customer))
 
 
+class OnlyStored(ObjectVault):
+    """Lets the local copy of each part go as soon as it is finished."""
+
+    def finish(self, call: str, leaf: int, part: str) -> PartRef:
+        ref = super().finish(call, leaf, part)
+        if self.upload(ref):
+            self.release(ref)
+        assert ref.path.is_symlink()
+        return ref
+
+
 @pytest.fixture
-def vault(tmp_path: Path) -> Vault:
+def local(tmp_path: Path) -> Vault:
     return vault_of(tmp_path)
+
+
+@pytest.fixture(params=["file", "s3"])
+def vault(request: pytest.FixtureRequest, tmp_path: Path) -> Vault:
+    if request.param == "file":
+        return vault_of(tmp_path)
+    server, prefix = request.getfixturevalue("object_servers")["moto"], request.getfixturevalue("prefix")
+    folder = tmp_path / "customers" / "acme" / "vault"
+    return OnlyStored(folder, "acme", keys_of(tmp_path), S3(server.settings(prefix=prefix)))
 
 
 def begin(vault: Vault, plain: bytes, part: str = "m1", call: str = CALL, leaf: int = LEAF) -> PartRef:
@@ -56,19 +82,19 @@ def read(vault: Vault, ref: PartRef, live: bool = False) -> bytes:
     return b"".join(vault.read(ref, live))
 
 
-def test_a_part_is_written_moved_to_its_day_and_read(vault: Vault, tmp_path: Path) -> None:
-    new = vault.create(CALL, LEAF, "m1")
+def test_a_part_is_written_moved_to_its_day_and_read(local: Vault, tmp_path: Path) -> None:
+    new = local.create(CALL, LEAF, "m1")
     assert new.path == tmp_path / "customers/acme/vault/open" / f"{CALL}.4e2000000007.m1"
     assert new.path.stat().st_mode & 0o777 == 0o600
     assert new.path.stat().st_size == HEADER
     plain = os.urandom(20_000)
     end(new, plain)
-    ref = vault.finish(CALL, LEAF, "m1")
+    ref = local.finish(CALL, LEAF, "m1")
     assert ref.path == tmp_path / f"customers/acme/vault/{DAY}" / new.path.name
     assert ref.finished
-    assert vault.finish(CALL, LEAF, "m1") == ref
-    assert read(vault, ref) == plain
-    with vault.open(ref) as part:
+    assert local.finish(CALL, LEAF, "m1") == ref
+    assert read(local, ref) == plain
+    with local.open(ref) as part:
         assert (part.size, part.finished) == (ref.path.stat().st_size, True)
 
 
@@ -139,38 +165,38 @@ def test_a_missing_part_is_missing(vault: Vault) -> None:
         vault.finish(CALL, LEAF, "m1")
 
 
-def test_swapped_parts_are_refused(vault: Vault, tmp_path: Path) -> None:
+def test_swapped_parts_are_refused(local: Vault, tmp_path: Path) -> None:
     beta = vault_of(tmp_path, "beta")
-    first = store(vault, b"first" * 2000)
+    first = store(local, b"first" * 2000)
     others = [
-        store(vault, b"other" * 2000, "m2"),
-        store(vault, b"other" * 2000, "m1", OTHER, LEAF),
-        store(vault, b"other" * 2000, "m1", CALL, leaf_of(DAY, 8)),
-        store(vault, b"other" * 2000, "m1", CALL, leaf_of(DAY + 1, 7)),
+        store(local, b"other" * 2000, "m2"),
+        store(local, b"other" * 2000, "m1", OTHER, LEAF),
+        store(local, b"other" * 2000, "m1", CALL, leaf_of(DAY, 8)),
+        store(local, b"other" * 2000, "m1", CALL, leaf_of(DAY + 1, 7)),
     ]
     whole = first.path.read_bytes()
     for ref in others:
         ref.path.write_bytes(whole)
         with pytest.raises(Forged):
-            read(vault, ref)
-        assert list(vault.verify(ref))
+            read(local, ref)
+        assert list(local.verify(ref))
     moved = store(beta, b"other")
     moved.path.write_bytes(whole)
     with pytest.raises(DamagedPart):
         read(beta, moved)
 
 
-def test_verification_names_the_offset(vault: Vault) -> None:
-    ref = store(vault, os.urandom(5 * MEDIA_SEGMENT))
-    assert list(vault.verify(ref)) == []
+def test_verification_names_the_offset(local: Vault) -> None:
+    ref = store(local, os.urandom(5 * MEDIA_SEGMENT))
+    assert list(local.verify(ref)) == []
     data = bytearray(ref.path.read_bytes())
     data[2 * MEDIA_SEGMENT + 17] ^= 1
     ref.path.write_bytes(data)
-    assert list(vault.verify(ref)) == [Defect("forged", 2 * MEDIA_SEGMENT, MEDIA_SEGMENT)]
+    assert list(local.verify(ref)) == [Defect("forged", 2 * MEDIA_SEGMENT, MEDIA_SEGMENT)]
     ref.path.write_bytes(data[:20])
-    assert list(vault.verify(ref)) == [Defect("torn", 20, 0)]
+    assert list(local.verify(ref)) == [Defect("torn", 20, 0)]
     ref.path.write_bytes(b"\0" + data[1:])
-    assert list(vault.verify(ref)) == [Defect("forged", 0, 0)]
+    assert list(local.verify(ref)) == [Defect("forged", 0, 0)]
 
 
 def test_every_part_a_crash_left_is_ended_and_finished(vault: Vault) -> None:
@@ -194,12 +220,12 @@ def test_every_part_a_crash_left_is_ended_and_finished(vault: Vault) -> None:
         assert (len(read(vault, ref)) > 2 * 4000) == (ref.part != "m2")
 
 
-def test_a_finished_part_is_never_opened_for_writing(vault: Vault) -> None:
-    ref = store(vault, os.urandom(20_000))
+def test_a_finished_part_is_never_opened_for_writing(local: Vault) -> None:
+    ref = store(local, os.urandom(20_000))
     damaged = ref.path.read_bytes()[:-50]
     ref.path.write_bytes(damaged)
     before = ref.path.stat().st_mtime_ns
-    assert vault.recover(ref, 40).outcome is Outcome.WHOLE
+    assert local.recover(ref, 40).outcome is Outcome.WHOLE
     assert ref.path.read_bytes() == damaged
     assert ref.path.stat().st_mtime_ns == before
 

@@ -1,0 +1,55 @@
+"""The object store that the configuration describes; nothing of it is loaded where there is none."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING
+
+from recorder.errors import RecorderError, WrongUse
+
+if TYPE_CHECKING:
+    from recorder.config.model import Settings, Storage
+    from storage.objects.s3 import S3
+
+
+def configured_store(settings: Settings) -> S3 | None:
+    """Return the object store that recordings go to; None if they stay in data_dir."""
+    return store_of(settings.storage) if settings.storage.media == "s3" else None
+
+
+def described_store(settings: Settings) -> S3:
+    """Return the object store that is described, whether or not recordings go to it; raises WrongUse."""
+    if settings.storage.endpoint is None:
+        raise WrongUse(
+            "No object store is configured.", "Set endpoint, bucket, access_key and secret_key in [storage]."
+        )
+    return store_of(settings.storage)
+
+
+@cache
+def store_of(storage: Storage) -> S3:
+    """Return the one client of this process for an object store, so that all customers share what was seen of it."""
+    from storage.objects.s3 import S3
+    from storage.objects.store import StoreSettings
+
+    return S3(
+        StoreSettings(
+            endpoint=storage.endpoint or "",
+            bucket=storage.bucket or "",
+            region=storage.region,
+            prefix=storage.prefix,
+            path_style=storage.path_style,
+            ca=storage.ca,
+            secrets=lambda: _secrets(storage),
+        )
+    )
+
+
+def _secrets(storage: Storage) -> tuple[str, str]:
+    from recorder.runtime.secret_refs import secret_of
+    from storage.errors import StoreAway
+
+    try:
+        return secret_of(storage.access_key or ""), secret_of(storage.secret_key or "")
+    except RecorderError as problem:
+        raise StoreAway(str(problem), problem.hint) from None

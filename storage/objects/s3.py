@@ -1,0 +1,335 @@
+"""An S3-compatible object store by obstore, and by boto3 for what that lacks: versions and their locks.
+
+Both are an extra of the distribution (`s3`), loaded at the first request. What they raise quotes the URL and the
+store's answer, so only the class of an error goes on. obstore hangs in a process that was forked after its first use;
+this program starts processes by exec.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from mmap import mmap
+from typing import TYPE_CHECKING, Any
+
+from storage.errors import DriverMissing, ObjectMissing, StorageError, StoreAway
+from storage.objects.store import Features, Kept, StoredObject, StoreSettings
+
+if TYPE_CHECKING:
+    from obstore.store import S3Store
+
+CHUNK = 8 << 20  # bytes of one range
+PAGE = 1000  # versions that one request deletes, the most that S3 takes
+CONNECT = timedelta(seconds=5)
+LEAST_TIME = 30  # s for a request; the time-out spans the whole body, so a large one gets more
+SLOWEST = 256 << 10  # bytes/s at which a body may still arrive
+RETRIES = 2  # few, so that an outage is noticed: the caller knows better when to try again
+RETRY_TIME = timedelta(seconds=20)
+WAIT, LONGEST_WAIT = timedelta(milliseconds=100), timedelta(seconds=2)
+
+_MISSING = "the object store needs packages that are not installed"
+INSTALL = 'install them: pip install "siprec-recorder[s3]"'
+_LATER = "check [storage] endpoint, bucket, ca and the store itself: recorder store check"
+_RIGHTS = "check [storage] access_key and secret_key, their rights on the bucket, and this machine's clock"
+_DENIED = frozenset(
+    "AccessDenied AllAccessDisabled InvalidAccessKeyId SignatureDoesNotMatch RequestTimeTooSkewed Forbidden 403".split()
+)
+_NO_VERSIONS = frozenset("NotImplemented MethodNotAllowed InvalidArgument InvalidRequest 400 405 501".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of an object, or a delete marker."""
+
+    key: str
+    id: str
+    marker: bool
+
+
+class S3:
+    """One bucket; may be used by several threads."""
+
+    def __init__(self, settings: StoreSettings, features: Features | None = None) -> None:
+        """Connect to nothing yet. `features`: what was seen of the store; None: trust nothing."""
+        self.settings = settings
+        self.features = features
+        self._lock = threading.Lock()
+        self._stores: dict[tuple[int, tuple[tuple[str, str], ...]], S3Store] = {}
+        self._versions: Any = None
+        self._secrets: tuple[str, str] | None = None
+
+    # --- objects -----------------------------------------------------------------------------------------------------
+
+    def put(self, name: str, data: bytes | mmap) -> bool:
+        """Write an object with one request; return whether the answer alone proves that the store has these bytes.
+
+        A success to a checksum counts only for a store that was seen to refuse a wrong one; else the ETag must be the
+        MD5, which a store computes.
+        """
+        with self._asking("write an object") as obstore:
+            answer = obstore.put(self._store(len(data)), self._key(name), data, use_multipart=False)
+        if self.features is not None and self.features.checksum:
+            return True
+        tag = str(answer["e_tag"] or "").strip('"')
+        return tag == hashlib.md5(data, usedforsecurity=False).hexdigest()
+
+    def create(self, name: str, data: bytes) -> None:
+        """Write an object that must not exist yet; only to try a store, nothing relies on it."""
+        with self._asking("create an object") as obstore:
+            obstore.put(self._store(len(data)), self._key(name), data, use_multipart=False, mode="create")
+
+    def put_locked(self, name: str, data: bytes, mode: str, until: datetime) -> str | None:
+        """Write an object under a lock; return its version."""
+        headers = (
+            ("x-amz-object-lock-mode", mode.upper()),
+            ("x-amz-object-lock-retain-until-date", until.strftime("%Y-%m-%dT%H:%M:%SZ")),
+            ("x-amz-sdk-checksum-algorithm", "SHA256"),  # without it a lock is answered 400
+        )
+        with self._asking("lock an object") as obstore:
+            return obstore.put(  # type: ignore[no-any-return]
+                self._store(len(data), headers), self._key(name), data, use_multipart=False
+            )["version"]
+
+    def size(self, name: str) -> int | None:
+        """Return the bytes of an object, None if there is none."""
+        with self._asking("find an object") as obstore:
+            try:
+                return int(obstore.head(self._store(0), self._key(name))["size"])
+            except FileNotFoundError:
+                return None
+
+    def range(self, name: str, start: int, end: int) -> bytes:
+        """Return a range of an object; raise ObjectMissing."""
+        with self._asking("read an object") as obstore:
+            try:
+                return bytes(obstore.get_range(self._store(end - start), self._key(name), start=start, end=end))
+            except FileNotFoundError:
+                raise ObjectMissing("the object store has no such object") from None
+
+    def read(self, name: str, size: int, take: Callable[[bytes], object]) -> None:
+        """Hand all bytes of an object of this size to `take`, in order; raise ObjectMissing if there is none."""
+        if size <= CHUNK or (self.features is not None and not self.features.range):
+            self._whole(name, size, take)
+            return
+        for start in range(0, size, CHUNK):
+            end = min(start + CHUNK, size)
+            data = self.range(name, start, end)
+            if len(data) != end - start:
+                raise StoreAway("the object store sent fewer bytes than asked for", _LATER)
+            take(data)
+
+    def _whole(self, name: str, size: int, take: Callable[[bytes], object]) -> None:
+        with self._asking("read an object") as obstore:
+            try:
+                for data in obstore.get(self._store(size), self._key(name)).stream(min_chunk_size=1 << 20):
+                    take(bytes(data))
+            except FileNotFoundError:
+                raise ObjectMissing("the object store has no such object") from None
+
+    def listing(self, prefix: str) -> Iterator[StoredObject]:
+        """Yield the objects whose names begin with `prefix`."""
+        skip, whole = len(self.settings.prefix), self._key(prefix)
+        folder = whole[: whole.rfind("/") + 1]  # obstore takes whole segments only
+        with self._asking("list objects") as obstore:
+            for page in obstore.list(self._store(0), folder or None, chunk_size=PAGE):
+                for each in page:
+                    if each["path"].startswith(whole):
+                        yield StoredObject(each["path"][skip:], int(each["size"]))
+
+    # --- versions ----------------------------------------------------------------------------------------------------
+
+    def remove(self, prefix: str, wanted: Callable[[str], bool]) -> tuple[int, tuple[Kept, ...]]:
+        """Delete every version of the wanted objects below `prefix`; return how many were seen, and which are kept."""
+        found = self._all_versions(prefix, wanted)
+        if found is None:
+            names = [self._key(each.name) for each in self.listing(prefix) if wanted(each.name)]
+            with self._asking("delete objects") as obstore:
+                for at in range(0, len(names), PAGE):
+                    obstore.delete(self._store(0), names[at : at + PAGE])
+            return len(names), ()
+        refused = False
+        for at in range(0, len(found), PAGE):
+            refused = self._delete(found[at : at + PAGE]) or refused
+        return len(found), self.kept(prefix, wanted) if refused else ()
+
+    def kept(self, prefix: str, wanted: Callable[[str], bool]) -> tuple[Kept, ...]:
+        """Return the versions of the wanted objects that are still there, which only a lock or hold explains."""
+        found = self._all_versions(prefix, wanted)
+        if found is None:
+            if any(wanted(each.name) for each in self.listing(prefix)):
+                raise StoreAway("the object store still has an object that was deleted", _RIGHTS)
+            return ()
+        return tuple(self._why_kept(each) for each in found if not each.marker)
+
+    def versions(self, prefix: str) -> list[Version] | None:
+        """List every version and delete marker below a prefix; None if the store does not list versions."""
+        return self._all_versions(prefix, lambda name: True)
+
+    def _all_versions(self, prefix: str, wanted: Callable[[str], bool]) -> list[Version] | None:
+        skip, found = len(self.settings.prefix), []
+        with self._asking("list versions"):
+            client = self._boto()
+            try:
+                pages = client.get_paginator("list_object_versions").paginate(
+                    Bucket=self.settings.bucket, Prefix=self._key(prefix)
+                )
+                for page in pages:
+                    for kind, marker in (("Versions", False), ("DeleteMarkers", True)):
+                        for each in page.get(kind, ()):
+                            if wanted(each["Key"][skip:]):
+                                found.append(Version(each["Key"], each["VersionId"], marker))
+            except Exception as problem:
+                if _code(problem) in _NO_VERSIONS:
+                    return None
+                raise
+        return found
+
+    def _delete(self, some: list[Version]) -> bool:
+        """Delete some versions; return whether the store refused any. Not every store says which."""
+        asked = [{"Key": each.key, "VersionId": each.id} for each in some]
+        with self._asking("delete versions"):
+            answer = self._boto().delete_objects(Bucket=self.settings.bucket, Delete={"Objects": asked, "Quiet": True})
+        return bool(answer.get("Errors"))
+
+    def _why_kept(self, version: Version) -> Kept:
+        """Return until when a version is kept; raise StoreAway if neither a lock nor a hold explains it."""
+        with self._asking("read a lock"):
+            head = self._boto().head_object(Bucket=self.settings.bucket, Key=version.key, VersionId=version.id)
+        until, name = head.get("ObjectLockRetainUntilDate"), version.key[len(self.settings.prefix) :]
+        if head.get("ObjectLockLegalHoldStatus") == "ON":
+            return Kept(name, None)
+        if not isinstance(until, datetime):
+            raise StoreAway("the object store refused to delete an object that has no lock", _RIGHTS)
+        return Kept(name, until)
+
+    def put_with_sum(self, name: str, data: bytes, sha256: str) -> None:
+        """Write an object under a checksum that may be wrong; only to try a store."""
+        with self._asking("write an object"):
+            self._boto().put_object(Bucket=self.settings.bucket, Key=self._key(name), Body=data, ChecksumSHA256=sha256)
+
+    def delete_version(self, name: str, version: str) -> None:
+        """Delete one version."""
+        with self._asking("delete a version"):
+            self._boto().delete_object(Bucket=self.settings.bucket, Key=self._key(name), VersionId=version)
+
+    # --- clients -----------------------------------------------------------------------------------------------------
+
+    def _key(self, name: str) -> str:
+        return self.settings.prefix + name
+
+    def _store(self, size: int, headers: tuple[tuple[str, str], ...] = ()) -> S3Store:
+        """Return a client whose time-out fits a body of this size: a power of two above what a slow line needs."""
+        time_out = LEAST_TIME
+        while time_out < LEAST_TIME + size / SLOWEST:
+            time_out *= 2
+        with self._lock:
+            made = self._stores.get((time_out, headers))
+            if made is None:
+                made = self._stores[(time_out, headers)] = self._connect(time_out, headers)
+        return made
+
+    def _connect(self, time_out: int, headers: tuple[tuple[str, str], ...]) -> S3Store:
+        from obstore.store import S3Store
+
+        settings, (key, secret) = self.settings, self._credentials()
+        options: dict[str, Any] = {
+            "allow_http": settings.endpoint.startswith("http://"),
+            "timeout": timedelta(seconds=time_out),
+            "connect_timeout": CONNECT,
+        }
+        if headers:
+            options["default_headers"] = dict(headers)
+        if settings.ca is not None:
+            options["root_certificate"] = settings.ca.read_text()
+        endpoint = settings.endpoint
+        if not settings.path_style:  # the client takes an endpoint as it is
+            scheme, _, host = endpoint.partition("://")
+            endpoint = f"{scheme}://{settings.bucket}.{host}"
+        return S3Store(
+            settings.bucket,
+            endpoint=endpoint,
+            region=settings.region,
+            access_key_id=key,
+            secret_access_key=secret,
+            virtual_hosted_style_request=not settings.path_style,
+            checksum_algorithm="SHA256",
+            client_options=options,  # type: ignore[arg-type]
+            retry_config={
+                "max_retries": RETRIES,
+                "retry_timeout": RETRY_TIME,
+                "backoff": {"init_backoff": WAIT, "max_backoff": LONGEST_WAIT, "base": 2},
+            },
+        )
+
+    def _boto(self) -> Any:
+        with self._lock:
+            if self._versions is None:
+                import boto3
+                from botocore.config import Config
+
+                settings, (key, secret) = self.settings, self._credentials()
+                style = "path" if settings.path_style else "virtual"
+                self._versions = boto3.session.Session().client(
+                    "s3",
+                    endpoint_url=settings.endpoint,
+                    region_name=settings.region,
+                    aws_access_key_id=key,
+                    aws_secret_access_key=secret,
+                    verify=None if settings.ca is None else str(settings.ca),
+                    config=Config(
+                        retries={"total_max_attempts": RETRIES + 1},
+                        connect_timeout=CONNECT.total_seconds(),
+                        read_timeout=LEAST_TIME,
+                        s3={"addressing_style": style},
+                    ),
+                )
+            return self._versions
+
+    def _credentials(self) -> tuple[str, str]:
+        if self._secrets is None:
+            self._secrets = self.settings.secrets()
+        return self._secrets
+
+    def _forget_clients(self) -> None:
+        """Read the secrets again the next time: they may have been replaced."""
+        with self._lock:
+            self._stores, self._versions, self._secrets = {}, None, None
+
+    @contextmanager
+    def _asking(self, what: str) -> Iterator[Any]:
+        """Turn whatever goes wrong into StoreAway, with nothing of the answer in it."""
+        try:
+            import obstore
+        except ImportError:
+            raise DriverMissing(_MISSING, INSTALL) from None
+        try:
+            yield obstore
+        except StorageError:  # ours, or that of whoever takes the bytes
+            raise
+        except ImportError:
+            raise DriverMissing(_MISSING, INSTALL) from None
+        except Exception as problem:
+            kind = type(problem).__name__
+            denied = kind in ("PermissionDeniedError", "UnauthenticatedError") or _code(problem) in _DENIED
+            if denied:
+                self._forget_clients()
+            missing = isinstance(problem, FileNotFoundError)
+            said = "found no such bucket" if missing else f"did not {what}"
+            raise StoreAway(f"the object store {said} ({kind})", _RIGHTS if denied else _LATER) from None
+
+
+def _code(problem: Exception) -> str:
+    """Return the code of a refusal by boto3, for comparison only: it is the store's own text."""
+    answer = getattr(problem, "response", None)
+    return str(answer.get("Error", {}).get("Code", "")) if isinstance(answer, dict) else ""
+
+
+def installed() -> bool:
+    """Tell whether the packages of the extra are there, without loading them."""
+    from importlib.util import find_spec
+
+    return find_spec("obstore") is not None and find_spec("boto3") is not None

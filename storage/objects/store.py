@@ -1,0 +1,96 @@
+"""The port to an object store: what a vault asks of it, and what it answers.
+
+A name is relative to the prefix of the settings. Everything here waits for the network: call it in a thread. An object
+is never changed: who writes a name again writes the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from mmap import mmap
+from pathlib import Path
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StoreSettings:
+    """Where an object store is, and how to speak to it."""
+
+    endpoint: str
+    """URL without a path."""
+    bucket: str
+    """Name of the bucket."""
+    secrets: Callable[[], tuple[str, str]] = field(repr=False, compare=False)
+    """Reads access key and secret key; called again after the store has refused them."""
+    region: str = "us-east-1"
+    """Region that requests are signed for."""
+    prefix: str = ""
+    """What all names begin with; ends with / unless it is empty."""
+    path_style: bool = False
+    """Whether the bucket stands in the path (host/bucket/name) and not in the host name."""
+    ca: Path | None = None
+    """Authorities that the store's certificate is checked with, PEM; None: those of the system."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredObject:
+    """One object of a listing."""
+
+    name: str
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A version that the store refuses to delete."""
+
+    name: str
+    until: datetime | None
+    """When its lock ends; None: it is held until somebody ends the hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """What a store was seen to do (storage.objects.probe)."""
+
+    range: bool
+    """It answers a range with that range."""
+    checksum: bool
+    """It refuses bytes that do not fit their SHA-256."""
+    list: bool
+    """It lists what was written, and nothing else."""
+    delete: bool
+    """What was deleted is gone."""
+    versions: bool
+    """It keeps what is overwritten or deleted as versions, and lists them."""
+    lock: bool
+    """It refuses to delete a locked version."""
+    create_only: bool
+    """It refuses to overwrite when asked to create."""
+
+
+class ObjectStore(Protocol):
+    """What a vault needs of an object store. Every method may raise StoreAway."""
+
+    def put(self, name: str, data: bytes | mmap) -> bool:
+        """Write an object with one request; return whether the answer alone proves that the store has these bytes."""
+
+    def size(self, name: str) -> int | None:
+        """Return the bytes of an object, None if there is none."""
+
+    def read(self, name: str, size: int, take: Callable[[bytes], object]) -> None:
+        """Hand all bytes of an object of this size to `take`, in order; raise ObjectMissing if there is none."""
+
+    def listing(self, prefix: str) -> Iterator[StoredObject]:
+        """Yield the objects whose names begin with `prefix`."""
+
+    def remove(self, prefix: str, wanted: Callable[[str], bool]) -> tuple[int, tuple[Kept, ...]]:
+        """Delete every version of the wanted objects below `prefix`; return how many were seen, and which are kept.
+
+        Lists all first and deletes then: a store forgets its place if it is changed between two pages.
+        """
+
+    def kept(self, prefix: str, wanted: Callable[[str], bool]) -> tuple[Kept, ...]:
+        """Return the versions of the wanted objects that are still there, which only a lock or hold explains."""

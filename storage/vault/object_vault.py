@@ -1,0 +1,417 @@
+"""The vault of a customer whose finished parts go to an object store (docs/formats/objects.md).
+
+    vault/DAY/NAME             the part; or, once only the store has it, its *pointer*: a symbolic link to nothing
+    vault/stored/DAY/NAME      its pointer while the part is here too: the store was proved to hold these bytes
+
+A pointer says `s3:SHA256.SIZE`, the SHA-256 in base64url. It fits into the inode, every other method of the vault meets
+it under the part's name, and one rename puts it in the place of the part: at no moment is there neither.
+
+The object of a part is `CUSTOMER/LEAF/CALL.PART-SHA256`. Writing it again writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import mmap
+import os
+import re
+import tempfile
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from storage.errors import ObjectMissing, PartMissing
+from storage.files.durable_files import disk_errors, make_apart, write_all
+from storage.keys.key_store import CustomerKeys
+from storage.keys.key_tree import day_of
+from storage.objects.store import Kept, ObjectStore
+from storage.vault.parts import PartRef, file_name, names, refs
+from storage.vault.vault import Vault, unlink
+
+STORED = "stored"  # the folder of pointers to parts that are here too
+FETCHED = 256 << 20  # bytes of fetched parts that are kept for the next reader
+FETCHED_PARTS = 64  # and how many: each takes a descriptor
+FEW = 50  # recordings of a day up to which each is listed in the store; beyond, the day is
+LARGEST = 5 << 30  # bytes that S3 takes in one request
+DAY_DIGITS = 4  # a leaf's first hexadecimal digits are its day
+_POINTER = re.compile(r"s3:([A-Za-z0-9_-]{43})\.([0-9]{1,15})", re.ASCII)
+_OBJECT = re.compile(
+    r"([a-z0-9-]{1,40})/([0-9a-f]{12})/([0-9a-f-]{36})\.([cma][1-9][0-9]{0,8})-([0-9a-f]{64})", re.ASCII
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """What is known of a part that the store holds."""
+
+    sha256: bytes
+    size: int
+
+    @classmethod
+    def parse(cls, text: str) -> Pointer | None:
+        """Read a pointer; None if it is none."""
+        found = _POINTER.fullmatch(text)
+        with suppress(binascii.Error):
+            return cls(base64.urlsafe_b64decode(found[1] + "="), int(found[2])) if found else None
+        return None
+
+    def __str__(self) -> str:
+        return f"s3:{base64.urlsafe_b64encode(self.sha256).decode().rstrip('=')}.{self.size}"
+
+
+@dataclass(frozen=True, slots=True)
+class PartObject:
+    """An object of a part, by its name."""
+
+    customer: str
+    call: str
+    leaf: int
+    part: str
+    sha256: bytes
+
+    @classmethod
+    def parse(cls, name: str) -> PartObject | None:
+        """Read the name of an object; None if it is not that of a part."""
+        found = _OBJECT.fullmatch(name)
+        return cls(found[1], found[3], int(found[2], 16), found[4], bytes.fromhex(found[5])) if found else None
+
+    def __str__(self) -> str:
+        return f"{self.customer}/{self.leaf:012x}/{self.call}.{self.part}-{self.sha256.hex()}"
+
+
+class ObjectVault(Vault):
+    """The parts of one customer, whose finished ones an object store holds too, and later alone."""
+
+    remote = True
+
+    def __init__(
+        self,
+        folder: Path,
+        customer: str,
+        keys: CustomerKeys,
+        objects: ObjectStore,
+        *,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        super().__init__(folder, customer, keys, random=random)
+        self.objects = objects
+        self._stored = folder / STORED
+        self._moving = threading.Lock()  # held while pointers and parts change places, so that erasure misses none
+        self._uploads = Uploads()
+        self._fetched = Fetched()
+
+    # --- upload ------------------------------------------------------------------------------------------------------
+
+    def waiting(self) -> list[PartRef]:
+        """Return the finished parts that only this machine has, oldest day first."""
+        return [ref for day in self.days() for ref in self.waiting_of(day)]
+
+    def waiting_of(self, day: int) -> list[PartRef]:
+        """Return the finished parts of a day that only this machine has, oldest first."""
+        stored = set(names(self._stored / str(day)))
+        return sorted(
+            (ref for ref in refs(self._folder / str(day)) if ref.path.name not in stored and not ref.path.is_symlink()),
+            key=lambda ref: ref.leaf,
+        )
+
+    def changed(self, day: int) -> int:
+        """Return when the list of a day's parts last changed, in ns; only for comparison."""
+        try:
+            return os.stat(self._folder / str(day)).st_mtime_ns
+        except FileNotFoundError:
+            return 0
+
+    def upload(self, ref: PartRef) -> bool:
+        """Write a finished part to the store, prove that it is there, and note it; sync the part before.
+
+        Return False if it was erased meanwhile, or replaced by a pointer. Raises StoreAway, NoSpace, DiskFailed.
+        """
+        with self._uploads.of(ref.leaf), _mapped(ref.path) as data:
+            if data is None:
+                return False
+            pointer = Pointer(hashlib.sha256(data).digest(), len(data))
+            name = str(self.object_of(ref, pointer))
+            if not self.objects.put(name, data) and not self._reads_back(name, pointer):
+                raise ObjectMissing("the object store does not have what it was given")
+            with self._moving:
+                if os.path.lexists(ref.path) and not ref.path.is_symlink():
+                    self._point(self._stored / str(day_of(ref.leaf)) / ref.path.name, pointer)
+                    return True
+        if not os.path.lexists(ref.path):  # erased during the upload, perhaps by another process
+            self.objects.remove(name, lambda found: found == name)
+        return False
+
+    def _reads_back(self, name: str, pointer: Pointer) -> bool:
+        digest = hashlib.sha256()
+        self.objects.read(name, pointer.size, digest.update)
+        return digest.digest() == pointer.sha256
+
+    def object_of(self, ref: PartRef, pointer: Pointer) -> PartObject:
+        """Return the object of a part."""
+        return PartObject(self._customer, ref.call, ref.leaf, ref.part, pointer.sha256)
+
+    def _point(self, place: Path, pointer: Pointer) -> None:
+        with disk_errors("note that a part is stored"), suppress(FileExistsError):
+            try:
+                os.symlink(str(pointer), place)
+            except FileNotFoundError:
+                make_apart(place.parent)
+                os.symlink(str(pointer), place)
+
+    # --- local copies ------------------------------------------------------------------------------------------------
+
+    def stored(self, before_ns: int) -> Iterator[PartRef]:
+        """Yield the parts that both sides have and that were stored before this time, oldest day first."""
+        for day in sorted(int(name) for name in names(self._stored) if name.isdecimal()):
+            for ref in refs(self._stored / str(day)):
+                with suppress(FileNotFoundError):
+                    if os.lstat(ref.path).st_mtime_ns <= before_ns:
+                        yield PartRef(ref.call, ref.leaf, ref.part, self._final(ref.path.name, ref.leaf))
+
+    def release(self, ref: PartRef) -> bool:
+        """Let a local copy go that the store has; look there once more. Return False if the store lacks it.
+
+        The part then waits for its upload again. Raises StoreAway.
+        """
+        place = self._stored / str(day_of(ref.leaf)) / ref.path.name
+        pointer = self._pointer(place)
+        if pointer is None:
+            return False
+        there = self.objects.size(str(self.object_of(ref, pointer))) == pointer.size
+        with self._moving, disk_errors("let a local copy go"), suppress(FileNotFoundError):
+            if not there:
+                os.unlink(place)
+            elif os.path.lexists(ref.path):
+                os.rename(place, ref.path)
+        return there
+
+    def recall(self, ref: PartRef) -> bool:
+        """Fetch a part whose only copy the store has, into its place, durably; return False if it is here already."""
+        pointer = self._pointer(ref.path)
+        if pointer is None:
+            return False
+        with tempfile.NamedTemporaryFile(dir=self._open, prefix="fetched.", delete=False) as file:
+            try:
+                self._fetch(ref, pointer, file.fileno())
+                os.fsync(file.fileno())
+                with self._moving:
+                    if os.path.lexists(ref.path):  # not erased meanwhile
+                        self._point(self._stored / str(day_of(ref.leaf)) / ref.path.name, pointer)
+                        os.rename(file.name, ref.path)
+            finally:
+                with suppress(FileNotFoundError):
+                    os.unlink(file.name)
+        return True
+
+    # --- read --------------------------------------------------------------------------------------------------------
+
+    def pointer(self, ref: PartRef) -> Pointer | None:
+        """Return the pointer of a part that the store was proved to hold, whether or not it is here too."""
+        name = file_name(ref.call, ref.leaf, ref.part)
+        return self._pointer(self._stored / str(day_of(ref.leaf)) / name) or self._pointer(self._final(name, ref.leaf))
+
+    def _pointer(self, path: Path | str) -> Pointer | None:
+        try:
+            return Pointer.parse(os.readlink(path))
+        except OSError:  # it is a part, or nothing
+            return None
+
+    def _bytes(self, path: Path | str) -> int:
+        try:
+            return super()._bytes(path)
+        except FileNotFoundError:
+            pointer = self._pointer(path)
+            if pointer is None:
+                raise
+            return pointer.size
+
+    def _open_at(self, ref: PartRef, path: Path) -> int:
+        try:
+            return super()._open_at(ref, path)
+        except FileNotFoundError:
+            pointer = self._pointer(path)
+            if pointer is None:
+                raise
+        return self._fetched.get(ref, lambda: self._bring(ref, pointer))
+
+    def _bring(self, ref: PartRef, pointer: Pointer) -> tuple[int, int]:
+        """Fetch a part into a file without a name, which is gone when it is closed; return descriptor and bytes."""
+        with tempfile.TemporaryFile(dir=self._folder) as file:
+            self._fetch(ref, pointer, file.fileno())
+            return os.dup(file.fileno()), pointer.size
+
+    def _fetch(self, ref: PartRef, pointer: Pointer, fd: int) -> None:
+        at, digest = 0, hashlib.sha256()
+
+        def take(data: bytes) -> None:
+            nonlocal at
+            with disk_errors("fetch a part of a recording"):
+                write_all(fd, data, at)
+            digest.update(data)
+            at += len(data)
+
+        try:
+            self.objects.read(str(self.object_of(ref, pointer)), pointer.size, take)
+        except ObjectMissing:
+            raise PartMissing("the object store lacks this part", "recorder verify names all that is missing") from None
+        if digest.digest() != pointer.sha256:
+            raise ObjectMissing("the object store returned other bytes than were stored")
+
+    # --- forget ------------------------------------------------------------------------------------------------------
+
+    def remove_all(self, recordings: Iterable[tuple[str, int]]) -> int:
+        """Unlink every part and pointer of many recordings, durably; return how many parts were removed.
+
+        Objects stay until `remove_objects`, so that an erasure does not wait for a store that is away.
+        """
+        wanted = set(recordings)
+        with self._moving:
+            gone = super().remove_all(wanted)
+            for day in sorted({day_of(leaf) for _, leaf in wanted}):
+                folder = self._stored / str(day)
+                mine = [ref.path.name for ref in refs(folder) if (ref.call, ref.leaf) in wanted]
+                if mine:
+                    unlink(folder, mine)
+        self._fetched.drop({leaf for _, leaf in wanted})
+        return gone
+
+    def remove_objects(self, recordings: Iterable[tuple[str, int]]) -> int:
+        """Delete every version of the objects of many recordings, twice: an upload that was cut off may land late.
+
+        Return how many the second look still found and the store does not keep under a lock. Raises StoreAway.
+        """
+        leaves = {leaf for _, leaf in recordings}
+        self._uploads.wait(leaves)
+        again = 0
+        for prefix, wanted in self._prefixes(leaves):
+            self.objects.remove(prefix, wanted)
+            found, kept = self.objects.remove(prefix, wanted)
+            again += found - len(kept)
+        return again
+
+    def kept(self, recordings: Iterable[tuple[str, int]]) -> dict[str, Kept]:
+        """Return what the store refuses to delete of erased recordings, by call: the version kept longest."""
+        found: dict[str, Kept] = {}
+        for prefix, wanted in self._prefixes({leaf for _, leaf in recordings}):
+            for each in self.objects.kept(prefix, wanted):
+                part = PartObject.parse(each.name)
+                if part is None:
+                    continue
+                known = found.get(part.call)
+                longer = known is None or each.until is None or (known.until is not None and each.until > known.until)
+                found[part.call] = each if longer else found[part.call]
+        return found
+
+    def _prefixes(self, leaves: set[int]) -> Iterator[tuple[str, Callable[[str], bool]]]:
+        """Yield what to list for some leaves: each alone, or whole days if there are many."""
+        by_day: dict[int, set[int]] = {}
+        for leaf in leaves:
+            by_day.setdefault(day_of(leaf), set()).add(leaf)
+        for mine in by_day.values():
+            if len(mine) <= FEW:
+                yield from ((f"{self._customer}/{leaf:012x}/", _every) for leaf in sorted(mine))
+            else:
+                day = f"{min(mine):012x}"[:DAY_DIGITS]
+                yield f"{self._customer}/{day}", partial(_is_of, frozenset(mine))
+
+
+def _every(name: str) -> bool:
+    return True
+
+
+def _is_of(leaves: frozenset[int], name: str) -> bool:
+    part = PartObject.parse(name)
+    return part is not None and part.leaf in leaves
+
+
+class Uploads:
+    """The leaves whose parts are being written to the store by this process."""
+
+    def __init__(self) -> None:
+        self._ended = threading.Condition()
+        self._running: Counter[int] = Counter()
+
+    @contextmanager
+    def of(self, leaf: int) -> Iterator[None]:
+        """Count an upload while it runs."""
+        with self._ended:
+            self._running[leaf] += 1
+        try:
+            yield
+        finally:
+            with self._ended:
+                self._running[leaf] -= 1
+                if not self._running[leaf]:
+                    del self._running[leaf]
+                self._ended.notify_all()
+
+    def wait(self, leaves: set[int]) -> None:
+        """Wait until no upload of these leaves runs; each has a time-out of its own."""
+        with self._ended:
+            self._ended.wait_for(lambda: leaves.isdisjoint(self._running))
+
+
+class Fetched:
+    """Parts fetched lately, in files without a name, so that a player that asks for many ranges fetches each once."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._files: OrderedDict[tuple[str, int, str], tuple[int, int]] = OrderedDict()  # descriptor, bytes
+        self._size = 0
+
+    def __del__(self) -> None:
+        for fd, _ in self._files.values():
+            os.close(fd)
+
+    def get(self, ref: PartRef, bring: Callable[[], tuple[int, int]]) -> int:
+        """Return a descriptor of a part, which the caller closes; fetch it if it is not here."""
+        key = (ref.call, ref.leaf, ref.part)
+        with self._lock:
+            if key in self._files:
+                self._files.move_to_end(key)
+                return os.dup(self._files[key][0])
+        fd, size = bring()
+        with self._lock:
+            if key in self._files or size > FETCHED:
+                return fd
+            self._files[key] = (os.dup(fd), size)
+            self._size += size
+            while self._size > FETCHED or len(self._files) > FETCHED_PARTS:
+                self._close(next(iter(self._files)))
+        return fd
+
+    def drop(self, leaves: set[int]) -> None:
+        """Let go of everything of these leaves."""
+        with self._lock:
+            for key in [key for key in self._files if key[1] in leaves]:
+                self._close(key)
+
+    def _close(self, key: tuple[str, int, str]) -> None:
+        fd, size = self._files.pop(key)
+        self._size -= size
+        os.close(fd)
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[mmap.mmap | bytes | None]:
+    """Map a part into memory, so that a large one takes none of the heap; None if it is no file any more."""
+    with disk_errors("read a part of a recording"):
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            fd = -1
+    if fd < 0:
+        yield None
+        return
+    try:
+        with disk_errors("read a part of a recording"):
+            data = mmap.mmap(fd, 0, prot=mmap.PROT_READ) if os.fstat(fd).st_size else b""
+    finally:
+        os.close(fd)
+    yield data  # unmapped with the last reference: the client may hold one for a moment longer
