@@ -6,9 +6,12 @@ The root secret is first a credential, then a file. Whatever root runs, the file
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -137,13 +140,77 @@ def test_a_secret_that_is_a_file_is_changed_by_root(it: Api) -> None:
     started_again(it, sound)
 
 
-def test_root_restores_for_the_service(it: Api, tmp_path: Path) -> None:
+def documented(heading: str, number: int = 0) -> list[str]:
+    """Return the commands of one block below a heading of docs/operations.md."""
+    text = (HERE / "docs/operations.md").read_text().partition(f"\n{heading}\n")[2]
+    block = re.findall(r"```sh\n(.*?)```", text, re.S)[number]
+    return [line.partition("  #")[0].strip() for line in block.splitlines()]
+
+
+def typed(lines: list[str], refused: Collection[int] = ()) -> None:
+    """Type commands into a shell of root, as a reader of the document would; those named end with status 1."""
+    recorder = 'recorder() { /opt/recorder/.venv/bin/recorder "$@"; }'
+    rec = (HERE / "docs/operations.md").read_text().partition("rec() {")[2].partition("}")[0]
+    place = Path.cwd()
+    for number, line in enumerate(lines):
+        script = f"{recorder}\nrec() {{{rec}}}\numask 077\ncd {place} && {line}\nstatus=$?\npwd >&3\nexit $status"
+        with tempfile.TemporaryFile("w+") as at:
+            done = subprocess.run(
+                ["bash", "-c", f"exec 3>&{at.fileno()}\n{script}"],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+                pass_fds=[at.fileno()],
+                check=False,
+            )
+            at.seek(0)
+            place = Path(at.read().strip())
+        assert done.returncode == (1 if number in refused else 0), f"{line}: {done.stdout}"
+
+
+def test_the_documented_restore_by_root(it: Api) -> None:
     sound = heard(it)
-    as_root("backup", BACKUP)
+    typed([line for line in documented("## Back up") if "backup /" in line])
     of_the_service(BACKUP)
+    lines = documented("### Restore")
+    checks = [number for number, line in enumerate(lines) if line == "rec audit verify"]
+    assert checks, "the document tells how to find the rollback"
     systemctl("stop", "recorder")
-    for path in list(DATA.iterdir()):
-        if path.name != "keys":
-            shutil.move(path, tmp_path)
-    as_root("restore", BACKUP)
-    started_again(it, sound)
+    assert it.one.run("calls").returncode == 0  # an entry that the backup lacks
+    typed(lines, refused=checks)
+    assert heard(it) == sound
+    of_the_service()
+
+
+def test_the_documented_changes_of_the_root_secret(it: Api) -> None:
+    sound = heard(it)
+    named = it.one.config.read_text()
+    (current,) = re.findall(r'root = "file:(.*)"', named)
+    Path(current).replace(SECRET)
+    shutil.chown(SECRET, "root", "root")
+    it.one.config.write_text(named.replace(f"file:{current}", ROOT_CREDENTIAL))
+    before = SECRET.read_bytes()
+    heading = "### Keys: backup, restore, change of the root secret"
+    typed(documented(heading, 1))
+    hand_over(SECRET)
+    assert SECRET.read_bytes() != before
+    assert heard(it) == sound
+    of_the_service()
+
+    systemctl("stop", "recorder")
+    sealed = SECRET.with_name("root.cred")
+    subprocess.run(["systemd-creds", "encrypt", "--name=recorder-root-key", SECRET, sealed], check=True)
+    SECRET.unlink()
+    changed = "[Service]\nLoadCredential=\nLoadCredentialEncrypted=recorder-root-key:/etc/recorder/root.cred\n"
+    for name in ("recorder.service.d", "recorder-.service.d"):
+        folder = Path("/etc/systemd/system", name)
+        folder.mkdir()
+        (folder / "credential.conf").write_text(changed)
+    systemctl("daemon-reload")
+    typed(documented(heading, 2))
+    assert not list(Path("/run").glob("root-*.key"))
+    systemctl("start", "recorder")
+    assert heard(it) == sound
+    systemctl("start", "recorder-verify")
+    systemctl("start", "recorder-backup")
+    of_the_service()
