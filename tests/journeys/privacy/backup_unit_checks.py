@@ -10,8 +10,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Collection
 from pathlib import Path
 
 import pytest
@@ -140,44 +138,32 @@ def test_a_secret_that_is_a_file_is_changed_by_root(it: Api) -> None:
     started_again(it, sound)
 
 
-def documented(heading: str, number: int = 0) -> list[str]:
-    """Return the commands of one block below a heading of docs/operations.md."""
-    text = (HERE / "docs/operations.md").read_text().partition(f"\n{heading}\n")[2]
-    block = re.findall(r"```sh\n(.*?)```", text, re.S)[number]
-    return [line.partition("  #")[0].strip() for line in block.splitlines()]
+SHELL = """
+recorder() { /opt/recorder/.venv/bin/recorder "$@"; }
+recorderctl() {
+    systemd-run --quiet --pipe --wait --uid=recorder -p LoadCredential=recorder-root-key:/etc/recorder/root.key \\
+        /opt/recorder/.venv/bin/recorder "$@"
+}
+"""
+"""What stands for the commands of the package."""
 
 
-def typed(lines: list[str], refused: Collection[int] = ()) -> None:
-    """Type commands into a shell of root, as a reader of the document would; those named end with status 1."""
-    recorder = 'recorder() { /opt/recorder/.venv/bin/recorder "$@"; }'
-    rec = (HERE / "docs/operations.md").read_text().partition("rec() {")[2].partition("}")[0]
-    place = Path.cwd()
-    for number, line in enumerate(lines):
-        script = f"{recorder}\nrec() {{{rec}}}\numask 077\ncd {place} && {line}\nstatus=$?\npwd >&3\nexit $status"
-        with tempfile.TemporaryFile("w+") as at:
-            done = subprocess.run(
-                ["bash", "-c", f"exec 3>&{at.fileno()}\n{script}"],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                pass_fds=[at.fileno()],
-                check=False,
-            )
-            at.seek(0)
-            place = Path(at.read().strip())
-        assert done.returncode == (1 if number in refused else 0), f"{line}: {done.stdout}"
+def typed(*words: str) -> None:
+    """Run the block of docs/operations.md that has these words, as root types it; `status N` is how a line ends."""
+    blocks = re.findall(r"```sh\n(.*?)```", (HERE / "docs/operations.md").read_text(), re.S)
+    (block,) = (block for block in blocks if all(word in block for word in words))
+    script = re.sub(r"(?m)^([^#\n]*[^#\s])(\s+#.*\bstatus (\d+)\b.*)$", r"{ \1; } && exit 99 || [ $? = \3 ]\2", block)
+    done = subprocess.run(["bash", "-ec", SHELL + script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{block}{done.stdout}{done.stderr}"
+    for promise in re.findall(r'prints "([^"\n]*)"', block):
+        assert promise in done.stdout, f"{block}{done.stdout}"
 
 
 def test_the_documented_restore_by_root(it: Api) -> None:
     sound = heard(it)
-    typed([line for line in documented("## Back up") if "backup /" in line])
+    typed("recorderctl backup ")
     of_the_service(BACKUP)
-    lines = documented("### Restore")
-    checks = [number for number, line in enumerate(lines) if line == "rec audit verify"]
-    assert checks, "the document tells how to find the rollback"
-    systemctl("stop", "recorder")
-    assert it.one.run("calls").returncode == 0  # an entry that the backup lacks
-    typed(lines, refused=checks)
+    typed("recorder restore ", "audit accept")
     assert heard(it) == sound
     of_the_service()
 
@@ -190,8 +176,7 @@ def test_the_documented_changes_of_the_root_secret(it: Api) -> None:
     shutil.chown(SECRET, "root", "root")
     it.one.config.write_text(named.replace(f"file:{current}", ROOT_CREDENTIAL))
     before = SECRET.read_bytes()
-    heading = "### Keys: backup, restore, change of the root secret"
-    typed(documented(heading, 1))
+    typed("keys rotate --from file:/etc/recorder/root.key")
     hand_over(SECRET)
     assert SECRET.read_bytes() != before
     assert heard(it) == sound
@@ -207,7 +192,7 @@ def test_the_documented_changes_of_the_root_secret(it: Api) -> None:
         folder.mkdir()
         (folder / "credential.conf").write_text(changed)
     systemctl("daemon-reload")
-    typed(documented(heading, 2))
+    typed("keys rotate --from file:/run/")
     assert not list(Path("/run").glob("root-*.key"))
     systemctl("start", "recorder")
     assert heard(it) == sound
