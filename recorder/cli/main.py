@@ -46,18 +46,14 @@ def run(arguments: list[str]) -> int:
     except BrokenPipeError:
         sys.stdout = None  # skip the flush at exit: nobody reads any more
         return 0
-    except PermissionError as problem:
-        from storage.files.durable_files import denied
-
-        whose = denied(Path(problem.filename)) if problem.filename else os.strerror(problem.errno or 0)
-        print(f"recorder: {whose}. Run the command as its owner, or choose another path.", file=sys.stderr)
-        return 3
     except OSError as problem:
         named = f"{problem.filename}: " if problem.filename else ""
-        print(
-            f"recorder: {named}{os.strerror(problem.errno or 0)}. Check the path, its owner and the free space.",
-            file=sys.stderr,
-        )
+        hint = "Check the path, its owner and the free space."
+        if isinstance(problem, PermissionError) and problem.filename:
+            from storage.files.durable_files import denied
+
+            hint = f"{denied(Path(problem.filename))}."
+        print(f"recorder: {named}{os.strerror(problem.errno or 0)}. {hint}", file=sys.stderr)
         return 3
     except Exception as problem:  # a traceback would show the values of variables
         from recorder.observe.logs import failure
