@@ -5,7 +5,6 @@ Exit status: 0 done, 1 the answer is "no", 2 wrong use or bad configuration, 3 c
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
 from pathlib import Path
@@ -70,16 +69,14 @@ def _outcome(problem: Exception) -> tuple[int, str]:
 
     if isinstance(problem, RecorderError | StorageError):
         return getattr(problem, "status", NotPossible.status), sentence(problem)
-    if isinstance(problem, PermissionError) and problem.filename:
-        from storage.files.durable_files import denied
-
-        whose = denied(Path(problem.filename))
-        refused = f"{problem.filename}: {os.strerror(errno.EACCES)}. {whose}. Run the command as its owner, or choose"
-        return NotPossible.status, f"{refused} another path."
     if isinstance(problem, OSError):
         named = f"{problem.filename}: " if problem.filename else ""
-        reason = os.strerror(problem.errno or 0)
-        return NotPossible.status, f"{named}{reason}. Check the path, its owner and the free space."
+        hint = "Check the path, its owner and the free space."
+        if isinstance(problem, PermissionError) and problem.filename:
+            from storage.files.durable_files import denied
+
+            hint = f"{denied(Path(problem.filename))}."
+        return NotPossible.status, f"{named}{os.strerror(problem.errno or 0)}. {hint}"
     from recorder.observe.logs import failure
 
     described = failure(problem)

@@ -100,8 +100,8 @@ class _Run:
                 self._all(copier, [file for file in _files(self._data, "") if _is_open(file)])
                 for name in _days(self._data):
                     manifest.recordings(name, self._day(copier, name))
-                others = (file for file in _files(self._data, "") if not _is_open(file))
-                self._all(copier, sorted(others, key=_checkpoints_first))
+                # Sorted, the checkpoints of an audit log come before the log, which has all that they name.
+                self._all(copier, sorted(file for file in _files(self._data, "") if not _is_open(file)))
                 manifest.end(self._state)
                 copier.settle()
         finally:
@@ -262,10 +262,6 @@ def _is_day(name: str) -> bool:
 
 def _is_open(file: str) -> bool:
     return Path(file).parent.name == OPEN
-
-
-def _checkpoints_first(file: str) -> tuple[bool, str]:
-    return Path(file).name != MARKS_NAME, file
 
 
 def _names(folder: Path) -> list[str]:

@@ -24,6 +24,7 @@ PACKAGES = (
     "personal",
     "tests",
     "config",
+    "docs",
     "pyproject.toml",
     "README.md",
 )

@@ -19,6 +19,7 @@ from recorder.simulate.plan import Plan
 from tests.daemon.api import WAIVER, running, until
 from tests.daemon.coded_calls import nothing_missing, place, record
 from tests.daemon.kills import killed_at
+from tests.daemon.machine import machine
 from tests.daemon.postgresql import cluster
 from tests.daemon.server import Server, files
 
@@ -214,3 +215,13 @@ def test_a_backup_and_a_restore_that_are_killed_are_continued(tmp_path: Path) ->
         assert len(api.calls()) == 6
         nothing_missing(api, place([Plan(to=one.uri(), seconds=2)]))
         verified(one)
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(600)
+def test_torture_the_units_and_what_root_runs_beside_them(tmp_path: Path) -> None:
+    with machine(tmp_path) as one:
+        words = ["/opt/recorder/.venv/bin/python", "-m", "pytest", "-p", "no:cacheprovider", "-v", "-x", "--tb=short"]
+        done = one.call(*words, "tests/journeys/privacy/backup_unit_checks.py", seconds=540)
+    print(done.stdout)
+    assert done.returncode == 0

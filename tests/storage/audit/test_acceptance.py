@@ -112,12 +112,12 @@ def test_a_restore_is_noted_as_broken_once(node: Node) -> None:
 
 @pytest.mark.parametrize("before", ["accepted", "lost"])
 def test_a_later_rollback_is_found_again(node: Node, before: str) -> None:
-    rolled_back(node)
+    rolled_back(node, lost=20)  # so what is lost later has numbers that were lost before
     back = node.copy("data") if before == "accepted" else lambda: None
     node.accept()
     if before == "lost":
         back = node.copy("data")
-    node.write(3)
+    node.write(3, checkpoint=False)  # so only the entries are lost
     assert node.good()
     back()
     assert not node.good()
@@ -239,3 +239,23 @@ def test_a_witness_that_somebody_forged_is_not_accepted(node: Node) -> None:
     node.told.append(Checkpoint.sign(OTHER, "acme", node.told[-1].head, node.now()))
     with pytest.raises(AuditError, match="not signed"):
         node.accept(told=True)
+
+
+def test_a_recorder_that_runs_meanwhile_goes_on(node: Node) -> None:
+    """It has the end of the log and the count of checkpoints in memory."""
+    node.write(5)
+    back = node.copy("data")
+    node.write(4)
+    back()
+    daemon = node.open()
+    for _ in range(2):
+        daemon.append(VIEW).result()
+        daemon.checkpoint()
+    assert not node.good()
+    assert node.accept() == 9
+    assert node.good()
+    for _ in range(3):
+        daemon.append(VIEW).result()
+        daemon.checkpoint()
+    daemon.close()
+    assert node.good()

@@ -14,8 +14,16 @@ import pytest
 
 from storage.backup import backup as backups
 from storage.backup.backup import Made, Source, back_up
-from storage.backup.copying import Copier
-from storage.backup.generations import BackupBusy, BackupDamaged, BackupForeign, Folder
+from storage.backup.copying import Copier, Print
+from storage.backup.generations import (
+    BackupBusy,
+    BackupDamaged,
+    BackupForeign,
+    Folder,
+    Head,
+    Manifest,
+    ManifestWriter,
+)
 from storage.backup.restore import NotEmpty, Restored, restore
 from storage.errors import DiskFailed, NoSpace
 from storage.files.reserved_space import Space
@@ -129,6 +137,22 @@ def test_a_database_that_is_written_is_copied_as_of_one_moment(node: Node) -> No
         assert database.execute("SELECT count(*) FROM calls").fetchone()[0] < 20_000
     with closing(sqlite3.connect(node.backup.place(1) / "state/customers/acme/index.sqlite3")) as copy:
         assert copy.execute("SELECT count(*) FROM calls").fetchone() == (20_000,)
+
+
+def test_no_checkpoint_is_newer_than_the_log_beside_it(node: Node) -> None:
+    log, marks = (node.data / "customers/acme" / name for name in ("audit.jsonl", "audit.checkpoints"))
+    log.write_bytes(b"")
+    marks.write_bytes(b"")
+
+    def watch(done: int, of: int) -> None:
+        for file in (log, marks):
+            with file.open("ab") as more:
+                more.write(b"{}\n")
+
+    back_up(Source(node.data, OWNERS, "sqlite"), node.backup, NOW, 7, watch)
+    copy = node.backup.place(1) / "state/customers/acme"
+    entries, checkpoints = ((copy / file.name).read_bytes().count(b"\n") for file in (log, marks))
+    assert entries >= checkpoints > 0
 
 
 def test_a_part_that_is_finished_meanwhile_is_in_it_once(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,8 +293,8 @@ def test_a_restore_that_ends_anywhere_is_continued(node: Node, monkeypatch: pyte
     node.back_up()
     before = {**node.files(), "customers/acme/audit.jsonl": b'{"n":1}\n{"n":2}\n'}
     del before["customers/acme/.tokens.json.part"]
-    node.emptied()
     for step in range(200):
+        node.emptied()
         with stopped_at(monkeypatch, step) as ended:
             try:
                 node.restore()
@@ -281,10 +305,37 @@ def test_a_restore_that_ends_anywhere_is_continued(node: Node, monkeypatch: pyte
         if (node.data / "customers").exists():
             found = {n: d for n, d in node.files().items() if not n.startswith(".restore")}
             assert found == before, "customers/ comes last and whole"
+        assert node.restore().faults == []
+        assert node.files() == before and not (node.data / ".restore").exists()
     else:
         pytest.fail("it never came to its end")
-    assert step > 5
-    assert node.files() == before and not (node.data / ".restore").exists()
+    assert step > 20
+
+
+def test_a_draft_of_a_try_that_ended_is_not_put_in_place(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    node.back_up()
+    node.emptied()
+    with stopped_at(monkeypatch, 12), pytest.raises(DiskFailed):
+        node.restore()
+    drafts = list(node.data.rglob("*.draft"))
+    assert drafts
+    for draft in drafts:  # nothing takes its place
+        for copy in node.backup.path.rglob(draft.name[1:].removesuffix(".draft")):
+            copy.unlink()
+    assert node.restore().faults
+    assert not list(node.data.rglob("*.draft"))
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../keys/acme.forget", "customers/../../x", "customers//x", "", "a/."])
+def test_a_manifest_that_leads_out_of_its_folder_is_refused(tmp_path: Path, path: str) -> None:
+    for folder, state in ((path, "file"), ("customers/acme/vault/1", path)):
+        manifest = tmp_path / "manifest.jsonl"
+        manifest.unlink(missing_ok=True)
+        writer = ManifestWriter(manifest, Head(1, "", OWNERS, "sqlite"))
+        writer.recordings(folder, {"name": Print(1, "00")})
+        writer.end({state: Print(1, "00")})
+        with pytest.raises(BackupDamaged):
+            Manifest(manifest)
 
 
 @pytest.mark.parametrize("name", ["customers/acme/tokens.json", "incidents.jsonl"])

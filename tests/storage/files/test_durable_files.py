@@ -173,7 +173,7 @@ def test_what_root_makes_belongs_to_the_owner_of_its_folder(tmp_path: Path) -> N
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
 def test_a_file_that_may_not_be_read_is_named_with_its_owner() -> None:
     with tempfile.TemporaryDirectory() as place:  # a folder of pytest's nobody else can look into
-        os.chmod(place, 0o755)  # noqa: S103 - as a home folder is
+        os.chmod(place, 0o755)  # noqa: S103 - the user who is refused has to get there
         folder = Path(place, "closed")
         folder.mkdir(mode=0o700)
         (folder / "file").write_bytes(b"")

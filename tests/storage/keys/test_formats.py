@@ -220,3 +220,7 @@ def test_the_documented_entry_and_checkpoint_are_genuine():
     named = replace(act, actor_kind="token", actor_id="5f0c2a9b1d3e4f60")
     assert hash_chain.entry(hash_chain.origin("acme"), named, from_text(told["time"]))[0].decode() == since
     assert bytes(Checkpoint.sign(key, "acme", head, from_text(told["time"]))).decode() == mark
+    (accepted,) = re.findall(r"```text\n(.*?)\n```", (FORMATS / "audit.md").read_text(), re.S)
+    loss = hash_chain.Loss(2, 3, head.hash, told["time"], 4)
+    assert loss.signed(key, "acme") == accepted
+    assert hash_chain.Loss.parse(accepted, key.public_key(), "acme") == loss
