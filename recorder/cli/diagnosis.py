@@ -24,6 +24,7 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     app.command("doctor")(doctor)
     app.command("trace")(trace)
+    app.command("support")(support)
 
 
 def doctor(
@@ -114,6 +115,37 @@ def trace(
         return 0
     skipped = f", {done.skipped} skipped because there were too many at once" if done.skipped else ""
     console.say(f"{f'{to}: ' if to else ''}{done.messages} messages{skipped}. {done.note}".rstrip())
+    return 0
+
+
+def support(
+    to: Annotated[Path, typer.Option("-o", "--output", help="File to write; an existing file is not overwritten.")],
+    log: Annotated[
+        Path | None, typer.Option(help="File with the log, if it is not in the journal of the unit `recorder`.")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Write one archive (tar.gz) for somebody who helps from afar: nothing personal and no secret is in it.
+
+    It has versions, the configuration without secrets, what `recorder doctor` finds, metrics, incidents and the newest
+    lines of the log, and says what could not be had. Run it as root, who may read the journal.
+
+    Example: recorder support -o support.tar.gz
+    """
+    from recorder.diagnosis.support import collect
+
+    if log is not None and not log.is_file():
+        raise WrongUse(f"There is no file {log}.", "Name the file with the recorder's log, or leave --log out.")
+    settings, _ = examine(config, files=False)
+    with new_file(to) as file:
+        missing = collect(settings, config, file, log)
+    if json:
+        console.document({"path": str(to)})
+        return 0
+    for each in missing:
+        console.say(f"Missing: {each}")
+    print(f"{to}: {to.stat().st_size:,} bytes. To see what is in it: tar -xzOf {to} | less")
     return 0
 
 
