@@ -67,6 +67,10 @@ def to_sbcs(settings: Settings, named: tuple[str, ...]) -> Iterator[Check]:
     for network in networks:
         remedy = "recorder doctor --sbc 'sip:ADDRESS:5060;transport=udp'"
         yield unchecked(f"sbc.{network}.to", "a network: which of its addresses are SBCs is not configured", remedy)
+    for customer in settings.customers:
+        if not customer.sources:
+            detail = "known by certificate or password: its address is not configured"
+            yield unchecked(f"sbc.{customer.name}.to", detail, "recorder doctor --sbc 'sip:ADDRESS:5061;transport=tls'")
     if not single and not networks:
         yield unchecked("sbc.to", "no other machine is among the sources", "Add the SBC to sources of its customer.")
 
