@@ -1,4 +1,4 @@
-"""Commands for when something is wrong: trace."""
+"""Commands for when something is wrong: doctor, trace, support."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typer
 
 from recorder.cli import console
 from recorder.cli.options import DEFAULT_CONFIG, AsJson, Config
-from recorder.config.loader import load
+from recorder.config.loader import examine, load
 from recorder.errors import NotPossible, WrongUse
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
@@ -22,7 +22,68 @@ UNITS = {"s": 1, "m": 60, "h": 3600}
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
+    app.command("doctor")(doctor)
     app.command("trace")(trace)
+    app.command("support")(support)
+
+
+def doctor(
+    call: Annotated[
+        str | None, typer.Option(help="Place a trial call as this customer's, listen to it and have it erased.")
+    ] = None,
+    sbc: Annotated[
+        list[str] | None,
+        typer.Option(help="SIP URI of an SBC to ask instead of the configured addresses; may be repeated."),
+    ] = None,
+    listen: Annotated[str | None, typer.Option(help="Watch so long (60s) for requests from the SBCs.")] = None,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Check everything that a recorder needs, and say what to type where something is wrong.
+
+    Looked at are kernel settings, clock, disks, swap, all that a start needs, ports, certificates, the database, and
+    whether the SBCs answer OPTIONS. Nothing is changed, and each check has a time limit. What cannot be seen from here
+    is `unchecked`.
+
+    --call: with a waiver on file the trial call asks for its own erasure; without one it stays in the list until its
+    retention ends, as a call of `recorder doctor`. Exit status: 0 nothing failed, 1 something did.
+
+    Example: recorder doctor --call acme --listen 60s
+    """
+    from recorder.diagnosis.doctor import diagnose
+    from recorder.service.start_check import become_owner
+
+    wait = _span(listen) if listen else 0.0
+    settings, _ = examine(config, files=False)
+    if call is not None and settings.customer(call) is None:
+        known = ", ".join(each.name for each in settings.customers) or "none"
+        raise WrongUse(f"There is no customer {call!r}.", f"Configured are: {known}.")
+    _check_uris(sbc or [])
+    become_owner(settings.node.data_dir)
+    checks = diagnose(settings, config, customer=call, sbcs=tuple(sbc or ()), listen=wait)
+    failed = any(each.state == "fail" for each in checks)
+    if json:
+        console.document({"ok": not failed, "checks": [each.as_dict() for each in checks]})
+        return int(failed)
+    for each in checks:
+        print(console.plain(f"{each.state.value:9}  {each.name}: {each.detail}"))
+        if each.remedy:
+            print(console.plain(f"{'':9}  -> {each.remedy}"))
+    counts = {state: sum(each.state == state for each in checks) for state in ("fail", "warn", "unchecked")}
+    console.say(f"{len(checks)} checks: {counts['fail']} failed, {counts['warn']} warnings, "
+                f"{counts['unchecked']} unchecked.")  # fmt: skip
+    return int(failed)
+
+
+def _check_uris(uris: list[str]) -> None:
+    """Raise WrongUse for what is no SIP URI."""
+    from recorder.simulate import Plan, PlanError
+
+    for uri in uris:
+        try:
+            Plan(uri).check()
+        except PlanError as fault:
+            raise WrongUse(str(fault)) from None
 
 
 def trace(
@@ -43,17 +104,48 @@ def trace(
 
     Example: recorder trace --for 10m --source 192.0.2.5 -o trace.txt
     """
-    from recorder.trace.client import follow
+    from recorder.trace.client import follow, text_of
 
     length, where = _span(seconds), _network(source)
     runtime_dir = load(config, files=False).node.runtime_dir
     with _output(to, quiet=json) as write:
-        done = follow(runtime_dir, length, where, write)
+        done = follow(runtime_dir, length, where, lambda line: write(text_of(line)))
     if json:
         console.document({"path": str(to) if to else None, "messages": done.messages})
         return 0
     skipped = f", {done.skipped} skipped because there were too many at once" if done.skipped else ""
     console.say(f"{f'{to}: ' if to else ''}{done.messages} messages{skipped}. {done.note}".rstrip())
+    return 0
+
+
+def support(
+    to: Annotated[Path, typer.Option("-o", "--output", help="File to write; an existing file is not overwritten.")],
+    log: Annotated[
+        Path | None, typer.Option(help="File with the log, if it is not in the journal of the unit `recorder`.")
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Write one archive (tar.gz) for somebody who helps from afar: nothing personal and no secret is in it.
+
+    It has versions, the configuration without secrets, what `recorder doctor` finds, metrics, incidents and the newest
+    lines of the log, and says what could not be had. Run it as root, who may read the journal.
+
+    Example: recorder support -o support.tar.gz
+    """
+    from recorder.diagnosis.support import collect
+
+    if log is not None and not log.is_file():
+        raise WrongUse(f"There is no file {log}.", "Name the file with the recorder's log, or leave --log out.")
+    settings, _ = examine(config, files=False)
+    with new_file(to) as file:
+        missing = collect(settings, config, file, log)
+    if json:
+        console.document({"path": str(to)})
+        return 0
+    for each in missing:
+        console.say(f"Missing: {each}")
+    print(f"{to}: {to.stat().st_size:,} bytes. To see what is in it: tar -xzOf {to} | less")
     return 0
 
 
@@ -64,7 +156,7 @@ def _span(text: str) -> float:
     found = re.fullmatch(r"([0-9]{1,5})([smh]?)", text)
     seconds = int(found[1]) * UNITS[found[2] or "s"] if found else 0
     if not 1 <= seconds <= MAX_SECONDS:
-        raise WrongUse(f"A trace cannot last {text!r}.", "Write 30s, 10m, or 1h at most.")
+        raise WrongUse(f"It cannot last {text!r}.", "Write 30s, 10m, or 1h at most.")
     return float(seconds)
 
 

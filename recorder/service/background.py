@@ -37,6 +37,7 @@ MODULES = (
     "recorder.exports.export_job", "recorder.maintenance.retention_job", "recorder.maintenance.audit_job",
     "recorder.maintenance.directory_job", "recorder.maintenance.correlation_job", "recorder.maintenance.purge_job",
     "recorder.maintenance.cert_expiry", "recorder.maintenance.figures", "recorder.access.metrics_server",
+    "recorder.trace.server",
     "cryptography.x509", "phonenumbers",
 )  # fmt: skip
 """Loaded in a thread of their own, so that no call waits for them. Large modules come before those that import them,
@@ -79,13 +80,13 @@ class BackgroundServices:
         self._opening = self._node.tasks.start(self._open(listening, opened), "office")
 
     async def _open(self, listening: Sequence[socket.socket], opened: Callable[[], None]) -> None:
-        await self._listen_for_traces()
         usual = sys.getswitchinterval()
         sys.setswitchinterval(LOADING_SECONDS)
         try:
             await self._retry(lambda: asyncio.to_thread(self._load))
         finally:
             sys.setswitchinterval(usual)
+        await self._listen_for_traces()
         self._databases.start()
         await self._databases.settled()
         retention = self._begin()

@@ -79,7 +79,7 @@ def check_free(address: Listener, held: frozenset[int]) -> None:
     try:
         _bind(address).close()
     except PortTaken:
-        there = _bound(address)
+        there = bound_sockets(address)
         if not there or not there <= held:
             raise
 
@@ -112,7 +112,7 @@ def _refused(address: Listener, error: OSError) -> NotPossible:
     )
 
 
-def _bound(address: Listener) -> set[int]:
+def bound_sockets(address: Listener) -> set[int]:
     """Return the inodes of the sockets that take this address, as the kernel lists them."""
     datagrams = address.transport == "udp"
     table = TABLES / (("udp" if datagrams else "tcp") + ("6" if ":" in address.host else ""))

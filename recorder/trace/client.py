@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,9 @@ ENDS = {
 """Why a trace ended, in words."""
 
 
+_CREDENTIALS = struct.Struct("=iII")  # struct ucred: process, user, group
+
+
 @dataclass(slots=True)
 class Traced:
     """What became of a trace."""
@@ -32,8 +36,8 @@ class Traced:
     note: str = ""
 
 
-def follow(runtime_dir: Path, seconds: float, source: str | None, write: Callable[[str], None]) -> Traced:
-    """Trace for so many seconds, give each message as text to `write`; Ctrl-C ends it. Raises NotPossible."""
+def follow(runtime_dir: Path, seconds: float, source: str | None, take: Callable[[dict[str, Any]], None]) -> Traced:
+    """Trace for so many seconds, give each line of the daemon to `take`; Ctrl-C ends it. Raises NotPossible."""
     done = Traced()
     with _connected(runtime_dir) as link:
         link.settimeout(seconds + GRACE_SECONDS)
@@ -45,13 +49,23 @@ def follow(runtime_dir: Path, seconds: float, source: str | None, write: Callabl
                     if "end" in found:
                         return _ended(found)
                     done.messages += found["way"] != "note"
-                    write(text_of(found))
+                    take(found)
         except KeyboardInterrupt:
             return done
         except (OSError, ValueError):
             pass  # as if it had ended
     done.note = ENDS["stop"]
     return done
+
+
+def daemon_pid(runtime_dir: Path) -> int | None:
+    """Return the process id of the daemon that listens for traces; None if there is none, or this user may not ask."""
+    try:
+        with _connected(runtime_dir) as link:
+            found = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+            return int(_CREDENTIALS.unpack(found)[0]) or None
+    except (NotPossible, OSError):
+        return None
 
 
 def _ended(found: dict[str, Any]) -> Traced:

@@ -8,6 +8,7 @@ import asyncio
 import os
 import sqlite3
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from contextvars import ContextVar
@@ -74,6 +75,26 @@ class DatabaseDamaged(StorageError):
     """The database is damaged, not a database, another customer's, or newer than this program."""
 
 
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What a PostgreSQL server says of itself and of our connection."""
+
+    version: str
+    """For example 17.5."""
+    standby: bool
+    """It replicates another server, and cannot be written to."""
+    encryption: str | None
+    """Version of TLS; None without."""
+    ahead: float
+    """Seconds that its clock is ahead of ours, within the time of the question."""
+
+
+_SERVER = """
+    SELECT current_setting('server_version'), pg_is_in_recovery(),
+           (SELECT version FROM pg_stat_ssl WHERE pid = pg_backend_pid()), extract(epoch FROM clock_timestamp())
+"""
+
+
 class Database:
     """The database of one customer; open it with `Database.open`, use `reading()` and `writing()`, close it."""
 
@@ -120,6 +141,21 @@ class Database:
                     await connection.run_sync(_judge, self.customer)
         except _NoSuchDatabase:
             await _may_create(self._place)
+
+    @property
+    def host(self) -> str:
+        """Return the host or the folder of the socket of the server; empty if the driver's default is used."""
+        return self._place.host or str(self._place.query.get("host", ""))
+
+    async def server(self) -> "ServerFacts | None":
+        """Ask the server what it is; None for SQLite. Raises DatabaseAway, DatabaseDamaged."""
+        if self._file:
+            return None
+        with self.opening():
+            async with self.reading() as connection:
+                began = time.time()
+                found = (await connection.execute(sa.text(_SERVER))).one()
+                return ServerFacts(found[0], bool(found[1]), found[2], float(found[3]) - (began + time.time()) / 2)
 
     @contextmanager
     def opening(self) -> Iterator[None]:

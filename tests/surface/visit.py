@@ -85,6 +85,9 @@ WHILE_IT_RUNS = (
     "keys rotate --to file:{folder}/root-2.key",
     "simulate --to sip:rec@{host}:{sip} --calls 1 --duration 0.6 --srtp none",
     "retention --dry-run",
+    "doctor",
+    "trace --for 1s -o {folder}/trace.txt",
+    "support -o {folder}/support.tar.gz",
     "recover",
     "serve",
 )

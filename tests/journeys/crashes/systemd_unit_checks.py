@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import pwd
 import shutil
@@ -10,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -150,6 +152,51 @@ def test_it_runs_without_rights_and_renders_without_network(it: Api) -> None:
     mine = it.over([call])[call.session_id]
     for kind in ("wav", "flac", "opus", "mp3"):
         assert it.get(f"/calls/{mine['id']}/media?format={kind}").status_code == 200
+
+
+def as_root(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as root, to whom systemd gives no credential."""
+    line = [sys.executable, "-m", "recorder", *words]
+    return subprocess.run(line, capture_output=True, text=True, check=False, timeout=200)
+
+
+def test_doctor_trace_and_support_see_the_service(it: Api, tmp_path: Path) -> None:
+    done = it.one.run("doctor", "--call", "acme", "--json")
+    checks = {each["name"]: each for each in json.loads(done.stdout)["checks"]}
+    well = ["start", "daemon", "swap", "disk.runtime.tmpfs", "trial-call", "trial-call.listed", "trial-call.heard"]
+    assert [checks[name]["state"] for name in well] == ["ok"] * len(well), checks
+    alone = {each["name"]: each for each in json.loads(as_root("doctor", "--json").stdout)["checks"]}
+    assert alone["start.keys.root"]["state"] == "unchecked" and "recorderctl" in alone["start.keys.root"]["remedy"]
+    file = tmp_path / "trace.txt"
+    line = [sys.executable, "-m", "recorder", "trace", "--for", "6s", "-o", str(file)]
+    with subprocess.Popen(line) as tracing:
+        it.one.until("trace.started")
+        place([Plan(to=it.one.uri(), seconds=1.0)])
+        assert tracing.wait(30) == 0
+    assert "INVITE sip:user-" in file.read_text() and "inline:" in file.read_text()
+    done = as_root("support", "-o", str(tmp_path / "support.tar.gz"))
+    assert done.returncode == 0 and "Missing" not in done.stderr, done
+    with tarfile.open(tmp_path / "support.tar.gz") as archive:
+        log = archive.extractfile("recorder-support/log.jsonl")
+        assert log is not None
+        events = [json.loads(line)["event"] for line in log.read().splitlines()]
+    assert {"recorder.ready", "call.started"} <= set(events) and "another.line" not in events
+
+
+def test_the_journal_has_json_of_a_start_that_fails(it: Api) -> None:
+    it.one.stop()
+    text, since = it.one.config.read_text(), f"@{time.time():.0f}"
+    it.one.config.write_text(text.replace("workers = 1", "workers = true"))
+    try:
+        assert subprocess.run(["systemctl", "start", "recorder"], capture_output=True, check=False).returncode != 0
+        systemctl("stop", "recorder")
+    finally:
+        it.one.config.write_text(text)
+    line = ["journalctl", "--unit=recorder", "--output=json", f"--since={since}", "--no-pager"]
+    entries = [json.loads(each) for each in subprocess.run(line, capture_output=True, check=True).stdout.splitlines()]
+    ours = [each for each in entries if each["_PID"] != "1" and each["_COMM"] != "systemctl"]
+    assert ours and {each["PRIORITY"] for each in ours} == {"2"}, ours
+    assert {json.loads(each["MESSAGE"])["event"] for each in ours} == {"config.fault", "recorder.failed"}
 
 
 def test_keys_are_agreed_on_by_dtls(it: Api) -> None:

@@ -8,6 +8,7 @@ answers, names of processes and threads, and the log of the database server.
 
 from __future__ import annotations
 
+import gzip
 import http.client
 import json
 import os
@@ -17,6 +18,7 @@ import ssl
 import struct
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,7 +30,7 @@ import pytest
 
 from bench.processes import family
 from tests.daemon.postgresql import Cluster, cluster
-from tests.daemon.server import Server, server
+from tests.daemon.server import Server, command, server
 from tests.journeys.privacy.canaries import Canaries
 from tests.journeys.privacy.canary_messages import CASE, CASES, HEADERS, REQUESTS, SDP, USERS, WAIVER, XML
 
@@ -315,6 +317,20 @@ def accidents(scene: Scene, call: str) -> None:
     scene.run("verify")
 
 
+def archived(scene: Scene, file: Path) -> None:
+    """Have `recorder support` write its archive, and hear every file in it."""
+    commented = file.with_name("recorder.toml")
+    comment = scene.plants.plant("# {name: comment in the configuration} {number: number in the configuration}\n")
+    commented.write_text(comment + scene.one.config.read_text())
+    done = command("support", "-o", file, "--log", scene.one.log, "--config", commented, timeout=200)
+    assert done.returncode == 0 and "Missing" not in done.stderr, done
+    assert file.stat().st_mode & 0o777 == 0o600
+    with tarfile.open(file) as archive:
+        for member in archive.getmembers():
+            scene.hear(f"support: {member.name}", archive.extractfile(member).read())
+    scene.hear("support", gzip.decompress(file.read_bytes()))
+
+
 def test_nothing_that_was_planted_anywhere_is_said_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in TALKATIVE.items():
         monkeypatch.setenv(name, value)
@@ -322,8 +338,8 @@ def test_nothing_that_was_planted_anywhere_is_said_anywhere(tmp_path: Path, monk
     place.mkdir()
     outside.mkdir()
     with cluster(STATEMENTS) as database, server(place, level="debug") as one:
-        one.config.write_text(one.config.read_text() + f'[storage]\ndatabase = "{database.url}"\n')
         scene = Scene(one, database)
+        one.config.write_text(f'{one.config.read_text()}[storage]\ndatabase = "{database.url}"\n')
         database.start()
         one.init()
         scene.token = one.tokens["admin"]
@@ -334,6 +350,7 @@ def test_nothing_that_was_planted_anywhere_is_said_anywhere(tmp_path: Path, monk
         call = everything_is_asked(scene)
         commands(scene, outside, call)
         accidents(scene, call)
+        archived(scene, outside / "support.tar.gz")
         scene.look()
         shown = scene.ask("GET", f"{ACME}/calls?limit=1000")[1]
         assert one.stop() == 0
@@ -350,7 +367,12 @@ def judge(scene: Scene, shown: bytes) -> None:
     assert len(scene.plants.places) >= MIN_PLACES, sorted(scene.plants.places)
     assert {"XML name", "XML aor", "session id", "Call-ID"} <= set(scene.plants.found(shown))
     assert b"INSERT INTO calls" in scene.heard["database server"]
-    assert len(scene.heard) >= 11
+    assert len(scene.heard) >= 11 + 8
+    archive = {where.partition("/")[2]: said for where, said in scene.heard.items() if where.startswith("support: ")}
+    assert b'"event": "sip.refused"' in archive["log.jsonl"] and b"another.line" not in archive["log.jsonl"]
+    assert b'"kind": "call-refused"' in archive["incidents.jsonl"]
+    assert b'recorder_calls_total{result="complete"} ' in archive["metrics.txt"]
+    assert b'"name": "start"' in archive["doctor.json"] or b'"name": "start.' in archive["doctor.json"]
     assert all(
         word in scene.heard["trace"]
         for word in (b"INVITE sip:user-", b"inline:***", b"SIP/2.0 200 OK", b"<participant")
