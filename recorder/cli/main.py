@@ -113,7 +113,7 @@ def command() -> Any:
     """Return `recorder` with all its commands, as typer sees them."""
     import typer
 
-    from recorder.cli import accounts, calls, directory, keys, privacy, setup, trial
+    from recorder.cli import accounts, calls, customers, directory, keys, privacy, setup, trial
 
     app = typer.Typer(
         name="recorder",
@@ -124,7 +124,7 @@ def command() -> Any:
         rich_markup_mode=None,
     )
     app.command(SERVE)(setup.serve)
-    for module in (trial, setup, accounts, calls, privacy, keys, directory):
+    for module in (trial, setup, customers, accounts, calls, privacy, keys, directory):
         module.add_to(app)
     return typer.main.get_command(app)
 

@@ -23,7 +23,7 @@ from recorder.config.model import Settings
 from recorder.errors import NotPossible, RecorderError
 from recorder.maintenance.cert_expiry import watched
 from recorder.persist.checkpoint_file import newer_versions
-from recorder.persist.customers import is_new, open_each, unconfigured
+from recorder.persist.customers import is_new, open_each, to_be_removed, unconfigured
 from recorder.runtime.folders import make_folder, user_name
 from recorder.service.listeners import api_addresses, check_free, held_sockets
 from storage.customer.customers import KEYS, VAULT, customer_folder
@@ -181,6 +181,8 @@ def _customers(settings: Settings) -> Iterator[Fault]:
 
 def _foreign_folders(settings: Settings) -> Iterator[Fault]:
     for folder in unconfigured(settings):
+        if to_be_removed(settings, folder.name):
+            continue
         right = f'the folder of a customer: write [[customer]] name = "{folder.name}", or nothing erases what is in it'
         yield Fault(f"customer.{folder.name}", str(folder), right)
 
