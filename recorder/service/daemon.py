@@ -45,6 +45,7 @@ from recorder.runtime.sd_notify import Notifier
 from recorder.runtime.tasks import Tasks
 from recorder.runtime.tls import Certificates, client_context
 from recorder.runtime.version import VERSION
+from recorder.service import running_settings
 from recorder.service.background import BackgroundServices
 from recorder.service.gc_policy import Garbage
 from recorder.service.listeners import Listening, note_held, open_listeners
@@ -130,6 +131,7 @@ class Daemon:
         for each in listening:
             opened.callback(each.socket.close)
         note_held(self._settings.node.runtime_dir, listening)
+        running_settings.note(self._settings)
         return listening
 
     # ---- wiring ----
