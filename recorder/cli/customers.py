@@ -125,8 +125,8 @@ def remove(
             return True
         if not sys.stdin.isatty():
             raise WrongUse("Removing a customer cannot be undone.", "Add --yes.")
-        typed = input(f"Erase {name} with {calls} calls, for good? Type its name: ")
-        return typed.strip() == name
+        console.say(f"Erase {name} with {calls} calls, for good? Type its name:")
+        return sys.stdin.readline().strip() == name
 
     receipt = carry_out(config, name, confirm)
     if receipt is None:

@@ -26,7 +26,7 @@ from recorder.persist.customers import load_root_of
 from recorder.runtime.folders import as_owner
 from storage.customer import customers, removal
 from storage.customer.customers import CustomerSettings, Place
-from storage.customer.removal import Removal
+from storage.customer.removal import Kept, Removal
 from storage.customer.settings import removed_folder
 from storage.keys.root_secret import RootSecret
 from storage.timestamps import to_text
@@ -44,16 +44,18 @@ def remove(config: Path, name: str, confirm: Confirm) -> Path | None:
     data = settings.node.data_dir
     begun = Removal.read(data, name)
     configured = settings.customer(name)
+    receipt = removed_folder(data, name) / removal.RECEIPT
     if configured is None and begun is None:
-        receipt = removed_folder(data, name) / removal.RECEIPT
         if receipt.exists():
             return receipt
         known = ", ".join(each.name for each in settings.customers)
         raise WrongUse(f"There is no customer {name!r}.", f"Configured are: {known}.")
     root = load_root_of(settings)
-    if configured is not None:
+    if configured is not None and (begun is None or begun.calls is None):
         begun = _begin(settings, config, configured, root, confirm)
-    return None if begun is None else _finish(settings, begun, root)
+    elif configured is not None:  # half of it is erased already, whoever wrote its table again
+        _take_out(config, name)
+    return receipt if begun is None else _finish(settings, begun, root)
 
 
 def _begin(settings: Settings, config: Path, configured: Configured, root: RootSecret, confirm: Confirm) -> Removal:
@@ -65,8 +67,7 @@ def _begin(settings: Settings, config: Path, configured: Configured, root: RootS
         )
     if len(settings.customers) == 1:
         raise WrongUse(f"{name} is the only customer.", "Add another one first: a recorder needs one.")
-    before = editor.read(config)
-    after = editor.remove(before, name)
+    editor.remove(editor.read(config), name)  # raises before anything is asked
     wanted = Removal(
         name, str(uuid.uuid4()), actor().name, to_text(datetime.now(UTC)), approval=configured.approve_erasures
     )
@@ -77,12 +78,18 @@ def _begin(settings: Settings, config: Path, configured: Configured, root: RootS
         note(settings, name, "customer.remove", wanted.id, root=root)
         wanted.write(data)
     try:
-        editor.write(config, before, after)
+        _take_out(config, name)
     except BaseException:
         with as_owner(data):
             wanted.call_off(data)
         raise
     return wanted
+
+
+def _take_out(config: Path, name: str) -> None:
+    """Take the tables of a customer out of the configuration."""
+    before = editor.read(config)
+    editor.write(config, before, editor.remove(before, name))
 
 
 def _finish(settings: Settings, begun: Removal, root: RootSecret) -> Path | None:
@@ -94,9 +101,12 @@ def _finish(settings: Settings, begun: Removal, root: RootSecret) -> Path | None
         if begun.calls is None:
             try:
                 begun = replace(begun, calls=tuple(_checked(settings, begun, root)))
-            except Exception:
+            except Kept as problem:
                 begun.call_off(data)  # then the folder without a table is a fault that names it
-                raise
+                raise NotPossible(
+                    f"{problem}; nothing was erased.",
+                    f"Write the [[customer]] table of {name} into {settings.source} again, and {problem.hint}.",
+                ) from None
             begun.write(data)
         return asyncio.run(removal.carry_out(begun, _place(settings), root))
 

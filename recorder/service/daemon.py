@@ -298,13 +298,15 @@ class Daemon:
         self._log.info("recorder.stopped")
 
     async def _end_closed(self) -> None:
-        """End the calls of customers whom the file closes: over connections that the successor will not have."""
-        closed = frozenset[str]()
+        """End the calls of customers whom the file closes or no longer has: a successor has not their connections."""
+        ours = frozenset(each.name for each in self._settings.customers)
+        gone = frozenset[str]()
         with suppress(Exception):  # the successor reports what is wrong with the file
             if self._settings.source is not None:
-                closed = (await asyncio.to_thread(load, self._settings.source, files=False)).closed
-        if self._executor.end_closed(closed - self._settings.closed):
-            await self._sealed(lambda: any(call.customer.name in closed for call in self._live), CLOSE_SECONDS)
+                found = await asyncio.to_thread(load, self._settings.source, files=False)
+                gone = ours & found.closed | ours - {each.name for each in found.customers}
+        if self._executor.end_closed(gone):
+            await self._sealed(lambda: any(call.customer.name in gone for call in self._live), CLOSE_SECONDS)
 
     async def _sealed(self, left: Callable[[], object], seconds: float) -> None:
         """Wait until no call is left, but not longer."""

@@ -184,6 +184,8 @@ def _foreign_folders(settings: Settings) -> Iterator[Fault]:
         if to_be_removed(settings, folder.name):
             continue
         right = f'the folder of a customer: write [[customer]] name = "{folder.name}", or nothing erases what is in it'
+        if not (settings.node.data_dir / KEYS / f"{folder.name}.forget").exists():
+            right += "; if it was removed and a backup has brought it back, delete it: nobody can open it"
         yield Fault(f"customer.{folder.name}", str(folder), right)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import shutil
 import stat
-from collections.abc import Awaitable, Callable
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ from tests.in_process.command_line import Answer, Place, Printed
 from tests.in_process.storage_node import permit, record
 
 NOW = datetime.now(UTC)
+NOBODY = 65_534
 
 
 @pytest.fixture
@@ -181,8 +184,7 @@ def test_where_a_second_person_approves_nobody_removes_calls_alone(place: Place,
 
 
 def test_the_last_customer_is_not_removed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    place = Place(tmp_path / "one") if (tmp_path / "one").mkdir() is None else None
-    assert place is not None
+    place = Place(tmp_path)
     assert place.run("customer", "close", "acme") == 0
     assert place.run("customer", "remove", "acme", "--yes") == 2
     assert "only customer" in capsys.readouterr().err
@@ -225,6 +227,24 @@ def test_a_hold_that_comes_between_the_two_runs_calls_the_removal_off(
     assert place.run("check-config", "--start") == 0 and place.open("globex").keeps(row.leaf)
 
 
+def test_a_table_that_is_written_again_over_half_of_an_erasure_goes_too(
+    place: Place, answer: Answer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (row, _) = closed(place, one_call, permit)
+    before = place.config.read_text()
+
+    def crash(*_: Any, **__: Any) -> None:
+        raise OSError(5, "crash")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("storage.customer.removal._empty", crash)
+        assert place.run("customer", "remove", "globex", "--yes") == 3
+    place.config.write_text(before)
+    told = answer("customer", "remove", "globex", "--yes")
+    assert json.loads(Path(told["receipt"]).read_text())["calls"] == [row.id]
+    assert load(place.config).customer("globex") is None
+
+
 STEPS = ["Database.remove", "_empty", "_prove", "_move_audit", "Path.unlink", "shutil.rmtree"]
 
 
@@ -250,3 +270,35 @@ def test_a_crash_at_any_step_is_finished_by_the_next_run(
     assert receipt["calls"] == [row.id]
     assert place.run("audit", "verify") == 0
     assert not (place.data / "customers/globex").exists() and not list(place.keys.glob("globex.*"))
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
+    """A recorder as systemd runs it: its data belong to its own user, configuration and root secret to root."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else")
+    with tempfile.TemporaryDirectory() as folder:  # unlike tmp_path, others may enter it
+        place = Place(Path(folder), ("acme", "globex"))
+        place.folder.chmod(0o755)
+        monkeypatch.setenv("CREDENTIALS_DIRECTORY", folder)
+        text = place.config.read_text()
+        place.config.write_text(text.replace(f'root = "file:{folder}/root.key"', 'root = "credential:root.key"'))
+        place.config.chmod(0o640)
+        os.chown(place.config, 0, NOBODY)
+        for path in (place.data, *place.data.rglob("*")):
+            os.chown(path, NOBODY, NOBODY)
+        yield place
+
+
+def test_root_edits_its_file_and_makes_files_of_the_recorder_as_its_user(
+    service: Place, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert service.run("customer", "add", "initech", "--source", "192.0.2.77/32") == 0
+    assert service.run("customer", "title", "globex", "Globex SE") == 0
+    assert service.run("customer", "close", "globex") == 0
+    assert service.run("customer", "remove", "globex", "--yes") == 0, capsys.readouterr().err
+    assert os.geteuid() == 0
+    found = service.config.stat()
+    assert (found.st_uid, found.st_gid, stat.S_IMODE(found.st_mode)) == (0, NOBODY, 0o640)
+    assert {path.stat().st_uid for path in service.data.rglob("*")} == {NOBODY}
+    assert (service.data / "removed/globex/receipt.json").exists()
