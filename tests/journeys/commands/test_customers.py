@@ -144,6 +144,19 @@ def ended_in_order(initech: Api, calls: Sequence[CallReport]) -> None:
     assert kinds <= {"call-refused"}
 
 
+def test_a_process_that_had_no_time_leaves_the_calls_of_a_closed_customer_to_its_successor(tmp_path: Path) -> None:
+    with running(tmp_path, kept=True) as it, it.one.sbc("udp") as sbc:
+        assert sbc.ask("INVITE", OFFER).status == 200
+        ran(it.one, "close", "acme")
+        it.one.stop(9)
+        it.one.start()
+        sbc.asked("BYE")
+        (call,) = it.ended()
+        assert (call["state"], call["end_reason"]) == ("complete", "customer-closed")
+        assert it.one.events().count("customer.calls_ended") == 1
+        assert it.one.stop() == 0
+
+
 def test_what_a_reload_cannot_take_is_named_and_nothing_stops(tmp_path: Path) -> None:
     with running(tmp_path, kept=True) as it:
         one = it.one
