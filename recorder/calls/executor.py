@@ -5,8 +5,8 @@ A bug in one call ends only that call.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -90,6 +90,18 @@ class Executor:
         self.node.endpoint.hang_up(call.session, "internal", self.node.monotonic())
         self.finishing.abandon(call)
         self.node.flush()
+
+    def end_closed(self, closed: Collection[str]) -> int:
+        """End the live calls of customers that are closed; return how many. They are complete: nobody wants more."""
+        ended = Counter[str]()
+        for call in [each for each in self.live if each.customer.name in closed and each.recording.alive]:
+            ended[call.customer.name] += 1
+            self.guarded(call, e.StopAsked("customer-closed", interrupted=False))
+        for name, calls in ended.items():
+            self.node.log.info("customer.calls_ended", customer=name, calls=calls)
+        if ended:
+            self.node.flush()
+        return ended.total()
 
     def checkpoint(self, call: LiveCall) -> None:
         """Save what a successor of this process needs to continue the call."""

@@ -90,6 +90,7 @@ class Resume:
                 if self._node.ports.taken(port):
                     self._node.ports.retire(port)
         self._room.keep()
+        self._executor.end_closed(self._node.settings.closed)
 
     def _wait(self, outer: Outer, unused: dict[str, list[socket.socket]], bound: dict[int, Pair]) -> None:
         """Keep a call and whatever belongs to it out of what is closed and handed out."""

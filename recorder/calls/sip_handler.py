@@ -60,6 +60,7 @@ class SipHandler:
         self._live = live
         self._reachable = LocalAddresses(node.settings.media.bind, node.settings.media.advertise)
         self._by_source, self._by_customer = Rates(), Rates()
+        self._closed = node.settings.closed
         self._realms = realms(node.settings.customers)
         self._nonce_secret = os.urandom(32)
         self._challenges = Challenges()
@@ -109,6 +110,9 @@ class SipHandler:
         name = self._customer(event)
         if name is None:
             self._refuse(event, 403, "no-customer", None)
+            return
+        if name in self._closed:
+            self._refuse(event, 403, "customer-closed", name)
             return
         customer = self._node.customers.get(name)
         if customer is None:

@@ -116,16 +116,19 @@ def calls(
         lacking.extend([one.name] * (one.gap.first() is not None))
         return await find(one, asked, limit)
 
-    found = with_customers(load(config), customer, search)
+    settings = load(config)
+    found = with_customers(settings, customer, search)
     items: list[Item] = sorted((item for part in found for item in part), key=begun, reverse=True)[:limit]
     if json:
         console.document({"items": items, **({"incomplete": True} if lacking else {})})
         return 0
     rows = []
+    titles = {each.name: f"{each.title} ({each.name})" for each in settings.customers if each.title}
     for item in items:
         names = ", ".join(p["name"] or p["number"] or p["uri"] or "?" for p in item["parties"])
         length = f"{item['duration_ms'] / 1000:.1f} s"
-        rows.append((item["id"], item["customer"], item["state"], item["started_at"], length, names))
+        whose = titles.get(item["customer"], item["customer"])
+        rows.append((item["id"], whose, item["state"], item["started_at"], length, names))
     console.table(("id", "customer", "state", "started", "length", "parties"), rows)
     for name in lacking:
         console.say(

@@ -51,7 +51,7 @@ def doctor(
     Example: recorder doctor --call acme --listen 60s
     """
     from recorder.diagnosis.doctor import diagnose
-    from recorder.service.start_check import become_owner
+    from recorder.runtime.service_user import become_owner
 
     wait = _span(listen) if listen else 0.0
     settings, _ = examine(config, files=False)

@@ -137,7 +137,19 @@ def command() -> Any:
     """Return `recorder` with all its commands, as typer sees them."""
     import typer
 
-    from recorder.cli import accounts, backup, calls, diagnosis, directory, keys, privacy, setup, store, trial
+    from recorder.cli import (
+        accounts,
+        backup,
+        calls,
+        customers,
+        diagnosis,
+        directory,
+        keys,
+        privacy,
+        setup,
+        store,
+        trial,
+    )  # fmt: skip
 
     app = typer.Typer(
         name="recorder",
@@ -148,7 +160,7 @@ def command() -> Any:
         rich_markup_mode=None,
     )
     app.command(SERVE)(setup.serve)
-    for module in (trial, setup, diagnosis, accounts, calls, privacy, keys, backup, store, directory):
+    for module in (trial, setup, customers, diagnosis, accounts, calls, privacy, keys, backup, store, directory):
         module.add_to(app)
     return typer.main.get_command(app)
 

@@ -72,10 +72,14 @@ def audit_verify(
     settings = load(config)
     if receipt is not None:
         return _receipt(settings, receipt, customer, json=json)
-    from recorder.maintenance.proof_check import prove, witnessed
+    from recorder.maintenance.proof_check import prove, prove_removed, witnessed
+    from storage.customer.removed_customers import removed
 
     marks = witnessed(_content(witness)) if witness is not None else []
-    found = [prove(settings, each, marks) for each in _wanted(settings, customer)]
+    gone = [name for name in removed(settings.node.data_dir) if customer in (None, name)]
+    wanted = [] if customer in gone else _wanted(settings, customer)
+    found = [prove(settings, each, marks) for each in wanted]
+    found += [prove_removed(settings, name, marks) for name in gone]
     good = all(one["ok"] for one in found)
     if json:
         console.document({"ok": good, "customers": found})
@@ -142,8 +146,10 @@ def audit_accept(
 
 def _receipt(settings: Settings, path: Path, customer: str | None, *, json: bool) -> int:
     from recorder.maintenance.proof_check import prove_receipt
+    from storage.customer.removed_customers import removed
 
-    found = prove_receipt(_content(path), settings, _wanted(settings, customer))
+    wanted = [] if customer in removed(settings.node.data_dir) else _wanted(settings, customer)
+    found = prove_receipt(_content(path), settings, wanted)
     if json:
         console.document(found)
     elif found["ok"] and "request" in found:

@@ -71,6 +71,9 @@ def init(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
 
 def check_config(
     start: Annotated[bool, typer.Option("--start", help="Do everything that a start does, but listen.")] = False,
+    reload: Annotated[
+        bool, typer.Option("--reload", help="Also say what differs from the configuration of the running recorder.")
+    ] = False,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
@@ -79,15 +82,21 @@ def check_config(
     --start: also open the keys, bind the ports, ask the databases, and check certificates, write access and live calls,
     as the user who owns `data_dir`. Nothing is written, and a running recorder is not disturbed: its ports count as
     free. Exit status: 2 if the configuration or a file that it names is wrong, 3 if only the machine is not ready.
+
+    --reload: does --start, and names the keys that differ from what the running recorder was started with. Exit status
+    1 if a reload cannot take some of them without losing live calls: those need a stop and a start.
     """
     try:
-        _check(config, start=start)
+        settings = _check(config, start=start, reload=reload)
     except SettingsError as error:
         if json:
             faults = [{"key": f.key, "line": f.line, "found": f.found, "right": f.right} for f in error.faults]
-            console.document({"ok": False, "faults": faults, "warnings": []})
+            compared: dict[str, object] = {"changed": [], "needs_restart": []} if reload else {}
+            console.document({"ok": False, "faults": faults, "warnings": [], **compared})
             return error.status
         raise
+    if reload:
+        return _compare(settings, json=json)
     warnings = [SWAP_HINT] if swapping() else []
     if json:
         console.document({"ok": True, "faults": [], "warnings": warnings})
@@ -96,16 +105,38 @@ def check_config(
     return 0
 
 
-def _check(config: Path, *, start: bool) -> None:
-    """Raise SettingsError with every fault."""
-    if not start:
-        load(config, start=True)
-        return
+def _check(config: Path, *, start: bool, reload: bool) -> Settings:
+    """Return the configuration; raise SettingsError with every fault."""
+    if not (start or reload):
+        return load(config, start=True)
+    from recorder.service.running_settings import runs_in
+
+    if reload and not runs_in((settings := load(config, files=False)).node.runtime_dir):
+        return settings  # without what the daemon left there, its own ports would be those of another program
     from recorder.service.start_check import check_start
 
-    _, faults = check_start(config)
+    settings, faults = check_start(config)
     if faults:
         raise SettingsError(faults, str(config))
+    return settings
+
+
+def _compare(settings: Settings, *, json: bool) -> int:
+    """Print what a reload would change."""
+    from recorder.service.running_settings import changes
+
+    found = changes(settings)
+    if json:
+        told = {"changed": list(found.changed), "needs_restart": list(found.needs_restart)}
+        console.document({"ok": not found.needs_restart, **told})
+    else:
+        print("\n".join(f"changed  {key}" for key in found.changed) or "Nothing has changed in the configuration.")
+        if found.needs_restart:
+            console.say(
+                f"A reload would lose live calls by the change of {', '.join(found.needs_restart)}. "
+                "To end them in order instead: systemctl stop recorder, then systemctl start recorder."
+            )
+    return 1 if found.needs_restart else 0
 
 
 def create(

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from recorder.config import readers as read
 from recorder.config.readers import (
     Address,
+    CustomerState,
     Duration,
     Level,
     Listener,
@@ -294,6 +295,13 @@ class Customer:
     """
 
     name: str = required(read.name, "Folder and part of API addresses: a-z, 0-9 and -. Never changes.", example="acme")
+    title: str | None = option(read.text, None, "What people are shown in place of the name; may change.")
+    state: CustomerState = option(
+        read.one_of(CustomerState),
+        CustomerState.OPEN,
+        "closed: no call is recorded, SBCs get 403, and calls in progress are ended when the recorder is reloaded; "
+        "retention, requests, erasure, exports, page and API go on.",
+    )
     sources: tuple[Network, ...] = option(
         read.each(read.network), (), "Addresses or networks of SBCs.", example=(read.network("192.0.2.0/24"),)
     )
@@ -579,6 +587,11 @@ class Settings:
     def directory(self, customer: str) -> Directory | None:
         """Return the directory of a customer, if it has one."""
         return next((directory for directory in self.directories if directory.customer == customer), None)
+
+    @property
+    def closed(self) -> frozenset[str]:
+        """Return the customers whose calls are no longer recorded."""
+        return frozenset(each.name for each in self.customers if each.state is CustomerState.CLOSED)
 
     def srtp_of(self, customer: Customer) -> Srtp:
         """Return what SRTP is required of that customer's media."""

@@ -88,6 +88,13 @@ class Siprec(enum.StrEnum):
     PLAIN = "plain"
 
 
+class CustomerState(enum.StrEnum):
+    """Whether calls of a customer are recorded."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+
+
 class Level(enum.StrEnum):
     """How much is logged."""
 

@@ -65,6 +65,7 @@ _POSSIBLE: Mapping[str, str] = {
     "advertise": '"192.0.2.10"',
     "certificate": '"/etc/recorder/tls.crt"',
     "private_key": '"/etc/recorder/tls.key"',
+    "title": '"Acme Ltd"',
     "sources": '["192.0.2.0/24"]',
     "certificates": '["sbc1.acme.example"]',
     "domains": '["acme.rec.example"]',

@@ -190,7 +190,8 @@ class SubjectReport:
             archive.write("user.json", _json(record))
         archive.write("calls.json", _json({**top, "user": record, "calls": self._calls}))
         self._spreadsheet(archive)
-        archive.write("report.html", page(top, self._calls, record, words(self._customer.settings.country)))
+        shown = {**top, "customer": self._customer.title}
+        archive.write("report.html", page(shown, self._calls, record, words(self._customer.settings.country)))
 
     async def _seen(self, user: User | None) -> dict[str, list[dict[str, Any]]]:
         """Find in the audit log who accessed the calls and the user, including exports that contain them."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from recorder.config.model import Customer as Configured
 from recorder.config.model import Settings
 from storage.audit.audit_files import AuditFiles
 from storage.audit.hash_chain import Accepted, AuditError, Checkpoint
-from storage.customer import customers
+from storage.customer import customers, removed_customers
 from storage.erasure import receipts
 from storage.erasure.receipts import BadReceipt
 from storage.keys.root_secret import load_root
@@ -23,7 +25,17 @@ def prove(settings: Settings, configured: Configured, told: Sequence[Checkpoint]
     """
     name, data = configured.name, settings.node.data_dir
     files = AuditFiles(customers.customer_folder(data, name), data / customers.KEYS, name)
-    verdict = files.verify(_key(settings, configured), [mark for mark in told if mark.customer == name])
+    return _proven(name, files, _key(settings, configured), told)
+
+
+def prove_removed(settings: Settings, name: str, told: Sequence[Checkpoint] = ()) -> dict[str, Any]:
+    """Check the chain of a customer that was removed, with the public key that stayed."""
+    data = settings.node.data_dir
+    return _proven(name, removed_customers.files_of(data, name), removed_customers.public_key_of(data, name), told)
+
+
+def _proven(name: str, files: AuditFiles, key: Ed25519PublicKey, told: Sequence[Checkpoint]) -> dict[str, Any]:
+    verdict = files.verify(key, [mark for mark in told if mark.customer == name])
     return {
         "customer": name,
         "ok": verdict.good,
@@ -68,13 +80,17 @@ def prove_receipt(data: bytes, settings: Settings, wanted: Iterable[Configured])
     try:
         found = receipts.parse(data)
         record = found["record"] if isinstance(found.get("record"), dict) else found if "request" in found else None
-        named = (record or found).get("customer")
+        named = str((record or found).get("customer"))
         configured = next((c for c in wanted if c.name == named), None)
-        if configured is None:
+        if configured is not None:
+            key = _key(settings, configured)
+        elif named in removed_customers.removed(settings.node.data_dir):
+            key = removed_customers.public_key_of(settings.node.data_dir, named)
+        else:
             raise BadReceipt("it names no customer of this recorder")
         if record is not None:
-            return _record(record, configured.name, _key(settings, configured))
-        receipt = receipts.verify(data, configured.name, _key(settings, configured))
+            return _record(record, named, key)
+        receipt = receipts.verify(data, named, key)
     except BadReceipt as problem:
         return {"ok": False, "fault": str(problem)}
     shown = {key: receipt[key] for key in ("customer", "erasure", "cause", "done_at")}

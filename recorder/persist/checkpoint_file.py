@@ -17,6 +17,7 @@ import json
 import os
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -212,6 +213,11 @@ def ports_of(state: State) -> Iterator[tuple[int, bool]]:
 def left_calls(runtime_dir: Path) -> set[str]:
     """Return the ids of the calls that a previous daemon process left to be continued."""
     return {str(state.outer.get("call")) for state in states(runtime_dir) if not state.over}
+
+
+def live_customers(runtime_dir: Path) -> Counter[str]:
+    """Return how many calls of each customer are live, or wait to be continued."""
+    return Counter(str(state.outer.get("customer")) for state in states(runtime_dir) if not state.over)
 
 
 def _names(folder: Path) -> list[str]:

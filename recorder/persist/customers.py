@@ -11,8 +11,11 @@ from recorder.config.model import Customer as Configured
 from recorder.config.model import Settings
 from recorder.errors import WrongUse
 from recorder.persist.object_store import configured_store
+from recorder.runtime.folders import as_owner
 from storage.customer import customers
 from storage.customer.customers import Customer, Customers, CustomerSettings, Place
+from storage.customer.settings import PLAN, removed_folder
+from storage.errors import KeysError
 from storage.keys.root_secret import RootSecret, load_root
 
 if TYPE_CHECKING:
@@ -33,6 +36,7 @@ def storage_settings(configured: Configured) -> CustomerSettings:
         configured.approve_erasures,
         configured.extension_digits,
         configured.purge_users,
+        configured.title or "",
     )
 
 
@@ -110,14 +114,42 @@ def unconfigured(settings: Settings) -> list[Path]:
     return sorted(each for each in found if each.is_dir() and each.name not in known)
 
 
+def to_be_removed(settings: Settings, name: str) -> bool:
+    """Tell whether somebody asked to remove a customer, so that its folder needs no table any more."""
+    return (removed_folder(settings.node.data_dir, name) / PLAN).exists()
+
+
 def check_keys(settings: Settings, configured: Configured) -> None:
     """Check that the keys of a customer fit the root secret; raises KeysError."""
     customers.open_keys(settings.node.data_dir, configured.name, load_root(settings.keys.root))
 
 
-def create_customer(settings: Settings, configured: Configured) -> None:
-    """Create the keys of a new customer; raises KeysError if any of its files exist."""
-    customers.open_keys(settings.node.data_dir, configured.name, load_root(settings.keys.root), create=True)
+def create_customer(settings: Settings, configured: Configured, root: RootSecret | None = None) -> None:
+    """Create the keys of a new customer; raises KeysError if any of its files exist, WrongUse if it was removed."""
+    check_not_removed(settings, configured.name)
+    customers.open_keys(settings.node.data_dir, configured.name, root or load_root(settings.keys.root), create=True)
+
+
+def check_not_removed(settings: Settings, name: str) -> None:
+    """Raise WrongUse if a customer of this name was removed.
+
+    Receipts and audit logs name their customer, so two customers of one name could be taken for each other; and an old
+    backup of the first would lie in the folder of the second.
+    """
+    folder = removed_folder(settings.node.data_dir, name)
+    if folder.exists():
+        raise WrongUse(
+            f"A customer {name} was removed; its receipt and audit log are in {folder}.", "Choose another name."
+        )
+
+
+def load_root_of(settings: Settings) -> RootSecret:
+    """Read the root secret for a command that root may run: as the owner of data_dir, else as root itself."""
+    try:
+        with as_owner(settings.node.data_dir):
+            return load_root(settings.keys.root)
+    except KeysError:  # a credential that only root can read
+        return load_root(settings.keys.root)
 
 
 def open_credentials(settings: Settings, name: str) -> Credentials:

@@ -6,8 +6,8 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
@@ -28,6 +28,7 @@ from recorder.calls.sip_handler import SipHandler
 from recorder.calls.status import System
 from recorder.calls.sync_task import SyncTask
 from recorder.calls.worker_events import WorkerEvents
+from recorder.config.loader import load
 from recorder.config.model import Settings
 from recorder.config.readers import Siprec, Transport
 from recorder.errors import OtherVersion
@@ -35,7 +36,7 @@ from recorder.observe.incidents import Incidents
 from recorder.observe.logs import Log
 from recorder.observe.metrics import Metrics
 from recorder.persist.checkpoint import Checkpoints
-from recorder.persist.customers import open_each, reopen, unconfigured
+from recorder.persist.customers import open_each, reopen, to_be_removed, unconfigured
 from recorder.persist.indexer import Indexer
 from recorder.runtime.disk_thread import Disk
 from recorder.runtime.folders import SWAP_HINT, in_memory, swapping
@@ -44,6 +45,7 @@ from recorder.runtime.sd_notify import Notifier
 from recorder.runtime.tasks import Tasks
 from recorder.runtime.tls import Certificates, client_context
 from recorder.runtime.version import VERSION
+from recorder.service import running_settings
 from recorder.service.background import BackgroundServices
 from recorder.service.gc_policy import Garbage
 from recorder.service.listeners import Listening, note_held, open_listeners
@@ -61,6 +63,9 @@ from storage.vault.group_sync import Syncer
 
 SEAL_SECONDS = 8.0
 """Time that calls get to be sealed at a stop, after they were told to end."""
+
+CLOSE_SECONDS = 2.0
+"""The same for calls of a customer that is closed, for which the calls of others wait. A successor seals the rest."""
 
 LEAVE_SECONDS = 10.0
 """Upper limit for the rest of the stop: the index 2 s, tasks 5 s, workers 1 s."""
@@ -126,6 +131,7 @@ class Daemon:
         for each in listening:
             opened.callback(each.socket.close)
         note_held(self._settings.node.runtime_dir, listening)
+        running_settings.note(self._settings)
         return listening
 
     # ---- wiring ----
@@ -234,6 +240,8 @@ class Daemon:
         self._away.report()
         for folder in unconfigured(self._settings):
             hint = "Write a [[customer]] table for it, or nothing erases what is in it."
+            if to_be_removed(self._settings, folder.name):
+                hint = f"Run recorder customer remove {folder.name} again: it erases what is in it."
             self._log.warning("customer.not_configured", customer=folder.name, hint=hint)
         await self._workers.ready()
         for each in listening:
@@ -242,6 +250,7 @@ class Daemon:
         self._resume.run(sockets, self._bound, self._away.names)
         sip, api = listening[: len(self._settings.sip.listen)], listening[len(self._settings.sip.listen) :]
         await self._server.start(self._listeners(sip))
+        self._executor.end_closed(self._settings.closed)
         self._admission.review()
         self._tasks.start(self._admission.run(), "housekeeping")
         self._tasks.start(SyncTask(self.node, self._live, self._executor).run(), "sync")
@@ -279,6 +288,7 @@ class Daemon:
         self.node.notify.stopping()
         self._admission.drain()
         if self._stopping.handed_over(self.node.notify.present):
+            await self._end_closed()
             for call in self._live:
                 self._executor.checkpoint(call)
         else:
@@ -292,6 +302,24 @@ class Daemon:
         await self._customers.close()
         self._log.info("recorder.stopped")
 
+    async def _end_closed(self) -> None:
+        """End the calls of customers whom the file closes or no longer has: a successor has not their connections."""
+        ours = frozenset(each.name for each in self._settings.customers)
+        gone = frozenset[str]()
+        with suppress(Exception):  # the successor reports what is wrong with the file
+            if self._settings.source is not None:
+                found = await asyncio.to_thread(load, self._settings.source, files=False)
+                gone = ours & found.closed | ours - {each.name for each in found.customers}
+        if self._executor.end_closed(gone):
+            await self._sealed(lambda: any(call.customer.name in gone for call in self._live), CLOSE_SECONDS)
+
+    async def _sealed(self, left: Callable[[], object], seconds: float) -> None:
+        """Wait until no call is left, but not longer."""
+        for _ in range(round(seconds / LOOK_SECONDS)):
+            if not left():
+                return
+            await asyncio.sleep(LOOK_SECONDS)
+
     async def _end_calls(self) -> None:
         """Give the calls time to end if there is any, then end and seal those that are left."""
         self.node.notify.extend(self._stopping.drain_seconds + SEAL_SECONDS + LEAVE_SECONDS)
@@ -300,10 +328,7 @@ class Daemon:
         for call in self._live:
             self._executor.guarded(call, StopAsked("shutdown", interrupted=True))
         self.node.flush()
-        for _ in range(round(SEAL_SECONDS / LOOK_SECONDS)):
-            if not len(self._live):
-                return
-            await asyncio.sleep(LOOK_SECONDS)
+        await self._sealed(lambda: len(self._live), SEAL_SECONDS)
 
 
 def adopt(stored: Mapping[str, Sequence[int]]) -> dict[str, list[socket.socket]]:

@@ -24,7 +24,7 @@ from recorder.errors import NotPossible, RecorderError
 from recorder.maintenance.cert_expiry import watched
 from recorder.persist import data_formats
 from recorder.persist.checkpoint_file import newer_calls
-from recorder.persist.customers import is_new, open_each, unconfigured
+from recorder.persist.customers import is_new, open_each, to_be_removed, unconfigured
 from recorder.runtime.folders import make_folder, user_name
 from recorder.runtime.service_user import become_owner
 from recorder.service.listeners import api_addresses, check_free, held_sockets
@@ -170,7 +170,11 @@ def _customers(settings: Settings) -> Iterator[Fault]:
 
 def _foreign_folders(settings: Settings) -> Iterator[Fault]:
     for folder in unconfigured(settings):
+        if to_be_removed(settings, folder.name):
+            continue
         right = f'the folder of a customer: write [[customer]] name = "{folder.name}", or nothing erases what is in it'
+        if not (settings.node.data_dir / KEYS / f"{folder.name}.forget").exists():
+            right += "; if it was removed and a backup has brought it back, delete it: nobody can open it"
         yield Fault(f"customer.{folder.name}", str(folder), right)
 
 

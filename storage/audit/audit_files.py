@@ -100,6 +100,11 @@ class AuditFiles:
         self.tally = keys_dir / f"{customer}.audit.count"
         self.evidence = keys_dir / f"{customer}.audit.broken"
 
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """Return every file, whether it exists or not."""
+        return self.log, self.marks, self.newest, self.tally, self.evidence
+
     def newest_mark(self, key: Ed25519PublicKey) -> Checkpoint | None:
         """Return the newest genuine checkpoint beside the keys."""
         marks = [m for m in self._slots() if m.genuine(key, self._customer)]

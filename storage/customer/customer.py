@@ -5,6 +5,8 @@ Loading the code of the index takes as long as everything that a recording needs
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +14,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from storage.customer.settings import VAULT, CustomerSettings, Place, customer_folder
-from storage.errors import Incomplete
+from storage.errors import Incomplete, StorageError
 from storage.keys.key_store import CustomerKeys
 from storage.vault.vault import Vault
 
@@ -52,6 +54,23 @@ def _vault(folder: Path, name: str, keys: CustomerKeys, place: Place) -> Vault:
     from storage.vault.object_vault import ObjectVault  # only for those who have an object store
 
     return ObjectVault(folder, name, keys, place.objects)
+def _share(folder: Path, name: str) -> int:
+    """Hold a shared lock on the folder, so that nobody removes the customer meanwhile (storage.customer.removal).
+
+    Returns the descriptor, -1 if there is no folder. Raises StorageError if it is being removed.
+    """
+    try:
+        fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return -1
+    except OSError as problem:
+        raise StorageError(f"the folder of customer {name} cannot be opened", str(problem.strerror)) from None
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(fd)
+        raise StorageError(f"customer {name} is being removed", "wait until recorder customer remove is done") from None
+    return fd
 
 
 class Customer:
@@ -69,6 +88,8 @@ class Customer:
     ) -> None:
         """Take the key tree and open nothing; `assemble` makes the rest later, or raises StorageError."""
         self.name = settings.name
+        #: What people are shown; the name identifies.
+        self.title = settings.title or settings.name
         self.settings = settings
         #: Folder of everything but the keys.
         self.folder = customer_folder(place.data_dir, settings.name)
@@ -80,6 +101,7 @@ class Customer:
         self._assemble = assemble
         self._lock = Lock()
         self._components: Components | None = None
+        self._shared = _share(self.folder, self.name)
         self._failed = False
 
     # Tokens and accounts do not need the index, so that clients get 503 instead of 401 while it is not open.
@@ -225,6 +247,9 @@ class Customer:
         if self._components is not None:
             self._components.audit.close()
             await self._components.database.close()
+        if self._shared >= 0:
+            os.close(self._shared)
+            self._shared = -1
 
     @property
     def _opened(self) -> Components:

@@ -14,6 +14,8 @@ from storage.objects.store import ObjectStore
 CUSTOMERS = "customers"
 KEYS = "keys"
 VAULT = "vault"
+REMOVED = "removed"
+PLAN = "removal.json"
 # The audit log is signed with a key of the tree, so that it stays the same when the root secret is rotated. The last
 # leaf belongs to the year 2149: no recording has it and no cut of past days reaches it.
 AUDIT_LEAF = LAST_LEAF
@@ -36,6 +38,8 @@ class CustomerSettings:
     """How many last digits of users' numbers are their extension; 0 if the directory marks extensions."""
     purge_users: bool = False
     """Whether an inactive user is deleted once no recording refers to it."""
+    title: str = ""
+    """What people are shown in place of the name; "" for the name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,11 @@ class Place:
 def customer_folder(data_dir: Path, name: str) -> Path:
     """Return the folder of a customer."""
     return data_dir / CUSTOMERS / name
+
+
+def removed_folder(data_dir: Path, name: str) -> Path:
+    """Return the folder of what stays of a customer that was removed."""
+    return data_dir / REMOVED / name
 
 
 def audit_key(keys: CustomerKeys) -> Ed25519PrivateKey:

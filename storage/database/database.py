@@ -224,6 +224,25 @@ class Database:
         if found and found[0][0]:
             raise DatabaseAway("the write-ahead log is being read and could not be emptied", "it is tried again")
 
+    async def remove(self) -> None:
+        """Drop everything of this customer from a server; a file of SQLite is removed with its folder. Repeatable.
+
+        The database itself stays, empty, if this user may not drop it.
+        """
+        if self._file:
+            return
+        with suppress(_NoSuchDatabase):
+            with self.opening():
+                async with self.writing() as connection:
+                    if await connection.run_sync(_judge, self.customer) is not None:
+                        await connection.run_sync(schema.metadata.drop_all)
+                        await connection.execute(sa.text("DROP TABLE IF EXISTS alembic_version"))
+            await self.close()  # nobody may be connected to a database that is dropped
+            name = (self._place.database or "").replace('"', '""')
+            with suppress(StorageError):
+                async with _maintenance(self._place) as connection:
+                    await connection.exec_driver_sql(f'DROP DATABASE IF EXISTS "{name}"')
+
     async def close(self) -> None:
         """Close all connections."""
         async with _translated():

@@ -25,6 +25,7 @@ PACKAGES = (
     "tests",
     "config",
     "docs",
+    "debian",
     "pyproject.toml",
     "README.md",
 )

@@ -23,8 +23,9 @@ import pytest
 from recorder.simulate.plan import Plan
 from recorder.simulate.report import CallReport
 from sip.sdp.description import SessionDescription
-from tests.daemon.api import Api
+from tests.daemon.api import WAIVER, Api, until
 from tests.daemon.coded_calls import nothing_lost, place, wishes
+from tests.daemon.sbc import OFFER
 from tests.daemon.server import Server
 from tests.in_process.dtls_peer import Peer, offer, talk
 
@@ -252,6 +253,47 @@ def test_a_reload_checks_first_and_loses_nothing(it: Api) -> None:
             time.sleep(0.05)
 
     nothing_lost(it, calls_through(it, reload, 2 * LENGTH))
+
+
+def recorderctl(*words: str, status: int = 0) -> dict[str, Any]:
+    """Run the command of the package with the recorder that is installed here."""
+    environment = {**os.environ, "RECORDER": str(HERE / ".venv/bin/recorder")}
+    line = ["sh", str(HERE / "debian/recorderctl"), *words, "--json"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, timeout=90, env=environment)
+    assert done.returncode == status, done.stdout + done.stderr + journal()
+    return dict(json.loads(done.stdout))
+
+
+def test_customers_come_and_go_by_reloads_that_cost_nothing(it: Api) -> None:
+    text = it.one.config.read_text()
+    it.one.config.write_text(text.replace("127.0.0.0/8", "127.0.0.1/32"))
+    assert recorderctl("reload")["changed"] == ["customer.acme.sources"]
+
+    def customers() -> None:
+        assert recorderctl("customer", "add", "globex", "--source", "127.0.0.9")["state"] == "open"
+        told = recorderctl("reload")
+        assert told == {"ok": True, "changed": ["customer.globex"], "needs_restart": []}
+        with it.one.sbc("tcp", source="127.0.0.9") as sbc:
+            until(lambda: sbc.ask("INVITE", OFFER.replace(b"127.0.0.1", b"127.0.0.9")).status == 200)
+            assert sbc.ask("BYE").status == 200
+        assert recorderctl("customer", "close", "globex")["state"] == "closed"
+        assert recorderctl("reload")["changed"] == ["customer.globex.state"]
+
+    nothing_lost(it, calls_through(it, customers, 4 * LENGTH))
+    assert (
+        it.one.run("customer", "remove", "globex", "--yes").returncode == 3
+    )  # one call is kept, and no waiver is there
+    made = it.one.run("token", "create", "--customer", "globex", "--role", "admin", "--name", "a", "--json")
+    headers = {"Authorization": f"Bearer {json.loads(made.stdout)['token']}"}
+    waiver = httpx2.put(f"{it.url}/api/v1/customers/globex/waiver", headers=headers, json=WAIVER)
+    assert waiver.status_code == 200
+    told = recorderctl("customer", "remove", "globex", "--yes")
+    assert told["state"] == "removed"
+    assert {path.owner() for path in Path("/var/lib/recorder").rglob("*")} == {"recorder"}
+    found = it.one.config.stat()
+    assert (found.st_uid, found.st_mode & 0o777) == (0, 0o640)
+    assert "globex" not in it.one.config.read_text()
+    assert it.one.run("audit", "verify", "--receipt", told["receipt"]).returncode == 0
 
 
 def test_a_killed_main_process_loses_nothing(it: Api) -> None:

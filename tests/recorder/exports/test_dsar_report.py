@@ -99,6 +99,12 @@ async def test_a_report_holds_nothing_of_other_people(acme: Customer, job: Expor
     assert [made.note[name] for name in ("calls", "without_media", "not_separable")] == [[row.id], [], []]
 
 
+async def test_the_cover_shows_the_title_and_the_tables_the_name(acme: Customer, job: ExportJob) -> None:
+    acme.title = "Acme Ltd"
+    files = (await reported(acme, job, await confirmed(acme, await called(acme)))).files
+    assert b"Acme Ltd" in files["report.html"] and json.loads(files["calls.json"])["customer"] == "acme"
+
+
 async def test_others_are_named_if_the_administrator_asks_for_it(acme: Customer, job: ExportJob) -> None:
     row = await called(acme)
     await acme.annotations.add(row.id, "Tove Lind says so.", "paula")

@@ -270,6 +270,7 @@ CASES = (
     Case("unavailable", 503, refuse_all),
     # who may not
     Case("no-customer", 403, changed(), change=("127.0.0.0/8", "192.0.2.0/24")),
+    Case("customer-closed", 403, changed(), 'state = "closed"\n'),
     Case("digest-missing", 401, challenged, USERS),
     Case("digest", 401, changed(line(b"Authorization", b'Digest username="x", realm="rec", nonce="n"')), USERS),
     Case("source-rate", 503, again(changed(), 3), change=("[sip]", "[sip]\nsource_invites = 1")),

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from storage.database.database import FILE_NAME, Database, DatabaseAway, DatabaseDamaged, unless_committed
 from storage.database.schema import days
@@ -185,6 +186,24 @@ async def test_a_broken_connection_is_away_and_the_next_one_works(postgresql: st
     async with database.reading() as connection:
         assert await connection.scalar(sa.text("SELECT 1")) == 1
     await database.close()
+
+
+async def test_a_removed_database_leaves_nothing_on_its_server(postgresql: str, tmp_path: Path) -> None:
+    there = sa.text("SELECT count(*) FROM pg_database WHERE datname = 'recorder_leaver'")
+    tables = sa.text("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+    database = await Database.open(postgresql, "leaver", tmp_path, NOW)
+    other = create_async_engine(postgresql.format(customer="leaver"))  # as long as it is connected nobody can drop it
+    async with other.connect() as connection:
+        await database.remove()
+        assert (await connection.scalar(there), await connection.scalar(tables)) == (1, 0)
+    await other.dispose()
+    await database.remove()
+    await database.remove()
+    await database.close()
+    postgres = create_async_engine(postgresql.replace("recorder_{customer}", "postgres"))
+    async with postgres.connect() as connection:
+        assert await connection.scalar(there) == 0
+    await postgres.dispose()
 
 
 async def test_opening_a_new_file_waits_for_another_process(tmp_path: Path) -> None:

@@ -17,3 +17,11 @@ def test_without_any_view_the_home_page_says_so(browse, monkeypatch):
     monkeypatch.setattr("admin_api.assembly.page_app.menu", lambda views, session: ())
     page = admin.get("/")
     assert page.status_code == 200 and "<h1>" in page.text
+
+
+def test_people_see_the_title_of_their_customer(browse, service, monkeypatch):
+    monkeypatch.setattr(service.customers["acme"], "title", "Acme & Söhne")
+    admin = browse(Role.ADMIN)
+    assert "<bdi>Acme &amp; Söhne</bdi>" in admin.get("/calls").text
+    account = admin.get("/account").text
+    assert "<dd>acme" in account and "(<bdi>Acme &amp; Söhne</bdi>)" in account

@@ -1,0 +1,136 @@
+"""`recorder customer remove`: check that a customer may go, take it out of the configuration, erase everything.
+
+While a daemon has the customer open nothing is erased under it: the command takes the table out and stops there, the
+daemon lets go of the customer when it is reloaded, and the command goes on when it is run again. A removal that has
+begun is noted in `removed/NAME/`, so the folder without a table is no fault of the configuration until then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from recorder.config import editor
+from recorder.config.loader import load
+from recorder.config.model import Customer as Configured
+from recorder.config.model import Settings
+from recorder.config.readers import CustomerState
+from recorder.errors import Negative, NotPossible, WrongUse
+from recorder.maintenance.cli_audit import actor, note
+from recorder.persist.checkpoint_file import live_customers
+from recorder.persist.customers import load_root_of
+from recorder.runtime.folders import as_owner
+from storage.customer import customers, removal
+from storage.customer.customers import CustomerSettings, Place
+from storage.customer.removal import Kept, Removal
+from storage.customer.settings import removed_folder
+from storage.keys.root_secret import RootSecret
+from storage.timestamps import to_text
+
+Confirm = Callable[[int], bool]
+"""Asks whether to erase so many calls and everything else of the customer."""
+
+
+def remove(config: Path, name: str, confirm: Confirm) -> Path | None:
+    """Remove a customer as far as it can be done now; return the receipt, None if the daemon has to let go of it first.
+
+    Raises WrongUse, Negative (not confirmed), NotPossible, StorageError.
+    """
+    settings = load(config, files=False)
+    data = settings.node.data_dir
+    begun = Removal.read(data, name)
+    configured = settings.customer(name)
+    receipt = removed_folder(data, name) / removal.RECEIPT
+    if configured is None and begun is None:
+        if receipt.exists():
+            return receipt
+        known = ", ".join(each.name for each in settings.customers)
+        raise WrongUse(f"There is no customer {name!r}.", f"Configured are: {known}.")
+    root = load_root_of(settings)
+    if configured is not None and (begun is None or begun.calls is None):
+        begun = _begin(settings, config, configured, root, confirm)
+    elif configured is not None:  # half of it is erased already, whoever wrote its table again
+        _take_out(config, name)
+    return receipt if begun is None else _finish(settings, begun, root)
+
+
+def _begin(settings: Settings, config: Path, configured: Configured, root: RootSecret, confirm: Confirm) -> Removal:
+    """Check everything, note the removal, and take the customer out of the configuration."""
+    name, data = configured.name, settings.node.data_dir
+    if configured.state is not CustomerState.CLOSED:
+        raise NotPossible(
+            f"Customer {name} is open.", f"First: recorder customer close {name}, then systemctl reload recorder."
+        )
+    if len(settings.customers) == 1:
+        raise WrongUse(f"{name} is the only customer.", "Add another one first: a recorder needs one.")
+    editor.remove(editor.read(config), name)  # raises before anything is asked
+    wanted = Removal(
+        name, str(uuid.uuid4()), actor().name, to_text(datetime.now(UTC)), approval=configured.approve_erasures
+    )
+    with as_owner(data):
+        calls = _checked(settings, wanted, root)
+        if not confirm(len(calls)):
+            raise Negative("Nothing was removed.")
+        note(settings, name, "customer.remove", wanted.id, root=root)
+        wanted.write(data)
+    try:
+        _take_out(config, name)
+    except BaseException:
+        with as_owner(data):
+            wanted.call_off(data)
+        raise
+    return wanted
+
+
+def _take_out(config: Path, name: str) -> None:
+    """Take the tables of a customer out of the configuration."""
+    before = editor.read(config)
+    editor.write(config, before, editor.remove(before, name))
+
+
+def _finish(settings: Settings, begun: Removal, root: RootSecret) -> Path | None:
+    """Erase, unless a process has the customer open."""
+    name, data = begun.customer, settings.node.data_dir
+    with as_owner(data), removal.alone(customers.customer_folder(data, name)) as alone:
+        if not alone:
+            return None
+        if begun.calls is None:
+            try:
+                begun = replace(begun, calls=tuple(_checked(settings, begun, root)))
+            except Kept as problem:
+                begun.call_off(data)  # then the folder without a table is a fault that names it
+                raise NotPossible(
+                    f"{problem}; nothing was erased.",
+                    f"Write the [[customer]] table of {name} into {settings.source} again, and {problem.hint}.",
+                ) from None
+            begun.write(data)
+        return asyncio.run(removal.carry_out(begun, _place(settings), root))
+
+
+def _checked(settings: Settings, wanted: Removal, root: RootSecret) -> Sequence[str]:
+    """Return the calls that would be erased; raises NotPossible (live calls), Kept (held, no waiver)."""
+    live = live_customers(settings.node.runtime_dir)[wanted.customer]
+    if live:
+        calls = "1 call is" if live == 1 else f"{live} calls are"
+        raise NotPossible(
+            f"{calls} being recorded for {wanted.customer}.",
+            "systemctl reload recorder ends those of closed customers.",
+        )
+
+    async def look() -> Sequence[str]:
+        wanted_customer = CustomerSettings(wanted.customer)
+        customer = await customers.open_customer(_place(settings), root, wanted_customer, create=False)
+        try:
+            return await removal.left(customer, approval=wanted.approval)
+        finally:
+            await customer.close()
+
+    return asyncio.run(look())
+
+
+def _place(settings: Settings) -> Place:
+    return Place(settings.node.data_dir, settings.storage.database, lambda: datetime.now(UTC))
