@@ -7,7 +7,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
@@ -62,8 +62,11 @@ from storage.vault.group_sync import Syncer
 SEAL_SECONDS = 8.0
 """Time that calls get to be sealed at a stop, after they were told to end."""
 
+GIVE_UP_SECONDS = 1.0
+"""How long a stop waits for databases to take note that this node has left."""
+
 LEAVE_SECONDS = 10.0
-"""Upper limit for the rest of the stop: the index 2 s, tasks 5 s, workers 1 s."""
+"""Upper limit for the rest of the stop: the index 2 s, tasks 5 s, workers 1 s, databases 1 s."""
 
 
 class Daemon:
@@ -273,7 +276,8 @@ class Daemon:
         """Stop in order: take no new calls, seal the running ones unless a successor takes them over, then close."""
         self.node.notify.stopping()
         self._admission.drain()
-        if self._stopping.handed_over(self.node.notify.present):
+        handed_over = self._stopping.handed_over(self.node.notify.present)
+        if handed_over:
             for call in self._live:
                 self._executor.checkpoint(call)
         else:
@@ -284,8 +288,16 @@ class Daemon:
         await self._workers.stop()
         await self._tasks.close()
         self.node.incidents.save()
+        if not handed_over:
+            await self._give_up_claims()
         await self._customers.close()
         self._log.info("recorder.stopped")
+
+    async def _give_up_claims(self) -> None:
+        """Let another node take the databases at once; whoever cannot be told waits until the claim is old."""
+        giving_up = [customer.give_up_claim() for customer in self._customers.values()]
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*giving_up, return_exceptions=True), GIVE_UP_SECONDS)
 
     async def _end_calls(self) -> None:
         """Give the calls time to end if there is any, then end and seal those that are left."""

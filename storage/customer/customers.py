@@ -45,19 +45,19 @@ class Customers(Mapping[str, Customer]):
         database: str,
         now: Callable[[], datetime],
         node: int = 0,
+        instance: str = "",
         create: bool = True,
         later: bool = False,
     ) -> "Customers":
         """Open every customer, all or none; if `create`, make keys for new ones. Raises StorageError.
 
-        `later`: the databases stay closed until `Customer.open_database`.
+        `later`: the databases stay closed until `Customer.open_database`. `instance`: as in Place.
         """
         opened: list[Customer] = []
         try:
             for one in settings:
-                customer = await open_customer(
-                    data_dir, root, one, database=database, now=now, node=node, create=create, later=later
-                )
+                place = Place(data_dir, database, now, instance=instance)
+                customer = await open_customer(place, root, one, node=node, create=create, later=later)
                 opened.append(customer)
         except BaseException:
             await cls(opened).close()
@@ -84,18 +84,16 @@ class Customers(Mapping[str, Customer]):
 
 
 async def open_customer(
-    data_dir: Path,
+    place: Place,
     root: RootSecret,
     settings: CustomerSettings,
     *,
-    database: str,
-    now: Callable[[], datetime],
     node: int = 0,
     create: bool = True,
     later: bool = False,
 ) -> Customer:
     """Open one customer; raises StorageError; makes no new keys if anything of the customer exists."""
-    customer = open_closed(settings, Place(data_dir, database, now), root, node=node, create=create)
+    customer = open_closed(settings, place, root, node=node, create=create)
     if not later:
         try:
             await customer.open_database()

@@ -47,6 +47,12 @@ class Place:
     """"sqlite", or the URL of a database."""
     now: Callable[[], datetime]
     """The wall clock."""
+    node: str = ""
+    """Name of the node."""
+    instance: str = ""
+    """Random id of this boot of this machine (storage.customer.node_claim)."""
+    claims: bool = False
+    """Whether to keep other nodes from the databases while they are open, as the daemon does."""
 
 
 def customer_folder(data_dir: Path, name: str) -> Path:

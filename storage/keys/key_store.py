@@ -82,7 +82,9 @@ class CustomerKeys:
         self._files = KeyFiles(keys_dir, customer_dir, customer)
         self._seen = (0, 0)
         self._state = self._load()
-        self._leaves = Leaves(self._files.leaves, means.get("node", 0), self._disk)
+        #: Number of the node, part of every leaf that it allocates.
+        self.node = means.get("node", 0)
+        self._leaves = Leaves(self._files.leaves, self.node, self._disk)
 
     @classmethod
     def open(
