@@ -354,7 +354,7 @@ async def _maintenance(place: URL) -> AsyncIterator[AsyncConnection]:
     engine = engine_of(place.set(database="postgres"))
     try:
         async with _translated(), engine.connect() as connection:
-            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield connection
     finally:
         await engine.dispose()
 
@@ -363,7 +363,8 @@ async def _create_database(place: URL) -> None:
     name = (place.database or "").replace('"', '""')
     try:
         async with _maintenance(place) as connection:
-            await connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
+            raw: Any = (await connection.get_raw_connection()).driver_connection
+            await raw.execute(f'CREATE DATABASE "{name}"')  # in no transaction, which the server refuses
     except StorageError:
         raise _not_created(place) from None
 
