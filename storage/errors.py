@@ -51,6 +51,14 @@ class Incomplete(StorageError):
     """The index of a customer, and what needs it, could not be opened; the daemon tries again."""
 
 
+class OtherNode(StorageError):
+    """Another node serves the database of a customer, or it was written with other keys; `node` names that node."""
+
+    def __init__(self, message: str, hint: str, node: str) -> None:
+        super().__init__(message, hint)
+        self.node = node
+
+
 # --- keys -----------------------------------------------------------------------------------------------------------
 
 

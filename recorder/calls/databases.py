@@ -10,9 +10,13 @@ from collections.abc import Awaitable, Callable
 
 from recorder.calls.context import Node
 from storage.customer.customers import Customer
+from storage.errors import OtherNode
 
 AGAIN_SECONDS = 1.0
 """Seconds between tries of an unavailable database, so that the index catches up within seconds of its return."""
+
+RENEW_SECONDS = 10.0
+"""Seconds between two renewals of a claim on a database, of which two may fail (storage.customer.node_claim)."""
 
 FIRST_SECONDS = 0.5
 """Seconds a start waits for the databases. An available one needs a tenth of it; an unavailable one must not delay the
@@ -55,23 +59,44 @@ class Databases:
     async def _open(self, customer: Customer) -> None:
         await self._insist(customer, "customer", lambda: asyncio.to_thread(customer.complete))
         await self._insist(customer, "database", customer.open_database)
+        self._node.tasks.start(self._hold(customer), "claim")
+
+    async def _hold(self, customer: Customer) -> None:
+        """Renew the claim on a database; if another node has taken it, open it again when that one has left."""
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            try:
+                await customer.renew_claim()
+            except OtherNode:
+                self.add(customer)  # which reports it
+                return
+            except Exception:  # noqa: S112 - whoever needs an unavailable database reports it
+                continue
 
     async def _insist(self, customer: Customer, what: str, step: Callable[[], Awaitable[None]]) -> None:
-        """Retry until it succeeds; log the first failure, and the recovery from whatever was logged."""
-        away = False
+        """Retry until it succeeds; log the first failure, another node, and the recovery from whatever was logged."""
+        told: set[type[Exception]] = set()
         while True:
             try:
                 await step()
             # calls use the memory, descriptors and threads, and may release them at any moment
             except Exception as problem:
-                if not away:
-                    self._node.log.fault(f"{what}.away", problem, customer=customer.name)
-                    self._node.incidents.add(f"{what}-away", customer.name)
-                    self._told.add(customer.name)
-                away = True
+                self._tell(what, customer.name, problem, told)
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
-            if away or (what == "database" and customer.name in self._told):
+            if told or (what == "database" and customer.name in self._told):
                 self._node.log.info(f"{what}.back", customer=customer.name)
                 self._told.discard(customer.name)
             return
+
+    def _tell(self, what: str, customer: str, problem: Exception, told: set[type[Exception]]) -> None:
+        """Report a failure unless one of this opening was reported already."""
+        if isinstance(problem, OtherNode) and OtherNode not in told:
+            hint = f"{problem}: {problem.hint}."
+            self._node.log.fault(f"{what}.away", problem, customer=customer, node=problem.node, hint=hint)
+        elif not told:
+            self._node.log.fault(f"{what}.away", problem, customer=customer)
+        if not told:
+            self._node.incidents.add(f"{what}-away", customer)
+            self._told.add(customer)
+        told.add(type(problem))

@@ -50,8 +50,9 @@ class Node:
     number: int = option(
         read.whole(0, 255),
         0,
-        "1 to 255, a different one on each node, if several nodes share a database; it is part of the number of every "
-        "recording. 0 = the only node. Never give it to another node within two days.",
+        "Part of the number of every recording. 0 = the only node; 1 to 255, a different one on each node, for "
+        "databases that several nodes share (not supported yet: a second node is refused). Never give it to another "
+        "node within two days.",
     )
     data_dir: Path = option(
         read.absolute,

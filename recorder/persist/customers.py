@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from recorder.config.model import Customer as Configured
 from recorder.config.model import Settings
 from recorder.errors import WrongUse
+from recorder.persist import instance
 from recorder.persist.object_store import configured_store
 from recorder.runtime.folders import as_owner
 from storage.customer import customers
@@ -69,8 +70,12 @@ def reopen(settings: Settings, name: str) -> Customer:
 
 
 def open_one(settings: Settings, configured: Configured, root: RootSecret) -> Customer:
-    """Open one customer but its database; raises StorageError."""
-    place = Place(settings.node.data_dir, settings.storage.database, _now, configured_store(settings))
+    """Open one customer but its database, which it then claims for this node; raises StorageError."""
+    node = settings.node
+    place = Place(
+        node.data_dir, settings.storage.database, _now, configured_store(settings),
+        node=node.name, instance=instance.read(node.runtime_dir), claims=True,
+    )  # fmt: skip
     return customers.open_closed(storage_settings(configured), place, root, node=settings.node.number)
 
 
@@ -84,6 +89,7 @@ async def open_customers(settings: Settings, wanted: Sequence[Configured] | None
         database=settings.storage.database,
         now=_now,
         node=settings.node.number,
+        instance=instance.read(settings.node.runtime_dir),
         create=False,
         objects=configured_store(settings),
     )

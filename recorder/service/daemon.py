@@ -66,9 +66,11 @@ SEAL_SECONDS = 8.0
 
 CLOSE_SECONDS = 2.0
 """The same for calls of a customer that is closed, for which the calls of others wait. A successor seals the rest."""
+GIVE_UP_SECONDS = 1.0
+"""How long a stop waits for databases to take note that this node has left."""
 
 LEAVE_SECONDS = 10.0
-"""Upper limit for the rest of the stop: the index 2 s, tasks 5 s, workers 1 s."""
+"""Upper limit for the rest of the stop: the index 2 s, tasks 5 s, workers 1 s, databases 1 s."""
 
 
 class Daemon:
@@ -287,7 +289,8 @@ class Daemon:
         """Stop in order: take no new calls, seal the running ones unless a successor takes them over, then close."""
         self.node.notify.stopping()
         self._admission.drain()
-        if self._stopping.handed_over(self.node.notify.present):
+        handed_over = self._stopping.handed_over(self.node.notify.present)
+        if handed_over:
             await self._end_closed()
             for call in self._live:
                 self._executor.checkpoint(call)
@@ -299,6 +302,8 @@ class Daemon:
         await self._workers.stop()
         await self._tasks.close()
         self.node.incidents.save()
+        if not handed_over:
+            await self._give_up_claims()
         await self._customers.close()
         self._log.info("recorder.stopped")
 
@@ -319,6 +324,12 @@ class Daemon:
             if not left():
                 return
             await asyncio.sleep(LOOK_SECONDS)
+
+    async def _give_up_claims(self) -> None:
+        """Let another node take the databases at once; whoever cannot be told waits until the claim is old."""
+        giving_up = [customer.give_up_claim() for customer in self._customers.values()]
+        with suppress(TimeoutError):
+            await asyncio.wait_for(asyncio.gather(*giving_up, return_exceptions=True), GIVE_UP_SECONDS)
 
     async def _end_calls(self) -> None:
         """Give the calls time to end if there is any, then end and seal those that are left."""

@@ -17,7 +17,7 @@ from media.receive.sockets import Pair
 from recorder.config.loader import load_for_start
 from recorder.config.model import Settings
 from recorder.errors import NotPossible, OtherVersion
-from recorder.persist import data_formats
+from recorder.persist import data_formats, instance
 from recorder.persist.instance_lock import node_lock
 from recorder.runtime.folders import make_folder
 from recorder.runtime.sd_notify import Notifier, listen_fds
@@ -72,6 +72,7 @@ def _serve(config: Path, kept: Mapping[str, Sequence[int]], notify: Notifier, *,
             raise NotPossible(
                 f"Another recorder is using {settings.node.data_dir}.", "Stop it first, or choose another data_dir."
             )
+        instance.make(settings.node.runtime_dir)
         ours = {listener.address.port for listener in settings.sip.listen}
         bound = bind_again(settings.node.runtime_dir, settings.media.bind, stored_ports(kept) | ours)
         data_formats.note_ours(settings.node.data_dir)

@@ -45,18 +45,20 @@ FEW = 10  # calls that are sealed, or whose tokens are made, before other tasks 
 PIECE = 2_000  # calls whose tokens are removed in one transaction: about 30,000 rows, 50 ms
 _BY_ID = calls.c.id.in_(sa.bindparam("ids", expanding=True))
 _READ = sa.select(*READ_COLUMNS).where(_BY_ID)
+_LIVE = calls.c.state == STATE_CODES[CallState.RECORDING]
 _PLACES = sa.select(calls.c.id, calls.c.leaf, calls.c.day).where(_BY_ID)
 
 V = TypeVar("V")
 
 
 class Calls:
-    """The calls of one customer; numbers in queries are read as in `country`."""
+    """The calls of one customer; numbers in queries are read as in `country`, and `node` writes their rows."""
 
-    def __init__(self, database: Database, keys: Keys, country: str) -> None:
+    def __init__(self, database: Database, keys: Keys, country: str, node: int = 0) -> None:
         self._database = database
         self._keys = keys
         self._country = country
+        self._node = node
         self._day_keys = DayKeys(keys)
         self._upsert = statements.upsert(database.dialect)
         self._add_tokens = statements.add_tokens(database.dialect)
@@ -165,14 +167,16 @@ class Calls:
             await connection.execute(self._add_tokens, sorted(gained, key=lambda t: (t["day"], t["token"])))
 
     async def unfinished(self) -> tuple[tuple[str, int], ...]:
-        """Return id and leaf of the calls that are being recorded."""
-        asked = (
-            sa.select(calls.c.id, calls.c.leaf)
-            .where(calls.c.state == STATE_CODES[CallState.RECORDING])
-            .order_by(*NEWEST)
-        )
+        """Return id and leaf of the calls that this node is recording, or was when it crashed."""
+        asked = sa.select(calls.c.id, calls.c.leaf).where(_LIVE, calls.c.node == self._node).order_by(*NEWEST)
         async with self._database.reading() as connection:
             return tuple((row.id, row.leaf) for row in await connection.execute(asked))
+
+    async def elsewhere(self) -> frozenset[str]:
+        """Return the ids of the calls that other nodes are recording; only they may end them."""
+        async with self._database.reading() as connection:
+            asked = sa.select(calls.c.id).where(_LIVE, calls.c.node != self._node)
+            return frozenset(await connection.scalars(asked))
 
     async def unknown(self, recordings: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
         """Return the recordings, as id and leaf, that have no row."""
@@ -299,9 +303,12 @@ class Calls:
         rows = [given[id][0] for id in sealed]
         told = [{**columns(row), **filter_columns.columns(self._keys, row.details)} for row in rows]
         values = [
-            {"b_hold": each.pop("hold"), "b_id": each["id"], **each, "version": 1, "sealed": sealed[each["id"]]}
+            {
+                "b_hold": each.pop("hold"), "b_id": each["id"], **each,
+                "node": self._node, "version": 1, "sealed": sealed[each["id"]],
+            }
             for each in told
-        ]
+        ]  # fmt: skip
         if not values:
             return
         await connection.execute(self._upsert, values)

@@ -14,7 +14,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from storage.customer.settings import VAULT, CustomerSettings, Place, customer_folder
-from storage.errors import Incomplete, StorageError
+from storage.errors import Incomplete, OtherNode, StorageError
 from storage.keys.key_store import CustomerKeys
 from storage.vault.vault import Vault
 
@@ -236,11 +236,35 @@ class Customer:
 
         Raises StorageError if it is unreachable or damaged; may be tried again.
         """
-        opened = self._opened
-        await opened.database.prepare(self.now())
+        from storage.customer import node_claim
+
+        opened, me = self._opened, node_claim.Identity.of(self.place, self.keys)
+        await opened.database.prepare(self.now(), lambda connection: node_claim.check(connection, me))
         with opened.database.opening():
+            if self.place.claims:
+                await node_claim.take(opened.database, me)
             await opened.catch_up()
         opened.database.serve()
+
+    async def renew_claim(self) -> None:
+        """Say in the database that this node still serves it, within every `node_claim.STALE_SECONDS`.
+
+        Raises OtherNode, after which the database is closed for everybody and must be opened again.
+        """
+        from storage.customer import node_claim
+
+        try:
+            await node_claim.renew(self.database, node_claim.Identity.of(self.place, self.keys))
+        except OtherNode:
+            self.database.refuse()
+            raise
+
+    async def give_up_claim(self) -> None:
+        """Let another node take the database at once, as this one stops for good."""
+        from storage.customer import node_claim
+
+        if self.served and self.place.claims:
+            await node_claim.give_up(self.database, node_claim.Identity.of(self.place, self.keys))
 
     async def close(self) -> None:
         """Write what is queued, and close everything that was opened."""

@@ -46,18 +46,19 @@ class Customers(Mapping[str, Customer]):
         database: str,
         now: Callable[[], datetime],
         node: int = 0,
+        instance: str = "",
         create: bool = True,
         later: bool = False,
         objects: ObjectStore | None = None,
     ) -> "Customers":
         """Open every customer, all or none; if `create`, make keys for new ones. Raises StorageError.
 
-        `later`: the databases stay closed until `Customer.open_database`.
+        `later`: the databases stay closed until `Customer.open_database`. `instance`: as in Place.
         """
         opened: list[Customer] = []
         try:
             for one in settings:
-                place = Place(data_dir, database, now, objects)
+                place = Place(data_dir, database, now, objects, instance=instance)
                 customer = await open_customer(place, root, one, node=node, create=create, later=later)
                 opened.append(customer)
         except BaseException:

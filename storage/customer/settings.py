@@ -54,6 +54,12 @@ class Place:
     """The wall clock."""
     objects: ObjectStore | None = None
     """The object store of finished parts, None if they stay in the folder of the node."""
+    node: str = ""
+    """Name of the node."""
+    instance: str = ""
+    """Random id of this boot of this machine (storage.customer.node_claim)."""
+    claims: bool = False
+    """Whether to keep other nodes from the databases while they are open, as the daemon does."""
 
 
 def customer_folder(data_dir: Path, name: str) -> Path:

@@ -88,7 +88,7 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     name, now, signer = settings.name, place.now, audit_key(keys)
     folder = customer_folder(place.data_dir, name)
     database = Database(place.database, name, folder)
-    calls = Calls(database, keys, settings.country)
+    calls = Calls(database, keys, settings.country, keys.node)
     audit = Audit(folder, place.data_dir / KEYS, name, signer, now)
     exports = Exports(database, keys, Vault(folder / EXPORTS, name, keys), now)
     ledger = Ledger(place.data_dir / KEYS, name)

@@ -29,7 +29,7 @@ from storage.errors import DatabaseFault, StorageError
 from storage.timestamps import to_micros
 
 FILE_NAME = "index.sqlite3"
-HEAD = "0006"  # newest migration; a test compares it with the folder, so that opening needs no import of alembic
+HEAD = "0007"  # newest migration; a test compares it with the folder, so that opening needs no import of alembic
 WRITER_LOCK = 0x73697072  # advisory lock of PostgreSQL, one in each database
 IDLE_SECONDS = 60  # after which PostgreSQL ends an idle transaction, so that a lost client does not keep the lock
 
@@ -52,6 +52,7 @@ _OPENING: ContextVar[str] = ContextVar("opening", default="")  # the customer wh
 
 V = TypeVar("V")
 Undo = Callable[[], Awaitable[None]]
+Check = Callable[[AsyncConnection], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -119,18 +120,21 @@ class Database:
         database.serve()
         return database
 
-    async def prepare(self, now: datetime) -> None:
-        """Create the database or migrate it to the newest schema; raises DatabaseAway, DatabaseDamaged. Repeatable."""
+    async def prepare(self, now: datetime, check: Check | None = None) -> None:
+        """Create the database or migrate it to the newest schema; raises DatabaseAway, DatabaseDamaged. Repeatable.
+
+        `check` sees it before anything is changed, in the same transaction, and raises if nothing may be.
+        """
         try:
             if self._file:
                 _touch(self._file, self.customer)
             with self.opening():
-                await self._prepare(now)
+                await self._prepare(now, check)
         except BaseException:
             await self.close()  # the next try connects again, as the file may have been replaced by then
             raise
 
-    async def look(self) -> None:
+    async def look(self, check: Check | None = None) -> None:
         """Check that `prepare` would succeed, without writing; raises DatabaseAway, DatabaseDamaged."""
         if self._file:
             await asyncio.to_thread(_look_at_file, self._file, self.customer)
@@ -139,6 +143,8 @@ class Database:
             with self.opening():
                 async with self.reading() as connection:
                     await connection.run_sync(_judge, self.customer)
+                    if check is not None:
+                        await check(connection)
         except _NoSuchDatabase:
             await _may_create(self._place)
 
@@ -169,6 +175,10 @@ class Database:
     def serve(self) -> None:
         """Let every task use the database."""
         self._served = True
+
+    def refuse(self) -> None:
+        """Let no task use the database until it is opened and served again."""
+        self._served = False
 
     @property
     def served(self) -> bool:
@@ -208,6 +218,13 @@ class Database:
                     if self.dialect == "sqlite":  # a server may have committed before the connection broke
                         await _undo(mine)
                     raise
+
+    @asynccontextmanager
+    async def beside(self) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection that writes without waiting for other writers, for a row that nobody else changes."""
+        self._admit()
+        async with _translated(), self._engine.begin() as connection:
+            yield connection
 
     async def scrub(self) -> None:
         """Empty SQLite's write-ahead log, so that no file holds deleted rows; with PostgreSQL do nothing.
@@ -252,17 +269,19 @@ class Database:
         if not self._served and _OPENING.get() != self.customer:
             raise DatabaseAway("the database is not open yet", "recording goes on; the index catches up")
 
-    async def _prepare(self, now: datetime) -> None:
+    async def _prepare(self, now: datetime, check: Check | None) -> None:
         try:
-            await self._bring_up(now)
+            await self._bring_up(now, check)
         except DatabaseAway as error:
             if not isinstance(error, _NoSuchDatabase):
                 raise
             await _create_database(self._place)
-            await self._bring_up(now)
+            await self._bring_up(now, check)
 
-    async def _bring_up(self, now: datetime) -> None:
+    async def _bring_up(self, now: datetime, check: Check | None) -> None:
         async with self.writing() as connection:
+            if check is not None:
+                await check(connection)
             await connection.run_sync(_bring_up, self.customer, now)
 
 
@@ -390,7 +409,7 @@ async def _maintenance(place: URL) -> AsyncIterator[AsyncConnection]:
     engine = engine_of(place.set(database="postgres"))
     try:
         async with _translated(), engine.connect() as connection:
-            yield await connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield connection
     finally:
         await engine.dispose()
 
@@ -399,7 +418,8 @@ async def _create_database(place: URL) -> None:
     name = (place.database or "").replace('"', '""')
     try:
         async with _maintenance(place) as connection:
-            await connection.exec_driver_sql(f'CREATE DATABASE "{name}"')
+            raw: Any = (await connection.get_raw_connection()).driver_connection
+            await raw.execute(f'CREATE DATABASE "{name}"')  # in no transaction, which the server refuses
     except StorageError:
         raise _not_created(place) from None
 

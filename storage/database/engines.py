@@ -6,7 +6,9 @@ SQLite is opened with
   not, and an answered request must survive a power cut. Writes come in batches, so this costs one sync for each batch;
 - secure_delete=ON: deleted data are overwritten, also in free pages;
 - temp_store=MEMORY: no sorted copies in temporary files.
-PostgreSQL is reached through asyncpg, and does not compile statements.
+PostgreSQL is reached through asyncpg, and does not compile statements. PgBouncer may be in between, also one that gives
+each transaction another connection of the server (`pool_mode = transaction`): settings and advisory locks end with
+their transaction, and what else a session would keep is done without there (`_Pooler`).
 """
 
 import asyncio
@@ -28,6 +30,7 @@ CONNECT_SECONDS = 3.0  # an unreachable database must be noticed before a call's
 COMMAND_SECONDS = 30.0  # a sweep of a customer's calls takes seconds
 POOL_SIZE = 4  # the writer and three readers; with SQLite, each has a thread
 SERVER_SETTINGS = {"jit": "off"}  # compiling a statement takes 0.1 s with ten million calls, and running it less
+_PROTOCOL_VIOLATION = "08P01"  # SQLSTATE of PgBouncer for an unsupported startup parameter
 _PRAGMAS = (
     f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}",
     "PRAGMA synchronous=FULL",
@@ -51,12 +54,80 @@ def engine_of(place: URL) -> AsyncEngine:
         event.listen(engine.sync_engine, "begin", _begin)
         event.listen(engine.sync_engine, "invalidate", _roll_back)
         return engine
-    given = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS, "server_settings": SERVER_SETTINGS}
+    given = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS}
     try:
-        return create_async_engine(_for_asyncpg(place), connect_args=given, pool_pre_ping=True, **common)
+        engine = create_async_engine(_for_asyncpg(place), connect_args=given, pool_pre_ping=True, **common)
     except ModuleNotFoundError as missing:
         hint = extras.how_to_install(extras.POSTGRESQL)
         raise DriverMissing(f"{missing.name} is not installed, so no PostgreSQL can be reached", hint) from None
+    pooler = _Pooler()
+    event.listen(engine.sync_engine, "do_connect", pooler.connect)
+    event.listen(engine.sync_engine, "begin", pooler.begin)
+    return engine
+
+
+class _Pooler:
+    """Connects to PostgreSQL, and finds out whether PgBouncer is in between.
+
+    PgBouncer refuses settings that a connection begins with, unless they are in its `ignore_startup_parameters`; and a
+    statement that was prepared in one transaction is unknown in the next, unless it is newer than 1.20 and has
+    `max_prepared_statements`. It is recognised by the first, or because the process id in the greeting is one of its
+    own making. Then settings are made in each transaction, and statements are prepared without a name for one use.
+    """
+
+    def __init__(self) -> None:
+        self._between = False
+
+    def connect(self, dialect: sa.Dialect, _record: object, cargs: tuple[Any, ...], cparams: dict[str, Any]) -> Any:
+        """Return a new connection; it was made again if it turned out to be of the other kind."""
+        connection = self._try(dialect, cargs, cparams)
+        if connection is not None:
+            try:
+                between = connection.run_async(_process) != connection.driver_connection.get_server_pid()
+            except BaseException:
+                connection.terminate()
+                raise
+            if between == self._between:
+                return connection
+            connection.close()
+        self._between = not self._between
+        return self._connected(dialect, cargs, cparams)
+
+    def _try(self, dialect: sa.Dialect, cargs: tuple[Any, ...], cparams: dict[str, Any]) -> Any:
+        """Return a new connection, None if PgBouncer refused how it began."""
+        try:
+            return self._connected(dialect, cargs, cparams)
+        except dialect.loaded_dbapi.Error as error:
+            if self._between or getattr(error, "sqlstate", None) != _PROTOCOL_VIOLATION:
+                raise
+            return None
+
+    def _connected(self, dialect: sa.Dialect, cargs: tuple[Any, ...], cparams: dict[str, Any]) -> Any:
+        return dialect.connect(*cargs, **cparams, **(_UNNAMED if self._between else _NAMED))
+
+    def begin(self, connection: sa.Connection) -> None:
+        """Make in a transaction the settings that PgBouncer does not let a connection begin with."""
+        if self._between:
+            for name, value in SERVER_SETTINGS.items():
+                connection.exec_driver_sql(f"SET LOCAL {name} = {value}")
+
+
+async def _process(driver: Any) -> int:
+    """Return the id of the server's process; in a transaction, so that it is one connection of the server."""
+    async with driver.transaction():
+        return int(await driver.fetchval("SELECT pg_backend_pid()"))
+
+
+def _no_name() -> str:
+    return ""
+
+
+_NAMED: dict[str, Any] = {"server_settings": SERVER_SETTINGS}
+_UNNAMED: dict[str, Any] = {
+    "statement_cache_size": 0,
+    "prepared_statement_cache_size": 0,
+    "prepared_statement_name_func": _no_name,
+}
 
 
 def _for_asyncpg(place: URL) -> URL:

@@ -34,6 +34,16 @@ about = Table(  # the customer that this database belongs to; a file under anoth
     Column("created_at", BigInteger, nullable=False),
 )
 
+nodes = Table(  # the node that serves this database; several are not supported yet (storage.customer.node_claim)
+    "nodes",
+    metadata,
+    Column("node", SmallInteger, primary_key=True, autoincrement=False),  # [node] number
+    Column("label", Text, nullable=False),  # [node] name
+    Column("tree", Text, nullable=False),  # fingerprint of the customer's key tree
+    Column("instance", Text, nullable=False),  # random, of one boot of one machine
+    Column("seen", BigInteger, nullable=False),  # when it was last there, by the clock of the database; 0: it has left
+)
+
 calls = Table(  # one row for each recording; can be rebuilt from the vault
     "calls",
     metadata,
@@ -55,6 +65,7 @@ calls = Table(  # one row for each recording; can be rebuilt from the vault
     Column("kept_from", BigInteger),  # when its retention begins, if later than ended_at
     Column("direction", SmallInteger),  # 0 none known, 1 inbound, 2 outbound, 3 internal; null: not filled in yet
     Column("source", BigInteger),  # keyed hash of the address it came from (storage.calls.filter_columns)
+    Column("node", SmallInteger, nullable=False, server_default="0"),  # number of the node that wrote it
     Index("calls_newest", "day", "started_at", "id"),
     Index("calls_state", "state", "day", "started_at", "id"),
     Index("calls_erase_after", "erase_after"),

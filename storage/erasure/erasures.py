@@ -317,15 +317,24 @@ class Erasures:
     async def _stop(
         self, going: list[tuple[ErasureTarget, Step]], stop_live: StopLive | None
     ) -> tuple[list[tuple[ErasureTarget, Step]], bool]:
-        """Stop live calls; return those that can be erased now, and whether any could not be stopped."""
+        """Stop live calls; return those that can be erased now, and whether any could not be stopped.
+
+        A call of another node stays until that node has ended it: its key must not go while it is recorded.
+        """
         begun = {d.call for d, step in going if step == Step.BEGUN}
-        if stop_live is None or not begun:
+        if not begun:
             return going, False
+        failed = begun & await self._calls.elsewhere()
+        if stop_live is not None:
+            failed |= await self._unstopped(begun - failed, stop_live)
+        return [(d, step) for d, step in going if d.call not in failed], bool(failed)
+
+    async def _unstopped(self, begun: set[str], stop_live: StopLive) -> set[str]:
+        """Stop those of some calls that are live here; return which could not be stopped."""
         writing = await asyncio.to_thread(lambda: {ref.call for ref in self._vault.left_open()})
         live = sorted(begun & (writing | {id for id, _ in await self._calls.unfinished()}))
         ended = await asyncio.gather(*(stop_live(call) for call in live), return_exceptions=True)
-        failed = {call for call, result in zip(live, ended, strict=True) if isinstance(result, BaseException)}
-        return [(d, step) for d, step in going if d.call not in failed], bool(failed)
+        return {call for call, result in zip(live, ended, strict=True) if isinstance(result, BaseException)}
 
     async def _forget(self, going: list[tuple[ErasureTarget, Step]]) -> None:
         """Take each step for all calls that need it together: one cut, one new index of a day, one scrub."""

@@ -82,7 +82,9 @@ class CustomerKeys:
         self._files = KeyFiles(keys_dir, customer_dir, customer)
         self._seen = (0, 0)
         self._state = self._load()
-        self._leaves = Leaves(self._files.leaves, means.get("node", 0), self._disk)
+        #: Number of the node, part of every leaf that it allocates.
+        self.node = means.get("node", 0)
+        self._leaves = Leaves(self._files.leaves, self.node, self._disk)
 
     @classmethod
     def open(
@@ -177,6 +179,19 @@ class CustomerKeys:
     def cut_days(self, *days: int) -> bool:
         """Forget every leaf of these days, in one cut."""
         return self.forget(Entry((), self._clock(), (), days))
+
+    def cut_range(self, first: int, last: int) -> bool:
+        """Forget the leaves `first` to `last`, both included, in one cut.
+
+        The only cut without a line: it is for a customer who is removed with the cut log.
+        """
+        with _locked(self._files.lock):
+            self._settle()
+            tree = self._state.tree.copy()
+            if not tree.cut_range(first, last):
+                return False
+            self._replace(tree, self._root)
+            return True
 
     def forget(self, entry: Entry) -> bool:
         """Write a line of the cut log, then forget its leaves and days for good; return False if none was left.

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,35 +21,43 @@ class Cluster:
     """Reached by a Unix socket only."""
 
     def __init__(self, place: Path, programs: Path, user: pwd.struct_passwd | None, options: str) -> None:
-        self._place, self._programs, self._options = place, programs, options
-        self._user = {} if user is None else {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+        self.place, self._programs, self._options = place, programs, options
+        #: Whom it runs as, for subprocess.
+        self.user: dict[str, Any] = {}
+        if user is not None:
+            self.user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
         self.url = f"postgresql+asyncpg://rec@/recorder_{{customer}}?host={place}"
         self._call("initdb", "-D", place / "data", "-U", "rec", "-A", "trust", "--no-sync")
 
     @property
     def log(self) -> Path:
         """What the server wrote about what it was asked."""
-        return self._place / "log"
+        return self.place / "log"
+
+    def give(self, path: Path) -> None:
+        """Make a file one of whom it runs as."""
+        if self.user:
+            os.chown(path, self.user["user"], self.user["group"])
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        options = f"-k {self._place} -c listen_addresses= -c fsync=off {self._options}"
-        self._call("pg_ctl", "-D", self._place / "data", "-l", self.log, "-o", options, *WAIT, "start")
+        options = f"-k {self.place} -c listen_addresses= -c fsync=off {self._options}"
+        self._call("pg_ctl", "-D", self.place / "data", "-l", self.log, "-o", options, *WAIT, "start")
 
     def stop(self) -> None:
         """Stop it at once, whoever is connected."""
-        if (self._place / "data" / "postmaster.pid").exists():
-            self._call("pg_ctl", "-D", self._place / "data", "-m", "immediate", *WAIT, "stop")
+        if (self.place / "data" / "postmaster.pid").exists():
+            self._call("pg_ctl", "-D", self.place / "data", "-m", "immediate", *WAIT, "stop")
 
     def ask(self, database: str, statement: str) -> str:
         """Return what psql prints for a statement."""
-        words = [str(self._programs / "psql"), "-h", str(self._place), "-U", "rec", "-d", database, "-Atc", statement]
+        words = [str(self._programs / "psql"), "-h", str(self.place), "-U", "rec", "-d", database, "-Atc", statement]
         return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
 
     def _call(self, program: str, *words: object) -> None:
         line = [str(self._programs / program), *map(str, words)]
-        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": self._place}
-        subprocess.run(line, check=True, **quiet, **self._user)
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": self.place}
+        subprocess.run(line, check=True, **quiet, **self.user)
 
 
 @contextmanager

@@ -123,12 +123,14 @@ class Daemon:
         return command(*words, config=self.config)
 
     def start(self) -> None:
-        """Start it and wait until it serves."""
+        """Start it and wait until it serves, from a database that had to be migrated too."""
         line = [str(RECORDER), "serve", "--drain", "--config", str(self.config)]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(line, stdout=log, stderr=log, start_new_session=True)
         self.wait_for("recorder.ready")
         self.wait_for("api.ready")
+        if "database.late" in {line["event"] for line in self.log()}:
+            self.wait_for("database.back")
 
     def stop(self) -> int:
         """End it as systemd does; return its exit status."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 from pathlib import Path
+
+import pytest
 
 from recorder.simulate.plan import Plan
 from tests.daemon.api import Api, running, until
 from tests.daemon.coded_calls import place
+from tests.daemon.pgbouncer import pgbouncer
 from tests.daemon.postgresql import cluster
 
 SHORT, LONG = 2, 12
@@ -22,10 +26,14 @@ def states(it: Api) -> list[str]:
     return sorted(call["state"] for call in it.calls())
 
 
-def test_a_database_that_is_away_at_the_start_and_later(tmp_path: Path) -> None:
-    with cluster() as postgresql, running(tmp_path, start=False) as it:
+@pytest.mark.parametrize("between", [False, True], ids=["directly", "behind PgBouncer"])
+def test_a_database_that_is_away_at_the_start_and_later(tmp_path: Path, between: bool) -> None:
+    with ExitStack() as stack:
+        postgresql = stack.enter_context(cluster())
+        reached = stack.enter_context(pgbouncer(postgresql)) if between else postgresql
+        it = stack.enter_context(running(tmp_path, start=False))
         one = it.one
-        one.config.write_text(one.config.read_text() + f'[storage]\ndatabase = "{postgresql.url}"\n')
+        one.config.write_text(one.config.read_text() + f'[storage]\ndatabase = "{reached.url}"\n')
         one.start()
         answer = it.get("/calls")
         assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")

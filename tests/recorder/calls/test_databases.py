@@ -16,6 +16,7 @@ from recorder.calls.databases import Databases
 from storage.customer.customers import KEYS
 from storage.customer.wiring import Components, assemble
 from storage.database.database import DatabaseAway
+from storage.errors import OtherNode
 from tests.in_process.recorder_node import CONFIG, Stage
 from tests.recorder.calls.client import hang_up
 from tests.recorder.service.background_services import close_customer, serving
@@ -52,6 +53,36 @@ async def test_an_unavailable_database_is_reported_once(
     await opening.settled()
     told = [(incident["kind"], incident["count"]) for incident in one.node.incidents.of("acme")]
     assert told == [("database-away", 1)]
+
+
+async def test_a_database_that_another_node_took_is_opened_again_when_that_one_has_left(
+    one: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AGAIN_SECONDS", "RENEW_SECONDS"):
+        monkeypatch.setattr(databases, name, 0.01)
+    taken, renewed = OtherNode("the database is served by node rec2", "stop it", "rec2"), list[bool]()
+
+    async def renew_claim() -> None:
+        renewed.append(True)
+        if len(renewed) == 1:
+            raise DatabaseAway("away")  # which is not the end of it
+        if len(renewed) == 2:
+            tries[:] = []
+            raise taken
+
+    tries = opens_after(one, 0)
+    acme: Any = one.node.customers["acme"]
+    acme.renew_claim = renew_claim
+    opening = Databases(one.node)
+    opening.start()
+    await one.until(lambda: len(renewed) == 3)
+    assert len(tries) == 1
+
+    tries = opens_after(one, 3, taken)
+    again = Databases(one.node)
+    again.start()
+    await one.until(lambda: len(tries) == 4)
+    assert [(each["kind"], each["count"]) for each in one.node.incidents.of("acme")] == [("database-away", 1)]
 
 
 async def get(api: socket.socket, path: str, token: str = "") -> tuple[int, dict[str, Any]]:

@@ -87,6 +87,17 @@ async def test_tokens_follow_the_parties(calls: Calls, database: Database, keys:
     assert await found(calls, "Bodo") == () and await calls.count() == 1
 
 
+async def test_a_call_of_another_node_is_not_ones_own(calls: Calls, database: Database, keys: CustomerKeys) -> None:
+    other, mine, over = Calls(database, keys, "DE", 2), call(keys, state=CallState.RECORDING), call(keys)
+    theirs = call(keys, state=CallState.RECORDING)
+    await put(calls, mine, over)
+    await put(other, theirs)
+    assert await calls.unfinished() == ((mine.id, mine.leaf),) and await calls.elsewhere() == {theirs.id}
+    assert await other.unfinished() == ((theirs.id, theirs.leaf),) and await other.elsewhere() == {mine.id}
+    await put(other, dataclasses.replace(theirs, state=CallState.COMPLETE, ended_at=MIDNIGHT))
+    assert await calls.elsewhere() == frozenset() and len(await found(calls, "Mira")) == 3
+
+
 async def test_a_finished_call_is_not_moved_back(calls: Calls, keys: CustomerKeys) -> None:
     live = call(keys, state=CallState.RECORDING)
     done = dataclasses.replace(live, state=CallState.COMPLETE, ended_at=MIDNIGHT)

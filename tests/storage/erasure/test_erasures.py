@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from personal import Personal
+from storage.calls.call_index import Calls
 from storage.calls.call_row import CallRow, CallState, Query
 from storage.cursors import BadCursor
 from storage.customer.customers import Customer
@@ -215,6 +217,25 @@ async def test_a_live_call_missing_from_the_index_is_stopped_and_erased(acme: Cu
     assert await acme.erasures.work(stop)
     assert stopped == [True]
     assert not acme.keys.keeps(row.leaf) and acme.vault.left_open() == []
+
+
+async def test_a_call_that_another_node_records_keeps_its_key_until_it_has_ended(acme: Customer) -> None:
+    row, here = await record(acme, state=CallState.RECORDING), await record(acme)
+    other = Calls(acme.database, acme.keys, "DE", 2)
+    await other.put([row], [()])
+    filed = await acme.erasures.file(calls=[row.id, here.id], reason="x", by="paula")
+    stopped: list[str] = []
+
+    async def stop(call: str) -> None:
+        stopped.append(call)
+
+    for _ in range(2):
+        assert not await acme.erasures.work(stop)
+        assert not stopped and acme.keys.keeps(row.leaf) and not acme.keys.keeps(here.leaf)
+    await other.put([replace(row, state=CallState.COMPLETE, ended_at=NOON)], [()])
+    assert await acme.erasures.work(stop)
+    done = await acme.erasures.get(filed.id)
+    assert done and done.state == State.DONE and not acme.keys.keeps(row.leaf)
 
 
 @pytest.mark.parametrize("after", [timedelta(0), timedelta(days=-2)])

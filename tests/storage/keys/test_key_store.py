@@ -67,7 +67,7 @@ def test_a_cut_leaf_is_forgotten_and_its_neighbour_is_not(data: Data, keys: Cust
 def test_days_and_ranges_are_one_cut(keys: CustomerKeys) -> None:
     generation = keys.generation
     assert keys.cut_days(DAY, DAY + 1)
-    assert keys.cut(*range(leaf_of(DAY + 5, 3), leaf_of(DAY + 5, 10)))
+    assert keys.cut_range(leaf_of(DAY + 5, 3), leaf_of(DAY + 5, 9))
     assert keys.cut(leaf_of(DAY + 7, 1), leaf_of(DAY + 7, 99), leaf_of(DAY + 8, 5))
     assert keys.generation == generation + 3
     assert not keys.keeps(leaf_of(DAY + 1, 77))

@@ -1,0 +1,91 @@
+"""A PgBouncer in front of a PostgreSQL server of the tests, reached by a Unix socket as the server is."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.postgresql import Cluster
+
+CONFIG = """
+[databases]
+* = host={server}
+[pgbouncer]
+listen_addr =
+listen_port = 5432
+unix_socket_dir = {place}
+auth_type = trust
+auth_file = {place}/users
+pool_mode = transaction
+default_pool_size = {connections}
+max_prepared_statements = 0
+server_login_retry = 1
+query_wait_timeout = 5
+logfile = {place}/log
+{more}
+"""
+"""Two connections of the server for all of ours, and no help with prepared statements, as before 1.21."""
+
+PATIENCE = 60.0
+
+
+class PgBouncer:
+    """One that a test may stop and start."""
+
+    def __init__(self, place: Path, server: Cluster, more: str, connections: int) -> None:
+        self._server, self._place = server, place
+        self._process: subprocess.Popen[bytes] | None = None
+        self.url = f"postgresql+asyncpg://rec@/recorder_{{customer}}?host={place}"
+        (place / "users").write_text('"rec" ""\n')
+        config = CONFIG.format(server=server.place, place=place, more=more, connections=connections)
+        (place / "pgbouncer.ini").write_text(config)
+        for path in (place, *place.iterdir()):
+            server.give(path)
+
+    @property
+    def log(self) -> str:
+        """What it wrote."""
+        return (self._place / "log").read_text()
+
+    def start(self) -> None:
+        """Start it and wait until it listens."""
+        line = ["pgbouncer", str(self._place / "pgbouncer.ini")]
+        quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": self._place}
+        self._process = subprocess.Popen(line, **quiet, **self._server.user)
+        end = time.monotonic() + PATIENCE
+        while not (self._place / ".s.PGSQL.5432").exists():
+            if self._process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError("PgBouncer did not start")
+            time.sleep(0.02)
+
+    def stop(self) -> None:
+        """Stop it at once, whoever is connected."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+            for left in ("log", ".s.PGSQL.5432", ".s.PGSQL.5432.lock"):
+                (self._place / left).unlink(missing_ok=True)
+
+
+@contextmanager
+def pgbouncer(server: Cluster, more: str = "", connections: int = 2) -> Iterator[PgBouncer]:
+    """Have one in front of a server, with some more lines of configuration; skip the test where there is none."""
+    if shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin") is None:
+        pytest.skip("PgBouncer is not installed (Debian: apt-get install pgbouncer)")
+    place = Path(tempfile.mkdtemp(prefix="pgb-"))
+    one = PgBouncer(place, server, more, connections)
+    try:
+        one.start()
+        yield one
+    finally:
+        one.stop()
+        shutil.rmtree(place, ignore_errors=True)
