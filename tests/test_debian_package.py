@@ -78,6 +78,13 @@ def test_lintian_finds_no_error_and_at_most_ten_overrides(packages):
         assert lines[lines.index(line) - 1].startswith("#"), f"{line} has no reason"
 
 
+def test_prometheus_takes_the_alerts_of_the_package(packages, tmp_path):
+    subprocess.run(["dpkg-deb", "--extract", packages[0], tmp_path], check=True)
+    line = ["promtool", "check", "rules", tmp_path / "usr/share/recorder/alerts.yml"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "SUCCESS" in done.stdout, done.stdout + done.stderr
+
+
 def documented():
     """Return the commands of docs/install.md: each block is one script. Those of the container are tried elsewhere."""
     return re.findall(r"(?<!-->\n)^```sh\n(.*?)^```", (HERE / "docs/install.md").read_text(), re.M | re.S)
@@ -119,6 +126,10 @@ def test_install_record_upgrade_refuse_and_remove(packages, debian, tmp_path):
         assert "0 defects" in printed[-1]
         run("rm /etc/recorder/root.key && systemctl restart recorder && recorderctl verify")  # by the encrypted one
 
+        # What systemd says of the unit as it is installed; the threshold is in tenths.
+        assert "recorder.service" not in run("systemd-analyze verify recorder.service")
+        run("systemd-analyze security --no-pager --threshold=15 recorder.service")
+
         # One version up and down again under calls: no frame is lost. The client runs from the old one, which stays.
         kept = int(run("systemctl --version").split()[1]) >= KEEPS_SOCKETS
         output = "--property=StandardOutput=file:/root/call.json"
@@ -137,7 +148,8 @@ def test_install_record_upgrade_refuse_and_remove(packages, debian, tmp_path):
         report = json.loads((outside / "call.json").read_text())
         calls = json.loads(run("recorderctl calls --json --limit 100"))["items"]
         gaps = [stream["gap_ms"] for call in calls for stream in call["streams"]]
-        print(f"{run('systemctl --version').splitlines()[0]}: gaps of {len(gaps)} streams, at most {max(gaps)} ms")
+        told = f"{report['well']} of {CALLS} calls well, gaps of {len(gaps)} streams at most {max(gaps)} ms"
+        print(f"{run('systemctl --version').splitlines()[0]}: {told}")
         assert len(calls) == CALLS + 1
         if kept:
             assert report["well"] == CALLS
