@@ -6,12 +6,13 @@ import sys
 from pathlib import Path
 from urllib.request import urlopen
 
-from recorder.config.loader import load
+from recorder.config.loader import examine
 
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked where it listens on every address
 SECONDS = 4.0
 
-api = load(Path(sys.argv[1]), files=False).admin_api
+settings, _ = examine(Path(sys.argv[1]), files=False)  # a fault that somebody has just written does not end a recorder
+api = settings.admin_api
 host = LOOPBACK.get(api.listen.host, api.listen.host)
 place = f"[{host}]" if ":" in host else host
 tls = ssl.create_default_context()
