@@ -110,7 +110,7 @@ deb:
 
 deb-test: dev
 	@sh .ci/debian package
-	RELEASE='$(RELEASE)' $(BIN)/python -m pytest -m torture tests/test_debian_package.py $(ARGS)
+	RELEASE='$(RELEASE)' $(BIN)/python -m pytest -m torture tests/test_$(or $(ARCH),debian)_package.py $(ARGS)
 
 image:
 	@sh .ci/debian package
