@@ -94,7 +94,7 @@ def test_a_container_of_the_document_records_and_is_healthy(run):
     before, start, after = re.split(r"^(podman run -d.*\n)", block, flags=re.M)
     said = run(before)
     assert "rec_" in said
-    options = re.search(r"^RUN='(.*)'$", before, re.M)[1]
+    (options,) = re.findall(r"^RUN='(.*)'$", before, re.M)
     one = f"podman run --rm {options} siprec-recorder:{VERSION}"
     volume = run("podman volume inspect --format '{{.Mountpoint}}' recorder").strip()
     run(f"sed -i 's|^sources = .*|sources = [\"127.0.0.1\"]|' {volume}/recorder.toml")
