@@ -16,7 +16,7 @@ JOBS ?= 4
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup extras demo unit test pictures dashboard lint bench fuzz torture interop package deb deb-test
-.PHONY: lock clean dev debian
+.PHONY: image image-test lock clean dev debian
 
 help:
 	@echo 'make setup    create .venv and install the recorder from its lock file'
@@ -32,8 +32,9 @@ help:
 	@echo 'make torture  malformed and hostile messages, and many kills (as root)'
 	@echo 'make interop  against foreign implementations only'
 	@echo 'make package  wheel and source archive in dist/'
-	@echo 'make deb      the Debian package of this release of Debian in dist/'
+	@echo 'make deb      the Debian package in dist/; RELEASE=bookworm, ARCH=arm64: for another than this machine (as root)'
 	@echo 'make deb-test build it twice, and try it on an empty Debian with a systemd of its own (as root)'
+	@echo 'make image    the container image in dist/, from the Debian package; make image-test tries it (as root)'
 	@echo 'make lock     resolve the lock files anew (needs uv)'
 	@echo 'make clean    remove everything that was made here'
 
@@ -110,11 +111,21 @@ package: dev
 
 deb:
 	@sh .ci/debian package
-	debian/build dist $(VERSION)
+	RELEASE='$(RELEASE)' ARCH='$(ARCH)' debian/build dist $(VERSION)
 
 deb-test: dev
 	@sh .ci/debian package
-	$(BIN)/python -m pytest -m torture tests/test_debian_package.py $(ARGS)
+	RELEASE='$(RELEASE)' $(BIN)/python -m pytest -m torture tests/test_$(or $(ARCH),debian)_package.py $(ARGS)
+
+image:
+	@sh .ci/debian package
+	@sh .ci/debian image
+	debian/image "$$(debian/build dist $(VERSION) | tail -n 1)" dist
+
+image-test: dev
+	@sh .ci/debian package
+	@sh .ci/debian image
+	$(BIN)/python -m pytest -m torture tests/test_image.py $(ARGS)
 
 lock:
 	.ci/lock
