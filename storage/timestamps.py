@@ -7,7 +7,9 @@ from typing import overload
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY_MICROS = 86_400_000_000
 MAX_MICROS = 253_402_300_799_999_999  # the end of the year 9999
-_DIGITS = tuple(f"{number:02}" for number in range(60))
+_MINUTES = tuple(f"T{hour:02}:{minute:02}:" for hour in range(24) for minute in range(60))
+_SECONDS = tuple(f"{number:02}." for number in range(60))
+_MILLIS = tuple(f"{number:03}Z" for number in range(1000))
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -45,11 +47,10 @@ def rfc3339(at: datetime | None) -> str | None:
 
 
 def micros_rfc3339(micros: int) -> str:
-    """Return what `rfc3339` returns, for microseconds since 1970-01-01 UTC, in a fifth of its time: for long lists."""
+    """Return what `rfc3339` returns, for microseconds since 1970-01-01 UTC, in a quarter of its time, for lists."""
     day, rest = divmod(micros, DAY_MICROS)
     seconds = rest // 1_000_000
-    hour, minute, second = _DIGITS[seconds // 3600], _DIGITS[seconds // 60 % 60], _DIGITS[seconds % 60]
-    return f"{_date(day)}T{hour}:{minute}:{second}.{rest // 1000 % 1000:03}Z"
+    return f"{_date(day)}{_MINUTES[seconds // 60]}{_SECONDS[seconds % 60]}{_MILLIS[rest // 1000 % 1000]}"
 
 
 @lru_cache(1024)

@@ -194,7 +194,7 @@ def _rule(rule: StoredRule) -> Rule:
 
 def foreseen(preview: Preview, now: datetime) -> RetentionPreview:
     """Show a preview: `items` would be erased at once, `asks` only after approval."""
-    due = [_due(one) for one in preview.due]
+    due = list(map(_due, preview.due))
     return {
         "at": rfc3339(now),
         "calls": preview.total,

@@ -31,7 +31,7 @@ from storage.calls.call_row import (
 )
 from storage.calls.day_keys import DayKeys
 from storage.calls.sealed_row import Batch, open_row
-from storage.calls.search import NEWEST, READ_COLUMNS, bearing, candidates, needles_of, search
+from storage.calls.search import NEWEST, READ_COLUMNS, Bearing, candidates, needles_of, search
 from storage.calls.search_tokens import tokens
 from storage.database.database import BATCH, Database, batches
 from storage.database.schema import call_tokens, calls, days
@@ -129,9 +129,9 @@ class Calls:
                 records = (await connection.execute(asked)).all()
             yield Batch(len(leaves), self._keys, records, query, needles)
 
-    async def bearing(self, connection: AsyncConnection, days_of: Mapping[int, int], forms: Sequence[str]) -> set[int]:
-        """Return those of some calls, given as leaf and day, that may have any of these search forms; open them."""
-        return await bearing(connection, self._day_keys, days_of, forms)
+    def bearing(self, connection: AsyncConnection, forms: Sequence[str]) -> Bearing:
+        """Find calls that may have any of these search forms, in this transaction."""
+        return Bearing(connection, self._day_keys, forms)
 
     def seal(self, row: CallRow, forms: Sequence[str]) -> bytes:
         """Seal the personal part of a row, from any thread; raises Forgotten."""

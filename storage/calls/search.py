@@ -8,7 +8,7 @@ Calls that are not in the index yet are passed in as `fresh` and matched by the 
 """
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -41,6 +41,7 @@ from storage.timestamps import day_of, to_micros
 FIRST_DAYS = 16  # days probed at first: in more days a common name has thousands of calls, and a page needs 50
 FIRST_CALLS = 20_000  # the same if a day has many calls, but always one day
 MAX_DAYS = 2048  # days probed at once; more would block the event loop for over 10 ms
+BORNE_CALLS = 20_000  # calls of the days of which `Bearing` looks up the tokens at once
 FRESH_AT_ONCE = 10  # rows of fresh calls built before other tasks run
 
 READ_COLUMNS = tuple(c for c in calls.c if c.name not in ("version", "direction", "source"))
@@ -151,31 +152,51 @@ async def having(
     return list(found)
 
 
-async def bearing(
-    connection: AsyncConnection, day_keys: DayKeys, days_of: Mapping[int, int], forms: Sequence[str]
-) -> set[int]:
-    """Return those of some calls, given as leaf and day, that may have any of these search forms.
+class Bearing:
+    """Which calls may have any of some search forms, in one transaction: looked up for many days at once."""
 
-    All of them if there are no more calls than tokens to look up; and those of days whose tokens cannot be made.
-    """
-    wanted = set(days_of.values())
-    if len(wanted) * len(forms) >= len(days_of):
-        return set(days_of)
-    found: set[int] = set()
-    asked = sa.select(days.c.day, days.c.leaf, days.c.calls)
-    asked = asked.where(days.c.day >= min(wanted), days.c.day <= max(wanted))
-    records = [(row.day, row.leaf, row.calls) for row in await connection.execute(asked) if row.day in wanted]
-    day_keys.refresh()
-    for way in _ways(day_keys, records, forms):
-        if isinstance(way, int):
-            continue
-        wanted.difference_update(day for day, _ in way)
-        table = _probe_table(connection.dialect.name, way)
-        hit = sa.and_(call_tokens.c.day == table.day, call_tokens.c.token == table.token)
-        found.update(
-            await connection.scalars(sa.select(call_tokens.c.leaf).select_from(table.source.join(call_tokens, hit)))
-        )
-    return {leaf for leaf, day in days_of.items() if leaf in found or day in wanted}
+    def __init__(self, connection: AsyncConnection, day_keys: DayKeys, forms: Sequence[str]) -> None:
+        self._connection = connection
+        self._day_keys = day_keys
+        self._forms = forms
+        self._since: int | None = None
+        """The oldest day that was looked at."""
+        self._probed: set[int] = set()
+        """Days of which the tokens were looked up; all calls of other days are to be opened."""
+        self._leaves: set[int] = set()
+        """Calls that the tokens led to."""
+
+    async def among(self, leaves: Sequence[int]) -> list[int]:
+        """Return those of some calls that may have any of the forms, to open them; they come newest first."""
+        if not leaves:
+            return []
+        while self._since is None or leaves[-1] >> DAY_SHIFT < self._since:
+            await self._look_up(leaves[0] >> DAY_SHIFT if self._since is None else self._since - 1)
+        borne, probed = self._leaves, self._probed
+        return [leaf for leaf in leaves if leaf in borne or leaf >> DAY_SHIFT not in probed]
+
+    async def _look_up(self, newest: int) -> None:
+        """Look up the tokens of some days, unless there are no more calls than tokens; days without a key stay out."""
+        asked = sa.select(days.c.day, days.c.leaf, days.c.calls).where(days.c.day <= newest)
+        records: list[Day] = []
+        count = 0
+        for row in await self._connection.execute(asked.order_by(days.c.day.desc()).limit(MAX_DAYS)):
+            records.append((row.day, row.leaf, row.calls))
+            count += row.calls
+            if count >= BORNE_CALLS:
+                break
+        self._since = records[-1][0] if records else 0
+        if len(records) * len(self._forms) >= count:
+            return
+        self._day_keys.refresh()
+        for way in _ways(self._day_keys, records, self._forms):
+            if isinstance(way, int):
+                continue
+            self._probed.update(day for day, _ in way)
+            table = _probe_table(self._connection.dialect.name, way)
+            hit = sa.and_(call_tokens.c.day == table.day, call_tokens.c.token == table.token)
+            found = sa.select(call_tokens.c.leaf).select_from(table.source.join(call_tokens, hit))
+            self._leaves.update(await self._connection.scalars(found))
 
 
 def needles_of(query: Query, country: str) -> tuple[Needle, ...] | None:

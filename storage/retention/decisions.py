@@ -8,16 +8,17 @@ their search forms decide. Rows that an earlier version wrote and whose columns 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.calls.call_index import Calls
-from storage.calls.call_row import STATE_CODES, CallState, Direction
+from storage.calls.call_row import DAY_SHIFT, STATE_CODES, CallState, Direction
 from storage.calls.filter_columns import DIRECTION_CODES, UNKNOWN
 from storage.calls.sealed_row import open_row
-from storage.calls.search import NEWEST, READ_COLUMNS
+from storage.calls.search import NEWEST, READ_COLUMNS, Bearing
 from storage.database.database import Database, batches
 from storage.database.schema import calls, holds
 from storage.errors import StorageError
@@ -26,6 +27,8 @@ from storage.retention.policy import Policy, Ruling, Subject, ruling, subject
 from storage.timestamps import DAY_MICROS, MAX_MICROS, to_micros
 
 PAGE = 4_000  # calls decided together: 8 ms of the event loop
+PAGES = 5  # read in one transaction
+NEWER_THAN_ALL = (1 << 31) - 1, 0, ""  # day, start and id
 NEVER = MAX_MICROS + 1
 MAX_SOURCES = 10_000  # addresses, and rulings about them, that are remembered
 _RECORDING = STATE_CODES[CallState.RECORDING]
@@ -33,14 +36,13 @@ _DIRECTIONS: Mapping[int | None, Direction] = {code: Direction(str(word)) for wo
 _LOOKED_AT = (
     calls.c.id,
     calls.c.leaf,
-    calls.c.day,
     calls.c.started_at,
     calls.c.ended_at,
     calls.c.kept_from,
     calls.c.erase_after,
-    calls.c.direction,
-    calls.c.source,
 )
+# By place, in a third of the time that the name takes; behind them come direction and source.
+_leaf, _direction, _source = itemgetter(1), itemgetter(len(_LOOKED_AT)), itemgetter(len(_LOOKED_AT) + 1)
 
 
 class Decided(NamedTuple):
@@ -71,9 +73,12 @@ class Decisions:
         self._by_direction = any(rule.direction is not None for rule in policy.rules)
         self._by_source = any(rule.source is not None for rule in policy.rules)
         needles = (needle for rule in policy.rules for needle in rule.needles or ())
+        self._by_columns = self._by_direction or self._by_source
         self._forms = tuple(dict.fromkeys(needle.probe for needle in needles))
         self._sources: dict[int, str] = {UNKNOWN: ""}
-        self._rulings: dict[tuple[int | None, int | None], Ruling] = {}
+        self._rulings: dict[tuple[int | None, int | None], tuple[str | None, int]] = {}
+        clear = (calls.c.direction, calls.c.source) if self._by_columns else (sa.null(), sa.null())
+        self._looked_at = (*_LOOKED_AT, clear[0].label("direction"), clear[1].label("source"))
 
     @property
     def least_days(self) -> int | None:
@@ -95,53 +100,72 @@ class Decisions:
         moment = to_micros(now)
         latest = moment - least * DAY_MICROS
         held = sa.exists().where(holds.c.call == calls.c.id)
-        async for page in self._pages(
+        conditions = (
             calls.c.state != _RECORDING,
             calls.c.ended_at <= latest,
             sa.or_(calls.c.kept_from.is_(None), calls.c.kept_from <= latest),
-            calls.c.day <= latest // DAY_MICROS + 1,  # a call ends on the day of its leaf or later
             ~held,
-        ):
+        )
+        # A call ends on the day of its leaf or later.
+        async for page in self._pages(*conditions, before=(latest // DAY_MICROS + 2, 0, "")):
             yield [each for each in page if each.until <= moment]
 
-    async def _pages(self, *conditions: sa.ColumnElement[bool]) -> AsyncIterator[list[Decided]]:
-        asked = sa.select(*_LOOKED_AT).where(*conditions).order_by(*NEWEST).limit(PAGE)
-        page = asked
-        while True:
+    async def _pages(
+        self, *conditions: sa.ColumnElement[bool], before: tuple[int, int, str] = NEWER_THAN_ALL
+    ) -> AsyncIterator[list[Decided]]:
+        """Decide about calls older than a day, start and id; several pages see one state of the database."""
+        asked = sa.select(*self._looked_at).where(*conditions).order_by(*NEWEST).limit(PAGE)
+        place = sa.tuple_(calls.c.day, calls.c.started_at, calls.c.id)
+        more = True
+        while more:
+            decided: list[list[Decided]] = []
             async with self._database.reading() as connection:
-                records: Sequence[Any] = (await connection.execute(page)).all()
-                opened = await self._opened(connection, records)
-            yield self._decide(records, opened)
-            if len(records) < PAGE:
-                return
-            last = records[-1]
-            here = sa.tuple_(calls.c.day, calls.c.started_at, calls.c.id)
-            page = asked.where(here < sa.tuple_(*map(sa.literal, (last.day, last.started_at, last.id))))
+                bearing = self._index.bearing(connection, self._forms)
+                for _ in range(PAGES):
+                    # Alone: with another condition on the day, SQLite would read the pages before this one again.
+                    page = asked.where(place < sa.tuple_(*map(sa.literal, before)))
+                    records: Sequence[Any] = (await connection.execute(page)).all()
+                    decided.append(self._decide(records, await self._opened(connection, bearing, records)))
+                    more = len(records) == PAGE
+                    if not more:
+                        break
+                    last = records[-1]
+                    before = (last.leaf >> DAY_SHIFT, last.started_at, last.id)
+            for each in decided:
+                yield each
 
-    async def _opened(self, connection: AsyncConnection, records: Sequence[Any]) -> dict[int, Subject | None]:
+    async def _opened(
+        self, connection: AsyncConnection, bearing: Bearing, records: Sequence[Any]
+    ) -> dict[int, Subject | None]:
         """Open the calls about which their columns do not say enough; None for those that cannot be opened."""
-        found: dict[int, Subject | None] = {}
-        unclear: set[int] = set()
-        if self._by_direction or self._by_source:
-            unclear.update(record.leaf for record in records if record.direction is None)
+        unclear: list[int] = []
+        if self._by_columns:
+            unclear += [_leaf(record) for record in records if _direction(record) is None]
         if self._forms:
-            days_of = {record.leaf: record.day for record in records}
-            unclear |= await self._index.bearing(connection, days_of, self._forms)
-        found |= await self._open(connection, unclear)
+            unclear += await bearing.among(list(map(_leaf, records)))
+        found = await self._open(connection, unclear)
         if self._by_source:
-            if len(self._sources) > MAX_SOURCES:
-                self._sources = {UNKNOWN: ""}
-            new = [record for record in records if record.source not in self._sources and record.leaf not in found]
-            one_of_each = {record.source: record.leaf for record in new}
-            found |= await self._open(connection, one_of_each.values())
-            for source, leaf in one_of_each.items():
-                inside = found[leaf]
-                if inside is not None:
-                    self._sources[source] = inside.source
-            # Where the one row could not be opened, each row is tried.
-            rest = [r.leaf for r in new if r.source not in self._sources and r.leaf not in found]
-            found |= await self._open(connection, rest)
+            await self._learn_sources(connection, records, found)
         return found
+
+    async def _learn_sources(
+        self, connection: AsyncConnection, records: Sequence[Any], found: dict[int, Subject | None]
+    ) -> None:
+        """Learn the addresses of sources that are new, each from one row, which goes into `found`."""
+        if len(self._sources) > MAX_SOURCES:
+            self._sources = {UNKNOWN: ""}
+        if self._sources.keys() >= set(map(_source, records)):
+            return
+        new = [record for record in records if record.source not in self._sources and record.leaf not in found]
+        one_of_each = {record.source: record.leaf for record in new}
+        found |= await self._open(connection, one_of_each.values())
+        for source, leaf in one_of_each.items():
+            inside = found[leaf]
+            if inside is not None:
+                self._sources[source] = inside.source
+        # Where the one row could not be opened, each row is tried.
+        rest = [r.leaf for r in new if r.source not in self._sources and r.leaf not in found]
+        found |= await self._open(connection, rest)
 
     async def _open(self, connection: AsyncConnection, leaves: Collection[int]) -> dict[int, Subject | None]:
         found: dict[int, Subject | None] = dict.fromkeys(leaves)
@@ -164,28 +188,36 @@ class Decisions:
 
     def _decide(self, records: Sequence[Any], opened: Mapping[int, Subject | None]) -> list[Decided]:
         done = []
-        for id, leaf, _, _, ended, kept_from, stored, direction, source in records:
+        rulings = self._rulings
+        for id, leaf, _, ended, kept_from, stored, direction, source in records:
             if leaf in opened:
                 inside = opened[leaf]
                 if inside is None:
                     continue  # no rule can be tried on it
-                rule, days = ruling(inside, self._policy)
+                rule, span = _spanned(ruling(inside, self._policy))
             else:
-                rule, days = self._rulings.get((direction, source)) or self._ruling(direction, source)
-            begin = ended if kept_from is None or kept_from < ended else kept_from
-            until = NEVER if days is None else min(begin + days * DAY_MICROS, NEVER)
+                rule, span = rulings.get((direction, source)) or self._ruling(direction, source)
+            until = span + (ended if kept_from is None or kept_from < ended else kept_from)
+            if until > NEVER:
+                until = NEVER
             done.append(Decided(id, leaf, rule, ended, until, NEVER if stored is None else stored))
         return done
 
-    def _ruling(self, direction: int | None, source: int | None) -> Ruling:
-        """Return the ruling for every call with these columns that no rule about a party matches."""
+    def _ruling(self, direction: int | None, source: int | None) -> tuple[str | None, int]:
+        """Return rule and microseconds for every call with these columns that no rule about a party matches."""
         known = _DIRECTIONS.get(direction) if self._by_direction else None
         address = self._sources[source or UNKNOWN] if self._by_source else ""
         found = ruling(Subject(CallState.COMPLETE, None, direction=known, source=address), self._policy)
         if len(self._rulings) > MAX_SOURCES:
             self._rulings.clear()
-        self._rulings[direction, source] = found
-        return found
+        spanned = self._rulings[direction, source] = _spanned(found)
+        return spanned
+
+
+def _spanned(found: Ruling) -> tuple[str | None, int]:
+    """Return a ruling with its days in microseconds, NEVER for ever."""
+    rule, days = found
+    return rule, NEVER if days is None else days * DAY_MICROS
 
 
 _SEALED = sa.select(*READ_COLUMNS).where(calls.c.leaf.in_(sa.bindparam("leaves", expanding=True)))

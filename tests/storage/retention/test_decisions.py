@@ -11,6 +11,7 @@ import sqlalchemy as sa
 from storage.calls.call_row import CallRow, CallState, Direction
 from storage.customer.customers import Customer
 from storage.database.schema import calls as calls_table
+from storage.database.schema import days as days_table
 from storage.errors import Forgotten
 from storage.retention.decisions import NEVER, Decided, Decisions
 from storage.retention.policy import Policy, Verdict, Wins, judge
@@ -72,7 +73,9 @@ def told(row: CallRow, policy: Policy, now: datetime = NOON) -> Decided | None:
 async def test_columns_and_tokens_decide_as_the_opened_rows_do(
     acme: Customer, monkeypatch: pytest.MonkeyPatch, filled: bool
 ) -> None:
-    monkeypatch.setattr("storage.retention.decisions.PAGE", 17)
+    monkeypatch.setattr("storage.retention.decisions.PAGE", 7)
+    monkeypatch.setattr("storage.retention.decisions.PAGES", 2)
+    monkeypatch.setattr("storage.calls.search.BORNE_CALLS", 15)  # of about 12 a day
     rows = await some_calls(acme)
     if not filled:  # as an earlier version wrote them
         async with acme.database.writing() as connection:
@@ -100,3 +103,17 @@ async def test_a_source_is_learnt_from_another_row_if_one_cannot_be_opened(acme:
     decisions = Decisions(acme.database, acme.keys, acme.calls, policy)
     due = {each.id async for page in decisions.due(NOON) for each in page}
     assert {rows[1].id, rows[2].id} <= due
+
+
+async def test_a_party_counts_on_days_whose_tokens_cannot_be_looked_up(acme: Customer) -> None:
+    rows = [await record(acme, name="Mira Okafor", number=f"+4930123456{n}", ended=NOON - 40 * DAYS) for n in range(9)]
+    policy = acme.rules.policy_of([RuleSpec(None, party="Mira Okafor")], 30, Wins.LONGEST)
+    decisions = Decisions(acme.database, acme.keys, acme.calls, policy)
+    async with acme.database.reading() as connection:
+        (key,) = await connection.scalars(sa.select(days_table.c.leaf))
+    acme.keys.cut(key)
+    assert [each.id async for page in decisions.due(NOON) for each in page] == []
+    async with acme.database.writing() as connection:
+        await connection.execute(days_table.delete())
+    found = {each.id: each.until async for page in decisions.all() for each in page}
+    assert found == {row.id: NEVER for row in rows}
