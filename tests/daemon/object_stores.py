@@ -47,7 +47,7 @@ class Server:
         if self.kind == "rclone":
             command = [tool, "serve", "s3", "--addr", f"127.0.0.1:{self.port}", str(self.folder)]
             if self.tls is not None:
-                command += ["--cert", self.tls[0], "--key", self.tls[1]]
+                command += ["--cert", str(self.tls[0]), "--key", str(self.tls[1])]
         else:
             command = [tool, "-H", "127.0.0.1", "-p", str(self.port)]
         self.process = subprocess.Popen(
