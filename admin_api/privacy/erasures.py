@@ -75,10 +75,17 @@ class Counts(TypedDict):
     calls: Count
 
 
+class Locked(TypedDict):
+    """A call whose ciphertext an object store refuses to delete; nothing opens it any more."""
+
+    call: Id
+    until: Time | None
+
+
 class Receipt(TypedDict):
     """The signed record of an erasure."""
 
-    version: Literal[1]
+    version: Literal[1, 2]
     customer: str
     erasure: Id
     cause: _Cause
@@ -92,6 +99,7 @@ class Receipt(TypedDict):
     done_at: Time
     public_key: str
     signature: str
+    locked: NotRequired[list[Locked]]
 
 
 class Erasure(TypedDict):

@@ -165,7 +165,7 @@ class Daemon:
             raise CannotRender(Message("problem.unknown-format", "Unknown format."))
         out = os.memfd_create("render", os.MFD_CLOEXEC)
         try:
-            with media_parts(customer, row) as parts:
+            async with media_parts(customer, row) as parts:
                 await self._renderer.render(parts, self._streams(customer, row), form, out)
         except RenderFailed as problem:
             os.close(out)
@@ -184,7 +184,7 @@ class Daemon:
     async def stream(self, customer: Customer, row: CallRow) -> Streamed:
         """Open a call to be rendered as WAV while it is sent; the caller closes it."""
         try:
-            with media_parts(customer, row) as parts:
+            async with media_parts(customer, row) as parts:
                 return await open_stream(parts, self._streams(customer, row))
         except RenderFailed as problem:
             raise _refused(problem) from None

@@ -251,16 +251,26 @@ def _advice(found: dict[str, Any]) -> str:
 
 def verify(
     call: Annotated[list[str] | None, typer.Argument(help="Ids of calls; all calls if omitted.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=0, help="Read only so many parts, chosen at random; compare the others by size.")
+    ] = None,
     customer: OneCustomer = None,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Read and authenticate stored recordings; report every defect. Example: recorder verify --customer acme"""
+    """Read and authenticate stored recordings; report every defect. Example: recorder verify --customer acme
+
+    Recordings that only the object store has are fetched. --sample N makes a check of a large store affordable.
+    """
     from recorder.maintenance.verify import refused, verify_customer
 
     settings, begun_at = load(config), datetime.now(UTC)
     with progress("verifying", None) as advance:
-        reports = with_customers(settings, customer, lambda c: verify_customer(c, call or [], advance), refused)
+
+        def work(one: Any) -> Any:
+            return verify_customer(one, call or [], advance, sample)
+
+        reports = with_customers(settings, customer, work, refused)
     defects = [d for r in reports for d in r.defects]
     missing = [c for c in call or [] if not any(c in r.seen for r in reports)]
     if json:
@@ -275,7 +285,7 @@ def verify(
         print(f"{calls} calls, {parts} parts read, {len(defects)} defects.")
     if missing:
         raise Negative(f"There is no call {missing[0]}.", "recorder calls lists all calls.")
-    if not (defects or call or customer):
+    if not (defects or call or customer or sample is not None):
         _note_verified(settings.node.data_dir, begun_at)
     return 1 if defects else 0
 

@@ -24,7 +24,7 @@ async def export_call(customer: Customer, call: str, form: str, to: Path) -> dic
     partial = to.with_name(f".{to.name}.{os.getpid()}.partial")
     fd = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:
-        with media_parts(customer, row) as parts, progress(f"exporting {form}", 1.0) as advance:
+        with progress(f"exporting {form}", 1.0) as advance:
             done = 0.0
 
             def moved(share: float) -> None:
@@ -32,7 +32,8 @@ async def export_call(customer: Customer, call: str, form: str, to: Path) -> dic
                 advance(share - done)
                 done = share
 
-            report = await render(parts, render_streams(row.details["streams"]), form, fd, moved)
+            async with media_parts(customer, row) as parts:
+                report = await render(parts, render_streams(row.details["streams"]), form, fd, moved)
             report["caveat"] = caveat(customer, row, report)
         os.fsync(fd)
         _name(partial, to)

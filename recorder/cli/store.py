@@ -1,28 +1,27 @@
-"""Commands for the object store: check."""
+"""Commands for the object store: check, move."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
+from typing import Any
 
 import typer
 
 from recorder.cli import console
-from recorder.cli.options import DEFAULT_CONFIG, AsJson, Config
+from recorder.cli.options import DEFAULT_CONFIG, AsJson, Config, OneCustomer
+from recorder.cli.progress import progress
 from recorder.config.loader import load
-from recorder.errors import Negative
+from recorder.errors import Negative, NotPossible
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     help = "The object store of [storage]. Example: recorder store check"
     store = typer.Typer(no_args_is_help=True, help=help, rich_markup_mode=None)
-    store.callback()(_store)
     store.command("check")(check)
+    store.command("move")(move)
     app.add_typer(store, name="store")
-
-
-def _store() -> None:
-    """Have `check` a command of its own, though it is the only one."""
 
 
 def check(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
@@ -48,3 +47,43 @@ def check(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
         raise Negative("This object store cannot be used.", 'Recordings stay in data_dir with media = "file".')
     print("This object store can be used.")
     return 0
+
+
+def move(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
+    """Move all recordings to where [storage] media says. Example: recorder store move
+
+    media = "s3": uploads what the store lacks, and makes good from each side what the other lost. media = "file":
+    fetches everything and empties the store. Set media, restart the recorder, run this; calls are recorded meanwhile.
+    It may be stopped and run again. Exit status: 1 if parts failed, 3 if the store is away.
+    """
+    from recorder.cli.calls import with_customers
+    from recorder.persist.instance_lock import node_lock
+    from recorder.persist.object_store import described_store, with_objects
+    from storage.vault.object_compare import Moved, into_folder, into_store
+    from storage.vault.object_vault import ObjectVault
+
+    settings = load(config)
+    described_store(settings)
+    there = settings.storage.media == "s3"
+    with node_lock(settings) as alone:
+        begun = with_objects(settings)
+        if there and not alone and not begun:
+            raise NotPossible("The recorder runs without the object store.", 'Restart it with media = "s3" first.')
+    with progress("moving", None) as advance:
+
+        async def work(one: Any) -> Moved:
+            if not isinstance(one.vault, ObjectVault) or not (there or one.name in begun):
+                return Moved()
+            if there:
+                one.vault.begin()
+            return await asyncio.to_thread(into_store if there else into_folder, one.vault, advance)
+
+        moved = with_customers(settings, customer, work)
+    total = {name: sum(getattr(each, name) for each in moved) for name in ("parts", "done", "failed")}
+    if json:
+        console.document(total)
+    else:
+        print(f"{total['parts']} parts were elsewhere, {total['done']} moved, {total['failed']} failed.")
+    if total["failed"]:
+        console.say("recorder verify names what is missing.")
+    return 1 if total["failed"] else 0

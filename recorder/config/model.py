@@ -260,7 +260,11 @@ class Storage:
         "sqlite",
         "sqlite | postgresql+asyncpg://user@host/recorder_{customer}; ?sslmode=verify-full proves the server.",
     )
-    media: str = option(read.media_store, "file", "file: recordings lie in data_dir.")
+    media: str = option(
+        read.media_store,
+        "file",
+        "file: recordings lie in data_dir. s3: they also go to an object store, and later only.",
+    )
     endpoint: str | None = option(read.origin, None, "Object store: its address. http:// only on loopback.")
     region: str = option(read.text, "us-east-1", "Object store: the region that requests are signed for.")
     bucket: str | None = option(read.bucket, None, "Object store: the bucket, for recorders alone. It must be there.")

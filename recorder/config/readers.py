@@ -409,11 +409,9 @@ def database(value: object) -> str:
 
 def media_store(value: object) -> str:
     """Read where recordings are kept."""
-    if value == "s3":
-        raise Wrong('"file"; "s3" is not in this version')
-    if value != "file":
-        raise Wrong('"file"')
-    return "file"
+    if value not in ("file", "s3"):
+        raise Wrong('"file" or "s3"')
+    return str(value)
 
 
 def bucket(value: object) -> str:

@@ -158,7 +158,7 @@ async def _heard(customer: Any, row: Any, call: CallReport) -> Check:
     remedy = f"recorderctl verify {row.id}; recorderctl export {row.id} -o /tmp/trial.wav"
     fd = os.memfd_create("trial", os.MFD_CLOEXEC)
     try:
-        with media_parts(customer, row) as parts:
+        async with media_parts(customer, row) as parts:
             await render(parts, render_streams(row.details["streams"]), "wav", fd)
         sound = os.pread(fd, os.fstat(fd).st_size, 0)
     except RenderFailed as problem:

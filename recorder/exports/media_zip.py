@@ -123,7 +123,7 @@ async def add_media(
         return Added(call, None, problem or NOTHING)
     out = os.memfd_create("media", os.MFD_CLOEXEC)
     try:
-        with media_parts(customer, row) as parts:
+        async with media_parts(customer, row) as parts:
             report = await renderer.render(parts, streams, form, out)
         await asyncio.to_thread(zip.add, name, out, packed=False)
         told = filter(None, (problem, caveat(customer, row, report)))

@@ -89,7 +89,7 @@ async def _sound(customer: Customer, row: CallRow, stream: RenderStream) -> byte
     """Return a WAV of one stream alone."""
     fd = os.memfd_create("clip", os.MFD_CLOEXEC)
     try:
-        with media_parts(customer, row) as parts:
+        async with media_parts(customer, row) as parts:
             await render(parts, [stream], "wav", fd)
         return os.pread(fd, os.fstat(fd).st_size, 0)
     finally:

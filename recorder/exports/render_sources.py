@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Any
 
 from media.codecs.decoders import Format
@@ -12,8 +13,10 @@ from recorder.exports.render_job import DAMAGED, INCOMPLETE
 from storage.calls.call_document import Stream
 from storage.calls.call_index import CallRow, CallState
 from storage.customer.customers import Customer
-from storage.errors import DamagedPart
+from storage.errors import DamagedPart, StoreAway
 from storage.vault.vault import OpenPart
+
+AWAY = "the recording is in the object store, which does not answer"
 
 
 def render_streams(streams: Sequence[Stream]) -> list[RenderStream]:
@@ -33,26 +36,52 @@ def _payloads(stream: Stream) -> dict[int, Format]:
     }
 
 
-@contextmanager
-def media_parts(customer: Customer, row: CallRow) -> Iterator[list[OpenPart]]:
+@asynccontextmanager
+async def media_parts(customer: Customer, row: CallRow) -> AsyncIterator[list[OpenPart]]:
     """Open the media parts of a call in order; they are closed at the end.
 
-    Raises RenderFailed if they are damaged, or missing although something was stored.
+    Raises RenderFailed if they are damaged, missing although something was stored, or in an object store that is away.
     """
-    opened: list[OpenPart] = []
+    opened = await _fetched(customer, row) if customer.vault.remote else _opened(customer, row)
     try:
-        try:
-            for ref in customer.vault.parts(row.id, row.leaf):
-                if ref.part.startswith("m"):
-                    opened.append(customer.vault.open(ref))
-        except DamagedPart:
-            raise RenderFailed(DAMAGED, status=1) from None
-        if not opened and spoken(row):
-            raise RenderFailed(DAMAGED, status=1)
         yield opened
     finally:
-        for part in opened:
-            part.close()
+        _close(opened)
+
+
+async def _fetched(customer: Customer, row: CallRow) -> list[OpenPart]:
+    """Open the parts in a thread, since some may have to be fetched; close them there if nobody waits any more."""
+    fetching = asyncio.ensure_future(asyncio.to_thread(_opened, customer, row))
+    try:
+        return await asyncio.shield(fetching)
+    except asyncio.CancelledError:
+        fetching.add_done_callback(lambda done: None if done.exception() else _close(done.result()))
+        raise
+
+
+def _opened(customer: Customer, row: CallRow) -> list[OpenPart]:
+    opened: list[OpenPart] = []
+    try:
+        for ref in customer.vault.parts(row.id, row.leaf):
+            if ref.part.startswith("m"):
+                opened.append(customer.vault.open(ref))
+        if not opened and spoken(row):
+            raise RenderFailed(DAMAGED, status=1)
+    except DamagedPart:
+        _close(opened)
+        raise RenderFailed(DAMAGED, status=1) from None
+    except StoreAway:
+        _close(opened)
+        raise RenderFailed(AWAY) from None
+    except BaseException:
+        _close(opened)
+        raise
+    return opened
+
+
+def _close(opened: Sequence[OpenPart]) -> None:
+    for part in opened:
+        part.close()
 
 
 def spoken(row: CallRow) -> bool:

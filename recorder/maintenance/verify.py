@@ -1,8 +1,9 @@
-"""`recorder verify`: read and authenticate every part; compare vault, index, journal and audit log."""
+"""`recorder verify`: read and authenticate every part; compare vault, object store, index, journal and audit log."""
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,7 +14,7 @@ from storage.calls.call_index import Query
 from storage.calls.call_row import MAX_LIMIT, BadDetails, CallState
 from storage.customer.customers import Customer
 from storage.database.database import DatabaseDamaged
-from storage.errors import SealBroken, StorageError
+from storage.errors import SealBroken, StorageError, StoreAway
 from storage.journal.journal import FILE_NAME as PAPERS
 from storage.journal.replay import differences
 from storage.keys.cut_log import LedgerDamaged
@@ -23,6 +24,10 @@ GRACE_SECONDS = 5.0
 """A running daemon indexes a call within this time: it delays a new one by two seconds."""
 
 UNREADABLE = "row of the index that does not open"
+
+MISSING_OBJECT = "the object store lacks it"
+
+UNKNOWN_OBJECT = "object that belongs to no part"
 
 LACKING = "less is there than the index says: a file is missing or cut"
 
@@ -56,17 +61,31 @@ class Report:
     unreadable: int = 0  # rows of the index that do not open
 
 
-async def verify_customer(customer: Customer, wanted: Collection[str], advance: Callable[[float], None]) -> Report:
-    """Verify all calls of a customer, or the selected ones; the daemon may be running."""
+async def verify_customer(
+    customer: Customer, wanted: Collection[str], advance: Callable[[float], None], sample: int | None = None
+) -> Report:
+    """Verify all calls of a customer, or the selected ones; the daemon may be running.
+
+    `sample`: of how many parts, chosen at random, every byte is read; None: of all. Raises StoreAway.
+    """
     report = Report()
     indexed = await _indexed(customer, report)
     stored: dict[str, Stored] = {}
+    lost = await asyncio.to_thread(_objects, customer, wanted, report) if customer.vault.remote else set()
+    chosen = None if sample is None else _sample(customer, wanted, sample)
     for ref in customer.vault.walk():
         if wanted and ref.call not in wanted:
             continue
         state = indexed[ref.call].state if ref.call in indexed else CallState.RECORDING
         met = stored.setdefault(ref.call, Stored())
-        met.size += _part(customer, ref, report, live=state is CallState.RECORDING)
+        if ref.path.name in lost or (chosen is not None and ref.path.name not in chosen):
+            met.size += _size(customer, ref)
+        else:
+            live = state is CallState.RECORDING
+            if customer.vault.remote:
+                met.size += await asyncio.to_thread(_part, customer, ref, report, live=live)
+            else:  # a thread for each part would take as long as reading a short one
+                met.size += _part(customer, ref, report, live=live)
         met.media = met.media or ref.part.startswith("m")
         advance(1)
     for call, known in indexed.items():
@@ -94,6 +113,37 @@ def refused(customer: str, problem: StorageError) -> Report:
         raise problem
     defect = {"customer": customer, "call": "", "part": "", "kind": str(problem), "offset": 0}
     return Report(defects=[defect])
+
+
+def _sample(customer: Customer, wanted: Collection[str], sample: int) -> set[str]:
+    """Choose parts at random, each as likely as any other, without holding the names of all."""
+    chosen: list[str] = []
+    for number, ref in enumerate(ref for ref in customer.vault.walk() if not wanted or ref.call in wanted):
+        if len(chosen) < sample:
+            chosen.append(ref.path.name)
+        elif (at := secrets.randbelow(number + 1)) < sample:
+            chosen[at] = ref.path.name
+    return set(chosen)
+
+
+def _objects(customer: Customer, wanted: Collection[str], report: Report) -> set[str]:
+    """Compare the vault with the names and sizes of the object store; return the files of parts that only it lost."""
+    from storage.vault.object_compare import compare
+    from storage.vault.object_vault import ObjectVault
+
+    if not isinstance(customer.vault, ObjectVault):
+        return set()
+    found = compare(customer.vault)
+    lost = set()
+    for ref, here in found.missing:
+        if not wanted or ref.call in wanted:
+            _defect(report, customer, ref.call, ref.part, MISSING_OBJECT, 0)
+            if not here:
+                lost.add(ref.path.name)
+    for each, _ in found.unknown:
+        if not wanted or each.call in wanted:
+            _defect(report, customer, each.call, each.part, UNKNOWN_OBJECT, 0)
+    return lost
 
 
 async def _not_indexed(customer: Customer, calls: Sequence[str], report: Report) -> None:
@@ -185,12 +235,19 @@ def _unreadable(customer: Customer, report: Report) -> None:
         _defect(report, customer, "", "", f"{left} rows of the index that do not open", 0)
 
 
+def _size(customer: Customer, ref: PartRef) -> int:
+    try:
+        return customer.vault.size_of(ref)
+    except FileNotFoundError:
+        return 0  # erased, or moved, meanwhile
+
+
 def _part(customer: Customer, ref: PartRef, report: Report, *, live: bool) -> int:
     """Read a part, report its defects, and return its bytes."""
     report.parts += 1
     size = 0
     try:
-        size = ref.path.stat().st_size
+        size = customer.vault.size_of(ref)
         report.bytes += size
         if not ref.finished:
             if not live:
@@ -200,6 +257,8 @@ def _part(customer: Customer, ref: PartRef, report: Report, *, live: bool) -> in
             return size
         for defect in customer.vault.verify(ref):
             _defect(report, customer, ref.call, ref.part, defect.kind, defect.offset)
+    except StoreAway:
+        raise
     except StorageError as error:
         _defect(report, customer, ref.call, ref.part, type(error).__name__.lower(), getattr(error, "offset", 0))
     except FileNotFoundError:

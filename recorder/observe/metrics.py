@@ -77,6 +77,9 @@ class Metrics:
         self.customers_away = Gauge(
             "recorder_customers_away", "Customers that cannot be served, or their data", registry=registry
         )
+        self.parts_waiting = Gauge(
+            "recorder_parts_waiting", "Finished parts that the object store does not have yet", registry=registry
+        )
         self.index_refused = Counter(
             "recorder_index_refused", "Calls that the index refused while it took others", registry=registry
         )

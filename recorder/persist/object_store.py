@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -13,8 +15,20 @@ if TYPE_CHECKING:
 
 
 def configured_store(settings: Settings) -> S3 | None:
-    """Return the object store that recordings go to; None if they stay in data_dir."""
-    return store_of(settings.storage) if settings.storage.media == "s3" else None
+    """Return the object store that recordings go to, or that still has some; None if all of them stay in data_dir."""
+    storage = settings.storage
+    if storage.media == "s3" or (storage.endpoint is not None and with_objects(settings)):
+        return store_of(storage)
+    return None
+
+
+def with_objects(settings: Settings) -> list[str]:
+    """Return the customers of whom an object store may have recordings."""
+    from storage.customer.settings import CUSTOMERS, VAULT  # a start after a kill loads nothing for those without one
+    from storage.vault.parts import STORED
+
+    folder = settings.node.data_dir / CUSTOMERS
+    return [each.name for each in settings.customers if (folder / each.name / VAULT / STORED).is_dir()]
 
 
 def described_store(settings: Settings) -> S3:
@@ -24,6 +38,21 @@ def described_store(settings: Settings) -> S3:
             "No object store is configured.", "Set endpoint, bucket, access_key and secret_key in [storage]."
         )
     return store_of(settings.storage)
+
+
+def release_store(settings: Settings) -> None:
+    """Let nobody wait for the object store any more: the process is about to end."""
+    if (store := configured_store(settings)) is not None:
+        store.requests.close()
+
+
+def leave_requests(settings: Settings) -> None:
+    """End the process at once if a request to the object store still runs: its thread cannot be ended."""
+    store = configured_store(settings)
+    if store is not None and store.requests.running:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 @cache

@@ -169,6 +169,10 @@ class BackgroundServices:
         start(CorrelationJob(customers, tasks, log).run(), "correlation")
         start(PurgeJob(customers, tasks, log, node.indexer).run(), "purge")
         start(Figures(node.metrics, settings).run(), "figures")
+        if settings.storage.media == "s3":
+            from recorder.maintenance.upload_job import UploadJob
+
+            start(UploadJob(node).run(), "uploads")
         start(CertificateExpiry(log, incidents, settings).run(), "renewal")
         if self._away and self._away.names:
             start(self._away.run(self._join), "away")

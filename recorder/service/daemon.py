@@ -38,6 +38,7 @@ from recorder.observe.metrics import Metrics
 from recorder.persist.checkpoint import Checkpoints
 from recorder.persist.customers import open_each, reopen, to_be_removed, unconfigured
 from recorder.persist.indexer import Indexer
+from recorder.persist.object_store import release_store
 from recorder.runtime.disk_thread import Disk
 from recorder.runtime.folders import SWAP_HINT, in_memory, swapping
 from recorder.runtime.sandbox import missing as missing_confinement
@@ -297,6 +298,7 @@ class Daemon:
         else:
             await self._end_calls()
         await self.node.indexer.drain(2.0)
+        release_store(self._settings)
         await self._background.close()
         await self._server.close()
         await self._workers.stop()

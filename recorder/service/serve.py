@@ -19,6 +19,7 @@ from recorder.config.model import Settings
 from recorder.errors import NotPossible, OtherVersion
 from recorder.persist import data_formats, instance
 from recorder.persist.instance_lock import node_lock
+from recorder.persist.object_store import leave_requests
 from recorder.runtime.folders import make_folder
 from recorder.runtime.sd_notify import Notifier, listen_fds
 from recorder.service.listeners import listening_names
@@ -103,6 +104,7 @@ def _run(
 
     with logs.install(settings.log.level.value) as pipeline:
         asyncio.run(run())
+    leave_requests(settings)
 
 
 def raise_descriptors() -> None:

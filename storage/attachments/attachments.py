@@ -97,7 +97,7 @@ class Attachments(JournaledRows):
                 await connection.execute(attachments.insert(), row)
                 await self._journal.keep(connection, attachments, attachments.c.id == id)
         except BaseException:
-            part.path.unlink(missing_ok=True)
+            await asyncio.to_thread(self._vault.drop, part)
             raise
         return _attachment({**values, "size_bytes": len(data)}, now, told)
 

@@ -278,6 +278,14 @@ async def calls_of(connection: AsyncConnection, id: str) -> list[str]:
     return list(await connection.scalars(sa.select(erasure_calls.c.call).where(erasure_calls.c.erasure == id)))
 
 
+async def recordings_of(connection: AsyncConnection, id: str) -> list[tuple[str, int]]:
+    """Return call and leaf of each call of an erasure that was known."""
+    asked = sa.select(erasure_calls.c.call, erasure_calls.c.leaf).where(
+        erasure_calls.c.erasure == id, erasure_calls.c.leaf.is_not(None)
+    )
+    return [(row[0], row[1]) for row in await connection.execute(asked)]
+
+
 async def waits(connection: AsyncConnection, id: str, now: Collection[str]) -> bool:
     """Say whether a call of an erasure is neither cut nor being cut now: it is held, or comes in a later round."""
     uncut = sa.and_(erasure_calls.c.leaf.is_not(None), erasure_calls.c.step < Step.UNLINKED)

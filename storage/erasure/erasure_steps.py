@@ -149,11 +149,17 @@ class ErasureSteps:
                 await self._calls.reindex(day)
 
     async def verify(self, targets: Sequence[ErasureTarget]) -> None:
-        """Scrub the database and check that nothing is left; raises NotErased."""
+        """Empty the object store of it, scrub the database and check that nothing is left; raises NotErased, StoreAway.
+
+        The object store comes first, so that nothing is scrubbed again and again while it is away.
+        """
+        stored = [(d.call, d.leaf) for d in targets]
+        if await asyncio.to_thread(self._vault.remove_objects, stored):
+            raise NotErased("an erased call was still in the object store", "it is looked for again")
         await self._database.scrub()
         if await asyncio.to_thread(lambda: any(self._keys.keeps(d.leaf) for d in targets)):
             raise NotErased("a key that was cut still exists", "check keys/ and its disk")
-        if await asyncio.to_thread(self._vault.remove_all, [(d.call, d.leaf) for d in targets]):
+        if await asyncio.to_thread(self._vault.remove_all, stored):
             raise NotErased("files of an erased call still existed", "check the disk")
         async with self._database.reading() as connection:
             for part in batches(targets):

@@ -21,7 +21,7 @@ durable when `file` returns; if the process is killed, `work` continues where it
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -394,11 +394,15 @@ class Erasures:
                     await self._note("erasure.wait", record.id, f"{waiting} calls are under legal hold")
 
     async def _sign(self, record: Any) -> None:
+        async with self._database.reading() as connection:
+            stored = await rows.recordings_of(connection, record.id) if self._vault.remote else []
+        kept = await asyncio.to_thread(self._vault.kept, stored)
         await self._note("erasure.done", record.id)
         async with self._database.writing() as connection:
             named = await rows.calls_of(connection, record.id)
             now = self._now()
-            facts = _facts(self._customer, shown(record), named, now)
+            locked = {call: version.until for call, version in kept.items()}
+            facts = _facts(self._customer, shown(record), named, now, locked)
             packed = await asyncio.to_thread(_signed, self._key, facts)  # slow for a sweep of 100,000 calls
             values = {"state": State.DONE.value, "done_at": to_micros(now), "leaf": None, "sealed": None}
             await connection.execute(
@@ -414,7 +418,9 @@ def _signed(key: Ed25519PrivateKey, facts: receipts.Facts) -> bytes:
     return ascii_json(receipts.sign(key, facts))
 
 
-def _facts(customer: str, erasure: Erasure, calls: Sequence[str], done_at: datetime) -> receipts.Facts:
+def _facts(
+    customer: str, erasure: Erasure, calls: Sequence[str], done_at: datetime, locked: Mapping[str, datetime | None]
+) -> receipts.Facts:
     return receipts.Facts(
         customer,
         erasure.id,
@@ -426,4 +432,5 @@ def _facts(customer: str, erasure: Erasure, calls: Sequence[str], done_at: datet
         erasure.approved_by,
         erasure.approved_at,
         done_at,
+        locked,
     )

@@ -9,7 +9,7 @@ contains it (`public_key`), so that others who know it can check the receipt wit
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -22,12 +22,17 @@ from storage.json_bytes import canonical_json
 from storage.timestamps import to_text
 
 VERSION = 1
+LOCKED = 2
+"""Version of a receipt that names what an object store refuses to delete; it has one member more."""
 MAX_BYTES = 256 << 20  # a sweep of five million calls
 _SIGNED = b"siprec-recorder/1 erasure receipt\0"
 _MEMBERS = frozenset(
     "version customer erasure cause rule calls counts requested_by requested_at approved_by approved_at done_at "
     "public_key signature".split()
 )
+
+
+_MEMBERS_OF = {VERSION: _MEMBERS, LOCKED: _MEMBERS | {"locked"}}
 
 
 class BadReceipt(StorageError):
@@ -58,13 +63,15 @@ class Facts:
     """When it was approved."""
     done_at: datetime
     """When everything was verified to be erased."""
+    locked: Mapping[str, datetime | None] = field(default_factory=dict)
+    """Calls whose ciphertext an object store keeps under a lock, and until when; None: under a hold."""
 
 
 def sign(key: Ed25519PrivateKey, facts: Facts) -> dict[str, Any]:
     """Return a signed receipt."""
     calls = sorted(set(facts.calls))
     document: dict[str, Any] = {
-        "version": VERSION,
+        "version": LOCKED if facts.locked else VERSION,
         "customer": facts.customer,
         "erasure": facts.erasure,
         "cause": facts.cause,
@@ -78,6 +85,11 @@ def sign(key: Ed25519PrivateKey, facts: Facts) -> dict[str, Any]:
         "done_at": to_text(facts.done_at),
         "public_key": key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex(),
     }
+    if facts.locked:
+        document["locked"] = [
+            {"call": call, "until": None if until is None else to_text(until)}
+            for call, until in sorted(facts.locked.items())
+        ]
     return {**document, "signature": key.sign(_statement(document)).hex()}
 
 
@@ -104,9 +116,11 @@ def parse(data: bytes) -> dict[str, Any]:
 def verify(data: bytes, customer: str, key: Ed25519PublicKey) -> dict[str, Any]:
     """Return the receipt if every member is as this customer's key signed it; raises BadReceipt."""
     receipt = parse(data)
-    if set(receipt) != _MEMBERS:
-        odd = sorted(set(receipt) ^ _MEMBERS)[0]
-        raise BadReceipt(f"the member {odd!r} is missing" if odd in _MEMBERS else "there is an unknown member")
+    version = receipt.get("version")
+    members = _MEMBERS_OF.get(version, _MEMBERS) if isinstance(version, int) else _MEMBERS
+    if set(receipt) != members:
+        odd = sorted(set(receipt) ^ members)[0]
+        raise BadReceipt(f"the member {odd!r} is missing" if odd in members else "there is an unknown member")
     signature, body = receipt["signature"], {k: v for k, v in receipt.items() if k != "signature"}
     try:
         if not isinstance(signature, str) or signature != signature.lower():
@@ -114,7 +128,7 @@ def verify(data: bytes, customer: str, key: Ed25519PublicKey) -> dict[str, Any]:
         key.verify(bytes.fromhex(signature), _statement(body))
     except (ValueError, InvalidSignature):
         raise BadReceipt("the receipt was changed, or is another customer's") from None
-    if receipt["customer"] != customer or receipt["version"] != VERSION:
+    if receipt["customer"] != customer or type(version) is not int or version not in _MEMBERS_OF:
         raise BadReceipt("the receipt is another customer's, or has another version")
     return receipt
 

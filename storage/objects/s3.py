@@ -10,19 +10,23 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from mmap import mmap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from storage.errors import DriverMissing, ObjectMissing, StorageError, StoreAway
+from storage.objects.requests import Requests
 from storage.objects.store import Features, Kept, StoredObject, StoreSettings
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
+T = TypeVar("T")
+
 CHUNK = 8 << 20  # bytes of one range
+PIECE = 1 << 20  # bytes that are handed on at once
 PAGE = 1000  # versions that one request deletes, the most that S3 takes
 CONNECT = timedelta(seconds=5)
 LEAST_TIME = 30  # s for a request; the time-out spans the whole body, so a large one gets more
@@ -57,6 +61,7 @@ class S3:
         """Connect to nothing yet. `features`: what was seen of the store; None: trust nothing."""
         self.settings = settings
         self.features = features
+        self.requests = Requests()
         self._lock = threading.Lock()
         self._stores: dict[tuple[int, tuple[tuple[str, str], ...]], S3Store] = {}
         self._versions: Any = None
@@ -70,8 +75,8 @@ class S3:
         A success to a checksum counts only for a store that was seen to refuse a wrong one; else the ETag must be the
         MD5, which a store computes.
         """
-        with self._asking("write an object") as obstore:
-            answer = obstore.put(self._store(len(data)), self._key(name), data, use_multipart=False)
+        store, key = self._store(len(data)), self._key(name)
+        answer = self._write("write an object", lambda client: client.put(store, key, data, use_multipart=False))
         if self.features is not None and self.features.checksum:
             return True
         tag = str(answer["e_tag"] or "").strip('"')
@@ -79,8 +84,8 @@ class S3:
 
     def create(self, name: str, data: bytes) -> None:
         """Write an object that must not exist yet; only to try a store, nothing relies on it."""
-        with self._asking("create an object") as obstore:
-            obstore.put(self._store(len(data)), self._key(name), data, use_multipart=False, mode="create")
+        store, key = self._store(len(data)), self._key(name)
+        self._write("create an object", lambda client: client.put(store, key, data, use_multipart=False, mode="create"))
 
     def put_locked(self, name: str, data: bytes, mode: str, until: datetime) -> str | None:
         """Write an object under a lock; return its version."""
@@ -89,26 +94,22 @@ class S3:
             ("x-amz-object-lock-retain-until-date", until.strftime("%Y-%m-%dT%H:%M:%SZ")),
             ("x-amz-sdk-checksum-algorithm", "SHA256"),  # without it a lock is answered 400
         )
-        with self._asking("lock an object") as obstore:
-            return obstore.put(  # type: ignore[no-any-return]
-                self._store(len(data), headers), self._key(name), data, use_multipart=False
-            )["version"]
+        store, key = self._store(len(data), headers), self._key(name)
+        answer = self._write("lock an object", lambda client: client.put(store, key, data, use_multipart=False))
+        return None if answer["version"] is None else str(answer["version"])
 
     def size(self, name: str) -> int | None:
         """Return the bytes of an object, None if there is none."""
-        with self._asking("find an object") as obstore:
-            try:
-                return int(obstore.head(self._store(0), self._key(name))["size"])
-            except FileNotFoundError:
-                return None
+        store, key = self._store(0), self._key(name)
+        try:
+            return int(self._ask("find an object", lambda client: client.head(store, key))["size"])
+        except ObjectMissing:
+            return None
 
     def range(self, name: str, start: int, end: int) -> bytes:
         """Return a range of an object; raise ObjectMissing."""
-        with self._asking("read an object") as obstore:
-            try:
-                return bytes(obstore.get_range(self._store(end - start), self._key(name), start=start, end=end))
-            except FileNotFoundError:
-                raise ObjectMissing("the object store has no such object") from None
+        store, key = self._store(end - start), self._key(name)
+        return bytes(self._ask("read an object", lambda client: client.get_range(store, key, start=start, end=end)))
 
     def read(self, name: str, size: int, take: Callable[[bytes], object]) -> None:
         """Hand all bytes of an object of this size to `take`, in order; raise ObjectMissing if there is none."""
@@ -117,28 +118,35 @@ class S3:
             return
         for start in range(0, size, CHUNK):
             end = min(start + CHUNK, size)
-            data = self.range(name, start, end)
+            try:
+                data = self.range(name, start, end)
+            except StoreAway:
+                if start or self.features is not None:
+                    raise
+                self._whole(name, size, take)  # nobody has seen yet whether this store knows ranges
+                return
             if len(data) != end - start:
                 raise StoreAway("the object store sent fewer bytes than asked for", _LATER)
             take(data)
 
     def _whole(self, name: str, size: int, take: Callable[[bytes], object]) -> None:
-        with self._asking("read an object") as obstore:
-            try:
-                for data in obstore.get(self._store(size), self._key(name)).stream(min_chunk_size=1 << 20):
-                    take(bytes(data))
-            except FileNotFoundError:
-                raise ObjectMissing("the object store has no such object") from None
+        store, key = self._store(size), self._key(name)
+
+        def read(client: Any) -> None:
+            for data in client.get(store, key).stream(min_chunk_size=PIECE):
+                take(bytes(data))
+
+        self._ask("read an object", read)
 
     def listing(self, prefix: str) -> Iterator[StoredObject]:
         """Yield the objects whose names begin with `prefix`."""
-        skip, whole = len(self.settings.prefix), self._key(prefix)
+        store, skip, whole = self._store(0), len(self.settings.prefix), self._key(prefix)
         folder = whole[: whole.rfind("/") + 1]  # obstore takes whole segments only
-        with self._asking("list objects") as obstore:
-            for page in obstore.list(self._store(0), folder or None, chunk_size=PAGE):
-                for each in page:
-                    if each["path"].startswith(whole):
-                        yield StoredObject(each["path"][skip:], int(each["size"]))
+        pages = self._ask("list objects", lambda client: client.list(store, folder or None, chunk_size=PAGE))
+        while page := self._ask("list objects", lambda client: next(pages, None)):
+            for each in page:
+                if each["path"].startswith(whole):
+                    yield StoredObject(each["path"][skip:], int(each["size"]))
 
     # --- versions ----------------------------------------------------------------------------------------------------
 
@@ -147,9 +155,10 @@ class S3:
         found = self._all_versions(prefix, wanted)
         if found is None:
             names = [self._key(each.name) for each in self.listing(prefix) if wanted(each.name)]
-            with self._asking("delete objects") as obstore:
-                for at in range(0, len(names), PAGE):
-                    obstore.delete(self._store(0), names[at : at + PAGE])
+            store = self._store(0)
+            for at in range(0, len(names), PAGE):
+                some = names[at : at + PAGE]
+                self._ask("delete objects", partial(_delete_all, store, some))
             return len(names), ()
         refused = False
         for at in range(0, len(found), PAGE):
@@ -170,35 +179,37 @@ class S3:
         return self._all_versions(prefix, lambda name: True)
 
     def _all_versions(self, prefix: str, wanted: Callable[[str], bool]) -> list[Version] | None:
-        skip, found = len(self.settings.prefix), []
-        with self._asking("list versions"):
-            client = self._boto()
+        skip, bucket, key = len(self.settings.prefix), self.settings.bucket, self._key(prefix)
+
+        def look(client: Any) -> list[Version] | None:
+            found: list[Version] = []
             try:
-                pages = client.get_paginator("list_object_versions").paginate(
-                    Bucket=self.settings.bucket, Prefix=self._key(prefix)
-                )
-                for page in pages:
+                for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=key):
                     for kind, marker in (("Versions", False), ("DeleteMarkers", True)):
-                        for each in page.get(kind, ()):
-                            if wanted(each["Key"][skip:]):
-                                found.append(Version(each["Key"], each["VersionId"], marker))
+                        found += (
+                            Version(each["Key"], each["VersionId"], marker)
+                            for each in page.get(kind, ())
+                            if wanted(each["Key"][skip:])
+                        )
             except Exception as problem:
                 if _code(problem) in _NO_VERSIONS:
                     return None
                 raise
-        return found
+            return found
+
+        return self._ask_boto("list versions", look)
 
     def _delete(self, some: list[Version]) -> bool:
         """Delete some versions; return whether the store refused any. Not every store says which."""
-        asked = [{"Key": each.key, "VersionId": each.id} for each in some]
-        with self._asking("delete versions"):
-            answer = self._boto().delete_objects(Bucket=self.settings.bucket, Delete={"Objects": asked, "Quiet": True})
+        asked = {"Objects": [{"Key": each.key, "VersionId": each.id} for each in some], "Quiet": True}
+        bucket = self.settings.bucket
+        answer = self._ask_boto("delete versions", lambda client: client.delete_objects(Bucket=bucket, Delete=asked))
         return bool(answer.get("Errors"))
 
     def _why_kept(self, version: Version) -> Kept:
         """Return until when a version is kept; raise StoreAway if neither a lock nor a hold explains it."""
-        with self._asking("read a lock"):
-            head = self._boto().head_object(Bucket=self.settings.bucket, Key=version.key, VersionId=version.id)
+        asked = {"Bucket": self.settings.bucket, "Key": version.key, "VersionId": version.id}
+        head = self._ask_boto("read a lock", lambda client: client.head_object(**asked))
         until, name = head.get("ObjectLockRetainUntilDate"), version.key[len(self.settings.prefix) :]
         if head.get("ObjectLockLegalHoldStatus") == "ON":
             return Kept(name, None)
@@ -208,13 +219,13 @@ class S3:
 
     def put_with_sum(self, name: str, data: bytes, sha256: str) -> None:
         """Write an object under a checksum that may be wrong; only to try a store."""
-        with self._asking("write an object"):
-            self._boto().put_object(Bucket=self.settings.bucket, Key=self._key(name), Body=data, ChecksumSHA256=sha256)
+        asked = {"Bucket": self.settings.bucket, "Key": self._key(name), "Body": data, "ChecksumSHA256": sha256}
+        self._ask_boto("write an object", lambda client: client.put_object(**asked))
 
     def delete_version(self, name: str, version: str) -> None:
         """Delete one version."""
-        with self._asking("delete a version"):
-            self._boto().delete_object(Bucket=self.settings.bucket, Key=self._key(name), VersionId=version)
+        asked = {"Bucket": self.settings.bucket, "Key": self._key(name), "VersionId": version}
+        self._ask_boto("delete a version", lambda client: client.delete_object(**asked))
 
     # --- clients -----------------------------------------------------------------------------------------------------
 
@@ -229,7 +240,13 @@ class S3:
         with self._lock:
             made = self._stores.get((time_out, headers))
             if made is None:
-                made = self._stores[(time_out, headers)] = self._connect(time_out, headers)
+                try:
+                    made = self._connect(time_out, headers)
+                except ImportError:
+                    raise DriverMissing(_MISSING, INSTALL) from None
+                except OSError:
+                    raise StoreAway("the file of [storage] ca cannot be read", _LATER) from None
+                self._stores[(time_out, headers)] = made
         return made
 
     def _connect(self, time_out: int, headers: tuple[tuple[str, str], ...]) -> S3Store:
@@ -299,27 +316,45 @@ class S3:
         with self._lock:
             self._stores, self._versions, self._secrets = {}, None, None
 
-    @contextmanager
-    def _asking(self, what: str) -> Iterator[Any]:
-        """Turn whatever goes wrong into StoreAway, with nothing of the answer in it."""
+    def _write(self, what: str, work: Callable[[Any], T]) -> T:
+        """Have `work` write; only the bucket can be missing then."""
+        try:
+            return self._ask(what, work)
+        except ObjectMissing:
+            raise StoreAway("the object store has no such bucket", _LATER) from None
+
+    def _ask(self, what: str, work: Callable[[Any], T]) -> T:
+        """Have `work` use obstore; raise what `_told` makes of a failure."""
         try:
             import obstore
         except ImportError:
             raise DriverMissing(_MISSING, INSTALL) from None
+        return self.requests.do(lambda: self._told(what, lambda: work(obstore)))
+
+    def _ask_boto(self, what: str, work: Callable[[Any], T]) -> T:
+        """Have `work` use boto3's client; raise what `_told` makes of a failure."""
+        return self.requests.do(lambda: self._told(what, lambda: work(self._boto())))
+
+    def _told(self, what: str, work: Callable[[], T]) -> T:
+        """Turn whatever goes wrong into an error of ours, with nothing of the answer in it."""
         try:
-            yield obstore
+            return work()
         except StorageError:  # ours, or that of whoever takes the bytes
             raise
         except ImportError:
             raise DriverMissing(_MISSING, INSTALL) from None
+        except FileNotFoundError:
+            raise ObjectMissing("the object store has no such object, or no such bucket", _LATER) from None
         except Exception as problem:
             kind = type(problem).__name__
             denied = kind in ("PermissionDeniedError", "UnauthenticatedError") or _code(problem) in _DENIED
             if denied:
                 self._forget_clients()
-            missing = isinstance(problem, FileNotFoundError)
-            said = "found no such bucket" if missing else f"did not {what}"
-            raise StoreAway(f"the object store {said} ({kind})", _RIGHTS if denied else _LATER) from None
+            raise StoreAway(f"the object store did not {what} ({kind})", _RIGHTS if denied else _LATER) from None
+
+
+def _delete_all(store: S3Store, some: list[str], client: Any) -> None:
+    client.delete(store, some)
 
 
 def _code(problem: Exception) -> str:

@@ -24,17 +24,17 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from heapq import nsmallest
 from pathlib import Path
 
-from storage.errors import ObjectMissing, PartMissing
+from storage.errors import Forged, ObjectMissing, StoreAway, Torn
 from storage.files.durable_files import disk_errors, make_apart, write_all
 from storage.keys.key_store import CustomerKeys
 from storage.keys.key_tree import day_of
 from storage.objects.store import Kept, ObjectStore
-from storage.vault.parts import PartRef, file_name, names, refs
+from storage.vault.parts import STORED, PartRef, file_name, names, parse, refs
 from storage.vault.vault import Vault, unlink
 
-STORED = "stored"  # the folder of pointers to parts that are here too
 FETCHED = 256 << 20  # bytes of fetched parts that are kept for the next reader
 FETCHED_PARTS = 64  # and how many: each takes a descriptor
 FEW = 50  # recordings of a day up to which each is listed in the store; beyond, the day is
@@ -100,6 +100,7 @@ class ObjectVault(Vault):
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         super().__init__(folder, customer, keys, random=random)
+        self.customer = customer
         self.objects = objects
         self._stored = folder / STORED
         self._moving = threading.Lock()  # held while pointers and parts change places, so that erasure misses none
@@ -108,17 +109,32 @@ class ObjectVault(Vault):
 
     # --- upload ------------------------------------------------------------------------------------------------------
 
-    def waiting(self) -> list[PartRef]:
-        """Return the finished parts that only this machine has, oldest day first."""
-        return [ref for day in self.days() for ref in self.waiting_of(day)]
+    def waiting(self) -> Iterator[PartRef]:
+        """Yield the finished parts that only this machine has, oldest day first."""
+        for day in self.days():
+            yield from map(self._named, sorted(self._waiting_of(day), key=_leaf_of))
 
-    def waiting_of(self, day: int) -> list[PartRef]:
-        """Return the finished parts of a day that only this machine has, oldest first."""
-        stored = set(names(self._stored / str(day)))
-        return sorted(
-            (ref for ref in refs(self._folder / str(day)) if ref.path.name not in stored and not ref.path.is_symlink()),
-            key=lambda ref: ref.leaf,
-        )
+    def waiting_of(self, day: int, most: int) -> tuple[int, list[PartRef]]:
+        """Return how many finished parts of a day only this machine has, and the oldest of them.
+
+        A day may list 300,000 parts, so nothing is made of the names of those that the store has.
+        """
+        found = self._waiting_of(day)
+        return len(found), [self._named(name) for name in nsmallest(most, found, key=_leaf_of)]
+
+    def _waiting_of(self, day: int) -> list[str]:
+        folder, stored = self._folder / str(day), set(names(self._stored / str(day)))
+        with disk_errors("list the parts of recordings"):
+            try:
+                with os.scandir(folder) as entries:
+                    found = [each.name for each in entries if each.name not in stored and not each.is_symlink()]
+            except FileNotFoundError:
+                return []
+        return [name for name in found if parse(name)]
+
+    def _named(self, name: str) -> PartRef:
+        call, leaf, part = name.split(".")
+        return PartRef(call, int(leaf, 16), part, self._final(name, int(leaf, 16)))
 
     def changed(self, day: int) -> int:
         """Return when the list of a day's parts last changed, in ns; only for comparison."""
@@ -138,7 +154,7 @@ class ObjectVault(Vault):
             pointer = Pointer(hashlib.sha256(data).digest(), len(data))
             name = str(self.object_of(ref, pointer))
             if not self.objects.put(name, data) and not self._reads_back(name, pointer):
-                raise ObjectMissing("the object store does not have what it was given")
+                raise StoreAway("the object store does not have what it was given", "it is uploaded again")
             with self._moving:
                 if os.path.lexists(ref.path) and not ref.path.is_symlink():
                     self._point(self._stored / str(day_of(ref.leaf)) / ref.path.name, pointer)
@@ -149,7 +165,10 @@ class ObjectVault(Vault):
 
     def _reads_back(self, name: str, pointer: Pointer) -> bool:
         digest = hashlib.sha256()
-        self.objects.read(name, pointer.size, digest.update)
+        try:
+            self.objects.read(name, pointer.size, digest.update)
+        except ObjectMissing:
+            return False
         return digest.digest() == pointer.sha256
 
     def object_of(self, ref: PartRef, pointer: Pointer) -> PartObject:
@@ -189,6 +208,8 @@ class ObjectVault(Vault):
                 os.unlink(place)
             elif os.path.lexists(ref.path):
                 os.rename(place, ref.path)
+            else:  # somebody removed the part
+                os.unlink(place)
         return there
 
     def recall(self, ref: PartRef) -> bool:
@@ -208,6 +229,41 @@ class ObjectVault(Vault):
                 with suppress(FileNotFoundError):
                     os.unlink(file.name)
         return True
+
+    # --- mend and move -----------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Show that the store may have parts of this vault: from now on nobody may erase without asking it."""
+        if not self._stored.is_dir():
+            make_apart(self._stored)
+
+    def mistrust(self, ref: PartRef) -> None:
+        """Forget that the store has a part that is here too: it waits for its upload again."""
+        with suppress(FileNotFoundError):
+            os.unlink(self._stored / str(day_of(ref.leaf)) / ref.path.name)
+
+    def adopt(self, each: PartObject, size: int) -> bool:
+        """Point to an object of which nothing is here; delete it instead if its call was erased, and return False."""
+        if not self._keys.keeps(each.leaf):
+            name = str(each)
+            self.objects.remove(name, lambda found: found == name)
+            return False
+        name = file_name(each.call, each.leaf, each.part)
+        self._point(self._final(name, each.leaf), Pointer(each.sha256, size))
+        return True
+
+    def leave(self) -> int:
+        """Delete everything that the store has of this vault, all of which is here; return how much it refuses."""
+        for day in names(self._stored):
+            for name in names(self._stored / day):
+                os.unlink(self._stored / day / name)
+        _, kept = self.objects.remove(f"{self.customer}/", _every)
+        if not kept:
+            with disk_errors("leave the object store"), suppress(FileNotFoundError):
+                for day in names(self._stored):
+                    os.rmdir(self._stored / day)
+                self._stored.rmdir()
+        return len(kept)
 
     # --- read --------------------------------------------------------------------------------------------------------
 
@@ -259,9 +315,9 @@ class ObjectVault(Vault):
         try:
             self.objects.read(str(self.object_of(ref, pointer)), pointer.size, take)
         except ObjectMissing:
-            raise PartMissing("the object store lacks this part", "recorder verify names all that is missing") from None
+            raise Torn("the object store lacks this part", 0, "recorder verify names all that is missing") from None
         if digest.digest() != pointer.sha256:
-            raise ObjectMissing("the object store returned other bytes than were stored")
+            raise Forged("the object store returned other bytes than were stored", 0)
 
     # --- forget ------------------------------------------------------------------------------------------------------
 
@@ -280,6 +336,17 @@ class ObjectVault(Vault):
                     unlink(folder, mine)
         self._fetched.drop({leaf for _, leaf in wanted})
         return gone
+
+    def drop(self, ref: PartRef) -> None:
+        """Remove a finished part that nobody was told of, and its object if the store allows it now."""
+        with self._moving:
+            pointer = self.pointer(ref)
+            super().drop(ref)
+            self.mistrust(ref)
+        if pointer is not None:
+            name = str(self.object_of(ref, pointer))
+            with suppress(StoreAway):  # `recorder verify` names it then
+                self.objects.remove(name, lambda found: found == name)
 
     def remove_objects(self, recordings: Iterable[tuple[str, int]]) -> int:
         """Delete every version of the objects of many recordings, twice: an upload that was cut off may land late.
@@ -319,6 +386,10 @@ class ObjectVault(Vault):
             else:
                 day = f"{min(mine):012x}"[:DAY_DIGITS]
                 yield f"{self._customer}/{day}", partial(_is_of, frozenset(mine))
+
+
+def _leaf_of(name: str) -> str:
+    return name.partition(".")[2]
 
 
 def _every(name: str) -> bool:

@@ -11,6 +11,7 @@ from storage.files.durable_files import disk_errors
 from storage.vault.container import CONTROL_SEGMENT, MEDIA_SEGMENT, PartSecret, Reader
 
 OPEN = "open"  # the folder of parts being written
+STORED = "stored"  # the folder of pointers to parts that are here and in an object store
 LABEL = {"c": "media", "m": "media", "a": "attachment"}  # kind of part → label of its input key
 SEGMENT = {"c": CONTROL_SEGMENT, "m": MEDIA_SEGMENT, "a": MEDIA_SEGMENT}  # kind of part → bytes of a full segment
 _ORDER = {"c": 0, "m": 1, "a": 2}
@@ -120,9 +121,14 @@ def names(folder: Path) -> list[str]:
 def refs(folder: Path) -> Iterator[PartRef]:
     """Yield the parts in a folder, unordered."""
     for name in names(folder):
-        match = _NAME.fullmatch(name)
+        match = parse(name)
         if match:
             yield PartRef(match[1], int(match[2], 16), match[3], folder / name)
+
+
+def parse(name: str) -> re.Match[str] | None:
+    """Match the name of a part's file: call, leaf, part."""
+    return _NAME.fullmatch(name)
 
 
 def order(ref: PartRef) -> tuple[str, int, int, int]:

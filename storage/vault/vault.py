@@ -311,6 +311,10 @@ class Vault:
                 list(pool.map(unlink, folders, folders.values()))
         return len(gone)
 
+    def drop(self, ref: PartRef) -> None:
+        """Remove a finished part that nobody was told of."""
+        ref.path.unlink(missing_ok=True)
+
     def remove_objects(self, recordings: Iterable[tuple[str, int]]) -> int:
         """Delete what an object store has of many recordings; here is none."""
         return 0

@@ -37,6 +37,7 @@ class Server:
     kind: str
     port: int
     folder: Path
+    tls: tuple[Path, Path] | None = None  # certificate and key, rclone only
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -45,6 +46,8 @@ class Server:
         tool = shutil.which(_TOOLS[self.kind], path=os.path.dirname(sys.executable))
         if self.kind == "rclone":
             command = [tool, "serve", "s3", "--addr", f"127.0.0.1:{self.port}", str(self.folder)]
+            if self.tls is not None:
+                command += ["--cert", str(self.tls[0]), "--key", str(self.tls[1])]
         else:
             command = [tool, "-H", "127.0.0.1", "-p", str(self.port)]
         self.process = subprocess.Popen(
@@ -70,7 +73,7 @@ class Server:
 
     def settings(self, bucket: str = BUCKET, port: int | None = None, **more: Any) -> StoreSettings:
         """Return how the recorder speaks to it."""
-        endpoint = f"http://127.0.0.1:{port or self.port}"
+        endpoint = f"{'http' if self.tls is None else 'https'}://127.0.0.1:{port or self.port}"
         return StoreSettings(
             **{"endpoint": endpoint, "bucket": bucket, "secrets": lambda: (KEY, SECRET), "path_style": True, **more}
         )
@@ -80,11 +83,11 @@ _TOOLS = {"rclone": "rclone", "moto": "moto_server"}
 
 
 @contextmanager
-def object_store(kind: str, folder: Path) -> Iterator[Server]:
+def object_store(kind: str, folder: Path, tls: tuple[Path, Path] | None = None) -> Iterator[Server]:
     """Run a store whose bucket is there."""
     for bucket in (BUCKET, LOCKED):
         (folder / bucket).mkdir(parents=True, exist_ok=True)
-    server = Server(kind, next(PORTS), folder)
+    server = Server(kind, next(PORTS), folder, tls)
     server.start()
     try:
         yield server
@@ -134,8 +137,8 @@ class Proxy:
         try:
             while await self._one(reader, writer):
                 pass
-        except (asyncio.IncompleteReadError, ConnectionError, OSError):
-            pass
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, OSError):
+            pass  # whoever asked has gone, or the proxy ends
         finally:
             writer.close()
 

@@ -19,6 +19,7 @@ from storage.database.schema import metadata
 from storage.erasure.erasure_rows import State
 from storage.errors import StorageError
 from storage.keys.root_secret import RootSecret
+from storage.objects.store import ObjectStore
 from storage.search_forms import stored_of
 from storage.timestamps import day_of
 from storage.vault.container import Sealer
@@ -51,11 +52,18 @@ class StorageNode:
     watch: Watch = field(default_factory=Watch)
     settings: CustomerSettings = field(default_factory=lambda: CustomerSettings("acme"))
     database: str = "sqlite"
+    objects: ObjectStore | None = None
 
     async def open(self) -> Customer:
         create = not (self.data / "keys").exists()
         customers = await Customers.open(
-            self.data, ROOT, [self.settings], database=self.database, now=self.watch, create=create
+            self.data,
+            ROOT,
+            [self.settings],
+            database=self.database,
+            now=self.watch,
+            create=create,
+            objects=self.objects,
         )
         return customers[self.settings.name]
 
@@ -70,7 +78,9 @@ class StorageNode:
 
     def backup(self, to: Path) -> None:
         """Copy everything but the keys, as a backup does."""
-        shutil.copytree(self.data, to, ignore=lambda folder, names: ["keys"] if Path(folder) == self.data else [])
+        shutil.copytree(
+            self.data, to, symlinks=True, ignore=lambda folder, names: ["keys"] if Path(folder) == self.data else []
+        )
 
     def restore(self, backup: Path) -> None:
         """Put a backup in the place of everything but the keys."""

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
+from recorder.maintenance.verify import LACKING
+from recorder.persist.instance_lock import node_lock
+from storage.customer.customers import Customer
 from storage.objects import probe
 from storage.objects.s3 import S3
+from storage.vault.object_vault import ObjectVault
 from tests.daemon.object_stores import BUCKET, KEY, LOCKED, SECRET, Server
 from tests.in_process.command_line import Answer, Place, Printed
+from tests.in_process.storage_node import record
 
 FEATURES = ("range", "checksum", "list", "delete", "versions", "lock", "create_only")
 
@@ -82,3 +90,100 @@ def test_a_store_that_is_away_and_one_that_is_not_described(
     describe(place, object_servers["moto"], prefix, port=9)
     _, err = printed("store", "check", status=3)
     assert "object store" in err and SECRET not in err
+
+
+def one_call(place: Place) -> tuple[str, bytes]:
+    """Record a call of two parts; return its id and everything that its parts hold."""
+
+    async def work(acme: Customer) -> tuple[str, bytes]:
+        row = await record(acme)
+        return row.id, b"".join(data for ref in acme.vault.parts(row.id, row.leaf) for data in acme.vault.read(ref))
+
+    return place.do(work)
+
+
+def heard(place: Place, call: str) -> bytes:
+    async def work(acme: Customer) -> bytes:
+        row = await acme.calls.get(call)
+        return b"".join(data for ref in acme.vault.parts(call, row.leaf) for data in acme.vault.read(ref))
+
+    return place.do(work)
+
+
+def vault_files(place: Place) -> list[Path]:
+    found = (place.data / "customers/acme/vault").rglob("*.[cm]1")
+    return sorted(path for path in found if path.parent.parent.name != "stored")
+
+
+def test_recordings_move_there_and_back_and_verify(
+    place: Place, answer: Answer, printed: Printed, object_server: Server, prefix: str
+) -> None:
+    describe(place, object_server, prefix)
+    call, sound = one_call(place)
+    place.configure()
+    describe(place, object_server, prefix, media="s3")
+    assert answer("store", "move") == {"parts": 2, "done": 2, "failed": 0}
+    assert answer("store", "move") == {"parts": 0, "done": 0, "failed": 0}
+    store = S3(object_server.settings(prefix=prefix))
+    assert len(list(store.listing("acme/"))) == 2
+
+    async def let_go(acme: Customer) -> None:
+        vault = acme.vault
+        assert isinstance(vault, ObjectVault)
+        await asyncio.to_thread(lambda: [vault.release(ref) for ref in list(vault.stored(1 << 63))])
+
+    place.do(let_go)
+    assert all(path.is_symlink() for path in vault_files(place))
+    assert heard(place, call) == sound
+    for more in ((), ("--sample", "1"), ("--sample", "0")):
+        told = answer("verify", *more, status=1)
+        assert told["parts"] == (2 if not more else int(more[1]))
+        assert [each["kind"] for each in told["defects"]] == [LACKING]  # the row of the test claims more than there is
+
+    gone = next(store.listing("acme/")).name
+    store.remove(gone, lambda name: name == gone)
+    kinds = [each["kind"] for each in answer("verify", status=1)["defects"]]
+    assert kinds.count("the object store lacks it") == 1
+    assert answer("store", "move", status=1)["failed"] == 1
+
+    describe(place, object_server, prefix, media="file")
+    assert answer("store", "move", status=1)["failed"] == 1  # what is lost stays noted
+    assert not any(path.is_symlink() for path in vault_files(place)[1:])
+
+
+def test_a_vault_comes_back_whole_and_the_store_is_empty(
+    place: Place, answer: Answer, printed: Printed, object_server: Server, prefix: str
+) -> None:
+    describe(place, object_server, prefix, media="s3")
+    call, sound = one_call(place)
+    answer("store", "move")
+    place.configure()
+    _, err = printed("check-config", status=2)
+    assert "storage.media" in err and "store move" in err
+    describe(place, object_server, prefix, media="file")
+    assert heard(place, call) == sound
+    answer("store", "move")
+    assert heard(place, call) == sound
+    assert list(S3(object_server.settings(prefix=prefix)).listing("")) == []
+    place.configure()
+    printed("check-config")
+    assert heard(place, call) == sound
+
+
+def test_a_move_to_a_store_that_the_recorder_does_not_know_of_is_refused(
+    place: Place, printed: Printed, object_servers: dict[str, Server], prefix: str
+) -> None:
+    describe(place, object_servers["moto"], prefix, media="s3")
+    with node_lock(place.settings()):
+        _, err = printed("store", "move", status=3)
+    assert "Restart" in err
+
+
+def test_a_store_that_is_away_ends_verify_and_move(
+    place: Place, printed: Printed, object_servers: dict[str, Server], prefix: str
+) -> None:
+    describe(place, object_servers["moto"], prefix, media="s3", port=9)
+    one_call(place)
+    for command in (("verify",), ("store", "move")):
+        _, err = printed(*command, status=3)
+        assert "object store" in err

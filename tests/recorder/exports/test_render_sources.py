@@ -47,7 +47,7 @@ async def test_a_call_with_stored_media_is_not_played_without_them(one: Stage) -
     acme = call.customer
     await one.node.indexer.drain(30)
     row, before = await row_of(acme, call.id), one.descriptors()
-    with media_parts(acme, row) as parts:
+    async with media_parts(acme, row) as parts:
         assert [os.readlink(f"/proc/self/fd/{part.fd}").rpartition(".")[2] for part in parts] == ["m1"]
     assert one.descriptors() == before
     assert not lacks_files(acme, replace(row, size_bytes=1 << 30))  # one that goes on is not judged
@@ -66,11 +66,13 @@ async def test_a_call_with_stored_media_is_not_played_without_them(one: Stage) -
     data = media.path.read_bytes()
     media.path.chmod(0o600)
     media.path.write_bytes(b"?" + data[1:])
-    with pytest.raises(RenderFailed, match=DAMAGED), media_parts(acme, row):
-        raise AssertionError("what does not open is not played")
+    with pytest.raises(RenderFailed, match=DAMAGED):
+        async with media_parts(acme, row):
+            raise AssertionError("what does not open is not played")
     media.path.unlink()
     assert lacks_files(acme, row) and lacks_files(acme, replace(row, size_bytes=0))
-    with pytest.raises(RenderFailed, match=DAMAGED), media_parts(acme, row):
-        raise AssertionError("what is gone is not played")
-    with media_parts(acme, replace(row, details={**row.details, "streams": [{"packets": 0}]})) as parts:
+    with pytest.raises(RenderFailed, match=DAMAGED):
+        async with media_parts(acme, row):
+            raise AssertionError("what is gone is not played")
+    async with media_parts(acme, replace(row, details={**row.details, "streams": [{"packets": 0}]})) as parts:
         assert parts == []

@@ -32,6 +32,25 @@ def test_a_receipt_verifies_in_any_formatting() -> None:
     assert verify(dump({"id": B, "state": "done", "receipt": made}), "acme", PUBLIC) == made
 
 
+def test_what_a_lock_keeps_is_named_and_signed() -> None:
+    facts = Facts("acme", B, "request", None, [A, B], "paula", AT, None, None, AT, {B: AT, A: None})
+    made = sign(KEY, facts)
+    assert made["version"] == 2
+    assert made["locked"] == [{"call": B, "until": "2026-03-01T12:00:00.000000Z"}, {"call": A, "until": None}]
+    assert verify(dump(made), "acme", PUBLIC) == made
+    plain = receipt()
+    less = {name: value for name, value in made.items() if name != "locked"}
+    for forged in (
+        less,
+        {**made, "version": 1},
+        {**made, "locked": []},
+        {**plain, "version": 2},
+        {**made, "version": True},
+    ):
+        with pytest.raises(BadReceipt):
+            verify(dump(forged), "acme", PUBLIC)
+
+
 @pytest.mark.parametrize("member", sorted(receipt()))
 def test_every_member_is_signed(member: str) -> None:
     for change in (0, None, "x", [], True):

@@ -1,6 +1,5 @@
 """A store is judged by what it does to scratch objects, and what is written for that is removed."""
 
-
 import pytest
 
 from storage.errors import StoreAway

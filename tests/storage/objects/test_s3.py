@@ -2,6 +2,9 @@
 
 import hashlib
 import os
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,7 +13,8 @@ from storage.errors import DriverMissing, NoSpace, ObjectMissing, StoreAway
 from storage.objects import s3
 from storage.objects.s3 import S3
 from storage.objects.store import Features, StoredObject
-from tests.daemon.object_stores import KEY, LOCKED, SECRET, Proxy, Server
+from tests.daemon.object_stores import KEY, LOCKED, SECRET, Proxy, Server, object_store
+from tests.in_process.certificates import Authority
 
 TRUSTED = Features(range=True, checksum=True, list=True, delete=True, versions=False, lock=False, create_only=False)
 WITHOUT_RANGES = Features(
@@ -157,10 +161,39 @@ def test_a_store_that_is_not_there(tmp_path: Path, object_server: Server) -> Non
 
 
 def test_packages_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch, object_server: Server) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "obstore", None)
+    for module in ("obstore", "obstore.store", "boto3"):
+        monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(DriverMissing) as caught:
         S3(object_server.settings()).put("acme/1/m1", b"x")
     assert "siprec-recorder[s3]" in caught.value.hint
+    with pytest.raises(DriverMissing):
+        S3(object_server.settings()).remove("acme/1/", everything)
+
+
+def test_a_recorder_that_stops_waits_for_no_store(behind: S3, proxy: Proxy) -> None:
+    proxy.play(always="slow3")
+    began = time.monotonic()
+    threading.Timer(0.3, behind.requests.close).start()
+    with pytest.raises(StoreAway, match="stopping"):
+        behind.put("acme/1/m1", b"x")
+    with pytest.raises(StoreAway, match="stopping"):
+        behind.size("acme/1/m1")
+    assert time.monotonic() - began < 2 and behind.requests.running == 1
+
+
+def test_a_store_behind_an_authority_of_its_own(tmp_path: Path) -> None:
+    authority = Authority(tmp_path, "authority")
+    both = authority.issue("127.0.0.1")
+    (tmp_path / "data").mkdir()
+    with object_store("rclone", tmp_path / "data", (both, both)) as server:
+        known = S3(server.settings(ca=authority.file))
+        assert known.put("acme/1/m1", b"bytes") and read(known, "acme/1/m1", 5) == b"bytes"
+        assert known.remove("acme/1/", everything) == (1, ())
+        for unknown in (S3(server.settings()), S3(server.settings(ca=tmp_path / "missing"))):
+            with pytest.raises(StoreAway):
+                unknown.put("acme/1/m1", b"bytes")
+        with pytest.raises(StoreAway):
+            S3(server.settings()).remove("acme/1/", everything)
 
 
 def test_a_time_out_grows_with_the_body(object_server: Server) -> None:

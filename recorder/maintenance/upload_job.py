@@ -1,0 +1,228 @@
+"""Upload finished parts to the object store, and let local copies go once the store has them for long enough.
+
+    job = UploadJob(node); tasks.start(job.run(), "uploads")
+
+What waits is what the disk shows: a finished part without its pointer (storage.vault.object_vault). So nothing has to
+be told to this job, a kill forgets nothing, and no call waits for it. Its threads have a low priority and are few; a
+store that is away is tried again ever more rarely, and everything stays here meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from recorder.calls.context import Node
+from recorder.persist.object_store import configured_store
+from storage.customer.customers import Customer
+from storage.errors import StorageError, StoreAway
+from storage.keys.key_tree import day_of
+from storage.objects.probe import probe, usable
+from storage.objects.s3 import S3
+from storage.vault.object_vault import ObjectVault
+from storage.vault.parts import PartRef
+
+AT_ONCE = 2
+"""Threads. One uploads some 100 MB/s, a thousand calls in G.711 make 16 MB/s."""
+
+NICE = 10
+"""Priority of the threads below that of everything that records."""
+
+LOOK_SECONDS = 1.0
+"""Pause between two looks for new parts; a look at a folder that has not changed is one `stat`."""
+
+REST = 20
+"""After a look it rests this many times the processor time it took: folders of a day may list 300,000 parts."""
+
+RELEASE_SECONDS = 60.0
+"""Pause between two looks for local copies that may go."""
+
+MOST = 2_000
+"""Parts of a customer that one look queues for upload; the others are found by the next."""
+
+BATCH = 200
+"""Local copies whose calls are looked up in the index together."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
+"""Pauses of a store that is away: doubled each time, up to the longest, a random part of a fifth taken off."""
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Watched:
+    """What was seen of one customer's vault."""
+
+    days: dict[int, int] = field(default_factory=dict)  # day → when its list of parts had changed, if nothing waited
+    waiting: dict[int, int] = field(default_factory=dict)  # day → parts that waited at the last look
+
+
+class UploadJob:
+    """Uploads for all customers of the node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._log = node.log
+        self._keep_ns = node.settings.storage.keep_local.seconds * 1_000_000_000
+        self._store = configured_store(node.settings)
+        self._seen: dict[str, _Watched] = {}
+        self._pause = 0.0
+        self._away = False
+        self._next_release = 0.0
+        self._looked = 0.0  # s of processor time that the last look took
+
+    async def run(self) -> None:
+        """Upload for ever; owned by recorder.runtime.tasks."""
+        if self._store is None:
+            return
+        self._node.metrics.watch(self._node.metrics.parts_waiting, self.waiting)
+        threads = ThreadPoolExecutor(AT_ONCE, "upload", _step_back)
+        try:
+            while True:
+                try:
+                    await self._turn(threads, self._store)
+                except Exception as problem:  # without this task nothing would be uploaded any more
+                    self._failed(problem)
+                await asyncio.sleep(max(LOOK_SECONDS, self._pause, min(REST * self._looked, LONGEST_PAUSE)))
+        finally:
+            threads.shutdown(wait=False, cancel_futures=True)
+
+    def waiting(self) -> float:
+        """Return how many finished parts only this machine has."""
+        return float(sum(sum(seen.waiting.values()) for seen in self._seen.values()))
+
+    async def _turn(self, threads: ThreadPoolExecutor, store: S3) -> None:
+        """Look once at every customer, and upload what waits."""
+        vaults = [
+            (customer, customer.vault)
+            for customer in self._node.customers.values()
+            if isinstance(customer.vault, ObjectVault)
+        ]
+        self._looked, found = 0.0, list[tuple[ObjectVault, PartRef]]()
+        for customer, vault in vaults:
+            found += [(vault, ref) for ref in await _in(threads, self._look, customer, vault)]
+        if store.features is None:
+            await self._try(threads, store)
+        if store.features is None:
+            return
+        if found:
+            await asyncio.wrap_future(self._node.syncer.wait([]))  # only what is durable here is uploaded
+            await self._upload(threads, found)
+        if time.monotonic() >= self._next_release:
+            self._next_release = time.monotonic() + min(RELEASE_SECONDS, self._keep_ns / 1e9)
+            for customer, vault in vaults:
+                if customer.served:
+                    await self._release(threads, customer, vault)
+
+    async def _try(self, threads: ThreadPoolExecutor, store: S3) -> None:
+        """See what the store does before it is trusted with anything."""
+        features = await _in(threads, lambda: probe(store, lock=False))
+        if usable(features):
+            store.features = features
+            self._log.info("store.ready")
+            self._well()
+        else:
+            self._pause = LONGEST_PAUSE
+            self._log.error("store.unusable", hint="Run recorder store check; recordings stay in data_dir meanwhile.")
+
+    def _look(self, customer: Customer, vault: ObjectVault) -> list[PartRef]:
+        """Return the parts of a customer that wait; a day is listed only if it may have changed."""
+        began, found = time.thread_time(), list[PartRef]()
+        seen = self._seen.setdefault(customer.name, _Watched())
+        vault.begin()
+        for day in vault.days():
+            changed = vault.changed(day)
+            if seen.days.get(day) == changed:
+                continue
+            count, waiting = vault.waiting_of(day, max(0, MOST - len(found)))
+            seen.waiting[day] = count
+            if count or time.time_ns() - changed < 2_000_000_000:  # two changes may have the same time
+                seen.days.pop(day, None)
+            else:
+                seen.days[day] = changed
+            found += waiting
+        for day in set(seen.waiting) - set(vault.days()):
+            del seen.waiting[day]
+        self._looked += time.thread_time() - began
+        return found
+
+    async def _upload(self, threads: ThreadPoolExecutor, found: Sequence[tuple[ObjectVault, PartRef]]) -> None:
+        """Upload parts, a few at once; stop at the first that the store does not take."""
+        left = list(reversed(found))
+        problems: list[Exception] = []
+        lock = threading.Lock()
+
+        def work() -> None:
+            while True:
+                with lock:
+                    if not left or problems:
+                        return
+                    vault, ref = left.pop()
+                try:
+                    vault.upload(ref)
+                except Exception as problem:
+                    problems.append(problem)
+                else:
+                    with lock:
+                        self._seen[vault.customer].waiting[day_of(ref.leaf)] -= 1
+
+        await asyncio.gather(*(_in(threads, work) for _ in range(AT_ONCE)))
+        if problems:
+            self._failed(problems[0])
+        else:
+            self._well()
+
+    async def _release(self, threads: ThreadPoolExecutor, customer: Customer, vault: ObjectVault) -> None:
+        """Let local copies go that the store has long enough, and whose calls are finished in the index."""
+        due = await _in(threads, lambda: list(vault.stored(time.time_ns() - self._keep_ns)))
+        for at in range(0, len(due), BATCH):
+            some = due[at : at + BATCH]
+            calls = {(ref.call, ref.leaf) for ref in some}
+            unknown = set(await customer.calls.unknown(calls))
+            unfinished = {call for call, _ in await customer.calls.unfinished()}
+            for ref in some:
+                if (ref.call, ref.leaf) not in unknown and ref.call not in unfinished:
+                    await _in(threads, self._let_go, customer, vault, ref)
+
+    def _let_go(self, customer: Customer, vault: ObjectVault, ref: PartRef) -> None:
+        if not vault.release(ref):
+            self._seen.pop(customer.name, None)  # it waits again
+            self._log.error("store.lost", customer=customer.name, call=ref.call, part=ref.part)
+
+    def _failed(self, problem: Exception) -> None:
+        """Report a store that is away once, and wait longer each time."""
+        longer = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+        self._pause = longer * (1 - random.random() / 5)  # noqa: S311 - it keeps recorders apart and guards nothing
+        if self._away:
+            return
+        self._away = True
+        if isinstance(problem, StoreAway):
+            self._log.error("store.away", reason=_word(problem), hint=problem.hint)
+        else:
+            self._log.fault("store.failed", problem)
+
+    def _well(self) -> None:
+        self._pause = 0.0
+        if self._away:
+            self._away = False
+            self._log.info("store.back")
+
+
+async def _in(threads: ThreadPoolExecutor, work: Callable[..., T], *given: object) -> T:
+    return await asyncio.get_running_loop().run_in_executor(threads, work, *given)
+
+
+def _step_back() -> None:
+    """Lower the priority of this thread, and of those that it starts."""
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+
+
+def _word(problem: StorageError) -> str:
+    return "refused" if "access_key" in problem.hint else "away"

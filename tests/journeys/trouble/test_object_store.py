@@ -1,0 +1,191 @@
+"""A daemon whose recordings go to an object store: they play from there, and a store in trouble loses none of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from storage.objects.s3 import S3
+from tests.daemon.api import WAIVER, WHY, Api, running, until
+from tests.daemon.coded_calls import record
+from tests.daemon.object_stores import BUCKET, KEY, SECRET, Proxy, Server
+
+
+def parts(api: Api) -> list[Path]:
+    """Return every finished part, or its pointer."""
+    vault = api.one.data / "customers" / "acme" / "vault"
+    return [path for path in vault.glob("[0-9]*/*") if path.name.count(".") == 2]
+
+
+def only_there(api: Api, count: int) -> bool:
+    """Tell whether so many parts exist and the store alone has them."""
+    found = parts(api)
+    return len(found) == count and all(path.is_symlink() for path in found)
+
+
+@contextmanager
+def recorder(folder: Path, endpoint: int, prefix: str, keep: str = "0s", media: str = "s3") -> Iterator[Api]:
+    """Run a daemon with an object store."""
+    with running(folder, start=False) as api:
+        for name, secret in (("id", KEY), ("secret", SECRET)):
+            (api.one.folder / name).write_text(secret)
+            (api.one.folder / name).chmod(0o600)
+        api.one.replace(
+            "[keys]",
+            f"""[storage]
+media = "{media}"
+endpoint = "http://127.0.0.1:{endpoint}"
+bucket = "{BUCKET}"
+prefix = "{prefix}"
+access_key = "file:{api.one.folder}/id"
+secret_key = "file:{api.one.folder}/secret"
+path_style = true
+keep_local = "{keep}"
+[keys]""",
+        )
+        api.one.start()
+        yield api
+
+
+@pytest.fixture
+def store(object_server: Server, prefix: str) -> S3:
+    return S3(object_server.settings(prefix=prefix))
+
+
+def objects(store: S3) -> list[str]:
+    return sorted(each.name for each in store.listing("acme/"))
+
+
+def test_recordings_go_to_the_store_and_play_verify_and_are_erased_from_there(
+    tmp_path: Path, object_server: Server, prefix: str, store: S3
+) -> None:
+    with recorder(tmp_path / "one", object_server.port, prefix) as api:
+        (first,), (second,) = record(api), record(api)
+        until(lambda: only_there(api, 4))
+        assert len(objects(store)) == 4 and api.figure("recorder_parts_waiting") == 0
+        sounds = {call["id"]: api.sound(call["id"]) for call in (first, second)}
+        assert all(sounds.values())
+        assert api.get(f"/calls/{first['id']}/media?format=flac").status_code == 200
+        told = json.loads(api.one.run("verify", "--json").stdout)
+        assert told["ok"] and told["parts"] == 4
+        api.one.stop(signal.SIGKILL)
+        api.one.start()
+        assert api.sound(first["id"]) == sounds[first["id"]]
+        assert api.ask("PUT", "/waiver", json=WAIVER).status_code == 200
+        asked = api.ask("POST", "/erasures", json={"calls": [first["id"]], **WHY}, role="privacy").json()
+        until(lambda: api.get(f"/erasures/{asked['id']}").json()["state"] == "done")
+        assert len(objects(store)) == 2 and len(parts(api)) == 2
+        assert api.gone(first["id"]) and api.sound(second["id"]) == sounds[second["id"]]
+        assert not {"store.away", "store.failed", "task.failed"} & set(api.one.events())
+
+
+@pytest.mark.parametrize(
+    "fault", ["flip", *(pytest.param(each, marks=pytest.mark.torture) for each in ("503", "reset", "swallow", "lost"))]
+)
+def test_a_store_in_trouble_loses_nothing_and_gets_nothing_twice(
+    tmp_path: Path, object_servers: dict[str, Server], prefix: str, fault: str
+) -> None:
+    server = object_servers["rclone"]
+    store = S3(server.settings(prefix=prefix))
+    proxy = Proxy(server.port)
+    try:
+        with recorder(tmp_path / "one", proxy.port, prefix) as api:
+            until(lambda: "store.ready" in api.one.events())
+            proxy.play(always=fault)
+            (first,) = record(api)
+            until(lambda: api.figure("recorder_parts_waiting") == 2 and "store.away" in api.one.events())
+            assert api.health("/readyz") == 200
+            sound = api.sound(first["id"])
+            api.one.stop(signal.SIGKILL)
+            api.one.start()
+            (second,) = record(api)
+            assert sum(not path.is_symlink() for path in parts(api)) == 4
+            assert api.sound(first["id"]) == sound
+            proxy.play()
+            until(lambda: only_there(api, 4), 90)
+            assert {name.rsplit("-", 1)[0] for name in objects(store)} == {
+                f"acme/{path.name[37:49]}/{path.name[:36]}{path.name[49:]}" for path in parts(api)
+            }
+            assert len(objects(store)) == 4
+            assert api.sound(first["id"]) == sound and api.sound(second["id"])
+            assert SECRET not in api.one.log.read_text() and str(proxy.port) not in api.one.log.read_text()
+    finally:
+        proxy.close()
+
+
+def test_a_call_that_only_an_absent_store_has_is_answered_503_and_a_stop_waits_for_no_store(
+    tmp_path: Path, object_servers: dict[str, Server], prefix: str
+) -> None:
+    proxy = Proxy(object_servers["moto"].port)
+    try:
+        with recorder(tmp_path / "one", proxy.port, prefix) as api:
+            (call,) = record(api)
+            until(lambda: only_there(api, 2))
+            proxy.play(always="503")
+            answer = api.get(f"/calls/{call['id']}/media?format=wav")
+            assert answer.status_code == httpx2.codes.SERVICE_UNAVAILABLE
+            assert "object store" in answer.json()["detail"]
+            assert api.get(f"/calls/{call['id']}").status_code == 200
+            proxy.play(always="slow60")
+            record(api)
+            until(lambda: any(first.startswith("PUT") for first, _, _ in proxy.seen))
+            began = time.monotonic()
+            assert api.one.stop() == 0
+            assert time.monotonic() - began < 8
+            proxy.play()
+            api.one.start()
+            until(lambda: only_there(api, 4), 90)
+            assert api.sound(call["id"])
+    finally:
+        proxy.close()
+
+
+def test_a_vault_moves_there_and_back_while_calls_are_recorded(
+    tmp_path: Path, object_servers: dict[str, Server], prefix: str
+) -> None:
+    server = object_servers["rclone"]
+    store = S3(server.settings(prefix=prefix))
+    with recorder(tmp_path / "one", server.port, prefix, keep="7d", media="file") as api:
+        (first,) = record(api)
+        sound = api.sound(first["id"])
+        assert "uploads" not in api.one.log.read_text() and objects(store) == []
+        text = api.one.config.read_text()
+        api.one.config.write_text(text.replace('media = "file"', 'media = "s3"').replace('"7d"', '"0s"'))
+        assert api.one.run("store", "move").returncode == 3, "the daemon that runs knows nothing of the store"
+        api.one.stop()
+        api.one.start()
+        (second,) = record(api)
+        assert api.one.run("store", "move").returncode == 0
+        until(lambda: only_there(api, 4))
+        assert api.sound(first["id"]) == sound and len(objects(store)) == 4
+        api.one.config.write_text(text)
+        api.one.stop()
+        api.one.start()
+        (third,) = record(api)
+        assert api.sound(first["id"]) == sound
+        moved = json.loads(api.one.run("store", "move", "--json").stdout)
+        assert moved == {"parts": 4, "done": 4, "failed": 0}
+        assert objects(store) == [] and not any(path.is_symlink() for path in parts(api))
+        api.one.config.write_text("\n".join(line for line in text.splitlines() if "endpoint" not in line))
+        api.one.stop()
+        api.one.start()
+        assert api.sound(first["id"]) == sound and api.sound(second["id"]) and api.sound(third["id"])
+        assert json.loads(api.one.run("verify", "--json").stdout)["ok"]
+
+
+def test_nothing_of_a_store_is_loaded_without_one(tmp_path: Path) -> None:
+    with running(tmp_path / "one") as api:
+        record(api)
+        maps = Path(f"/proc/{api.one.process.pid}/maps").read_text()
+        assert "obstore" not in maps
+        assert os.path.exists(api.one.data / "customers" / "acme" / "vault")
+        assert not (api.one.data / "customers" / "acme" / "vault" / "stored").exists()
+        assert "recorder_parts_waiting 0.0" in httpx2.get(f"{api.url}/metrics").text
