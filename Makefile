@@ -15,7 +15,7 @@ BENCH ?= capacity
 JOBS ?= 4
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
-.PHONY: help setup demo unit test pictures lint bench fuzz torture interop package deb deb-test lock clean dev debian
+.PHONY: help setup demo unit test pictures lint bench fuzz torture interop package deb deb-test docs-test lock clean dev debian
 
 help:
 	@echo 'make setup    create .venv and install the recorder from its lock file'
@@ -31,6 +31,7 @@ help:
 	@echo 'make package  wheel and source archive in dist/'
 	@echo 'make deb      the Debian package of this release of Debian in dist/'
 	@echo 'make deb-test build it twice, and try it on an empty Debian with a systemd of its own (as root)'
+	@echo 'make docs-test run the commands of the documents on such a Debian (as root; 6 minutes)'
 	@echo 'make lock     resolve the lock files anew (needs uv)'
 	@echo 'make clean    remove everything that was made here'
 
@@ -103,6 +104,10 @@ deb:
 deb-test: dev
 	@sh .ci/debian package
 	$(BIN)/python -m pytest -m torture tests/test_debian_package.py $(ARGS)
+
+docs-test: dev
+	@sh .ci/debian package
+	$(BIN)/python -m pytest -m torture -s tests/documents $(ARGS)
 
 lock:
 	.ci/lock

@@ -5,8 +5,6 @@ It takes minutes: two packages and a Debian are made. DEB_CACHE=FOLDER keeps the
 
 import json
 import os
-import platform
-import re
 import subprocess
 import time
 from pathlib import Path
@@ -14,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from recorder.runtime.version import VERSION
+from tests.daemon import documents
+from tests.daemon.debian import EMPTY, Shell, debian, package
 from tests.daemon.machine import machine
 
 HERE = Path(__file__).parents[1]
@@ -32,33 +32,14 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def packages(cache):
-    """Build both versions; return their files, the older one first."""
-    found = []
-    for each in (VERSION, NEW):
-        paths = list(cache.glob(f"siprec-recorder_{each}_*.deb"))
-        if not paths:
-            # The level of a release takes minutes and compresses nothing better that is looked at here.
-            environment = os.environ | {"WHEELS": str(cache / "wheels"), "DPKG_DEB_COMPRESSOR_LEVEL": "0"}
-            done = subprocess.run(
-                [HERE / "debian/build", cache, each], env=environment, stderr=subprocess.PIPE, text=True
-            )
-            assert done.returncode == 0, done.stderr
-            paths = list(cache.glob(f"siprec-recorder_{each}_*.deb"))
-        found += paths
-    return found
+    """Return the packages of both versions, the older one first."""
+    return [package(cache, each) for each in (VERSION, NEW)]
 
 
 @pytest.fixture(scope="module")
-def debian(cache):
-    """Make an empty Debian of this release with systemd and Python; return its folder."""
-    folder = cache / "root"
-    if not folder.exists():
-        release = platform.freedesktop_os_release()["VERSION_CODENAME"]
-        wanted = "--include=systemd,systemd-sysv,dbus,python3,libstdc++6,zlib1g"
-        subprocess.run(
-            ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", wanted, release, folder], check=True
-        )
-    return folder
+def empty(cache):
+    """Return an empty Debian of this release with systemd and Python."""
+    return debian(cache, "root", EMPTY)
 
 
 def test_lintian_finds_no_error_and_at_most_ten_overrides(packages):
@@ -73,19 +54,10 @@ def test_lintian_finds_no_error_and_at_most_ten_overrides(packages):
         assert lines[lines.index(line) - 1].startswith("#"), f"{line} has no reason"
 
 
-def documented():
-    """Return the commands of docs/install.md: each block is one script."""
-    return re.findall(r"^```sh\n(.*?)^```", (HERE / "docs/install.md").read_text(), re.M | re.S)
-
-
-def test_install_record_upgrade_refuse_and_remove(packages, debian, tmp_path):
-    with machine(tmp_path, debian) as one:
-
-        def run(script, status=0):
-            """Run a script in the machine; return what it prints."""
-            done = one.call("sh", "-ec", script, seconds=300)
-            assert done.returncode == status, f"{script}\n{done.stdout}"
-            return done.stdout
+def test_install_record_upgrade_refuse_and_remove(packages, empty, tmp_path):
+    with machine(tmp_path, empty) as one:
+        shell = Shell(one)
+        run = shell.run
 
         def main_process():
             """Return number and version of the main process."""
@@ -97,21 +69,13 @@ def test_install_record_upgrade_refuse_and_remove(packages, debian, tmp_path):
         def versions():
             return set(run("ls -A /usr/lib/recorder").split()) - {"package", "current"}
 
-        outside = Path(f"/proc/{one.pid}/root/root")
         for path in packages:
-            (outside / path.name).write_bytes(path.read_bytes())
+            (shell.folder / path.name).write_bytes(path.read_bytes())
         old = VERSION
         assert run("cat /proc/net/route").count("\n") == 1, "there must be no network"
 
-        # The commands of the document, in its order.
-        install, init, *others = documented()
-        assert install.strip() == f"apt install ./{packages[0].name}"
-        run(install.replace("apt install", "DEBIAN_FRONTEND=noninteractive apt-get install -y"))
+        documents.run("docs/install.md", shell)
         assert json.loads(run("recorder --version --json"))["version"] == old
-        assert "rec_" in run(init)
-        printed = [run(script) for script in others]
-        assert sum("complete" in text for text in printed) == 2 and "https://" in "".join(printed)
-        assert "0 defects" in printed[-1]
         run("rm /etc/recorder/root.key && systemctl restart recorder && recorderctl verify")  # by the encrypted one
 
         # An upgrade with a call: no frame is lost, and the old version stays as long as the client runs from it.
@@ -126,7 +90,7 @@ def test_install_record_upgrade_refuse_and_remove(packages, debian, tmp_path):
         assert run("systemctl is-active client").strip() == "active", "the call must outlast the upgrade"
         assert versions() == {old, NEW}
         run("while systemctl --quiet is-active client; do sleep 1; done")
-        assert json.loads((outside / "call.json").read_text())["well"] == 1
+        assert json.loads((shell.folder / "call.json").read_text())["well"] == 1
         calls = json.loads(run("recorderctl calls --json"))["items"]
         assert [call["state"] for call in calls] == ["complete"] * 2
         assert [stream["gap_ms"] for call in calls for stream in call["streams"]] == [0] * 4

@@ -24,6 +24,7 @@ PACKAGES = (
     "personal",
     "tests",
     "config",
+    "debian",
     "pyproject.toml",
     "README.md",
 )
