@@ -381,7 +381,7 @@ async def _translated() -> AsyncIterator[None]:
 def _encryption(original: BaseException | None) -> DatabaseAway | None:
     """Return what to say if a connection failed because of sslmode, None if not."""
     if isinstance(original, ssl.SSLError):
-        hint = "name its authority in PGSSLROOTCERT, its host as in the certificate, or choose another sslmode"
+        hint = "name its authority (&sslrootcert=FILE), its host as in the certificate, or choose another sslmode"
         return DatabaseAway("the certificate of PostgreSQL was not accepted", hint)
     if isinstance(original, ConnectionError) and "rejected SSL upgrade" in str(original):
         return DatabaseAway(

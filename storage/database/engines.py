@@ -6,7 +6,8 @@ SQLite is opened with
   not, and an answered request must survive a power cut. Writes come in batches, so this costs one sync for each batch;
 - secure_delete=ON: deleted data are overwritten, also in free pages;
 - temp_store=MEMORY: no sorted copies in temporary files.
-PostgreSQL is reached through asyncpg, and does not compile statements.
+PostgreSQL is reached through asyncpg, and does not compile statements. That is not set as a start-up parameter of the
+connection, which PgBouncer refuses. A lock lasts as long as its transaction, for the same reason.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import sqlite3
 import sys
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlencode
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -27,7 +29,9 @@ BUSY_SECONDS = 5.0  # longer than any transaction of the recorder, shorter than 
 CONNECT_SECONDS = 3.0  # an unreachable database must be noticed before a call's checkpoint is due
 COMMAND_SECONDS = 30.0  # a sweep of a customer's calls takes seconds
 POOL_SIZE = 4  # the writer and three readers; with SQLite, each has a thread
-SERVER_SETTINGS = {"jit": "off"}  # compiling a statement takes 0.1 s with ten million calls, and running it less
+_NO_JIT = "SET jit = off"  # compiling a statement takes 0.1 s with ten million calls, and running it less
+_LIBPQ = ("sslmode", "sslrootcert", "sslcrl", "sslcert", "sslkey")
+"""Options of an address that asyncpg understands as libpq does, but in an address only."""
 _PRAGMAS = (
     f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}",
     "PRAGMA synchronous=FULL",
@@ -51,18 +55,27 @@ def engine_of(place: URL) -> AsyncEngine:
         event.listen(engine.sync_engine, "begin", _begin)
         event.listen(engine.sync_engine, "invalidate", _roll_back)
         return engine
-    given = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS, "server_settings": SERVER_SETTINGS}
+    address, options = _for_asyncpg(place)
+    given = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS, **options}
     try:
-        return create_async_engine(_for_asyncpg(place), connect_args=given, pool_pre_ping=True, **common)
+        engine = create_async_engine(address, connect_args=given, pool_pre_ping=True, **common)
     except ModuleNotFoundError as missing:
         hint = f"{sys.executable} -m pip install 'siprec-recorder[postgresql]'"
         raise DriverMissing(f"{missing.name} is not installed, so no PostgreSQL can be reached", hint) from None
+    event.listen(engine.sync_engine, "connect", _set_no_jit)
+    return engine
 
 
-def _for_asyncpg(place: URL) -> URL:
-    """Rename libpq's `sslmode`, which people know, to the `ssl` of asyncpg."""
-    mode = place.query.get("sslmode")
-    return place.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode}) if mode else place
+def _for_asyncpg(place: URL) -> tuple[URL, dict[str, str]]:
+    """Take the options of libpq out of an address; return the rest, and what gives them to asyncpg.connect()."""
+    given = {name: value for name in _LIBPQ if isinstance(value := place.query.get(name), str)}
+    rest = place.difference_update_query(given)
+    return rest, {"dsn": f"postgresql:///?{urlencode(given)}"} if given else {}
+
+
+def _set_no_jit(connection: Any, _record: object) -> None:
+    """Set it for a new connection, outside a transaction."""
+    connection.run_async(lambda driver: driver.execute(_NO_JIT))
 
 
 def _set_pragmas(connection: Any, _record: object) -> None:
