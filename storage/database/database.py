@@ -61,6 +61,8 @@ class _Transaction:
     """Its connection."""
     undo: list[Undo] = field(default_factory=list)
     """Functions to run if it does not commit, newest last."""
+    done: list[Callable[[], None]] = field(default_factory=list)
+    """Functions to run once it has committed."""
 
 
 _WRITING: ContextVar[_Transaction | None] = ContextVar("writing", default=None)  # this task's transaction
@@ -68,6 +70,10 @@ _WRITING: ContextVar[_Transaction | None] = ContextVar("writing", default=None) 
 
 class DatabaseAway(StorageError):
     """The database cannot be reached or cannot write now; the same call may succeed later."""
+
+
+class DatabaseOlder(DatabaseAway):
+    """The server lacks what it had committed: another one took its place. Opening the database again repairs it."""
 
 
 class DatabaseDamaged(StorageError):
@@ -172,6 +178,8 @@ class Database:
                     if self.dialect == "sqlite":  # a server may have committed before the connection broke
                         await _undo(mine)
                     raise
+                for done in mine.done:
+                    done()
 
     async def scrub(self) -> None:
         """Empty SQLite's write-ahead log, so that no file holds deleted rows; with PostgreSQL do nothing.
@@ -227,6 +235,13 @@ def unless_committed(undo: Undo) -> None:
     mine = _WRITING.get()
     if mine is not None:
         mine.undo.append(undo)
+
+
+def once_committed(done: Callable[[], None]) -> None:
+    """Call `done` once the writing transaction of this task has committed."""
+    mine = _WRITING.get()
+    if mine is not None:
+        mine.done.append(done)
 
 
 async def _undo(transaction: _Transaction) -> None:

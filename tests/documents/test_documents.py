@@ -21,6 +21,26 @@ def test_files_that_a_document_names_exist(document: Path) -> None:
     assert sorted(path for path in named if not (HERE / path).is_file()) == []
 
 
+LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(HERE)))
+def test_links_lead_somewhere(document: Path) -> None:
+    lost = []
+    for file, anchor in LINK.findall(document.read_text(encoding="utf-8")):
+        target = document.parent / file if file else document
+        if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
+            lost.append(f"{file}#{anchor}")
+    assert lost == []
+
+
+def anchors(document: Path) -> set[str]:
+    """Return the anchors of the headings, as GitHub makes them."""
+    headings = re.findall(r"^#+ (.+)$", document.read_text(encoding="utf-8"), re.M)
+    plain = [re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading) for heading in headings]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in plain}
+
+
 ALL = [str(path.relative_to(HERE)) for path in [HERE / "README.md", *DOCUMENTS]]
 RUN = {"docs/install.md", "docs/operations.md", "docs/postgresql.md"}
 """Documents whose commands are run in their order, by tests beside this one and by tests/test_debian_package.py."""
@@ -44,6 +64,7 @@ def test_the_commands_of_a_document_exist_with_their_options(document: str) -> N
     assert wrong == []
 
 
+COMMANDS = manual.commands()
 OWN = {"init": {"--json"}, "restart": set(), "reload": {"--json"}}
 """What recorderctl itself does, with its options; everything else is a command of recorder."""
 
@@ -53,7 +74,7 @@ def fault_of(words: list[str]) -> str | None:
     if words[0] == "recorderctl" and words[1] in OWN:
         unknown = [word for word in words[2:] if word.startswith("-") and word not in OWN[words[1]]]
         return f"recorderctl {words[1]} has no option {unknown[0]}" if unknown else None
-    found = manual.commands()
+    found = COMMANDS
     for word in words[1:]:
         if word.startswith("-"):
             name = word.partition("=")[0]
