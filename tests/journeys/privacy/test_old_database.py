@@ -10,6 +10,8 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from recorder.simulate.plan import Plan
 from tests.daemon.api import WAIVER, WHY, Api, running, until
 from tests.daemon.coded_calls import place, record
@@ -83,6 +85,7 @@ def decided(api: Api, erased: str, held: str) -> dict[str, Any]:
     return done
 
 
+@pytest.mark.torture
 def test_another_database_knows_what_the_one_before_knew(tmp_path: Path) -> None:
     """From SQLite to PostgreSQL and back, with calls that go on meanwhile."""
     with cluster() as postgresql, running(tmp_path / "one", kept=True) as api:
