@@ -21,7 +21,7 @@ TOOLS = "postgresql,pgbouncer,prometheus,age,curl,openssl,softhsm2,opensc,procps
 
 def package(cache: Path, version: str) -> Path:
     """Return the package with this version, which is built if it is not there."""
-    pattern = f"siprec-recorder_{version}_*.deb"
+    pattern = f"siprec-recorder_{version}[~_]*.deb"  # ~deb12u1 on an older Debian
     if not list(cache.glob(pattern)):
         # The level of a release takes minutes and compresses nothing better that is looked at here.
         environment = os.environ | {"WHEELS": str(cache / "wheels"), "DPKG_DEB_COMPRESSOR_LEVEL": "0"}
@@ -37,7 +37,7 @@ def debian(cache: Path, name: str, include: str) -> Path:
     if not folder.exists():
         if shutil.which("mmdebstrap") is None:
             pytest.skip("mmdebstrap is not installed (Debian: apt-get install mmdebstrap)")
-        release = platform.freedesktop_os_release()["VERSION_CODENAME"]
+        release = os.environ.get("RELEASE") or platform.freedesktop_os_release()["VERSION_CODENAME"]
         line = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", f"--include={include}", release]
         subprocess.run([*line, str(folder)], check=True)
     return folder

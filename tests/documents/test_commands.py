@@ -71,6 +71,13 @@ def test_operations(installed: Shell, tmp_path: Path) -> None:
         assert run("stat -c %U:%G:%a /etc/recorder/tls.key /etc/recorder/admin.key") == "root:recorder:640\n" * 2
 
     @contextmanager
+    def recipient() -> Iterator[None]:
+        """Have a key pair of age, as the page makes it further down, and the folder that it makes there."""
+        run("age-keygen -o key.txt && install -d -o recorder -g recorder /var/lib/recorder-keys")
+        yield
+        run("rm key.txt")
+
+    @contextmanager
     def stopped() -> Iterator[None]:
         run("systemctl stop recorder")
         yield
@@ -97,12 +104,13 @@ def test_operations(installed: Shell, tmp_path: Path) -> None:
 
         facts: documents.Facts = {
             "Certificates": certificates,
+            "Back up": recipient,
             "Restore": stopped,
             "Move the data": moved,
             "Install by hand": lambda: nullcontext(by_hand),
             "Remove what was installed by hand": removable,
         }
-        documents.run("docs/operations.md", installed, facts)
+        documents.run("docs/operations.md", installed, facts, {"age1…": "$(age-keygen -y key.txt)"})
     for path in ("/var/lib/recorder", "/etc/recorder", "/usr/lib/recorder", "/usr/bin/recorder"):
         run(f"test ! -e {path}")
     run("getent passwd recorder", status=2)
