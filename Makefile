@@ -16,7 +16,7 @@ JOBS ?= 4
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 .PHONY: help setup extras demo unit test pictures dashboard lint bench fuzz torture interop package deb deb-test
-.PHONY: image image-test lock clean dev debian
+.PHONY: docs-test image image-test lock clean dev debian
 
 help:
 	@echo 'make setup    create .venv and install the recorder from its lock file'
@@ -35,6 +35,7 @@ help:
 	@echo 'make deb      the Debian package in dist/; RELEASE=bookworm, ARCH=arm64: for another than this machine (as root)'
 	@echo 'make deb-test build it twice, and try it on an empty Debian with a systemd of its own (as root)'
 	@echo 'make image    the container image in dist/, from the Debian package; make image-test tries it (as root)'
+	@echo 'make docs-test run the commands of the documents on such a Debian (as root; 6 minutes)'
 	@echo 'make lock     resolve the lock files anew (needs uv)'
 	@echo 'make clean    remove everything that was made here'
 
@@ -126,6 +127,10 @@ image-test: dev
 	@sh .ci/debian package
 	@sh .ci/debian image
 	$(BIN)/python -m pytest -m torture tests/test_image.py $(ARGS)
+
+docs-test: dev
+	@sh .ci/debian package
+	$(BIN)/python -m pytest -m torture -s tests/documents $(ARGS)
 
 lock:
 	.ci/lock

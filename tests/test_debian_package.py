@@ -6,8 +6,6 @@ RELEASE=bookworm tries Debian 12.
 
 import json
 import os
-import platform
-import re
 import subprocess
 import time
 from pathlib import Path
@@ -15,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from recorder.runtime.version import VERSION
+from tests.daemon import documents
+from tests.daemon.debian import EMPTY, Shell, debian, package
 from tests.daemon.machine import machine
 
 HERE = Path(__file__).parents[1]
 NEW = "99.0"
 """The second version, built from the same files."""
 TRIAL = 'recorder simulate --to "sip:rec@127.0.0.1:5061;transport=tls" --ca /etc/recorder/tls.crt'
-RELEASE = os.environ.get("RELEASE") or platform.freedesktop_os_release()["VERSION_CODENAME"]
 CALLS, SECONDS = 20, 150
 """Of the calls under which versions are exchanged."""
 KEEPS_SOCKETS = 254
@@ -38,32 +37,14 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def packages(cache):
-    """Build both versions; return their files, the older one first."""
-    found = []
-    for each in (VERSION, NEW):
-        paths = list(cache.glob(f"siprec-recorder_{each}[~_]*.deb"))
-        if not paths:
-            # The level of a release takes minutes and compresses nothing better that is looked at here.
-            environment = os.environ | {"WHEELS": str(cache / "wheels"), "DPKG_DEB_COMPRESSOR_LEVEL": "0"}
-            done = subprocess.run(
-                [HERE / "debian/build", cache, each], env=environment, stderr=subprocess.PIPE, text=True
-            )
-            assert done.returncode == 0, done.stderr
-            paths = list(cache.glob(f"siprec-recorder_{each}[~_]*.deb"))
-        found += paths
-    return found
+    """Return the packages of both versions, the older one first."""
+    return [package(cache, each) for each in (VERSION, NEW)]
 
 
 @pytest.fixture(scope="module")
-def debian(cache):
-    """Make an empty Debian of this release with systemd and Python; return its folder."""
-    folder = cache / "root"
-    if not folder.exists():
-        wanted = "--include=systemd,systemd-sysv,dbus,python3,libstdc++6,zlib1g"
-        subprocess.run(
-            ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", wanted, RELEASE, folder], check=True
-        )
-    return folder
+def empty(cache):
+    """Return an empty Debian of this release with systemd and Python."""
+    return debian(cache, "root", EMPTY)
 
 
 def test_lintian_finds_no_error_and_at_most_ten_overrides(packages):
@@ -85,19 +66,10 @@ def test_prometheus_takes_the_alerts_of_the_package(packages, tmp_path):
     assert done.returncode == 0 and "SUCCESS" in done.stdout, done.stdout + done.stderr
 
 
-def documented():
-    """Return the commands of docs/install.md: each block is one script. Those of the container are tried elsewhere."""
-    return re.findall(r"(?<!-->\n)^```sh\n(.*?)^```", (HERE / "docs/install.md").read_text(), re.M | re.S)
-
-
-def test_install_record_upgrade_refuse_and_remove(packages, debian, tmp_path):
-    with machine(tmp_path, debian) as one:
-
-        def run(script, status=0):
-            """Run a script in the machine; return what it prints."""
-            done = one.call("sh", "-ec", script, seconds=300)
-            assert done.returncode == status, f"{script}\n{done.stdout}"
-            return done.stdout
+def test_install_record_upgrade_refuse_and_remove(packages, empty, tmp_path):
+    with machine(tmp_path, empty) as one:
+        shell = Shell(one)
+        run = shell.run
 
         def main_process():
             """Return number and version of the main process."""
@@ -109,21 +81,13 @@ def test_install_record_upgrade_refuse_and_remove(packages, debian, tmp_path):
         def versions():
             return set(run("ls -A /usr/lib/recorder").split()) - {"package", "current"}
 
-        outside = Path(f"/proc/{one.pid}/root/root")
         for path in packages:
-            (outside / path.name).write_bytes(path.read_bytes())
-        old = VERSION
+            (shell.folder / path.name.replace("~deb12u1", "")).write_bytes(path.read_bytes())
+        old, (older, newer) = VERSION, (path.name.replace("~deb12u1", "") for path in packages)
         assert run("cat /proc/net/route").count("\n") == 1, "there must be no network"
 
-        # The commands of the document, in its order.
-        install, init, *others = documented()
-        assert install.strip() == f"apt install ./{packages[0].name.replace('~deb12u1', '')}"
-        run(f"DEBIAN_FRONTEND=noninteractive apt-get install -y ./{packages[0].name}")
+        documents.run("docs/install.md", shell)
         assert json.loads(run("recorder --version --json"))["version"] == old
-        assert "rec_" in run(init)
-        printed = [run(script) for script in others]
-        assert sum("complete" in text for text in printed) == 2 and "https://" in "".join(printed)
-        assert "0 defects" in printed[-1]
         run("rm /etc/recorder/root.key && systemctl restart recorder && recorderctl verify")  # by the encrypted one
 
         # What systemd says of the unit as it is installed; the threshold is in tenths.
@@ -131,32 +95,32 @@ def test_install_record_upgrade_refuse_and_remove(packages, debian, tmp_path):
         run("systemd-analyze security --no-pager --threshold=15 recorder.service")
 
         # One version up and down again under calls: no frame is lost. The client runs from the old one, which stays.
-        kept = int(run("systemctl --version").split()[1]) >= KEEPS_SOCKETS
+        keeps = int(run("systemctl --version").split()[1]) >= KEEPS_SOCKETS
         output = "--property=StandardOutput=file:/root/call.json"
         run(f"systemd-run --unit=client {output} /usr/bin/{TRIAL} --calls {CALLS} --duration {SECONDS} --json")
         time.sleep(5)
         before, running = main_process()
         assert running == old
         configuration = run("md5sum /etc/recorder/*")
-        run(f"apt-get install -y ./{packages[1].name}")
+        run(f"apt-get install -y ./{newer}")
         assert main_process()[1] == NEW and main_process()[0] != before
         assert versions() == {old, NEW}
-        run(f"apt-get install -y --allow-downgrades ./{packages[0].name}")
+        run(f"apt-get install -y --allow-downgrades ./{older}")
         assert main_process()[1] == old and versions() == {old}
         assert run("systemctl is-active client").strip() == "active", "the calls must outlast both"
         run("while systemctl --quiet is-active client; do sleep 1; done")
-        report = json.loads((outside / "call.json").read_text())
+        report = json.loads((shell.folder / "call.json").read_text())
         calls = json.loads(run("recorderctl calls --json --limit 100"))["items"]
         gaps = [stream["gap_ms"] for call in calls for stream in call["streams"]]
         told = f"{report['well']} of {CALLS} calls well, gaps of {len(gaps)} streams at most {max(gaps)} ms"
         print(f"{run('systemctl --version').splitlines()[0]}: {told}")
         assert len(calls) == CALLS + 1
-        if kept:
+        if keeps:
             assert report["well"] == CALLS
             assert [call["state"] for call in calls] == ["complete"] * len(calls)
             assert [stream["lost"] for call in calls for stream in call["streams"]] == [0] * len(gaps)
-        assert max(gaps) <= (0 if kept else 2 * 1000)
-        run(f"apt-get install -y ./{packages[1].name}")
+        assert max(gaps) <= (0 if keeps else 2 * 1000)
+        run(f"apt-get install -y ./{newer}")
         assert versions() == {NEW}
 
         # A version that would not start is not put to use. Here it is an older one, with a fault in the configuration,
@@ -165,7 +129,7 @@ def test_install_record_upgrade_refuse_and_remove(packages, debian, tmp_path):
         run("cp -p /etc/recorder/recorder.toml /root; echo '[nonsense]' >>/etc/recorder/recorder.toml")
         formats = "/var/lib/recorder/formats.json"
         run(f"cp -p {formats} /root; sed -i 's/\"journal\": /&9/' {formats}")
-        said = run(f"apt-get install -y --allow-downgrades ./{packages[0].name}")
+        said = run(f"apt-get install -y --allow-downgrades ./{older}")
         assert "nonsense" in said and "journal 92" in said and f"version {NEW} goes on recording" in said
         assert main_process() == before and versions() == {old, NEW}
         assert json.loads(run("recorder --version --json"))["version"] == NEW
@@ -182,5 +146,5 @@ def test_install_record_upgrade_refuse_and_remove(packages, debian, tmp_path):
             assert "Kept, with all recordings and their keys: /var/lib/recorder /etc/recorder" in said
             assert run(VAULT) == kept
             run("! test -e /usr/lib/recorder && ! test -e /usr/bin/recorder && ! pgrep -u recorder")
-        run(f"apt-get install -y ./{packages[0].name} && systemctl start recorder && recorderctl verify")
+        run(f"apt-get install -y ./{older} && systemctl start recorder && recorderctl verify")
         assert len(json.loads(run("recorderctl calls --json --limit 100"))["items"]) == CALLS + 1

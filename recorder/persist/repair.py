@@ -68,7 +68,8 @@ def repair(customer: Customer, call: str, leaf: int, known: CallDocument | None 
         if not ref.finished:
             customer.vault.finish(ref.call, ref.leaf, ref.part)
     if document is not None:
-        document["size_bytes"] = customer.vault.size(call, leaf)
+        own = [ref.part for ref in customer.vault.parts(call, leaf) if not ref.part.startswith("a")]
+        document["size_bytes"] = customer.vault.size(call, leaf, own)  # as when it ended: without later attachments
     return Found(call, leaf, document, repaired)
 
 

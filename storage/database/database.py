@@ -63,6 +63,8 @@ class _Transaction:
     """Its connection."""
     undo: list[Undo] = field(default_factory=list)
     """Functions to run if it does not commit, newest last."""
+    done: list[Callable[[], None]] = field(default_factory=list)
+    """Functions to run once it has committed."""
 
 
 _WRITING: ContextVar[_Transaction | None] = ContextVar("writing", default=None)  # this task's transaction
@@ -70,6 +72,10 @@ _WRITING: ContextVar[_Transaction | None] = ContextVar("writing", default=None) 
 
 class DatabaseAway(StorageError):
     """The database cannot be reached or cannot write now; the same call may succeed later."""
+
+
+class DatabaseOlder(DatabaseAway):
+    """The server lacks what it had committed: another one took its place. Opening the database again repairs it."""
 
 
 class DatabaseDamaged(StorageError):
@@ -218,6 +224,8 @@ class Database:
                     if self.dialect == "sqlite":  # a server may have committed before the connection broke
                         await _undo(mine)
                     raise
+                for done in mine.done:
+                    done()
 
     @asynccontextmanager
     async def beside(self) -> AsyncIterator[AsyncConnection]:
@@ -301,6 +309,13 @@ def unless_committed(undo: Undo) -> None:
     mine = _WRITING.get()
     if mine is not None:
         mine.undo.append(undo)
+
+
+def once_committed(done: Callable[[], None]) -> None:
+    """Call `done` once the writing transaction of this task has committed."""
+    mine = _WRITING.get()
+    if mine is not None:
+        mine.done.append(done)
 
 
 async def _undo(transaction: _Transaction) -> None:
@@ -456,7 +471,7 @@ async def _translated() -> AsyncIterator[None]:
 def _encryption(original: BaseException | None) -> DatabaseAway | None:
     """Return what to say if a connection failed because of sslmode, None if not."""
     if isinstance(original, ssl.SSLError):
-        hint = "name its authority in PGSSLROOTCERT, its host as in the certificate, or choose another sslmode"
+        hint = "name its authority (&sslrootcert=FILE), its host as in the certificate, or choose another sslmode"
         return DatabaseAway("the certificate of PostgreSQL was not accepted", hint)
     if isinstance(original, ConnectionError) and "rejected SSL upgrade" in str(original):
         return DatabaseAway(

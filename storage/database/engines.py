@@ -15,6 +15,7 @@ import asyncio
 import sqlite3
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlencode
 
 import sqlalchemy as sa
 from sqlalchemy import event
@@ -31,6 +32,8 @@ COMMAND_SECONDS = 30.0  # a sweep of a customer's calls takes seconds
 POOL_SIZE = 4  # the writer and three readers; with SQLite, each has a thread
 SERVER_SETTINGS = {"jit": "off"}  # compiling a statement takes 0.1 s with ten million calls, and running it less
 _PROTOCOL_VIOLATION = "08P01"  # SQLSTATE of PgBouncer for an unsupported startup parameter
+_LIBPQ = ("sslmode", "sslrootcert", "sslcrl", "sslcert", "sslkey")
+"""Options of an address that asyncpg understands as libpq does, but in an address only."""
 _PRAGMAS = (
     f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}",
     "PRAGMA synchronous=FULL",
@@ -54,9 +57,10 @@ def engine_of(place: URL) -> AsyncEngine:
         event.listen(engine.sync_engine, "begin", _begin)
         event.listen(engine.sync_engine, "invalidate", _roll_back)
         return engine
-    given = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS}
+    address, options = _for_asyncpg(place)
+    given = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS, **options}
     try:
-        engine = create_async_engine(_for_asyncpg(place), connect_args=given, pool_pre_ping=True, **common)
+        engine = create_async_engine(address, connect_args=given, pool_pre_ping=True, **common)
     except ModuleNotFoundError as missing:
         hint = extras.how_to_install(extras.POSTGRESQL)
         raise DriverMissing(f"{missing.name} is not installed, so no PostgreSQL can be reached", hint) from None
@@ -130,10 +134,11 @@ _UNNAMED: dict[str, Any] = {
 }
 
 
-def _for_asyncpg(place: URL) -> URL:
-    """Rename libpq's `sslmode`, which people know, to the `ssl` of asyncpg."""
-    mode = place.query.get("sslmode")
-    return place.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode}) if mode else place
+def _for_asyncpg(place: URL) -> tuple[URL, dict[str, str]]:
+    """Take the options of libpq out of an address; return the rest, and what gives them to asyncpg.connect()."""
+    given = {name: value for name in _LIBPQ if isinstance(value := place.query.get(name), str)}
+    rest = place.difference_update_query(given)
+    return rest, {"dsn": f"postgresql:///?{urlencode(given)}"} if given else {}
 
 
 def _set_pragmas(connection: Any, _record: object) -> None:

@@ -28,7 +28,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database.database import BATCH, Database, batches, unless_committed, writer
+from storage.database.database import BATCH, Database, DatabaseOlder, batches, once_committed, unless_committed, writer
 from storage.database.schema import (
     annotations,
     attachments,
@@ -102,6 +102,7 @@ class Journal:
 
     def __init__(self, folder: Path, keys: sealing.DeletableKeys, random: Callable[[int], bytes] = os.urandom) -> None:
         self._replayed = False
+        self._committed = 0  # the newest line of this process whose transaction committed
         self._path = folder / FILE_NAME
         self._customer = folder.name
         self._file = LineFile(self._path, "the journal", RESERVE)
@@ -154,7 +155,8 @@ class Journal:
         """Append a line durably, all or nothing. Items whose leaf is forgotten are left out.
 
         Call it in the transaction that the items belong to. The line becomes valid when the transaction commits; if
-        the transaction fails, the line is taken back.
+        the transaction fails, the line is taken back. Raises DatabaseOlder if the database lacks a transaction that has
+        committed: the line would replace that of the other one.
         """
         if not items:
             return
@@ -163,13 +165,21 @@ class Journal:
             await asyncio.to_thread(self._write, items, None)
             return
         number = await advance(connection)
+        if number <= self._committed:
+            raise DatabaseOlder(
+                "the database is older than its journal", "systemctl reload recorder brings it up to date"
+            )
         written = asyncio.ensure_future(asyncio.to_thread(self._write, items, number))
 
         async def undo() -> None:
             line = await written  # even if the task was cancelled: the thread still writes the line
             await asyncio.to_thread(self._file.take_back, line)
 
+        def done() -> None:
+            self._committed = max(self._committed, number)
+
         unless_committed(undo)
+        once_committed(done)
         await asyncio.shield(written)
 
     async def keep(self, connection: AsyncConnection, table: sa.Table, *where: sa.ColumnElement[bool]) -> None:

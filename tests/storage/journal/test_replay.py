@@ -7,10 +7,12 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 
 from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 from storage.database import schema
+from storage.database.database import DatabaseOlder
 from storage.directory.user import Person
 from storage.erasure import erasure_rows
 from storage.erasure.erasure_rows import ErasureTarget, State
@@ -103,6 +105,22 @@ async def test_two_processes_restore_a_lost_database_once(node: StorageNode, acm
     assert len((await dump(both[0]))["users"]) == 2
     for each in both:
         await each.close()
+
+
+async def test_a_server_that_lacks_what_was_committed_gets_no_line_until_it_is_opened_again(
+    node: StorageNode, acme: Customer, row: CallRow
+) -> None:
+    """After a fail-over to a copy that was behind, a new line would replace that of the hold."""
+    await acme.holds.put(row.id, "court", "paula")
+    async with acme.database.writing() as connection:  # as the other server has it
+        await connection.execute(sa.delete(schema.holds))
+        await connection.execute(sa.update(schema.journal_mark).values(line=schema.journal_mark.c.line - 1))
+    with pytest.raises(DatabaseOlder):
+        await permit(acme)
+    await acme.close()
+    async with node.opened() as again:
+        assert (await again.holds.get(row.id)).reason == "court"
+        await permit(again)
 
 
 @pytest.mark.parametrize("blank", [True, False])
