@@ -70,6 +70,8 @@ def _share(folder: Path, name: str) -> int:
     except BlockingIOError:
         os.close(fd)
         raise StorageError(f"customer {name} is being removed", "wait until recorder customer remove is done") from None
+    except OSError:  # a file system without such locks
+        pass
     return fd
 
 

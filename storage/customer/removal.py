@@ -73,14 +73,15 @@ class Removal:
     @classmethod
     def read(cls, data_dir: Path, name: str) -> "Removal | None":
         """Return the removal of a customer that has begun and is not done; raises StorageError if it is damaged."""
+        path = removed_folder(data_dir, name) / PLAN
         try:
-            noted = json.loads((removed_folder(data_dir, name) / PLAN).read_bytes())
+            noted = json.loads(path.read_bytes())
+            calls = noted["calls"]
+            return cls(**{**noted, "calls": None if calls is None else tuple(calls)})
         except FileNotFoundError:
             return None
-        except ValueError:
-            raise StorageError(f"the note of the removal of {name} is damaged", f"delete it: {PLAN}") from None
-        calls = noted["calls"]
-        return cls(**{**noted, "calls": None if calls is None else tuple(calls)})
+        except (ValueError, KeyError, TypeError):
+            raise StorageError(f"the note of the removal of {name} is damaged", f"restore {path}") from None
 
     def write(self, data_dir: Path) -> None:
         """Note it durably."""

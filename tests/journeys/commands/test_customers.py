@@ -8,6 +8,7 @@ import json
 import shutil
 import ssl
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -69,11 +70,11 @@ def invited(one: Server, source: str, transport: str = "udp") -> int:
 
 
 def test_a_reload_takes_a_new_configuration_and_ends_only_calls_of_a_closed_customer(tmp_path: Path) -> None:
-    with running(tmp_path, calls=12, kept=True, sources=SOURCES["acme"], more=MORE) as it:
+    with running(tmp_path, calls=24, kept=True, sources=SOURCES["acme"], more=MORE) as it:
         one, told = it.one, dict[str, Any]()
 
         async def meanwhile() -> None:
-            await it.talking(8)
+            await it.talking(20)
             await asyncio.to_thread(change)
             told.update(await asyncio.to_thread(reload, one))
             await asyncio.to_thread(in_force)
@@ -104,25 +105,26 @@ def test_a_reload_takes_a_new_configuration_and_ends_only_calls_of_a_closed_cust
             shown = ssl.get_server_certificate((one.host, one.tls))
             assert shown.strip() == (tmp_path / "new.crt").read_text().strip()
 
-        def plans(name: str, seconds: float) -> list[Plan]:
-            udp = Plan(to=one.uri("udp"), source=SOURCES[name], seconds=seconds, srtp="all")
-            return [udp, Plan(to=one.uri("tls"), source=SOURCES[name], seconds=seconds, srtp="all", insecure=True)]
+        def plans(name: str, calls: int, seconds: float) -> list[Plan]:
+            """Return calls over UDP and as many over TLS."""
+            udp = Plan(to=one.uri("udp"), calls=calls, source=SOURCES[name], seconds=seconds, srtp="all")
+            return [udp, replace(udp, to=one.uri("tls"), insecure=True)]
 
-        wanted = [*plans("acme", SECONDS), *plans("acme", SECONDS), *plans("globex", SECONDS), *plans("initech", 60)]
+        wanted = [*plans("acme", 6, SECONDS), *plans("globex", 3, SECONDS), *plans("initech", 1, 60)]
         placed = place(wanted, meanwhile)
         assert told["ok"] and told["needs_restart"] == []
         assert told["changed"] == [
             "customer.globex.retention_days", "customer.globex.sources", "customer.globex.title", "customer.hooli",
             "customer.initech.state", "log.level", "media.ports", "sip.certificate", "sip.private_key",
         ]  # fmt: skip
-        nothing_missing(it, placed[:4])
+        nothing_missing(it, placed[:12])
         globex = of(it, "globex")
-        nothing_missing(globex, placed[4:6])
-        call = next(each for each in globex.calls() if each["session_id"] == placed[4].session_id)
+        nothing_missing(globex, placed[12:18])
+        call = next(each for each in globex.calls() if each["session_id"] == placed[12].session_id)
         kept = datetime.fromisoformat(call["erase_after"]) - datetime.fromisoformat(call["ended_at"])
         assert kept == timedelta(days=DAYS)
         assert "Globex SE (globex)" in one.run("calls").stdout
-        ended_in_order(of(it, "initech"), placed[6:])
+        ended_in_order(of(it, "initech"), placed[18:])
         levels = [line.get("level") for line in one.lines()]
         assert "debug" in levels[one.events().index("recorder.stopped") :]
         assert "debug" not in levels[: one.events().index("recorder.stopped")]
