@@ -27,6 +27,7 @@ from storage.backup.generations import (
 from storage.backup.restore import NotEmpty, Restored, restore
 from storage.errors import DiskFailed, NoSpace
 from storage.files.reserved_space import Space
+from tests.journeys.trouble.disks import fill, mounted
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 OWNERS = {"acme": "aa" * 32}
@@ -235,6 +236,33 @@ def test_a_disk_that_is_too_full_is_refused_before_anything_is_copied(
     with pytest.raises(NoSpace, match="needs"):
         node.back_up()
     assert not node.copies() and node.backup.complete() == []
+
+
+def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half_there(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.back_up()
+    with mounted(tmp_path / "small", "size=32m") as small:
+        node.backup = Folder(small)
+        node.write(part(3), os.urandom(8 << 20))
+        node.write(part(4, 20_002), os.urandom(8 << 20))
+        with pytest.raises(NoSpace, match="needs"):
+            node.back_up()
+        monkeypatch.setattr(backups, "SPARE", 0)
+
+        def watch(done: int, of: int) -> None:
+            if done > 10 << 20:
+                fill(small)
+
+        with pytest.raises(NoSpace):
+            back_up(Source(node.data, OWNERS, "sqlite"), node.backup, NOW, 7, watch)
+        assert node.backup.complete() == []
+        assert not [path for path in small.rglob("*.draft") if path.is_file()]
+        (small / "filler").unlink()
+        assert node.back_up().faults == []
+        node.emptied()
+        assert node.restore().faults == []
+    assert (node.data / part(4, 20_002)).stat().st_size == 8 << 20
 
 
 def test_two_at_once(node: Node) -> None:
