@@ -9,6 +9,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from urllib.parse import parse_qs, quote, urlsplit
 
@@ -270,7 +271,7 @@ class Site:
         found: list[tuple[View, Mapping[str, str]]] = []
         for shape, view in self._views:
             match = shape.fullmatch(path)
-            if match and (view.needs is None or session.principal.role(page_routes.ROLES[view.needs]) is not None):
+            if match and _may(session, view):
                 found.append((view, match.groupdict()))
         right = next((each for each in found if each[0].method == method), None)
         if right is not None:
@@ -287,7 +288,7 @@ class Site:
             return public
         if not _same_site(request):
             raise forged()
-        return public.sent(await _fields(request, MAX_PUBLIC_FORM))
+        return replace(public, form=await _fields(request, MAX_PUBLIC_FORM))
 
 
 def _to_sign_in(request: Request, renewal: str, next: str = "", *, lost: bool = False) -> Response:
@@ -379,8 +380,8 @@ def content_security_policy(style_nonce: str = "") -> str:
 
 def menu(views: Sequence[View], session: Session) -> list[View]:
     """Return the views of the menu that a session may see."""
-    return [
-        view
-        for view in views
-        if view.menu and (view.needs is None or session.principal.role(page_routes.ROLES[view.needs]) is not None)
-    ]
+    return [view for view in views if view.menu and _may(session, view)]
+
+
+def _may(session: Session, view: View) -> bool:
+    return view.needs is None or session.principal.role(page_routes.ROLES[view.needs]) is not None

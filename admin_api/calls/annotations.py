@@ -7,9 +7,7 @@ from admin_api.calls.call_views import Annotation
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import PRIVACY, Action
-from admin_api.http.problems import not_found
 from admin_api.http.types import Given, Reason
-from storage.attachments.annotations import NoCall
 
 
 class AnnotationRequest(Given):
@@ -23,8 +21,4 @@ async def add(request: AuthorisedRequest, id: str, body: AnnotationRequest) -> A
     """Add a correction; the original stays unchanged."""
     await calls.settled(request)
     await request.note(DONE)
-    try:
-        note = await request.customer.annotations.add(id, body.text, request.principal.name)
-    except NoCall:
-        raise not_found("not found") from None
-    return call_views.annotation(note)
+    return call_views.annotation(await request.customer.annotations.add(id, body.text, request.principal.name))

@@ -15,9 +15,9 @@ from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.messages import Message
 from admin_api.http.permissions import HEARERS, PRIVACY, Action
-from admin_api.http.problems import FAILED, invalid, not_found
+from admin_api.http.problems import invalid, not_found
 from admin_api.http.types import ONE_OF, Given, right, word
-from storage.attachments.attachments import KINDS, MAX_BYTES, MAX_PER_CALL, MEDIA_TYPES, BadAttachment, NoCall
+from storage.attachments.attachments import KINDS, MAX_BYTES, MEDIA_TYPES
 from storage.errors import Forgotten, PartMissing
 from storage.ids import is_id
 
@@ -59,15 +59,9 @@ async def add(request: AuthorisedRequest, id: str, query: AttachmentQuery, body:
     await asyncio.to_thread(check, media_type, body)
     await calls.settled(request)
     await request.note(DONE, query.kind)
-    try:
-        made = await request.customer.attachments.add(
-            id, query.kind, media_type, body, request.principal.name, title=query.title, language=query.language
-        )
-    except NoCall:
-        raise not_found("not found") from None
-    except BadAttachment:  # the call has as many attachments as allowed
-        most = Message("reason.attachments", "a call has {n} attachments at most").of(n=MAX_PER_CALL)
-        raise invalid([("", most)], why="not taken", outcome=FAILED) from None
+    made = await request.customer.attachments.add(
+        id, query.kind, media_type, body, request.principal.name, title=query.title, language=query.language
+    )
     return call_views.attachment(made)
 
 

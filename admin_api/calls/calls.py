@@ -13,7 +13,6 @@ from admin_api.calls import call_views
 from admin_api.calls.call_views import Call, CallPage, Recording
 from admin_api.calls.selection import RIGHT_PARTY
 from admin_api.calls.selection import search as search_by
-from admin_api.http import reading
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.messages import Message
@@ -24,7 +23,6 @@ from personal import Personal
 from storage.calls.call_document import CallDocument, PlainDocument
 from storage.calls.call_index import CallRow, Page, Query
 from storage.calls.call_row import DEFAULT_LIMIT, CallState, Direction
-from storage.cursors import BadCursor
 from storage.ids import is_id
 
 SAME_CALL = timedelta(days=1)
@@ -70,10 +68,7 @@ async def search(request: AuthorisedRequest, query: Search) -> CallPage:
     """
     wanted = search_by(msgspec.structs.asdict(query))
     lacking = request.daemon.lacking(request.customer.name)  # a rebuild may end during the search and leave gaps here
-    try:
-        found = await _found(request, wanted)
-    except BadCursor:
-        raise reading.bad_cursor() from None
+    found = await _found(request, wanted)
     live = await request.daemon.documents(request.customer.name, [row.id for row in found.items])
     shown = [call_views.call(await _newest(request, row, live.get(row.id)), live.get(row.id)) for row in found.items]
     page: CallPage = {"items": cast("list[Call]", shown), "next_cursor": found.next_cursor}

@@ -7,7 +7,6 @@ from admin_api.calls.call_views import Hold
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import PRIVACY, Action
-from admin_api.http.problems import not_found
 from admin_api.http.types import Given, Reason
 from storage.erasure.holds import NoCall
 from storage.timestamps import rfc3339
@@ -27,10 +26,7 @@ async def put(request: AuthorisedRequest, id: str, body: HoldRequest) -> Hold:
     """
     await calls.settled(request)
     await request.note(DONE)
-    try:
-        hold = await request.customer.holds.put(id, body.reason, request.principal.name)
-    except NoCall:
-        raise not_found("not found") from None
+    hold = await request.customer.holds.put(id, body.reason, request.principal.name)
     since = rfc3339(hold.set_at)
     return {"id": hold.call, "hold": True, "held_since": since, "held_by": hold.set_by, "hold_reason": hold.reason}
 
@@ -48,4 +44,4 @@ async def remove(request: AuthorisedRequest, id: str) -> None:
     except NoCall:
         # a live call may not be in the index yet
         if request.daemon.document(request.customer.name, id) is None:
-            raise not_found("not found") from None
+            raise

@@ -26,8 +26,8 @@ from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import Endpoint, endpoint
 from admin_api.http.messages import Message
 from admin_api.http.permissions import HEARERS, Action
-from admin_api.http.ports import BrokenOff, CannotRender, Rendered, Streamed
-from admin_api.http.problems import REFUSED, Problem, not_rendered, unavailable
+from admin_api.http.ports import BrokenOff, Rendered, Streamed
+from admin_api.http.problems import REFUSED, Problem, unavailable
 from admin_api.http.types import FORMATS, Given, word
 from storage.calls.call_index import CallRow
 
@@ -158,9 +158,6 @@ class Player:
                 sound = await self._whole(request, row, form, is_live=live is not None, ends=ends)
             await request.note(DONE)
             return _answer(request, sound, f"{row.id}.{form}", row.leaf, lambda: _all(ends))
-        except CannotRender as problem:
-            _all(ends)
-            raise not_rendered(problem.message, later=problem.later) from None
         except BaseException:
             _all(ends)
             raise

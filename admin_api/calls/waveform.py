@@ -21,7 +21,6 @@ from admin_api.http.endpoint import endpoint
 from admin_api.http.messages import Message
 from admin_api.http.permissions import HEARERS, Action
 from admin_api.http.ports import CannotRender, Rendered
-from admin_api.http.problems import not_rendered
 from admin_api.http.types import Id, Share, Time
 from storage.timestamps import rfc3339
 
@@ -57,16 +56,12 @@ class Waveform(TypedDict):
 async def view(request: AuthorisedRequest, id: str) -> Waveform:
     """Loudness of each channel over the length of a call, to draw a waveform."""
     row, _ = await find(request)
-    try:
-        rendered = await request.daemon.render(request.customer, row, FORM)
-    except CannotRender as problem:
-        raise not_rendered(problem.message, later=problem.later) from None
+    rendered = await request.daemon.render(request.customer, row, FORM)
     try:
         return read(id, await asyncio.to_thread(_taken, rendered))
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
-        raise not_rendered(
-            Message("problem.no-waveform", "The render worker returned no usable result."), later=True
-        ) from None
+        unusable = Message("problem.no-waveform", "The render worker returned no usable result.")
+        raise CannotRender(unusable, later=True) from None
 
 
 def read(id: str, data: bytes) -> Waveform:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, ClassVar
 
+import msgspec
 from msgspec import Meta
 
 from admin_api.http.messages import Message
@@ -56,16 +57,11 @@ class UserRequest(Given):
     @property
     def person(self) -> Person:
         """Return the person, without blanks around what was sent."""
-        return Person(
-            first_name=(self.first_name or "").strip(),
-            last_name=(self.last_name or "").strip(),
-            account_name=(self.account_name or "").strip(),
-            email=(self.email or "").strip(),
-            upn=(self.upn or "").strip(),
-            object_id=(self.object_id or "").strip(),
-            numbers=_several(self.numbers),
-            addresses=_several(self.addresses),
-        )
+        given: dict[str, Any] = msgspec.structs.asdict(self)
+        for name, value in given.items():
+            several = name in ("numbers", "addresses")
+            given[name] = tuple(dict.fromkeys(map(str.strip, value or ()))) if several else (value or "").strip()
+        return Person(**given)
 
 
 class UsersRequest(Given):
@@ -87,7 +83,3 @@ class UsersRequest(Given):
                 yield f"users[{number}]", twice
                 return
             known.add(each.key)
-
-
-def _several(texts: list[str] | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(map(str.strip, texts))) if texts else ()

@@ -16,7 +16,6 @@ from admin_api.http.messages import Message
 from admin_api.http.permissions import PRIVACY, Action
 from admin_api.http.problems import FAILED, conflict
 from admin_api.http.types import Count
-from storage.directory.import_plan import Plan
 from storage.directory.user_store import User as StoredUser
 
 MAX_BODY = 4 << 20  # bytes of a whole list: parsing more at once would block the event loop for over 50 ms
@@ -102,7 +101,7 @@ async def replace(request: AuthorisedRequest, body: UsersRequest) -> UserCounts:
                 'Check the list; "accept": true applies it all the same.',
             )
             raise conflict(left.of(left=len(plan.unmapped), all=plan.active), "the brake holds")
-        await request.note(DONE, _counted(plan))
+        await request.note(DONE, ", ".join(f"{count} {name}" for name, count in plan.counts.items()))
         for piece in plan.pieces(PIECE):
             await users.carry_out(piece)
         await users.completed(plan)
@@ -113,7 +112,3 @@ def _check_ours(user: StoredUser) -> None:
     """Refuse to change a user from another source; raises Problem 409."""
     if user.source != SOURCE:
         raise conflict(_WHERE.get(user.source, _ELSEWHERE), "from a directory")
-
-
-def _counted(plan: Plan) -> str:
-    return ", ".join(f"{count} {name}" for name, count in plan.counts.items())

@@ -13,16 +13,14 @@ from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.messages import Message
 from admin_api.http.permissions import PRIVACY, Action
-from admin_api.http.problems import conflict, not_found
+from admin_api.http.problems import not_found
 from admin_api.http.types import MAX_PARTY, Cursor, Given, Id, Limit, Listed, Time, listed, party, right, text, word
 from storage.calls.call_row import DEFAULT_LIMIT
-from storage.cursors import BadCursor
 from storage.customer.customers import Customer
 from storage.directory import user_search
 from storage.directory.user import EVER, NEVER, UserState, fields
 from storage.directory.user import Former as StoredFormer
 from storage.directory.user import Identity as StoredIdentity
-from storage.directory.user_store import Mapped, Referred
 from storage.directory.user_store import User as StoredUser
 from storage.ids import is_id
 from storage.timestamps import from_micros, rfc3339
@@ -110,10 +108,7 @@ async def list_users(request: AuthorisedRequest, query: UserQuery) -> Listed[Use
     after = query.cursor or ""
     if after and not is_id(after):
         raise reading.bad_cursor()
-    try:
-        found, cursor = await _found(request.customer, query, after)
-    except BadCursor:
-        raise reading.bad_cursor() from None
+    found, cursor = await _found(request.customer, query, after)
     return listed([shown(user) for user in found], cursor)
 
 
@@ -172,15 +167,7 @@ async def delete(request: AuthorisedRequest, id: str) -> None:
     """Delete a user no recording refers to."""
     await named(request)
     await request.settle_all()  # a live call refers to them too
-    try:
-        gone = await request.customer.users.delete(id, lambda: request.note(DONE))
-    except Mapped:
-        there = Message("problem.user-mapped", "The user is still in the directory. Unmap it there or by POST …/unmap.")
-        raise conflict(there, "still in the directory") from None
-    except Referred:
-        used = Message("problem.user-in-use", "Recordings refer to this user. It can be deleted once they are erased.")
-        raise conflict(used, "recordings refer to it") from None
-    if not gone:
+    if not await request.customer.users.delete(id, lambda: request.note(DONE)):
         raise not_found()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Annotated, TypedDict
 
 from msgspec import Meta
@@ -11,10 +12,10 @@ from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.messages import Message
 from admin_api.http.permissions import PRIVACY, Action
-from admin_api.http.problems import Fault, conflict, invalid, not_found
+from admin_api.http.problems import Fault, invalid, not_found
 from admin_api.http.types import Given, Id, Listed, Time, listed, right, said, word
 from storage.exports import columns
-from storage.exports.column_sets import MAX_NAME, MAX_SETS, NameTaken, TooManySets
+from storage.exports.column_sets import MAX_NAME
 from storage.exports.column_sets import ColumnSet as StoredSet
 from storage.timestamps import rfc3339
 
@@ -75,20 +76,8 @@ async def put(request: AuthorisedRequest, id: str, body: ColumnSetRequest) -> Co
         name = Message("reason.name-or-id", "must be a name of 1 to {most} characters, or an id").of(most=MAX_NAME)
         raise invalid([("id", name)], "path")
     names = tuple(body.columns)
-
-    async def told(id: str) -> None:
-        await request.note(DONE, f"{len(names)} columns{', other parties' if others(names) else ''}", id)
-
-    try:
-        kept, _ = await request.customer.column_sets.put(
-            id, names, rename=body.name, by=request.principal.name, told=told
-        )
-    except NameTaken:
-        taken = Message("problem.name-taken", "Another column set has this name. Choose another, or change that set.")
-        raise conflict(taken, "name taken") from None
-    except TooManySets:
-        many = Message("problem.too-many-column-sets", "There are {n} column sets already; delete one first.")
-        raise conflict(many.of(n=MAX_SETS), "too many column sets") from None
+    told = partial(request.note, DONE, f"{len(names)} columns{', other parties' if others(names) else ''}")
+    kept, _ = await request.customer.column_sets.put(id, names, rename=body.name, by=request.principal.name, told=told)
     return shown(kept)
 
 
@@ -98,11 +87,7 @@ async def delete(request: AuthorisedRequest, id: str) -> None:
 
     Exports made with it stay.
     """
-
-    async def told(id: str) -> None:
-        await request.note(DONE, object=id)
-
-    if not await request.customer.column_sets.delete(id, told):
+    if not await request.customer.column_sets.delete(id, partial(request.note, DONE, "")):
         raise not_found("not found")
 
 

@@ -13,12 +13,11 @@ from starlette.responses import Response
 from admin_api.calls.playback import Sent
 from admin_api.calls.selection import ONE_WAY, RIGHT_PARTY, WAYS, CallIds, Conditions, one_way
 from admin_api.exports.column_sets import Columns, each_once, others
-from admin_api.http import reading
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.messages import Message
 from admin_api.http.permissions import PRIVACY, Action
-from admin_api.http.problems import REFUSED, Fault, Problem, conflict, invalid, not_found, unavailable
+from admin_api.http.problems import REFUSED, Fault, Problem, conflict, invalid, not_found
 from admin_api.http.types import (
     FORMATS,
     MAX_PARTY,
@@ -39,10 +38,9 @@ from admin_api.http.types import (
     word,
 )
 from storage.calls import stored_query
-from storage.cursors import BadCursor
 from storage.exports import columns, table_writers
 from storage.exports.column_sets import MAX_NAME, ColumnSet, pick
-from storage.exports.exports import MAX_RUNNING, REPORT, ExportState, Request, TooMany
+from storage.exports.exports import REPORT, ExportState, Request
 from storage.exports.exports import Export as StoredExport
 from storage.ids import is_id
 from storage.timestamps import rfc3339
@@ -163,10 +161,7 @@ async def create(request: AuthorisedRequest, body: ExportRequest) -> Export:
     wanted = body.wanted(await request.customer.column_sets.all())
     if wanted.calls is None:
         await request.settle_all()  # it must hold every call that an erasure with the same search would erase
-    try:
-        export = await request.customer.exports.file(wanted, request.principal.name)
-    except TooMany:
-        raise too_many_wait() from None
+    export = await request.customer.exports.file(wanted, request.principal.name)
     try:
         await request.note(DONE, _told(wanted), export.id)
     except Problem:  # without an audit entry, nothing is done
@@ -178,10 +173,7 @@ async def create(request: AuthorisedRequest, body: ExportRequest) -> Export:
 @endpoint("GET", "/exports", Action.EXPORTS, PRIVACY)
 async def list_exports(request: AuthorisedRequest, query: Page) -> Listed[Export]:
     """Exports that have not expired, newest first."""
-    try:
-        found, cursor = await request.customer.exports.listed(query.limit, query.cursor)
-    except BadCursor:
-        raise reading.bad_cursor() from None
+    found, cursor = await request.customer.exports.listed(query.limit, query.cursor)
     progress = request.customer.exports.progress
     held = await request.customer.exports.sizes([export.id for export in found])
     return listed([shown(export, progress.get(export.id), held.get(export.id, 0)) for export in found], cursor)
@@ -245,12 +237,6 @@ def problem_of(text: str | None, said: Mapping[str, Any] | None) -> Message | No
     if text is None or said is None:
         return None if text is None else OTHER.of(text=text)
     return Message(said["id"], text, said["values"])
-
-
-def too_many_wait() -> Problem:
-    """Return the answer to one export more than may wait."""
-    detail = Message("problem.too-many-exports", "{n} exports are waiting already; wait for one, or cancel one.")
-    return unavailable(detail.of(n=MAX_RUNNING), "too many exports wait")
 
 
 def shown(export: StoredExport, progress: tuple[int, int | None] | None, held: int | None = None) -> Export:

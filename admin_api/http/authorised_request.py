@@ -15,7 +15,8 @@ from admin_api.http.bearer import Principal, Report
 from admin_api.http.messages import Message
 from admin_api.http.permissions import Action
 from admin_api.http.ports import Daemon
-from admin_api.http.problems import Problem, not_found, unavailable
+from admin_api.http.problems import not_found, unavailable
+from admin_api.http.refusals import refusal
 from storage.audit.hash_chain import Act
 from storage.customer.customers import Customer
 from storage.errors import StorageError
@@ -84,10 +85,13 @@ class AuthorisedRequest:
         """Log what is done inside, unless the handler did, and a refusal with a reason; raises Problem."""
         try:
             yield
-        except Problem as problem:
+        except Exception as error:
+            problem = refusal(error)
+            if problem is None:
+                raise
             if problem.why:
                 await self.note(problem.outcome, problem.why)
-            raise
+            raise problem from None
         if not self.noted:
             await self.note(DONE)
 
@@ -123,9 +127,14 @@ class AuthorisedRequest:
             reason=reason,
             source=self.principal.source,
         )
-        try:
-            await asyncio.wrap_future(self.customer.audit.append(act))
-        except StorageError:
-            raise unavailable(NOT_WRITTEN) from None
+        await append(self.customer, act)
         if outcome == DONE:
             look.written()
+
+
+async def append(customer: Customer, act: Act) -> None:
+    """Write an audit entry and wait until it is durable; raises Problem 503 if it cannot be written."""
+    try:
+        await asyncio.wrap_future(customer.audit.append(act))
+    except StorageError:
+        raise unavailable(NOT_WRITTEN) from None

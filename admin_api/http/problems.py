@@ -112,11 +112,6 @@ def conflict(detail: Message, why: str = "", outcome: str = FAILED) -> Problem:
     return Problem(409, "conflict", CONFLICT, detail, why=why, outcome=outcome)
 
 
-def not_rendered(detail: Message, *, later: bool) -> Problem:
-    """A call cannot be rendered: at the moment, for lack of memory or time, or at all."""
-    return unavailable(detail, "cannot be rendered") if later else conflict(detail, "cannot be rendered")
-
-
 def too_slow() -> Problem:
     """The body did not arrive in time."""
     title = Message("problem.timeout", "The request took too long to arrive")

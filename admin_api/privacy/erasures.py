@@ -6,35 +6,23 @@ The audit entry is written inside the transaction that files or approves: if it 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar, Literal, NotRequired, TypedDict, cast
 
 from msgspec import UNSET, Meta, UnsetType
 
 from admin_api.calls.selection import ONE_WAY, CallIds, Conditions, one_way
-from admin_api.http import reading
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
-from admin_api.http.messages import Message
 from admin_api.http.permissions import FOLLOWERS, PRIVACY, Action, Role
-from admin_api.http.problems import REFUSED, Fault, Problem, conflict, not_found, own_request
+from admin_api.http.problems import Fault, not_found
 from admin_api.http.types import Count, Cursor, Given, Id, Limit, Listed, Party, Reason, Time, given, listed, word
 from storage.calls.call_row import DEFAULT_LIMIT
-from storage.cursors import BadCursor
 from storage.erasure.erasure_rows import Erasure as StoredErasure
 from storage.erasure.erasure_rows import State
-from storage.erasure.erasures import Held, NoErasure, NoWaiver, OwnRequest
 from storage.ids import is_id
 from storage.timestamps import rfc3339
 
-_NO_WAIVER = Message(
-    "problem.no-waiver",
-    "Immediate erasure needs an active waiver. Put one on file with PUT /waiver, then ask again.",
-)
-_HELD = Message(
-    "problem.held",
-    "{n} of these calls are under legal hold, so nothing is erased. "
-    "Release them first, or leave them out; `hold` of a call says whether it is held.",
-)
 _State = Annotated[State, Meta(description="approval, running, waiting or done", examples=["done"])]
 _Cause = Annotated[str, word(("request", "retention", "restored"))]
 
@@ -139,23 +127,16 @@ async def create(request: AuthorisedRequest, body: ErasureRequest) -> Erasure:
     """
     if body.calls is UNSET:
         await request.settle_all()
-
-    async def told(id: str) -> None:
-        await request.note(DONE, body.told, id)
-
-    try:
-        erasure = await request.customer.erasures.file(
-            calls=None if body.calls is UNSET else tuple(dict.fromkeys(body.calls)),
-            party=given(body.party),
-            query=body.query.search if isinstance(body.query, Conditions) else None,
-            reason=body.reason,
-            by=request.principal.name,
-            identity=request.principal.actor.identity,
-            approval=request.customer.settings.approval,
-            told=told,
-        )
-    except (NoWaiver, Held) as problem:
-        raise refusal(problem) from None
+    erasure = await request.customer.erasures.file(
+        calls=None if body.calls is UNSET else tuple(dict.fromkeys(body.calls)),
+        party=given(body.party),
+        query=body.query.search if isinstance(body.query, Conditions) else None,
+        reason=body.reason,
+        by=request.principal.name,
+        identity=request.principal.actor.identity,
+        approval=request.customer.settings.approval,
+        told=partial(request.note, DONE, body.told),
+    )
     return shown(erasure)
 
 
@@ -165,10 +146,7 @@ async def list_erasures(request: AuthorisedRequest, query: ErasureQuery) -> List
 receipts."""
     found: Sequence[StoredErasure]
     if query.state is State.DONE:
-        try:
-            found, more = await request.customer.erasures.done(query.limit, query.cursor)
-        except BadCursor:
-            raise reading.bad_cursor() from None
+        found, more = await request.customer.erasures.done(query.limit, query.cursor)
     else:
         every, more = await request.customer.erasures.open(), None
         found = [erasure for erasure in every if query.state in (None, erasure.state)]
@@ -190,35 +168,16 @@ async def approve(request: AuthorisedRequest, id: str) -> Erasure:
 
     One that no longer needs approval stays unchanged.
     """
-
-    async def told(id: str) -> None:
-        await request.note(DONE, object=id)
-
-    try:
-        if not is_id(id):
-            raise NoErasure("there is no such erasure")
-        erasure = await request.customer.erasures.approve(
-            id,
-            by=request.principal.name,
-            identity=request.principal.actor.identity,
-            told=told,
-            settled=request.settle_all,
-        )
-    except NoErasure:
-        raise not_found("not found") from None
-    except OwnRequest:
-        raise own_request() from None
-    except NoWaiver as problem:
-        raise refusal(problem) from None
+    if not is_id(id):
+        raise not_found("not found")
+    erasure = await request.customer.erasures.approve(
+        id,
+        by=request.principal.name,
+        identity=request.principal.actor.identity,
+        told=partial(request.note, DONE, ""),
+        settled=request.settle_all,
+    )
     return shown(erasure)
-
-
-def refusal(problem: NoWaiver | Held) -> Problem:
-    """Return the Problem that says why nothing was filed."""
-    if isinstance(problem, NoWaiver):
-        return conflict(_NO_WAIVER, "no active waiver", REFUSED)
-    count = len(problem.ids)
-    return conflict(_HELD.of(n=count), f"{count} calls are under legal hold", REFUSED)
 
 
 def shown(erasure: StoredErasure) -> Erasure:

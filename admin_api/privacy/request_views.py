@@ -219,12 +219,11 @@ def selected(found: Case) -> Selected:
 def report(noted: Mapping[str, Any], export: Export | None, progress: tuple[int, int | None] | None) -> Report:
     """Show a report from its notes, and from its export while that exists."""
     state = _state(noted, export)
-    running = state == ExportState.RUNNING and progress is not None
     calls = noted.get("calls")
     return {
         "id": noted["export"],
         "state": state,
-        "progress": {"done": progress[0], "of": progress[1]} if running and progress is not None else None,
+        "progress": {"done": progress[0], "of": progress[1]} if progress and state == ExportState.RUNNING else None,
         "media": noted["media"],
         "silence_others": noted["silence_others"],
         "other_parties": noted["other_parties"],

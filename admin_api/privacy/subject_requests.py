@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Annotated
 
 from msgspec import Meta
 from starlette.responses import Response
 
 from admin_api.exports import exports
-from admin_api.http import reading
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.messages import Message
 from admin_api.http.permissions import PRIVACY, Action
-from admin_api.http.problems import Problem, conflict, invalid, not_found
+from admin_api.http.problems import conflict, invalid, not_found
 from admin_api.http.types import AHEAD, NOT_LATER, Cursor, Given, Limit, Listed, Page, listed
 from admin_api.privacy import erasures, request_views
 from admin_api.privacy.erasures import Erasure
@@ -29,22 +29,14 @@ from admin_api.privacy.request_bodies import (
 )
 from admin_api.privacy.request_views import Report, Request
 from storage.calls.call_row import DEFAULT_LIMIT, Position
-from storage.cursors import BadCursor
-from storage.erasure.erasures import Held, NoWaiver
-from storage.exports.exports import ExportState, TooMany
-from storage.subject_requests.candidates import MAX_CALLS, Candidate, TooManyCalls
+from storage.exports.exports import ExportState
+from storage.subject_requests.candidates import Candidate
 from storage.subject_requests.case_rows import Case, Extension, Kind, Selection, State, Step, due
-from storage.subject_requests.cases import NoCase, Nothing, WrongState
+from storage.subject_requests.cases import WrongState
 
 AGE = "application/octet-stream"
 CONTENT_TYPES = (exports.ZIP, AGE)
 ZONES = timedelta(hours=14)  # no zone is further from UTC; within this of midnight, the day differs by zone
-_FIRST = {
-    State.OPEN: Message("problem.confirm-first", "Confirm first which calls concern the person: PUT …/selection."),
-    State.REPORTING: Message("problem.request-reporting", "A report is being made. Wait for it, or cancel it."),
-    State.ERASING: Message("problem.request-erasing", "The calls of this request are being erased."),
-}
-_OVER = Message("problem.request-over", "The request is over; file a new one.")
 _WRONG_STATE = "The state of the request does not allow it"
 _ANY = ReportRequest()
 _State = Annotated[State, Meta(description=f"one of {', '.join(State)}", examples=["open"])]
@@ -67,10 +59,7 @@ async def create(request: AuthorisedRequest, body: RequestRequest) -> Request:
         raise invalid([("received_at", NOT_LATER)])
     if body.user is not None and await request.customer.users.get(body.user) is None:
         raise invalid([("user", NO_USER)])
-
-    async def told(id: str) -> None:
-        await request.note(DONE, ", ".join(body.kinds), id)
-
+    told = partial(request.note, DONE, ", ".join(body.kinds))
     case = await request.customer.requests.file(
         body.kinds, body.asked, received_at=received, by=request.principal.name, told=told
     )
@@ -80,10 +69,7 @@ async def create(request: AuthorisedRequest, body: RequestRequest) -> Request:
 @endpoint("GET", "/requests", Action.REQUESTS, PRIVACY)
 async def list_requests(request: AuthorisedRequest, query: RequestQuery) -> Listed[Request]:
     """Requests, newest first."""
-    try:
-        found, more = await request.customer.requests.listed(query.limit, query.cursor, query.state)
-    except BadCursor:
-        raise reading.bad_cursor() from None
+    found, more = await request.customer.requests.listed(query.limit, query.cursor, query.state)
     return listed([await _shown(request, case) for case in found], more)
 
 
@@ -102,10 +88,7 @@ async def view(request: AuthorisedRequest, id: str) -> Request:
 )
 async def candidates(request: AuthorisedRequest, id: str, query: Page) -> Listed[request_views.Candidate]:
     """Calls that may concern the person, newest first, each with the reason."""
-    try:
-        after = Position.parse(query.cursor) if query.cursor else None
-    except BadCursor:
-        raise reading.bad_cursor() from None
+    after = Position.parse(query.cursor) if query.cursor else None
     case = await _find(request)
     found = await _candidates(request, case)
     await request.note(DONE, f"{len(found)} calls")
@@ -134,14 +117,8 @@ async def select(request: AuthorisedRequest, id: str, body: SelectionRequest) ->
         call: parties if parties is not None else known[call].parties or before.get(call, ())
         for call, parties in chosen.items()
     }
-
-    async def told(_: str) -> None:
-        await request.note(DONE, f"{len(inside)} calls in, {len(outside)} out")
-
-    try:
-        case = await request.customer.requests.select(case.id, Selection(inside, outside), told=told)
-    except (NoCase, WrongState) as problem:
-        raise _refusal(problem) from None
+    told = partial(request.note, DONE, f"{len(inside)} calls in, {len(outside)} out")
+    case = await request.customer.requests.select(case.id, Selection(inside, outside), told=told)
     return await _shown(request, case)
 
 
@@ -154,14 +131,8 @@ async def extend(request: AuthorisedRequest, id: str, body: ExtensionRequest) ->
     if not in_time(wanted.told_at, case.received_at, now):
         late = Message("reason.told-in-time", "must be in the month after the letter arrived, and not in the future")
         raise invalid([("told_at", late)])
-
-    async def told(_: str) -> None:
-        await request.note(DONE, f"{wanted.months} months, {wanted.ground}")
-
-    try:
-        case = await request.customer.requests.extend(case.id, wanted, by=request.principal.name, told=told)
-    except (NoCase, WrongState) as problem:
-        raise _refusal(problem) from None
+    told = partial(request.note, DONE, f"{wanted.months} months, {wanted.ground}")
+    case = await request.customer.requests.extend(case.id, wanted, by=request.principal.name, told=told)
     return await _shown(request, case)
 
 
@@ -170,19 +141,11 @@ async def report(request: AuthorisedRequest, id: str, body: ReportRequest = _ANY
     """Make the report of a request."""
     wanted = body.wanted
     case = await _find(request)
-
-    async def told(_: str) -> None:
-        media = f", media {wanted.media}" if wanted.media else ""
-        others = ", other parties" if wanted.other_parties else ""
-        silence = ", others silenced" if wanted.silence_others else ""
-        await request.note(DONE, f"{len(case.selection.inside)} calls{media}{others}{silence}")
-
-    try:
-        case, export = await request.customer.requests.report(case.id, wanted, by=request.principal.name, told=told)
-    except (NoCase, WrongState) as problem:
-        raise _refusal(problem) from None
-    except TooMany:
-        raise exports.too_many_wait() from None
+    media = f", media {wanted.media}" if wanted.media else ""
+    others = ", other parties" if wanted.other_parties else ""
+    silence = ", others silenced" if wanted.silence_others else ""
+    told = partial(request.note, DONE, f"{len(case.selection.inside)} calls{media}{others}{silence}")
+    case, export = await request.customer.requests.report(case.id, wanted, by=request.principal.name, told=told)
     return request_views.report(case.reports[-1], export, None)
 
 
@@ -241,25 +204,14 @@ async def erase(request: AuthorisedRequest, id: str, body: RequestErasureRequest
     async def told(id: str) -> None:
         await request.note(DONE, f"{len(case.selection.inside)} calls, erasure {id}")
 
-    try:
-        erasure = await request.customer.requests.erase(
-            case.id,
-            reason=body.reason,
-            by=request.principal.name,
-            identity=request.principal.actor.identity,
-            approval=request.customer.settings.approval,
-            told=told,
-        )
-    except (NoCase, WrongState) as problem:
-        raise _refusal(problem) from None
-    except Nothing:
-        nothing = Message(
-            "problem.nothing-selected",
-            "No call is selected, so there is nothing to erase. Select some with PUT …/selection.",
-        )
-        raise conflict(nothing, "no call is selected") from None
-    except (NoWaiver, Held) as problem:
-        raise erasures.refusal(problem) from None
+    erasure = await request.customer.requests.erase(
+        case.id,
+        reason=body.reason,
+        by=request.principal.name,
+        identity=request.principal.actor.identity,
+        approval=request.customer.settings.approval,
+        told=told,
+    )
     return erasures.shown(erasure)
 
 
@@ -276,23 +228,15 @@ async def close(request: AuthorisedRequest, id: str, body: CloseRequest) -> Requ
     case = await _find(request)
     if outcome is Step.DONE:
         await _check_done(request, case)
-
-    async def told(_: str) -> None:
-        await request.note(DONE, outcome.value + (f", {body.ground}" if body.ground else ""))
-
-    try:
-        case = await request.customer.requests.close(
-            case.id, outcome, body.ground, by=request.principal.name, told=told
-        )
-    except (NoCase, WrongState) as problem:
-        raise _refusal(problem) from None
+    told = partial(request.note, DONE, outcome.value + (f", {body.ground}" if body.ground else ""))
+    case = await request.customer.requests.close(case.id, outcome, body.ground, by=request.principal.name, told=told)
     return await _shown(request, case)
 
 
 async def _check_done(request: AuthorisedRequest, case: Case) -> None:
-    """Check that a request was done as asked; raises Problem 409 if not."""
+    """Check that a request was done as asked; raises Problem 409 or WrongState if not."""
     if case.state is State.OPEN:
-        raise _refusal(WrongState(case.state))
+        raise WrongState(case.state)
     why = "the erasure is not done"
     erasure = await request.customer.erasures.get(case.erasure) if case.erasure else None
     if erasure is not None and erasure.done_at is None:
@@ -330,18 +274,11 @@ async def _find(request: AuthorisedRequest) -> Case:
 
 
 async def _candidates(request: AuthorisedRequest, case: Case) -> list[Candidate]:
-    """Return the candidates, including calls that have just begun; raises Problem 409 or 503."""
+    """Return the candidates, including calls that have just begun; raises Problem 503, WrongState, TooManyCalls."""
     if case.asked is None:
-        raise _refusal(WrongState(case.state))
+        raise WrongState(case.state)
     await request.settle_all()
-    try:
-        return await request.customer.candidates.find(case.asked)
-    except TooManyCalls:
-        many = Message(
-            "problem.too-many-candidates",
-            "More than {n} calls match. File a request that names the person more closely.",
-        )
-        raise conflict(many.of(n=MAX_CALLS), "too many calls match") from None
+    return await request.customer.candidates.find(case.asked)
 
 
 async def _shown(request: AuthorisedRequest, case: Case) -> Request:
@@ -356,10 +293,3 @@ async def _report(request: AuthorisedRequest, case: Case) -> Report | None:
     newest, held = case.reports[-1], request.customer.exports
     export = await held.get(newest["export"])
     return request_views.report(newest, export, held.progress.get(newest["export"]))
-
-
-def _refusal(problem: NoCase | WrongState) -> Problem:
-    """Return the Problem that says why a step is not possible."""
-    if isinstance(problem, NoCase):
-        return not_found("not found")
-    return conflict(_FIRST.get(problem.state, _OVER), f"the request is {problem.state}")

@@ -54,6 +54,8 @@ def _vault(folder: Path, name: str, keys: CustomerKeys, place: Place) -> Vault:
     from storage.vault.object_vault import ObjectVault  # only for those who have an object store
 
     return ObjectVault(folder, name, keys, place.objects)
+
+
 def _share(folder: Path, name: str) -> int:
     """Hold a shared lock on the folder, so that nobody removes the customer meanwhile (storage.customer.removal).
 

@@ -147,10 +147,8 @@ def _audit_writer(request: PageRequest, person: Person, action: str) -> WriteAud
 
 
 def _added(request: PageRequest, codes: Sequence[str], changed: str) -> Response | str:
-    if codes:
-        onward = f"/account?changed={changed}"
-        return request.secret("codes.html", onward, codes=codes)
-    return f"/account?changed={changed}"
+    onward = f"/account?changed={changed}"
+    return request.secret("codes.html", onward, codes=codes) if codes else onward
 
 
 def _app(request: PageRequest, app: App, *, status: int = 200, trouble: str = "") -> Response:

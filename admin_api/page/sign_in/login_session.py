@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from admin_api.access.accounts_port import AccountService, Declined, Person
-from admin_api.http.authorised_request import DONE, NOT_WRITTEN
+from admin_api.http.authorised_request import DONE, NOT_WRITTEN, append
 from admin_api.http.bearer import Principal
 from admin_api.http.problems import REFUSED, unavailable
 from admin_api.http.rate_limit import Limiter
@@ -90,7 +90,7 @@ class LoginSessions:
         else:
             more = self._unlisted.pop(customer, 0)
             reason = f"{why}; before it {more} that are not listed" if more else why
-            await _append(found, Act.of(STRANGER, "", SIGN_IN, "", REFUSED, reason, request.source))
+            await append(found, Act.of(STRANGER, "", SIGN_IN, "", REFUSED, reason, request.source))
 
     async def leave(self, request: PublicRequest) -> Response:
         """End the session, if there is one."""
@@ -106,7 +106,7 @@ class LoginSessions:
 
 async def note(person: Person, action: str, outcome: str, reason: str, source: str) -> None:
     """Audit a change of credentials durably; raises Problem 503."""
-    await _append(person.customer, _act(person, action, outcome, reason, source))
+    await append(person.customer, _act(person, action, outcome, reason, source))
 
 
 def audit_writer(person: Person, action: str, reason: str, source: str) -> Callable[[], None]:
@@ -126,13 +126,6 @@ def audit_writer(person: Person, action: str, reason: str, source: str) -> Calla
 
 def _act(person: Person, action: str, outcome: str, reason: str, source: str) -> Act:
     return Act.of(person.actor, ",".join(person.roles), action, person.account, outcome, reason, source)
-
-
-async def _append(customer: Customer, act: Act) -> None:
-    try:
-        await asyncio.wrap_future(customer.audit.append(act))
-    except StorageError:
-        raise unavailable(NOT_WRITTEN) from None
 
 
 async def _as_long(customer: Customer | None) -> None:

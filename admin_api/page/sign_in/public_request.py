@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.requests import Request
@@ -41,10 +41,6 @@ class PublicRequest:
     """Path at which a provider can renew the sender's expired session, "" if it cannot."""
     form: Mapping[str, list[str]] = field(default_factory=dict, repr=False)
     """The fields of a POST sent by our own page."""
-
-    def sent(self, form: Mapping[str, list[str]]) -> PublicRequest:
-        """Return the same request with its form."""
-        return replace(self, form=form)
 
     def one(self, name: str) -> str:
         """Return a field of the form, "" if it was not sent."""

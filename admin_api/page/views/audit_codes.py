@@ -2,90 +2,24 @@
 
 from __future__ import annotations
 
-ACTIONS = (
-    "calls.search",
-    "call.view",
-    "call.media",
-    "call.waveform",
-    "call.pause",
-    "call.resume",
-    "call.hold",
-    "call.release",
-    "call.annotate",
-    "call.attach",
-    "call.attachment",
-    "export.create",
-    "exports.list",
-    "export.view",
-    "export.file",
-    "export.cancel",
-    "export.done",
-    "export.fail",
-    "columns.list",
-    "columns.write",
-    "columns.delete",
-    "requests.list",
-    "request.create",
-    "request.view",
-    "request.candidates",
-    "request.extend",
-    "request.select",
-    "request.report",
-    "request.report_view",
-    "request.report_file",
-    "request.erase",
-    "request.close",
-    "retention.view",
-    "retention.write",
-    "retention.preview",
-    "retention.sweep",
-    "retention.brake",
-    "erasure.create",
-    "erasures.list",
-    "erasure.view",
-    "erasure.approve",
-    "erasure.cut",
-    "erasure.wait",
-    "erasure.done",
-    "waiver.view",
-    "waiver.write",
-    "users.list",
-    "user.view",
-    "user.create",
-    "user.change",
-    "users.replace",
-    "user.export",
-    "user.unmap",
-    "user.delete",
-    "users.import",
-    "audit.read",
-    "audit.file",
-    "accounts.list",
-    "audit.repair",
-    "audit.broken",
-    "audit.accept",
-    "data.backup",
-    "data.restore",
-    "incidents.list",
-    "system.view",
-    "session.open",
-    "session.close",
-    "account.create",
-    "account.reset",
-    "account.roles",
-    "account.disable",
-    "account.enable",
-    "account.remove",
-    "account.password",
-    "account.app",
-    "account.passkey",
-    "account.recovery",
-    "account.drop",
-    "token.create",
-    "token.revoke",
-    "unknown",
-)
-"""Actions, in the order in which the page offers them."""
+from admin_api.http.permissions import Action
+
+OTHERS = (
+    "export.done export.fail retention.sweep retention.brake erasure.cut erasure.wait erasure.done users.import "
+    "audit.repair audit.broken audit.accept data.backup data.restore session.open session.close account.create account.reset account.roles account.disable "
+    "account.enable account.remove account.password account.app account.passkey account.recovery account.drop "
+    "token.create token.revoke"
+).split()
+"""Actions that are none of the API: of the recorder itself, of signing in and of commands."""
+
+
+def _subject(action: str) -> str:
+    return action.partition(".")[0].removesuffix("s")
+
+
+_SUBJECTS = list(dict.fromkeys(map(_subject, (*Action, *OTHERS))))
+ACTIONS = sorted((*Action, *OTHERS), key=lambda action: (action == Action.UNKNOWN, _SUBJECTS.index(_subject(action))))
+"""All actions, those about one thing together."""
 
 LABELS = ("media", "erasure", "the request is", "provider:")
 """Words in a detail that a value follows."""

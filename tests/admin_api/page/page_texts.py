@@ -8,11 +8,12 @@ from pathlib import Path
 
 import admin_api
 from admin_api.assembly import page_routes
+from admin_api.assembly.endpoints import endpoints
 from admin_api.http.authorised_request import DONE
-from admin_api.http.permissions import Action
 from admin_api.http.problems import FAILED, REFUSED
+from admin_api.http.reading import members
 from admin_api.page.sign_in import account
-from admin_api.page.views import audit_codes, call_summary, calls, export_new, users
+from admin_api.page.views import audit_codes, call_summary, calls, export_new, user_edit, users
 from storage.access.api_tokens import ROLES
 from storage.attachments.attachments import KINDS
 from storage.directory.user import UserState
@@ -27,17 +28,6 @@ ACCESS = PACKAGE.parent / "recorder" / "access"
 SOURCES = ("admin_api", "recorder", "storage")
 """Packages that may hold messages and notes."""
 
-OWN_ACTIONS = (
-    "export.done",
-    "export.fail",
-    "users.import",
-    "retention.sweep",
-    "retention.brake",
-    "audit.repair",
-    "audit.broken",
-)
-"""Actions of the recorder itself."""
-
 """Functions whose argument at this place stands in the audit log beside an act."""
 
 
@@ -48,11 +38,21 @@ def templates() -> Iterator[tuple[str, str]]:
             yield f"{id}." if code else id, path.name
 
 
+def fields() -> set[str]:
+    """Return the names of fields that forms have and endpoints check, so that an error may name them."""
+    asked = [kind for each in endpoints() for kind in (each.query, each.body) if kind not in (None, bytes)]
+    checked = {name for kind in asked for name in members(kind)}
+    sent = (path.read_text("utf-8") for path in (PAGE / "templates").rglob("*.html"))
+    named = {name for text in sent for name in re.findall(r'\bname="(\w+)"', text)}
+    return (checked & named) - {"wins", "default_days"}  # the form of the rules has names of its own
+
+
 def codes() -> Iterator[str]:
     """Give the ids of the texts of codes that views show."""
     for group, found in {
         "menu": [view.menu for view in page_routes.VIEWS if view.menu],
-        "action": [*audit_codes.ACTIONS, *(action.value for action in Action), *OWN_ACTIONS],
+        "action": audit_codes.ACTIONS,
+        "field": [*fields(), *user_edit.SINGLE, "cursor"],
         "outcome": [DONE, REFUSED, FAILED],
         "note.of": audit_codes.LABELS,
         "role": [*ROLES, "system"],
