@@ -7,13 +7,16 @@ newest audit checkpoints.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from storage.customer.customer import Customer
 from storage.customer.settings import CUSTOMERS, KEYS, VAULT, CustomerSettings, Place, audit_key, customer_folder
 from storage.errors import KeysMissing
 from storage.keys.key_store import CustomerKeys
 from storage.keys.root_secret import RootSecret
-from storage.objects.store import ObjectStore
+
+if TYPE_CHECKING:
+    from storage.objects.store import ObjectStore
 
 __all__ = [
     "CUSTOMERS",
@@ -47,7 +50,7 @@ class Customers(Mapping[str, Customer]):
         node: int = 0,
         create: bool = True,
         later: bool = False,
-        objects: ObjectStore | None = None,
+        objects: "ObjectStore | None" = None,
     ) -> "Customers":
         """Open every customer, all or none; if `create`, make keys for new ones. Raises StorageError.
 
