@@ -7,14 +7,16 @@ newest audit checkpoints.
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Unpack
+from typing import TYPE_CHECKING, Unpack
 
 from storage.customer.customer import Customer
 from storage.customer.settings import CUSTOMERS, KEYS, VAULT, CustomerSettings, Place, audit_key, customer_folder
 from storage.errors import KeysMissing
 from storage.keys.key_store import CustomerKeys, KeyOptions
 from storage.keys.root_secret import RootSecret
-from storage.objects.store import ObjectStore
+
+if TYPE_CHECKING:
+    from storage.objects.store import ObjectStore
 
 __all__ = [
     "CUSTOMERS",
@@ -49,7 +51,7 @@ class Customers(Mapping[str, Customer]):
         instance: str = "",
         create: bool = True,
         later: bool = False,
-        objects: ObjectStore | None = None,
+        objects: "ObjectStore | None" = None,
     ) -> "Customers":
         """Open every customer, all or none; if `create`, make keys for new ones. Raises StorageError.
 

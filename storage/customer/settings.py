@@ -4,12 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from storage.keys.key_store import CustomerKeys
 from storage.keys.key_tree import LAST_LEAF
-from storage.objects.store import ObjectStore
+
+if TYPE_CHECKING:
+    from storage.objects.store import ObjectStore
 
 CUSTOMERS = "customers"
 KEYS = "keys"
@@ -52,7 +55,7 @@ class Place:
     """"sqlite", or the URL of a database."""
     now: Callable[[], datetime]
     """The wall clock."""
-    objects: ObjectStore | None = None
+    objects: "ObjectStore | None" = None
     """The object store of finished parts, None if they stay in the folder of the node."""
     node: str = ""
     """Name of the node."""

@@ -12,12 +12,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from storage.errors import DamagedPart, PartExists, PartMissing, StorageError
 from storage.files.durable_files import PRIVATE_FILE, PRIVATE_FOLDER, disk_errors, make_apart, opened, write_all
 from storage.keys.key_store import CustomerKeys
 from storage.keys.key_tree import day_of
-from storage.objects.store import Kept
 from storage.vault import repair
 from storage.vault.container import HEADER, Defect, PartSecret, new_part, open_part
 from storage.vault.parts import (
@@ -36,6 +36,9 @@ from storage.vault.parts import (
     refs,
 )
 from storage.vault.torn_tail import Outcome, Recovery
+
+if TYPE_CHECKING:
+    from storage.objects.store import Kept
 
 __all__ = ["Draft", "NewPart", "OpenPart", "PartRef", "Vault"]
 
@@ -319,7 +322,7 @@ class Vault:
         """Delete what an object store has of many recordings; here is none."""
         return 0
 
-    def kept(self, recordings: Iterable[tuple[str, int]]) -> Mapping[str, Kept]:
+    def kept(self, recordings: Iterable[tuple[str, int]]) -> "Mapping[str, Kept]":
         """Return what an object store refuses to delete of erased recordings, by call; here is none."""
         return {}
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
+import random
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx2
@@ -16,7 +18,7 @@ import pytest
 from storage.objects.s3 import S3
 from tests.daemon.api import WAIVER, WHY, Api, running, until
 from tests.daemon.coded_calls import record
-from tests.daemon.object_stores import BUCKET, KEY, SECRET, Proxy, Server
+from tests.daemon.object_stores import BUCKET, KEY, SECRET, Proxy, Server, object_store
 
 
 def parts(api: Api) -> list[Path]:
@@ -77,7 +79,10 @@ def test_recordings_go_to_the_store_and_play_verify_and_are_erased_from_there(
         told = json.loads(api.one.run("verify", "--json").stdout)
         assert told["ok"] and told["parts"] == 4
         api.one.stop(signal.SIGKILL)
+        for file in (api.one.data / "customers" / "acme").glob("index.sqlite3*"):
+            file.unlink()
         api.one.start()
+        until(lambda: len(api.calls()) == 2)  # rebuilt from parts that only the store has
         assert api.sound(first["id"]) == sounds[first["id"]]
         assert api.ask("PUT", "/waiver", json=WAIVER).status_code == 200
         asked = api.ask("POST", "/erasures", json={"calls": [first["id"]], **WHY}, role="privacy").json()
@@ -184,8 +189,43 @@ def test_a_vault_moves_there_and_back_while_calls_are_recorded(
 def test_nothing_of_a_store_is_loaded_without_one(tmp_path: Path) -> None:
     with running(tmp_path / "one") as api:
         record(api)
-        maps = Path(f"/proc/{api.one.process.pid}/maps").read_text()
-        assert "obstore" not in maps
-        assert os.path.exists(api.one.data / "customers" / "acme" / "vault")
+        assert api.one.process is not None
+        assert "obstore" not in Path(f"/proc/{api.one.process.pid}/maps").read_text()
         assert not (api.one.data / "customers" / "acme" / "vault" / "stored").exists()
         assert "recorder_parts_waiting 0.0" in httpx2.get(f"{api.url}/metrics").text
+    everything = "import recorder.service.daemon, recorder.service.background, storage.customer.wiring, sys"
+    asked = "print([each for each in sys.modules if 'object' in each and each.startswith('storage')])"
+    told = subprocess.run([sys.executable, "-c", f"{everything}; {asked}"], capture_output=True, text=True, check=True)
+    assert told.stdout == "[]\n"
+
+
+FAULTS = ("503", "403", "reset", "lost", "flip", "swallow", "slow1", "pass")
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("seed", range(4))
+def test_faults_and_kills_of_recorder_and_store_lose_nothing(tmp_path: Path, seed: int) -> None:
+    """Whatever the store does and whoever is killed when: each part ends in the store once, and every call plays."""
+    chance = random.Random(seed)
+    with (
+        object_store("rclone", tmp_path / "store") as server,
+        closing(Proxy(server.port)) as proxy,
+        recorder(tmp_path / "one", proxy.port, "") as api,
+    ):
+        calls: list[str] = []
+        for _ in range(10):
+            proxy.play(*chance.choices(FAULTS, k=chance.randrange(12)), always=chance.choice(FAULTS))
+            calls += [call["id"] for call in record(api)]
+            if chance.random() < 0.5:
+                api.one.stop(signal.SIGKILL)
+                time.sleep(chance.random())
+                api.one.start()
+            if chance.random() < 0.3:
+                server.kill()
+                time.sleep(chance.random() * 3)
+                server.start()
+        proxy.play()
+        until(lambda: only_there(api, 2 * len(calls)), 120)
+        assert all(api.sound(call) for call in calls)
+        assert len(objects(S3(server.settings()))) == 2 * len(calls)
+        assert json.loads(api.one.run("verify", "--json").stdout)["ok"]
