@@ -112,7 +112,9 @@ class Site:
 
     def _refusal(self, error: Exception) -> Problem:
         """Return the answer to a failure, after reporting one that is not the person's."""
-        return _declined(error) if isinstance(error, Declined) else problem(error, self._report)
+        if isinstance(error, Declined):  # an account was changed between two pages
+            return Problem(403, "declined", NOT_NOW, Message(f"trouble.{error}", str(error)))
+        return problem(error, self._report)
 
     async def _answer(self, request: Request, public: PublicRequest) -> Response:
         session = public.session
@@ -337,11 +339,6 @@ def _check(request: Request, session: Session, form: Mapping[str, list[str]], *,
     """Check that a form came from a page of this session, or `also` of a former one; raises Problem 403."""
     if not _same_site(request) or not (also or genuine(session, _csrf(request, form))):
         raise forged()
-
-
-def _declined(error: Declined) -> Problem:
-    """Return the answer when an account was changed between two pages."""
-    return Problem(403, "declined", NOT_NOW, Message(f"trouble.{error}", str(error)))
 
 
 def _same_site(request: Request) -> bool:

@@ -19,7 +19,6 @@ from storage.calls.call_row import DEFAULT_LIMIT
 from storage.customer.customers import Customer
 from storage.directory import user_search
 from storage.directory.user import EVER, NEVER, UserState, fields
-from storage.directory.user import Former as StoredFormer
 from storage.directory.user import Identity as StoredIdentity
 from storage.directory.user_store import User as StoredUser
 from storage.ids import is_id
@@ -178,7 +177,10 @@ def shown(user: StoredUser) -> User:
         "state": user.state.value,
         "source": user.source,
         **fields(user.person),  # type: ignore[typeddict-item]  # the members of a Person
-        "former": [_former(each) for each in user.former],
+        "former": [
+            {"kind": each.kind, "value": each.value, "since": each.since.at or None, "until": each.until}
+            for each in user.former
+        ],
         "identities": [_identity(each) for each in user.identities],
         "updated_at": rfc3339(user.updated_at),
         "unmapped_at": rfc3339(user.unmapped_at),
@@ -201,10 +203,6 @@ async def _found(customer: Customer, query: UserQuery, after: str) -> tuple[tupl
             who = customer.correlation.who
     limit, state = query.limit, query.state
     return await user_search.find(customer.users, who, query.q, country, limit=limit, after=after, state=state)
-
-
-def _former(each: StoredFormer) -> Former:
-    return {"kind": each.kind, "value": each.value, "since": each.since.at or None, "until": each.until}
 
 
 def _identity(each: StoredIdentity) -> Identity:

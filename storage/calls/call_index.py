@@ -31,7 +31,7 @@ from storage.calls.call_row import (
 )
 from storage.calls.day_keys import DayKeys
 from storage.calls.sealed_row import Batch, open_row
-from storage.calls.search import NEWEST, READ_COLUMNS, Bearing, candidates, needles_of, search
+from storage.calls.search import NEWEST, READ_COLUMNS, bearing, candidates, needles_of, search
 from storage.calls.search_tokens import tokens
 from storage.database.database import BATCH, Database, batches
 from storage.database.schema import call_tokens, calls, days
@@ -129,9 +129,9 @@ class Calls:
                 records = (await connection.execute(asked)).all()
             yield Batch(len(leaves), self._keys, records, query, needles)
 
-    def bearing(self, connection: AsyncConnection, forms: Sequence[str]) -> Bearing:
-        """Find calls that may have any of these search forms, in this transaction."""
-        return Bearing(connection, self._day_keys, forms)
+    async def bearing(self, connection: AsyncConnection, leaves: Sequence[int], forms: Sequence[str]) -> list[int]:
+        """Return those of some calls, newest days first, that may have any of these search forms; open them."""
+        return await bearing(connection, self._day_keys, leaves, forms)
 
     def seal(self, row: CallRow, forms: Sequence[str]) -> bytes:
         """Seal the personal part of a row, from any thread; raises Forgotten."""

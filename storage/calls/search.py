@@ -41,7 +41,6 @@ from storage.timestamps import day_of, to_micros
 FIRST_DAYS = 16  # days probed at first: in more days a common name has thousands of calls, and a page needs 50
 FIRST_CALLS = 20_000  # the same if a day has many calls, but always one day
 MAX_DAYS = 2048  # days probed at once; more would block the event loop for over 10 ms
-BORNE_CALLS = 20_000  # calls of the days of which `Bearing` looks up the tokens at once
 FRESH_AT_ONCE = 10  # rows of fresh calls built before other tasks run
 
 READ_COLUMNS = tuple(c for c in calls.c if c.name not in ("version", "direction", "source"))
@@ -152,51 +151,32 @@ async def having(
     return list(found)
 
 
-class Bearing:
-    """Which calls may have any of some search forms, in one transaction: looked up for many days at once."""
+async def bearing(
+    connection: AsyncConnection, day_keys: DayKeys, leaves: Sequence[int], forms: Sequence[str]
+) -> list[int]:
+    """Return those of some calls, newest days first, that may have any of these search forms; open them.
 
-    def __init__(self, connection: AsyncConnection, day_keys: DayKeys, forms: Sequence[str]) -> None:
-        self._connection = connection
-        self._day_keys = day_keys
-        self._forms = forms
-        self._since: int | None = None
-        """The oldest day that was looked at."""
-        self._probed: set[int] = set()
-        """Days of which the tokens were looked up; all calls of other days are to be opened."""
-        self._leaves: set[int] = set()
-        """Calls that the tokens led to."""
-
-    async def among(self, leaves: Sequence[int]) -> list[int]:
-        """Return those of some calls that may have any of the forms, to open them; they come newest first."""
-        if not leaves:
-            return []
-        while self._since is None or leaves[-1] >> DAY_SHIFT < self._since:
-            await self._look_up(leaves[0] >> DAY_SHIFT if self._since is None else self._since - 1)
-        borne, probed = self._leaves, self._probed
-        return [leaf for leaf in leaves if leaf in borne or leaf >> DAY_SHIFT not in probed]
-
-    async def _look_up(self, newest: int) -> None:
-        """Look up the tokens of some days, unless there are no more calls than tokens; days without a key stay out."""
-        asked = sa.select(days.c.day, days.c.leaf, days.c.calls).where(days.c.day <= newest)
-        records: list[Day] = []
-        count = 0
-        for row in await self._connection.execute(asked.order_by(days.c.day.desc()).limit(MAX_DAYS)):
-            records.append((row.day, row.leaf, row.calls))
-            count += row.calls
-            if count >= BORNE_CALLS:
-                break
-        self._since = records[-1][0] if records else 0
-        if len(records) * len(self._forms) >= count:
-            return
-        self._day_keys.refresh()
-        for way in _ways(self._day_keys, records, self._forms):
-            if isinstance(way, int):
-                continue
-            self._probed.update(day for day, _ in way)
-            table = _probe_table(self._connection.dialect.name, way)
-            hit = sa.and_(call_tokens.c.day == table.day, call_tokens.c.token == table.token)
-            found = sa.select(call_tokens.c.leaf).select_from(table.source.join(call_tokens, hit))
-            self._leaves.update(await self._connection.scalars(found))
+    All of them if there are no more calls than tokens to look up; and those of days whose tokens cannot be made.
+    """
+    if not leaves:
+        return []
+    asked = sa.select(days.c.day, days.c.leaf, days.c.calls)
+    asked = asked.where(days.c.day <= leaves[0] >> DAY_SHIFT, days.c.day >= leaves[-1] >> DAY_SHIFT)
+    records = [(row.day, row.leaf, row.calls) for row in await connection.execute(asked)]
+    if len(records) * len(forms) >= len(leaves):
+        return list(leaves)
+    probed, found = set[int](), set[int]()
+    day_keys.refresh()
+    for way in _ways(day_keys, records, forms, MAX_DAYS):
+        if isinstance(way, int):
+            continue
+        probed.update(day for day, _ in way)
+        table = _probe_table(connection.dialect.name, way)
+        hit = sa.and_(call_tokens.c.day == table.day, call_tokens.c.token == table.token)
+        found.update(
+            await connection.scalars(sa.select(call_tokens.c.leaf).select_from(table.source.join(call_tokens, hit)))
+        )
+    return [leaf for leaf in leaves if leaf in found or leaf >> DAY_SHIFT not in probed]
 
 
 def needles_of(query: Query, country: str) -> tuple[Needle, ...] | None:
@@ -349,13 +329,15 @@ async def _days(connection: AsyncConnection, query: Query, after: Position | Non
     return [(row.day, row.leaf, row.calls) for row in await connection.execute(asked)]
 
 
-def _ways(keys: DayKeys, records: Sequence[Day], forms: Sequence[str]) -> Iterator[list[Probe] | int]:
-    """Yield the probes of growing groups of days.
+def _ways(
+    keys: DayKeys, records: Sequence[Day], forms: Sequence[str], first: int | None = None
+) -> Iterator[list[Probe] | int]:
+    """Yield the probes of growing groups of days, the first of `first` days if that is known to be best.
 
     A day whose index leaf was cut is read as a whole: until it is indexed again, a search must not miss its calls, and
     least of all another erasure's search.
     """
-    start, size = 0, _first_days(records)
+    start, size = 0, first or _first_days(records)
     while forms and start < len(records):
         probes: list[Probe] = []
         for day, leaf, _ in records[start : start + size]:

@@ -18,7 +18,7 @@ from storage.calls.call_index import Calls
 from storage.calls.call_row import DAY_SHIFT, STATE_CODES, CallState, Direction
 from storage.calls.filter_columns import DIRECTION_CODES, UNKNOWN
 from storage.calls.sealed_row import open_row
-from storage.calls.search import NEWEST, READ_COLUMNS, Bearing
+from storage.calls.search import NEWEST, READ_COLUMNS
 from storage.database.database import Database, batches
 from storage.database.schema import calls, holds
 from storage.errors import StorageError
@@ -118,31 +118,29 @@ class Decisions:
         place = sa.tuple_(calls.c.day, calls.c.started_at, calls.c.id)
         more = True
         while more:
-            decided: list[list[Decided]] = []
+            pages: list[Sequence[Any]] = []
             async with self._database.reading() as connection:
-                bearing = self._index.bearing(connection, self._forms)
-                for _ in range(PAGES):
+                while more and len(pages) < PAGES:
                     # Alone: with another condition on the day, SQLite would read the pages before this one again.
                     page = asked.where(place < sa.tuple_(*map(sa.literal, before)))
                     records: Sequence[Any] = (await connection.execute(page)).all()
-                    decided.append(self._decide(records, await self._opened(connection, bearing, records)))
+                    pages.append(records)
                     more = len(records) == PAGE
-                    if not more:
-                        break
-                    last = records[-1]
-                    before = (last.leaf >> DAY_SHIFT, last.started_at, last.id)
-            for each in decided:
-                yield each
+                    if more:
+                        last = records[-1]
+                        before = (last.leaf >> DAY_SHIFT, last.started_at, last.id)
+                opened = await self._opened(connection, [record for page_ in pages for record in page_])
+            for records in pages:
+                yield self._decide(records, opened)
+                await asyncio.sleep(0)
 
-    async def _opened(
-        self, connection: AsyncConnection, bearing: Bearing, records: Sequence[Any]
-    ) -> dict[int, Subject | None]:
+    async def _opened(self, connection: AsyncConnection, records: Sequence[Any]) -> dict[int, Subject | None]:
         """Open the calls about which their columns do not say enough; None for those that cannot be opened."""
         unclear: list[int] = []
         if self._by_columns:
             unclear += [_leaf(record) for record in records if _direction(record) is None]
         if self._forms:
-            unclear += await bearing.among(list(map(_leaf, records)))
+            unclear += await self._index.bearing(connection, list(map(_leaf, records)), self._forms)
         found = await self._open(connection, unclear)
         if self._by_source:
             await self._learn_sources(connection, records, found)

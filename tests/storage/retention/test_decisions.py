@@ -75,7 +75,6 @@ async def test_columns_and_tokens_decide_as_the_opened_rows_do(
 ) -> None:
     monkeypatch.setattr("storage.retention.decisions.PAGE", 7)
     monkeypatch.setattr("storage.retention.decisions.PAGES", 2)
-    monkeypatch.setattr("storage.calls.search.BORNE_CALLS", 15)  # of about 12 a day
     rows = await some_calls(acme)
     if not filled:  # as an earlier version wrote them
         async with acme.database.writing() as connection:
