@@ -63,7 +63,7 @@ def move(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: As
     from storage.vault.object_vault import ObjectVault
 
     settings = load(config)
-    described_store(settings)
+    store = described_store(settings)
     there = settings.storage.media == "s3"
     with node_lock(settings) as alone:
         begun = with_objects(settings)
@@ -76,7 +76,11 @@ def move(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: As
                 return Moved()
             if there:
                 one.vault.begin()
-            return await asyncio.to_thread(into_store if there else into_folder, one.vault, advance)
+            try:
+                return await asyncio.to_thread(into_store if there else into_folder, one.vault, advance)
+            except asyncio.CancelledError:  # Ctrl-C: the thread ends with its next request
+                store.requests.close()
+                raise
 
         moved = with_customers(settings, customer, work)
     total = {name: sum(getattr(each, name) for each in moved) for name in ("parts", "done", "failed")}

@@ -171,17 +171,16 @@ def _object_store_faults(settings: Settings) -> Iterator[Fault]:
             yield from _readable(f"storage.{name}", Path(rest))
     if storage.ca is not None:
         yield from _authorities("storage.ca", storage.ca)
-    if storage.media == "file" and storage.endpoint is None:
-        folder = settings.node.data_dir / "customers"
-        away = [each.name for each in settings.customers if (folder / each.name / "vault" / "stored").is_dir()]
-        if away:
-            right = f'"s3" with its endpoint: recordings of {away[0]} may be in an object store; recorder store move'
-            yield Fault("storage.media", "file", right)
-    else:
+    folder = settings.node.data_dir / "customers"
+    away = [each.name for each in settings.customers if (folder / each.name / "vault" / "stored").is_dir()]
+    if away and storage.endpoint is None and storage.media == "file":
+        right = f'"s3" with its endpoint: recordings of {away[0]} may be in an object store; recorder store move'
+        yield Fault("storage.media", "file", right)
+    elif away or storage.media == "s3":
         from storage.objects.s3 import INSTALL, installed
 
         if not installed():
-            yield Fault("storage.media", storage.media, f'"file", or the packages of an object store: {INSTALL}')
+            yield Fault("storage.media", storage.media, f"the packages of an object store; {INSTALL}")
 
 
 def _sign_in_faults(settings: Settings) -> Iterator[Fault]:

@@ -14,6 +14,7 @@ import os
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -43,6 +44,12 @@ REST = 20
 
 RELEASE_SECONDS = 60.0
 """Pause between two looks for local copies that may go."""
+
+TRIES = 3
+"""Parts that may fail in one round: a store that is away fails for all, a part that cannot be uploaded delays none."""
+
+AGAIN_SECONDS = 600.0
+"""Pause before a part is tried again that failed while the store took others."""
 
 MOST = 2_000
 """Parts of a customer that one look queues for upload; the others are found by the next."""
@@ -74,7 +81,9 @@ class UploadJob:
         self._store = configured_store(node.settings)
         self._seen: dict[str, _Watched] = {}
         self._pause = 0.0
-        self._away = False
+        self._away = ""  # the class of what was reported last, if the store is away
+        self._refused: set[str] = set()  # files of parts whose upload failed last time
+        self._later: dict[str, float] = {}  # those that failed while the store took others: when they are tried again
         self._next_release = 0.0
         self._looked = 0.0  # s of processor time that the last look took
 
@@ -154,30 +163,45 @@ class UploadJob:
         return found
 
     async def _upload(self, threads: ThreadPoolExecutor, found: Sequence[tuple[ObjectVault, PartRef]]) -> None:
-        """Upload parts, a few at once; stop at the first that the store does not take."""
-        left = list(reversed(found))
-        problems: list[Exception] = []
+        """Upload parts, a few at once, until TRIES of them have failed; those come after all others the next time."""
+        now = time.monotonic()
+        due = [each for each in found if self._later.get(each[1].path.name, now) <= now]
+        left = deque(sorted(due, key=lambda each: each[1].path.name in self._refused))  # stable: the oldest first
+        problems: list[tuple[PartRef, Exception]] = []
         lock = threading.Lock()
+        done = 0
 
         def work() -> None:
+            nonlocal done
             while True:
                 with lock:
-                    if not left or problems:
+                    if not left or len(problems) >= TRIES:
                         return
-                    vault, ref = left.pop()
+                    vault, ref = left.popleft()
                 try:
                     vault.upload(ref)
                 except Exception as problem:
-                    problems.append(problem)
+                    problems.append((ref, problem))
                 else:
                     with lock:
+                        done += 1
                         self._seen[vault.customer].waiting[day_of(ref.leaf)] -= 1
 
         await asyncio.gather(*(_in(threads, work) for _ in range(AT_ONCE)))
-        if problems:
-            self._failed(problems[0])
-        else:
+        if done:
             self._well()
+        elif fresh := [problem for ref, problem in problems if ref.path.name not in self._later]:
+            self._failed(fresh[0])
+        waiting = {ref.path.name for _, ref in found}
+        self._refused &= waiting
+        self._later = {name: when for name, when in self._later.items() if name in waiting}
+        for ref, problem in problems:
+            name = ref.path.name
+            if done and name not in self._later:  # the store takes others, so it is this part
+                self._log.fault("store.failed", problem, call=ref.call)
+            if done or name in self._later:
+                self._later[name] = now + AGAIN_SECONDS
+            self._refused.add(name)
 
     async def _release(self, threads: ThreadPoolExecutor, customer: Customer, vault: ObjectVault) -> None:
         """Let local copies go that the store has long enough, and whose calls are finished in the index."""
@@ -200,9 +224,9 @@ class UploadJob:
         """Report a store that is away once, and wait longer each time."""
         longer = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
         self._pause = longer * (1 - random.random() / 5)  # noqa: S311 - it keeps recorders apart and guards nothing
-        if self._away:
+        if self._away == type(problem).__name__:
             return
-        self._away = True
+        self._away = type(problem).__name__
         if isinstance(problem, StoreAway):
             self._log.error("store.away", reason=_word(problem), hint=problem.hint)
         else:
@@ -211,7 +235,7 @@ class UploadJob:
     def _well(self) -> None:
         self._pause = 0.0
         if self._away:
-            self._away = False
+            self._away = ""
             self._log.info("store.back")
 
 

@@ -151,6 +151,8 @@ class ObjectVault(Vault):
         with self._uploads.of(ref.leaf), _mapped(ref.path) as data:
             if data is None:
                 return False
+            if len(data) > LARGEST:
+                raise StoreAway("the part is larger than an object store takes at once", "it stays in data_dir")
             pointer = Pointer(hashlib.sha256(data).digest(), len(data))
             name = str(self.object_of(ref, pointer))
             if not self.objects.put(name, data) and not self._reads_back(name, pointer):

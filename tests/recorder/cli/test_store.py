@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +18,7 @@ from storage.customer.customers import Customer
 from storage.objects import probe
 from storage.objects.s3 import S3
 from storage.vault.object_vault import ObjectVault
-from tests.daemon.object_stores import BUCKET, KEY, LOCKED, SECRET, Server
+from tests.daemon.object_stores import BUCKET, KEY, LOCKED, SECRET, Proxy, Server
 from tests.in_process.command_line import Answer, Place, Printed
 from tests.in_process.storage_node import record
 
@@ -177,6 +182,25 @@ def test_a_move_to_a_store_that_the_recorder_does_not_know_of_is_refused(
     with node_lock(place.settings()):
         _, err = printed("store", "move", status=3)
     assert "Restart" in err
+
+
+def test_a_move_stops_when_it_is_told_to(
+    place: Place, answer: Answer, object_servers: dict[str, Server], prefix: str
+) -> None:
+    with closing(Proxy(object_servers["moto"].port)) as proxy:
+        describe(place, object_servers["moto"], prefix, media="s3", port=proxy.port)
+        call, sound = one_call(place)
+        proxy.play(always="slow25")
+        command = [sys.executable, "-m", "recorder", "store", "move", "--config", str(place.config)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as moving:
+            while not proxy.seen:
+                time.sleep(0.05)
+            began = time.monotonic()
+            moving.send_signal(signal.SIGINT)
+            assert moving.wait(20) in (130, 3) and time.monotonic() - began < 10
+            assert moving.stderr is not None and "Traceback" not in moving.stderr.read()
+        proxy.play()
+        assert answer("store", "move")["failed"] == 0 and heard(place, call) == sound
 
 
 def test_a_store_that_is_away_ends_verify_and_move(

@@ -21,6 +21,7 @@ from recorder.observe.metrics import Metrics
 from recorder.persist.object_store import store_of
 from storage.calls.call_row import CallState
 from storage.customer.customers import Customer
+from storage.vault import object_vault
 from storage.vault.container import Sealer
 from storage.vault.group_sync import Syncer
 from tests.daemon.object_stores import KEY, SECRET, Proxy, Server
@@ -151,6 +152,23 @@ async def test_a_store_that_is_away_is_tried_again_ever_more_rarely(
             assert it.log.events.count("store.back") == 1 and it.job._pause == 0
 
 
+async def test_parts_that_cannot_be_uploaded_delay_no_others(
+    tmp_path: Path, object_servers: dict[str, Server], prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(object_vault, "LARGEST", 1000)
+    async with uploading(tmp_path, object_servers["moto"].port, prefix) as (acme, it):
+        long = [await record(acme, name="M" * 100)]
+        short = [await record(acme, name="M") for _ in range(3)]
+        await until(lambda: sum(links(acme)) == 6)
+        assert {ref.call for ref in acme.vault.walk() if ref.path.is_symlink()} == {row.id for row in short}
+        await asyncio.sleep(4)  # more looks, which find the long ones only
+        told = it.log.events.copy()
+        await record(acme, name="M")
+        await until(lambda: sum(links(acme)) == 8 and it.job.waiting() == 2 * len(long))
+        assert it.job._pause == 0 and it.log.events.count("store.failed") == 2 * len(long)
+        assert told == it.log.events, "a part that cannot be uploaded is reported once"
+
+
 async def test_a_store_that_fails_its_trial_gets_nothing(
     tmp_path: Path, object_servers: dict[str, Server], prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,7 +179,8 @@ async def test_a_store_that_fails_its_trial_gets_nothing(
         assert links(acme) == [False, False] and it.job.waiting() == 2
 
 
-def test_uploads_have_a_lower_priority() -> None:
+def test_uploads_have_a_lower_priority(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upload_job, "NICE", 17)  # which nothing else here has
     with ThreadPoolExecutor(1, initializer=upload_job._step_back) as threads:
-        assert threads.submit(os.nice, 0).result() >= os.nice(0)
-        assert threads.submit(lambda: os.getpriority(os.PRIO_PROCESS, 0)).result() == upload_job.NICE
+        assert threads.submit(os.getpriority, os.PRIO_PROCESS, 0).result() == 17
+    assert os.getpriority(os.PRIO_PROCESS, 0) < 17

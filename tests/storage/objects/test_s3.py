@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import sys
 import threading
 import time
@@ -199,8 +200,12 @@ def test_a_store_behind_an_authority_of_its_own(tmp_path: Path) -> None:
 def test_a_time_out_grows_with_the_body(object_server: Server) -> None:
     store = S3(object_server.settings())
     assert store._store(1) is store._store(s3.LEAST_TIME)
-    limits = [key[0] for key in (store._store(1 << 30), *store._stores) if isinstance(key, tuple)]
-    assert max(limits) * s3.SLOWEST >= 1 << 30
+    for size in (1, 1 << 30):
+        options = store._store(size).client_options
+        assert options is not None
+        given = re.findall(r"(\d+)(h|m|s)", str(options["timeout"]))
+        seconds = sum(int(number) * {"h": 3600, "m": 60, "s": 1}[unit] for number, unit in given)
+        assert seconds >= s3.LEAST_TIME and seconds * s3.SLOWEST >= size
 
 
 def test_the_sum_is_of_the_bytes(behind: S3, proxy: Proxy) -> None:
