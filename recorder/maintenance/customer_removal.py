@@ -21,8 +21,10 @@ from recorder.config.model import Settings
 from recorder.config.readers import CustomerState
 from recorder.errors import Negative, NotPossible, WrongUse
 from recorder.maintenance.cli_audit import actor, note
+from recorder.persist import instance
 from recorder.persist.checkpoint_file import live_customers
 from recorder.persist.customers import load_root_of
+from recorder.persist.object_store import configured_store
 from recorder.runtime.folders import as_owner
 from storage.customer import customers, removal
 from storage.customer.customers import CustomerSettings, Place
@@ -133,4 +135,12 @@ def _checked(settings: Settings, wanted: Removal, root: RootSecret) -> Sequence[
 
 
 def _place(settings: Settings) -> Place:
-    return Place(settings.node.data_dir, settings.storage.database, lambda: datetime.now(UTC))
+    node = settings.node
+    return Place(
+        node.data_dir,
+        settings.storage.database,
+        lambda: datetime.now(UTC),
+        configured_store(settings),
+        node=node.name,
+        instance=instance.read(node.runtime_dir),
+    )

@@ -8,7 +8,7 @@
 In this order, each step durable before the next, so that whatever a crash leaves, the next run goes on:
 
 1. Every leaf but the one that signs is cut: nothing of the customer can be opened any more, in no copy.
-2. Its database is dropped, and its folder emptied but for the audit log.
+2. Its objects in the store are deleted, its database is dropped, and its folder emptied but for the audit log.
 3. The audit log gets its last entry and a checkpoint; the receipt is signed and written.
 4. The audit log moves to `removed/NAME/`.
 5. The last leaf is cut, and the files of the keys and the folder are removed.
@@ -34,7 +34,7 @@ from storage.audit.hash_chain import Act
 from storage.calls.call_index import Query
 from storage.customer.customer import Customer
 from storage.customer.removed_customers import PUBLIC_KEY, files_of
-from storage.customer.settings import AUDIT_LEAF, KEYS, PLAN, Place, audit_key, customer_folder, removed_folder
+from storage.customer.settings import AUDIT_LEAF, KEYS, PLAN, VAULT, Place, audit_key, customer_folder, removed_folder
 from storage.database.database import Database
 from storage.erasure import receipts
 from storage.errors import KeysMissing, StorageError
@@ -158,6 +158,10 @@ async def carry_out(removal: Removal, place: Place, root: RootSecret) -> Path:
         raise Kept(f"the keys of {name} are not in keys/, so no receipt can be signed", "restore keys/")
     if keys is not None and keys.keeps(AUDIT_LEAF):
         keys.cut_range(0, AUDIT_LEAF - 1)
+        if place.objects is not None:
+            from storage.vault.object_vault import ObjectVault  # only for those who have an object store
+
+            ObjectVault(folder / VAULT, name, keys, place.objects).leave()  # what a lock keeps there opens nowhere
         database = Database(place.database, name, folder)
         await database.remove()
         with disk_errors("remove the files of a customer"):

@@ -229,3 +229,20 @@ def test_faults_and_kills_of_recorder_and_store_lose_nothing(tmp_path: Path, see
         assert all(api.sound(call) for call in calls)
         assert len(objects(S3(server.settings()))) == 2 * len(calls)
         assert json.loads(api.one.run("verify", "--json").stdout)["ok"]
+
+
+def test_of_a_customer_who_is_removed_nothing_stays_in_the_store(
+    tmp_path: Path, object_server: Server, prefix: str, store: S3
+) -> None:
+    with recorder(tmp_path / "one", object_server.port, prefix) as api:
+        record(api)
+        until(lambda: only_there(api, 2))
+        assert len(objects(store)) == 2
+        assert api.ask("PUT", "/waiver", json=WAIVER).status_code == 200
+        assert api.one.run("customer", "add", "globex", "--source", "192.0.2.0/24").returncode == 0
+        assert api.one.run("customer", "close", "acme").returncode == 0
+        api.one.stop()
+        done = api.one.run("customer", "remove", "acme", "--yes")
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert objects(store) == []
+        assert api.one.run("audit", "verify").returncode == 0
