@@ -1,0 +1,139 @@
+"""Lines of the table `cuts` and acknowledgements of them, as bytes (docs/formats/cuts.md). Pure.
+
+A line says what all holders of a customer's keys cut, or who holds them. Each is bound to all before it by a chain, and
+each acknowledgement to its holder, by keys that come from a leaf that is never cut. Who can only write the database
+forges neither.
+"""
+
+import enum
+import hmac
+import json
+import re
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+from storage.errors import StorageError
+from storage.json_bytes import ascii_json
+
+BEGIN = bytes(32)
+"""The chain before the first line."""
+CHAIN_LABEL = "cuts"
+ACKNOWLEDGEMENT_LABEL = "cut acknowledgement"
+MAX_BYTES = 64 << 20  # 100,000 calls of one sweep, scattered, take 2 MB; a limit for whoever writes the database
+_ID = re.compile(r"[0-9a-f]{32}")
+_NODE = re.compile(r"[a-z0-9-]{1,40}")
+_NUMBER = struct.Struct(">Q")
+
+
+class CutsForged(StorageError):
+    """A line or an acknowledgement is not one of ours."""
+
+
+class Kind(enum.Enum):
+    """What a line does."""
+
+    CUT = "cut"
+    ADMIT = "admit"
+    RETIRE = "retire"
+    RETURN = "return"
+    VOID = "void"
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line, wherever it stands; a line that a fail-over lost comes back under another number."""
+
+    id: str
+    """128 random bits in hexadecimal: a repeated request has another."""
+    kind: Kind
+    """What it does."""
+    node: str = ""
+    """Name of the holder that is admitted or retired, or that returns; "" for a cut."""
+    text: str = ""
+    """The line of the cut log (docs/formats/ledger.md) without its line feed; "" unless it is a cut."""
+
+    def __bytes__(self) -> bytes:
+        """Return the JSON that is stored, and bound by the chain."""
+        return ascii_json({"id": self.id, "kind": self.kind.value, "node": self.node, "text": self.text})
+
+    @classmethod
+    def parse(cls, data: bytes) -> "Line":
+        """Return the line of these bytes; raises CutsForged for anything that `bytes` would not return."""
+        try:
+            if len(data) > MAX_BYTES:
+                raise ValueError
+            told: Any = json.loads(data)
+            line = cls(told["id"], Kind(told["kind"]), told["node"], told["text"])
+            well = _ID.fullmatch(line.id) and (not line.text if line.kind is not Kind.CUT else not line.node)
+            named = _NODE.fullmatch(line.node) or line.kind in (Kind.CUT, Kind.VOID)
+            if not (isinstance(told["text"], str) and well and named) or bytes(line) != data:
+                raise ValueError
+        except (ValueError, KeyError, TypeError, RecursionError):
+            raise CutsForged("a line of the cuts cannot be read", "restore the database") from None
+        return line
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A line at its place in the table, or in the cut log of a holder that applied it."""
+
+    n: int
+    """Its number, from 1."""
+    chain: bytes
+    """HMAC over the chain before and the line, 32 bytes."""
+    line: Line
+    """The line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledgement:
+    """What a holder has cut."""
+
+    node: str
+    """Name of the holder."""
+    n: int
+    """Number of the last line that it applied."""
+    chain: bytes
+    """The chain there."""
+    tree: bytes
+    """MAC of its key tree: holders at the same line have the same."""
+    mac: bytes
+    """HMAC over all of it, 32 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChainKeys:
+    """The keys of chain and acknowledgements, the same for all holders of a customer's keys."""
+
+    chain: bytes
+    """For the chain."""
+    acknowledgement: bytes
+    """For acknowledgements, and the MAC of a tree."""
+
+    @classmethod
+    def of(cls, secret: Callable[[str], bytes]) -> "ChainKeys":
+        """Derive them; `secret` returns the label of the leaf that is never cut."""
+        return cls(secret(CHAIN_LABEL), secret(ACKNOWLEDGEMENT_LABEL))
+
+    def link(self, before: bytes, line: Line) -> bytes:
+        """Return the chain after a line."""
+        return hmac.digest(self.chain, before + bytes(line), "sha256")
+
+    def tree(self, state: bytes) -> bytes:
+        """Return the MAC of a key tree, given as the state that is sealed (docs/formats/keytree.md)."""
+        return hmac.digest(self.acknowledgement, b"tree\0" + sha256(state).digest(), "sha256")
+
+    def acknowledge(self, node: str, n: int, chain: bytes, tree: bytes) -> Acknowledgement:
+        """Return an acknowledgement of everything up to line `n`."""
+        return Acknowledgement(node, n, chain, tree, self._mac(node, n, chain, tree))
+
+    def genuine(self, given: Acknowledgement) -> bool:
+        """Say whether a holder made an acknowledgement."""
+        return hmac.compare_digest(given.mac, self._mac(given.node, given.n, given.chain, given.tree))
+
+    def _mac(self, node: str, n: int, chain: bytes, tree: bytes) -> bytes:
+        told = b"acknowledgement\0" + node.encode() + b"\0" + _NUMBER.pack(n) + chain + tree
+        return hmac.digest(self.acknowledgement, told, "sha256")
