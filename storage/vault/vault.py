@@ -318,6 +318,10 @@ class Vault:
         """Remove a finished part that nobody was told of."""
         ref.path.unlink(missing_ok=True)
 
+    def leave(self) -> int:
+        """Delete everything that an object store has of this vault, and return how much it refuses; here is none."""
+        return 0
+
     def remove_objects(self, recordings: Iterable[tuple[str, int]]) -> int:
         """Delete what an object store has of many recordings; here is none."""
         return 0

@@ -321,6 +321,20 @@ def test_a_move_that_is_cut_off_at_any_request_is_continued(vault: ObjectVault, 
     assert names(vault) == []
 
 
+def test_a_customer_who_goes_leaves_nothing_in_the_store(
+    tmp_path: Path, keys: CustomerKeys, object_servers: dict[str, Server], prefix: str
+) -> None:
+    store = S3(object_servers["moto"].settings(LOCKED, prefix=prefix))
+    vault = ObjectVault(tmp_path / "vault", "acme", keys, store)
+    for number in range(1, 4):
+        ref = store_part(vault, b"gone", f"m{number}")
+        vault.upload(ref)
+        store.put(str(vault.object_of(ref, Pointer(bytes(32), 4))), b"gone")
+    store.put("acme-2/4e2000000007/kept", b"another customer's")
+    assert vault.leave() == 0
+    assert {each.key.removeprefix(prefix).split("/")[0] for each in store.versions("") or ()} == {"acme-2"}
+
+
 class Faulty:
     """A store that fails before or after it has done what it was asked, by chance."""
 
