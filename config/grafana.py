@@ -337,6 +337,12 @@ ROWS: dict[str, tuple[stat.Panel | timeseries.Panel, ...]] = {
             line_at=60,
         ),
         graph(
+            "Parts for the object store",
+            units.Short,
+            (of("recorder_parts_waiting"), "{{instance}}"),
+            about="Finished parts that it does not have yet; 0 without one.",
+        ),
+        graph(
             "Calls that the index refused",
             units.Short,
             (grown("recorder_index_refused_total", "instance"), "{{instance}}"),
@@ -383,6 +389,13 @@ ROWS: dict[str, tuple[stat.Panel | timeseries.Panel, ...]] = {
             (of("recorder_key_backup_age_seconds"), "{{instance}}"),
             about="Empty if they never were.",
             line_at=8 * DAY,
+        ),
+        graph(
+            "Since everything was verified",
+            units.DurationSeconds,
+            (of("recorder_verify_age_seconds"), "{{instance}}"),
+            about="By recorder verify, without a defect. Empty if it never was.",
+            line_at=14 * DAY,
         ),
         graph(
             "Log lines held back",
