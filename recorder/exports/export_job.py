@@ -77,7 +77,11 @@ class ExportJob:
         """Start the work for every customer; owned by recorder.runtime.tasks."""
         remove_left_folders(self._runtime_dir)
         for customer in self._customers.values():
-            self._tasks.start(self._serve(customer), "exports")
+            self.begin(customer)
+
+    def begin(self, customer: Customer) -> None:
+        """Start the work for one customer, which may have been away when the others were begun."""
+        self._tasks.start(self._serve(customer), "exports")
 
     def _now(self) -> datetime:
         return self._clock.read(*readings())

@@ -46,7 +46,11 @@ class CorrelationJob:
     async def run(self) -> None:
         """Start the work for every customer; owned by recorder.runtime.tasks."""
         for customer in self._customers.values():
-            self._tasks.start(self._serve(customer), "correlation")
+            self.begin(customer)
+
+    def begin(self, customer: Customer) -> None:
+        """Start the work for one customer, which may have been away when the others were begun."""
+        self._tasks.start(self._serve(customer), "correlation")
 
     async def _serve(self, customer: Customer) -> None:
         while not customer.served:  # noqa: ASYNC110 - databases open behind the running service

@@ -36,10 +36,14 @@ class PurgeJob:
         self._seen: dict[str, Reason] = {}
 
     async def run(self) -> None:
-        """Start the work for every customer that wants it; owned by recorder.runtime.tasks."""
+        """Start the work for every customer; owned by recorder.runtime.tasks."""
         for customer in self._customers.values():
-            if customer.settings.purge_users:
-                self._tasks.start(self._serve(customer), "purge")
+            self.begin(customer)
+
+    def begin(self, customer: Customer) -> None:
+        """Start the work for one customer that wants it, who may have been away when the others were begun."""
+        if customer.settings.purge_users:
+            self._tasks.start(self._serve(customer), "purge")
 
     async def _serve(self, customer: Customer) -> None:
         while True:

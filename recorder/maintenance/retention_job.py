@@ -66,7 +66,11 @@ class RetentionJob:
         loop = asyncio.get_running_loop()
         self._metrics.watch(self._metrics.retention_age, lambda: loop.time() - min(self._swept.values(), default=nan))
         for customer in self._customers.values():
-            self._tasks.start(self._serve(customer), "retention")
+            self.begin(customer)
+
+    def begin(self, customer: Customer) -> None:
+        """Start the work for one customer, which may have been away when the others were begun."""
+        self._tasks.start(self._serve(customer), "retention")
 
     async def _serve(self, customer: Customer) -> None:
         """Run for ever: erase, sweep when due, refresh after a change of rules, then wait."""

@@ -70,6 +70,7 @@ class BackgroundServices:
         self._scraped: MetricsServer | None = None
         self._opening: asyncio.Task[None] | None = None
         self._tracing: TraceServer | None = None
+        self._of_each_customer: list[Callable[[Customer], None]] = []  # begin the jobs that have a task for each
         self._closed = False
 
     def open(self, listening: Sequence[socket.socket], opened: Callable[[], None]) -> None:
@@ -163,22 +164,25 @@ class BackgroundServices:
         start(node.indexer.run(), "indexer")
         start(self._repairs.run(), "mending")
         start(CrashScan(node, self._live, self._repairs).run(), "startup")
-        start(ExportJob(customers, tasks, log, settings.node).run(), "exports")
+        exports = ExportJob(customers, tasks, log, settings.node)
+        start(exports.run(), "exports")
         start(AuditJob(customers, log, incidents, settings.audit.witnesses).run(), "audit")
         start(DirectoryJob(customers, tasks, log, incidents, settings).run(), "directory")
-        start(CorrelationJob(customers, tasks, log).run(), "correlation")
-        start(PurgeJob(customers, tasks, log, node.indexer).run(), "purge")
+        correlation, purge = CorrelationJob(customers, tasks, log), PurgeJob(customers, tasks, log, node.indexer)
+        start(correlation.run(), "correlation")
+        start(purge.run(), "purge")
         start(Figures(node.metrics, settings).run(), "figures")
         if settings.storage.media == "s3":
             from recorder.maintenance.upload_job import UploadJob
 
             start(UploadJob(node).run(), "uploads")
         start(CertificateExpiry(log, incidents, settings).run(), "renewal")
-        if self._away and self._away.names:
-            start(self._away.run(self._join), "away")
         stop_live = stopper(self._live, self._executor, lambda: node.flush())
         retention = RetentionJob(customers, tasks, log, incidents, node.metrics, settings, stop_live)
         start(retention.run(), "retention")
+        self._of_each_customer = [exports.begin, correlation.begin, purge.begin, retention.begin]
+        if self._away and self._away.names:
+            start(self._away.run(self._join), "away")
         return retention
 
     async def _join(self, customer: Customer) -> None:
@@ -190,6 +194,8 @@ class BackgroundServices:
         scan = CrashScan(self._node, self._live, self._repairs, [customer])
         self._databases.add(customer)
         self._node.tasks.start(scan.run(), "startup")
+        for begin in self._of_each_customer:
+            begin(customer)
 
     async def close(self) -> None:
         """Stop serving; requests in progress get a moment to finish."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from recorder.cli.init import initialise
-from tests.daemon.api import Api, until
+from tests.daemon.api import WAIVER, WHY, Api, until
 from tests.daemon.descriptor_store import descriptor_store
 from tests.daemon.sbc import OFFER
 from tests.daemon.server import Server, server
@@ -26,11 +26,11 @@ def two(tmp_path: Path) -> Iterator[Server]:
         yield one
 
 
-def lose_keys(one: Server) -> Path:
-    """Take the keys of globex away; return where they are now."""
+def lose_keys(one: Server, customer: str = "globex") -> Path:
+    """Take the keys of a customer away; return where they are now."""
     aside = one.folder / "aside"
     aside.mkdir()
-    for path in (one.data / "keys").glob("globex.*"):
+    for path in (one.data / "keys").glob(f"{customer}.*"):
         path.rename(aside / path.name)
     return aside
 
@@ -89,6 +89,26 @@ def test_a_live_call_waits_for_its_customer_and_loses_no_socket(two: Server) -> 
     assert two.run("verify").returncode == 0
     told = two.run("calls", "--customer", "globex", "--json")
     assert '"state": "complete"' in told.stdout or '"state": "interrupted"' in told.stdout
+
+
+def test_what_is_done_for_each_customer_is_done_for_one_who_comes_back(two: Server) -> None:
+    aside = lose_keys(two, "acme")
+    two.start()
+    bring_back(two, aside)
+    two.until("customer.back")
+    api, why = Api(two), {"reason": "asked by the auditor"}
+    with two.sbc("udp") as acme:
+        assert acme.ask("INVITE", OFFER).status == 200
+        assert acme.ask("BYE").status == 200
+    (call,) = api.ended()
+    wanted = {"calls": [call["id"]], "format": "csv", **why}
+    made = api.ask("POST", "/exports", "privacy", json=wanted)
+    assert made.status_code == 202, made.text
+    export = made.json()
+    until(lambda: api.get(f"/exports/{export['id']}", "privacy").json()["state"] == "done")
+    assert api.ask("PUT", "/waiver", json=WAIVER).status_code == 200
+    erasure = api.ask("POST", "/erasures", "privacy", json={"calls": [call["id"]], **WHY}).json()
+    until(lambda: api.get(f"/erasures/{erasure['id']}", "privacy").json()["state"] == "done")
 
 
 def test_a_start_fails_if_no_customer_can_be_opened(two: Server) -> None:
