@@ -46,7 +46,7 @@ def root(cache, package):
     if not folder.exists():
         made = cache / "root-arm64.new"
         shutil.rmtree(made, ignore_errors=True)
-        wanted = "--include=dbus,python3,libstdc++6,zlib1g"
+        wanted = "--include=dbus,python3,libstdc++6,zlib1g,systemd-standalone-sysusers"
         line = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--architectures=arm64", wanted]
         subprocess.run([*line, "trixie", made], check=True)
         shutil.copy(package, made / "root")
