@@ -50,7 +50,8 @@ def root(cache, package):
         line = ["mmdebstrap", "--quiet", "--mode=root", "--variant=minbase", "--architectures=arm64", wanted]
         subprocess.run([*line, "trixie", made], check=True)
         shutil.copy(package, made / "root")
-        offline = ["unshare", "--net", "chroot", made, "apt-get", "install", "-y", f"/root/{package.name}"]
+        deb = f"/root/{package.name}"
+        offline = ["unshare", "--net", "chroot", made, "apt-get", "install", "-y", "--no-install-recommends", deb]
         subprocess.run(offline, check=True, env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"})
         made.rename(folder)
     return folder
