@@ -75,10 +75,10 @@ def test_it_installs_starts_and_answers_under_qemu(root):
         rm -rf /root/data /root/recorder.toml /root/*.key /root/*.crt /root/log
         recorder init {CONFIG}
         sed -i 's|^sources = .*|sources = ["127.0.0.1"]|' /root/recorder.toml
-        recorder serve {CONFIG} >/root/log 2>&1 &
+        recorder serve {CONFIG} >/root/log 2>&1 & process=$!
         for i in $(seq 600); do ! grep -q recorder.ready /root/log || break; sleep 0.5; done
         recorder simulate --to 'sip:rec@127.0.0.1:5061;transport=tls' --insecure --json >/root/report || true
-        kill %1; wait %1
+        kill $process; wait $process
     """)
     report = json.loads((root / "root/report").read_text())
     assert report["answered"] or report["refused"] == {"503 Service Unavailable": 1}
