@@ -6,8 +6,8 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-POSTGRESQL, AGE, HSM = "postgresql", "age", "hsm"
-PACKAGES = {POSTGRESQL: "asyncpg", AGE: "pyrage", HSM: "pkcs11"}
+POSTGRESQL, AGE, HSM, S3 = "postgresql", "age", "hsm", "s3"
+PACKAGES = {POSTGRESQL: "asyncpg", AGE: "pyrage", HSM: "pkcs11", S3: "obstore"}
 """The extras of pyproject.toml, and the package by which each is recognised. requirements-extras.lock has them all."""
 
 _FOLDER = Path(__file__).parents[1]

@@ -28,7 +28,8 @@ FORMATS = {
     "journal": 2,
     "keytree": 1,
     "ledger": 1,
-    "receipt": 1,
+    "objects": 1,
+    "receipt": 2,
     "records": 1,
 }
 """What this program writes: the pages of docs/formats, with their versions. Raise one when a program of the version

@@ -263,10 +263,8 @@ class Database:
                         await connection.run_sync(schema.metadata.drop_all)
                         await connection.execute(sa.text("DROP TABLE IF EXISTS alembic_version"))
             await self.close()  # nobody may be connected to a database that is dropped
-            name = (self._place.database or "").replace('"', '""')
             with suppress(StorageError):
-                async with _maintenance(self._place) as connection:
-                    await connection.exec_driver_sql(f'DROP DATABASE IF EXISTS "{name}"')
+                await _on_server(self._place, "DROP DATABASE IF EXISTS")
 
     async def close(self) -> None:
         """Close all connections."""
@@ -429,12 +427,17 @@ async def _maintenance(place: URL) -> AsyncIterator[AsyncConnection]:
         await engine.dispose()
 
 
-async def _create_database(place: URL) -> None:
+async def _on_server(place: URL, do: str) -> None:
+    """Create or drop a database; in no transaction, which the server refuses."""
     name = (place.database or "").replace('"', '""')
+    async with _maintenance(place) as connection:
+        raw: Any = (await connection.get_raw_connection()).driver_connection
+        await raw.execute(f'{do} "{name}"')
+
+
+async def _create_database(place: URL) -> None:
     try:
-        async with _maintenance(place) as connection:
-            raw: Any = (await connection.get_raw_connection()).driver_connection
-            await raw.execute(f'CREATE DATABASE "{name}"')  # in no transaction, which the server refuses
+        await _on_server(place, "CREATE DATABASE")
     except StorageError:
         raise _not_created(place) from None
 

@@ -16,6 +16,7 @@ from functools import partial
 from mmap import mmap
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from storage import extras
 from storage.errors import DriverMissing, ObjectMissing, StorageError, StoreAway
 from storage.objects.requests import Requests
 from storage.objects.store import Features, Kept, StoredObject, StoreSettings
@@ -36,7 +37,6 @@ RETRY_TIME = timedelta(seconds=20)
 WAIT, LONGEST_WAIT = timedelta(milliseconds=100), timedelta(seconds=2)
 
 _MISSING = "the object store needs packages that are not installed"
-INSTALL = 'install them: pip install "siprec-recorder[s3]"'
 _LATER = "check [storage] endpoint, bucket, ca and the store itself: recorder store check"
 _RIGHTS = "check [storage] access_key and secret_key, their rights on the bucket, and this machine's clock"
 _DENIED = frozenset(
@@ -243,7 +243,7 @@ class S3:
                 try:
                     made = self._connect(time_out, headers)
                 except ImportError:
-                    raise DriverMissing(_MISSING, INSTALL) from None
+                    raise DriverMissing(_MISSING, extras.how_to_install(extras.S3)) from None
                 except OSError:
                     raise StoreAway("the file of [storage] ca cannot be read", _LATER) from None
                 self._stores[(time_out, headers)] = made
@@ -328,7 +328,7 @@ class S3:
         try:
             import obstore
         except ImportError:
-            raise DriverMissing(_MISSING, INSTALL) from None
+            raise DriverMissing(_MISSING, extras.how_to_install(extras.S3)) from None
         return self.requests.do(lambda: self._told(what, lambda: work(obstore)))
 
     def _ask_boto(self, what: str, work: Callable[[Any], T]) -> T:
@@ -342,7 +342,7 @@ class S3:
         except StorageError:  # ours, or that of whoever takes the bytes
             raise
         except ImportError:
-            raise DriverMissing(_MISSING, INSTALL) from None
+            raise DriverMissing(_MISSING, extras.how_to_install(extras.S3)) from None
         except FileNotFoundError:
             raise ObjectMissing("the object store has no such object, or no such bucket", _LATER) from None
         except Exception as problem:
@@ -361,10 +361,3 @@ def _code(problem: Exception) -> str:
     """Return the code of a refusal by boto3, for comparison only: it is the store's own text."""
     answer = getattr(problem, "response", None)
     return str(answer.get("Error", {}).get("Code", "")) if isinstance(answer, dict) else ""
-
-
-def installed() -> bool:
-    """Tell whether the packages of the extra are there, without loading them."""
-    from importlib.util import find_spec
-
-    return find_spec("obstore") is not None and find_spec("boto3") is not None

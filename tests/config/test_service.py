@@ -51,7 +51,7 @@ def test_the_default_root_secret_is_passed_as_a_credential() -> None:
 
 def test_a_reload_checks_the_start_before_anything_else() -> None:
     reload = [value for key, value in directives("recorder.service") if key == "ExecReload"]
-    assert "check-config --start" in reload[0] and "--reuid=recorder" in reload[0]
+    assert "check-config --reload" in reload[0] and "--reuid=recorder" in reload[0]
     assert dict(directives("recorder.service"))["ExecStart"].rpartition("--config ")[2] == reload[0].rpartition(" ")[2]
     assert reload[1:] == ["/bin/sh -c 'kill -TERM $MAINPID'"]  # /bin/kill is in procps, which a Debian may lack
 

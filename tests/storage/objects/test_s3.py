@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from storage import extras
 from storage.errors import DriverMissing, NoSpace, ObjectMissing, StoreAway
 from storage.objects import s3
 from storage.objects.s3 import S3
@@ -166,7 +167,7 @@ def test_packages_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch, ob
         monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(DriverMissing) as caught:
         S3(object_server.settings()).put("acme/1/m1", b"x")
-    assert "siprec-recorder[s3]" in caught.value.hint
+    assert caught.value.hint == extras.how_to_install(extras.S3)
     with pytest.raises(DriverMissing):
         S3(object_server.settings()).remove("acme/1/", everything)
 
