@@ -45,6 +45,7 @@ def diagnose(
         step("port", lambda: service_checks.ports(settings)),
         step("certificate", lambda: service_checks.certificates(settings)),
         step("database", lambda: service_checks.database(settings)),
+        step("object-store", lambda: service_checks.object_store(settings)),
         step("sbc.to", lambda: sbc_checks.to_sbcs(settings, sbcs), 6 * SECONDS),
         step("sbc.from", lambda: sbc_checks.from_sbcs(settings, listen), listen + GRACE_SECONDS),
         step("trial-call", lambda: _call(settings, customer), CALL_SECONDS),

@@ -15,6 +15,7 @@ from recorder.config.readers import Address, Transport
 from recorder.diagnosis import own_api
 from recorder.diagnosis.check import Check, fail, ok, unchecked, warn
 from recorder.maintenance.cert_expiry import Watched, watched
+from recorder.persist.object_store import configured_store
 from recorder.service.listeners import api_addresses, bound_sockets, held_sockets
 from recorder.service.start_check import check_start
 from storage.customer.customers import customer_folder
@@ -200,3 +201,18 @@ async def _server(settings: Settings, customer: str) -> list[Check]:
     else:
         checks.append(ok("database.clock", drift))
     return checks
+
+
+# ---- object store ----
+def object_store(settings: Settings) -> Iterator[Check]:
+    """Ask the object store for a list; whether it can do all that is needed is for `recorder store check`."""
+    store = configured_store(settings)
+    if store is None:
+        yield ok("object-store", "none: recordings stay in data_dir")
+        return
+    try:
+        next(iter(store.listing("doctor/")), None)
+    except StorageError as problem:
+        yield fail("object-store", str(problem), problem.hint or "recorderctl store check")
+    else:
+        yield ok("object-store", "it answers")

@@ -66,6 +66,12 @@ def objects(store: S3) -> list[str]:
     return sorted(each.name for each in store.listing("acme/"))
 
 
+def doctor(api: Api) -> list[dict[str, str]]:
+    """Return what the doctor finds."""
+    found: list[dict[str, str]] = json.loads(api.one.run("doctor", "--json").stdout)["checks"]
+    return found
+
+
 def test_recordings_go_to_the_store_and_play_verify_and_are_erased_from_there(
     tmp_path: Path, object_server: Server, prefix: str, store: S3
 ) -> None:
@@ -134,9 +140,12 @@ def test_a_call_that_only_an_absent_store_has_is_answered_503_and_a_stop_waits_f
         with recorder(tmp_path / "one", proxy.port, prefix) as api:
             (call,) = record(api)
             until(lambda: only_there(api, 2))
+            assert "ok" in [check["state"] for check in doctor(api) if check["name"] == "object-store"]
             proxy.play(always="503")
             answer = api.get(f"/calls/{call['id']}/media?format=wav")
             assert answer.status_code == httpx2.codes.SERVICE_UNAVAILABLE
+            (seen,) = [check for check in doctor(api) if check["name"] == "object-store"]
+            assert (seen["state"], seen["remedy"] != "") == ("fail", True)
             assert "object store" in answer.json()["detail"]
             assert api.get(f"/calls/{call['id']}").status_code == 200
             proxy.play(always="slow60")
