@@ -252,8 +252,9 @@ def logged(log: Path) -> list[dict[str, Any]]:
 
 
 def files(folder: Path) -> list[Path]:
-    """List the files of a daemon that runs and may take some away meanwhile, for which `os.walk` has patience."""
-    return [Path(place, name) for place, _, names in os.walk(folder) for name in names]
+    """List the files, no sockets, of a daemon that runs and may take some away meanwhile (`os.walk` allows that)."""
+    found = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
+    return [path for path in found if not path.is_socket()]
 
 
 def serves(lines: Iterable[dict[str, Any]]) -> bool:

@@ -80,7 +80,8 @@ def test_root_checks_as_the_user_who_owns_the_data(tmp_path: Path) -> None:
             os.chown(one.data / "customers" / "acme" / "tokens.json", 0, 0)
             told = checked(one, status=2)["faults"]
             found = {(each["key"], each["found"].rpartition("/")[2]) for each in told}
-            assert ("node.data_dir", "tokens.json") in found and ("keys.root", "root.key cannot be read") in found
+            assert ("node.data_dir", "tokens.json") in found
+            assert ("keys.root", "root.key belongs to root, mode 0600; this is user nobody") in found
             (key,) = [each["right"] for each in told if each["key"] == "sip.private_key"]
             assert "belongs to root and has mode 0600" in key and f"chgrp nobody {place}/tls.key" in key
             assert any(key == "node.data_dir" and name.startswith("keys") for key, name in found)
