@@ -20,7 +20,7 @@ from recorder.config.readers import CustomerState
 from recorder.errors import NotPossible, WrongUse
 from recorder.maintenance.cli_audit import note
 from recorder.persist.customers import check_not_removed, create_customer, is_new, load_root_of
-from recorder.runtime.folders import as_owner
+from recorder.runtime.service_user import acting_as_owner
 
 RELOAD = "systemctl reload recorder"
 
@@ -73,7 +73,7 @@ def add(
     root = load_root_of(settings)
     editor.write(config, before, after)
     try:
-        with as_owner(settings.node.data_dir):
+        with acting_as_owner(settings.node.data_dir):
             create_customer(settings, made, root)
             note(settings, name, "customer.add", root=root)
     except BaseException:
@@ -147,7 +147,7 @@ def _changed(config: Path, name: str, key: str, value: str) -> Configured:
     changed = found(checked(settings, after), name)
     if after != before:
         root = load_root_of(settings)
-        with as_owner(settings.node.data_dir):
+        with acting_as_owner(settings.node.data_dir):
             note(settings, name, f"customer.{'close' if key == 'state' else key}", root=root)
         editor.write(config, before, after)
     return changed

@@ -57,8 +57,9 @@ def move(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: As
     It may be stopped and run again. Exit status: 1 if parts failed, 3 if the store is away.
     """
     from recorder.cli.calls import with_customers
+    from recorder.config.loader import with_objects
     from recorder.persist.instance_lock import node_lock
-    from recorder.persist.object_store import described_store, with_objects
+    from recorder.persist.object_store import described_store
     from storage.vault.object_compare import Moved, into_folder, into_store
     from storage.vault.object_vault import ObjectVault
 

@@ -135,7 +135,7 @@ def _missing_extras(settings: Settings) -> Iterator[Fault]:
     """Yield a fault for every setting that needs a package which is not installed."""
     needed = {
         "storage.database": extras.POSTGRESQL if settings.storage.database.startswith("postgresql") else None,
-        "storage.media": extras.S3 if settings.storage.media == "s3" or _stored(settings) else None,
+        "storage.media": extras.S3 if settings.storage.media == "s3" or with_objects(settings) else None,
         "keys.root": extras.HSM if settings.keys.root.startswith(f"{SCHEME}:") else None,
     }
     for key, extra in needed.items():
@@ -172,16 +172,19 @@ def _object_store_faults(settings: Settings) -> Iterator[Fault]:
             yield from _readable(f"storage.{name}", Path(rest))
     if storage.ca is not None:
         yield from _authorities("storage.ca", storage.ca)
-    away = _stored(settings)
+    away = with_objects(settings)
     if away and storage.endpoint is None and storage.media == "file":
         right = f'"s3" with its endpoint: recordings of {away[0]} may be in an object store; recorder store move'
         yield Fault("storage.media", "file", right)
 
 
-def _stored(settings: Settings) -> list[str]:
-    """Return the customers of whom the object store may have recordings."""
-    folder = settings.node.data_dir / "customers"
-    return [each.name for each in settings.customers if (folder / each.name / "vault" / "stored").is_dir()]
+def with_objects(settings: Settings) -> list[str]:
+    """Return the customers of whom an object store may have recordings."""
+    from storage.customer.settings import CUSTOMERS, VAULT  # a start after a kill loads nothing for those without one
+    from storage.vault.parts import STORED
+
+    folder = settings.node.data_dir / CUSTOMERS
+    return [each.name for each in settings.customers if (folder / each.name / VAULT / STORED).is_dir()]
 
 
 def _sign_in_faults(settings: Settings) -> Iterator[Fault]:

@@ -25,7 +25,7 @@ from recorder.persist import instance
 from recorder.persist.checkpoint_file import live_customers
 from recorder.persist.customers import load_root_of
 from recorder.persist.object_store import configured_store
-from recorder.runtime.folders import as_owner
+from recorder.runtime.service_user import acting_as_owner
 from storage.customer import customers, removal
 from storage.customer.customers import CustomerSettings, Place
 from storage.customer.removal import Kept, Removal
@@ -73,7 +73,7 @@ def _begin(settings: Settings, config: Path, configured: Configured, root: RootS
     wanted = Removal(
         name, str(uuid.uuid4()), actor().name, to_text(datetime.now(UTC)), approval=configured.approve_erasures
     )
-    with as_owner(data):
+    with acting_as_owner(data):
         calls = _checked(settings, wanted, root)
         if not confirm(len(calls)):
             raise Negative("Nothing was removed.")
@@ -82,7 +82,7 @@ def _begin(settings: Settings, config: Path, configured: Configured, root: RootS
     try:
         _take_out(config, name)
     except BaseException:
-        with as_owner(data):
+        with acting_as_owner(data):
             wanted.call_off(data)
         raise
     return wanted
@@ -97,7 +97,7 @@ def _take_out(config: Path, name: str) -> None:
 def _finish(settings: Settings, begun: Removal, root: RootSecret) -> Path | None:
     """Erase, unless a process has the customer open."""
     name, data = begun.customer, settings.node.data_dir
-    with as_owner(data), removal.alone(customers.customer_folder(data, name)) as alone:
+    with acting_as_owner(data), removal.alone(customers.customer_folder(data, name)) as alone:
         if not alone:
             return None
         if begun.calls is None:

@@ -134,7 +134,7 @@ class UploadJob:
         """See what the store does before it is trusted with anything."""
         features = await _in(threads, lambda: probe(store, lock=False))
         if usable(features):
-            store.features = features
+            store.trust(features)
             self._log.info("store.ready")
             self._well()
         else:

@@ -12,7 +12,7 @@ from recorder.config.model import Settings
 from recorder.errors import WrongUse
 from recorder.persist import instance
 from recorder.persist.object_store import configured_store
-from recorder.runtime.folders import as_owner
+from recorder.runtime.service_user import acting_as_owner
 from storage.customer import customers
 from storage.customer.customers import Customer, Customers, CustomerSettings, Place
 from storage.customer.settings import PLAN, removed_folder
@@ -152,7 +152,7 @@ def check_not_removed(settings: Settings, name: str) -> None:
 def load_root_of(settings: Settings) -> RootSecret:
     """Read the root secret for a command that root may run: as the owner of data_dir, else as root itself."""
     try:
-        with as_owner(settings.node.data_dir):
+        with acting_as_owner(settings.node.data_dir):
             return load_root(settings.keys.root)
     except KeysError:  # a credential that only root can read
         return load_root(settings.keys.root)

@@ -7,6 +7,7 @@ import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
+from recorder.config.loader import with_objects
 from recorder.errors import RecorderError, WrongUse
 
 if TYPE_CHECKING:
@@ -20,15 +21,6 @@ def configured_store(settings: Settings) -> S3 | None:
     if storage.media == "s3" or (storage.endpoint is not None and with_objects(settings)):
         return store_of(storage)
     return None
-
-
-def with_objects(settings: Settings) -> list[str]:
-    """Return the customers of whom an object store may have recordings."""
-    from storage.customer.settings import CUSTOMERS, VAULT  # a start after a kill loads nothing for those without one
-    from storage.vault.parts import STORED
-
-    folder = settings.node.data_dir / CUSTOMERS
-    return [each.name for each in settings.customers if (folder / each.name / VAULT / STORED).is_dir()]
 
 
 def described_store(settings: Settings) -> S3:

@@ -7,8 +7,6 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from recorder.errors import NotPossible, WrongUse
@@ -52,24 +50,6 @@ def is_ours(folder: Path) -> bool:
     except OSError:
         return True
     return os.path.isdir(folder) and not os.path.islink(folder) and found.st_uid == os.geteuid()
-
-
-@contextmanager
-def as_owner(folder: Path) -> Iterator[None]:
-    """Work as the owner of a folder if this is root and the folder is not root's: files that are made belong to it."""
-    if os.geteuid() != 0 or not folder.is_dir() or (owner := folder.stat()).st_uid == 0:
-        yield
-        return
-    group, groups = os.getegid(), os.getgroups()
-    os.setgroups([])
-    os.setegid(owner.st_gid)
-    os.seteuid(owner.st_uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(group)
-        os.setgroups(groups)
 
 
 def user_name(user: int) -> str:
