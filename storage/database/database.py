@@ -29,7 +29,7 @@ from storage.errors import DatabaseFault, StorageError
 from storage.timestamps import to_micros
 
 FILE_NAME = "index.sqlite3"
-HEAD = "0007"  # newest migration; a test compares it with the folder, so that opening needs no import of alembic
+HEAD = "0008"  # newest migration; a test compares it with the folder, so that opening needs no import of alembic
 WRITER_LOCK = 0x73697072  # advisory lock of PostgreSQL, one in each database
 IDLE_SECONDS = 60  # after which PostgreSQL ends an idle transaction, so that a lost client does not keep the lock
 
@@ -53,6 +53,8 @@ _OPENING: ContextVar[str] = ContextVar("opening", default="")  # the customer wh
 V = TypeVar("V")
 Undo = Callable[[], Awaitable[None]]
 Check = Callable[[AsyncConnection], Awaitable[None]]
+Guard = Callable[[AsyncConnection, bool], Awaitable[None]]
+"""Called with the connection of each transaction, and whether it writes; raises StorageError if it may not go on."""
 
 
 @dataclass(slots=True)
@@ -117,6 +119,7 @@ class Database:
         self.dialect = self._engine.dialect.name
         self._writer = asyncio.Lock()
         self._served = False
+        self._guards: list[Guard] = []
 
     @classmethod
     async def open(cls, url: str, customer: str, folder: Path, now: datetime) -> "Database":
@@ -182,6 +185,10 @@ class Database:
         """Let every task use the database."""
         self._served = True
 
+    def guard(self, guard: Guard) -> None:
+        """Ask `guard` at the beginning of each transaction that is not part of the opening."""
+        self._guards.append(guard)
+
     def refuse(self) -> None:
         """Let no task use the database until it is opened and served again."""
         self._served = False
@@ -199,6 +206,7 @@ class Database:
             if self.dialect == "postgresql":  # otherwise each statement would also see what others committed meanwhile
                 await connection.execution_options(isolation_level="REPEATABLE READ")
             async with connection.begin():
+                await self._ask_guards(connection, False)
                 yield connection
 
     @asynccontextmanager
@@ -210,6 +218,7 @@ class Database:
             async with connection.begin() as transaction:
                 mine = _Transaction(connection)
                 await _wait_for_others(connection)
+                await self._ask_guards(connection, True)
                 _WRITING.set(mine)
                 try:
                     yield connection
@@ -274,6 +283,11 @@ class Database:
     def _admit(self) -> None:
         if not self._served and _OPENING.get() != self.customer:
             raise DatabaseAway("the database is not open yet", "recording goes on; the index catches up")
+
+    async def _ask_guards(self, connection: AsyncConnection, writes: bool) -> None:
+        if self._guards and _OPENING.get() != self.customer:
+            for guard in self._guards:
+                await guard(connection, writes)
 
     async def _prepare(self, now: datetime, check: Check | None) -> None:
         try:

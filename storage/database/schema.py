@@ -26,6 +26,7 @@ from sqlalchemy import (
 metadata = MetaData()
 
 _NO_DIRECTION = text("direction IS NULL")
+_HAS_SESSION = text("session IS NOT NULL")
 
 about = Table(  # the customer that this database belongs to; a file under another customer's name is refused
     "about",
@@ -34,7 +35,7 @@ about = Table(  # the customer that this database belongs to; a file under anoth
     Column("created_at", BigInteger, nullable=False),
 )
 
-nodes = Table(  # the node that serves this database; several are not supported yet (storage.customer.node_claim)
+nodes = Table(  # the nodes that serve this database
     "nodes",
     metadata,
     Column("node", SmallInteger, primary_key=True, autoincrement=False),  # [node] number
@@ -42,6 +43,65 @@ nodes = Table(  # the node that serves this database; several are not supported 
     Column("tree", Text, nullable=False),  # fingerprint of the customer's key tree
     Column("instance", Text, nullable=False),  # random, of one boot of one machine
     Column("seen", BigInteger, nullable=False),  # when it was last there, by the clock of the database; 0: it has left
+    Column("state", Text, nullable=False, server_default="active"),  # pending, active, draining, retired
+    Column("epoch", BigInteger, nullable=False, server_default="0"),  # raised by each start, and by its retirement
+    Column("indexed_until", BigInteger, nullable=False, server_default="0"),  # its calls that ended before are indexed
+    Column("seq", BigInteger, nullable=False, server_default="0"),  # number of its newest transaction
+)
+
+cuts = Table(  # what every holder of the keys cuts, in order (storage.cuts)
+    "cuts",
+    metadata,
+    Column("n", BigInteger, primary_key=True, autoincrement=False),  # from 1, without a gap
+    Column("id", Text, nullable=False, unique=True),
+    Column("line", LargeBinary, nullable=False),  # docs/formats/cuts.md
+    Column("chain", LargeBinary, nullable=False),
+    Column("removed", SmallInteger, nullable=False, server_default="0"),  # 1 after it was applied, 2 after all have
+)
+
+cut_acknowledgements = Table(  # how far each holder has come
+    "cut_acknowledgements",
+    metadata,
+    Column("node", Text, primary_key=True),  # [node] name
+    Column("n", BigInteger, nullable=False),
+    Column("chain", LargeBinary, nullable=False),
+    Column("tree", LargeBinary, nullable=False),
+    Column("mac", LargeBinary, nullable=False),
+)
+
+job_leases = Table(  # which node does a job that is done once for all
+    "job_leases",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("owner", SmallInteger, nullable=False),  # number of the node
+    Column("until", BigInteger, nullable=False),  # by the clock of the database
+)
+
+shared_files = Table(  # tokens and accounts, where several nodes share them
+    "shared_files",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+page_sessions = Table(  # sessions of the page, where several nodes share them
+    "page_sessions",
+    metadata,
+    Column("key", LargeBinary, primary_key=True),  # hash of the cookie
+    Column("ends_at", BigInteger, nullable=False),
+    Column("leaf", BigInteger, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Index("page_sessions_ends_at", "ends_at"),
+)
+
+audit_copies = Table(  # the audit log of every node, so that each can show all
+    "audit_copies",
+    metadata,
+    Column("node", SmallInteger, nullable=False),
+    Column("n", BigInteger, nullable=False),
+    Column("line", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("node", "n"),
 )
 
 calls = Table(  # one row for each recording; can be rebuilt from the vault
@@ -66,12 +126,14 @@ calls = Table(  # one row for each recording; can be rebuilt from the vault
     Column("direction", SmallInteger),  # 0 none known, 1 inbound, 2 outbound, 3 internal; null: not filled in yet
     Column("source", BigInteger),  # keyed hash of the address it came from (storage.calls.filter_columns)
     Column("node", SmallInteger, nullable=False, server_default="0"),  # number of the node that wrote it
+    Column("session", BigInteger),  # keyed hash of the communication session, where several nodes may record one
     Index("calls_newest", "day", "started_at", "id"),
     Index("calls_state", "state", "day", "started_at", "id"),
     Index("calls_erase_after", "erase_after"),
     Index("calls_held", "day", "started_at", "id", sqlite_where=text("hold = 1"), postgresql_where=text("hold")),
     Index("calls_direction", "direction", "day", "started_at", "id"),
     Index("calls_source", "source", "day", "started_at", "id", "direction"),
+    Index("calls_session", "session", sqlite_where=_HAS_SESSION, postgresql_where=_HAS_SESSION),
     Index("calls_untold", "leaf", sqlite_where=_NO_DIRECTION, postgresql_where=_NO_DIRECTION),
     Index("calls_unmatched", "leaf", sqlite_where=text("matched = 0"), postgresql_where=text("NOT matched")),
 )

@@ -1,0 +1,68 @@
+"""Several nodes on one database: their registry, cuts, jobs, sessions, shared files and audit logs; twins of a call."""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0008"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("nodes", sa.Column("state", sa.Text(), server_default="active", nullable=False))
+    op.add_column("nodes", sa.Column("epoch", sa.BigInteger(), server_default="0", nullable=False))
+    op.add_column("nodes", sa.Column("indexed_until", sa.BigInteger(), server_default="0", nullable=False))
+    op.add_column("nodes", sa.Column("seq", sa.BigInteger(), server_default="0", nullable=False))
+    op.create_table(
+        "cuts",
+        sa.Column("n", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("line", sa.LargeBinary(), nullable=False),
+        sa.Column("chain", sa.LargeBinary(), nullable=False),
+        sa.Column("removed", sa.SmallInteger(), server_default="0", nullable=False),
+        sa.PrimaryKeyConstraint("n"),
+        sa.UniqueConstraint("id"),
+    )
+    op.create_table(
+        "cut_acknowledgements",
+        sa.Column("node", sa.Text(), nullable=False),
+        sa.Column("n", sa.BigInteger(), nullable=False),
+        sa.Column("chain", sa.LargeBinary(), nullable=False),
+        sa.Column("tree", sa.LargeBinary(), nullable=False),
+        sa.Column("mac", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("node"),
+    )
+    op.create_table(
+        "job_leases",
+        sa.Column("job", sa.Text(), nullable=False),
+        sa.Column("owner", sa.SmallInteger(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("job"),
+    )
+    op.create_table(
+        "shared_files",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
+        "page_sessions",
+        sa.Column("key", sa.LargeBinary(), nullable=False),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False),
+        sa.Column("leaf", sa.BigInteger(), nullable=False),
+        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("key"),
+    )
+    op.create_index("page_sessions_ends_at", "page_sessions", ["ends_at"], unique=False)
+    op.create_table(
+        "audit_copies",
+        sa.Column("node", sa.SmallInteger(), nullable=False),
+        sa.Column("n", sa.BigInteger(), nullable=False),
+        sa.Column("line", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("node", "n"),
+    )
+    op.add_column("calls", sa.Column("session", sa.BigInteger(), nullable=True))
+    has = sa.text("session IS NOT NULL")
+    op.create_index("calls_session", "calls", ["session"], unique=False, sqlite_where=has, postgresql_where=has)
