@@ -75,6 +75,7 @@ def open_one(settings: Settings, configured: Configured, root: RootSecret) -> Cu
     place = Place(
         node.data_dir, settings.storage.database, _now, configured_store(settings),
         node=node.name, instance=instance.read(node.runtime_dir), claims=True,
+        several=node.number > 0,
     )  # fmt: skip
     return customers.open_closed(storage_settings(configured), place, root, node=settings.node.number)
 

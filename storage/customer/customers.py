@@ -60,7 +60,7 @@ class Customers(Mapping[str, Customer]):
         opened: list[Customer] = []
         try:
             for one in settings:
-                place = Place(data_dir, database, now, objects, instance=instance)
+                place = Place(data_dir, database, now, objects, instance=instance, several=node > 0)
                 customer = await open_customer(place, root, one, node=node, create=create, later=later)
                 opened.append(customer)
         except BaseException:

@@ -63,6 +63,8 @@ class Place:
     """Random id of this boot of this machine (storage.customer.node_claim)."""
     claims: bool = False
     """Whether to keep other nodes from the databases while they are open, as the daemon does."""
+    several: bool = False
+    """Whether several nodes may share the databases."""
 
 
 def customer_folder(data_dir: Path, name: str) -> Path:
