@@ -1,18 +1,19 @@
 """The components of a customer besides keys and vault, and how they are made: the index and what needs it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.attachments.annotations import Annotations
 from storage.attachments.attachments import Attachments
 from storage.audit.audit_log import Audit
-from storage.calls.call_index import Calls
+from storage.calls.call_index import Calls, Joined
 from storage.customer.settings import KEYS, CustomerSettings, Place, audit_key, customer_folder
 from storage.database.database import Database
 from storage.directory.matcher import Correlation
@@ -88,7 +89,8 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     name, now, signer = settings.name, place.now, audit_key(keys)
     folder = customer_folder(place.data_dir, name)
     database = Database(place.database, name, folder)
-    calls = Calls(database, keys, settings.country, keys.node)
+    twins: list[Joined] = []  # what is done with a new call of a session that another node recorded too
+    calls = Calls(database, keys, settings.country, keys.node, partial(_join, twins) if place.several else None)
     audit = Audit(folder, place.data_dir / KEYS, name, signer, now)
     exports = Exports(database, keys, Vault(folder / EXPORTS, name, keys), now)
     ledger = Ledger(place.data_dir / KEYS, name)
@@ -98,6 +100,8 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     store = JournaledDatabase(database, keys, journal, now)
     rules = Rules(store, settings.country, settings.retention_days)
     erasures = Erasures(name, keys, vault, database, calls, audit, steps, journal, signer, now, gap.first)
+    holds = Holds(store, erasures.wanted.set)
+    twins += [holds.join, erasures.join]
     users = Users(store, calls, DirectoryPages(folder, keys, "").leaves)
     correlation = Correlation(database, keys, calls, users, rules, settings.country, settings.extension_digits)
     look = partial(measure, gap, journal, database, vault)
@@ -105,7 +109,7 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
         database=database,
         calls=calls,
         audit=audit,
-        holds=Holds(store, erasures.wanted.set),
+        holds=holds,
         waivers=Waivers(store),
         rules=rules,
         erasures=erasures,
@@ -122,6 +126,11 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
         journal=journal,
         catch_up=partial(_catch_up, look, name, database, ledger, steps, journal, signer, now),
     )
+
+
+async def _join(twins: Sequence[Joined], connection: AsyncConnection, ids: Sequence[str]) -> None:
+    for each in twins:
+        await each(connection, ids)
 
 
 async def _catch_up(

@@ -222,6 +222,8 @@ erasure_calls = Table(  # the calls of an erasure, each with its last step
     Column("call", Text, nullable=False, index=True),
     Column("leaf", BigInteger),  # null if the id was unknown
     Column("step", SmallInteger, nullable=False),  # 0 filed, then the steps of an erasure in order
+    Column("session", BigInteger),  # the call's: what another node indexes later under it is erased too
+    Index("erasure_calls_session", "session", sqlite_where=_HAS_SESSION, postgresql_where=_HAS_SESSION),
     PrimaryKeyConstraint("erasure", "call"),
 )
 

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.calls.call_row import DAY_SHIFT
+from storage.calls.twins import any_session, together
 from storage.database.database import batches
 from storage.database.schema import calls, erasure_calls, erasures, export_calls, exports, holds
 from storage.timestamps import from_micros
@@ -162,13 +163,49 @@ async def file(connection: AsyncConnection, values: dict[str, Any]) -> None:
 
 
 async def add_calls(connection: AsyncConnection, id: str, leaves: dict[str, int | None]) -> None:
-    """Write the calls of an erasure; for those without a leaf, there is nothing to erase."""
+    """Write the calls of an erasure, with what other nodes recorded of their sessions.
+
+    For those without a leaf, there is nothing to erase.
+    """
     for part in batches(list(leaves.items())):
         values = [
             {"erasure": id, "call": call, "leaf": leaf, "step": Step.VERIFIED if leaf is None else Step.FILED}
             for call, leaf in part
         ]
         await connection.execute(erasure_calls.insert(), values)
+    if await any_session(connection):
+        await _add_twins(connection, id)
+
+
+async def _add_twins(connection: AsyncConnection, id: str) -> None:
+    """Note the session of each call of an erasure, and add the other recordings of it."""
+    mine = erasure_calls.c.erasure == id
+    session = sa.select(calls.c.session).where(calls.c.id == erasure_calls.c.call).scalar_subquery()
+    await connection.execute(
+        erasure_calls.update().where(mine, erasure_calls.c.session.is_(None)).values(session=session)
+    )
+    other, known = calls.alias("other"), erasure_calls.alias("known")
+    named = calls.join(erasure_calls, erasure_calls.c.call == calls.c.id).join(other, together(calls, other))
+    there = sa.exists().where(known.c.erasure == id, known.c.call == other.c.id)
+    values = (sa.literal(id), other.c.id, other.c.leaf, sa.literal(Step.FILED.value), other.c.session)
+    found = sa.select(*values).select_from(named).where(mine, ~there).distinct()
+    names = ["erasure", "call", "leaf", "step", "session"]
+    await connection.execute(erasure_calls.insert().from_select(names, found))
+
+
+async def erased_sessions(connection: AsyncConnection, ids: Sequence[str]) -> list[Any]:
+    """Return calls that were written now although another recording of their session was to be erased before.
+
+    Each row has `id` and `leaf` of the call and the `erasure`, one of several.
+    """
+    found: list[Any] = []
+    for part in batches(ids):
+        same = erasure_calls.c.session == calls.c.session
+        near = sa.func.abs(erasure_calls.c.leaf - calls.c.leaf) < 2 << DAY_SHIFT
+        asked = sa.select(calls.c.id, calls.c.leaf, sa.func.max(erasure_calls.c.erasure).label("erasure"))
+        asked = asked.select_from(calls.join(erasure_calls, sa.and_(same, near, erasure_calls.c.call != calls.c.id)))
+        found += await connection.execute(asked.where(calls.c.id.in_(part)).group_by(calls.c.id, calls.c.leaf))
+    return found
 
 
 async def withdraw(connection: AsyncConnection) -> str | None:

@@ -37,7 +37,7 @@ from storage.audit.hash_chain import Act
 from storage.calls import stored_query
 from storage.calls.call_index import Calls
 from storage.calls.call_row import DAY_SHIFT, Query
-from storage.database.database import Database, batches
+from storage.database.database import Database, batches, once_committed
 from storage.database.schema import erasures
 from storage.erasure import erasure_rows as rows
 from storage.erasure import receipts, waivers
@@ -288,6 +288,24 @@ class Erasures:
     async def _add(self, connection: AsyncConnection, id: str, ids: Sequence[str], stored: dict[str, int]) -> None:
         leaves = {**stored, **await rows.leaves_of(connection, ids)}
         await rows.add_calls(connection, id, {call: leaves.get(call) for call in ids})
+
+    async def join(self, connection: AsyncConnection, ids: Sequence[str]) -> None:
+        """Erase new calls if another recording of their session was to be erased: one that is left would be a lie."""
+        for late in await rows.erased_sessions(connection, ids):
+            record = await rows.one(connection, late.erasure)
+            id = late.erasure
+            if record.state == State.DONE:
+                id, leaf = new_id(self._random), sealing.new_leaf(self._keys)
+                told = {"reason": "another recording of a session that was erased", "identity": ""}
+                same = ("cause", "requested_by", "approved_by", "approved_at")
+                values = {name: getattr(record, name) for name in same}
+                values |= {"id": id, "state": State.RUNNING.value, "requested_at": to_micros(self._now())}
+                values |= {"leaf": leaf, "sealed": sealing.seal(self._keys, leaf, _KIND, id, told)}
+                await rows.file(connection, values)
+            await rows.add_calls(connection, id, {late.id: late.leaf})
+            if record.cause == rows.REQUEST:
+                await self._journal.write(await journal.request(connection, id))
+            once_committed(self.wanted.set)
 
     # --- carry out ---------------------------------------------------------------------------------------------------
 

@@ -31,6 +31,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import cursors
+from storage.calls.twins import with_others
 from storage.database.database import Database, batches
 from storage.database.schema import erasure_calls, export_calls, exports
 from storage.errors import Forgotten, PartMissing, StorageError
@@ -171,7 +172,10 @@ class Exports:
     # --- ask ---------------------------------------------------------------------------------------------------------
 
     async def file(self, request: Request, by: str, beside: Beside | None = None) -> Export:
-        """File an export, durably; raises TooMany, and what `beside` raises."""
+        """File an export, durably; raises TooMany, and what `beside` raises.
+
+        Of a call that several nodes recorded, all recordings are exported.
+        """
         id, leaf, now = new_id(self._random), sealing.new_leaf(self._keys), self._now()
         values = {
             "id": id,
@@ -182,13 +186,15 @@ class Exports:
             "expires_at": to_micros(now + timedelta(days=KEEP_DAYS)),
             "size_bytes": None,
             "leaf": leaf,
-            "sealed": seal(self._keys, leaf, id, request, 0, None),
         }
         running = sa.select(sa.func.count()).select_from(exports).where(exports.c.state == ExportState.RUNNING.value)
         async with self._database.writing() as connection:
             if int(await connection.scalar(running) or 0) >= MAX_RUNNING:
                 raise TooMany(f"{MAX_RUNNING} exports are waiting already", "wait for one, or cancel one")
-            await connection.execute(exports.insert(), values)
+            if request.calls is not None and request.case is None:
+                request = replace(request, calls=tuple(await with_others(connection, request.calls)))
+            sealed = seal(self._keys, leaf, id, request, 0, None)
+            await connection.execute(exports.insert(), {**values, "sealed": sealed})
             if beside is not None:
                 await beside(connection, id)
             made = shown(self._keys, await _row(connection, id))

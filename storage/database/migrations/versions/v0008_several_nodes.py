@@ -64,5 +64,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("node", "n"),
     )
     op.add_column("calls", sa.Column("session", sa.BigInteger(), nullable=True))
+    op.add_column("erasure_calls", sa.Column("session", sa.BigInteger(), nullable=True))
     has = sa.text("session IS NOT NULL")
+    op.create_index(
+        "erasure_calls_session", "erasure_calls", ["session"], unique=False, sqlite_where=has, postgresql_where=has
+    )
     op.create_index("calls_session", "calls", ["session"], unique=False, sqlite_where=has, postgresql_where=has)
