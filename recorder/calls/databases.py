@@ -16,7 +16,7 @@ AGAIN_SECONDS = 1.0
 """Seconds between tries of an unavailable database, so that the index catches up within seconds of its return."""
 
 RENEW_SECONDS = 10.0
-"""Seconds between two renewals of a claim on a database, of which two may fail (storage.customer.node_claim)."""
+"""Seconds between two renewals of a claim on a database, of which two may fail (storage.nodes.rows)."""
 
 FIRST_SECONDS = 0.5
 """Seconds a start waits for the databases. An available one needs a tenth of it; an unavailable one must not delay the

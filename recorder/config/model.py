@@ -50,9 +50,8 @@ class Node:
     number: int = option(
         read.whole(0, 255),
         0,
-        "Part of the number of every recording. 0 = the only node; 1 to 255, a different one on each node, for "
-        "databases that several nodes share (not supported yet: a second node is refused). Never give it to another "
-        "node within two days.",
+        "Part of the number of every recording. 0 = the only node; 1 to 255, a different one on each node, where "
+        "several nodes share PostgreSQL and an object store. Never give it to another node within two days.",
     )
     data_dir: Path = option(
         read.absolute,

@@ -198,6 +198,18 @@ def _object_store(settings: Settings) -> Iterator[Fault]:
         yield Fault("storage.endpoint", storage.endpoint, "an https address: http is for an object store on loopback")
 
 
+def _several_nodes(settings: Settings) -> Iterator[Fault]:
+    """Check that nodes which share databases share what they record, too."""
+    number, storage = settings.node.number, settings.storage
+    if number == 0:
+        return
+    because = f"because [node] number = {number} says that several nodes share the databases"
+    if not storage.database.startswith("postgresql"):
+        yield Fault("storage.database", storage.database, f"the URL of a PostgreSQL database, {because}")
+    if storage.media != "s3":
+        yield Fault("storage.media", f'"{storage.media}"', f'"s3", {because}')
+
+
 def _is_loopback(origin: str) -> bool:
     """Tell whether only this machine can be meant."""
     host = urlsplit(origin).hostname or ""
@@ -223,4 +235,5 @@ _RULES = (
     _directories,
     _sign_ins,
     _object_store,
+    _several_nodes,
 )

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from storage.exports.exports import Exports
     from storage.journal.index_gap import Gap
     from storage.journal.journal import Journal
+    from storage.nodes.registry import Registry
     from storage.retention.rules import Rules
     from storage.retention.sweep import Retention
     from storage.subject_requests.candidates import Candidates
@@ -210,6 +211,11 @@ class Customer:
         return self._opened.gap
 
     @property
+    def registry(self) -> Registry:
+        """The row of this node among those that share the database."""
+        return self._opened.registry
+
+    @property
     def journal(self) -> Journal:
         """Journal: a second copy of what is only in the database."""
         return self._opened.journal
@@ -240,35 +246,31 @@ class Customer:
 
         Raises StorageError if it is unreachable or damaged; may be tried again.
         """
-        from storage.customer import node_claim
-
-        opened, me = self._opened, node_claim.Identity.of(self.place, self.keys)
-        await opened.database.prepare(self.now(), lambda connection: node_claim.check(connection, me))
+        opened = self._opened
+        await opened.database.prepare(self.now(), opened.registry.check)
         with opened.database.opening():
-            if self.place.claims:
-                await node_claim.take(opened.database, me)
+            await opened.registry.begin()
             await opened.catch_up()
+            await opened.registry.settle()
         opened.database.serve()
 
     async def renew_claim(self) -> None:
-        """Say in the database that this node still serves it, within every `node_claim.STALE_SECONDS`.
+        """Say in the database that this node still serves it, within every STALE_SECONDS (storage.nodes.rows).
 
-        Raises OtherNode, after which the database is closed for everybody and must be opened again.
+        Raises OtherNode or DatabaseOlder, after which the database is closed for everybody and must be opened again.
         """
-        from storage.customer import node_claim
+        from storage.database.database import DatabaseOlder
 
         try:
-            await node_claim.renew(self.database, node_claim.Identity.of(self.place, self.keys))
-        except OtherNode:
+            await self.registry.renew()
+        except (OtherNode, DatabaseOlder):
             self.database.refuse()
             raise
 
     async def give_up_claim(self) -> None:
         """Let another node take the database at once, as this one stops for good."""
-        from storage.customer import node_claim
-
-        if self.served and self.place.claims:
-            await node_claim.give_up(self.database, node_claim.Identity.of(self.place, self.keys))
+        if self.served:
+            await self.registry.give_up()
 
     async def close(self) -> None:
         """Write what is queued, and close everything that was opened."""

@@ -14,7 +14,7 @@ from storage.attachments.annotations import Annotations
 from storage.attachments.attachments import Attachments
 from storage.audit.audit_log import Audit
 from storage.calls.call_index import Calls, Joined
-from storage.customer.settings import KEYS, CustomerSettings, Place, audit_key, customer_folder
+from storage.customer.settings import KEYS, CustomerSettings, Place, audit_key, customer_folder, identity
 from storage.database.database import Database
 from storage.directory.matcher import Correlation
 from storage.directory.sync_pages import DirectoryPages
@@ -33,6 +33,7 @@ from storage.journal.index_gap import Gap, measure
 from storage.journal.journal import Journal, JournaledDatabase
 from storage.keys.cut_log import Ledger
 from storage.keys.key_store import CustomerKeys
+from storage.nodes.registry import Registry
 from storage.retention.rules import Rules
 from storage.retention.sweep import Retention
 from storage.subject_requests.candidates import Candidates
@@ -46,6 +47,8 @@ class Components:
 
     database: Database
     """Database of the index, rules, requests and all other rows."""
+    registry: Registry
+    """The row of this node among those that share the database."""
     calls: Calls
     """Index of calls."""
     audit: Audit
@@ -89,6 +92,7 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     name, now, signer = settings.name, place.now, audit_key(keys)
     folder = customer_folder(place.data_dir, name)
     database = Database(place.database, name, folder)
+    registry = Registry(database, identity(place, keys), folder, serves=place.claims)
     twins: list[Joined] = []  # what is done with a new call of a session that another node recorded too
     calls = Calls(database, keys, settings.country, keys.node, partial(_join, twins) if place.several else None)
     audit = Audit(folder, place.data_dir / KEYS, name, signer, now)
@@ -107,6 +111,7 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     look = partial(measure, gap, journal, database, vault)
     return Components(
         database=database,
+        registry=registry,
         calls=calls,
         audit=audit,
         holds=holds,
@@ -124,7 +129,7 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
         correlation=correlation,
         gap=gap,
         journal=journal,
-        catch_up=partial(_catch_up, look, name, database, ledger, steps, journal, signer, now),
+        catch_up=partial(_catch_up, registry, look, name, database, ledger, steps, journal, signer, now),
     )
 
 
@@ -134,7 +139,8 @@ async def _join(twins: Sequence[Joined], connection: AsyncConnection, ids: Seque
 
 
 async def _catch_up(
-    look: Callable[[datetime], Awaitable[None]],
+    registry: Registry,
+    look: Callable[[datetime, bool], Awaitable[None]],
     name: str,
     index: Database,
     ledger: Ledger,
@@ -144,7 +150,7 @@ async def _catch_up(
     now: Callable[[], datetime],
 ) -> None:
     """Restore the rows of a lost database, and bring an older one up to date with journal and cut log."""
-    await look(now())
+    await look(now(), registry.older)
     await reapply(name, index, ledger, steps, journal, signer, now)
     with suppress(NoSpace):
         await asyncio.to_thread(journal.prepare)

@@ -218,9 +218,9 @@ class Database:
             async with connection.begin() as transaction:
                 mine = _Transaction(connection)
                 await _wait_for_others(connection)
-                await self._ask_guards(connection, True)
                 _WRITING.set(mine)
                 try:
+                    await self._ask_guards(connection, True)
                     yield connection
                 except BaseException:
                     await _undo(mine)
