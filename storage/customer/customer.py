@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from storage.exports.exports import Exports
     from storage.journal.index_gap import Gap
     from storage.journal.journal import Journal
+    from storage.keys.cutter import Cutter
     from storage.retention.rules import Rules
     from storage.retention.sweep import Retention
     from storage.subject_requests.candidates import Candidates
@@ -123,6 +124,11 @@ class Customer:
         from storage.access.accounts import Accounts
 
         return Accounts(self.folder, self.name, self.keys)
+
+    @property
+    def cutter(self) -> Cutter:
+        """Cuts leaves for good."""
+        return self._opened.cutter
 
     @property
     def database(self) -> Database:

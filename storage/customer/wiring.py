@@ -31,6 +31,7 @@ from storage.files.reserved_space import ReservedSpace
 from storage.journal.index_gap import Gap, measure
 from storage.journal.journal import Journal, JournaledDatabase
 from storage.keys.cut_log import Ledger
+from storage.keys.cutter import Cutter, OwnKeys
 from storage.keys.key_store import CustomerKeys
 from storage.retention.rules import Rules
 from storage.retention.sweep import Retention
@@ -43,6 +44,8 @@ from storage.vault.vault import Vault
 class Components:
     """The components of a customer that need the index."""
 
+    cutter: Cutter
+    """Cuts leaves for good."""
     database: Database
     """Database of the index, rules, requests and all other rows."""
     calls: Calls
@@ -90,18 +93,20 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     database = Database(place.database, name, folder)
     calls = Calls(database, keys, settings.country, keys.node)
     audit = Audit(folder, place.data_dir / KEYS, name, signer, now)
-    exports = Exports(database, keys, Vault(folder / EXPORTS, name, keys), now)
+    cutter = OwnKeys(keys)
+    exports = Exports(database, keys, Vault(folder / EXPORTS, name, keys), cutter, now)
     ledger = Ledger(place.data_dir / KEYS, name)
-    steps = ErasureSteps(keys, vault, database, calls, ReservedSpace(place.data_dir), exports.unlink)
+    steps = ErasureSteps(keys, vault, database, calls, ReservedSpace(place.data_dir), exports.unlink, cutter)
     steps.reserve_space()
     journal, gap = Journal(folder, keys), Gap(folder)
-    store = JournaledDatabase(database, keys, journal, now)
+    store = JournaledDatabase(database, keys, journal, now, cutter)
     rules = Rules(store, settings.country, settings.retention_days)
     erasures = Erasures(name, keys, vault, database, calls, audit, steps, journal, signer, now, gap.first)
     users = Users(store, calls, DirectoryPages(folder, keys, "").leaves)
     correlation = Correlation(database, keys, calls, users, rules, settings.country, settings.extension_digits)
     look = partial(measure, gap, journal, database, vault)
     return Components(
+        cutter=cutter,
         database=database,
         calls=calls,
         audit=audit,

@@ -35,6 +35,7 @@ from storage.erasure.erasure_rows import ErasureTarget
 from storage.errors import NoSpace, StorageError
 from storage.files.reserved_space import ReservedSpace
 from storage.keys.cut_log import Entry, Request
+from storage.keys.cutter import Cutter, OwnKeys
 from storage.keys.sealing import DeletableKeys
 from storage.timestamps import day_of, from_micros
 from storage.vault.vault import Vault
@@ -69,9 +70,11 @@ class ErasureSteps:
         calls: Calls,
         reserved: ReservedSpace,
         derived: Callable[[Sequence[str]], Awaitable[object]],
+        cutter: Cutter | None = None,
     ) -> None:
-        """Take `derived`, which removes files that were made from calls."""
+        """Take `derived`, which removes files that were made from calls, and what cuts if not this node alone."""
         self._keys = keys
+        self._cutter = cutter or OwnKeys(keys)
         self._vault = vault
         self._database = database
         self._calls = calls
@@ -113,7 +116,11 @@ class ErasureSteps:
         async with self._database.writing() as connection:
             index = await _index_leaves(connection, {leaf >> DAY_SHIFT for leaf in cut.leaves})
             entry = Entry(tuple(requests), now, tuple({*cut.leaves, *index, *own}), cut.days)
-            await asyncio.to_thread(self._keys.forget, entry)
+            await self._cutter.forget(entry)
+
+    async def cut_leaves(self, *leaves: int) -> None:
+        """Cut leaves of no call."""
+        await self._cutter.cut(*leaves)
 
     async def recut(self, entries: Sequence[Entry]) -> None:
         """Repeat the cuts of these lines of the cut log if any of their keys still exists."""

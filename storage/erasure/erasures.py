@@ -380,7 +380,7 @@ class Erasures:
         done = [record for record, _, left in found if not left]
         cut = [record.leaf for record in done if record.leaf is not None and self._keys.keeps(record.leaf)]
         if cut:
-            await asyncio.to_thread(self._keys.cut, *cut)
+            await self._steps.cut_leaves(*cut)
         for record in done:
             await self._sign(record)
         for record, waiting, left in found:
