@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from storage.erasure.waivers import Waivers
     from storage.exports.column_sets import ColumnSets
     from storage.exports.exports import Exports
+    from storage.holders.holder import Holder
     from storage.journal.index_gap import Gap
     from storage.journal.journal import Journal
     from storage.keys.cutter import Cutter
@@ -129,6 +130,11 @@ class Customer:
     def cutter(self) -> Cutter:
         """Cuts leaves for good."""
         return self._opened.cutter
+
+    @property
+    def holder(self) -> Holder | None:
+        """This node as one of those who hold the keys; None if it is the only one."""
+        return self._opened.holder
 
     @property
     def database(self) -> Database:
@@ -253,6 +259,8 @@ class Customer:
         with opened.database.opening():
             if self.place.claims:
                 await node_claim.take(opened.database, me)
+            if opened.holder is not None:
+                await opened.holder.begin()
             await opened.catch_up()
         opened.database.serve()
 

@@ -1,11 +1,12 @@
 """The components of a customer besides keys and vault, and how they are made: the index and what needs it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -18,6 +19,7 @@ from storage.database.database import Database
 from storage.directory.matcher import Correlation
 from storage.directory.sync_pages import DirectoryPages
 from storage.directory.user_store import Users
+from storage.erasure.erasure_rows import ErasureTarget
 from storage.erasure.erasure_steps import ErasureSteps
 from storage.erasure.erasures import Erasures
 from storage.erasure.holds import Holds
@@ -39,6 +41,11 @@ from storage.subject_requests.candidates import Candidates
 from storage.subject_requests.cases import Requests
 from storage.vault.vault import Vault
 
+if TYPE_CHECKING:
+    from storage.holders.holder import Holder
+
+SQLITE = "sqlite"
+
 
 @dataclass(frozen=True, slots=True)
 class Components:
@@ -46,6 +53,8 @@ class Components:
 
     cutter: Cutter
     """Cuts leaves for good."""
+    holder: "Holder | None"
+    """This node as one of those who hold the keys; None if it is the only one."""
     database: Database
     """Database of the index, rules, requests and all other rows."""
     calls: Calls
@@ -93,20 +102,40 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     database = Database(place.database, name, folder)
     calls = Calls(database, keys, settings.country, keys.node)
     audit = Audit(folder, place.data_dir / KEYS, name, signer, now)
-    cutter = OwnKeys(keys)
-    exports = Exports(database, keys, Vault(folder / EXPORTS, name, keys), cutter, now)
+    files = Vault(folder / EXPORTS, name, keys)
+    cutter: Cutter = OwnKeys(keys)
+    holder: Holder | None = None
+    if place.several and place.database != SQLITE:
+        holder, cutter = _shared(place, keys, database, [vault, files], lambda: steps)
+    exports = Exports(database, keys, files, cutter, now)
     ledger = Ledger(place.data_dir / KEYS, name)
-    steps = ErasureSteps(keys, vault, database, calls, ReservedSpace(place.data_dir), exports.unlink, cutter)
+    settled = None if holder is None else holder.day_is_settled
+    room = ReservedSpace(place.data_dir)
+    steps = ErasureSteps(keys, vault, database, calls, room, exports.unlink, cutter, settled)
     steps.reserve_space()
     journal, gap = Journal(folder, keys), Gap(folder)
     store = JournaledDatabase(database, keys, journal, now, cutter)
     rules = Rules(store, settings.country, settings.retention_days)
-    erasures = Erasures(name, keys, vault, database, calls, audit, steps, journal, signer, now, gap.first)
+    erasures = Erasures(
+        name,
+        keys,
+        vault,
+        database,
+        calls,
+        audit,
+        steps,
+        journal,
+        signer,
+        now,
+        gap.first,
+        spread=None if holder is None else holder.spread,
+    )
     users = Users(store, calls, DirectoryPages(folder, keys, "").leaves)
     correlation = Correlation(database, keys, calls, users, rules, settings.country, settings.extension_digits)
     look = partial(measure, gap, journal, database, vault)
     return Components(
         cutter=cutter,
+        holder=holder,
         database=database,
         calls=calls,
         audit=audit,
@@ -127,6 +156,25 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
         journal=journal,
         catch_up=partial(_catch_up, look, name, database, ledger, steps, journal, signer, now),
     )
+
+
+def _shared(
+    place: Place, keys: CustomerKeys, database: Database, vaults: Sequence[Vault], steps: Callable[[], ErasureSteps]
+) -> tuple["Holder", Cutter]:
+    """Return this node as one that holds the keys with others, and what cuts them."""
+    from storage.holders.holder import Holder
+    from storage.holders.local_data import LocalData
+    from storage.holders.shared_cutter import SharedKeys
+
+    async def remove_rows(found: Sequence[tuple[str, int]], days: Iterable[int]) -> None:
+        await steps().remove([ErasureTarget(call, leaf) for call, leaf in found])
+        await steps().reindex(days)
+
+    local = LocalData(keys, vaults[0], vaults[1:], database, remove_rows)
+    holder = Holder(place.node, database, keys, place.data_dir / KEYS, place.now, local)
+    database.guard(holder.guard)
+    keys.share()
+    return holder, SharedKeys(holder, database, keys.keeps, place.now)
 
 
 async def _catch_up(

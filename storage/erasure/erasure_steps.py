@@ -40,6 +40,9 @@ from storage.keys.sealing import DeletableKeys
 from storage.timestamps import day_of, from_micros
 from storage.vault.vault import Vault
 
+DayIsSettled = Callable[[AsyncConnection, int], Awaitable[bool]]
+"""Says whether no node can bring a call of a day any more that is not indexed yet."""
+
 SETTLED_DAYS = 2  # a day this old gets no new recordings; one that began before midnight keeps its leaf
 T = TypeVar("T")
 _BESIDE = (annotations, attachments, holds)  # tables that refer to a call by its id
@@ -71,8 +74,13 @@ class ErasureSteps:
         reserved: ReservedSpace,
         derived: Callable[[Sequence[str]], Awaitable[object]],
         cutter: Cutter | None = None,
+        settled: DayIsSettled | None = None,
     ) -> None:
-        """Take `derived`, which removes files that were made from calls, and what cuts if not this node alone."""
+        """Take `derived`, which removes files that were made from calls.
+
+        Where several nodes hold the keys: also what cuts for all of them, and `settled`.
+        """
+        self._settled = settled
         self._keys = keys
         self._cutter = cutter or OwnKeys(keys)
         self._vault = vault
@@ -204,7 +212,8 @@ class ErasureSteps:
         leaves: list[int] = []
         whole: list[int] = []
         for day, mine in by_day.items():
-            if day <= today - SETTLED_DAYS and not await self._survivor(connection, day, mine, stored):
+            old = day <= today - SETTLED_DAYS and (self._settled is None or await self._settled(connection, day))
+            if old and not await self._survivor(connection, day, mine, stored):
                 whole.append(day)
             else:
                 leaves += mine
