@@ -34,8 +34,10 @@ if TYPE_CHECKING:
     from storage.erasure.waivers import Waivers
     from storage.exports.column_sets import ColumnSets
     from storage.exports.exports import Exports
+    from storage.holders.holder import Holder
     from storage.journal.index_gap import Gap
     from storage.journal.journal import Journal
+    from storage.keys.cutter import Cutter
     from storage.nodes.registry import Registry
     from storage.retention.rules import Rules
     from storage.retention.sweep import Retention
@@ -124,6 +126,16 @@ class Customer:
         from storage.access.accounts import Accounts
 
         return Accounts(self.folder, self.name, self.keys)
+
+    @property
+    def cutter(self) -> Cutter:
+        """Cuts leaves for good."""
+        return self._opened.cutter
+
+    @property
+    def holder(self) -> Holder | None:
+        """This node as one of those who hold the keys; None if it is the only one."""
+        return self._opened.holder
 
     @property
     def database(self) -> Database:
@@ -250,6 +262,8 @@ class Customer:
         await opened.database.prepare(self.now(), opened.registry.check)
         with opened.database.opening():
             await opened.registry.begin()
+            if opened.holder is not None:
+                await opened.holder.begin()
             await opened.catch_up()
             await opened.registry.settle()
         opened.database.serve()

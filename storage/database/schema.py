@@ -27,6 +27,8 @@ metadata = MetaData()
 
 _NO_DIRECTION = text("direction IS NULL")
 _HAS_SESSION = text("session IS NOT NULL")
+_OF_HOLDERS = text("kind <> 'cut'")
+_UNREMOVED = text("removed < 2")
 
 about = Table(  # the customer that this database belongs to; a file under another customer's name is refused
     "about",
@@ -54,9 +56,20 @@ cuts = Table(  # what every holder of the keys cuts, in order (storage.cuts)
     metadata,
     Column("n", BigInteger, primary_key=True, autoincrement=False),  # from 1, without a gap
     Column("id", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),  # as in the line
     Column("line", LargeBinary, nullable=False),  # docs/formats/cuts.md
     Column("chain", LargeBinary, nullable=False),
     Column("removed", SmallInteger, nullable=False, server_default="0"),  # 1 after it was applied, 2 after all have
+    Index("cuts_of_holders", "n", sqlite_where=_OF_HOLDERS, postgresql_where=_OF_HOLDERS),
+    Index("cuts_unremoved", "n", sqlite_where=_UNREMOVED, postgresql_where=_UNREMOVED),
+)
+
+cut_erasures = Table(  # which lines of `cuts` an erasure has; a line that comes back keeps its id
+    "cut_erasures",
+    metadata,
+    Column("erasure", Text, nullable=False),
+    Column("line", Text, nullable=False),  # its id
+    PrimaryKeyConstraint("erasure", "line"),
 )
 
 cut_acknowledgements = Table(  # how far each holder has come

@@ -1,6 +1,7 @@
 """Erasures in the database: states, steps, and the statements that change them; no policy.
 
     erasure    approval → running ⇄ waiting → done
+               … running → cut ⇄ waiting → done                      where several nodes hold the keys
     call       FILED → BEGUN → UNLINKED → REMOVED → INDEXED → VERIFIED
 
 BEGUN is the point of no return: it is set in the transaction that finds no hold, and no hold can be set after it. Each
@@ -36,10 +37,11 @@ class State(enum.StrEnum):
     APPROVAL = "approval"
     RUNNING = "running"
     WAITING = "waiting"
+    CUT = "cut"
     DONE = "done"
 
 
-OPEN = (State.RUNNING.value, State.WAITING.value)
+OPEN = (State.RUNNING.value, State.WAITING.value, State.CUT.value)
 _CALLS = sa.select(sa.func.count()).where(erasure_calls.c.erasure == erasures.c.id).scalar_subquery()
 COUNTED = sa.select(erasures, _CALLS.label("calls"))
 """Selects erasures, each with the number of its calls."""
@@ -63,7 +65,7 @@ class Erasure:
     id: str
     """Random id."""
     state: State
-    """approval, running, waiting (for a hold to be lifted), or done."""
+    """approval, running, waiting (for a hold to be lifted, or for nodes), cut (no running node opens it), or done."""
     cause: str
     """request, retention or restored."""
     rule: str | None
@@ -82,6 +84,8 @@ class Erasure:
     """Number of calls, as found when it was requested; None in a list of finished erasures."""
     receipt: dict[str, Any] | None = field(repr=False)
     """The signed receipt, None until it is done."""
+    waiting_for: tuple[str, ...] = ()
+    """Nodes that have not cut it yet, by name, once everything else is done; where several hold the keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +312,17 @@ async def progress(connection: AsyncConnection) -> list[tuple[Any, int, int]]:
     )
     counted = list(await connection.execute(asked))
     return [(await one(connection, row[0]), int(row[1]), int(row[2])) for row in counted]
+
+
+async def found_late(connection: AsyncConnection, id: str) -> int:
+    """Take up calls of a request that were unknown when it was filed, and that another node indexed since."""
+    unknown = sa.and_(erasure_calls.c.erasure == id, erasure_calls.c.leaf.is_(None))
+    named = calls.c.id.in_(sa.select(erasure_calls.c.call).where(unknown))
+    late = list(await connection.execute(sa.select(calls.c.id, calls.c.leaf).where(named)))
+    for call, leaf in late:
+        mine = erasure_calls.update().where(unknown, erasure_calls.c.call == call)
+        await connection.execute(mine.values(leaf=leaf, step=Step.FILED))
+    return len(late)
 
 
 async def calls_of(connection: AsyncConnection, id: str) -> list[str]:

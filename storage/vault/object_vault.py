@@ -364,6 +364,16 @@ class ObjectVault(Vault):
             again += found - len(kept)
         return again
 
+    def remove_days(self, days: Iterable[int]) -> None:
+        """Delete every version of the objects of some days, twice, as `remove_objects` does. Raises StoreAway."""
+        for day in days:
+            for _ in range(2):
+                self.objects.remove(f"{self._customer}/{day:0{DAY_DIGITS}x}", _every)
+
+    def end_uploads(self) -> None:
+        """Wait until no part whose key is cut is being uploaded by this process; each has a time-out of its own."""
+        self._uploads.wait({leaf for leaf in self._uploads.running() if not self._keys.keeps(leaf)})
+
     def kept(self, recordings: Iterable[tuple[str, int]]) -> dict[str, Kept]:
         """Return what the store refuses to delete of erased recordings, by call: the version kept longest."""
         found: dict[str, Kept] = {}
@@ -423,6 +433,11 @@ class Uploads:
                 if not self._running[leaf]:
                     del self._running[leaf]
                 self._ended.notify_all()
+
+    def running(self) -> frozenset[int]:
+        """Return the leaves of the uploads that run now."""
+        with self._ended:
+            return frozenset(self._running)
 
     def wait(self, leaves: set[int]) -> None:
         """Wait until no upload of these leaves runs; each has a time-out of its own."""

@@ -326,6 +326,12 @@ class Vault:
         """Delete what an object store has of many recordings; here is none."""
         return 0
 
+    def remove_days(self, days: Iterable[int]) -> None:
+        """Delete everything that an object store has of some days; here is none."""
+
+    def end_uploads(self) -> None:
+        """Wait until no part whose key is cut is being uploaded by this process; here is none."""
+
     def kept(self, recordings: Iterable[tuple[str, int]]) -> "Mapping[str, Kept]":
         """Return what an object store refuses to delete of erased recordings, by call; here is none."""
         return {}

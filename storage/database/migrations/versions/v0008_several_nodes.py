@@ -18,11 +18,23 @@ def upgrade() -> None:
         "cuts",
         sa.Column("n", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("line", sa.LargeBinary(), nullable=False),
         sa.Column("chain", sa.LargeBinary(), nullable=False),
         sa.Column("removed", sa.SmallInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("n"),
         sa.UniqueConstraint("id"),
+    )
+    of_holders, unremoved = sa.text("kind <> 'cut'"), sa.text("removed < 2")
+    op.create_index(
+        "cuts_of_holders", "cuts", ["n"], unique=False, sqlite_where=of_holders, postgresql_where=of_holders
+    )
+    op.create_index("cuts_unremoved", "cuts", ["n"], unique=False, sqlite_where=unremoved, postgresql_where=unremoved)
+    op.create_table(
+        "cut_erasures",
+        sa.Column("erasure", sa.Text(), nullable=False),
+        sa.Column("line", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("erasure", "line"),
     )
     op.create_table(
         "cut_acknowledgements",
