@@ -5,6 +5,7 @@ Loading the code of the index takes as long as everything that a recording needs
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import os
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from storage.vault.vault import Vault
 if TYPE_CHECKING:
     from storage.access.accounts import Accounts
     from storage.access.api_tokens import Credentials
+    from storage.access.shared_access import SharedAccess
     from storage.attachments.annotations import Annotations
     from storage.attachments.attachments import Attachments
     from storage.audit.audit_log import Audit
@@ -115,14 +117,29 @@ class Customer:
         """API tokens."""
         from storage.access.api_tokens import Credentials
 
-        return Credentials(self.folder, self.name)
+        document = self.shared.documents.tokens if self.shared else None
+        return Credentials(self.folder, self.name, document=document)
 
     @cached_property
     def accounts(self) -> Accounts:
         """Accounts that may sign in to the page."""
         from storage.access.accounts import Accounts
 
-        return Accounts(self.folder, self.name, self.keys)
+        document = self.shared.documents.accounts if self.shared else None
+        return Accounts(self.folder, self.name, self.keys, document=document)
+
+    @cached_property
+    def shared(self) -> SharedAccess | None:
+        """What several nodes share of who signs in; None with one node."""
+        if not self.place.several:
+            return None
+        from storage.access.shared_access import SharedAccess
+
+        return SharedAccess(self.folder, self.keys, lambda: self.database, self._cut)
+
+    async def _cut(self, *leaves: int) -> None:
+        """Delete the keys of removed accounts, in the writing transaction of this task."""
+        await asyncio.to_thread(self.keys.cut, *leaves)
 
     @property
     def database(self) -> Database:
@@ -248,6 +265,8 @@ class Customer:
             if self.place.claims:
                 await node_claim.take(opened.database, me)
             await opened.catch_up()
+            if self.shared is not None:
+                await self.shared.serve()
         opened.database.serve()
 
     async def renew_claim(self) -> None:
@@ -272,6 +291,8 @@ class Customer:
 
     async def close(self) -> None:
         """Write what is queued, and close everything that was opened."""
+        if self.shared is not None:
+            self.shared.close()
         if self._components is not None:
             self._components.audit.close()
             await self._components.database.close()
