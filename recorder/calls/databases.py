@@ -6,11 +6,15 @@ Components that need a database come first: if one cannot be built, the failure 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 from recorder.calls.context import Node
 from storage.customer.customers import Customer
 from storage.errors import OtherNode
+
+if TYPE_CHECKING:
+    from storage.access.shared_documents import News
 
 AGAIN_SECONDS = 1.0
 """Seconds between tries of an unavailable database, so that the index catches up within seconds of its return."""
@@ -36,6 +40,7 @@ class Databases:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._opening: dict[str, asyncio.Task[None]] = {}
+        self._following: set[str] = set()  # customers whose tokens and accounts follow those of other nodes
         self._told: set[str] = set()  # customers whose opening was logged as slow or failed
 
     def start(self) -> None:
@@ -60,6 +65,9 @@ class Databases:
         await self._insist(customer, "customer", lambda: asyncio.to_thread(customer.complete))
         await self._insist(customer, "database", customer.open_database)
         self._node.tasks.start(self._hold(customer), "claim")
+        if customer.shared is not None and customer.name not in self._following:
+            self._following.add(customer.name)
+            self._node.tasks.start(self._follow(customer), "access")
 
     async def _hold(self, customer: Customer) -> None:
         """Renew the claim on a database; if another node has taken it, open it again when that one has left."""
@@ -72,6 +80,23 @@ class Databases:
                 return
             except Exception:  # noqa: S112 - whoever needs an unavailable database reports it
                 continue
+
+    async def _follow(self, customer: Customer) -> None:
+        """Keep tokens and accounts as the other nodes have them; report once what goes wrong."""
+        log, shared = self._node.log, customer.shared
+
+        def told(news: Sequence[News]) -> None:
+            for event, name in news:
+                kind = name.partition(".")[0]
+                if event == "taken-over":
+                    log.info("access.taken_over", customer=customer.name, kind=kind)
+                elif event == "put-back":
+                    log.warning("access.put_back", customer=customer.name, kind=kind)
+                else:
+                    log.warning("access.replaced", customer=customer.name, kind=kind)
+
+        if shared is not None:
+            await shared.follow(told, lambda problem: log.fault("access.failed", problem, customer=customer.name))
 
     async def _insist(self, customer: Customer, what: str, step: Callable[[], Awaitable[None]]) -> None:
         """Retry until it succeeds; log the first failure, another node, and the recovery from whatever was logged."""

@@ -21,6 +21,7 @@ from storage.vault.vault import Vault
 if TYPE_CHECKING:
     from storage.access.accounts import Accounts
     from storage.access.api_tokens import Credentials
+    from storage.access.shared_access import SharedAccess
     from storage.attachments.annotations import Annotations
     from storage.attachments.attachments import Attachments
     from storage.audit.audit_log import Audit
@@ -118,14 +119,29 @@ class Customer:
         """API tokens."""
         from storage.access.api_tokens import Credentials
 
-        return Credentials(self.folder, self.name)
+        document = self.shared.documents.tokens if self.shared else None
+        return Credentials(self.folder, self.name, document=document)
 
     @cached_property
     def accounts(self) -> Accounts:
         """Accounts that may sign in to the page."""
         from storage.access.accounts import Accounts
 
-        return Accounts(self.folder, self.name, self.keys)
+        document = self.shared.documents.accounts if self.shared else None
+        return Accounts(self.folder, self.name, self.keys, document=document)
+
+    @cached_property
+    def shared(self) -> SharedAccess | None:
+        """What several nodes share of who signs in; None with one node."""
+        if not self.place.several:
+            return None
+        from storage.access.shared_access import SharedAccess
+
+        return SharedAccess(self.folder, self.keys, lambda: self.database, self._cut)
+
+    async def _cut(self, *leaves: int) -> None:
+        """Delete the keys of removed accounts, in the writing transaction of this task."""
+        await self.cutter.cut(*leaves)
 
     @property
     def cutter(self) -> Cutter:
@@ -266,6 +282,8 @@ class Customer:
                 await opened.holder.begin()
             await opened.catch_up()
             await opened.registry.settle()
+            if self.shared is not None:
+                await self.shared.serve()
         opened.database.serve()
 
     async def renew_claim(self) -> None:
@@ -288,6 +306,8 @@ class Customer:
 
     async def close(self) -> None:
         """Write what is queued, and close everything that was opened."""
+        if self.shared is not None:
+            self.shared.close()
         if self._components is not None:
             self._components.audit.close()
             await self._components.database.close()

@@ -95,16 +95,15 @@ shared_files = Table(  # tokens and accounts, where several nodes share them
     metadata,
     Column("name", Text, primary_key=True),
     Column("version", BigInteger, nullable=False),
-    Column("content", LargeBinary, nullable=False),
+    Column("content", LargeBinary, nullable=False),  # sealed under a leaf that is never cut
 )
 
-page_sessions = Table(  # sessions of the page, where several nodes share them
+page_sessions = Table(  # sessions of the page and what signing in counts (storage.access.shared_rows)
     "page_sessions",
     metadata,
-    Column("key", LargeBinary, primary_key=True),  # hash of the cookie
-    Column("ends_at", BigInteger, nullable=False),
-    Column("leaf", BigInteger, nullable=False),
-    Column("sealed", LargeBinary, nullable=False),
+    Column("key", LargeBinary, primary_key=True),  # keyed hash of a name that holds a secret
+    Column("ends_at", BigInteger, nullable=False),  # by the clock of the database
+    Column("content", LargeBinary, nullable=False),  # sealed under a key derived from that name
     Index("page_sessions_ends_at", "ends_at"),
 )
 

@@ -63,8 +63,7 @@ def upgrade() -> None:
         "page_sessions",
         sa.Column("key", sa.LargeBinary(), nullable=False),
         sa.Column("ends_at", sa.BigInteger(), nullable=False),
-        sa.Column("leaf", sa.BigInteger(), nullable=False),
-        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("key"),
     )
     op.create_index("page_sessions_ends_at", "page_sessions", ["ends_at"], unique=False)
