@@ -35,7 +35,10 @@ def demo(
 
 
 def simulate(
-    to: Annotated[str, typer.Option(help="SIP URI of the recorder.")],
+    to: Annotated[
+        list[str],
+        typer.Option(help="SIP URI of the recorder; of several, a call tries the next after a 503 or 4 s of silence."),
+    ],
     calls: Annotated[int, typer.Option(help="Number of calls.")] = 1,
     duration: Annotated[float, typer.Option(help="Length of each call in seconds.")] = 10.0,
     srtp: Annotated[str, typer.Option(help=_SUITES)] = "AES_CM_128_HMAC_SHA1_80",
@@ -68,14 +71,16 @@ def simulate(
 
     Example: recorder simulate --to "sip:rec@192.0.2.10:5061;transport=tls" --calls 200 --duration 60 --srtp all
 
+    Two recorders, in this order: recorder simulate --to "sip:rec@192.0.2.10" --to "sip:rec@192.0.2.11" --calls 10
+
     With video and a change of speakers: recorder simulate --to "sip:rec@192.0.2.10" --video --swap-speakers
     """
     from recorder.simulate import Plan, PlanError
 
     plan = Plan(
-        to, calls, duration, srtp, transport, codec, rate, hold, update, streams, audio_kind, audio,
+        to[0], calls, duration, srtp, transport, codec, rate, hold, update, streams, audio_kind, audio,
         source=source, ca=ca, insecure=insecure, certificate=certificate, private_key=private_key,
-        rtcp_mux=rtcp_mux, video=video, swap_speakers=swap_speakers, setup_timeout=setup_timeout,
+        rtcp_mux=rtcp_mux, video=video, swap_speakers=swap_speakers, setup_timeout=setup_timeout, others=tuple(to[1:]),
     )  # fmt: skip
     try:
         report = _run_plan(plan)

@@ -43,10 +43,21 @@ class Agent:
         self.owners: dict[str, Owner] = {}
         self._link: UdpLink | StreamLink | None = None
         self._sending: set[asyncio.Task[None]] = set()
+        self._opening = asyncio.Lock()
 
     async def start(self) -> None:
         """Open the link; raise Unreachable."""
         self._link = await open_link(self._plan, self._receive)
+
+    async def ready(self) -> bool:
+        """Tell whether there is a link, after another try to open it if there never was one."""
+        async with self._opening:
+            if self._link is None:
+                try:
+                    await self.start()
+                except Unreachable:
+                    return False
+        return self.link.up
 
     async def greet(self) -> None:
         """Send OPTIONS (RFC 3261 section 11); raise Unreachable if nobody listens, which UDP does not show otherwise.
@@ -94,11 +105,12 @@ class Agent:
         queue = self._waiting[key] = asyncio.Queue()
         began = time.monotonic()
         try:
-            return await self._wait(
-                request, queue, began + (timeout or self._plan.setup_timeout)
-            ), time.monotonic() - began
+            response = await self._wait(request, queue, began + (timeout or self._plan.setup_timeout))
+        except TimeoutError:  # the connection was never opened again
+            response = None
         finally:
             del self._waiting[key]
+        return response, time.monotonic() - began
 
     async def _wait(self, request: Request, queue: asyncio.Queue[Response], end: float) -> Response | None:
         pause, losses, provisional, data = T1, self.link.losses, False, bytes(request)

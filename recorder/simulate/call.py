@@ -28,19 +28,58 @@ _LOOK = 0.02
 """Seconds between checks of a condition."""
 _CLOCK = {"opus": 48, "VP8": 90}
 """RTP clock units a millisecond; 8 for all others."""
+_NEXT = 4.0
+"""Seconds without an answer until a call goes to the next recorder: an answer takes milliseconds."""
+_UNAVAILABLE = 503
 _GRACE = 0.06
 """Seconds between the last packet and the hold or BYE after it: signalling rarely overtakes audio by more."""
+
+
+def _dialog_with(uri: str, address: str) -> Dialog:
+    """Begin a dialog of our address with a recorder."""
+    host = f"[{address}]" if ":" in address else address
+    return Dialog(
+        target=uri,
+        to=f"<{uri.partition(';')[0]}>",
+        sender=f"<sip:recorder-simulate@{host}>;tag={secrets.token_hex(6)}",
+        call_id=f"{secrets.token_hex(12)}@{host}",
+    )
+
+
+class _Left:
+    """Ends the dialog with a recorder whose 2xx comes after its call went to the next one."""
+
+    def __init__(self, agent: Agent, dialog: Dialog, invite: Request) -> None:
+        self._agent, self._dialog, self._invite = agent, dialog, invite
+        self._ack: Request | None = None
+
+    def asked(self, request: Request) -> Response:
+        """Agree to everything."""
+        return dialog.reply(request, 200, "OK")
+
+    def repeated(self, response: Response) -> Request | None:
+        """Send the ACK of a 2xx, and a BYE after the first."""
+        if not 200 <= response.status < 300:
+            return None
+        if self._ack is None:
+            self._dialog.established(response)
+            self._ack = self._dialog.ack(response, self._agent.me, self._agent.branch(), self._invite)
+            self._agent.post(self._ack)
+            self._agent.post(self._dialog.request("BYE", self._agent.me, self._agent.branch()))
+            return None
+        return self._ack
 
 
 class SimulatedCall:
     """Places one call and keeps its report."""
 
     def __init__(
-        self, plan: Plan, number: int, agent: Agent, media: MediaLink, ports: Sequence[int], voices: Sequence[Any],
-        fingerprint: str = "",
+        self, plan: Plan, number: int, agents: Sequence[Agent], media: MediaLink, address: str, ports: Sequence[int],
+        voices: Sequence[Any], fingerprint: str = "",
     ) -> None:  # fmt: skip
-        self._plan, self._number, self._agent, self._media, self._voices = plan, number, agent, media, voices
-        suite, address = plan.suite_of(number), agent.link.address
+        self._plan, self._number, self._agent, self._media, self._voices = plan, number, agents[0], media, voices
+        self._others = list(zip(plan.others, agents[1:], strict=True))
+        suite = plan.suite_of(number)
         size = SUITES.get(suite or "", 0)
         self._lines = [
             Line(str(i + 1), plan.codec_of(i), ports[i], suite, os.urandom(size), fingerprint)
@@ -48,14 +87,8 @@ class SimulatedCall:
         ]
         parties = plan.parties_of(number)
         self._picture = Picture(parties, [line.label for line in self._lines], datetime.now(UTC).isoformat())
-        host = agent.me.host
-        self._dialog = Dialog(
-            target=plan.to,
-            to=f"<{plan.to.partition(';')[0]}>",
-            sender=f"<sip:recorder-simulate@{host}>;tag={secrets.token_hex(6)}",
-            call_id=f"{secrets.token_hex(12)}@{host}",
-        )
-        self.report = CallReport(number, self._dialog.call_id, self._picture.session, parties)
+        self._dialog = _dialog_with(plan.to, address)
+        self.report = CallReport(number, self._dialog.call_id, self._picture.session, parties, to=plan.to)
         self._address, self._session, self._version = address, random_number(31), 0
         self._invite: Request | None = None
         self._ack: Request | None = None
@@ -76,7 +109,7 @@ class SimulatedCall:
             await self._end()
 
     async def _set_up(self) -> None:
-        response, took = await self._offer("INVITE", self._picture.document())
+        response, took = await self._invited()
         setup_ms = round(took * 1000, 3)
         if response is None:
             self.report.no_answer(setup_ms)
@@ -91,19 +124,44 @@ class SimulatedCall:
             self.report.fault("The recorder accepted the call but none of its streams.")
             await self._bye()
 
-    async def _offer(self, method: str, metadata: bytes | None) -> tuple[Response | None, float]:
+    async def _invited(self) -> tuple[Response | None, float]:
+        """Invite one recorder after the other until one answers, and not with 503 (RFC 3263 section 4.3)."""
+        passed = 0.0
+        for uri, agent in self._others:
+            if await self._agent.ready():
+                response, took = await self._offer("INVITE", self._picture.document(), _NEXT)
+                passed += took
+                if response is not None and response.status != _UNAVAILABLE:
+                    return response, passed
+                if response is None and self._invite is not None:
+                    self._agent.owners[self._dialog.call_id] = _Left(self._agent, self._dialog, self._invite)
+            self._turn_to(uri, agent)
+        if self._others and not await self._agent.ready():
+            return None, passed
+        response, took = await self._offer("INVITE", self._picture.document())
+        return response, passed + took
+
+    def _turn_to(self, uri: str, agent: Agent) -> None:
+        """Go on to another recorder, with another dialog."""
+        self._agent, self._dialog = agent, _dialog_with(uri, self._address)
+        self._agent.owners[self._dialog.call_id] = self
+        self.report.turned_to(uri, self._dialog.call_id)
+
+    async def _offer(
+        self, method: str, metadata: bytes | None, timeout: float | None = None
+    ) -> tuple[Response | None, float]:
         """Send an offer in an INVITE or UPDATE and acknowledge its answer."""
         self._version += 1
         sdp = offer(self._lines, self._address, self._session, self._version, self._direction, mux=self._plan.rtcp_mux)
-        return await self._ask(method, combine(sdp, metadata))
+        return await self._ask(method, combine(sdp, metadata), timeout)
 
     async def _ask(
-        self, method: str, body: tuple[str, str | None, bytes] = ("", None, b"")
+        self, method: str, body: tuple[str, str | None, bytes] = ("", None, b""), timeout: float | None = None
     ) -> tuple[Response | None, float]:
         request = self._dialog.request(method, self._agent.me, self._agent.branch(), body)
         if method == "INVITE":
             self._invite, self._ack = request, None
-        response, took = await self._agent.ask(request)
+        response, took = await self._agent.ask(request, timeout)
         if response is None:
             return None, took
         if 200 <= response.status < 300 and method != "BYE":

@@ -66,6 +66,7 @@ class UdpLink(asyncio.DatagramProtocol):
     def __init__(self, plan: Plan, host: str, receive: Receive) -> None:
         self.remote, self.losses, self._receive = (host, plan.port), 0, receive
         self.refused = False
+        self.up = True
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Store the transport."""
@@ -113,6 +114,11 @@ class StreamLink:
         self._plan, self._receive = plan, receive
         self._tls = _context(plan) if plan.carrier == "tls" else None
         self._up = asyncio.Event()
+
+    @property
+    def up(self) -> bool:
+        """Whether there is a connection."""
+        return self._up.is_set()
 
     async def start(self) -> None:
         """Connect for the first time; raise Unreachable."""

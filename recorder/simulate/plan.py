@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,7 +74,7 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One run: so many calls of so many seconds to one recorder."""
+    """One run: so many calls of so many seconds to a recorder, or to the first of several that takes a call."""
 
     to: str
     """SIP URI of the recorder; its parameter `transport` counts unless `transport` is given."""
@@ -124,6 +124,13 @@ class Plan:
     """Seconds to wait for an answer (RFC 3261 timer B)."""
     run: int | None = None
     """Number in the coded audio; by default random."""
+    others: tuple[str, ...] = ()
+    """SIP URIs of more recorders, tried in their order where the one before answers 503 or not at all."""
+
+    @property
+    def each(self) -> tuple[Plan, ...]:
+        """The same plan for each recorder alone, in the order in which a call tries them."""
+        return tuple(replace(self, to=uri, others=()) for uri in (self.to, *self.others))
 
     @property
     def target(self) -> Uri:
@@ -179,9 +186,10 @@ class Plan:
 
     def check(self) -> None:
         """Raise PlanError for an impossible plan."""
-        _ = self.target
+        for one in self.each:
+            _ = one.target
+            _one_of("transport", one.carrier, TRANSPORTS)
         _one_of("srtp", self.srtp, ("none", "all", "dtls", *SUITES))
-        _one_of("transport", self.carrier, TRANSPORTS)
         _one_of("codec", self.codec, tuple(CHOICES))
         _one_of("audio-kind", self.audio_kind, KINDS)
         _between("calls", self.calls, 1, MAX_CALLS)

@@ -140,6 +140,12 @@ class CallReport:
     """Rules that the recorder broke, in words."""
     streams: list[StreamReport] = field(default_factory=list)
     """Streams in the order of the offer, empty if the call was refused."""
+    to: str = ""
+    """URI of the recorder that answered, or of the last one that was tried."""
+
+    def turned_to(self, to: str, call_id: str) -> None:
+        """Note that the call goes to another recorder."""
+        self.to, self.call_id = to, call_id
 
     def no_answer(self, setup_ms: float) -> None:
         """Note that the INVITE got no final answer."""
@@ -178,6 +184,7 @@ class CallReport:
             "number",
             "call_id",
             "session_id",
+            "to",
             "answered",
             "status",
             "reason",
@@ -287,6 +294,8 @@ class Report:
             late = f"{self.sending.late_5ms:.2%} of slots over 5 ms late, latest {self.sending.latest_ms:.1f} ms"
             cost = f"{self.sending.cpu_us:.2f} us CPU a packet, " if self.frames >= _ENOUGH else ""
             lines["sender"] = f"{cost}{late}, {self.sending.errors} errors"
+        if len(at := Counter(call.to for call in self.calls if call.answered)) > 1:
+            lines["answered by"] = ", ".join(f"{to} {count}" for to, count in sorted(at.items()))
         for reason, count in self.refusals().items():
             lines[f"refused {count}"] = reason
         for fault, count in Counter(f for c in self.calls for f in c.faults).most_common(20):

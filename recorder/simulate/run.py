@@ -38,34 +38,54 @@ async def run(
     """
     plan.check()
     plan = replace(plan, run=plan.run if plan.run is not None else secrets.randbits(32))
-    agent, media = Agent(plan), MediaLink()
+    agents, media = [Agent(one) for one in plan.each], MediaLink()
     try:
-        await agent.start()
-        await agent.greet()
+        address = await _connect(agents)
     except Unreachable as problem:
-        await agent.close()
+        await _close(agents)
         return Report((), Sending(), str(problem))
     await media.start()
     if on_media:
         on_media(media)
     try:
-        return await _run(plan, agent, media, on_progress or _nobody)
+        return await _run(plan, agents, media, address, on_progress or _nobody)
     except MediaLost as problem:
-        raise PlanError(f"{problem} Is {agent.link.address} an address of this machine with free ports?") from None
+        raise PlanError(f"{problem} Is {address} an address of this machine with free ports?") from None
     finally:
         await media.stop()
+        await _close(agents)
+
+
+async def _connect(agents: list[Agent]) -> str:
+    """Open the links to all recorders and return our address towards the first; raise Unreachable if none is there."""
+    found, problems = list[str](), list[Unreachable]()
+    for agent in agents:
+        try:
+            await agent.start()
+            await agent.greet()
+        except Unreachable as problem:
+            problems.append(problem)
+        else:
+            found.append(agent.link.address)
+    if not found:
+        raise problems[0]
+    return found[0]
+
+
+async def _close(agents: list[Agent]) -> None:
+    for agent in agents:
         await agent.close()
 
 
-async def _run(plan: Plan, agent: Agent, media: MediaLink, on_progress: Progress) -> Report:
+async def _run(plan: Plan, agents: list[Agent], media: MediaLink, address: str, on_progress: Progress) -> Report:
     pem, fingerprint = await asyncio.to_thread(_own) if plan.srtp == "dtls" else ("", "")
-    ports = (await media.do("open", address=agent.link.address, lanes=plan.lines, pem=pem))["ports"]
+    ports = (await media.do("open", address=address, lanes=plan.lines, pem=pem))["ports"]
     voices = [] if plan.coded else await _voices(plan, media)
     pictures = await _pictures(plan, media) if plan.video else []
     before = (await media.do("count"))["cpu"]
     meter = asyncio.create_task(_meter(plan, on_progress), name="simulate-progress")
     try:
-        calls = await _place_all(plan, agent, media, ports, voices, pictures, fingerprint)
+        calls = await _place_all(plan, agents, media, address, ports, voices, pictures, fingerprint)
     finally:
         meter.cancel()
     on_progress(1.0)
@@ -74,14 +94,14 @@ async def _run(plan: Plan, agent: Agent, media: MediaLink, on_progress: Progress
         await asyncio.to_thread(write_audio, plan.audio, calls)
     unreachable = None
     if not any(call.status for call in calls):
-        host, port = agent.link.remote
-        unreachable = f"Nobody answers at {host}:{port} over {plan.carrier.upper()}."
+        uri = plan.target
+        unreachable = f"Nobody answers at {uri.host}:{plan.port} over {plan.carrier.upper()}."
     return Report(tuple(calls), sending, unreachable)
 
 
 async def _place_all(
-    plan: Plan, agent: Agent, media: MediaLink, ports: list[int], voices: list[Any], pictures: list[Any],
-    fingerprint: str,
+    plan: Plan, agents: list[Agent], media: MediaLink, address: str, ports: list[int], voices: list[Any],
+    pictures: list[Any], fingerprint: str,
 ) -> list[CallReport]:  # fmt: skip
     """Start calls at the planned rate; wait for all."""
     began, tasks, placed = time.monotonic(), [], []
@@ -90,7 +110,7 @@ async def _place_all(
         first = number * plan.streams
         mine = [voices[(first + i) % len(voices)][plan.codec_of(i)] for i in range(plan.streams)] if voices else []
         mine = [*(mine or [CODED] * plan.streams), *pictures]
-        call = SimulatedCall(plan, number, agent, media, ports, mine, fingerprint)
+        call = SimulatedCall(plan, number, agents, media, address, ports, mine, fingerprint)
         placed.append(call.report)
         tasks.append(asyncio.create_task(call.place(), name=f"simulate-call-{number}"))
     await asyncio.gather(*tasks)

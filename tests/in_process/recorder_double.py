@@ -21,6 +21,8 @@ class RecorderDouble:
     """Its answer to INVITE."""
     drops: int = 0
     """How many INVITEs it lets pass unanswered first."""
+    late: float = 0.0
+    """Seconds until its answer to INVITE leaves, over UDP."""
     hangs_up: bool = False
     """Whether it sends BYE as soon as it has the ACK, that of its last 200."""
     echo_labels: bool = True
@@ -152,5 +154,6 @@ class _Datagrams(asyncio.DatagramProtocol):
         self._transport = transport
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
+        late = self._double.late if data.startswith(b"INVITE") else 0.0
         for answer in self._double.take(data):
-            self._transport.sendto(answer, addr)
+            asyncio.get_running_loop().call_later(late, self._transport.sendto, answer, addr)

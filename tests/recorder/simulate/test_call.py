@@ -42,7 +42,7 @@ class Kept:
 
 
 def call(kept: Kept) -> SimulatedCall:
-    return SimulatedCall(Plan("sip:127.0.0.1", run=1), 0, kept, kept, [40000, 40002], [])  # type: ignore[arg-type]  # both
+    return SimulatedCall(Plan("sip:127.0.0.1", run=1), 0, [kept], kept, "127.0.0.1", [40000, 40002], [])  # type: ignore[arg-type,list-item]  # both
 
 
 def asked(method: str, body: bytes = b"") -> Request:

@@ -77,6 +77,59 @@ def test_what_goes_wrong_is_in_the_report() -> None:
         asyncio.run(run(Plan("sip:rec@127.0.0.1", calls=0)))
 
 
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+def test_a_call_goes_on_to_the_next_recorder_after_a_503_and_when_nobody_is_there(transport: str) -> None:
+    first, full, last = RecorderDouble(), RecorderDouble(status=503), RecorderDouble()
+    refusing = RecorderDouble(status=488)
+
+    async def story() -> list[Report]:
+        for each in (first, full, last, refusing):
+            await each.start()
+        await first.stop()  # nobody is there
+
+        async def called(*doubles: RecorderDouble) -> Report:
+            to, *others = (f"sip:rec@127.0.0.1:{each.port};transport={transport}" for each in doubles)
+            return await run(Plan(to, calls=2, seconds=0.2, srtp="none", others=tuple(others)))
+
+        try:
+            return [await called(*each) for each in ((first, full, last), (refusing, last), (first, full), (first,))]
+        finally:
+            for each in (full, last, refusing):
+                await each.stop()
+
+    taken, refused, nowhere, nobody = asyncio.run(story())
+    assert taken.exit_status == 0 and {call.to for call in taken.calls} == {taken.as_dict()["each"][0]["to"]}
+    assert str(last.port) in taken.calls[0].to and taken.facts()["calls"] == "2 of 2 answered, 2 as told"
+    assert (
+        sum(r.method == "INVITE" for r in full.requests) == 4 and sum(r.method == "INVITE" for r in last.requests) == 2
+    )
+    assert refused.refusals() == {"488 No": 2}  # whatever is no 503 is an answer
+    assert (nowhere.exit_status, nowhere.refusals()) == (1, {"503 No": 2})
+    assert nobody.exit_status == 3
+
+
+def test_a_200_that_comes_after_the_call_went_elsewhere_is_acknowledged_and_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("recorder.simulate.call._NEXT", 0.3)
+    slow, quick = RecorderDouble(late=0.6, repeats=1), RecorderDouble()
+
+    async def story() -> Report:
+        await slow.start()
+        await quick.start()
+        to, other = (f"sip:rec@127.0.0.1:{each.port}" for each in (slow, quick))
+        report = await run(Plan(to, seconds=1.5, srtp="none", others=(other,)))
+        await slow.stop()
+        await quick.stop()
+        return report
+
+    report = asyncio.run(story())
+    assert report.exit_status == 0 and str(quick.port) in report.calls[0].to
+    assert slow.methods() == ["1 OPTIONS", "1 INVITE", "1 ACK", "2 BYE"]
+    assert [r.method for r in slow.requests].count("ACK") > 1  # of the 200 that came again too
+    assert len({r.call_id for r in (*slow.requests, *quick.requests) if r.method == "INVITE"}) == 2
+
+
 def test_suites_take_turns_and_nothing_goes_out_in_the_clear() -> None:
     report, packets = placed(RecorderDouble(), srtp="all", calls=4)
     assert len({call.streams[0].suite for call in report.calls}) == 4
