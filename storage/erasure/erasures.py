@@ -21,7 +21,7 @@ durable when `file` returns; if the process is killed, `work` continues where it
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
@@ -43,6 +43,7 @@ from storage.erasure import erasure_rows as rows
 from storage.erasure import receipts, waivers
 from storage.erasure.erasure_rows import Erasure, ErasureTarget, State, Step, shown
 from storage.erasure.erasure_steps import ErasureSteps
+from storage.erasure.receipts import Locked
 from storage.errors import StorageError
 from storage.ids import is_id, new_id
 from storage.journal import journal
@@ -401,7 +402,7 @@ class Erasures:
         async with self._database.writing() as connection:
             named = await rows.calls_of(connection, record.id)
             now = self._now()
-            locked = {call: version.until for call, version in kept.items()}
+            locked = [Locked(call, each.name, each.until) for call, each in kept]
             facts = _facts(self._customer, shown(record), named, now, locked)
             packed = await asyncio.to_thread(_signed, self._key, facts)  # slow for a sweep of 100,000 calls
             values = {"state": State.DONE.value, "done_at": to_micros(now), "leaf": None, "sealed": None}
@@ -419,7 +420,7 @@ def _signed(key: Ed25519PrivateKey, facts: receipts.Facts) -> bytes:
 
 
 def _facts(
-    customer: str, erasure: Erasure, calls: Sequence[str], done_at: datetime, locked: Mapping[str, datetime | None]
+    customer: str, erasure: Erasure, calls: Sequence[str], done_at: datetime, locked: Sequence[Locked]
 ) -> receipts.Facts:
     return receipts.Facts(
         customer,
