@@ -285,7 +285,12 @@ class Storage:
         Duration(7, "d"),
         "Object store: how long a recording that the store has stays in data_dir as well.",
     )
-    lock: str = option(read.lock, "off", "Object store: whether objects are locked against deletion; off.")
+    lock: str = option(
+        read.lock,
+        "off",
+        "Object store: off | governance | compliance: lock objects against deletion until the day after retention "
+        "ends, and hold those of calls under legal hold. Only for a store that recorder store check saw keep a lock.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -194,6 +194,8 @@ def _object_store(settings: Settings) -> Iterator[Fault]:
         for name in ("endpoint", "bucket", "access_key", "secret_key"):
             if getattr(storage, name) is None:
                 yield Fault(f"storage.{name}", "nothing", "set as well: an object store needs it")
+    if storage.lock != "off" and storage.endpoint is None:
+        yield Fault("storage.lock", f'"{storage.lock}"', '"off": only an object store locks')
     if storage.endpoint and storage.endpoint.startswith("http:") and not _is_loopback(storage.endpoint):
         yield Fault("storage.endpoint", storage.endpoint, "an https address: http is for an object store on loopback")
 

@@ -176,6 +176,10 @@ class BackgroundServices:
             from recorder.maintenance.upload_job import UploadJob
 
             start(UploadJob(node).run(), "uploads")
+            if settings.storage.lock != "off":
+                from recorder.maintenance.lock_job import LockJob
+
+                start(LockJob(customers, log).run(), "locks")
         start(CertificateExpiry(log, incidents, settings).run(), "renewal")
         stop_live = stopper(self._live, self._executor, lambda: node.flush())
         retention = RetentionJob(customers, tasks, log, incidents, node.metrics, settings, stop_live)

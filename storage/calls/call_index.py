@@ -9,6 +9,7 @@ missing, even in a restored copy.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -38,6 +39,7 @@ from storage.database.schema import call_tokens, calls, days
 from storage.errors import Forgotten, SealBroken
 from storage.ids import is_id
 from storage.keys.row_keys import LABEL_DETAILS, LABEL_INDEX, Keys, context
+from storage.timestamps import from_micros
 
 __all__ = ["Batch", "CallRow", "CallState", "Calls", "Page", "Query"]
 
@@ -200,6 +202,16 @@ class Calls:
                 known = set(await connection.scalars(_PLACES, {"ids": [id for id, _ in part]}))
             missing += [each for each in part if each[0] not in known]
         return tuple(missing)
+
+    async def retained(self, ids: Iterable[str]) -> dict[str, datetime | None]:
+        """Return when retention ends, None for ever, for those of some calls that are over."""
+        found: dict[str, datetime | None] = {}
+        for part in batches(list(dict.fromkeys(ids))):
+            asked = sa.select(calls.c.id, calls.c.erase_after).where(calls.c.id.in_(part), sa.not_(_LIVE))
+            async with self._database.reading() as connection:
+                for row in await connection.execute(asked):
+                    found[row.id] = None if row.erase_after is None else from_micros(row.erase_after)
+        return found
 
     async def count(self) -> int:
         """Count the rows, including those that can no longer be opened."""

@@ -43,6 +43,7 @@ from storage.erasure import erasure_rows as rows
 from storage.erasure import receipts, waivers
 from storage.erasure.erasure_rows import Erasure, ErasureTarget, State, Step, shown
 from storage.erasure.erasure_steps import ErasureSteps
+from storage.erasure.receipts import Locked
 from storage.errors import StorageError
 from storage.ids import is_id, new_id
 from storage.journal import journal
@@ -464,7 +465,7 @@ class Erasures:
         async with self._database.writing() as connection:
             named = await rows.calls_of(connection, record.id)
             now = self._now()
-            locked = {call: version.until for call, version in kept.items()}
+            locked = [Locked(call, each.name, each.until) for call, each in kept]
             held: Mapping[str, bool] = {}
             if self._spread is not None:
                 held = (await self._spread(connection, record.id, record.requested_at)).holders
@@ -489,7 +490,7 @@ def _facts(
     erasure: Erasure,
     calls: Sequence[str],
     done_at: datetime,
-    locked: Mapping[str, datetime | None],
+    locked: Sequence[Locked],
     holders: Mapping[str, bool],
 ) -> receipts.Facts:
     return receipts.Facts(

@@ -86,6 +86,12 @@ class Holds(JournaledRows):
                     await self._set(connection, hold, [id])
                     break
 
+    async def every(self) -> frozenset[tuple[str, int]]:
+        """Return call and leaf of everything that is held."""
+        asked = sa.select(calls.c.id, calls.c.leaf).where(calls.c.id.in_(sa.select(holds.c.call)))
+        async with self._database.reading() as connection:
+            return frozenset((row.id, row.leaf) for row in await connection.execute(asked))
+
     async def get(self, call: str) -> Hold | None:
         """Return the hold of a call, None if there is none."""
         async with self._database.reading() as connection:

@@ -41,6 +41,18 @@ class BadReceipt(StorageError):
 
 
 @dataclass(frozen=True, slots=True)
+class Locked:
+    """Ciphertext of an erased call that an object store keeps; its key is cut, so it opens nowhere."""
+
+    call: str
+    """Id of the call."""
+    object: str
+    """Name of the object, without the prefix of the configuration."""
+    until: datetime | None
+    """When its lock ends; None: it is held until somebody ends the hold."""
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What a receipt states."""
 
@@ -64,8 +76,8 @@ class Facts:
     """When it was approved."""
     done_at: datetime
     """When everything was verified to be erased."""
-    locked: Mapping[str, datetime | None] = field(default_factory=dict)
-    """Calls whose ciphertext an object store keeps under a lock, and until when; None: under a hold."""
+    locked: Sequence[Locked] = ()
+    """Objects that an object store refuses to delete."""
     holders: Mapping[str, bool] = field(default_factory=dict)
     """Nodes that held the keys, where there were several, and whether each still did; all of these had cut them."""
 
@@ -90,8 +102,8 @@ def sign(key: Ed25519PrivateKey, facts: Facts) -> dict[str, Any]:
     }
     if facts.locked:
         document["locked"] = [
-            {"call": call, "until": None if until is None else to_text(until)}
-            for call, until in sorted(facts.locked.items())
+            {"call": each.call, "object": each.object, "until": None if each.until is None else to_text(each.until)}
+            for each in sorted(facts.locked, key=lambda each: each.object)
         ]
     if facts.holders:
         document["holders"] = [{"node": node, "retired": not held} for node, held in sorted(facts.holders.items())]
