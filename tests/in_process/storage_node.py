@@ -64,6 +64,7 @@ class StorageNode:
             database=self.database,
             now=self.watch,
             node=self.number,
+            name=f"rec{self.number}",
             create=create,
             objects=self.objects,
         )

@@ -4,12 +4,13 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from storage.customer.customers import Customer, CustomerSettings, Place, open_closed
+from tests.in_process.shared_keys import join
 from tests.in_process.storage_node import NOON, ROOT, emptied
 
 
@@ -36,6 +37,10 @@ class Installation:
         customer = self.closed()
         try:
             await customer.open_database()
+            if customer.holder and not await customer.holder.is_level():
+                first = replace(self, data=self.data.parent / "rec1", number=1)
+                async with first.opened() as one:
+                    await join(one, customer)
             yield customer
         finally:
             await customer.close()

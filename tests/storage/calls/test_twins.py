@@ -41,6 +41,17 @@ async def elsewhere(acme: Customer, like: CallRow, **changes) -> CallRow:
     return row
 
 
+async def carry_out(acme: Customer) -> bool:
+    """Carry out erasures to the end: several nodes finish after all who hold the keys have acknowledged the cut."""
+    for _ in range(4):
+        well = await acme.erasures.work()
+        if not await acme.erasures.open():
+            return well
+        assert acme.holder is not None
+        await acme.holder.turn()
+    return False
+
+
 async def shown(acme: Customer, query: Query = ONCE) -> list[str]:
     return [row.id for row in (await acme.calls.find(query)).items]
 
@@ -97,7 +108,7 @@ async def test_an_erasure_takes_all_recordings(acme: Customer) -> None:
     twin = await elsewhere(acme, first)
     filed = await acme.erasures.file(calls=[twin.id], reason="she asked us to", by="paula")
     assert filed.calls == 2
-    assert await acme.erasures.work()
+    assert await carry_out(acme)
     done = await acme.erasures.get(filed.id)
     assert done and done.receipt and set(done.receipt["calls"]) == {first.id, twin.id}
     assert not acme.keys.keeps(first.leaf) and not acme.keys.keeps(twin.leaf)
@@ -108,13 +119,13 @@ async def test_what_is_indexed_later_under_an_erased_session_is_erased_too(node:
     first = await record(acme, session_id=SESSION)
     filed = await acme.erasures.file(calls=[first.id], reason="she asked us to", by="paula")
     before = await elsewhere(acme, first)  # while the erasure runs
-    assert await acme.erasures.work() and not acme.keys.keeps(before.leaf)
+    assert await carry_out(acme) and not acme.keys.keeps(before.leaf)
     done = await acme.erasures.get(filed.id)
     assert done and done.receipt and set(done.receipt["calls"]) == {first.id, before.id}
     acme.erasures.wanted.clear()
     node.watch.wait(days=1)
     late = await elsewhere(acme, first)  # and after it is done
-    assert acme.erasures.wanted.is_set() and await acme.erasures.work()
+    assert acme.erasures.wanted.is_set() and await carry_out(acme)
     assert not acme.keys.keeps(late.leaf) and await acme.calls.get(late.id) is None
     (again, _), _ = await acme.erasures.done(10)
     told = await acme.erasures.get(again.id)
@@ -126,7 +137,7 @@ async def test_a_sweep_takes_the_recording_that_is_not_due_yet(node: StorageNode
     twin = await elsewhere(acme, first, ended_at=NOON + timedelta(minutes=5))
     await acme.retention.refresh()
     swept = await acme.retention.sweep(NOON + timedelta(days=180, seconds=1), 100)
-    assert swept.due == 1 and await acme.erasures.work()
+    assert swept.due == 1 and await carry_out(acme)
     assert not acme.keys.keeps(first.leaf) and not acme.keys.keeps(twin.leaf)
 
 
@@ -142,5 +153,5 @@ async def test_a_second_request_waits_for_nothing_that_is_gone(acme: Customer) -
     first = await record(acme, session_id=SESSION)
     twin = await elsewhere(acme, first)
     both = [await acme.erasures.file(calls=[each.id], reason="x", by="paula") for each in (first, twin)]
-    assert await acme.erasures.work()
+    assert await carry_out(acme)
     assert [(await acme.erasures.get(each.id)).state for each in both] == [State.DONE, State.DONE]
