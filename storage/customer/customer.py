@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from storage.journal.index_gap import Gap
     from storage.journal.journal import Journal
     from storage.nodes.registry import Registry
+    from storage.nodes.rows import NodeState
     from storage.retention.rules import Rules
     from storage.retention.sweep import Retention
     from storage.subject_requests.candidates import Candidates
@@ -254,15 +255,15 @@ class Customer:
             await opened.registry.settle()
         opened.database.serve()
 
-    async def renew_claim(self) -> None:
-        """Say in the database that this node still serves it, within every STALE_SECONDS (storage.nodes.rows).
+    async def renew_claim(self) -> NodeState:
+        """Say in the database that this node still serves it, within every STALE_SECONDS; return the node's state.
 
         Raises OtherNode or DatabaseOlder, after which the database is closed for everybody and must be opened again.
         """
         from storage.database.database import DatabaseOlder
 
         try:
-            await self.registry.renew()
+            return await self.registry.renew()
         except (OtherNode, DatabaseOlder):
             self.database.refuse()
             raise
