@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -28,6 +28,7 @@ def add_to(app: typer.Typer) -> None:
     help = "Nodes that share the databases. Example: recorder node list"
     node = typer.Typer(no_args_is_help=True, help=help, rich_markup_mode=None)
     node.command("list")(list_)
+    node.command("drain")(drain)
     app.add_typer(node, name="node")
 
 
@@ -44,11 +45,52 @@ def list_(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: A
     items = [_item(name, row, cuts) for name, rows in found.items() for row, cuts in rows]
     if json:
         console.document({"items": items})
-        return 0
+    else:
+        _table(items)
+    return 0
+
+
+def drain(
+    name: Annotated[str, typer.Argument(metavar="NODE", help="Name of the node: [node] name in its configuration.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Let it take calls again.")] = False,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
+    """Let a node take no new calls, before it is stopped or upgraded. Example: recorder node drain rec2
+
+    Within 10 s it answers INVITE and OPTIONS with 503, so that SBCs go on to another node. Its calls go on until they
+    end, and everything else goes on as well; a restart changes nothing. May be run on any node, and again.
+    """
+    from storage.nodes.membership import drain as change
+    from storage.nodes.rows import NodeState
+
+    settings = load(config, files=False)
+
+    async def work(database: Database) -> NodeRow | None:
+        with database.opening():
+            async with database.writing() as connection:
+                return await change(connection, name, undo=undo)
+
+    if settings.node.number == 0:
+        raise WrongUse("This recorder is the only node.", "recorder serve --drain stops it once its calls have ended.")
+    items = []
+    for customer, row in each_database(settings, None, work).items():
+        if row is None:
+            raise WrongUse(f"The database of customer {customer} has no node {name}.", "recorder node list shows them.")
+        if row.state in (NodeState.PENDING, NodeState.RETIRED):
+            raise WrongUse(f"Node {name} is {row.state.value}: it takes no calls.", "recorder node list shows it.")
+        items.append(_item(customer, row, None))
+    if json:
+        console.document({"items": items})
+    else:
+        print(f"{name} takes calls again within 10 s." if undo else f"{name} takes no new calls within 10 s.")
+    return 0
+
+
+def _table(items: list[dict[str, Any]]) -> None:
     columns = ("customer", "number", "name", "state", "lease_until", "cuts")
     shown = [["-" if item[key] is None else item[key] for key in columns] for item in items]
     console.table(("customer", "number", "node", "state", "until", "cuts"), shown)
-    return 0
 
 
 def _item(customer: str, row: NodeRow, cuts: int | None) -> dict[str, Any]:

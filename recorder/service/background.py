@@ -65,7 +65,7 @@ class BackgroundServices:
         self._executor = executor
         self._repairs = repairs
         self._system = system
-        self._databases = Databases(node)
+        self._databases = Databases(node, self._look_again)
         self._surface: AdminApiServer | None = None
         self._scraped: MetricsServer | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -188,6 +188,13 @@ class BackgroundServices:
         if self._away and self._away.names:
             start(self._away.run(self._join), "away")
         return retention
+
+    def _look_again(self, customer: Customer) -> None:
+        """Find what a database lacks that had lost commits."""
+        from recorder.calls.crash_scan import CrashScan
+
+        scan = CrashScan(self._node, self._live, self._repairs, [customer])
+        self._node.tasks.start(scan.index(), "startup")
 
     async def _join(self, customer: Customer) -> None:
         """Take up the work for a customer that could not be opened at the start."""

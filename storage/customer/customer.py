@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from storage.journal.journal import Journal
     from storage.keys.cutter import Cutter
     from storage.nodes.registry import Registry
+    from storage.nodes.rows import NodeState
     from storage.retention.rules import Rules
     from storage.retention.sweep import Retention
     from storage.subject_requests.candidates import Candidates
@@ -286,15 +287,15 @@ class Customer:
                 await self.shared.serve()
         opened.database.serve()
 
-    async def renew_claim(self) -> None:
-        """Say in the database that this node still serves it, within every STALE_SECONDS (storage.nodes.rows).
+    async def renew_claim(self) -> NodeState:
+        """Say in the database that this node still serves it, within every STALE_SECONDS; return the node's state.
 
         Raises OtherNode or DatabaseOlder, after which the database is closed for everybody and must be opened again.
         """
         from storage.database.database import DatabaseOlder
 
         try:
-            await self.registry.renew()
+            return await self.registry.renew()
         except (OtherNode, DatabaseOlder):
             self.database.refuse()
             raise
