@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -43,12 +44,22 @@ class PgBouncer:
     def __init__(self, place: Path, server: Cluster, more: str, connections: int) -> None:
         self._server, self._place = server, place
         self._process: subprocess.Popen[bytes] | None = None
+        self._config = {"place": place, "more": more, "connections": connections}
         self.url = f"postgresql+asyncpg://rec@/recorder_{{customer}}?host={place}"
         (place / "users").write_text('"rec" ""\n')
-        config = CONFIG.format(server=server.place, place=place, more=more, connections=connections)
-        (place / "pgbouncer.ini").write_text(config)
+        self._write()
         for path in (place, *place.iterdir()):
             server.give(path)
+
+    def _write(self) -> None:
+        (self._place / "pgbouncer.ini").write_text(CONFIG.format(server=self._server.place, **self._config))
+
+    def switch(self, server: Cluster) -> None:
+        """Lead to another server from now on, as after a fail-over."""
+        self._server = server
+        self._write()
+        if self._process is not None:
+            self._process.send_signal(signal.SIGHUP)
 
     @property
     def log(self) -> str:
