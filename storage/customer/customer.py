@@ -282,6 +282,9 @@ class Customer:
             if opened.holder is not None:
                 await opened.holder.begin()
             await opened.catch_up()
+            if self.place.several:
+                async with opened.database.writing() as connection:
+                    await opened.erasures.join(connection)
             await opened.registry.settle()
             if self.shared is not None:
                 await self.shared.serve()

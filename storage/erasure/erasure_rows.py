@@ -185,9 +185,8 @@ async def _add_twins(connection: AsyncConnection, id: str) -> None:
     """Note the session of each call of an erasure, and add the other recordings of it."""
     mine = erasure_calls.c.erasure == id
     session = sa.select(calls.c.session).where(calls.c.id == erasure_calls.c.call).scalar_subquery()
-    await connection.execute(
-        erasure_calls.update().where(mine, erasure_calls.c.session.is_(None)).values(session=session)
-    )
+    unknown = sa.and_(mine, erasure_calls.c.session.is_(None), session.is_not(None))
+    await connection.execute(erasure_calls.update().where(unknown).values(session=session))
     other, known = calls.alias("other"), erasure_calls.alias("known")
     named = calls.join(erasure_calls, erasure_calls.c.call == calls.c.id).join(other, together(calls, other))
     there = sa.exists().where(known.c.erasure == id, known.c.call == other.c.id)
@@ -197,19 +196,21 @@ async def _add_twins(connection: AsyncConnection, id: str) -> None:
     await connection.execute(erasure_calls.insert().from_select(names, found))
 
 
-async def erased_sessions(connection: AsyncConnection, ids: Sequence[str]) -> list[Any]:
-    """Return calls that were written now although another recording of their session was to be erased before.
+async def erased_sessions(connection: AsyncConnection, ids: Sequence[str] | None = None) -> list[Any]:
+    """Return calls that no erasure has, although another recording of their session was to be erased before.
 
-    Each row has `id` and `leaf` of the call and the `erasure`, one of several.
+    Each row has `id` and `leaf` of the call and the `erasure`, one of several. `ids`: only some calls.
     """
-    found: list[Any] = []
-    for part in batches(ids):
-        same = erasure_calls.c.session == calls.c.session
-        near = sa.func.abs(erasure_calls.c.leaf - calls.c.leaf) < 2 << DAY_SHIFT
-        asked = sa.select(calls.c.id, calls.c.leaf, sa.func.max(erasure_calls.c.erasure).label("erasure"))
-        asked = asked.select_from(calls.join(erasure_calls, sa.and_(same, near, erasure_calls.c.call != calls.c.id)))
-        found += await connection.execute(asked.where(calls.c.id.in_(part)).group_by(calls.c.id, calls.c.leaf))
-    return found
+    own = erasure_calls.alias("own")
+    same = erasure_calls.c.session == calls.c.session
+    near = sa.func.abs(erasure_calls.c.leaf - calls.c.leaf) < 2 << DAY_SHIFT
+    asked = sa.select(calls.c.id, calls.c.leaf, sa.func.max(erasure_calls.c.erasure).label("erasure"))
+    asked = asked.select_from(calls.join(erasure_calls, sa.and_(same, near, erasure_calls.c.call != calls.c.id)))
+    asked = asked.where(~sa.exists().where(own.c.call == calls.c.id, own.c.leaf.is_not(None)))
+    asked = asked.group_by(calls.c.id, calls.c.leaf)
+    if ids is None:
+        return list(await connection.execute(asked))
+    return [each for part in batches(ids) for each in await connection.execute(asked.where(calls.c.id.in_(part)))]
 
 
 async def withdraw(connection: AsyncConnection) -> str | None:
@@ -232,6 +233,10 @@ async def begin(connection: AsyncConnection, round: int = ROUND) -> list[tuple[E
     running = erasures.c.state.in_(OPEN)
     swept = sa.select(erasures.c.id).where(running, erasures.c.cause.startswith(RETENTION))
     await connection.execute(erasure_calls.delete().where(filed, held, erasure_calls.c.erasure.in_(swept)))
+    if await any_session(connection):  # a request that a lost database has back may lack some
+        asked = sa.select(erasures.c.id).where(running, erasures.c.cause == REQUEST)
+        for id in list(await connection.scalars(asked)):
+            await _add_twins(connection, id)
     going = erasure_calls.c.erasure.in_(sa.select(erasures.c.id).where(running))
     await connection.execute(erasure_calls.update().where(filed, ~held, going).values(step=Step.BEGUN))
     under_way = sa.and_(

@@ -310,8 +310,11 @@ class Erasures:
         leaves = {**stored, **await rows.leaves_of(connection, ids)}
         await rows.add_calls(connection, id, {call: leaves.get(call) for call in ids})
 
-    async def join(self, connection: AsyncConnection, ids: Sequence[str]) -> None:
-        """Erase new calls if another recording of their session was to be erased: one that is left would be a lie."""
+    async def join(self, connection: AsyncConnection, ids: Sequence[str] | None = None) -> None:
+        """Erase new calls if another recording of their session was to be erased: one that is left would be a lie.
+
+        Without `ids` all calls are looked at, as after a database got erasures back that it had lost.
+        """
         for late in await rows.erased_sessions(connection, ids):
             record = await rows.one(connection, late.erasure)
             id = late.erasure

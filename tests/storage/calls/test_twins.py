@@ -27,11 +27,14 @@ def node(tmp_path: Path, database_url: str) -> StorageNode:
     return StorageNode(tmp_path / "data", database=database_url, number=1)
 
 
-async def elsewhere(acme: Customer, like: CallRow, **changes) -> CallRow:
-    """Record the same session at node 2; `changes` are members of the row."""
+async def elsewhere(acme: Customer, like: CallRow, *, seen: bool = True, **changes) -> CallRow:
+    """Record the same session at node 2; `changes` are members of the row.
+
+    Unless `seen`, the database knows nothing of what was asked for the session before, as after a fail-over.
+    """
 
     async def joined(connection, ids):
-        for each in (acme.holds.join, acme.erasures.join):
+        for each in (acme.holds.join, acme.erasures.join) if seen else ():
             await each(connection, ids)
 
     other = Calls(acme.database, acme.keys, "DE", 2, joined)
@@ -130,6 +133,26 @@ async def test_what_is_indexed_later_under_an_erased_session_is_erased_too(node:
     (again, _), _ = await acme.erasures.done(10)
     told = await acme.erasures.get(again.id)
     assert told and told.receipt and told.receipt["calls"] == [late.id] and told.requested_by == "paula"
+
+
+async def test_a_request_that_a_database_has_back_takes_what_was_indexed_meanwhile(acme: Customer) -> None:
+    await permit(acme)
+    first = await record(acme, session_id=SESSION)
+    await acme.erasures.file(calls=[first.id], reason="she asked us to", by="paula")
+    meanwhile = await elsewhere(acme, first, seen=False)
+    assert await carry_out(acme) and not acme.keys.keeps(meanwhile.leaf)
+
+
+async def test_what_nobody_saw_is_erased_when_the_database_is_opened(acme: Customer) -> None:
+    await permit(acme)
+    first = await record(acme, session_id=SESSION)
+    await acme.erasures.file(calls=[first.id], reason="she asked us to", by="paula")
+    assert await carry_out(acme)
+    late = await elsewhere(acme, first, seen=False)
+    await acme.open_database()
+    await acme.open_database()
+    assert await carry_out(acme) and not acme.keys.keeps(late.leaf)
+    assert len((await acme.erasures.done(10))[0]) == 2
 
 
 async def test_a_sweep_takes_the_recording_that_is_not_due_yet(node: StorageNode, acme: Customer) -> None:
