@@ -1,6 +1,6 @@
-"""Which node serves the database of a customer: one at a time.
+"""Which node serves the database of a customer: the only one, or one of several that have numbers from 1 on.
 
-Several nodes on one database are not supported yet. Two would erase, sweep and repair each other's calls, so the daemon
+Where there is to be only one, two would erase, sweep and repair each other's calls, so the daemon
 claims the database: its row in `nodes` has its number, its instance and when it was last there, which it renews every
 ten seconds. Whoever finds the fresh row of another instance stays away, and so do its commands. Recording never
 waits for this: without a claim the database is away, and the index catches up.
@@ -10,6 +10,7 @@ waits for this: without a claim the database is away, and the index catches up.
 - After a restart of the machine, or on another machine where a backup was restored, the claim of the old instance must
   first be STALE_SECONDS old; a daemon that stops for good gives it up. A database that was away itself leaves its node
   as long to come back before another one may take it.
+- Nodes with numbers from 1 on have a row each. The first of them takes over what was recorded before.
 - A database that was written with other keys is refused however old its claim is: its rows could not be opened, and its
   leaves would be given again.
 
@@ -81,11 +82,17 @@ async def take(database: Database, me: Identity) -> None:
             await _check(
                 connection, me, sa.case((nodes.c.seen == LEFT, LEFT), else_=sa.func.greatest(nodes.c.seen, _UP_SINCE))
             )
-            await connection.execute(nodes.delete())
-            row = {"node": me.number, "label": me.name, "tree": me.tree, "instance": me.instance}
-            await connection.execute(nodes.insert().values(**row, seen=_NOW))
-        mine = calls.update().where(calls.c.state == STATE_CODES[CallState.RECORDING], calls.c.node != me.number)
-        await connection.execute(mine.values(node=me.number))
+            others = sa.and_(nodes.c.node.not_in((0, me.number)), sa.literal(me.number > 0))
+            shared = await connection.scalar(sa.select(sa.exists().where(others)))
+            mine = nodes.c.node == me.number
+            await connection.execute(nodes.delete().where(~others, ~mine))
+            row = {"label": me.name, "tree": me.tree, "instance": me.instance, "seen": _NOW, "state": "active"}
+            if not (await connection.execute(nodes.update().where(mine).values(**row))).rowcount:
+                await connection.execute(nodes.insert().values(node=me.number, **row))
+            if shared:
+                return  # live calls that are not of this node are of those others
+        live = calls.update().where(calls.c.state == STATE_CODES[CallState.RECORDING], calls.c.node != me.number)
+        await connection.execute(live.values(node=me.number))
 
 
 async def renew(database: Database, me: Identity) -> None:
@@ -114,12 +121,14 @@ async def _check(connection: AsyncConnection, me: Identity, seen: sa.ColumnEleme
     asked = sa.select(nodes, sa.type_coerce(_NOW - seen, sa.BigInteger).label("age"))
     for other in await connection.execute(asked):
         named = f"node {other.label}, number {other.node}"
-        if other.tree != me.tree:
+        if other.tree and other.tree != me.tree:  # a node that has only been admitted has shown none
             raise OtherNode(
                 f"the database of customer {me.customer} was written with other keys, by {named}",
                 "restore the keys of that installation, or name a database of its own in [storage] database",
                 other.label,
             )
+        if me.number and other.node not in (0, me.number):
+            continue
         if other.instance != me.instance and abs(other.age) < STALE_SECONDS * _MICROS:
             raise OtherNode(
                 f"the database of customer {me.customer} is served by {named}, and several nodes are not supported yet",

@@ -88,9 +88,10 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     name, now, signer = settings.name, place.now, audit_key(keys)
     folder = customer_folder(place.data_dir, name)
     database = Database(place.database, name, folder)
-    calls = Calls(database, keys, settings.country, keys.node)
+    calls = Calls(database, keys, settings.country, keys.node, several=place.several)
     audit = Audit(folder, place.data_dir / KEYS, name, signer, now)
-    exports = Exports(database, keys, Vault(folder / EXPORTS, name, keys), now)
+    several = keys.node if place.several else None
+    exports = Exports(database, keys, Vault(folder / EXPORTS, name, keys), now, node=several)
     ledger = Ledger(place.data_dir / KEYS, name)
     steps = ErasureSteps(keys, vault, database, calls, ReservedSpace(place.data_dir), exports.unlink)
     steps.reserve_space()
@@ -99,8 +100,10 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     rules = Rules(store, settings.country, settings.retention_days)
     erasures = Erasures(name, keys, vault, database, calls, audit, steps, journal, signer, now, gap.first)
     users = Users(store, calls, DirectoryPages(folder, keys, "").leaves)
-    correlation = Correlation(database, keys, calls, users, rules, settings.country, settings.extension_digits)
-    look = partial(measure, gap, journal, database, vault)
+    correlation = Correlation(
+        database, keys, calls, users, rules, settings.country, settings.extension_digits, node=several
+    )
+    look = partial(measure, gap, journal, database, vault, node=several)
     return Components(
         database=database,
         calls=calls,

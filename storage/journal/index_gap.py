@@ -18,11 +18,11 @@ import sqlalchemy as sa
 
 from storage.calls.call_row import DAY_SHIFT
 from storage.database.database import Database
-from storage.database.schema import calls, days
+from storage.database.schema import calls, days, nodes
 from storage.errors import StorageError
 from storage.files.durable_files import Disk
 from storage.journal.journal import Journal, mark
-from storage.timestamps import day_of
+from storage.timestamps import DAY_MICROS, day_of
 from storage.vault.vault import Vault
 
 FILE_NAME = "index.gap"
@@ -61,10 +61,18 @@ class Gap:
             Disk().remove(self._path)
 
 
-async def measure(gap: Gap, journal: Journal, database: Database, vault: Vault, now: datetime) -> None:
-    """Widen the gap if the index lacks more than every start checks: it was lost, is older, or was away for long."""
+async def measure(
+    gap: Gap, journal: Journal, database: Database, vault: Vault, now: datetime, *, node: int | None = None
+) -> None:
+    """Widen the gap if the index lacks more than every start checks: it was lost, is older, or was away for long.
+
+    `node`: number of this node if there are several: the newest call may be another one's.
+    """
     async with database.reading() as connection:
         newest, mine = await connection.scalar(sa.select(sa.func.max(days.c.day))), await mark(connection)
+        if node is not None and newest is not None:
+            until = await connection.scalar(sa.select(nodes.c.indexed_until).where(nodes.c.node == node))
+            newest = min(newest, until // DAY_MICROS) if until else newest
     older = await asyncio.to_thread(lambda: journal.newest) > mine + 1  # a crash leaves the database one line behind
     if older or newest is None:
         first = ALL
