@@ -44,6 +44,14 @@ class PartMissing(StorageError):
     """No such part."""
 
 
+class OnOtherNode(StorageError):
+    """What is asked for is on another node only, at least for now; `node` is its number."""
+
+    def __init__(self, message: str, node: int) -> None:
+        super().__init__(message)
+        self.node = node
+
+
 # --- customers ------------------------------------------------------------------------------------------------------
 
 

@@ -18,7 +18,10 @@ from typing import Any
 import hypothesis
 import pytest
 
+from storage.customer.customers import Customer
 from tests.daemon.object_stores import STORES, Proxy, Server, object_store
+from tests.daemon.postgresql import cluster
+from tests.in_process.storage_node import StorageNode, emptied
 
 hypothesis.settings.register_profile("quick", max_examples=100, deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.register_profile("long", max_examples=1_000, deadline=None)  # a round of `make fuzz`
@@ -91,6 +94,31 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
         loop: Any = pyfuncitem.funcargs.get("loop") or own.enter_context(asyncio.Runner())
         loop.run(pyfuncitem.obj(**wanted))
     return True
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """URL of a private PostgreSQL server on a Unix socket, with {customer} in it."""
+    with cluster("-c log_statement=all") as server:
+        server.start()
+        yield server.url
+
+
+@pytest.fixture
+def first_node(tmp_path: Path, postgresql: str) -> StorageNode:
+    """The first of several nodes."""
+    return StorageNode(tmp_path / "data1", database=postgresql, number=1)
+
+
+@pytest.fixture
+def two_nodes(first_node: StorageNode, loop: asyncio.Runner) -> Iterator[tuple[Customer, Customer]]:
+    """A customer without calls, as nodes 1 and 2 have it open."""
+    loop.run(loop.run(emptied(first_node.database, "acme", first_node.data.parent)).close())
+    one = loop.run(first_node.open())
+    other = loop.run(loop.run(first_node.admit(one, 2)).open())
+    yield one, other
+    loop.run(other.close())
+    loop.run(one.close())
 
 
 @pytest.fixture(scope="session")

@@ -15,15 +15,17 @@ from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.messages import Message
 from admin_api.http.permissions import HEARERS, PRIVACY, Action
-from admin_api.http.problems import invalid, not_found
+from admin_api.http.problems import invalid, not_found, unavailable
 from admin_api.http.types import ONE_OF, Given, right, word
 from storage.attachments.attachments import KINDS, MAX_BYTES, MEDIA_TYPES
-from storage.errors import Forgotten, PartMissing
+from storage.errors import Forgotten, OnOtherNode, PartMissing, StoreAway
 from storage.ids import is_id
 
 BODY_SECONDS = 60.0  # 32 MiB over a slow line
 MAX_TITLE = 200
 _TYPES = ONE_OF.of(choices=MEDIA_TYPES)
+_ELSEWHERE = Message("problem.attachment-elsewhere", "It is on node {node}, which has not uploaded it yet. Ask again.")
+_STORE_AWAY = Message("problem.attachment-store-away", "It is in the object store, which does not answer. Ask again.")
 _LANGUAGE = r"[A-Za-z0-9]{1,8}(-[A-Za-z0-9]{1,8}){0,7}"
 
 
@@ -78,6 +80,10 @@ async def file(request: AuthorisedRequest, id: str, part: str) -> Response:
         data = await request.customer.attachments.read(wanted)
     except (Forgotten, PartMissing):
         raise not_found() from None  # erased in the meantime
+    except OnOtherNode as problem:
+        raise unavailable(_ELSEWHERE.of(node=await request.node_name(problem.node)), "on another node") from None
+    except StoreAway:
+        raise unavailable(_STORE_AWAY, "object store away") from None
     suffix = "vtt" if wanted.media_type == MEDIA_TYPES[0] else "json"
     name = f'attachment; filename="{wanted.kind}-{wanted.id}.{suffix}"'
     return Response(data, headers={"Content-Type": wanted.media_type, "Content-Disposition": name})

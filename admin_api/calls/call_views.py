@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, NotRequired, TypedDict, cast, get_args
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NotRequired, TypedDict, cast, get_args
 
 from msgspec import Meta
 
@@ -16,6 +17,9 @@ from storage.calls.call_document import Stream as StoredStream
 from storage.calls.call_row import CallRow, CallState, Direction
 from storage.erasure.holds import Hold as StoredHold
 from storage.timestamps import rfc3339
+
+if TYPE_CHECKING:
+    from storage.nodes.present import Present
 
 _Owner = Annotated[
     Parties, Meta(extra_json_schema={"type": ["integer", "array", "null"], "items": {"type": "integer"}})
@@ -115,6 +119,17 @@ class Hold(TypedDict):
     hold_reason: str
 
 
+NODE = (
+    "Only where several nodes share a database: the name of the node that recorded the call, or is recording it; null "
+    "for one that is no longer known."
+)
+NODE_STATES = ("pending", "active", "draining", "away", "retired")
+NODE_STATE = Meta(
+    description="State of that node. A live call of a node that is away may still be recorded there, or have ended.",
+    extra_json_schema={"type": ["string", "null"], "enum": [*NODE_STATES, None]},
+)
+
+
 class Call(TypedDict):
     """Everything known about a call."""
 
@@ -138,6 +153,8 @@ class Call(TypedDict):
     annotations: NotRequired[list[Annotation]]
     attachments: NotRequired[list[Attachment]]
     recordings: NotRequired[list[Recording]]
+    node: NotRequired[Annotated[str | None, Meta(description=NODE)]]
+    node_state: NotRequired[Annotated[str | None, NODE_STATE]]
 
 
 INCOMPLETE = (
@@ -154,8 +171,11 @@ class CallPage(TypedDict):
     incomplete: NotRequired[Annotated[Literal[True], Meta(description=INCOMPLETE)]]
 
 
-def call(row: CallRow, live: CallDocument | None) -> PlainDocument:
-    """Show a call from the index; for a live call, from what the daemon knows now."""
+def call(row: CallRow, live: CallDocument | None, nodes: Mapping[int, Present] | None = None) -> PlainDocument:
+    """Show a call from the index; for a live call, from what the daemon knows now.
+
+    `nodes`: those that share the database, by number, where there are several.
+    """
     known: CallDocument = {
         **row.details,
         **row.columns_shown(),
@@ -166,7 +186,13 @@ def call(row: CallRow, live: CallDocument | None) -> PlainDocument:
     shown = revealed(known)
     if "streams" in shown:
         shown["streams"] = [_stream(stream) for stream in shown["streams"]]
-    return shown
+    return shown if nodes is None else cast("PlainDocument", {**shown, **recorder_of(row, nodes)})
+
+
+def recorder_of(row: CallRow, nodes: Mapping[int, Present]) -> dict[str, str | None]:
+    """Show which of several nodes recorded a call."""
+    node = nodes.get(row.node)
+    return {"node": node.name if node else None, "node_state": node.state.value if node else None}
 
 
 def answer(shown: CallDocument) -> Call:

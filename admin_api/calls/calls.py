@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Annotated, TypedDict, cast
+from typing import TYPE_CHECKING, Annotated, TypedDict, cast
 
 import msgspec
 from msgspec import Meta
@@ -24,6 +25,9 @@ from storage.calls.call_document import CallDocument, PlainDocument
 from storage.calls.call_index import CallRow, Page, Query
 from storage.calls.call_row import DEFAULT_LIMIT, CallState, Direction
 from storage.ids import is_id
+
+if TYPE_CHECKING:
+    from storage.nodes.present import Present
 
 SAME_CALL = timedelta(days=1)
 """How far apart recordings of one call may begin: a call may be transferred within a working day."""
@@ -70,7 +74,9 @@ async def search(request: AuthorisedRequest, query: Search) -> CallPage:
     lacking = request.daemon.lacking(request.customer.name)  # a rebuild may end during the search and leave gaps here
     found = await _found(request, wanted)
     live = await request.daemon.documents(request.customer.name, [row.id for row in found.items])
-    shown = [call_views.call(await _newest(request, row, live.get(row.id)), live.get(row.id)) for row in found.items]
+    nodes = await _nodes(request)
+    rows = [(await _newest(request, row, live.get(row.id)), live.get(row.id)) for row in found.items]
+    shown = [call_views.call(row, document, nodes) for row, document in rows]
     page: CallPage = {"items": cast("list[Call]", shown), "next_cursor": found.next_cursor}
     return {**page, "incomplete": True} if lacking else page
 
@@ -79,7 +85,7 @@ async def search(request: AuthorisedRequest, query: Search) -> CallPage:
 async def view(request: AuthorisedRequest, id: str) -> Call:
     """Everything known about a call."""
     row, live = await find(request, measured=True)
-    call = call_views.call(row, live)
+    call = call_views.call(row, live, await _nodes(request))
     shown = cast("Call", call)
     customer = request.customer
     if row.hold and (hold := await customer.holds.get(id)):
@@ -123,9 +129,9 @@ async def pause(request: AuthorisedRequest, id: str) -> Paused:
 
     It protects a person, so it takes effect before the disk answers.
     """
-    _, live = await find(request)
+    row, live = await find(request)
     if not live or not request.daemon.pause(request.customer.name, id):
-        raise _over()
+        raise await _over(request, row)
     return {"id": id, "paused": True}
 
 
@@ -135,15 +141,29 @@ async def resume(request: AuthorisedRequest, id: str) -> Paused:
 
     It is logged first.
     """
-    _, live = await find(request)
+    row, live = await find(request)
     if live:
         await request.note(DONE)
     if not live or not request.daemon.resume(request.customer.name, id):
-        raise _over()
+        raise await _over(request, row)
     return {"id": id, "paused": False}
 
 
-def _over() -> Problem:
+async def _nodes(request: AuthorisedRequest) -> Mapping[int, Present] | None:
+    """Return the nodes that share the database, None if this one is alone."""
+    nodes = request.customer.nodes
+    return None if nodes is None else await nodes.all()
+
+
+def _is_elsewhere(request: AuthorisedRequest, row: CallRow) -> bool:
+    """Say whether another node is recording a call."""
+    return request.customer.several and row.state is CallState.RECORDING and row.node != request.customer.keys.node
+
+
+async def _over(request: AuthorisedRequest, row: CallRow) -> Problem:
+    if _is_elsewhere(request, row):
+        there = Message("problem.call-live-elsewhere", "The call is live on node {node}; ask there.")
+        return conflict(there.of(node=await request.node_name(row.node)), "live on another node")
     over = Message("problem.call-over", "The call is over; only a live call can be paused and resumed.")
     return conflict(over, "the call is over")
 
@@ -173,7 +193,7 @@ async def find(request: AuthorisedRequest, *, measured: bool = False) -> tuple[C
 
 async def _newest(request: AuthorisedRequest, row: CallRow, live: CallDocument | None) -> CallRow:
     """Return the row that was read, or the current one if a live call ended in the meantime."""
-    if live is None and row.state is CallState.RECORDING:
+    if live is None and row.state is CallState.RECORDING and not _is_elsewhere(request, row):
         return await request.customer.calls.get(row.id) or row
     return row
 

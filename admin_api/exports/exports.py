@@ -57,6 +57,7 @@ _IS_REPORT = Message(
     "problem.report-of-a-request",
     "This is the report of a request; fetch it with GET /requests/ID/report/file, which records who fetched it.",
 )
+ON_OTHER_NODE = Message("problem.export-elsewhere", "The file is on node {node}, which made it. Fetch it there.")
 NOT_FINISHED = Message("problem.export-not-finished", "The export is not finished yet; its state shows when it is.")
 _DEFAULT = next(iter(table_writers.TYPES))
 
@@ -215,10 +216,19 @@ async def file(request: AuthorisedRequest, id: str) -> Response:
         raise conflict(NOT_FINISHED, "not done yet")
     if export.state is not ExportState.DONE or export.request is None:
         raise not_found("no file")
+    await expect_here(request, export)
     await request.note(DONE)
     form = "zip" if export.request.media else export.format
     content_type = ZIP if export.request.media else table_writers.TYPES[export.format]
     return sent(request, export, content_type, f"export-{export.id}.{form}")
+
+
+async def expect_here(request: AuthorisedRequest, export: StoredExport) -> None:
+    """Raise Problem 409 if the file of a finished export is on another node."""
+    number = request.customer.exports.elsewhere(export)
+    if number is not None:
+        there = ON_OTHER_NODE.of(node=await request.node_name(number))
+        raise conflict(there, "on another node")
 
 
 def sent(request: AuthorisedRequest, export: StoredExport, content_type: str, name: str) -> Response:

@@ -108,6 +108,11 @@ class AuthorisedRequest:
             again = Message("problem.calls-not-in-the-index", "Some calls are not in the index yet. Ask again.")
             raise unavailable(again, "not in the index yet")
 
+    async def node_name(self, number: int) -> str:
+        """Return the name of one of several nodes, for people; ? if it is no longer known."""
+        node = await self.customer.nodes.of(number) if self.customer.nodes else None
+        return node.name if node else "?"
+
     async def note(self, outcome: str, reason: str = "", object: str = "") -> None:
         """Write an audit entry and wait until it is durable; raises Problem 503 if it cannot be written.
 

@@ -178,6 +178,7 @@ async def report_file(request: AuthorisedRequest, id: str) -> Response:
         raise conflict(early, "not done yet")
     if export is None or export.state is not ExportState.DONE:
         raise not_found("no file")
+    await exports.expect_here(request, export)
     await request.note(DONE)
     if request.http.method == "GET":
         await request.customer.requests.fetched(case.id, export.id, by=request.principal.name)

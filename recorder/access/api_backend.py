@@ -138,7 +138,11 @@ class Daemon:
 
     async def settle_all(self, customer: str) -> bool:
         """Write all that the index lacks for a customer now; False on a timeout."""
-        return await self._node.indexer.hurry_all(customer, SETTLE_SECONDS)
+        if not await self._node.indexer.hurry_all(customer, SETTLE_SECONDS):
+            return False
+        indexed = self._node.customers[customer].indexed
+        # Nodes that are away are not waited for: what they recorded last comes when they are back, or never.
+        return indexed is None or await indexed.reached(SETTLE_SECONDS, away=False)
 
     def lacking(self, customer: str) -> bool:
         """Tell whether the index of a customer may lack finished recordings."""

@@ -16,7 +16,7 @@ from storage.calls.call_row import DAY_SHIFT
 from storage.customer.customers import Customer
 from storage.database.database import DatabaseAway
 from storage.journal.index_gap import ALL, LOOK_BACK_DAYS
-from storage.timestamps import day_of
+from storage.timestamps import DAY_MICROS, day_of
 
 
 class CrashScan:
@@ -123,7 +123,12 @@ class CrashScan:
 
 
 async def _last_day(customer: Customer) -> int:
-    """Return the day of the newest call in the index, or today if the clock is earlier."""
+    """Return the day of the newest call in the index, or today if the clock is earlier.
+
+    With several nodes, that of the newest call which is known to be there with all older ones of this node.
+    """
+    if customer.indexed is not None and (until := await customer.indexed.until()):
+        return min(day_of(customer.now()), until // DAY_MICROS)
     page = await customer.calls.find(Query(limit=1))
     return min([day_of(customer.now()), *(row.day for row in page.items)])
 

@@ -128,13 +128,21 @@ def calls(
         names = ", ".join(p["name"] or p["number"] or p["uri"] or "?" for p in item["parties"])
         length = f"{item['duration_ms'] / 1000:.1f} s"
         whose = titles.get(item["customer"], item["customer"])
-        rows.append((item["id"], whose, item["state"], item["started_at"], length, names))
-    console.table(("id", "customer", "state", "started", "length", "parties"), rows)
+        where = (_where(item),) if "node" in item else ()
+        rows.append((item["id"], whose, item["state"], item["started_at"], length, *where, names))
+    where = ("node",) if settings.node.number else ()
+    console.table(("id", "customer", "state", "started", "length", *where, "parties"), rows)
     for name in lacking:
         console.say(
             f"{name}: calls may be missing. The daemon completes the index; without a daemon use recorder recover."
         )
     return 0
+
+
+def _where(item: Any) -> str:
+    """Return the node that recorded a call, with its state unless it simply runs."""
+    state = item["node_state"]
+    return f"{item['node'] or '?'}{f' ({state})' if state not in (None, 'active') else ''}"
 
 
 def begun(item: Any) -> str:
@@ -273,9 +281,11 @@ def verify(
         reports = with_customers(settings, customer, work, refused)
     defects = [d for r in reports for d in r.defects]
     missing = [c for c in call or [] if not any(c in r.seen for r in reports)]
+    elsewhere = [e for r in reports for e in r.elsewhere]
     if json:
         totals = {name: sum(getattr(r, name) for r in reports) for name in ("calls", "parts", "bytes")}
-        console.document({"ok": not defects and not missing, **totals, "defects": defects, "missing": missing})
+        told = {"ok": not defects and not missing, **totals, "defects": defects, "missing": missing}
+        console.document({**told, "elsewhere": elsewhere} if settings.node.number else told)
     else:
         for d in defects:
             place = f" part {d['part']} offset {d['offset']}" if d["part"] else ""
@@ -283,6 +293,9 @@ def verify(
             print(f"{d['customer']}: {of_call if d['call'] else d['part'] or 'index'}: {d['kind']}")
         calls, parts = sum(r.calls for r in reports), sum(r.parts for r in reports)
         print(f"{calls} calls, {parts} parts read, {len(defects)} defects.")
+        for node in sorted({e["node"] for e in elsewhere}):
+            some = sum(e["node"] == node for e in elsewhere)
+            print(f"{some} recordings or attachments are on node {node} only: run recorder verify there, too.")
     if missing:
         raise Negative(f"There is no call {missing[0]}.", "recorder calls lists all calls.")
     if not (defects or call or customer or sample is not None):

@@ -12,7 +12,7 @@ from recorder.cli import console
 from recorder.cli.options import DEFAULT_CONFIG, AsJson, Config, OneCustomer
 from recorder.cli.progress import progress
 from recorder.config.loader import load
-from recorder.errors import Negative, NotPossible
+from recorder.errors import Negative, NotPossible, WrongUse
 
 
 def add_to(app: typer.Typer) -> None:
@@ -74,6 +74,11 @@ def move(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: As
     settings = load(config)
     store = described_store(settings)
     there = settings.storage.media == "s3"
+    if settings.node.number and not there:
+        raise WrongUse(
+            "Other nodes have their recordings in the object store, and this node cannot fetch them all.",
+            "Retire the other nodes and remove [node] number first.",
+        )
     with node_lock(settings) as alone:
         begun = with_objects(settings)
         if there and not alone and not begun:

@@ -52,6 +52,7 @@ LEAST_FREE = 512 << 20  # bytes: an export must not take the space that recordin
 LEAST_SHARE = 10  # or this fraction of a small disk
 NO_ROOM = Message("export-problem.no-room", "There is no room on the disk for it.")
 FAULT = Message("export-problem.fault", "The recorder failed; the fault was logged.")
+NODE_GONE = Message("export-problem.node-gone", "The node that was to make it has left. Ask for it again.")
 LACKING = Message(
     "export-problem.lacking",
     "Media missing or not whole: {n} of {of} calls. media.json in the file says of which, and why.",
@@ -102,14 +103,26 @@ class ExportJob:
     async def _round(self, customer: Customer) -> bool:
         """Make everything that waits; False if something must be retried."""
         try:
-            await customer.exports.tidy()
-            await customer.requests.tidy()
+            await self._tidy(customer)
             for id in await customer.exports.unfinished():
                 await self.make(customer, id)
         except Exception as problem:  # without this task no export of the customer would be made any more
             self._log.fault("export.storage", problem, customer=customer.name)
             return False
         return True
+
+    async def _tidy(self, customer: Customer) -> None:
+        """Remove what is over, on one of several nodes; each removes its own files."""
+        async with customer.turns.turn("exports") as turn:
+            await customer.exports.tidy(expired=turn is not None)
+            if turn is None:
+                return
+            await customer.requests.tidy()
+            if customer.nodes is not None:
+                nodes = await customer.nodes.all()
+                for id, number in await customer.exports.unfinished_elsewhere():
+                    if number not in nodes or nodes[number].retired:
+                        await self._failed(customer, id, NODE_GONE)
 
     async def make(self, customer: Customer, id: str) -> None:
         """Make one export, or record why it cannot be made; raises StorageError if it must be retried."""

@@ -126,7 +126,7 @@ async def add_media(
         async with media_parts(customer, row) as parts:
             report = await renderer.render(parts, streams, form, out)
         await asyncio.to_thread(zip.add, name, out, packed=False)
-        told = filter(None, (problem, caveat(customer, row, report)))
+        told = filter(None, (problem, await asyncio.to_thread(caveat, customer, row, report)))
         return Added(call, name, " ".join(told) or None)
     except RenderFailed as error:
         return Added(call, None, str(error))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
 from typing import Any
 
 from media.codecs.decoders import Format
@@ -14,9 +15,12 @@ from storage.calls.call_document import Stream
 from storage.calls.call_index import CallRow, CallState
 from storage.customer.customers import Customer
 from storage.errors import DamagedPart, StoreAway
-from storage.vault.vault import OpenPart
+from storage.vault.vault import OpenPart, PartRef
 
 AWAY = "the recording is in the object store, which does not answer"
+LIVE_THERE = "the call is live on node {node}: play it there, or here once it is over"
+NOT_YET_HERE = "node {node} recorded the call and has not uploaded all of it yet: play it there, or here in a moment"
+NODE_AWAY = "node {node} recorded the call, has not uploaded it and is away: play it once that node is back"
 
 
 def render_streams(streams: Sequence[Stream]) -> list[RenderStream]:
@@ -40,18 +44,45 @@ def _payloads(stream: Stream) -> dict[int, Format]:
 async def media_parts(customer: Customer, row: CallRow) -> AsyncIterator[list[OpenPart]]:
     """Open the media parts of a call in order; they are closed at the end.
 
-    Raises RenderFailed if they are damaged, missing although something was stored, or in an object store that is away.
+    Raises RenderFailed if they are damaged, missing although something was stored, in an object store that is away, or
+    on another node only, which it then names.
     """
-    opened = await _fetched(customer, row) if customer.vault.remote else _opened(customer, row)
+    where = await _where(customer, row)
+    opened = await _fetched(customer, row, where) if customer.vault.remote else _opened(customer, row, where)
     try:
         yield opened
     finally:
         _close(opened)
 
 
-async def _fetched(customer: Customer, row: CallRow) -> list[OpenPart]:
+@dataclass(frozen=True, slots=True)
+class _Where:
+    """Where media are if they are not all here."""
+
+    there: str
+    """Sentence for as long as the node that recorded them has more than the object store; "" if it has gone."""
+    lost: str
+    """Sentence if nothing of them is in the object store, "" if they are damaged then."""
+
+
+_HERE = _Where("", "")
+
+
+async def _where(customer: Customer, row: CallRow) -> _Where:
+    """Return what to say of a call that another node has recorded, or is recording."""
+    if customer.nodes is None or row.node == customer.keys.node:
+        return _HERE
+    node = await customer.nodes.of(row.node)
+    if node is None:
+        return _HERE
+    if node.there:
+        return _Where((LIVE_THERE if row.state is CallState.RECORDING else NOT_YET_HERE).format(node=node.name), "")
+    return _Where("", NODE_AWAY.format(node=node.name) if not node.retired else "")
+
+
+async def _fetched(customer: Customer, row: CallRow, where: _Where) -> list[OpenPart]:
     """Open the parts in a thread, since some may have to be fetched; close them there if nobody waits any more."""
-    fetching = asyncio.ensure_future(asyncio.to_thread(_opened, customer, row))
+    fetching = asyncio.ensure_future(asyncio.to_thread(_opened, customer, row, where))
     try:
         return await asyncio.shield(fetching)
     except asyncio.CancelledError:
@@ -59,12 +90,17 @@ async def _fetched(customer: Customer, row: CallRow) -> list[OpenPart]:
         raise
 
 
-def _opened(customer: Customer, row: CallRow) -> list[OpenPart]:
+def _opened(customer: Customer, row: CallRow, where: _Where) -> list[OpenPart]:
     opened: list[OpenPart] = []
     try:
-        for ref in customer.vault.parts(row.id, row.leaf):
+        found = customer.vault.readable(row.id, row.leaf)
+        if where.there and (row.state is CallState.RECORDING or _size(customer, found) < row.size_bytes):
+            raise RenderFailed(where.there)
+        for ref in found:
             if ref.part.startswith("m"):
                 opened.append(customer.vault.open(ref))
+        if not opened and where.lost:
+            raise RenderFailed(where.lost)
         if not opened and spoken(row):
             raise RenderFailed(DAMAGED, status=1)
     except DamagedPart:
@@ -96,9 +132,18 @@ def lacks_files(customer: Customer, row: CallRow) -> bool:
     """
     if row.state is CallState.RECORDING:
         return False
-    if customer.vault.size(row.id, row.leaf) < row.size_bytes:
+    found = customer.vault.readable(row.id, row.leaf)
+    if _size(customer, found) < row.size_bytes:
         return True
-    return spoken(row) and not any(ref.part.startswith("m") for ref in customer.vault.parts(row.id, row.leaf))
+    return spoken(row) and not any(ref.part.startswith("m") for ref in found)
+
+
+def _size(customer: Customer, parts: Iterable[PartRef]) -> int:
+    total = 0
+    for ref in parts:
+        with suppress(FileNotFoundError):  # finished, and so moved, or erased just now
+            total += customer.vault.size_of(ref)
+    return total
 
 
 def caveat(customer: Customer, row: CallRow, report: Mapping[str, Any]) -> str | None:

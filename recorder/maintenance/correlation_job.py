@@ -28,6 +28,8 @@ REST_SECONDS = 0.02
 """Between two pieces of work."""
 AT_ONCE = 200
 """Calls written in one transaction: each costs a disk sync beside those of the recordings."""
+TURN = "correlation"
+"""What several nodes take turns in."""
 TELL_CALLS = 10_000
 """Processing a million calls logs its progress a hundred times."""
 
@@ -79,7 +81,11 @@ class CorrelationJob:
         """Fill the columns of rows that an earlier version wrote."""
         if customer.name in self._filled:
             return
-        if count := await filter_columns.fill(customer.database, customer.keys, pause):
+        async with customer.turns.turn(TURN) as turn:
+            if turn is None:
+                return
+            count = await filter_columns.fill(customer.database, customer.keys, pause)
+        if count:
             self._log.info("calls.columns_filled", customer=customer.name, count=count)
         self._filled.add(customer.name)
 
@@ -93,9 +99,16 @@ class CorrelationJob:
         self._log.info("correlation.ready", customer=customer.name, count=len(correlation.who or ()))
 
     async def _look(self, customer: Customer, pause: Pause) -> None:
-        """Match the waiting calls, unless a command does."""
+        """Match the waiting calls, unless a command or another node does."""
         if not await customer.correlation.outstanding():
             return
+        async with customer.turns.turn(TURN) as turn:
+            if turn is None:
+                await customer.correlation.settle_live(pause)
+                return
+            await self._settle(customer, pause)
+
+    async def _settle(self, customer: Customer, pause: Pause) -> None:
         with matching(customer) as ours:
             if ours:
                 progress = _Progress(self._log, customer.name)

@@ -21,6 +21,8 @@ LOOK_SECONDS = 10.0
 """The end of an erasure or a synchronisation is noticed after this time."""
 SETTLE_SECONDS = 5.0
 """Calls that just started are in the index after this time, or all users stay until the next round."""
+TURN_SECONDS = 120.0
+"""Of several nodes, the one that purges keeps doing so, until it has not looked for this time."""
 REST_SECONDS = 0.1
 """Between two pages of users: calls are being recorded."""
 
@@ -55,11 +57,15 @@ class PurgeJob:
         if not customer.served:
             return 0
         try:
+            if not await customer.turns.hold("purge", TURN_SECONDS):
+                return 0
             reason = await user_purge.reason(customer.database)
             if reason == self._seen.get(customer.name):
                 return 0
             if not await self._indexer.hurry_all(customer.name, SETTLE_SECONDS):
                 return 0  # a running call is a recording too
+            if customer.indexed and not await customer.indexed.reached(SETTLE_SECONDS):
+                return 0  # and so is one of another node
             if await customer.correlation.outstanding():
                 return 0  # the participants of some calls are not known yet
             gone = await user_purge.purge(customer.users, lambda id: _noted(customer, id), _rest)

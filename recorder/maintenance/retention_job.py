@@ -29,9 +29,13 @@ from storage.customer.customers import Customer
 from storage.erasure.erasures import StopLive
 from storage.journal.compaction import compact
 from storage.retention.sweep import Swept
+from storage.turns import Turn
 
 RETRY_SECONDS = 2.0
 """An erasure that a full disk, an unavailable database or a live call prevented is retried this often."""
+
+LOOK_FOR_OTHERS_SECONDS = 2.0
+"""What other nodes were asked for, and have not carried out, is noticed after this time."""
 
 STOP_SECONDS = 15.0
 """A live call that has not ended by then is asked again: sealing its media may take 10 s."""
@@ -53,6 +57,7 @@ class RetentionJob:
         self._metrics = metrics
         self._swept: dict[str, float] = {}
         """When each customer was swept; at first, when its work began (time of the loop)."""
+        self._astray: set[str] = set()  # customers in whose database the time is another one than here
         self._settings = settings.retention
         self._stop_live = stop_live
         self._clock = clock or WallClock.of(settings.node.runtime_dir)
@@ -99,6 +104,8 @@ class RetentionJob:
                 if not await self._guarded(self._refresh, customer):
                     stale = True
             pause = next_sweep - loop.time()
+            if customer.several:  # what is asked for on another node wakes nobody here
+                pause = min(pause, LOOK_FOR_OTHERS_SECONDS)
             await _event(customer.erasures.wanted, pause if well and not stale else min(pause, RETRY_SECONDS))
 
     async def _guarded(self, work: Callable[[Customer], Awaitable[bool]], customer: Customer) -> bool:
@@ -110,6 +117,17 @@ class RetentionJob:
             return False
 
     async def _work(self, customer: Customer) -> bool:
+        """Carry out what is open, unless another node does; calls that are live here are ended here."""
+        if customer.several:
+            customer.erasures.wanted.clear()  # as `work` does: this node may have none
+            if not await customer.erasures.any_open():
+                return True
+            if self._stop_live is not None:
+                await customer.erasures.stop_own(self._stop_live)
+        async with customer.turns.turn("erasures") as turn:
+            return turn is not None and await self._carry_out(customer)
+
+    async def _carry_out(self, customer: Customer) -> bool:
         before = customer.erasures.erased
         try:
             return await customer.erasures.work(self._stop_live)
@@ -117,11 +135,45 @@ class RetentionJob:
             self._metrics.erased.inc(customer.erasures.erased - before)
 
     async def _sweep(self, customer: Customer) -> bool:
-        swept = await customer.retention.sweep(self.now(), self._settings.brake_percent)
+        """Sweep, unless another node did so lately; False if it is to be tried again soon."""
+        async with customer.turns.turn("retention") as turn:
+            if turn is None:
+                self._swept[customer.name] = asyncio.get_running_loop().time()
+                return True
+            if not await self._clocks_agree(customer):
+                return False
+            await self._end_lost(customer)
+            await self._file(customer, turn)
+            turn.rest = self._settings.sweep_seconds
+        return True
+
+    async def _end_lost(self, customer: Customer) -> None:
+        """Let calls end that were live on a node which was retired since."""
+        if customer.several:
+            from storage.nodes import lost_calls  # only where there are several
+
+            if count := await lost_calls.end(customer.database):
+                self._log.warning("calls.lost", customer=customer.name, count=count)
+                await customer.retention.refresh()
+
+    async def _clocks_agree(self, customer: Customer) -> bool:
+        """Tell whether what is due by the clock of this node is due by that of the others, too."""
+        if not customer.several:
+            return True
+        from storage.nodes.leases import agrees  # only where there are several
+
+        well = await agrees(customer.database, self.now())
+        if not well and customer.name not in self._astray:
+            hint = "Nothing is erased by retention until the clocks of node and database agree within 60 s."
+            self._log.error("retention.clock", customer=customer.name, hint=hint)
+        (self._astray.discard if well else self._astray.add)(customer.name)
+        return well
+
+    async def _file(self, customer: Customer, turn: Turn) -> None:
+        swept = await customer.retention.sweep(self.now(), self._settings.brake_percent, turn.still)
         self._swept[customer.name] = asyncio.get_running_loop().time()
         if swept.asked or swept.filed:
             await self._tell(customer, swept)
-        return True
 
     async def _compact(self, customer: Customer) -> bool:
         """Compact the journal when most of it is obsolete."""
@@ -131,8 +183,10 @@ class RetentionJob:
         return True
 
     async def _refresh(self, customer: Customer) -> bool:
-        await customer.retention.refresh()
-        return True
+        async with customer.turns.turn("refresh") as turn:
+            if turn is not None:
+                await customer.retention.refresh()
+        return turn is not None
 
     async def _tell(self, customer: Customer, swept: Swept) -> None:
         """Record in audit log, log and incidents what a sweep found."""

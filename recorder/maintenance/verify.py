@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 from recorder.exports.render_sources import lacks_files, spoken
@@ -14,7 +15,7 @@ from storage.calls.call_index import Query
 from storage.calls.call_row import MAX_LIMIT, BadDetails, CallState
 from storage.customer.customers import Customer
 from storage.database.database import DatabaseDamaged
-from storage.errors import SealBroken, StorageError, StoreAway
+from storage.errors import OnOtherNode, SealBroken, StorageError, StoreAway
 from storage.journal.journal import FILE_NAME as PAPERS
 from storage.journal.replay import differences
 from storage.keys.cut_log import LedgerDamaged
@@ -39,6 +40,7 @@ class Known:
     state: CallState
     size: int  # bytes of its files
     spoken: bool  # so it has media files
+    node: int = 0  # number of the node that recorded it
 
 
 @dataclass(slots=True)
@@ -59,6 +61,8 @@ class Report:
     defects: list[dict[str, Any]] = field(default_factory=list)
     seen: set[str] = field(default_factory=set)
     unreadable: int = 0  # rows of the index that do not open
+    elsewhere: list[dict[str, Any]] = field(default_factory=list)
+    """What only other nodes have so far, which are to verify it: call, part if it is an attachment, and node."""
 
 
 async def verify_customer(
@@ -71,9 +75,10 @@ async def verify_customer(
     report = Report()
     indexed = await _indexed(customer, report)
     stored: dict[str, Stored] = {}
-    lost = await asyncio.to_thread(_objects, customer, wanted, report) if customer.vault.remote else set()
-    chosen = None if sample is None else _sample(customer, wanted, sample)
-    for ref in customer.vault.walk():
+    objects = await asyncio.to_thread(_objects, customer, wanted, report) if customer.vault.remote else _Objects()
+    lost = objects.lost
+    chosen = None if sample is None else _sample(customer, wanted, sample, objects)
+    for ref in chain(customer.vault.walk(), objects.of_others):
         if wanted and ref.call not in wanted:
             continue
         state = indexed[ref.call].state if ref.call in indexed else CallState.RECORDING
@@ -92,12 +97,14 @@ async def verify_customer(
         if wanted and call not in wanted:
             continue
         found = stored.get(call)
+        if await _is_only_elsewhere(customer, call, known, found, report):
+            continue
         if found is None and await _has_row(customer, call, report):
             _defect(report, customer, call, "", "call without recording", 0)
         elif found is not None and (found.size < known.size or (known.spoken and not found.media)):
             await _lacking(customer, call, report)
     await _not_indexed(customer, [call for call in stored if call not in indexed], report)
-    await _attachments(customer, wanted, report)
+    await _attachments(customer, wanted, report, objects)
     if not wanted:
         _unreadable(customer, report)
         await _papers(customer, report)
@@ -115,10 +122,35 @@ def refused(customer: str, problem: StorageError) -> Report:
     return Report(defects=[defect])
 
 
-def _sample(customer: Customer, wanted: Collection[str], sample: int) -> set[str]:
+@dataclass(slots=True)
+class _Objects:
+    """What the object store has."""
+
+    lost: set[str] = field(default_factory=set)
+    """Files of parts that only the store had, and which it lacks."""
+    of_others: list[PartRef] = field(default_factory=list)
+    """Parts that other nodes stored."""
+
+
+async def _is_only_elsewhere(customer: Customer, call: str, known: Known, found: Stored | None, report: Report) -> bool:
+    """Note that the node which recorded a call, or is recording it, has more of it than the object store."""
+    if customer.nodes is None or known.node == customer.keys.node:
+        return False
+    node = await customer.nodes.of(known.node)
+    whole = found is not None and found.size >= known.size and (found.media or not known.spoken)
+    if node is None or node.retired or (whole and known.state is not CallState.RECORDING):
+        return False
+    row = await customer.calls.get(call)
+    if row is not None and (row.state is CallState.RECORDING or await asyncio.to_thread(lacks_files, customer, row)):
+        report.elsewhere.append({"customer": customer.name, "call": call, "part": "", "node": node.name})
+    return True
+
+
+def _sample(customer: Customer, wanted: Collection[str], sample: int, objects: _Objects) -> set[str]:
     """Choose parts at random, each as likely as any other, without holding the names of all."""
     chosen: list[str] = []
-    for number, ref in enumerate(ref for ref in customer.vault.walk() if not wanted or ref.call in wanted):
+    every = chain(customer.vault.walk(), objects.of_others)
+    for number, ref in enumerate(ref for ref in every if not wanted or ref.call in wanted):
         if len(chosen) < sample:
             chosen.append(ref.path.name)
         elif (at := secrets.randbelow(number + 1)) < sample:
@@ -126,24 +158,28 @@ def _sample(customer: Customer, wanted: Collection[str], sample: int) -> set[str
     return set(chosen)
 
 
-def _objects(customer: Customer, wanted: Collection[str], report: Report) -> set[str]:
-    """Compare the vault with the names and sizes of the object store; return the files of parts that only it lost."""
+def _objects(customer: Customer, wanted: Collection[str], report: Report) -> _Objects:
+    """Compare the vault with the names and sizes of the object store."""
     from storage.vault.object_compare import compare
     from storage.vault.object_vault import ObjectVault
 
     if not isinstance(customer.vault, ObjectVault):
-        return set()
+        return _Objects()
     found = compare(customer.vault)
-    lost = set()
+    objects = _Objects()
     for ref, here in found.missing:
         if not wanted or ref.call in wanted:
             _defect(report, customer, ref.call, ref.part, MISSING_OBJECT, 0)
             if not here:
-                lost.add(ref.path.name)
-    for each, _ in found.unknown:
-        if not wanted or each.call in wanted:
+                objects.lost.add(ref.path.name)
+    for each, size in found.unknown:
+        if wanted and each.call not in wanted:
+            continue
+        if customer.several and customer.keys.keeps(each.leaf):
+            objects.of_others.append(customer.vault.stored_ref(each, size))
+        else:
             _defect(report, customer, each.call, each.part, UNKNOWN_OBJECT, 0)
-    return lost
+    return objects
 
 
 async def _not_indexed(customer: Customer, calls: Sequence[str], report: Report) -> None:
@@ -153,7 +189,7 @@ async def _not_indexed(customer: Customer, calls: Sequence[str], report: Report)
         await asyncio.sleep(GRACE_SECONDS)
     for call in missing:
         known = any(d["call"] == call for d in report.defects)
-        if not known and not await _has_row(customer, call, report) and customer_has(customer, call):
+        if not known and not await _has_row(customer, call, report) and await _is_there(customer, call):
             _defect(report, customer, call, "", "recording that the index lacks", 0)
 
 
@@ -163,6 +199,15 @@ async def _lacking(customer: Customer, call: str, report: Report) -> None:
         row = await customer.calls.get(call)
         if row is not None and lacks_files(customer, row):
             _defect(report, customer, call, "", LACKING, 0)
+
+
+async def _is_there(customer: Customer, call: str) -> bool:
+    """Tell whether any part of a call is (still) in the vault, or in the object store if other nodes use it too."""
+    if customer_has(customer, call):
+        return True
+    if not customer.several or not customer.vault.remote:
+        return False
+    return any(ref.call == call for ref in (await asyncio.to_thread(_objects, customer, [call], Report())).of_others)
 
 
 def customer_has(customer: Customer, call: str) -> bool:
@@ -180,14 +225,26 @@ async def _has_row(customer: Customer, call: str, report: Report) -> bool:
         return True
 
 
-async def _attachments(customer: Customer, wanted: Collection[str], report: Report) -> None:
+async def _attachments(customer: Customer, wanted: Collection[str], report: Report, objects: _Objects) -> None:
     try:
         found = await customer.attachments.every()
     except SealBroken:
         _defect(report, customer, "", "", "a row of an attachment that does not open", 0)
         return
+    known = {(ref.call, ref.part) for ref in objects.of_others}
     for each in found:
-        if (not wanted or each.call in wanted) and customer.vault.find(each.call, each.leaf, each.part) is None:
+        if (wanted and each.call not in wanted) or (each.call, each.part) in known:
+            continue
+        try:
+            there = await asyncio.to_thread(customer.vault.attachment, each.call, each.leaf, each.part)
+        except OnOtherNode as problem:
+            node = await customer.nodes.of(problem.node) if customer.nodes else None
+            if node is not None and not node.retired:
+                told = {"customer": customer.name, "call": each.call, "part": each.part, "node": node.name}
+                report.elsewhere.append(told)
+                continue
+            there = None
+        if there is None:
             _defect(report, customer, each.call, each.part, "attachment without its part", 0)
 
 
@@ -219,7 +276,7 @@ async def _indexed(customer: Customer, report: Report) -> dict[str, Known]:
     unreadable = 0
     while True:
         page = await customer.calls.find(Query(limit=MAX_LIMIT, cursor=cursor))
-        out.update((row.id, Known(row.state, row.size_bytes, spoken(row))) for row in page.items)
+        out.update((row.id, Known(row.state, row.size_bytes, spoken(row), row.node)) for row in page.items)
         unreadable += page.unreadable
         cursor = page.next_cursor
         if cursor is None:

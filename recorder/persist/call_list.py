@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, NotRequired, cast
 
 from personal import Personal
 from storage.calls.call_document import CallDocument, PlainDocument, revealed
@@ -13,17 +13,28 @@ from storage.calls.call_row import MAX_LIMIT, CallState, Direction
 from storage.customer.customers import Customer
 from storage.timestamps import rfc3339
 
+if TYPE_CHECKING:
+    from storage.nodes.present import Present
+
 
 class Item(PlainDocument):
     """A call as the command line shows it."""
 
     customer: str
     """The call's customer."""
+    node: NotRequired[str | None]
+    """Where several nodes share the database: name of the one that recorded it, None if it is no longer known."""
+    node_state: NotRequired[str | None]
+    """State of that node."""
 
 
-def item(customer: str, row: CallRow) -> Item:
-    """Return a row as the command line shows a call."""
-    return {"id": row.id, "customer": customer, **revealed(facts(row))}
+def item(customer: str, row: CallRow, nodes: Mapping[int, Present] | None = None) -> Item:
+    """Return a row as the command line shows a call; `nodes`: those that share the database, if there are several."""
+    shown = cast("Item", {"id": row.id, "customer": customer, **revealed(facts(row))})
+    if nodes is not None:
+        node = nodes.get(row.node)
+        shown["node"], shown["node_state"] = (node.name, node.state.value) if node else (None, None)
+    return shown
 
 
 def facts(row: CallRow) -> CallDocument:
@@ -43,11 +54,12 @@ async def find(customer: Customer, asked: Mapping[str, Any], limit: int) -> list
         source=asked.get("source"),
     )
     out: list[Item] = []
+    nodes = None if customer.nodes is None else await customer.nodes.all()
     cursor: str | None = None
     while len(out) < limit:
         query = replace(wanted, limit=min(MAX_LIMIT, limit - len(out)), cursor=cursor)
         page = await customer.calls.find(query)
-        out += [item(customer.name, row) for row in page.items]
+        out += [item(customer.name, row, nodes) for row in page.items]
         cursor = page.next_cursor
         if cursor is None:
             break

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from storage.calls.call_row import BadDetails, CallRow, CallState, Fresh
 from storage.customer.customers import Customer
 from storage.errors import DatabaseFault, SealBroken, StorageError
 from storage.retention.policy import Policy, with_erase_after
+
+if TYPE_CHECKING:
+    from storage.database.database import Database
+    from storage.nodes.indexed import Indexed
 
 FLUSH_SECONDS = 0.1
 """Changes of this time go into one transaction: a call is visible at once for a person, and cheap for the machine."""
@@ -38,6 +44,12 @@ RETRY_SECONDS = 1.0
 
 REFUSED_SECONDS = 60.0
 """A call that the index refused while it took others is retried this often: a try costs two transactions."""
+
+NOTE_SECONDS = 1.0
+"""Where several nodes share a database, the others are told this often until when the calls of this one are indexed."""
+
+NOTES_A_SECOND = 100
+"""But not more often than this, for all customers together."""
 
 BATCH = 200
 """Calls in one transaction at most, so that a reader never waits long."""
@@ -233,6 +245,26 @@ class Indexer:
             if all(w.again for w in waiting):
                 self._idle.set()
 
+    async def note(self, customers: Mapping[str, Customer]) -> None:
+        """Tell other nodes for ever until when the calls of this one are indexed; owned by recorder.runtime.tasks."""
+        while True:
+            await asyncio.sleep(max(NOTE_SECONDS, len(customers) / NOTES_A_SECOND))
+            for name, customer in list(customers.items()):
+                if customer.served and customer.indexed and not self._lacks(name):
+                    with suppress(StorageError):  # of a database that is away, nobody asks
+                        await self._note(name, customer.database, customer.indexed)
+
+    async def _note(self, name: str, database: Database, indexed: Indexed) -> None:
+        async with database.beside() as connection:
+            moment = await indexed.now(connection)
+            await indexed.note(connection, moment, self._age(name, ()))
+
+    def _age(self, name: str, written: Collection[_Waiting]) -> float:
+        """Return the age of the oldest change of a customer that waits and is not among those that are written."""
+        gone = set(map(id, written))
+        since = [w.since for w in self._waiting.get(name, {}).values() if id(w) not in gone]
+        return max(0.0, self._clock() - min(since)) if since else 0.0
+
     def _due(self, entry: _Waiting) -> float:
         """Return when a call is to be written, by the clock; 0.0: at once."""
         settled = entry.since + SETTLE_SECONDS if entry.live and not (entry.urgent or self._draining) else 0.0
@@ -289,13 +321,17 @@ class Indexer:
             if number % FEW == FEW - 1:
                 await asyncio.sleep(0)
             entries.append(waiting.entry)
+        indexed = customer.indexed
         async with customer.database.writing() as connection:  # one for all: a transaction costs more than a call in it
+            moment = await indexed.now(connection) if indexed else 0
             await customer.correlation.notice_in(connection)
             made = [customer.correlation.applied(*entry) for entry in entries]  # at once: users may be loaded meanwhile
             ended = any(row.ended_at for row, _ in made)
             policy = await customer.rules.policy_in(connection) if ended else None
             rows = [row if policy is None else with_erase_after(row, forms, policy) for row, forms in made]
             await customer.calls.put_in(connection, rows, [forms for _, forms in made])
+            if indexed and not self._lacks(name):
+                await indexed.note(connection, moment, self._age(name, batch))
 
     async def _one_by_one(self, name: str, batch: list[_Waiting]) -> bool:
         """Write what can be written of a batch, and defer what makes it fail; False if the database
@@ -346,6 +382,7 @@ def _as_written(customer: Customer, waiting: _Waiting, policy: Policy) -> Entry 
     if not customer.keys.keeps(waiting.leaf):
         return None
     row, forms = customer.correlation.applied(*waiting.entry)
+    row = replace(row, node=customer.keys.node)
     return with_erase_after(row, forms, policy) if row.ended_at else row, forms
 
 

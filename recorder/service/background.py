@@ -162,6 +162,8 @@ class BackgroundServices:
         customers, tasks, log, incidents, settings = node.customers, node.tasks, node.log, node.incidents, node.settings
         start = tasks.start
         start(node.indexer.run(), "indexer")
+        if settings.node.number:
+            start(node.indexer.note(customers), "indexed")
         start(self._repairs.run(), "mending")
         start(CrashScan(node, self._live, self._repairs).run(), "startup")
         exports = ExportJob(customers, tasks, log, settings.node)

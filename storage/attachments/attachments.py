@@ -3,7 +3,7 @@
     made  = await customer.attachments.add(call, kind, media_type, data, by, title=…, language=…)
         raises NoCall (404), BadAttachment (422)
     found = await customer.attachments.of(call)              oldest first
-    data  = await customer.attachments.read(attachment)      raises Torn, Forged, PartMissing
+    data  = await customer.attachments.read(attachment)      raises Torn, Forged, PartMissing, OnOtherNode, StoreAway
 
 The data are in the vault as parts `a1`, `a2`… of the recording, under the call's leaf and the label "attachment".
 """
@@ -116,17 +116,18 @@ class Attachments(JournaledRows):
         return tuple(one for one in found if one is not None)
 
     async def read(self, attachment: Attachment) -> bytes:
-        """Return the bytes of an attachment; raises Torn, Forged, Forgotten, PartMissing."""
+        """Return the bytes of an attachment; raises Torn, Forged, Forgotten, PartMissing, OnOtherNode, StoreAway."""
         return await asyncio.to_thread(self._read, attachment)
 
     def _read(self, attachment: Attachment) -> bytes:
-        ref = self._vault.find(attachment.call, attachment.leaf, attachment.part)
+        ref = self._vault.attachment(attachment.call, attachment.leaf, attachment.part)
         if ref is None:
             raise PartMissing("there is no such attachment")
         return b"".join(self._vault.read(ref))
 
     def _store(self, call: str, leaf: int, data: bytes) -> PartRef:
-        for number in range(1, MAX_PER_CALL + 1):
+        after = self._vault.attachments_after
+        for number in range(after + 1, after + MAX_PER_CALL + 1):
             try:
                 sink = Sink(self._vault, call, leaf, part=f"a{number}")
             except PartExists:

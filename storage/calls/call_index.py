@@ -56,26 +56,37 @@ Joined = Callable[[AsyncConnection, Sequence[str]], Awaitable[None]]
 
 
 class Calls:
-    """The calls of one customer; numbers in queries are read as in `country`, and `node` writes their rows."""
+    """The calls of one customer; numbers in queries are read as in `country`, and `node` writes their rows.
+
+    `several`: other nodes write rows, too; that of a live call is changed by its own node only. `joined` is called with
+    the new calls then, which get their session (storage.calls.twins).
+    """
 
     def __init__(
-        self, database: Database, keys: Keys, country: str, node: int = 0, joined: Joined | None = None
+        self,
+        database: Database,
+        keys: Keys,
+        country: str,
+        node: int = 0,
+        *,
+        several: bool = False,
+        joined: Joined | None = None,
     ) -> None:
-        """`joined`: given if several nodes may write this index; calls then get their session (storage.calls.twins)."""
         self._joined = joined
         self._database = database
         self._keys = keys
         self._country = country
         self._node = node
+        self._several = several
         self._day_keys = DayKeys(keys)
-        self._upsert = statements.upsert(database.dialect)
+        self._upsert = statements.upsert(database.dialect, several=several)
         self._add_tokens = statements.add_tokens(database.dialect)
 
     async def put(self, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]) -> int:
         """Write calls with their search forms in one transaction; return how many were written.
 
         Writing the same calls again changes nothing. A finished call does not go back to recording, a call whose leaf
-        was cut is not written, and the hold of a known call stays as it is.
+        was cut or that another node is recording is not written, and the hold of a known call stays as it is.
         """
         async with self._database.writing() as connection:
             return await self.put_in(connection, rows, forms)
@@ -291,6 +302,8 @@ class Calls:
             finished = old is not None and old.state != STATE_CODES[CallState.RECORDING]
             if finished and row.state == CallState.RECORDING:
                 continue
+            if self._several and old is not None and not finished and old.node != self._node:
+                continue  # another node records it
             try:
                 sealed[id] = self.seal(row, forms)
             except Forgotten:

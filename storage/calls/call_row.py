@@ -82,6 +82,8 @@ class CallRow:
     """Whether its parties were matched with the users of the directory (storage.directory.matcher)."""
     kept_from: datetime | None = None
     """When it really ended, if the clock was set back before; None if `ended_at` is right."""
+    node: int = 0
+    """Number of the node that recorded it; of a row to be written, the writer's is stored."""
 
     def columns_shown(self) -> CallDocument:
         """Return the members of its document that are in columns of their own."""
@@ -301,6 +303,7 @@ def from_columns(record: Any, details: CallDetails) -> CallRow:
         details=details,
         matched=record.matched,
         kept_from=None if record.kept_from is None else from_micros(record.kept_from),
+        node=record.node,
     )
 
 

@@ -15,19 +15,25 @@ from storage.database.schema import call_tokens, calls, days, holds
 _KEPT = ("id", "hold", "version")  # not overwritten when a known call is written again
 
 
-def upsert(dialect: str) -> Any:
+def upsert(dialect: str, *, several: bool = False) -> Any:
     """Insert a call, or update a known one; a finished call does not go back to recording.
+
+    `several`: among several nodes, the row of a live call is changed by its own node only, and a call stays its node's.
 
     A call that the index had lost is inserted as held if its hold is still there, for `b_id` and `b_hold`.
     """
     held = sa.exists().where(holds.c.call == sa.bindparam("b_id"))
     insert = _insert(dialect)(calls).values(hold=sa.or_(sa.bindparam("b_hold", type_=sa.Boolean), held))
-    changed = {c.name: insert.excluded[c.name] for c in calls.c if c.name not in _KEPT}
+    kept = (*_KEPT, "node") if several else _KEPT
+    changed = {c.name: insert.excluded[c.name] for c in calls.c if c.name not in kept}
     recording = STATE_CODES[CallState.RECORDING]
+    allowed = sa.or_(calls.c.state == recording, insert.excluded.state != recording)
+    if several:
+        allowed = sa.and_(allowed, sa.or_(calls.c.state != recording, calls.c.node == insert.excluded.node))
     return insert.on_conflict_do_update(
         index_elements=[calls.c.id],
         set_={**changed, "version": calls.c.version + 1},
-        where=sa.or_(calls.c.state == recording, insert.excluded.state != recording),
+        where=allowed,
     )
 
 

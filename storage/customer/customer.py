@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from storage.customer.settings import VAULT, CustomerSettings, Place, customer_folder
 from storage.errors import Incomplete, OtherNode, StorageError
 from storage.keys.key_store import CustomerKeys
+from storage.turns import Alone, Turns
 from storage.vault.vault import Vault
 
 if TYPE_CHECKING:
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
     from storage.journal.index_gap import Gap
     from storage.journal.journal import Journal
     from storage.keys.cutter import Cutter
+    from storage.nodes.indexed import Indexed
+    from storage.nodes.present import Nodes
     from storage.nodes.registry import Registry
     from storage.nodes.rows import NodeState
     from storage.retention.rules import Rules
@@ -58,7 +61,7 @@ def _vault(folder: Path, name: str, keys: CustomerKeys, place: Place) -> Vault:
         return Vault(folder, name, keys)
     from storage.vault.object_vault import ObjectVault  # only for those who have an object store
 
-    return ObjectVault(folder, name, keys, place.objects)
+    return ObjectVault(folder, name, keys, place.objects, several=place.several)
 
 
 def _share(folder: Path, name: str) -> int:
@@ -112,6 +115,40 @@ class Customer:
         self._components: Components | None = None
         self._shared = _share(self.folder, self.name)
         self._failed = False
+
+    # --- several nodes -----------------------------------------------------------------------------------------------
+
+    @property
+    def several(self) -> bool:
+        """Say whether several nodes share the database and the object store."""
+        return self.place.several
+
+    @cached_property
+    def turns(self) -> Turns:
+        """Which node does a job that is done once for all."""
+        if not self.place.several:
+            return Alone()
+        from storage.nodes.leases import Leases  # only where there are several
+
+        return Leases(self.database, self.keys.node)
+
+    @cached_property
+    def nodes(self) -> Nodes | None:
+        """The nodes that share the database, None if this one is alone."""
+        if not self.place.several:
+            return None
+        from storage.nodes.present import Nodes
+
+        return Nodes(self.database, self.keys.node)
+
+    @cached_property
+    def indexed(self) -> Indexed | None:
+        """Until when the calls of each node are in the index, None if this node is alone."""
+        if not self.place.several:
+            return None
+        from storage.nodes.indexed import Indexed
+
+        return Indexed(self.database, self.keys.node)
 
     # Tokens and accounts do not need the index, so that clients get 503 instead of 401 while it is not open.
 

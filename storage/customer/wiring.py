@@ -106,14 +106,16 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     database = Database(place.database, name, folder)
     registry = Registry(database, identity(place, keys), folder, serves=place.claims)
     twins: list[Joined] = []  # what is done with a new call of a session that another node recorded too
-    calls = Calls(database, keys, settings.country, keys.node, partial(_join, twins) if place.several else None)
+    joined = partial(_join, twins) if place.several else None
+    calls = Calls(database, keys, settings.country, keys.node, several=place.several, joined=joined)
     audit = Audit(folder, place.data_dir / KEYS, name, signer, now)
     files = Vault(folder / EXPORTS, name, keys)
     cutter: Cutter = OwnKeys(keys)
     holder: Holder | None = None
     if place.several and place.database != SQLITE:
         holder, cutter = _shared(place, keys, database, [vault, files], lambda: steps)
-    exports = Exports(database, keys, files, cutter, now)
+    several = keys.node if place.several else None
+    exports = Exports(database, keys, files, cutter, now, node=several)
     ledger = Ledger(place.data_dir / KEYS, name)
     settled = None if holder is None else holder.day_is_settled
     room = ReservedSpace(place.data_dir)
@@ -139,8 +141,10 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     holds = Holds(store, erasures.wanted.set)
     twins += [holds.join, erasures.join]
     users = Users(store, calls, DirectoryPages(folder, keys, "").leaves)
-    correlation = Correlation(database, keys, calls, users, rules, settings.country, settings.extension_digits)
-    look = partial(measure, gap, journal, database, vault)
+    correlation = Correlation(
+        database, keys, calls, users, rules, settings.country, settings.extension_digits, node=several
+    )
+    look = partial(measure, gap, journal, database, vault, node=several)
     return Components(
         cutter=cutter,
         holder=holder,

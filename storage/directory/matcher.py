@@ -9,6 +9,9 @@ A party gets `user_id`, or `user_candidates` if several users fit; search finds 
 the moment at which the call began (storage.directory.user_lookup), so a call keeps its users when they are renamed,
 leave, or pass their number on. The database records what is still to be matched (storage.directory.match_queue), so a
 crash loses none of it.
+
+Of several nodes one settles for all. A live call is left to its own node, which matches it whenever it writes it, and
+by `settle_live` if the users were not loaded then.
 """
 
 import asyncio
@@ -23,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.calls.call_document import Party, with_parties
 from storage.calls.call_index import Calls
-from storage.calls.call_row import Amended, BadDetails, CallRow, Query
+from storage.calls.call_row import STATE_CODES, Amended, BadDetails, CallRow, CallState, Query
 from storage.calls.day_keys import DayKeys
 from storage.calls.sealed_row import open_row
 from storage.calls.search import READ_COLUMNS, having
@@ -45,6 +48,7 @@ BATCH = 500  # calls matched in one transaction
 AT_ONCE = 20  # users loaded, or calls matched, between two pauses: 5 ms
 MANY = 5_000  # changes; if there are more, all users are loaded again, page by page
 _COLUMNS = (*READ_COLUMNS, calls.c.version)
+_RECORDING = STATE_CODES[CallState.RECORDING]
 
 Pause = Callable[[], Awaitable[object]]
 
@@ -66,7 +70,11 @@ class Correlation:
         country: str,
         extension_digits: int = 0,
         random: Callable[[int], bytes] = os.urandom,
+        *,
+        node: int | None = None,
     ) -> None:
+        """`node`: number of this node if there are several."""
+        self._node = node
         self._database = database
         self._keys = keys
         self._calls = calls
@@ -219,6 +227,17 @@ class Correlation:
             told(done, max(done, left))
         return changed
 
+    async def settle_live(self, pause: Pause = no_pause) -> int:
+        """Match the calls that this node is recording and that are still to be matched; return how many changed.
+
+        For a node that leaves all others to another node; raises StorageError.
+        """
+        changed = 0
+        mine = sa.and_(~calls.c.matched, calls.c.state == _RECORDING, calls.c.node == self._node)
+        while records := await self._read(mine, limit=BATCH):
+            changed += await self._look(records, None, pause)
+        return changed
+
     async def _batches(self, size: int, pause: Pause) -> AsyncIterator[tuple[Sequence[Any], int | None]]:
         """Yield calls to be matched, and the leaf that the walk through all calls has reached (None: not the walk)."""
         while records := await self._unmatched(size):
@@ -234,7 +253,10 @@ class Correlation:
             yield records, records[-1].leaf if len(records) == size else 0
 
     async def _unmatched(self, size: int) -> Sequence[Any]:
-        return await self._read(match_queue.unmatched(await self._walk()), limit=size)
+        unmatched = match_queue.unmatched(await self._walk())
+        if self._node is not None:
+            unmatched = sa.and_(unmatched, sa.or_(calls.c.state != _RECORDING, calls.c.node == self._node))
+        return await self._read(unmatched, limit=size)
 
     async def _walk(self) -> int | None:
         async with self._database.reading() as connection:
@@ -289,6 +311,8 @@ class Correlation:
 
     def _amend(self, record: Any, policy: Policy) -> Amended | None:
         """Match one call; return None if there is nothing to write."""
+        if self._node is not None and record.state == _RECORDING and record.node != self._node:
+            return None
         seen = None if record.matched else Amended(record.id, record.leaf, record.version)
         try:
             opened = open_row(self._keys, record)

@@ -331,6 +331,18 @@ class Erasures:
                 await self._journal.write(await journal.request(connection, id))
             once_committed(self.wanted.set)
 
+    async def any_open(self) -> bool:
+        """Say whether any erasure is to be carried out, or waits."""
+        async with self._database.reading() as connection:
+            return await rows.any_open(connection)
+
+    async def stop_own(self, stop_live: StopLive) -> None:
+        """End the calls that this node is recording and that are to be erased, whichever node erases them."""
+        async with self._database.reading() as connection:
+            begun = await rows.begun(connection)
+        if begun:
+            await self._unstopped(begun, stop_live)
+
     # --- carry out ---------------------------------------------------------------------------------------------------
 
     async def work(self, stop_live: StopLive | None = None) -> bool:

@@ -17,6 +17,8 @@ The file is in a separate vault (`exports/`, parts of kind `a`) under the row's 
 forgetting an export is a cut, and no recording can be mistaken for an export. Before the data of a call are read, the
 call is stored as part of the export, in a transaction that checks whether it is being erased. Either the export leaves
 the call out, or the erasure finds the export.
+
+Of several nodes, the one that was asked for an export makes it and has its file; the number in its leaf says which.
 """
 
 import asyncio
@@ -38,6 +40,7 @@ from storage.errors import Forgotten, PartMissing, StorageError
 from storage.ids import is_id, new_id
 from storage.keys import sealing
 from storage.keys.cutter import Cutter
+from storage.keys.leaf_counter import node_of
 from storage.timestamps import from_micros, to_micros
 from storage.vault.sealed_file import PART, Sink
 from storage.vault.vault import Vault
@@ -149,8 +152,11 @@ class Exports:
         cutter: Cutter,
         now: Callable[[], datetime],
         random: Callable[[int], bytes] = os.urandom,
+        *,
+        node: int | None = None,
     ) -> None:
-        """Take a `vault` that contains only exports."""
+        """Take a `vault` that contains only exports; `node`: number of this node if there are several."""
+        self._node = node
         self.wanted = asyncio.Event()
         # set when there is a job, or one was cancelled
         self.progress: dict[str, tuple[int, int | None]] = {}
@@ -245,13 +251,27 @@ class Exports:
             raise PartMissing("this export has no file")
         yield from self._vault.read(ref)
 
+    def elsewhere(self, export: Export) -> int | None:
+        """Return the number of the node that has the file of a finished export, None if it is here."""
+        if self._node is None or self._vault.find(export.id, export.leaf, PART) is not None:
+            return None
+        return node_of(export.leaf)
+
     # --- work --------------------------------------------------------------------------------------------------------
 
     async def unfinished(self) -> tuple[str, ...]:
-        """Return the exports that are still to be made, oldest first."""
-        asked = sa.select(exports.c.id).where(exports.c.state == ExportState.RUNNING.value)
+        """Return the exports that are still to be made here, oldest first."""
+        return tuple(id for id, node in await self._unfinished() if self._node in (None, node))
+
+    async def unfinished_elsewhere(self) -> tuple[tuple[str, int], ...]:
+        """Return the exports that another node is to make, each with its number."""
+        return tuple(each for each in await self._unfinished() if self._node not in (None, each[1]))
+
+    async def _unfinished(self) -> list[tuple[str, int]]:
+        asked = sa.select(exports.c.id, exports.c.leaf).where(exports.c.state == ExportState.RUNNING.value)
         async with self._database.reading() as connection:
-            return tuple(await connection.scalars(asked.order_by(exports.c.created_at, exports.c.id)))
+            found = await connection.execute(asked.order_by(exports.c.created_at, exports.c.id))
+            return [(row.id, node_of(row.leaf)) for row in found]
 
     async def begin(self, id: str) -> Export:
         """Start a job, or restart it without anything of an earlier try. Raises Gone or Forgotten."""
@@ -399,13 +419,13 @@ class Exports:
                 found.update((row[0], row[1]) for row in rows)
         return found
 
-    async def tidy(self) -> int:
-        """Forget expired exports, and remove files without a row; return how many."""
+    async def tidy(self, *, expired: bool = True) -> int:
+        """Forget expired exports, unless another node does, and remove files without a row; return how many."""
         async with self._database.reading() as connection:
             asked = sa.select(exports.c.id, exports.c.leaf, exports.c.expires_at)
             rows = list(await connection.execute(asked))
         now = to_micros(self._expiry_clock())
-        old = [(row[0], row[1]) for row in rows if row[2] <= now or not self._keys.keeps(row[1])]
+        old = [(row[0], row[1]) for row in rows if expired and (row[2] <= now or not self._keys.keeps(row[1]))]
         await self._forget(old)
         kept = {(row[0], row[1]) for row in rows}
         stray = await asyncio.to_thread(lambda: {(r.call, r.leaf) for r in self._vault.walk()} - kept)

@@ -18,11 +18,11 @@ import sqlalchemy as sa
 
 from storage.calls.call_row import DAY_SHIFT
 from storage.database.database import Database
-from storage.database.schema import calls, days
+from storage.database.schema import calls, days, nodes
 from storage.errors import StorageError
 from storage.files.durable_files import Disk
 from storage.journal.journal import Journal, mark
-from storage.timestamps import day_of
+from storage.timestamps import DAY_MICROS, day_of
 from storage.vault.vault import Vault
 
 FILE_NAME = "index.gap"
@@ -62,17 +62,27 @@ class Gap:
 
 
 async def measure(
-    gap: Gap, journal: Journal, database: Database, vault: Vault, now: datetime, older: bool = False
+    gap: Gap,
+    journal: Journal,
+    database: Database,
+    vault: Vault,
+    now: datetime,
+    older: bool = False,
+    *,
+    node: int | None = None,
 ) -> None:
     """Widen the gap if the index lacks more than every start checks: it was lost, is older, or was away for long.
 
-    `older`: it is known to be, though the journal may not show it.
+    `older`: it is known to be, though the journal may not show it. `node`: number of this node if there are several:
+    the newest call may be another one's.
     """
     async with database.reading() as connection:
         newest, mine = await connection.scalar(sa.select(sa.func.max(days.c.day))), await mark(connection)
-    older = (
-        older or await asyncio.to_thread(lambda: journal.newest) > mine + 1
-    )  # a crash leaves the database one line behind
+        if node is not None and newest is not None:
+            until = await connection.scalar(sa.select(nodes.c.indexed_until).where(nodes.c.node == node))
+            newest = min(newest, until // DAY_MICROS) if until else newest
+    ahead = await asyncio.to_thread(lambda: journal.newest)
+    older = older or ahead > mine + 1  # a crash leaves the database one line behind
     if older or newest is None:
         first = ALL
     elif newest < day_of(now) - LOOK_BACK_DAYS:  # otherwise every start finds what is missing

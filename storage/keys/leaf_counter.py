@@ -27,6 +27,11 @@ _COUNT = struct.Struct(">I")
 FILE_BYTES = len(_MAGIC) + _COUNT.size * (1 << DAY_BITS)
 
 
+def node_of(leaf: int) -> int:
+    """Return the number of the node that gave out a leaf."""
+    return leaf >> COUNTER_BITS & (1 << NODE_BITS) - 1
+
+
 def create_leaves(path: Path, disk: Disk) -> None:
     """Create a counter file in which no number was given."""
     disk.reserve(path, FILE_BYTES)

@@ -10,7 +10,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database.schema import nodes
 from storage.errors import OtherNode
-from storage.nodes.rows import LEFT, NOW, NodeRow, NodeState, nodes_of
+from storage.nodes.database_clock import NOW
+from storage.nodes.rows import LEFT, NodeRow, NodeState, nodes_of
 
 
 async def admit(connection: AsyncConnection, name: str, number: int) -> None:
@@ -50,9 +51,3 @@ async def drain(connection: AsyncConnection, name: str, *, undo: bool = False) -
         return row
     await connection.execute(nodes.update().where(nodes.c.node == row.number).values(state=wanted.value))
     return replace(row, state=wanted)
-
-
-async def indexed(connection: AsyncConnection, number: int, until: int) -> None:
-    """Note that all calls of a node that ended before a time, in microseconds, are indexed."""
-    mine = sa.and_(nodes.c.node == number, nodes.c.indexed_until < until)
-    await connection.execute(nodes.update().where(mine).values(indexed_until=until))

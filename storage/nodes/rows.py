@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database.database import Database
 from storage.database.schema import cut_acknowledgements, nodes
+from storage.nodes.database_clock import MICROS, NOW
 from storage.timestamps import from_micros
 
 STALE_SECONDS = 30.0
@@ -25,8 +26,6 @@ FREE_SECONDS = 2 * 86_400.0
 LEFT = 0
 """The time at which a node was seen that has given up its row."""
 
-MICROS = 1_000_000
-NOW = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * MICROS, sa.BigInteger)
 UP_SINCE = sa.cast(sa.extract("epoch", sa.func.pg_postmaster_start_time()) * MICROS, sa.BigInteger)
 _DEFAULTS: dict[str, Any] = {"state": "active", "epoch": 0, "indexed_until": 0, "seq": 0}
 """Of columns that a schema of before has not."""

@@ -33,6 +33,7 @@ from storage.retention.decisions import NEVER, Decided, Decisions
 from storage.retention.policy import Policy, brake
 from storage.retention.rules import Rules
 from storage.timestamps import to_micros
+from storage.turns import Still, always
 
 _BY_END = itemgetter(Decided._fields.index("until"), 0)
 
@@ -92,14 +93,17 @@ class Retention:
         total = await self._calls.count()
         return Preview(due, total, brake(len(due), total, percent))
 
-    async def sweep(self, now: datetime, percent: float) -> Swept:
-        """File the erasure of due calls, or ask for approval, even on a full disk; raises StorageError."""
+    async def sweep(self, now: datetime, percent: float, still: Still = always) -> Swept:
+        """File the erasure of due calls, or ask for approval, even on a full disk; raises StorageError.
+
+        Nothing is filed if it is not this node's turn any more.
+        """
         while True:
-            swept = await self._sweep(now, percent)
+            swept = await self._sweep(now, percent, still)
             if swept is not None:
                 return swept
 
-    async def _sweep(self, now: datetime, percent: float) -> Swept | None:
+    async def _sweep(self, now: datetime, percent: float, still: Still) -> Swept | None:
         """Sweep once; return None if the rules changed meanwhile, as old rules must not erase anything."""
         policy = await self._rules.policy()
         preview = await self.preview(now, percent, policy)
@@ -111,6 +115,8 @@ class Retention:
             async with self._database.writing() as connection:
                 if await self._rules.policy_in(connection) != policy:
                     return None
+                if not await still(connection):
+                    return []
                 asked = await rows.withdraw(connection)
                 state = State.APPROVAL if preview.asks else State.RUNNING
                 again = asked if preview.asks else None

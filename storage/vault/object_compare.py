@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from storage.errors import StorageError, StoreAway
+from storage.keys.leaf_counter import node_of
 from storage.vault.object_vault import ObjectVault, PartObject
 from storage.vault.parts import PartRef
 
@@ -23,7 +24,7 @@ class Comparison:
     missing: list[tuple[PartRef, bool]] = field(default_factory=list)
     """Parts that the store was proved to hold and lacks now, and whether a copy is here."""
     unknown: list[tuple[PartObject, int]] = field(default_factory=list)
-    """Objects of which nothing is here, neither a part nor its pointer, and their bytes."""
+    """Objects of which nothing is here, neither a part nor its pointer, and their bytes; those of other nodes, too."""
 
 
 @dataclass(slots=True)
@@ -53,7 +54,9 @@ def compare(vault: ObjectVault) -> Comparison:
         if vault.pointer(ref) == pointer:
             found.missing.append((ref, not ref.path.is_symlink()))
     for each, size in objects.items():
-        if each is not None and vault.find(each.call, each.leaf, each.part) is None and vault.objects.size(str(each)):
+        if each is None or vault.find(each.call, each.leaf, each.part) is not None:
+            continue
+        if vault.several or vault.objects.size(str(each)):  # of several nodes, each has no part of most objects
             found.unknown.append((each, size))
     return found
 
@@ -69,6 +72,8 @@ def into_store(vault: ObjectVault, advance: Callable[[float], None]) -> Moved:
             done.parts += 1
             done.failed += 1
     for each, size in found.unknown:
+        if vault.several and node_of(each.leaf) != vault.node:
+            continue  # it belongs to another node
         done.parts += 1
         done.done += vault.adopt(each, size)
     _each(vault.waiting(), vault.upload, done, advance)

@@ -8,6 +8,9 @@ into the inode, every other method of the vault meets it under the part's name, 
 the part: at no moment is there neither.
 
 The object of a part is `CUSTOMER/LEAF/CALL.PART-SHA256`. Writing it again writes the same bytes.
+
+Several nodes share a store. Of a recording of another node nothing is here, no pointer either: it is found by listing
+the objects of its leaf, whenever it is asked for.
 """
 
 from __future__ import annotations
@@ -29,15 +32,15 @@ from functools import partial
 from heapq import nsmallest
 from pathlib import Path
 
-from storage.errors import Forged, ObjectMissing, StoreAway, Torn
+from storage.errors import Forged, ObjectMissing, OnOtherNode, StoreAway, Torn
 from storage.files.durable_files import disk_errors, make_apart, write_all
 from storage.keys.key_store import CustomerKeys
 from storage.keys.key_tree import day_of
 from storage.objects.store import Kept, ObjectStore
 from storage.timestamps import EPOCH
 from storage.vault.lock_notes import LockNotes
-from storage.vault.parts import STORED, PartRef, file_name, names, parse, refs
-from storage.vault.vault import Vault, unlink
+from storage.vault.parts import STORED, PartRef, file_name, names, order, parse, refs
+from storage.vault.vault import ATTACHMENTS, Vault, unlink
 
 FETCHED = 256 << 20  # bytes of fetched parts that are kept for the next reader
 FETCHED_PARTS = 64  # and how many: each takes a descriptor
@@ -93,6 +96,14 @@ class PartObject:
         return f"{self.customer}/{self.leaf:012x}/{self.call}.{self.part}-{self.sha256.hex()}"
 
 
+@dataclass(frozen=True, slots=True)
+class StoredRef(PartRef):
+    """The name of a part of which nothing is here, not even a pointer."""
+
+    pointer: Pointer
+    # what the listing of the store says
+
+
 class ObjectVault(Vault):
     """The parts of one customer, whose finished ones an object store holds too, and later alone."""
 
@@ -105,9 +116,15 @@ class ObjectVault(Vault):
         keys: CustomerKeys,
         objects: ObjectStore,
         *,
+        several: bool = False,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
+        """`several`: other nodes put their recordings into the same store."""
         super().__init__(folder, customer, keys, random=random)
+        self.several = several
+        #: Number of this node.
+        self.node = keys.node
+        self.attachments_after = keys.node * ATTACHMENTS if several else 0
         self.customer = customer
         self.objects = objects
         self._stored = folder / STORED
@@ -372,8 +389,52 @@ class ObjectVault(Vault):
 
     # --- read --------------------------------------------------------------------------------------------------------
 
+    def readable(self, call: str, leaf: int) -> tuple[PartRef, ...]:
+        """Return the parts of a recording as `parts` does, also those that another node recorded; raise StoreAway."""
+        here = self.parts(call, leaf)
+        if not self.several or any(not ref.part.startswith("a") for ref in here):
+            return here  # it was recorded here; attachments that were added elsewhere are none of the recording's own
+        found = {ref.part: ref for ref in (*self._elsewhere(call, leaf), *here)}
+        return tuple(sorted(found.values(), key=order))
+
+    def attachment(self, call: str, leaf: int, part: str) -> PartRef | None:
+        """Return an attachment that may have been added at another node; raise StoreAway, OnOtherNode."""
+        here = self.find(call, leaf, part)
+        if here is not None or not self.several:
+            return here
+        found = next((ref for ref in self._elsewhere(call, leaf) if ref.part == part), None)
+        node = (int(part[1:]) - 1) // ATTACHMENTS
+        if found is None and node != self.node:
+            raise OnOtherNode("the attachment is not in the object store yet", node)
+        return found
+
+    def _elsewhere(self, call: str, leaf: int) -> list[PartRef]:
+        """Return the parts of a recording that the store has."""
+        found: list[PartRef] = []
+        for each in self.objects.listing(f"{self._customer}/{leaf:012x}/"):
+            part = PartObject.parse(each.name)
+            if part is not None and part.call == call:
+                found.append(self.stored_ref(part, each.size))
+        return found
+
+    def stored_ref(self, part: PartObject, size: int) -> StoredRef:
+        """Return a part of which only an object is known."""
+        path = self._final(file_name(part.call, part.leaf, part.part), part.leaf)
+        return StoredRef(part.call, part.leaf, part.part, path, Pointer(part.sha256, size))
+
+    def size_of(self, ref: PartRef) -> int:
+        """Return the bytes of one part; raise FileNotFoundError if it is gone."""
+        return ref.pointer.size if isinstance(ref, StoredRef) else super().size_of(ref)
+
+    def _open_file(self, ref: PartRef) -> tuple[int, Path]:
+        if isinstance(ref, StoredRef):
+            return self._fetched.get(ref, lambda: self._bring(ref, ref.pointer)), ref.path
+        return super()._open_file(ref)
+
     def pointer(self, ref: PartRef) -> Pointer | None:
         """Return the pointer of a part that the store was proved to hold, whether or not it is here too."""
+        if isinstance(ref, StoredRef):
+            return ref.pointer
         name = file_name(ref.call, ref.leaf, ref.part)
         return self._pointer(self._stored / str(day_of(ref.leaf)) / name) or self._pointer(self._final(name, ref.leaf))
 
@@ -403,6 +464,8 @@ class ObjectVault(Vault):
 
     def _bring(self, ref: PartRef, pointer: Pointer) -> tuple[int, int]:
         """Fetch a part into a file without a name, which is gone when it is closed; return descriptor and bytes."""
+        with disk_errors("fetch a part of a recording"):
+            make_apart(self._folder)
         with tempfile.TemporaryFile(dir=self._folder) as file:
             self._fetch(ref, pointer, file.fileno())
             return os.dup(file.fileno()), pointer.size

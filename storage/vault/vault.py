@@ -47,6 +47,7 @@ MAX_HOLE = 2
 # Folders in which files are unlinked at the same time. On a busy disk each unlink waits for the file system's journal,
 # and unlinks in one folder wait for each other. 40,000 files in ten folders: 44 to 75 s in one thread, 3 to 5 s in ten.
 UNLINKERS = 8
+ATTACHMENTS = 1_000  # numbers of attachments to one call that each of several nodes has: 1 has those from 1,001 on
 
 
 class Vault:
@@ -54,6 +55,8 @@ class Vault:
 
     remote = False
     """Whether opening a part may wait for the network."""
+    attachments_after = 0
+    """The number before the first one that an attachment added here may have."""
 
     def __init__(
         self, folder: Path, customer: str, keys: CustomerKeys, *, random: Callable[[int], bytes] = os.urandom
@@ -135,10 +138,13 @@ class Vault:
         Parts are numbered without holes, so they are looked up by name: listing a day of 100,000 calls would take
         longer than reading one call. `remove` and `walk` do list folders.
         """
-        return tuple(ref for kind in LABEL for ref in self._numbered(call, leaf, kind))
+        found = [ref for kind in LABEL for ref in self._numbered(call, leaf, kind)]
+        if self.attachments_after:
+            found += self._numbered(call, leaf, "a", self.attachments_after)
+        return tuple(found)
 
-    def _numbered(self, call: str, leaf: int, kind: str) -> Iterator[PartRef]:
-        number = missed = 0
+    def _numbered(self, call: str, leaf: int, kind: str, after: int = 0) -> Iterator[PartRef]:
+        number, missed = after, 0
         while missed <= MAX_HOLE:
             number += 1
             ref = self.find(call, leaf, f"{kind}{number}")
@@ -154,6 +160,14 @@ class Vault:
             if os.path.lexists(path):
                 return PartRef(call, leaf, part, Path(path))
         return None
+
+    def readable(self, call: str, leaf: int) -> tuple[PartRef, ...]:
+        """Return the parts of a recording as `parts` does, also those that another node recorded; raise StoreAway."""
+        return self.parts(call, leaf)
+
+    def attachment(self, call: str, leaf: int, part: str) -> PartRef | None:
+        """Return an attachment that may have been added at another node; raise StoreAway, OnOtherNode."""
+        return self.find(call, leaf, part)
 
     def size(self, call: str, leaf: int, parts: Iterable[str] | None = None) -> int:
         """Return the bytes that the finished parts named take, or all parts of the recording if none are named."""

@@ -6,16 +6,16 @@ import os
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 from storage.calls.call_document import wrapped
 from storage.calls.call_row import CallRow, CallState
-from storage.customer.customers import Customer, Customers, CustomerSettings
+from storage.customer.customers import Customer, Customers, CustomerSettings, Place, open_closed
 from storage.database.database import Database
-from storage.database.schema import metadata
+from storage.database.schema import metadata, nodes
 from storage.erasure.erasure_rows import State
 from storage.errors import StorageError
 from storage.keys.root_secret import RootSecret
@@ -54,9 +54,23 @@ class StorageNode:
     database: str = "sqlite"
     objects: ObjectStore | None = None
     number: int = 0
+    """From 1 on it is one of several nodes, and its database PostgreSQL."""
+
+    @property
+    def name(self) -> str:
+        """What it is called among several nodes."""
+        return f"rec{self.number}"
 
     async def open(self) -> Customer:
         create = not (self.data / "keys").exists()
+        if self.number:
+            place = Place(
+                self.data, self.database, self.watch, self.objects,
+                node=self.name, instance=self.name, claims=True, several=True,
+            )  # fmt: skip
+            customer = open_closed(self.settings, place, ROOT, node=self.number, create=create)
+            await customer.open_database()
+            return customer
         customers = await Customers.open(
             self.data,
             ROOT,
@@ -69,6 +83,16 @@ class StorageNode:
             objects=self.objects,
         )
         return customers[self.settings.name]
+
+    async def admit(self, first: Customer, number: int) -> "StorageNode":
+        """Return another node of the same database and object store, which has the same keys."""
+        row = {"label": f"rec{number}", "tree": "", "instance": "", "seen": 0, "state": "pending"}
+        async with first.database.writing() as connection:
+            await connection.execute(nodes.insert().values(node=number, **row))
+        other = replace(self, data=self.data.parent / f"data{number}", number=number)
+        shutil.copytree(self.data / "keys", other.data / "keys")
+        (other.data / "customers" / self.settings.name).mkdir(parents=True)
+        return other
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[Customer]:

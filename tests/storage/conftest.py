@@ -12,7 +12,6 @@ from storage.customer.customers import Customer
 from storage.database.database import Database
 from storage.keys.key_store import CustomerKeys
 from storage.keys.root_secret import RootSecret
-from tests.daemon.postgresql import cluster
 from tests.in_process.key_files import Data
 from tests.in_process.storage_node import StorageNode, emptied, permit, record
 
@@ -29,14 +28,6 @@ def data(tmp_path: Path) -> Data:
 def keys(tmp_path: Path) -> CustomerKeys:
     """Keys of a new customer."""
     return CustomerKeys.create(tmp_path / "keys", tmp_path / "customers" / "acme", "acme", RootSecret(bytes(range(32))))
-
-
-@pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """URL of a private PostgreSQL server on a Unix socket, with {customer} in it."""
-    with cluster("-c log_statement=all") as server:
-        server.start()
-        yield server.url
 
 
 @pytest.fixture(params=BOTH)

@@ -37,7 +37,7 @@ async def elsewhere(acme: Customer, like: CallRow, *, seen: bool = True, **chang
         for each in (acme.holds.join, acme.erasures.join) if seen else ():
             await each(connection, ids)
 
-    other = Calls(acme.database, acme.keys, "DE", 2, joined)
+    other = Calls(acme.database, acme.keys, "DE", 2, several=True, joined=joined)
     leaf = acme.keys.allocate(day_of(NOON))
     row = replace(like, **{"id": str(uuid.uuid4()), "leaf": leaf, "hold": False, **changes})
     await other.put([row], [stored_of(row.details["parties"], "DE")])

@@ -11,7 +11,8 @@ from storage.calls.call_row import CallState
 from storage.database.database import Database, DatabaseAway
 from storage.database.schema import nodes
 from storage.errors import OtherNode
-from storage.nodes import registry, rows
+from storage.nodes import registry
+from storage.nodes.database_clock import NOW
 from tests.in_process.storage_node import NOON, record
 from tests.storage.nodes.machines import HOUR, Machine, first
 
@@ -60,7 +61,7 @@ async def test_a_database_that_was_away_waits_for_its_node(rec1: Machine, monkey
     """Else another node that asks again and again is the first to notice that it is back."""
     rec2 = rec1.copy("rec2")
     await rec1.age(HOUR)
-    monkeypatch.setattr(registry, "UP_SINCE", rows.NOW)
+    monkeypatch.setattr(registry, "UP_SINCE", NOW)
     assert (await rec2.refused()).node == "rec1"
     async with rec1.serving() as acme:
         await acme.give_up_claim()

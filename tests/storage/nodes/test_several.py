@@ -15,6 +15,7 @@ from storage.database.schema import about, nodes
 from storage.errors import OtherNode
 from storage.nodes import membership, registry
 from storage.nodes.fence import FILE_NAME
+from storage.nodes.indexed import MARGIN_SECONDS
 from storage.nodes.rows import NodeRow, NodeState, listed
 from tests.in_process.shared_keys import join
 from tests.in_process.storage_node import Watch
@@ -323,9 +324,10 @@ async def test_draining_outlasts_a_restart_and_can_be_undone(rec1: Machine) -> N
 
 async def test_a_node_says_how_far_its_calls_are_indexed(rec1: Machine) -> None:
     async with rec1.serving() as acme:
-        for until in (20, 10):
+        assert acme.indexed is not None
+        for moment in (20, 10):
             async with acme.database.writing() as connection:
-                await membership.indexed(connection, 1, until)
+                await acme.indexed.note(connection, moment, -MARGIN_SECONDS)
         assert (await seen_by(acme))["rec1"].indexed_until == 20
     async with rec1.serving() as acme:
         row = (await seen_by(acme))["rec1"]

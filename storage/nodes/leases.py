@@ -1,0 +1,86 @@
+"""The turns of jobs that one of several nodes does for all: a row for each job, with its owner and until when.
+
+Only the clock of the database counts. A node that dies keeps its turn until the time is over; nothing is lost, since
+whoever has the next turn begins where the rows of the job say. A node that was held up for longer than its turn may
+still write beside its successor: the effects of every job can be repeated, and what must not be is asked for `still`.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from datetime import datetime
+from functools import partial
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.database.database import Database
+from storage.database.schema import job_leases
+from storage.errors import StorageError
+from storage.nodes.database_clock import MICROS, NOW
+from storage.timestamps import to_micros
+from storage.turns import Turn
+
+SPAN_SECONDS = 60.0
+"""A turn ends so long after its owner was last there: two renewals failed, and the third is late."""
+RENEW_SECONDS = 20.0
+AGREE_SECONDS = 60.0
+"""How far the clocks of node and database may be apart while anything is erased because it is due."""
+
+_ME, _SPAN = sa.bindparam("me", type_=sa.SmallInteger), sa.bindparam("span", type_=sa.BigInteger)
+_NEW = insert(job_leases).values(job=sa.bindparam("job"), owner=_ME, until=NOW + _SPAN)
+_HOLD = _NEW.on_conflict_do_update(
+    index_elements=[job_leases.c.job],
+    set_={"owner": _NEW.excluded.owner, "until": _NEW.excluded.until},
+    where=sa.or_(job_leases.c.owner == _NEW.excluded.owner, job_leases.c.until < NOW),
+).returning(job_leases.c.owner)
+
+
+class Leases:
+    """The turns of one customer's jobs among several nodes (storage.turns.Turns)."""
+
+    def __init__(self, database: Database, node: int) -> None:
+        self._database = database
+        self._node = node
+        self._mine: dict[str, asyncio.Lock] = {}  # by job: one turn in this process at a time
+
+    async def hold(self, job: str, seconds: float) -> bool:
+        """Take a turn, or prolong one's own, for so many seconds; return False if another node has it."""
+        given = {"job": job, "me": self._node, "span": round(seconds * MICROS)}
+        async with self._database.beside() as connection:
+            return (await connection.execute(_HOLD, given)).first() is not None
+
+    @asynccontextmanager
+    async def turn(self, job: str) -> AsyncIterator[Turn | None]:
+        """Have a turn as long as the block runs; yields None if another node has it."""
+        async with self._mine.setdefault(job, asyncio.Lock()):
+            if not await self.hold(job, SPAN_SECONDS):
+                yield None
+                return
+            turn = Turn(partial(self._still, job))
+            renewing = asyncio.create_task(self._renew(job), name="turn")
+            try:
+                yield turn
+            finally:
+                renewing.cancel()
+                with suppress(StorageError):  # it ends by itself
+                    await self.hold(job, turn.rest)
+
+    async def _still(self, job: str, connection: AsyncConnection) -> bool:
+        mine = sa.select(job_leases.c.job).where(job_leases.c.job == job, job_leases.c.owner == self._node)
+        return await connection.scalar(mine.where(job_leases.c.until > NOW).with_for_update(read=True)) is not None
+
+    async def _renew(self, job: str) -> None:
+        while True:
+            await asyncio.sleep(RENEW_SECONDS)
+            with suppress(StorageError):
+                if not await self.hold(job, SPAN_SECONDS):
+                    return
+
+
+async def agrees(database: Database, now: datetime) -> bool:
+    """Say whether a clock shows the time of the database, so that what is due by it is due for every node."""
+    async with database.reading() as connection:
+        theirs = await connection.scalar(sa.select(NOW)) or 0
+    return bool(abs(theirs - to_micros(now)) <= AGREE_SECONDS * MICROS)

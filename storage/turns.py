@@ -1,0 +1,60 @@
+"""Whose turn it is to do a job that is done once for all nodes; a node that is alone has every turn.
+
+    async with customer.turns.turn("retention") as turn:
+        if turn is None:            another node does it, or has done it lately
+            return
+        …                           the effects can be repeated: this node may die, and another one begin again
+        turn.rest = 3600.0          for so long no other node does it again
+
+Several nodes: storage.nodes.leases.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+Still = Callable[[AsyncConnection], Awaitable[bool]]
+"""Says in a writing transaction whether it is still this node's turn; if not, the transaction changes nothing."""
+
+
+async def always(connection: AsyncConnection) -> bool:
+    """Return True."""
+    return True
+
+
+@dataclass(slots=True)
+class Turn:
+    """The turn of this node."""
+
+    still: Still = always
+    """For effects that must not come late."""
+    rest: float = 0.0
+    """Seconds after its end for which no other node gets the turn."""
+
+
+class Turns(Protocol):
+    """The turns of one customer's jobs; every method may raise StorageError."""
+
+    async def hold(self, job: str, seconds: float) -> bool:
+        """Take a turn, or prolong one's own, for so many seconds; return False if another node has it."""
+        ...
+
+    def turn(self, job: str) -> AbstractAsyncContextManager[Turn | None]:
+        """Have a turn as long as the block runs; yields None if another node has it."""
+        ...
+
+
+class Alone:
+    """The turns of a node that shares its database with no other."""
+
+    async def hold(self, job: str, seconds: float) -> bool:
+        """Return True."""
+        return True
+
+    @asynccontextmanager
+    async def turn(self, job: str) -> AsyncIterator[Turn | None]:
+        """Yield a turn."""
+        yield Turn()
