@@ -250,6 +250,7 @@ MAY_REVEAL = {
     "storage/calls/call_document.py": "reveals a document as a whole",
     "storage/calls/call_row.py": "seals a row",
     "storage/calls/search.py": "turns a query into search tokens",
+    "storage/calls/twins.py": "hashes the id of a session",
     "storage/calls/stored_query.py": "writes the query of an erasure, which is sealed",
     "storage/directory/match_keys.py": "turns a party into keyed hashes",
     "storage/search_forms.py": "turns a party into search tokens",

@@ -66,7 +66,7 @@ async def search(request: AuthorisedRequest, query: Search) -> CallPage:
 
     The audit log does not record the query.
     """
-    wanted = search_by(msgspec.structs.asdict(query))
+    wanted = replace(search_by(msgspec.structs.asdict(query)), each_once=request.customer.place.several)
     lacking = request.daemon.lacking(request.customer.name)  # a rebuild may end during the search and leave gaps here
     found = await _found(request, wanted)
     live = await request.daemon.documents(request.customer.name, [row.id for row in found.items])
@@ -91,7 +91,17 @@ async def view(request: AuthorisedRequest, id: str) -> Call:
 
 
 async def _recordings(request: AuthorisedRequest, shown: PlainDocument) -> list[Recording]:
-    """Return the other recordings of the same call, by shared identifiers, and how certain each match is."""
+    """Return the other recordings of the same call, by shared identifiers, and how certain each match is.
+
+    First those that other nodes made of the same communication session.
+    """
+    session = str(shown.get("session_id") or "")
+    twins = await request.customer.calls.others(request.object) if request.customer.place.several else ()
+    of_session: list[Recording] = [{"id": id, "key": session, "sure": "stated"} for id in twins]
+    return of_session + [each for each in await _related(request, shown) if each["id"] not in twins]
+
+
+async def _related(request: AuthorisedRequest, shown: PlainDocument) -> list[Recording]:
     names = {Personal(name["key"]): name["sure"] for name in shown.get("related", ())}
     began = shown.get("started_at")
     if not names or began is None:

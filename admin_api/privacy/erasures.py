@@ -64,9 +64,10 @@ class Counts(TypedDict):
 
 
 class Locked(TypedDict):
-    """A call whose ciphertext an object store refuses to delete; nothing opens it any more."""
+    """An object of a call that an object store refuses to delete: ciphertext, which nothing opens any more."""
 
     call: Id
+    object: NotRequired[str]
     until: Time | None
 
 

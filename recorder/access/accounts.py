@@ -179,7 +179,7 @@ class AccountService:
         accounts = person.customer.accounts
 
         def use(account: Account) -> Account:
-            if accounts.invited(secret, self._now()) is None:  # another link was made while the password was hashed
+            if not accounts.admits(account, secret, self._now()):  # used, or replaced, while the password was hashed
                 raise Declined(GONE)
             return account.ended(password=kept, invitation=None)
 
@@ -303,7 +303,7 @@ class AccountService:
             return made
 
         try:
-            account = await asyncio.to_thread(person.customer.accounts.change, person.account, changed)
+            account = await person.customer.accounts.changing(person.account, changed)
         except AccountsError:
             raise Declined(GONE) from None
         return _person(person.customer, account)

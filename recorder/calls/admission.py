@@ -70,6 +70,8 @@ class Admission:
         """Return why no calls are accepted, None while they are."""
         if self._draining:
             return "draining"
+        if self._node.membership is not None and (why := self._node.membership.not_accepting()):
+            return why
         if not self._node.storage.well:
             return "storage"
         if self._node.disk.away:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from media.receive.ports import Ports
 from media.receive.sockets import Pair
@@ -26,6 +27,9 @@ from recorder.workers.pool import Workers
 from sip.endpoint import Endpoint
 from storage.customer.customers import Customer
 from storage.vault.group_sync import Syncer
+
+if TYPE_CHECKING:
+    from recorder.calls.membership import Membership
 
 OFFERING = frozenset({"INVITE", "UPDATE", "re-offer"})
 """Methods that may carry an offer, and their names in a dialog."""
@@ -54,6 +58,7 @@ class Node:
     flush: Callable[[], None] = field(default=lambda: None)  # sends what the endpoint wants to send
     # call it when the answer to "are calls accepted?" may have changed
     load_changed: Callable[[], None] = field(default=lambda: None)
+    membership: Membership | None = None  # None: it is the only node
     unwelcome: Rejections = field(init=False)
     storage: StorageHealth = field(init=False)
 
@@ -74,6 +79,10 @@ class Node:
     def unopened(self) -> int:
         """Return how many configured customers could not be opened yet."""
         return len(self.settings.customers) - len(self.customers)
+
+    def takes(self, customer: str) -> bool:
+        """Say whether calls of a customer may be taken, as far as other nodes are concerned."""
+        return self.membership is None or self.membership.takes(customer)
 
     @staticmethod
     def monotonic() -> float:

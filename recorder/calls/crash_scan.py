@@ -50,9 +50,13 @@ class CrashScan:
 
     async def run(self) -> None:
         """Scan every customer; an unavailable database delays only its own customer."""
-        waiting = list(self._customers)
-        for customer in waiting:
+        for customer in self._customers:
             self._open_parts(customer)
+        await self.index()
+
+    async def index(self) -> None:
+        """Find recordings that the index lacks, or lists as live, and nobody is working on."""
+        waiting = list(self._customers)
         while waiting:
             waiting = [customer for customer in waiting if not await self._unfinished(customer)]
             if waiting:

@@ -6,17 +6,21 @@ Components that need a database come first: if one cannot be built, the failure 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING
 
 from recorder.calls.context import Node
 from storage.customer.customers import Customer
 from storage.errors import OtherNode
 
+if TYPE_CHECKING:
+    from storage.access.shared_documents import News
+
 AGAIN_SECONDS = 1.0
 """Seconds between tries of an unavailable database, so that the index catches up within seconds of its return."""
 
 RENEW_SECONDS = 10.0
-"""Seconds between two renewals of a claim on a database, of which two may fail (storage.customer.node_claim)."""
+"""Seconds between two renewals of a claim on a database, of which two may fail (storage.nodes.rows)."""
 
 FIRST_SECONDS = 0.5
 """Seconds a start waits for the databases. An available one needs a tenth of it; an unavailable one must not delay the
@@ -33,9 +37,12 @@ async def open_databases(customer: Customer) -> None:
 class Databases:
     """Opens every database once; until then the API answers 503 for its customer and the index waits."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, brought_back: Callable[[Customer], None] | None = None) -> None:
+        """`brought_back` is told of a customer whose database had lost commits and is open again."""
         self._node = node
+        self._brought_back = brought_back
         self._opening: dict[str, asyncio.Task[None]] = {}
+        self._following: set[str] = set()  # customers whose tokens and accounts follow those of other nodes
         self._told: set[str] = set()  # customers whose opening was logged as slow or failed
 
     def start(self) -> None:
@@ -59,19 +66,60 @@ class Databases:
     async def _open(self, customer: Customer) -> None:
         await self._insist(customer, "customer", lambda: asyncio.to_thread(customer.complete))
         await self._insist(customer, "database", customer.open_database)
+        if self._node.membership is not None:
+            self._node.membership.served(customer.name, customer.registry.state)
         self._node.tasks.start(self._hold(customer), "claim")
+        if customer.shared is not None and customer.name not in self._following:
+            self._following.add(customer.name)
+            self._node.tasks.start(self._follow(customer), "access")
 
     async def _hold(self, customer: Customer) -> None:
-        """Renew the claim on a database; if another node has taken it, open it again when that one has left."""
+        """Renew the claim on a database, and open it again if it lost commits or when another node that took it has
+        left.
+        """
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             try:
-                await customer.renew_claim()
+                state = await customer.renew_claim()
             except OtherNode:
+                self._lost(customer)
                 self.add(customer)  # which reports it
                 return
-            except Exception:  # noqa: S112 - whoever needs an unavailable database reports it
-                continue
+            except Exception:
+                if customer.served:
+                    continue  # whoever needs an unavailable database reports it
+                self._node.tasks.start(self._again(customer), "database")
+                return
+            if self._node.membership is not None:
+                self._node.membership.served(customer.name, state)
+
+    async def _again(self, customer: Customer) -> None:
+        """Open a database that lost commits, so that it gets them back, and look for recordings that it lacks."""
+        self._node.log.warning("database.older", customer=customer.name)
+        await self._open(customer)
+        if self._brought_back is not None:
+            self._brought_back(customer)
+
+    def _lost(self, customer: Customer) -> None:
+        if self._node.membership is not None:
+            self._node.membership.lost(customer.name)
+
+    async def _follow(self, customer: Customer) -> None:
+        """Keep tokens and accounts as the other nodes have them; report once what goes wrong."""
+        log, shared = self._node.log, customer.shared
+
+        def told(news: Sequence[News]) -> None:
+            for event, name in news:
+                kind = name.partition(".")[0]
+                if event == "taken-over":
+                    log.info("access.taken_over", customer=customer.name, kind=kind)
+                elif event == "put-back":
+                    log.warning("access.put_back", customer=customer.name, kind=kind)
+                else:
+                    log.warning("access.replaced", customer=customer.name, kind=kind)
+
+        if shared is not None:
+            await shared.follow(told, lambda problem: log.fault("access.failed", problem, customer=customer.name))
 
     async def _insist(self, customer: Customer, what: str, step: Callable[[], Awaitable[None]]) -> None:
         """Retry until it succeeds; log the first failure, another node, and the recovery from whatever was logged."""
@@ -81,6 +129,8 @@ class Databases:
                 await step()
             # calls use the memory, descriptors and threads, and may release them at any moment
             except Exception as problem:
+                if isinstance(problem, OtherNode):
+                    self._lost(customer)
                 self._tell(what, customer.name, problem, told)
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue

@@ -118,6 +118,9 @@ class SipHandler:
         if customer is None:
             self._refuse(event, 503, "customer-away", name, retry_after=RETRY_AFTER)
             return
+        if not self._node.takes(name):
+            self._refuse(event, 503, "not-registered", name, retry_after=RETRY_AFTER)
+            return
         self._node.endpoint.own(event.session, customer.name)
         configured = self._node.settings.customer(customer.name)
         if configured is None or not self._in_bounds(event, customer, configured):
@@ -188,11 +191,12 @@ class SipHandler:
         return self._lookup.customer_of(event.flow.remote[0], event.flow.certificate_names, host)
 
     def _unserved(self, flow: Flow) -> int | None:
-        """Return the seconds for Retry-After if the only customer whose calls come from there cannot be opened."""
-        if not self._node.unopened:
+        """Return the seconds for Retry-After if calls of the only customer from there cannot be taken now."""
+        if not self._node.unopened and self._node.membership is None:
             return None
         name = self._lookup.only(flow.remote[0], flow.certificate_names)
-        return RETRY_AFTER if name and name not in self._node.customers else None
+        served = name is None or (name in self._node.customers and self._node.takes(name))
+        return None if served else RETRY_AFTER
 
     def _refuse(
         self,

@@ -142,7 +142,7 @@ def sync(
                     report = await synchronise(
                         one.users,
                         link,
-                        DirectoryPages(one.folder, one.keys, SOURCE),
+                        DirectoryPages(one.folder, one.keys, SOURCE, one.cutter),
                         graph,
                         one.now,
                         whole=whole,

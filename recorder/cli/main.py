@@ -145,6 +145,7 @@ def command() -> Any:
         diagnosis,
         directory,
         keys,
+        node,
         privacy,
         setup,
         store,
@@ -160,7 +161,7 @@ def command() -> Any:
         rich_markup_mode=None,
     )
     app.command(SERVE)(setup.serve)
-    for module in (trial, setup, customers, diagnosis, accounts, calls, privacy, keys, backup, store, directory):
+    for module in (trial, setup, customers, diagnosis, accounts, calls, privacy, keys, backup, store, node, directory):
         module.add_to(app)
     return typer.main.get_command(app)
 

@@ -28,15 +28,21 @@ def check(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
     """Try the object store of [storage] with scratch objects, which are removed. Example: recorder store check
 
     The store does not have to be in use yet: set endpoint, bucket and keys and leave media = "file". A lock is tried
-    where the bucket takes one; the check then waits 15 s for its end. Exit status: 1 if the store cannot be used, 3 if
-    it cannot be reached.
+    where the bucket takes one; the check then waits 15 s for its end, and a start with a lock needs it. Exit status: 1
+    if the store cannot be used, 3 if it cannot be reached.
     """
     from recorder.persist.object_store import described_store
+    from recorder.runtime.service_user import acting_as_owner
     from storage.objects.probe import lacking, probe, usable
+    from storage.vault import locking_stores
 
-    store = described_store(load(config))
+    settings = load(config)
+    store = described_store(settings)
     features = probe(store)
-    good = usable(features)
+    with acting_as_owner(settings.node.data_dir):
+        place = store.settings
+        locking_stores.note(settings.node.data_dir, place.endpoint, place.bucket, seen=features.lock)
+    good = usable(features, store.settings.lock)
     if json:
         console.document({"ok": good, "features": asdict(features)})
         return 0 if good else 1
@@ -44,6 +50,8 @@ def check(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
     rows = [(name, "yes" if there else "no", missing.get(name, "")) for name, there in asdict(features).items()]
     console.table(("feature", "there", "what that means"), rows)
     if not good:
+        if usable(features):
+            raise Negative("This object store cannot be used with a lock.", 'Set lock = "off", or use another bucket.')
         raise Negative("This object store cannot be used.", 'Recordings stay in data_dir with media = "file".')
     print("This object store can be used.")
     return 0

@@ -152,6 +152,22 @@ def start_faults(settings: Settings) -> Iterator[Fault]:
     elif not (settings.node.trial or in_memory(folder)):
         right = "a folder on a tmpfs, such as /run/recorder; or set [node] trial = true if no real calls are recorded"
         yield Fault("node.runtime_dir", str(folder), right)
+    yield from _lock_faults(settings)
+
+
+def _lock_faults(settings: Settings) -> Iterator[Fault]:
+    """Yield a fault for a lock in a store that was not seen to keep one."""
+    storage = settings.storage
+    if storage.media != "s3" or storage.lock == "off":
+        return
+    from storage.vault import locking_stores  # only for those who lock
+
+    if not locking_stores.locks(settings.node.data_dir, storage.endpoint, storage.bucket):
+        right = (
+            '"off", until recorder store check has seen this store refuse to delete a locked version: run it, '
+            "and start again if it says yes to lock"
+        )
+        yield Fault("storage.lock", f'"{storage.lock}"', right, status=NotPossible.status)
 
 
 def _directory_faults(settings: Settings) -> Iterator[Fault]:

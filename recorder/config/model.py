@@ -50,9 +50,8 @@ class Node:
     number: int = option(
         read.whole(0, 255),
         0,
-        "Part of the number of every recording. 0 = the only node; 1 to 255, a different one on each node, for "
-        "databases that several nodes share (not supported yet: a second node is refused). Never give it to another "
-        "node within two days.",
+        "Part of the number of every recording. 0 = the only node; 1 to 255, a different one on each node, where "
+        "several nodes share PostgreSQL and an object store. Never give it to another node within two days.",
     )
     data_dir: Path = option(
         read.absolute,
@@ -286,7 +285,12 @@ class Storage:
         Duration(7, "d"),
         "Object store: how long a recording that the store has stays in data_dir as well.",
     )
-    lock: str = option(read.lock, "off", "Object store: whether objects are locked against deletion; off.")
+    lock: str = option(
+        read.lock,
+        "off",
+        "Object store: off | governance | compliance: lock objects against deletion until the day after retention "
+        "ends, and hold those of calls under legal hold. Only for a store that recorder store check saw keep a lock.",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

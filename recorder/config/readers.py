@@ -438,12 +438,10 @@ def duration(value: object) -> Duration:
 
 
 def lock(value: object) -> str:
-    """Read whether objects are locked."""
-    if value in ("governance", "compliance"):
-        raise Wrong('"off"; locks are not in this version')
-    if value != "off":
-        raise Wrong('"off"')
-    return "off"
+    """Read whether objects are locked, and in which mode."""
+    if value not in ("off", "governance", "compliance"):
+        raise Wrong('"off", "governance" or "compliance"')
+    return str(value)
 
 
 def witness(value: object) -> str:

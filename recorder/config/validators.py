@@ -194,8 +194,22 @@ def _object_store(settings: Settings) -> Iterator[Fault]:
         for name in ("endpoint", "bucket", "access_key", "secret_key"):
             if getattr(storage, name) is None:
                 yield Fault(f"storage.{name}", "nothing", "set as well: an object store needs it")
+    if storage.lock != "off" and storage.endpoint is None:
+        yield Fault("storage.lock", f'"{storage.lock}"', '"off": only an object store locks')
     if storage.endpoint and storage.endpoint.startswith("http:") and not _is_loopback(storage.endpoint):
         yield Fault("storage.endpoint", storage.endpoint, "an https address: http is for an object store on loopback")
+
+
+def _several_nodes(settings: Settings) -> Iterator[Fault]:
+    """Check that nodes which share databases share what they record, too."""
+    number, storage = settings.node.number, settings.storage
+    if number == 0:
+        return
+    because = f"because [node] number = {number} says that several nodes share the databases"
+    if not storage.database.startswith("postgresql"):
+        yield Fault("storage.database", storage.database, f"the URL of a PostgreSQL database, {because}")
+    if storage.media != "s3":
+        yield Fault("storage.media", f'"{storage.media}"', f'"s3", {because}')
 
 
 def _is_loopback(origin: str) -> bool:
@@ -223,4 +237,5 @@ _RULES = (
     _directories,
     _sign_ins,
     _object_store,
+    _several_nodes,
 )

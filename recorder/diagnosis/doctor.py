@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from recorder.config.model import Settings
-from recorder.diagnosis import machine_checks, sbc_checks, service_checks
+from recorder.diagnosis import machine_checks, node_checks, sbc_checks, service_checks
 from recorder.diagnosis.check import Check, Step, run_apart, unchecked
 from recorder.trace.client import daemon_pid
 
@@ -46,6 +46,7 @@ def diagnose(
         step("certificate", lambda: service_checks.certificates(settings)),
         step("database", lambda: service_checks.database(settings)),
         step("object-store", lambda: service_checks.object_store(settings)),
+        *([step("node", lambda: node_checks.nodes(settings))] if settings.node.number else []),
         step("sbc.to", lambda: sbc_checks.to_sbcs(settings, sbcs), 6 * SECONDS),
         step("sbc.from", lambda: sbc_checks.from_sbcs(settings, listen), listen + GRACE_SECONDS),
         step("trial-call", lambda: _call(settings, customer), CALL_SECONDS),

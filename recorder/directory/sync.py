@@ -85,18 +85,18 @@ async def synchronise(
     try:
         changes, following = await reading.all(begin)
     except TooOld:
-        pages.forget()
+        await pages.forget()
         begin = Kept(True, (), "")
         changes, following = await reading.all(begin)
     plan = await _plan(users, changes, whole=begin.whole)
     if brake is not None and plan.asks(brake):
-        pages.forget()  # the directory may be corrected before the next time, so it must be read again
+        await pages.forget()  # the directory may be corrected before the next time, so it must be read again
         raise Braked(plan, brake)
     if told is not None:
         await _carry_out(users, plan, told, progress)
         await users.completed(plan)
         link.write(Link(following, to_text(now())))
-        pages.forget()
+        await pages.forget()
     return Report(plan.counts, begin.whole)
 
 
@@ -116,7 +116,7 @@ class _Reading:
             changes += page.changes
             following = page.delta or ""
             if self.kept is not None and page.next is not None:
-                self.kept.keep(page.changes, page.next, whole=begin.whole, now=self.now())
+                await self.kept.keep(page.changes, page.next, whole=begin.whole, now=self.now())
             self.progress(len(changes), 0)
         return merged(changes), following
 

@@ -17,10 +17,13 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TypeVar
 
 from recorder.calls.context import Node
+from recorder.maintenance.lock_job import lock_day
 from recorder.persist.object_store import configured_store
 from storage.customer.customers import Customer
 from storage.errors import StorageError, StoreAway
@@ -50,6 +53,9 @@ TRIES = 3
 
 AGAIN_SECONDS = 600.0
 """Pause before a part is tried again that failed while the store took others."""
+
+DATE_SECONDS = 30.0
+"""With locks a part waits so long for the end of its retention to be known; then it is uploaded, and locked later."""
 
 MOST = 2_000
 """Parts of a customer that one look queues for upload; the others are found by the next."""
@@ -123,7 +129,7 @@ class UploadJob:
             return
         if found:
             await asyncio.wrap_future(self._node.syncer.wait([]))  # only what is durable here is uploaded
-            await self._upload(threads, found)
+            await self._upload(threads, await self._dated(found) if store.locks else [(*each, 0) for each in found])
         if time.monotonic() >= self._next_release:
             self._next_release = time.monotonic() + min(RELEASE_SECONDS, self._keep_ns / 1e9)
             for customer, vault in vaults:
@@ -132,8 +138,9 @@ class UploadJob:
 
     async def _try(self, threads: ThreadPoolExecutor, store: S3) -> None:
         """See what the store does before it is trusted with anything."""
-        features = await _in(threads, lambda: probe(store, lock=False))
-        if usable(features):
+        locks = store.settings.lock
+        features = await _in(threads, lambda: probe(store, lock=bool(locks)))
+        if usable(features, locks):
             store.trust(features)
             self._log.info("store.ready")
             self._well()
@@ -162,7 +169,27 @@ class UploadJob:
         self._looked += time.thread_time() - began
         return found
 
-    async def _upload(self, threads: ThreadPoolExecutor, found: Sequence[tuple[ObjectVault, PartRef]]) -> None:
+    async def _dated(self, found: Sequence[tuple[ObjectVault, PartRef]]) -> list[tuple[ObjectVault, PartRef, int]]:
+        """Return when the lock of each part ends; leave out those that were written just now and have no date yet."""
+        dated: list[tuple[ObjectVault, PartRef, int]] = []
+        by_customer: dict[str, list[tuple[ObjectVault, PartRef]]] = {}
+        for vault, ref in found:
+            by_customer.setdefault(vault.customer, []).append((vault, ref))
+        for name, some in by_customer.items():
+            customer = self._node.customers[name]
+            due: dict[str, datetime | None] = {}
+            if customer.served:
+                with suppress(StorageError):
+                    due = await customer.calls.retained(ref.call for _, ref in some)
+            now = customer.now()
+            for vault, ref in some:
+                if ref.call in due:
+                    dated.append((vault, ref, lock_day(due[ref.call], now)))
+                elif _age(ref) > DATE_SECONDS:  # it may be live, or the database away: it is locked later
+                    dated.append((vault, ref, 0))
+        return dated
+
+    async def _upload(self, threads: ThreadPoolExecutor, found: Sequence[tuple[ObjectVault, PartRef, int]]) -> None:
         """Upload parts, a few at once, until TRIES of them have failed; those come after all others the next time."""
         now = time.monotonic()
         due = [each for each in found if self._later.get(each[1].path.name, now) <= now]
@@ -177,9 +204,9 @@ class UploadJob:
                 with lock:
                     if not left or len(problems) >= TRIES:
                         return
-                    vault, ref = left.popleft()
+                    vault, ref, until = left.popleft()
                 try:
-                    vault.upload(ref)
+                    vault.upload(ref, until)
                 except Exception as problem:
                     problems.append((ref, problem))
                 else:
@@ -192,7 +219,7 @@ class UploadJob:
             self._well()
         elif fresh := [problem for ref, problem in problems if ref.path.name not in self._later]:
             self._failed(fresh[0])
-        waiting = {ref.path.name for _, ref in found}
+        waiting = {ref.path.name for _, ref, _ in found}
         self._refused &= waiting
         self._later = {name: when for name, when in self._later.items() if name in waiting}
         for ref, problem in problems:
@@ -241,6 +268,14 @@ class UploadJob:
 
 async def _in(threads: ThreadPoolExecutor, work: Callable[..., T], *given: object) -> T:
     return await asyncio.get_running_loop().run_in_executor(threads, work, *given)
+
+
+def _age(ref: PartRef) -> float:
+    """Return for how many seconds a part has not been written; a part that is gone is old."""
+    try:
+        return time.time() - ref.path.lstat().st_mtime
+    except OSError:
+        return DATE_SECONDS * 2
 
 
 def _step_back() -> None:

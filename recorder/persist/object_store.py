@@ -61,6 +61,7 @@ def store_of(storage: Storage) -> S3:
             prefix=storage.prefix,
             path_style=storage.path_style,
             ca=storage.ca,
+            lock="" if storage.lock == "off" else storage.lock,
             secrets=lambda: _secrets(storage),
         )
     )

@@ -65,7 +65,7 @@ class BackgroundServices:
         self._executor = executor
         self._repairs = repairs
         self._system = system
-        self._databases = Databases(node)
+        self._databases = Databases(node, self._look_again)
         self._surface: AdminApiServer | None = None
         self._scraped: MetricsServer | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -176,6 +176,10 @@ class BackgroundServices:
             from recorder.maintenance.upload_job import UploadJob
 
             start(UploadJob(node).run(), "uploads")
+            if settings.storage.lock != "off":
+                from recorder.maintenance.lock_job import LockJob
+
+                start(LockJob(customers, log).run(), "locks")
         start(CertificateExpiry(log, incidents, settings).run(), "renewal")
         stop_live = stopper(self._live, self._executor, lambda: node.flush())
         retention = RetentionJob(customers, tasks, log, incidents, node.metrics, settings, stop_live)
@@ -184,6 +188,13 @@ class BackgroundServices:
         if self._away and self._away.names:
             start(self._away.run(self._join), "away")
         return retention
+
+    def _look_again(self, customer: Customer) -> None:
+        """Find what a database lacks that had lost commits."""
+        from recorder.calls.crash_scan import CrashScan
+
+        scan = CrashScan(self._node, self._live, self._repairs, [customer])
+        self._node.tasks.start(scan.index(), "startup")
 
     async def _join(self, customer: Customer) -> None:
         """Take up the work for a customer that could not be opened at the start."""

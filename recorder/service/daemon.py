@@ -11,6 +11,7 @@ from contextlib import ExitStack, closing, suppress
 from datetime import UTC, datetime
 from functools import partial
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from media.receive.ports import Ports
 from media.receive.sockets import RECEIVE_BUFFER, Pair, open_pair, refused_buffer
@@ -61,6 +62,9 @@ from sip.transport.server import Listener, Server
 from sip.ua.settings import Settings as SipSettings
 from storage.customer.customers import Customers
 from storage.vault.group_sync import Syncer
+
+if TYPE_CHECKING:
+    from recorder.calls.membership import Membership
 
 SEAL_SECONDS = 8.0
 """Time that calls get to be sealed at a stop, after they were told to end."""
@@ -162,6 +166,7 @@ class Daemon:
             notify=self._notify,
             tasks=self._tasks,
             metrics=metrics,
+            membership=_membership(settings),
             log=log,
             incidents=Incidents(
                 lambda: datetime.now(UTC),
@@ -199,6 +204,8 @@ class Daemon:
         metrics.watch(metrics.oldest_unindexed, self.node.indexer.oldest)
         self._server = self._sip_server(signalling)
         self.node.connect(flush=self._server.flush, load_changed=self._admission.review)
+        if self.node.membership is not None:
+            self.node.membership.follow(self._admission.review)
         self._resume = Resume(
             self.node, recordings, self._live, self._executor, checkpoints, self._worker_events, self._repairs
         )
@@ -330,6 +337,8 @@ class Daemon:
     async def _give_up_claims(self) -> None:
         """Let another node take the databases at once; whoever cannot be told waits until the claim is old."""
         giving_up = [customer.give_up_claim() for customer in self._customers.values()]
+        if self.node.membership is not None:
+            self.node.membership.leave()
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(*giving_up, return_exceptions=True), GIVE_UP_SECONDS)
 
@@ -359,6 +368,15 @@ def adopt(stored: Mapping[str, Sequence[int]]) -> dict[str, list[socket.socket]]
 def _closed(settings: Settings, ports: Ports[Pair]) -> Closed:
     listening = [*(each.port for each in settings.sip.listen), settings.admin_api.listen.port]
     return Closed(listening, ports, settings.media.advertise, settings.media.bind)
+
+
+def _membership(settings: Settings) -> Membership | None:
+    """Return what the databases said of this node since the machine started, None if it is the only one."""
+    if settings.node.number == 0:
+        return None
+    from recorder.calls.membership import Membership
+
+    return Membership(settings.node.runtime_dir, frozenset(each.name for each in settings.customers))
 
 
 def _ports(settings: Settings) -> Ports[Pair]:

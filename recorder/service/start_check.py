@@ -14,7 +14,6 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 
 from recorder.config import parser
@@ -29,10 +28,12 @@ from recorder.persist.customers import is_new, open_each, to_be_removed, unconfi
 from recorder.runtime.folders import make_folder, user_name
 from recorder.runtime.service_user import become_owner
 from recorder.service.listeners import api_addresses, check_free, held_sockets
-from storage.customer import node_claim
 from storage.customer.customers import KEYS, VAULT, customer_folder
+from storage.customer.settings import identity
 from storage.database.database import Database, DatabaseAway
 from storage.errors import RootSecretWrong, StorageError
+from storage.nodes.identity import Identity
+from storage.nodes.registry import Registry
 
 NOW = NotPossible.status
 """Exit status for what is wrong with the machine, not with the configuration."""
@@ -220,13 +221,13 @@ def _databases(settings: Settings) -> Iterator[Fault]:
         yield fault
 
 
-def _identities(settings: Settings) -> dict[str, node_claim.Identity]:
+def _identities(settings: Settings) -> dict[str, Identity]:
     """Return what this node is known by in the database of each customer whose keys open."""
     try:
         opened, _ = open_each(settings)
     except StorageError:
         return {}  # reported where the keys are looked at
-    return {name: node_claim.Identity.of(one.place, one.keys) for name, one in opened.items()}
+    return {name: identity(one.place, one.keys) for name, one in opened.items()}
 
 
 async def _looked(settings: Settings) -> list[tuple[str, Exception]]:
@@ -236,10 +237,11 @@ async def _looked(settings: Settings) -> list[tuple[str, Exception]]:
     async def look(name: str) -> tuple[str, Exception] | None:
         async with turn:
             try:
-                database = Database(settings.storage.database, name, customer_folder(settings.node.data_dir, name))
+                folder = customer_folder(settings.node.data_dir, name)
+                database = Database(settings.storage.database, name, folder)
                 try:
                     me = nodes.get(name)
-                    await database.look(None if me is None else partial(node_claim.check, me=me))
+                    await database.look(None if me is None else Registry(database, me, folder, serves=False).check)
                 finally:
                     await database.close()
             except Exception as problem:  # an option of the URL that the driver does not know is a TypeError

@@ -1,12 +1,13 @@
-"""The accounts of one customer: a small file that several processes may change and the daemon reads again.
+"""The accounts of one customer: a small document that several processes may change and the daemon reads again.
 
     made = accounts.create("anna", ["admin"], now)       made.secret goes into a one-time link and is not stored
     accounts.invited(made.secret, now)                   the account of a link
     accounts.change(id, lambda account: account.ended(password=...))
+    await accounts.changing(id, ...)                     the same for whoever must not wait
 
 Everything but a random id is sealed under the account's own leaf (storage.keys.sealing), so the disk reveals nothing,
-and a removed account is unreadable in every copy of the file. The file is in the customer's folder and is restored with
-it.
+and a removed account is unreadable in every copy of the document. With one node it is a file in the customer's folder
+and is restored with it.
 """
 
 import base64
@@ -14,21 +15,23 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from storage.access import actor
 from storage.access.account import Account, Invitation, canonical
 from storage.access.api_tokens import ROLES
+from storage.access.documents import Document, FileDocument, Replacement
 from storage.errors import Forgotten, SealBroken, StorageError
-from storage.files.durable_files import Disk, alone, disk_errors
+from storage.files.durable_files import Disk
 from storage.keys import sealing
 
 FILE_NAME = "accounts.json"
+WHAT = "accounts"
 MAX_ACCOUNTS = 1000  # of one customer; opening each takes 0.1 ms whenever the file has changed
 SECRET_BYTES = 32  # of a one-time link: cannot be guessed, so a plain hash protects it
 MAX_SECRET = 256  # characters of a presented secret that are read
@@ -67,8 +70,11 @@ class _Entry:
     account: Account
 
 
+_Entries = dict[str, _Entry]
+
+
 class Accounts:
-    """The accounts of one customer, shared with other processes through a file."""
+    """The accounts of one customer, shared with other processes, and with other nodes if the document is."""
 
     def __init__(
         self,
@@ -77,14 +83,13 @@ class Accounts:
         keys: Keys,
         *,
         disk: Disk | None = None,
+        document: Document | None = None,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        """Name the folder of the customer; nothing is read yet."""
+        """Name the folder of the customer, or the document; nothing is read yet."""
         self._customer = customer
         self._keys = keys
-        self._path = folder / FILE_NAME
-        self._lock = folder / f".{FILE_NAME}.lock"
-        self._disk = disk or Disk()
+        self._document: Document = document or FileDocument(folder, FILE_NAME, WHAT, keys.cut, disk)
         self._random = random
         self._known: tuple[tuple[int, ...] | None, dict[str, Account]] = (None, {})
 
@@ -103,12 +108,12 @@ class Accounts:
 
     def invited(self, secret: str, now: datetime) -> Account | None:
         """Return the account of a one-time link; None if unknown, used, expired, or the account is disabled."""
-        wanted = self._digest(secret[:MAX_SECRET])
-        for account in self._fresh().values():
-            out = account.invitation
-            if out and not account.disabled and now < out.expires_at and hmac.compare_digest(out.digest, wanted):
-                return account
-        return None
+        return next((account for account in self._fresh().values() if self.admits(account, secret, now)), None)
+
+    def admits(self, account: Account, secret: str, now: datetime) -> bool:
+        """Say whether this is the secret of an account's one-time link, which is still valid."""
+        out, wanted = account.invitation, self._digest(secret[:MAX_SECRET])
+        return bool(out and not account.disabled and now < out.expires_at and hmac.compare_digest(out.digest, wanted))
 
     def like(self, name: str) -> Account | None:
         """Find an account whose name people would confuse with this one."""
@@ -126,12 +131,15 @@ class Accounts:
             raise AccountsError("this customer has a token of that name", "choose another, or revoke the token")
         account = Account(self._random(8).hex(), name.strip(), tuple(dict.fromkeys(roles)), now)
         secret, account = self._invite(account, now)
-        with self._changing() as kept:
+
+        def add(kept: _Entries) -> None:
             if any(actor.alike(entry.account.name, name) for entry in kept.values()):
                 raise AccountsError("this customer has an account of that name", "recorder admin reset lets it in")
             if len(kept) >= MAX_ACCOUNTS:
                 raise AccountsError("this customer has too many accounts", "remove those that are not used")
             kept[account.id] = self._sealed(sealing.new_leaf(self._keys), account)
+
+        self._document.change(lambda data: self._changed(data, add))
         return Created(secret, account)
 
     def invite(self, id: str, now: datetime, *, factors: bool = False) -> Created:
@@ -150,27 +158,39 @@ class Accounts:
 
     def change(self, id: str, change: Change) -> Account:
         """Change an account under a lock. Raises AccountsError if it does not exist, and what `change` raises."""
-        with self._changing() as kept:
-            entry = kept.get(id)
-            if entry is None:
-                raise AccountsError("this account no longer exists")
-            changed = change(entry.account)
-            if changed != entry.account:
-                _check_roles(changed.roles)
-                kept[id] = self._sealed(entry.leaf, changed)
-            return changed
+        changed: list[Account] = []
+        self._document.change(lambda data: self._changed(data, partial(self._exchange, id, change, changed)))
+        return changed[0]
+
+    async def changing(self, id: str, change: Change) -> Account:
+        """Change an account as `change` does, without blocking the event loop; `change` runs in a thread."""
+        changed: list[Account] = []
+        await self._document.changing(lambda data: self._changed(data, partial(self._exchange, id, change, changed)))
+        return changed[0]
+
+    def _exchange(self, id: str, change: Change, changed: list[Account], kept: _Entries) -> None:
+        entry = kept.get(id)
+        if entry is None:
+            raise AccountsError("this account no longer exists")
+        changed.append(change(entry.account))
+        if changed[0] != entry.account:
+            _check_roles(changed[0].roles)
+            kept[id] = self._sealed(entry.leaf, changed[0])
 
     def remove(self, id: str) -> bool:
-        """Delete an account, unreadable in every copy of the file; return False if it did not exist."""
-        with self._changing() as kept:
-            entry = kept.pop(id, None)
-            if entry is not None:
-                self._keys.cut(entry.leaf)  # first, so that nothing opens it even if the disk is full
-        return entry is not None
+        """Delete an account, unreadable in every copy of the document; return False if it did not exist."""
+        removed: list[_Entry] = []
+
+        def drop(kept: _Entries) -> None:
+            if id in kept:
+                removed.append(kept.pop(id))
+
+        self._document.change(lambda data: self._changed(data, drop))
+        return bool(removed)
 
     def leaves(self) -> list[int]:
         """Yield the leaves that accounts are sealed under, so that none is allocated again."""
-        return [_place(item)[1] for item in self._items()]
+        return [_place(item)[1] for item in self._items(self._document.read())]
 
     def _invite(self, account: Account, now: datetime) -> tuple[str, Account]:
         secret = self._random(SECRET_BYTES).hex()
@@ -181,24 +201,16 @@ class Accounts:
         return hashlib.sha256(f"invitation\0{self._customer}\0{secret}".encode("utf-8", "replace")).hexdigest()
 
     def _fresh(self) -> dict[str, Account]:
-        """Read the file again if it was replaced (it is never changed in place), or if a key was cut."""
+        """Read the document again if it was replaced (it is never changed in place), or if a key was cut."""
         seen, known = self._known
-        now = self._signature()
+        signature = self._document.signature()
+        now = signature and (*signature, self._keys.generation)
         if now != seen:
-            known = {id: entry.account for id, entry in self._read().items()}
+            known = {id: entry.account for id, entry in self._read(self._document.read()).items()}
             self._known = now, known  # in one step, because threads read here at the same time
         return known
 
-    def _signature(self) -> tuple[int, ...] | None:
-        with disk_errors("look at the accounts"):
-            try:
-                status = os.stat(self._path)
-            except FileNotFoundError:
-                return None
-        return status.st_ino, status.st_mtime_ns, status.st_size, self._keys.generation
-
-    def _items(self) -> list[Any]:
-        data = self._disk.read(self._path)
+    def _items(self, data: bytes | None) -> list[Any]:
         if data is None:
             return []
         try:
@@ -206,10 +218,10 @@ class Accounts:
         except (ValueError, KeyError, TypeError, RecursionError):
             raise self._damaged() from None
 
-    def _read(self) -> dict[str, _Entry]:
-        """Open every account; one whose leaf is cut was removed, even if this copy of the file has it."""
-        found: dict[str, _Entry] = {}
-        for item in self._items():
+    def _read(self, data: bytes | None) -> _Entries:
+        """Open every account; one whose leaf is cut was removed, even if this copy of the document has it."""
+        found: _Entries = {}
+        for item in self._items(data):
             try:
                 id, leaf, sealed = _place(item)
                 document = sealing.unseal(self._keys, leaf, _KIND, id, base64.b64decode(sealed, validate=True))
@@ -230,15 +242,15 @@ class Accounts:
             f"restore {FILE_NAME}, or delete it and make new accounts",
         )
 
-    @contextmanager
-    def _changing(self) -> Iterator[dict[str, _Entry]]:
-        """Change the accounts under a lock between processes; write durably if anything changed."""
-        with alone(self._lock, "change the accounts"):
-            kept = self._read()
-            before = dict(kept)
-            yield kept
-            if kept != before:
-                self._disk.replace(self._path, _serialise(kept))
+    def _changed(self, data: bytes | None, change: Callable[[_Entries], None]) -> Replacement | None:
+        """Return what replaces the document, None if `change` changed nothing; removed accounts are cut."""
+        before = self._read(data)
+        kept = dict(before)
+        change(kept)
+        if kept == before:
+            return None
+        gone = tuple(entry.leaf for id, entry in before.items() if id not in kept)
+        return Replacement(_serialise(kept), gone)
 
 
 def _check_roles(roles: Sequence[str]) -> None:
@@ -251,6 +263,6 @@ def _place(item: dict[str, Any]) -> tuple[str, int, str]:
     return str(item["id"]), int(item["leaf"], 16), str(item["sealed"])
 
 
-def _serialise(kept: dict[str, _Entry]) -> bytes:
+def _serialise(kept: _Entries) -> bytes:
     items = [{"id": id, "leaf": f"{entry.leaf:012x}", "sealed": entry.sealed} for id, entry in kept.items()]
     return json.dumps({"version": 1, "accounts": items}, indent=1).encode()

@@ -1,4 +1,4 @@
-"""The API tokens of one customer: a small file that several processes may change and the daemon reads again.
+"""The API tokens of one customer: a small document that several processes may change and the daemon reads again.
 
 Only SHA-256 hashes are stored. That would not be enough for passwords, but a token is 256 random bits and cannot be
 guessed.
@@ -7,19 +7,20 @@ guessed.
 import hashlib
 import json
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from storage.access.actor import Actor, Kind, alike, canonical, fault_of
+from storage.access.documents import Document, FileDocument, Replacement
 from storage.errors import StorageError
-from storage.files.durable_files import Disk, alone, disk_errors
+from storage.files.durable_files import Disk
 from storage.timestamps import from_text, to_text
 
 FILE_NAME = "tokens.json"
+WHAT = "tokens"
 ROLES = ("admin", "listener", "privacy", "approver", "auditor", "operator")
 TOKEN_BYTES = 32  # 256 bits: cannot be guessed, so a plain hash protects it
 MAX_TOKEN = 256  # characters of a presented token that are read
@@ -79,18 +80,22 @@ class Created(NamedTuple):
 
 
 class Credentials:
-    """The tokens of one customer, shared with other processes through a file."""
+    """The tokens of one customer, shared with other processes, and with other nodes if the document is."""
 
     def __init__(
-        self, folder: Path, customer: str, *, disk: Disk | None = None, random: Callable[[int], bytes] = os.urandom
+        self,
+        folder: Path,
+        customer: str,
+        *,
+        disk: Disk | None = None,
+        document: Document | None = None,
+        random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        """Name the folder of the customer; nothing is read yet."""
+        """Name the folder of the customer, or the document; nothing is read yet."""
         self._customer = customer
-        self._path = folder / FILE_NAME
-        self._lock = folder / f".{FILE_NAME}.lock"
-        self._disk = disk or Disk()
+        self._document: Document = document or FileDocument(folder, FILE_NAME, WHAT, disk=disk)
         self._random = random
-        self._seen: tuple[int, int, int] | None = None
+        self._seen: tuple[int, ...] | None = None
         self._known: dict[str, Credential] = {}
 
     def create(
@@ -114,12 +119,15 @@ class Credentials:
         id = self._random(8).hex()
         kept = digest(self._customer, token)
         made = Credential(id, self._customer, name, tuple(dict.fromkeys(roles)), now, expires_at, kept, account)
-        with self._changing() as all:
+
+        def add(all: Entries) -> Entries:
             if len(all) >= MAX_TOKENS:
                 raise CredentialsError("this customer has too many tokens", "revoke those that are not used")
             if any(alike(name, c.name) and canonical(name) != canonical(c.name) for c in all):
                 raise NameTaken("this customer has a token whose name looks the same", "choose another name")
-            all.append(made)
+            return [*all, made]
+
+        self._change(add)
         return Created(token, made)
 
     def list(self) -> tuple[Credential, ...]:
@@ -128,9 +136,13 @@ class Credentials:
 
     def revoke(self, name: str) -> int:
         """Delete the tokens of this name, or the one with this id; return how many there were."""
-        with self._changing() as all:
-            gone = [c for c in all if name in (c.name, c.id)]
-            all[:] = [c for c in all if c not in gone]
+        gone: Entries = []
+
+        def drop(all: Entries) -> Entries:
+            gone.extend(c for c in all if name in (c.name, c.id))
+            return [c for c in all if c not in gone]
+
+        self._change(drop)
         return len(gone)
 
     def check(self, token: str, now: datetime) -> Credential | None:
@@ -139,23 +151,14 @@ class Credentials:
         return found if found and found.valid(now) else None
 
     def _fresh(self) -> dict[str, Credential]:
-        """Read the file again if it was replaced; it is never changed in place."""
-        seen = self._signature()
+        """Read the document again if it was replaced; it is never changed in place."""
+        seen = self._document.signature()
         if seen != self._seen:
-            self._known = {c.digest: c for c in self._read()}
+            self._known = {c.digest: c for c in self._parsed(self._document.read())}
             self._seen = seen
         return self._known
 
-    def _signature(self) -> tuple[int, int, int] | None:
-        with disk_errors("look at the tokens"):
-            try:
-                status = os.stat(self._path)
-            except FileNotFoundError:
-                return None
-        return status.st_ino, status.st_mtime_ns, status.st_size
-
-    def _read(self) -> Entries:
-        data = self._disk.read(self._path)
+    def _parsed(self, data: bytes | None) -> Entries:
         if data is None:
             return []
         try:
@@ -163,18 +166,18 @@ class Credentials:
         except (ValueError, KeyError, TypeError, RecursionError):
             raise CredentialsError(
                 f"the tokens of customer {self._customer} cannot be read",
-                f"restore {self._path.name}, or delete it and make new tokens",
+                f"restore {self._document.name}, or delete it and make new tokens",
             ) from None
 
-    @contextmanager
-    def _changing(self) -> Iterator[Entries]:
-        """Change the list under a lock between processes; write durably if anything changed."""
-        with alone(self._lock, "change the tokens"):
-            all = self._read()
-            before = list(all)
-            yield all
-            if all != before:
-                self._disk.replace(self._path, _serialise(all))
+    def _change(self, change: Callable[[Entries], Entries]) -> None:
+        """Replace the list durably if `change` returns another one."""
+
+        def changed(data: bytes | None) -> Replacement | None:
+            before = self._parsed(data)
+            after = change(before)
+            return None if after == before else Replacement(_serialise(after))
+
+        self._document.change(changed)
 
 
 def digest(customer: str, token: str) -> str:

@@ -7,14 +7,15 @@ missing, even in a restored copy.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.calls import filter_columns, statements
+from storage.calls import filter_columns, statements, twins
 from storage.calls.call_row import (
     DAY_SHIFT,
     MAX_LIMIT,
@@ -38,6 +39,7 @@ from storage.database.schema import call_tokens, calls, days
 from storage.errors import Forgotten, SealBroken
 from storage.ids import is_id
 from storage.keys.row_keys import LABEL_DETAILS, LABEL_INDEX, Keys, context
+from storage.timestamps import from_micros
 
 __all__ = ["Batch", "CallRow", "CallState", "Calls", "Page", "Query"]
 
@@ -49,12 +51,18 @@ _LIVE = calls.c.state == STATE_CODES[CallState.RECORDING]
 _PLACES = sa.select(calls.c.id, calls.c.leaf, calls.c.day).where(_BY_ID)
 
 V = TypeVar("V")
+Joined = Callable[[AsyncConnection, Sequence[str]], Awaitable[None]]
+"""Called in the transaction that writes new calls of a session, with their ids."""
 
 
 class Calls:
     """The calls of one customer; numbers in queries are read as in `country`, and `node` writes their rows."""
 
-    def __init__(self, database: Database, keys: Keys, country: str, node: int = 0) -> None:
+    def __init__(
+        self, database: Database, keys: Keys, country: str, node: int = 0, joined: Joined | None = None
+    ) -> None:
+        """`joined`: given if several nodes may write this index; calls then get their session (storage.calls.twins)."""
+        self._joined = joined
         self._database = database
         self._keys = keys
         self._country = country
@@ -85,6 +93,8 @@ class Calls:
             sealed = {id: each for id, each in sealed.items() if not self._cut(given[id][0].leaf)}
         await self._write(connection, given, sealed, before)
         await self._write_tokens(connection, given, sealed, before, by_day)
+        if self._joined is not None:
+            await self._joined(connection, [id for id in sealed if id not in before])
         return len(sealed)
 
     async def get(self, id: str) -> CallRow | None:
@@ -98,6 +108,11 @@ class Calls:
             record = (await connection.execute(sa.select(*READ_COLUMNS).where(calls.c.id == id))).first()
         opened = open_row(self._keys, record) if record is not None else None
         return opened[0] if opened else None
+
+    async def others(self, id: str) -> tuple[str, ...]:
+        """Return the ids of the recordings that other nodes made of the session of a call (storage.calls.twins)."""
+        async with self._database.reading() as connection:
+            return tuple((await twins.others_of(connection, [id])).get(id, ()))
 
     async def find(self, query: Query, fresh: Sequence[Fresh] = ()) -> Page:
         """Return a page of calls, newest first, including `fresh` ones that are not indexed; raises BadCursor."""
@@ -187,6 +202,16 @@ class Calls:
                 known = set(await connection.scalars(_PLACES, {"ids": [id for id, _ in part]}))
             missing += [each for each in part if each[0] not in known]
         return tuple(missing)
+
+    async def retained(self, ids: Iterable[str]) -> dict[str, datetime | None]:
+        """Return when retention ends, None for ever, for those of some calls that are over."""
+        found: dict[str, datetime | None] = {}
+        for part in batches(list(dict.fromkeys(ids))):
+            asked = sa.select(calls.c.id, calls.c.erase_after).where(calls.c.id.in_(part), sa.not_(_LIVE))
+            async with self._database.reading() as connection:
+                for row in await connection.execute(asked):
+                    found[row.id] = None if row.erase_after is None else from_micros(row.erase_after)
+        return found
 
     async def count(self) -> int:
         """Count the rows, including those that can no longer be opened."""
@@ -302,6 +327,9 @@ class Calls:
     ) -> None:
         rows = [given[id][0] for id in sealed]
         told = [{**columns(row), **filter_columns.columns(self._keys, row.details)} for row in rows]
+        if self._joined is not None:
+            for row, each in zip(rows, told, strict=True):
+                each["session"] = twins.session_of(self._keys, row.details)
         values = [
             {
                 "b_hold": each.pop("hold"), "b_id": each["id"], **each,

@@ -20,7 +20,9 @@ from storage import search_forms
 from storage.calls.call_row import (
     DAY_SHIFT,
     MAX_LIMIT,
+    STATE_CODES,
     CallRow,
+    CallState,
     Fresh,
     Page,
     Position,
@@ -31,6 +33,7 @@ from storage.calls.day_keys import DayKeys
 from storage.calls.filter_columns import ANY, FEW, FilterValues, asked_for, equalities
 from storage.calls.sealed_row import open_row
 from storage.calls.search_tokens import token
+from storage.calls.twins import together
 from storage.database.database import batches
 from storage.database.schema import call_tokens, calls, days
 from storage.errors import Forgotten, StorageError
@@ -43,7 +46,7 @@ FIRST_CALLS = 20_000  # the same if a day has many calls, but always one day
 MAX_DAYS = 2048  # days probed at once; more would block the event loop for over 10 ms
 FRESH_AT_ONCE = 10  # rows of fresh calls built before other tasks run
 
-READ_COLUMNS = tuple(c for c in calls.c if c.name not in ("version", "direction", "source"))
+READ_COLUMNS = tuple(c for c in calls.c if c.name not in ("version", "direction", "source", "session"))
 NEWEST = (calls.c.day.desc(), calls.c.started_at.desc(), calls.c.id.desc())
 # "+ 0" keeps the planner from walking all calls in this order instead of looking up the few that a token found.
 _NEWEST_OF_FEW = ((calls.c.day + 0).desc(), calls.c.started_at.desc(), calls.c.id.desc())
@@ -104,7 +107,8 @@ async def _fresh(
         if len(found) == want and query.hold is None:
             break
     told = await _told(connection, [row.id for row in found])
-    found = [replace(row, **told.get(row.id, {})) for row in found]
+    second = await _second(connection, query, [row.id for row in found]) if query.each_once else set()
+    found = [replace(row, **told.get(row.id, {})) for row in found if row.id not in second]
     return [row for row in found if query.hold is None or row.hold is query.hold][:want]
 
 
@@ -121,6 +125,15 @@ async def _told(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, di
         asked = sa.select(calls.c.id, calls.c.hold).where(calls.c.id.in_(part))
         for record in await connection.execute(asked):
             found[record.id] = {"hold": bool(record.hold)}
+    return found
+
+
+async def _second(connection: AsyncConnection, query: Query, ids: Sequence[str]) -> set[str]:
+    """Return those of some calls in place of which another recording of their session is listed."""
+    found = set[str]()
+    for part in batches(ids):
+        asked = sa.select(calls.c.id).where(calls.c.id.in_(part), _shown_instead(query))
+        found.update(await connection.scalars(asked))
     return found
 
 
@@ -299,10 +312,25 @@ def _conditions(
         found += [calls.c.started_at >= to_micros(query.since), calls.c.day >= day_of(query.since) - 1]
     if query.until is not None:
         found += [calls.c.started_at < to_micros(query.until), calls.c.day <= day_of(query.until) + 1]
+    if query.each_once:
+        found.append(sa.or_(calls.c.session.is_(None), ~_shown_instead(query)))
     if after is not None:
         place = sa.tuple_(calls.c.day, calls.c.started_at, calls.c.id)
         found.append(place < sa.tuple_(after.day, after.started, after.id))
     return found
+
+
+def _shown_instead(query: Query) -> sa.Exists:
+    """Return whether another recording of the session is in the list: the one with the smallest leaf is."""
+    other = calls.alias("instead")
+    meets = [together(calls, other), other.c.leaf < calls.c.leaf]
+    if query.state is not None:
+        meets.append(other.c.state == STATE_CODES[CallState(query.state)])
+    if query.since is not None:
+        meets.append(other.c.started_at >= to_micros(query.since))
+    if query.until is not None:
+        meets.append(other.c.started_at < to_micros(query.until))
+    return sa.exists().where(*meets)
 
 
 def _filters(query: Query, filters: FilterValues, *, looked_up: bool) -> list[sa.ColumnElement[bool]]:

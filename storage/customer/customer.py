@@ -21,6 +21,7 @@ from storage.vault.vault import Vault
 if TYPE_CHECKING:
     from storage.access.accounts import Accounts
     from storage.access.api_tokens import Credentials
+    from storage.access.shared_access import SharedAccess
     from storage.attachments.annotations import Annotations
     from storage.attachments.attachments import Attachments
     from storage.audit.audit_log import Audit
@@ -34,8 +35,12 @@ if TYPE_CHECKING:
     from storage.erasure.waivers import Waivers
     from storage.exports.column_sets import ColumnSets
     from storage.exports.exports import Exports
+    from storage.holders.holder import Holder
     from storage.journal.index_gap import Gap
     from storage.journal.journal import Journal
+    from storage.keys.cutter import Cutter
+    from storage.nodes.registry import Registry
+    from storage.nodes.rows import NodeState
     from storage.retention.rules import Rules
     from storage.retention.sweep import Retention
     from storage.subject_requests.candidates import Candidates
@@ -115,14 +120,39 @@ class Customer:
         """API tokens."""
         from storage.access.api_tokens import Credentials
 
-        return Credentials(self.folder, self.name)
+        document = self.shared.documents.tokens if self.shared else None
+        return Credentials(self.folder, self.name, document=document)
 
     @cached_property
     def accounts(self) -> Accounts:
         """Accounts that may sign in to the page."""
         from storage.access.accounts import Accounts
 
-        return Accounts(self.folder, self.name, self.keys)
+        document = self.shared.documents.accounts if self.shared else None
+        return Accounts(self.folder, self.name, self.keys, document=document)
+
+    @cached_property
+    def shared(self) -> SharedAccess | None:
+        """What several nodes share of who signs in; None with one node."""
+        if not self.place.several:
+            return None
+        from storage.access.shared_access import SharedAccess
+
+        return SharedAccess(self.folder, self.keys, lambda: self.database, self._cut)
+
+    async def _cut(self, *leaves: int) -> None:
+        """Delete the keys of removed accounts, in the writing transaction of this task."""
+        await self.cutter.cut(*leaves)
+
+    @property
+    def cutter(self) -> Cutter:
+        """Cuts leaves for good."""
+        return self._opened.cutter
+
+    @property
+    def holder(self) -> Holder | None:
+        """This node as one of those who hold the keys; None if it is the only one."""
+        return self._opened.holder
 
     @property
     def database(self) -> Database:
@@ -210,6 +240,11 @@ class Customer:
         return self._opened.gap
 
     @property
+    def registry(self) -> Registry:
+        """The row of this node among those that share the database."""
+        return self._opened.registry
+
+    @property
     def journal(self) -> Journal:
         """Journal: a second copy of what is only in the database."""
         return self._opened.journal
@@ -240,38 +275,43 @@ class Customer:
 
         Raises StorageError if it is unreachable or damaged; may be tried again.
         """
-        from storage.customer import node_claim
-
-        opened, me = self._opened, node_claim.Identity.of(self.place, self.keys)
-        await opened.database.prepare(self.now(), lambda connection: node_claim.check(connection, me))
+        opened = self._opened
+        await opened.database.prepare(self.now(), opened.registry.check)
         with opened.database.opening():
-            if self.place.claims:
-                await node_claim.take(opened.database, me)
+            await opened.registry.begin()
+            if opened.holder is not None:
+                await opened.holder.begin()
             await opened.catch_up()
+            if self.place.several:
+                async with opened.database.writing() as connection:
+                    await opened.erasures.join(connection)
+            await opened.registry.settle()
+            if self.shared is not None:
+                await self.shared.serve()
         opened.database.serve()
 
-    async def renew_claim(self) -> None:
-        """Say in the database that this node still serves it, within every `node_claim.STALE_SECONDS`.
+    async def renew_claim(self) -> NodeState:
+        """Say in the database that this node still serves it, within every STALE_SECONDS; return the node's state.
 
-        Raises OtherNode, after which the database is closed for everybody and must be opened again.
+        Raises OtherNode or DatabaseOlder, after which the database is closed for everybody and must be opened again.
         """
-        from storage.customer import node_claim
+        from storage.database.database import DatabaseOlder
 
         try:
-            await node_claim.renew(self.database, node_claim.Identity.of(self.place, self.keys))
-        except OtherNode:
+            return await self.registry.renew()
+        except (OtherNode, DatabaseOlder):
             self.database.refuse()
             raise
 
     async def give_up_claim(self) -> None:
         """Let another node take the database at once, as this one stops for good."""
-        from storage.customer import node_claim
-
-        if self.served and self.place.claims:
-            await node_claim.give_up(self.database, node_claim.Identity.of(self.place, self.keys))
+        if self.served:
+            await self.registry.give_up()
 
     async def close(self) -> None:
         """Write what is queued, and close everything that was opened."""
+        if self.shared is not None:
+            self.shared.close()
         if self._components is not None:
             self._components.audit.close()
             await self._components.database.close()

@@ -158,17 +158,19 @@ async def carry_out(removal: Removal, place: Place, root: RootSecret) -> Path:
         raise Kept(f"the keys of {name} are not in keys/, so no receipt can be signed", "restore keys/")
     if keys is not None and keys.keeps(AUDIT_LEAF):
         keys.cut_range(0, AUDIT_LEAF - 1)
+        locked: list[receipts.Locked] = []
         if place.objects is not None:
             from storage.vault.object_vault import ObjectVault  # only for those who have an object store
 
-            ObjectVault(folder / VAULT, name, keys, place.objects).leave()  # what a lock keeps there opens nowhere
+            stays = ObjectVault(folder / VAULT, name, keys, place.objects).leave()
+            locked = [receipts.Locked(call, each.name, each.until) for call, each in stays]  # it opens nowhere
         database = Database(place.database, name, folder)
         await database.remove()
         with disk_errors("remove the files of a customer"):
             _empty(folder)
             _check_gone(folder, keys)
             if not (kept / RECEIPT).exists():
-                _prove(removal, place, keys)
+                _prove(removal, place, keys, locked)
             _move_audit(data, name)
             keys.cut_range(AUDIT_LEAF, AUDIT_LEAF)
     with disk_errors("remove the keys of a customer"):
@@ -202,7 +204,7 @@ def _check_gone(folder: Path, keys: CustomerKeys) -> None:
         raise StorageError(f"not everything of {keys.customer} is gone yet", "run the command again")
 
 
-def _prove(removal: Removal, place: Place, keys: CustomerKeys) -> None:
+def _prove(removal: Removal, place: Place, keys: CustomerKeys, locked: Sequence[receipts.Locked]) -> None:
     """Write the last entry of the audit log, and the receipt."""
     name, data = removal.customer, place.data_dir
     key, kept, disk = audit_key(keys), removed_folder(place.data_dir, removal.customer), Disk()
@@ -216,8 +218,9 @@ def _prove(removal: Removal, place: Place, keys: CustomerKeys) -> None:
         audit.close()
     now = place.now()
     facts = receipts.Facts(
-        name, removal.id, "request", None, calls, removal.requested_by, from_text(removal.requested_at), None, None, now
-    )
+        name, removal.id, "request", None, calls,
+        removal.requested_by, from_text(removal.requested_at), None, None, now, locked,
+    )  # fmt: skip
     public = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw).hex()
     disk.replace(kept / PUBLIC_KEY, f"{public}\n".encode())
     disk.replace(kept / RECEIPT, ascii_json(receipts.sign(key, facts)))

@@ -1,5 +1,6 @@
 """What storage needs to know of a customer, and where the customer's files are."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from storage.keys.key_store import CustomerKeys
 from storage.keys.key_tree import LAST_LEAF
+from storage.nodes.identity import Identity
 
 if TYPE_CHECKING:
     from storage.objects.store import ObjectStore
@@ -60,7 +63,7 @@ class Place:
     node: str = ""
     """Name of the node."""
     instance: str = ""
-    """Random id of this boot of this machine (storage.customer.node_claim)."""
+    """Random id of this boot of this machine (storage.nodes.registry)."""
     claims: bool = False
     """Whether to keep other nodes from the databases while they are open, as the daemon does."""
     several: bool = False
@@ -80,3 +83,9 @@ def removed_folder(data_dir: Path, name: str) -> Path:
 def audit_key(keys: CustomerKeys) -> Ed25519PrivateKey:
     """Return the key that signs a customer's audit log and receipts."""
     return Ed25519PrivateKey.from_private_bytes(keys.secret(AUDIT_LEAF, AUDIT_LABEL))
+
+
+def identity(place: Place, keys: CustomerKeys) -> Identity:
+    """Return what this node is known by in the database of a customer."""
+    public = audit_key(keys).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    return Identity(keys.customer, keys.node, place.node, place.instance, hashlib.sha256(public).hexdigest()[:32])

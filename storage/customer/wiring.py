@@ -1,23 +1,26 @@
 """The components of a customer besides keys and vault, and how they are made: the index and what needs it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.attachments.annotations import Annotations
 from storage.attachments.attachments import Attachments
 from storage.audit.audit_log import Audit
-from storage.calls.call_index import Calls
-from storage.customer.settings import KEYS, CustomerSettings, Place, audit_key, customer_folder
+from storage.calls.call_index import Calls, Joined
+from storage.customer.settings import KEYS, CustomerSettings, Place, audit_key, customer_folder, identity
 from storage.database.database import Database
 from storage.directory.matcher import Correlation
 from storage.directory.sync_pages import DirectoryPages
 from storage.directory.user_store import Users
+from storage.erasure.erasure_rows import ErasureTarget
 from storage.erasure.erasure_steps import ErasureSteps
 from storage.erasure.erasures import Erasures
 from storage.erasure.holds import Holds
@@ -31,20 +34,33 @@ from storage.files.reserved_space import ReservedSpace
 from storage.journal.index_gap import Gap, measure
 from storage.journal.journal import Journal, JournaledDatabase
 from storage.keys.cut_log import Ledger
+from storage.keys.cutter import Cutter, OwnKeys
 from storage.keys.key_store import CustomerKeys
+from storage.nodes.registry import Registry
 from storage.retention.rules import Rules
 from storage.retention.sweep import Retention
 from storage.subject_requests.candidates import Candidates
 from storage.subject_requests.cases import Requests
 from storage.vault.vault import Vault
 
+if TYPE_CHECKING:
+    from storage.holders.holder import Holder
+
+SQLITE = "sqlite"
+
 
 @dataclass(frozen=True, slots=True)
 class Components:
     """The components of a customer that need the index."""
 
+    cutter: Cutter
+    """Cuts leaves for good."""
+    holder: "Holder | None"
+    """This node as one of those who hold the keys; None if it is the only one."""
     database: Database
     """Database of the index, rules, requests and all other rows."""
+    registry: Registry
+    """The row of this node among those that share the database."""
     calls: Calls
     """Index of calls."""
     audit: Audit
@@ -88,24 +104,51 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     name, now, signer = settings.name, place.now, audit_key(keys)
     folder = customer_folder(place.data_dir, name)
     database = Database(place.database, name, folder)
-    calls = Calls(database, keys, settings.country, keys.node)
+    registry = Registry(database, identity(place, keys), folder, serves=place.claims)
+    twins: list[Joined] = []  # what is done with a new call of a session that another node recorded too
+    calls = Calls(database, keys, settings.country, keys.node, partial(_join, twins) if place.several else None)
     audit = Audit(folder, place.data_dir / KEYS, name, signer, now)
-    exports = Exports(database, keys, Vault(folder / EXPORTS, name, keys), now)
+    files = Vault(folder / EXPORTS, name, keys)
+    cutter: Cutter = OwnKeys(keys)
+    holder: Holder | None = None
+    if place.several and place.database != SQLITE:
+        holder, cutter = _shared(place, keys, database, [vault, files], lambda: steps)
+    exports = Exports(database, keys, files, cutter, now)
     ledger = Ledger(place.data_dir / KEYS, name)
-    steps = ErasureSteps(keys, vault, database, calls, ReservedSpace(place.data_dir), exports.unlink)
+    settled = None if holder is None else holder.day_is_settled
+    room = ReservedSpace(place.data_dir)
+    steps = ErasureSteps(keys, vault, database, calls, room, exports.unlink, cutter, settled)
     steps.reserve_space()
     journal, gap = Journal(folder, keys), Gap(folder)
-    store = JournaledDatabase(database, keys, journal, now)
+    store = JournaledDatabase(database, keys, journal, now, cutter)
     rules = Rules(store, settings.country, settings.retention_days)
-    erasures = Erasures(name, keys, vault, database, calls, audit, steps, journal, signer, now, gap.first)
+    erasures = Erasures(
+        name,
+        keys,
+        vault,
+        database,
+        calls,
+        audit,
+        steps,
+        journal,
+        signer,
+        now,
+        gap.first,
+        spread=None if holder is None else holder.spread,
+    )
+    holds = Holds(store, erasures.wanted.set)
+    twins += [holds.join, erasures.join]
     users = Users(store, calls, DirectoryPages(folder, keys, "").leaves)
     correlation = Correlation(database, keys, calls, users, rules, settings.country, settings.extension_digits)
     look = partial(measure, gap, journal, database, vault)
     return Components(
+        cutter=cutter,
+        holder=holder,
         database=database,
+        registry=registry,
         calls=calls,
         audit=audit,
-        holds=Holds(store, erasures.wanted.set),
+        holds=holds,
         waivers=Waivers(store),
         rules=rules,
         erasures=erasures,
@@ -120,12 +163,37 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
         correlation=correlation,
         gap=gap,
         journal=journal,
-        catch_up=partial(_catch_up, look, name, database, ledger, steps, journal, signer, now),
+        catch_up=partial(_catch_up, registry, look, name, database, ledger, steps, journal, signer, now),
     )
 
 
+async def _join(twins: Sequence[Joined], connection: AsyncConnection, ids: Sequence[str]) -> None:
+    for each in twins:
+        await each(connection, ids)
+
+
+def _shared(
+    place: Place, keys: CustomerKeys, database: Database, vaults: Sequence[Vault], steps: Callable[[], ErasureSteps]
+) -> tuple["Holder", Cutter]:
+    """Return this node as one that holds the keys with others, and what cuts them."""
+    from storage.holders.holder import Holder
+    from storage.holders.local_data import LocalData
+    from storage.holders.shared_cutter import SharedKeys
+
+    async def remove_rows(found: Sequence[tuple[str, int]], days: Iterable[int]) -> None:
+        await steps().remove([ErasureTarget(call, leaf) for call, leaf in found])
+        await steps().reindex(days)
+
+    local = LocalData(keys, vaults[0], vaults[1:], database, remove_rows)
+    holder = Holder(place.node, database, keys, place.data_dir / KEYS, place.now, local)
+    database.guard(holder.guard)
+    keys.share()
+    return holder, SharedKeys(holder, database, keys.keeps, place.now)
+
+
 async def _catch_up(
-    look: Callable[[datetime], Awaitable[None]],
+    registry: Registry,
+    look: Callable[[datetime, bool], Awaitable[None]],
     name: str,
     index: Database,
     ledger: Ledger,
@@ -135,7 +203,7 @@ async def _catch_up(
     now: Callable[[], datetime],
 ) -> None:
     """Restore the rows of a lost database, and bring an older one up to date with journal and cut log."""
-    await look(now())
+    await look(now(), registry.older)
     await reapply(name, index, ledger, steps, journal, signer, now)
     with suppress(NoSpace):
         await asyncio.to_thread(journal.prepare)

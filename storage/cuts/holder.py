@@ -14,6 +14,7 @@ table's from there on; they follow the table from the last common line, and brin
 back only when it was read back and applied, because the next fail-over may lose it again.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -22,7 +23,10 @@ from storage.cuts.lines import BEGIN, Acknowledgement, ChainKeys, CutsForged, Ki
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What one transaction sees; lines are numbered from 1 without a gap."""
+    """What one transaction sees. Lines are numbered from 1 without a gap.
+
+    Cuts below the last line that the reader followed may be left out, but not those at which somebody acknowledged.
+    """
 
     lines: tuple[Numbered, ...] = ()
     """The lines in order."""
@@ -32,13 +36,18 @@ class Table:
     @property
     def head(self) -> int:
         """Return the number of the newest line, 0 if there is none."""
-        return len(self.lines)
+        return self.lines[-1].n if self.lines else 0
 
     def chain(self, n: int) -> bytes:
         """Return the chain at a line, BEGIN before the first; b"" if there is no such line."""
         if n == 0:
             return BEGIN
-        return self.lines[n - 1].chain if 0 < n <= self.head else b""
+        at = bisect_left(self.lines, n, key=lambda each: each.n)
+        return self.lines[at].chain if at < len(self.lines) and self.lines[at].n == n else b""
+
+    def after(self, n: int) -> Numbered:
+        """Return the first line after another; there must be one."""
+        return self.lines[bisect_left(self.lines, n + 1, key=lambda each: each.n)]
 
     def number_of(self, id: str) -> int | None:
         """Return the number of a line."""
@@ -52,7 +61,7 @@ class Held:
     name: str
     """Name of the node."""
     log: tuple[Numbered, ...] = ()
-    """Every line that it ever applied, in that order; after a fork a number may be there twice."""
+    """Every line that it ever applied, in that order; after a fork a number may be there twice. See `reduced`."""
     returning: str | None = None
     """Id of the line of its return; "" if that is still to be written, None if it does not return."""
 
@@ -115,12 +124,25 @@ def appended(table: Table, line: Line, keys: ChainKeys) -> Numbered:
 
 def path(log: Sequence[Numbered]) -> dict[int, Numbered]:
     """Return the lines as a holder last followed them: the newest at each number, and none above a later fork."""
-    found: dict[int, Numbered] = {}
+    found: list[Numbered] = []
     for each in log:
-        for n in [n for n in found if n >= each.n]:
-            del found[n]
-        found[each.n] = each
-    return found
+        while found and found[-1].n >= each.n:
+            found.pop()
+        found.append(each)
+    return {each.n: each for each in found}
+
+
+def reduced(log: Sequence[Numbered], table: Table) -> tuple[Numbered, ...]:
+    """Return what has to be remembered of a log while the table has the line at which it ends, and lacks none of it.
+
+    That is the line itself, and who came, left and returned before it. Once the table has another chain at that line,
+    all of the log is needed again.
+    """
+    last = common(log, table)
+    if missing(log, table):
+        return tuple(log)
+    kept = {n: each.chain for n, each in path(log).items() if n >= last}
+    return tuple(each for each in log if each.line.kind is not Kind.CUT or kept.get(each.n) == each.chain)
 
 
 def common(log: Sequence[Numbered], table: Table) -> int:
@@ -148,10 +170,10 @@ def acknowledged(table: Table, n: int, keys: ChainKeys) -> bool:
     An acknowledgement counts if it is genuine and the table has its chain; two at one line must be of equal trees.
     """
     holders = staying(each.line for each in table.lines)
-    given = [(table.acknowledged or {}).get(name) for name in holders]
-    well = [a for a in given if a is not None and a.n >= n and keys.genuine(a) and table.chain(a.n) == a.chain]
-    trees = {(a.n, a.tree) for a in well}
-    return bool(holders) and {a.node for a in well} == holders and len(trees) == len({m for m, _ in trees})
+    if not holders or missing_holders(table, n, keys):
+        return False
+    trees = {(a.n, a.tree) for a in (table.acknowledged or {}).values() if a.node in holders}
+    return len(trees) == len({m for m, _ in trees})
 
 
 def level(held: Held, table: Table) -> bool:
@@ -168,8 +190,8 @@ def next_step(held: Held, table: Table, keys: ChainKeys) -> Step:
     """Return what a holder does next; raises CutsForged if the next line is not bound to those before it."""
     last = common(held.log, table)
     if table.head > last:
-        line = table.lines[last]
-        if line.chain != keys.link(table.chain(last), line.line):
+        line = table.after(last)
+        if line.n != last + 1 or line.chain != keys.link(table.chain(last), line.line):
             raise CutsForged("a line of the cuts was written by somebody else", "restore the database")
         return Apply(line)
     lost = missing(held.log, table)
@@ -181,6 +203,30 @@ def next_step(held: Held, table: Table, keys: ChainKeys) -> Step:
     if at is None:
         return SayReturn(held.returning or None)
     return Acknowledge(last, table.chain(last), returned=acknowledged(table, at, keys))
+
+
+def missing_holders(table: Table, n: int, keys: ChainKeys) -> tuple[str, ...]:
+    """Return the holders that have not acknowledged line `n`, by name."""
+    holders = staying(each.line for each in table.lines)
+    return tuple(sorted(name for name in holders if not _counts(table, name, n, keys)))
+
+
+def may_hand_over(table: Table, name: str, keys: ChainKeys) -> bool:
+    """Say whether the file for a new holder may be made: every other one has acknowledged its admission.
+
+    Then the line comes back whatever is lost, and no cut counts as done without the new one.
+    """
+    at = [each.n for each in table.lines if each.line.kind is Kind.ADMIT and each.line.node == name]
+    return (
+        bool(at)
+        and name in staying(e.line for e in table.lines)
+        and set(missing_holders(table, at[-1], keys)) <= {name}
+    )
+
+
+def _counts(table: Table, name: str, n: int, keys: ChainKeys) -> bool:
+    given = (table.acknowledged or {}).get(name)
+    return given is not None and given.n >= n and keys.genuine(given) and table.chain(given.n) == given.chain
 
 
 def may_overwrite(held: Held, table: Table, keys: ChainKeys) -> bool:

@@ -67,6 +67,8 @@ class _Transaction:
     """Functions to run if it does not commit, newest last."""
     done: list[Callable[[], None]] = field(default_factory=list)
     """Functions to run once it has committed."""
+    after: list[Undo] = field(default_factory=list)
+    """Functions to run once it has committed and others may write."""
 
 
 _WRITING: ContextVar[_Transaction | None] = ContextVar("writing", default=None)  # this task's transaction
@@ -213,14 +215,15 @@ class Database:
     async def writing(self) -> AsyncIterator[AsyncConnection]:
         """Yield the only writing connection; commit durably at the end, or change nothing."""
         self._admit()
+        after: list[Undo] = []
         async with _translated(), self._writer, self._engine.connect() as connection:
             await connection.execution_options(writing=True)
             async with connection.begin() as transaction:
                 mine = _Transaction(connection)
                 await _wait_for_others(connection)
-                await self._ask_guards(connection, True)
                 _WRITING.set(mine)
                 try:
+                    await self._ask_guards(connection, True)
                     yield connection
                 except BaseException:
                     await _undo(mine)
@@ -235,6 +238,9 @@ class Database:
                     raise
                 for done in mine.done:
                     done()
+                after = mine.after
+        for each in after:
+            await each()
 
     @asynccontextmanager
     async def beside(self) -> AsyncIterator[AsyncConnection]:
@@ -328,6 +334,13 @@ def once_committed(done: Callable[[], None]) -> None:
     mine = _WRITING.get()
     if mine is not None:
         mine.done.append(done)
+
+
+def after_commit(work: Callable[[], Awaitable[None]]) -> None:
+    """Do `work` once the writing transaction of this task has committed; its block ends only after that."""
+    mine = _WRITING.get()
+    if mine is not None:
+        mine.after.append(work)
 
 
 async def _undo(transaction: _Transaction) -> None:

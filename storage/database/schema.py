@@ -27,6 +27,8 @@ metadata = MetaData()
 
 _NO_DIRECTION = text("direction IS NULL")
 _HAS_SESSION = text("session IS NOT NULL")
+_OF_HOLDERS = text("kind <> 'cut'")
+_UNREMOVED = text("removed < 2")
 
 about = Table(  # the customer that this database belongs to; a file under another customer's name is refused
     "about",
@@ -54,9 +56,20 @@ cuts = Table(  # what every holder of the keys cuts, in order (storage.cuts)
     metadata,
     Column("n", BigInteger, primary_key=True, autoincrement=False),  # from 1, without a gap
     Column("id", Text, nullable=False, unique=True),
+    Column("kind", Text, nullable=False),  # as in the line
     Column("line", LargeBinary, nullable=False),  # docs/formats/cuts.md
     Column("chain", LargeBinary, nullable=False),
     Column("removed", SmallInteger, nullable=False, server_default="0"),  # 1 after it was applied, 2 after all have
+    Index("cuts_of_holders", "n", sqlite_where=_OF_HOLDERS, postgresql_where=_OF_HOLDERS),
+    Index("cuts_unremoved", "n", sqlite_where=_UNREMOVED, postgresql_where=_UNREMOVED),
+)
+
+cut_erasures = Table(  # which lines of `cuts` an erasure has; a line that comes back keeps its id
+    "cut_erasures",
+    metadata,
+    Column("erasure", Text, nullable=False),
+    Column("line", Text, nullable=False),  # its id
+    PrimaryKeyConstraint("erasure", "line"),
 )
 
 cut_acknowledgements = Table(  # how far each holder has come
@@ -82,16 +95,15 @@ shared_files = Table(  # tokens and accounts, where several nodes share them
     metadata,
     Column("name", Text, primary_key=True),
     Column("version", BigInteger, nullable=False),
-    Column("content", LargeBinary, nullable=False),
+    Column("content", LargeBinary, nullable=False),  # sealed under a leaf that is never cut
 )
 
-page_sessions = Table(  # sessions of the page, where several nodes share them
+page_sessions = Table(  # sessions of the page and what signing in counts (storage.access.shared_rows)
     "page_sessions",
     metadata,
-    Column("key", LargeBinary, primary_key=True),  # hash of the cookie
-    Column("ends_at", BigInteger, nullable=False),
-    Column("leaf", BigInteger, nullable=False),
-    Column("sealed", LargeBinary, nullable=False),
+    Column("key", LargeBinary, primary_key=True),  # keyed hash of a name that holds a secret
+    Column("ends_at", BigInteger, nullable=False),  # by the clock of the database
+    Column("content", LargeBinary, nullable=False),  # sealed under a key derived from that name
     Index("page_sessions_ends_at", "ends_at"),
 )
 
@@ -222,6 +234,8 @@ erasure_calls = Table(  # the calls of an erasure, each with its last step
     Column("call", Text, nullable=False, index=True),
     Column("leaf", BigInteger),  # null if the id was unknown
     Column("step", SmallInteger, nullable=False),  # 0 filed, then the steps of an erasure in order
+    Column("session", BigInteger),  # the call's: what another node indexes later under it is erased too
+    Index("erasure_calls_session", "session", sqlite_where=_HAS_SESSION, postgresql_where=_HAS_SESSION),
     PrimaryKeyConstraint("erasure", "call"),
 )
 

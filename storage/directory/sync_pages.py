@@ -21,6 +21,7 @@ from storage.directory.user import Change
 from storage.errors import Forgotten, StorageError
 from storage.files.durable_files import Disk, disk_errors, opened
 from storage.keys import sealing
+from storage.keys.cutter import Cutter, OwnKeys
 from storage.timestamps import from_text, to_text
 
 FILE_NAME = "directory.pages"
@@ -47,7 +48,8 @@ class Kept:
 class DirectoryPages:
     """The file of one customer and directory; hold `DirectoryLink.alone` while writing it."""
 
-    def __init__(self, folder: Path, keys: sealing.DeletableKeys, source: str) -> None:
+    def __init__(self, folder: Path, keys: sealing.DeletableKeys, source: str, cutter: Cutter | None = None) -> None:
+        self._cutter = cutter or OwnKeys(keys)
         self._path = folder / FILE_NAME
         self._keys = keys
         self._source = source
@@ -71,13 +73,13 @@ class DirectoryPages:
         self._pages, self._begun_at = len(pages), pages[0]["begun_at"]
         return kept
 
-    def keep(self, changes: Iterable[Change], next: str, *, whole: bool, now: datetime) -> None:
+    async def keep(self, changes: Iterable[Change], next: str, *, whole: bool, now: datetime) -> None:
         """Add a page that is not the last one; raises NoSpace, DiskFailed."""
         if self._size > MAX_BYTES:
             return
         data = b""
         if not self._pages:
-            self.forget()
+            await self.forget()
             self._leaf, self._begun_at = sealing.new_leaf(self._keys), to_text(now)
             data = json.dumps({"version": VERSION, "leaf": self._leaf}).encode() + b"\n"
         told = [[one.object_id, dict(one.members), one.gone] for one in changes]
@@ -91,11 +93,11 @@ class DirectoryPages:
             self._disk.write(fd, data, self._size)  # overwrites half a page that a kill may have left
         self._pages, self._size = self._pages + 1, self._size + len(data)
 
-    def forget(self) -> None:
+    async def forget(self) -> None:
         """Delete what was read, irrecoverably; raises NoSpace, DiskFailed."""
         leaves = self.leaves()
         if leaves:
-            self._keys.cut(*leaves)
+            await self._cutter.cut(*leaves)
         self._disk.remove(self._path)
         self._pages = self._size = 0
 

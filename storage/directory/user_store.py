@@ -182,14 +182,12 @@ class Users(JournaledRows):
             holding = exports.join(export_calls, export_calls.c.export == exports.c.id)
             held = sa.select(exports.c.leaf).select_from(holding).where(export_calls.c.call == id)
             leaves = [leaf for leaf in await connection.scalars(held) if self._keys.keeps(leaf)]
-            await asyncio.to_thread(self._forget, user.leaf, *leaves)  # also reports that contain the user's record
+            unfinished = await asyncio.to_thread(self._unfinished)
+            await self._cutter.cut(user.leaf, *leaves, *unfinished)  # also reports that contain the user's record
             await connection.execute(users.delete().where(mine))
             await match_queue.mark(connection, [id])  # processes that have the user in memory drop it
         await self._database.scrub()
         return True
-
-    def _forget(self, *leaves: int) -> None:
-        self._keys.cut(*leaves, *self._unfinished())
 
     # --- from the directory ------------------------------------------------------------------------------------------
 

@@ -1,6 +1,7 @@
 """Erasures in the database: states, steps, and the statements that change them; no policy.
 
     erasure    approval → running ⇄ waiting → done
+               … running → cut ⇄ waiting → done                      where several nodes hold the keys
     call       FILED → BEGUN → UNLINKED → REMOVED → INDEXED → VERIFIED
 
 BEGUN is the point of no return: it is set in the transaction that finds no hold, and no hold can be set after it. Each
@@ -19,6 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.calls.call_row import DAY_SHIFT
+from storage.calls.twins import any_session, together
 from storage.database.database import batches
 from storage.database.schema import calls, erasure_calls, erasures, export_calls, exports, holds
 from storage.timestamps import from_micros
@@ -35,10 +37,11 @@ class State(enum.StrEnum):
     APPROVAL = "approval"
     RUNNING = "running"
     WAITING = "waiting"
+    CUT = "cut"
     DONE = "done"
 
 
-OPEN = (State.RUNNING.value, State.WAITING.value)
+OPEN = (State.RUNNING.value, State.WAITING.value, State.CUT.value)
 _CALLS = sa.select(sa.func.count()).where(erasure_calls.c.erasure == erasures.c.id).scalar_subquery()
 COUNTED = sa.select(erasures, _CALLS.label("calls"))
 """Selects erasures, each with the number of its calls."""
@@ -62,7 +65,7 @@ class Erasure:
     id: str
     """Random id."""
     state: State
-    """approval, running, waiting (for a hold to be lifted), or done."""
+    """approval, running, waiting (for a hold to be lifted, or for nodes), cut (no running node opens it), or done."""
     cause: str
     """request, retention or restored."""
     rule: str | None
@@ -81,6 +84,8 @@ class Erasure:
     """Number of calls, as found when it was requested; None in a list of finished erasures."""
     receipt: dict[str, Any] | None = field(repr=False)
     """The signed receipt, None until it is done."""
+    waiting_for: tuple[str, ...] = ()
+    """Nodes that have not cut it yet, by name, once everything else is done; where several hold the keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +167,50 @@ async def file(connection: AsyncConnection, values: dict[str, Any]) -> None:
 
 
 async def add_calls(connection: AsyncConnection, id: str, leaves: dict[str, int | None]) -> None:
-    """Write the calls of an erasure; for those without a leaf, there is nothing to erase."""
+    """Write the calls of an erasure, with what other nodes recorded of their sessions.
+
+    For those without a leaf, there is nothing to erase.
+    """
     for part in batches(list(leaves.items())):
         values = [
             {"erasure": id, "call": call, "leaf": leaf, "step": Step.VERIFIED if leaf is None else Step.FILED}
             for call, leaf in part
         ]
         await connection.execute(erasure_calls.insert(), values)
+    if await any_session(connection):
+        await _add_twins(connection, id)
+
+
+async def _add_twins(connection: AsyncConnection, id: str) -> None:
+    """Note the session of each call of an erasure, and add the other recordings of it."""
+    mine = erasure_calls.c.erasure == id
+    session = sa.select(calls.c.session).where(calls.c.id == erasure_calls.c.call).scalar_subquery()
+    unknown = sa.and_(mine, erasure_calls.c.session.is_(None), session.is_not(None))
+    await connection.execute(erasure_calls.update().where(unknown).values(session=session))
+    other, known = calls.alias("other"), erasure_calls.alias("known")
+    named = calls.join(erasure_calls, erasure_calls.c.call == calls.c.id).join(other, together(calls, other))
+    there = sa.exists().where(known.c.erasure == id, known.c.call == other.c.id)
+    values = (sa.literal(id), other.c.id, other.c.leaf, sa.literal(Step.FILED.value), other.c.session)
+    found = sa.select(*values).select_from(named).where(mine, ~there).distinct()
+    names = ["erasure", "call", "leaf", "step", "session"]
+    await connection.execute(erasure_calls.insert().from_select(names, found))
+
+
+async def erased_sessions(connection: AsyncConnection, ids: Sequence[str] | None = None) -> list[Any]:
+    """Return calls that no erasure has, although another recording of their session was to be erased before.
+
+    Each row has `id` and `leaf` of the call and the `erasure`, one of several. `ids`: only some calls.
+    """
+    own = erasure_calls.alias("own")
+    same = erasure_calls.c.session == calls.c.session
+    near = sa.func.abs(erasure_calls.c.leaf - calls.c.leaf) < 2 << DAY_SHIFT
+    asked = sa.select(calls.c.id, calls.c.leaf, sa.func.max(erasure_calls.c.erasure).label("erasure"))
+    asked = asked.select_from(calls.join(erasure_calls, sa.and_(same, near, erasure_calls.c.call != calls.c.id)))
+    asked = asked.where(~sa.exists().where(own.c.call == calls.c.id, own.c.leaf.is_not(None)))
+    asked = asked.group_by(calls.c.id, calls.c.leaf)
+    if ids is None:
+        return list(await connection.execute(asked))
+    return [each for part in batches(ids) for each in await connection.execute(asked.where(calls.c.id.in_(part)))]
 
 
 async def withdraw(connection: AsyncConnection) -> str | None:
@@ -191,6 +233,10 @@ async def begin(connection: AsyncConnection, round: int = ROUND) -> list[tuple[E
     running = erasures.c.state.in_(OPEN)
     swept = sa.select(erasures.c.id).where(running, erasures.c.cause.startswith(RETENTION))
     await connection.execute(erasure_calls.delete().where(filed, held, erasure_calls.c.erasure.in_(swept)))
+    if await any_session(connection):  # a request that a lost database has back may lack some
+        asked = sa.select(erasures.c.id).where(running, erasures.c.cause == REQUEST)
+        for id in list(await connection.scalars(asked)):
+            await _add_twins(connection, id)
     going = erasure_calls.c.erasure.in_(sa.select(erasures.c.id).where(running))
     await connection.execute(erasure_calls.update().where(filed, ~held, going).values(step=Step.BEGUN))
     under_way = sa.and_(
@@ -271,6 +317,17 @@ async def progress(connection: AsyncConnection) -> list[tuple[Any, int, int]]:
     )
     counted = list(await connection.execute(asked))
     return [(await one(connection, row[0]), int(row[1]), int(row[2])) for row in counted]
+
+
+async def found_late(connection: AsyncConnection, id: str) -> int:
+    """Take up calls of a request that were unknown when it was filed, and that another node indexed since."""
+    unknown = sa.and_(erasure_calls.c.erasure == id, erasure_calls.c.leaf.is_(None))
+    named = calls.c.id.in_(sa.select(erasure_calls.c.call).where(unknown))
+    late = list(await connection.execute(sa.select(calls.c.id, calls.c.leaf).where(named)))
+    for call, leaf in late:
+        mine = erasure_calls.update().where(unknown, erasure_calls.c.call == call)
+        await connection.execute(mine.values(leaf=leaf, step=Step.FILED))
+    return len(late)
 
 
 async def calls_of(connection: AsyncConnection, id: str) -> list[str]:

@@ -35,9 +35,13 @@ from storage.erasure.erasure_rows import ErasureTarget
 from storage.errors import NoSpace, StorageError
 from storage.files.reserved_space import ReservedSpace
 from storage.keys.cut_log import Entry, Request
+from storage.keys.cutter import Cutter, OwnKeys
 from storage.keys.sealing import DeletableKeys
 from storage.timestamps import day_of, from_micros
 from storage.vault.vault import Vault
+
+DayIsSettled = Callable[[AsyncConnection, int], Awaitable[bool]]
+"""Says whether no node can bring a call of a day any more that is not indexed yet."""
 
 SETTLED_DAYS = 2  # a day this old gets no new recordings; one that began before midnight keeps its leaf
 T = TypeVar("T")
@@ -69,9 +73,16 @@ class ErasureSteps:
         calls: Calls,
         reserved: ReservedSpace,
         derived: Callable[[Sequence[str]], Awaitable[object]],
+        cutter: Cutter | None = None,
+        settled: DayIsSettled | None = None,
     ) -> None:
-        """Take `derived`, which removes files that were made from calls."""
+        """Take `derived`, which removes files that were made from calls.
+
+        Where several nodes hold the keys: also what cuts for all of them, and `settled`.
+        """
+        self._settled = settled
         self._keys = keys
+        self._cutter = cutter or OwnKeys(keys)
         self._vault = vault
         self._database = database
         self._calls = calls
@@ -113,7 +124,11 @@ class ErasureSteps:
         async with self._database.writing() as connection:
             index = await _index_leaves(connection, {leaf >> DAY_SHIFT for leaf in cut.leaves})
             entry = Entry(tuple(requests), now, tuple({*cut.leaves, *index, *own}), cut.days)
-            await asyncio.to_thread(self._keys.forget, entry)
+            await self._cutter.forget(entry)
+
+    async def cut_leaves(self, *leaves: int) -> None:
+        """Cut leaves of no call."""
+        await self._cutter.cut(*leaves)
 
     async def recut(self, entries: Sequence[Entry]) -> None:
         """Repeat the cuts of these lines of the cut log if any of their keys still exists."""
@@ -197,7 +212,8 @@ class ErasureSteps:
         leaves: list[int] = []
         whole: list[int] = []
         for day, mine in by_day.items():
-            if day <= today - SETTLED_DAYS and not await self._survivor(connection, day, mine, stored):
+            old = day <= today - SETTLED_DAYS and (self._settled is None or await self._settled(connection, day))
+            if old and not await self._survivor(connection, day, mine, stored):
                 whole.append(day)
             else:
                 leaves += mine

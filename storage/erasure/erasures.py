@@ -24,7 +24,7 @@ import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -37,12 +37,13 @@ from storage.audit.hash_chain import Act
 from storage.calls import stored_query
 from storage.calls.call_index import Calls
 from storage.calls.call_row import DAY_SHIFT, Query
-from storage.database.database import Database, batches
+from storage.database.database import Database, batches, once_committed
 from storage.database.schema import erasures
 from storage.erasure import erasure_rows as rows
 from storage.erasure import receipts, waivers
 from storage.erasure.erasure_rows import Erasure, ErasureTarget, State, Step, shown
 from storage.erasure.erasure_steps import ErasureSteps
+from storage.erasure.receipts import Locked
 from storage.errors import StorageError
 from storage.ids import is_id, new_id
 from storage.journal import journal
@@ -51,6 +52,9 @@ from storage.json_bytes import ascii_json
 from storage.keys import sealing
 from storage.timestamps import day_of, to_micros
 from storage.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from storage.holders.holder import Spread
 
 RECORDER = actor.RECORDER.name
 _KIND = "erasure"
@@ -61,6 +65,10 @@ StopLive = Callable[[str], Awaitable[None]]
 
 Settled = Callable[[], Awaitable[object]]
 """Makes sure that the index has all calls before it is searched; if it raises, nothing is changed."""
+
+
+Spreading = Callable[[AsyncConnection, str, int], Awaitable["Spread"]]
+"""Says how far an erasure has come among the nodes, by its id and when it was requested."""
 
 
 async def unsettled() -> None:
@@ -104,8 +112,12 @@ class Erasures:
         now: Callable[[], datetime],
         gap: Callable[[], int | None],
         random: Callable[[int], bytes] = os.urandom,
+        spread: Spreading | None = None,
     ) -> None:
-        """Take `gap`, which returns the day from which on the index may lack recordings; any thread may call it."""
+        """Take `gap`, which returns the day from which on the index may lack recordings; any thread may call it.
+
+        `spread` says how far an erasure has come where several nodes hold the keys.
+        """
         self.wanted = asyncio.Event()
         self.erased = 0
         """Calls that were erased since the start."""
@@ -121,6 +133,7 @@ class Erasures:
         self._key = key
         self._now = now
         self._random = random
+        self._spread = spread
         self._working = asyncio.Lock()
 
     def gap(self) -> int | None:
@@ -219,12 +232,12 @@ class Erasures:
         """Return an erasure, None if there is none."""
         async with self._database.reading() as connection:
             record = await rows.one(connection, id)
-        return None if record is None else shown(record)
+            return None if record is None else await self._shown(connection, record)
 
     async def open(self) -> tuple[Erasure, ...]:
         """Return the erasures that are not done, oldest first; for approvers and for incidents."""
         async with self._database.reading() as connection:
-            return tuple(map(shown, await rows.undone(connection)))
+            return tuple([await self._shown(connection, record) for record in await rows.undone(connection)])
 
     async def done(self, limit: int, cursor: str | None = None) -> tuple[Sequence[Erasure], str | None]:
         """Return a page of finished erasures, newest first and without receipts, and the cursor of the next page.
@@ -235,6 +248,14 @@ class Erasures:
             found = await rows.done(connection, limit + 1, None if cursor is None else cursors.read_by_time(cursor))
         more = cursors.by_time(found[limit - 1].done_at, found[limit - 1].id) if len(found) > limit else None
         return tuple(shown(record) for record in found[:limit]), more
+
+    async def _shown(self, connection: AsyncConnection, record: Any) -> Erasure:
+        """Build an erasure from its row, with the nodes it waits for."""
+        erasure = shown(record)
+        if self._spread is None or record.state not in (State.CUT, State.WAITING):
+            return erasure
+        spread = await self._spread(connection, record.id, record.requested_at)
+        return replace(erasure, waiting_for=spread.waiting_for)
 
     async def own(self, id: str, *, by: str, identity: str) -> bool:
         """Say whether somebody may not approve an erasure, because it is their own or does not exist."""
@@ -289,12 +310,33 @@ class Erasures:
         leaves = {**stored, **await rows.leaves_of(connection, ids)}
         await rows.add_calls(connection, id, {call: leaves.get(call) for call in ids})
 
+    async def join(self, connection: AsyncConnection, ids: Sequence[str] | None = None) -> None:
+        """Erase new calls if another recording of their session was to be erased: one that is left would be a lie.
+
+        Without `ids` all calls are looked at, as after a database got erasures back that it had lost.
+        """
+        for late in await rows.erased_sessions(connection, ids):
+            record = await rows.one(connection, late.erasure)
+            id = late.erasure
+            if record.state == State.DONE:
+                id, leaf = new_id(self._random), sealing.new_leaf(self._keys)
+                told = {"reason": "another recording of a session that was erased", "identity": ""}
+                same = ("cause", "requested_by", "approved_by", "approved_at")
+                values = {name: getattr(record, name) for name in same}
+                values |= {"id": id, "state": State.RUNNING.value, "requested_at": to_micros(self._now())}
+                values |= {"leaf": leaf, "sealed": sealing.seal(self._keys, leaf, _KIND, id, told)}
+                await rows.file(connection, values)
+            await rows.add_calls(connection, id, {late.id: late.leaf})
+            if record.cause == rows.REQUEST:
+                await self._journal.write(await journal.request(connection, id))
+            once_committed(self.wanted.set)
+
     # --- carry out ---------------------------------------------------------------------------------------------------
 
     async def work(self, stop_live: StopLive | None = None) -> bool:
         """Carry out every erasure that no hold and no approval stops; raises StorageError; may then be called again.
 
-        Return False if a live call could not be stopped; then call it again soon.
+        Return False if a live call could not be stopped, or other nodes are about to erase; then call it again soon.
         """
         async with self._working:
             self.wanted.clear()
@@ -310,21 +352,22 @@ class Erasures:
             ready, failed = await self._stop(going, stop_live)
             if ready:
                 await self._forget(ready)
-            await self._conclude()
+            soon = await self._conclude()
             if not ready or failed:
-                return not failed
+                return not failed and not soon
 
     async def _stop(
         self, going: list[tuple[ErasureTarget, Step]], stop_live: StopLive | None
     ) -> tuple[list[tuple[ErasureTarget, Step]], bool]:
         """Stop live calls; return those that can be erased now, and whether any could not be stopped.
 
-        A call of another node stays until that node has ended it: its key must not go while it is recorded.
+        A call of another node stays until that node has ended it: its key must not go while it is recorded. Where
+        several nodes hold the keys, each ends its own before it cuts (storage.holders).
         """
         begun = {d.call for d, step in going if step == Step.BEGUN}
         if not begun:
             return going, False
-        failed = begun & await self._calls.elsewhere()
+        failed = set() if self._spread is not None else begun & await self._calls.elsewhere()
         if stop_live is not None:
             failed |= await self._unstopped(begun - failed, stop_live)
         return [(d, step) for d, step in going if d.call not in failed], bool(failed)
@@ -373,14 +416,22 @@ class Erasures:
             for part in batches(found):
                 await connection.execute(erasures.update().where(erasures.c.id.in_(part)).values(sealed=None))
 
-    async def _conclude(self) -> None:
-        """Sign receipts for finished erasures, and update the state of those that wait."""
+    async def _conclude(self) -> bool:
+        """Sign receipts for finished erasures, and update the state of those that wait.
+
+        Return whether an erasure waits for nodes that are there.
+        """
+        soon = False
         async with self._database.reading() as connection:
             found = await rows.progress(connection)
         done = [record for record, _, left in found if not left]
+        if self._spread is not None:
+            told = [(record, await self._everywhere(record, self._spread)) for record in done]
+            done = [record for record, state in told if state is State.DONE]
+            soon = any(state is State.CUT for _, state in told)
         cut = [record.leaf for record in done if record.leaf is not None and self._keys.keeps(record.leaf)]
         if cut:
-            await asyncio.to_thread(self._keys.cut, *cut)
+            await self._steps.cut_leaves(*cut)
         for record in done:
             await self._sign(record)
         for record, waiting, left in found:
@@ -392,6 +443,22 @@ class Erasures:
                     )
                 if waiting:
                     await self._note("erasure.wait", record.id, f"{waiting} calls are under legal hold")
+        return soon
+
+    async def _everywhere(self, record: Any, spread: Spreading) -> State:
+        """Return the state of an erasure of which nothing is left to do here: CUT, WAITING, or DONE."""
+        async with self._database.writing() as connection:
+            if await rows.found_late(connection, record.id):
+                return State.CUT
+            told = await spread(connection, record.id, record.requested_at)
+            if told.done:
+                return State.DONE
+            state = State.WAITING if told.away else State.CUT
+            changed = erasures.update().where(erasures.c.id == record.id, erasures.c.state != state.value)
+            news = (await connection.execute(changed.values(state=state.value))).rowcount
+        if news and told.away:
+            await self._note("erasure.wait", record.id, f"{len(told.waiting_for)} nodes have not erased it yet")
+        return state
 
     async def _sign(self, record: Any) -> None:
         async with self._database.reading() as connection:
@@ -401,8 +468,11 @@ class Erasures:
         async with self._database.writing() as connection:
             named = await rows.calls_of(connection, record.id)
             now = self._now()
-            locked = {call: version.until for call, version in kept.items()}
-            facts = _facts(self._customer, shown(record), named, now, locked)
+            locked = [Locked(call, each.name, each.until) for call, each in kept]
+            held: Mapping[str, bool] = {}
+            if self._spread is not None:
+                held = (await self._spread(connection, record.id, record.requested_at)).holders
+            facts = _facts(self._customer, shown(record), named, now, locked, held)
             packed = await asyncio.to_thread(_signed, self._key, facts)  # slow for a sweep of 100,000 calls
             values = {"state": State.DONE.value, "done_at": to_micros(now), "leaf": None, "sealed": None}
             await connection.execute(
@@ -419,7 +489,12 @@ def _signed(key: Ed25519PrivateKey, facts: receipts.Facts) -> bytes:
 
 
 def _facts(
-    customer: str, erasure: Erasure, calls: Sequence[str], done_at: datetime, locked: Mapping[str, datetime | None]
+    customer: str,
+    erasure: Erasure,
+    calls: Sequence[str],
+    done_at: datetime,
+    locked: Sequence[Locked],
+    holders: Mapping[str, bool],
 ) -> receipts.Facts:
     return receipts.Facts(
         customer,
@@ -433,4 +508,5 @@ def _facts(
         erasure.approved_at,
         done_at,
         locked,
+        holders,
     )

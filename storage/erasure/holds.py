@@ -8,7 +8,7 @@ A hold and an erasure never both succeed: an erasure marks its calls as begun in
 and a hold is set in a transaction that checks those marks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.calls import twins
 from storage.database.schema import calls, erasure_calls, holds
 from storage.errors import StorageError
 from storage.journal.journal import JournaledDatabase, JournaledRows, dropped
@@ -23,6 +24,7 @@ from storage.keys import sealing
 from storage.timestamps import from_micros, to_micros
 
 _KIND = "hold"
+_HELD = sa.select(holds.c.call, holds.c.leaf)
 
 
 class NoCall(StorageError):
@@ -55,32 +57,61 @@ class Holds(JournaledRows):
         """Hold a call, or change the reason of its hold; raises NoCall."""
         now = self._now()
         async with self._database.writing() as connection:
-            leaf = await leaf_of(connection, self._keys, call)
-            sealed = sealing.seal(self._keys, leaf, _KIND, call, {"reason": reason[: sealing.MAX_TEXT]})
-            await connection.execute(holds.delete().where(holds.c.call == call))
-            values = {"call": call, "set_at": to_micros(now), "set_by": by, "leaf": leaf, "sealed": sealed}
-            await connection.execute(holds.insert(), values)
-            await connection.execute(calls.update().where(calls.c.id == call).values(hold=True))
-            await self._journal.keep(connection, holds, holds.c.call == call)
-        return Hold(call, now, by, reason[: sealing.MAX_TEXT])
+            await leaf_of(connection, self._keys, call)
+            hold = Hold(call, now, by, reason[: sealing.MAX_TEXT])
+            await self._set(connection, hold, await twins.with_others(connection, [call]))
+        return hold
 
     async def remove(self, call: str) -> bool:
         """Lift a hold; return False if the call was not held; raises NoCall."""
         async with self._database.writing() as connection:
-            leaf = await connection.scalar(sa.select(holds.c.leaf).where(holds.c.call == call))
-            if leaf is None:
+            every = await twins.with_others(connection, [call])
+            held = {each.call: each.leaf for each in await connection.execute(_HELD.where(holds.c.call.in_(every)))}
+            if call not in held:
                 await leaf_of(connection, self._keys, call)
                 return False
-            await connection.execute(holds.delete().where(holds.c.call == call))
-            await connection.execute(calls.update().where(calls.c.id == call).values(hold=False))
-            await self._journal.write([dropped(holds, leaf, call=call)])
+            await connection.execute(holds.delete().where(holds.c.call.in_(every)))
+            await connection.execute(calls.update().where(calls.c.id.in_(every)).values(hold=False))
+            await self._journal.write([dropped(holds, leaf, call=each) for each, leaf in held.items()])
         self._released()
         return True
+
+    async def join(self, connection: AsyncConnection, ids: Sequence[str]) -> None:
+        """Hold new calls if another recording of their session is held."""
+        others = await twins.others_of(connection, ids)
+        for id in others:
+            for other in others[id]:
+                hold = await self._of(connection, other)
+                if hold is not None:
+                    await self._set(connection, hold, [id])
+                    break
+
+    async def every(self) -> frozenset[tuple[str, int]]:
+        """Return call and leaf of everything that is held."""
+        asked = sa.select(calls.c.id, calls.c.leaf).where(calls.c.id.in_(sa.select(holds.c.call)))
+        async with self._database.reading() as connection:
+            return frozenset((row.id, row.leaf) for row in await connection.execute(asked))
 
     async def get(self, call: str) -> Hold | None:
         """Return the hold of a call, None if there is none."""
         async with self._database.reading() as connection:
-            record: Any = (await connection.execute(sa.select(holds).where(holds.c.call == call))).first()
+            return await self._of(connection, call)
+
+    async def _set(self, connection: AsyncConnection, hold: Hold, every: Sequence[str]) -> None:
+        """Write a hold for each of some calls."""
+        leaves = sa.select(calls.c.id, calls.c.leaf).where(calls.c.id.in_(every))
+        for call, leaf in (await connection.execute(leaves)).all():
+            if not self._keys.keeps(leaf):
+                continue
+            sealed = sealing.seal(self._keys, leaf, _KIND, call, {"reason": hold.reason})
+            await connection.execute(holds.delete().where(holds.c.call == call))
+            values = {"call": call, "set_at": to_micros(hold.set_at), "set_by": hold.set_by, "leaf": leaf}
+            await connection.execute(holds.insert(), {**values, "sealed": sealed})
+        await connection.execute(calls.update().where(calls.c.id.in_(every)).values(hold=True))
+        await self._journal.keep(connection, holds, holds.c.call.in_(every))
+
+    async def _of(self, connection: AsyncConnection, call: str) -> Hold | None:
+        record: Any = (await connection.execute(sa.select(holds).where(holds.c.call == call))).first()
         if record is None or not self._keys.keeps(record.leaf):
             return None
         told = sealing.unseal(self._keys, record.leaf, _KIND, call, record.sealed)

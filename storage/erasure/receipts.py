@@ -22,8 +22,8 @@ from storage.json_bytes import canonical_json
 from storage.timestamps import to_text
 
 VERSION = 1
-LOCKED = 2
-"""Version of a receipt that names what an object store refuses to delete; it has one member more."""
+MORE = 2
+"""Version of a receipt that names what an object store refuses to delete, or the nodes that held the keys, or both."""
 MAX_BYTES = 256 << 20  # a sweep of five million calls
 _SIGNED = b"siprec-recorder/1 erasure receipt\0"
 _MEMBERS = frozenset(
@@ -32,11 +32,24 @@ _MEMBERS = frozenset(
 )
 
 
-_MEMBERS_OF = {VERSION: _MEMBERS, LOCKED: _MEMBERS | {"locked"}}
+_FURTHER = frozenset({"locked", "holders"})
+"""Members that only version 2 has, at least one of them."""
 
 
 class BadReceipt(StorageError):
     """The data are not a receipt, or this customer did not sign them as they are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Locked:
+    """Ciphertext of an erased call that an object store keeps; its key is cut, so it opens nowhere."""
+
+    call: str
+    """Id of the call."""
+    object: str
+    """Name of the object, without the prefix of the configuration."""
+    until: datetime | None
+    """When its lock ends; None: it is held until somebody ends the hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +76,17 @@ class Facts:
     """When it was approved."""
     done_at: datetime
     """When everything was verified to be erased."""
-    locked: Mapping[str, datetime | None] = field(default_factory=dict)
-    """Calls whose ciphertext an object store keeps under a lock, and until when; None: under a hold."""
+    locked: Sequence[Locked] = ()
+    """Objects that an object store refuses to delete."""
+    holders: Mapping[str, bool] = field(default_factory=dict)
+    """Nodes that held the keys, where there were several, and whether each still did; all of these had cut them."""
 
 
 def sign(key: Ed25519PrivateKey, facts: Facts) -> dict[str, Any]:
     """Return a signed receipt."""
     calls = sorted(set(facts.calls))
     document: dict[str, Any] = {
-        "version": LOCKED if facts.locked else VERSION,
+        "version": MORE if facts.locked or facts.holders else VERSION,
         "customer": facts.customer,
         "erasure": facts.erasure,
         "cause": facts.cause,
@@ -87,9 +102,11 @@ def sign(key: Ed25519PrivateKey, facts: Facts) -> dict[str, Any]:
     }
     if facts.locked:
         document["locked"] = [
-            {"call": call, "until": None if until is None else to_text(until)}
-            for call, until in sorted(facts.locked.items())
+            {"call": each.call, "object": each.object, "until": None if each.until is None else to_text(each.until)}
+            for each in sorted(facts.locked, key=lambda each: each.object)
         ]
+    if facts.holders:
+        document["holders"] = [{"node": node, "retired": not held} for node, held in sorted(facts.holders.items())]
     return {**document, "signature": key.sign(_statement(document)).hex()}
 
 
@@ -117,7 +134,8 @@ def verify(data: bytes, customer: str, key: Ed25519PublicKey) -> dict[str, Any]:
     """Return the receipt if every member is as this customer's key signed it; raises BadReceipt."""
     receipt = parse(data)
     version = receipt.get("version")
-    members = _MEMBERS_OF.get(version, _MEMBERS) if isinstance(version, int) else _MEMBERS
+    further = _FURTHER & set(receipt)
+    members = _MEMBERS | further if version == MORE and further else _MEMBERS
     if set(receipt) != members:
         odd = sorted(set(receipt) ^ members)[0]
         raise BadReceipt(f"the member {odd!r} is missing" if odd in members else "there is an unknown member")
@@ -128,7 +146,7 @@ def verify(data: bytes, customer: str, key: Ed25519PublicKey) -> dict[str, Any]:
         key.verify(bytes.fromhex(signature), _statement(body))
     except (ValueError, InvalidSignature):
         raise BadReceipt("the receipt was changed, or is another customer's") from None
-    if receipt["customer"] != customer or type(version) is not int or version not in _MEMBERS_OF:
+    if receipt["customer"] != customer or type(version) is not int or version != (MORE if further else VERSION):
         raise BadReceipt("the receipt is another customer's, or has another version")
     return receipt
 

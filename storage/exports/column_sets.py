@@ -7,7 +7,6 @@
 A name is free text, so it is sealed.
 """
 
-import asyncio
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -95,7 +94,7 @@ class ColumnSets(JournaledRows):
             await connection.execute(column_sets.delete().where(column_sets.c.id == old.id))
             await told(old.id)
             await self._journal.write([dropped(column_sets, old.leaf, id=old.id)])
-        await asyncio.to_thread(self._keys.cut, old.leaf)
+        await self._cutter.cut(old.leaf)
         return True
 
     async def _write(self, connection: AsyncConnection, kept: ColumnSet, *, there: bool) -> None:

@@ -31,11 +31,13 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import cursors
+from storage.calls.twins import with_others
 from storage.database.database import Database, batches
 from storage.database.schema import erasure_calls, export_calls, exports
 from storage.errors import Forgotten, PartMissing, StorageError
 from storage.ids import is_id, new_id
 from storage.keys import sealing
+from storage.keys.cutter import Cutter
 from storage.timestamps import from_micros, to_micros
 from storage.vault.sealed_file import PART, Sink
 from storage.vault.vault import Vault
@@ -144,6 +146,7 @@ class Exports:
         database: Database,
         keys: sealing.DeletableKeys,
         vault: Vault,
+        cutter: Cutter,
         now: Callable[[], datetime],
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -155,6 +158,7 @@ class Exports:
         self._database = database
         self._keys = keys
         self._vault = vault
+        self._cutter = cutter
         self._now = now
         self._expiry_clock = now
         self._ended: Ended = _unheard
@@ -171,7 +175,10 @@ class Exports:
     # --- ask ---------------------------------------------------------------------------------------------------------
 
     async def file(self, request: Request, by: str, beside: Beside | None = None) -> Export:
-        """File an export, durably; raises TooMany, and what `beside` raises."""
+        """File an export, durably; raises TooMany, and what `beside` raises.
+
+        Of a call that several nodes recorded, all recordings are exported.
+        """
         id, leaf, now = new_id(self._random), sealing.new_leaf(self._keys), self._now()
         values = {
             "id": id,
@@ -182,13 +189,15 @@ class Exports:
             "expires_at": to_micros(now + timedelta(days=KEEP_DAYS)),
             "size_bytes": None,
             "leaf": leaf,
-            "sealed": seal(self._keys, leaf, id, request, 0, None),
         }
         running = sa.select(sa.func.count()).select_from(exports).where(exports.c.state == ExportState.RUNNING.value)
         async with self._database.writing() as connection:
             if int(await connection.scalar(running) or 0) >= MAX_RUNNING:
                 raise TooMany(f"{MAX_RUNNING} exports are waiting already", "wait for one, or cancel one")
-            await connection.execute(exports.insert(), values)
+            if request.calls is not None and request.case is None:
+                request = replace(request, calls=tuple(await with_others(connection, request.calls)))
+            sealed = seal(self._keys, leaf, id, request, 0, None)
+            await connection.execute(exports.insert(), {**values, "sealed": sealed})
             if beside is not None:
                 await beside(connection, id)
             made = shown(self._keys, await _row(connection, id))
@@ -330,7 +339,7 @@ class Exports:
             if changed.rowcount:
                 await connection.execute(export_calls.delete().where(export_calls.c.export == export.id))
                 await self._ended(connection, export, state, {"problem": problem, "said": said})
-        await asyncio.to_thread(self._destroy, [(export.id, export.leaf)])
+        await self._destroy([(export.id, export.leaf)])
 
     # --- forget ------------------------------------------------------------------------------------------------------
 
@@ -401,25 +410,25 @@ class Exports:
         kept = {(row[0], row[1]) for row in rows}
         stray = await asyncio.to_thread(lambda: {(r.call, r.leaf) for r in self._vault.walk()} - kept)
         if stray:
-            await asyncio.to_thread(self._destroy, sorted(stray))
+            await self._destroy(sorted(stray))
         return len(old) + len(stray)
 
     async def _forget(self, found: Sequence[tuple[str, int]]) -> None:
         if not found:
             return
-        await asyncio.to_thread(self._destroy, found)
+        await self._destroy(found)
         async with self._database.writing() as connection:
             for part in batches([id for id, _ in found]):
                 await connection.execute(export_calls.delete().where(export_calls.c.export.in_(part)))
                 await connection.execute(exports.delete().where(exports.c.id.in_(part)))
         self.wanted.set()
 
-    def _destroy(self, found: Sequence[tuple[str, int]]) -> None:
+    async def _destroy(self, found: Sequence[tuple[str, int]]) -> None:
         """Cut the leaves, then unlink the files."""
         leaves = [leaf for _, leaf in found if self._keys.keeps(leaf)]
         if leaves:
-            self._keys.cut(*leaves)
-        self._vault.remove_all(found)
+            await self._cutter.cut(*leaves)
+        await asyncio.to_thread(self._vault.remove_all, found)
 
 
 async def _unheard(connection: AsyncConnection, export: Export, state: ExportState, facts: Mapping[str, Any]) -> None:

@@ -105,6 +105,15 @@ class LineFile:
                 if line.endswith(b"\n"):
                     yield line
 
+    def after(self, offset: int = 0) -> tuple[list[bytes], int]:
+        """Return the whole lines from an offset on, at which a line begins, and the offset after them."""
+        if not self._path.exists():
+            return [], 0
+        with disk_errors(f"read {self._what}"), self._path.open("rb") as file:
+            file.seek(offset)
+            found = [line for line in file if line.endswith(b"\n")]
+        return found, offset + sum(map(len, found))
+
     def newest_first(self) -> Iterator[bytes]:
         """Yield all lines, newest first."""
         if not self._path.exists():

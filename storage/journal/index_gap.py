@@ -61,11 +61,18 @@ class Gap:
             Disk().remove(self._path)
 
 
-async def measure(gap: Gap, journal: Journal, database: Database, vault: Vault, now: datetime) -> None:
-    """Widen the gap if the index lacks more than every start checks: it was lost, is older, or was away for long."""
+async def measure(
+    gap: Gap, journal: Journal, database: Database, vault: Vault, now: datetime, older: bool = False
+) -> None:
+    """Widen the gap if the index lacks more than every start checks: it was lost, is older, or was away for long.
+
+    `older`: it is known to be, though the journal may not show it.
+    """
     async with database.reading() as connection:
         newest, mine = await connection.scalar(sa.select(sa.func.max(days.c.day))), await mark(connection)
-    older = await asyncio.to_thread(lambda: journal.newest) > mine + 1  # a crash leaves the database one line behind
+    older = (
+        older or await asyncio.to_thread(lambda: journal.newest) > mine + 1
+    )  # a crash leaves the database one line behind
     if older or newest is None:
         first = ALL
     elif newest < day_of(now) - LOOK_BACK_DAYS:  # otherwise every start finds what is missing

@@ -50,6 +50,7 @@ from storage.files.append_log import LineFile
 from storage.files.durable_files import Disk, disk_errors, opened
 from storage.journal.journal_format import HEAD_BYTES, Head, boxes_of, counting, packed
 from storage.keys import sealing
+from storage.keys.cutter import Cutter
 from storage.keys.key_tree import LAST_LEAF
 
 FILE_NAME = "papers.journal"
@@ -304,6 +305,8 @@ class JournaledDatabase:
     """The journal that holds the second copy."""
     now: Callable[[], datetime]
     """The wall clock."""
+    cutter: Cutter
+    """Cuts the leaves of rows that are deleted."""
     random: Callable[[int], bytes] = os.urandom
     """Source of random bytes, for ids."""
 
@@ -316,6 +319,7 @@ class JournaledRows:
         self._keys = store.keys
         self._journal = store.journal
         self._now = store.now
+        self._cutter = store.cutter
         self._random = store.random
 
 

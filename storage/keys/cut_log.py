@@ -4,6 +4,8 @@
 with everything that a receipt needs. A line is durable before its cut. If the database does not know the newest cuts,
 it is older than the keys; `storage.erasure.reapply_after_restore` then repeats them before anything is served. Space
 for the next lines is reserved in advance, because they must be written even on a full disk.
+
+Where several nodes hold the keys, every line also says which line of theirs it is (docs/formats/cuts.md).
 """
 
 import json
@@ -13,11 +15,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from storage.cuts.lines import Kind, Line, Numbered
 from storage.errors import StorageError
 from storage.files.append_log import LineFile
 from storage.json_bytes import ascii_json
 from storage.timestamps import from_text, to_text
 
+_PLACE = b',"cuts":'
 RESERVE = 128 << 10  # bytes reserved beyond the end: about 250 erasures on a full disk
 
 
@@ -77,6 +81,31 @@ class Ledger:
         """Append a line, durably; raises NoSpace, DiskFailed."""
         self._file.append(_pack(entry, self._customer))
 
+    def follow(self, each: Numbered, at: datetime) -> bool:
+        """Append what all holders cut, at its place among their lines, durably; raises NoSpace, DiskFailed.
+
+        Return False if it is the newest line already: two processes may follow the same table. `at` is the time that a
+        line has which cuts nothing.
+        """
+        newest = self._file.last()
+        if newest is not None and _place(newest) == each:
+            return False
+        text = each.line.text.encode("ascii") or _pack(Entry((), at, ()), self._customer)[:-1]
+        place = {"n": each.n, "chain": each.chain.hex(), "id": each.line.id, "kind": each.line.kind.value}
+        told = ascii_json({**place, "node": each.line.node})
+        self._file.append(text[:-1] + _PLACE + told + b"}\n")
+        return True
+
+    def followed(self, offset: int = 0) -> tuple[tuple[Numbered, ...], int]:
+        """Return the lines of all holders from an offset on, and the offset after them; other lines are left out."""
+        lines, end = self._file.after(offset)
+        return tuple(each for line in lines if (each := _place(line)) is not None), end
+
+    @property
+    def size(self) -> int:
+        """Return the bytes of the file."""
+        return self._file.size
+
     def prepare(self) -> None:
         """Create the file and reserve space in it."""
         self._file.prepare()
@@ -93,6 +122,16 @@ class Ledger:
     def entries(self) -> Iterator[Entry]:
         """Yield all entries, oldest first."""
         return (_parse(line, self._customer) for line in self._file.lines())
+
+
+def entry_of(text: str, customer: str) -> Entry:
+    """Parse the line of a cut as all holders have it, without its line feed; raises LedgerDamaged."""
+    return _parse(text.encode(), customer)
+
+
+def text_of(entry: Entry, customer: str) -> str:
+    """Return the line of a cut without its line feed."""
+    return _pack(entry, customer)[:-1].decode("ascii")
 
 
 def spans(leaves: Iterable[int]) -> list[tuple[int, int]]:
@@ -115,6 +154,20 @@ def _pack(entry: Entry, customer: str) -> bytes:
         "days": sorted(entry.days),
     }
     return ascii_json(document) + b"\n"
+
+
+def _place(line: bytes) -> Numbered | None:
+    """Return which line of all holders a line of the log is; None if it is of before there were several."""
+    text, there, told = line.rstrip(b"\n").rpartition(_PLACE)  # a quotation mark inside a text would be escaped
+    if not there:
+        return None
+    try:
+        j = json.loads(told[:-1])
+        kind = Kind(j["kind"])
+        cut = text.decode("ascii") + "}" if kind is Kind.CUT else ""
+        return Numbered(int(j["n"]), bytes.fromhex(j["chain"]), Line(j["id"], kind, j["node"], cut))
+    except (ValueError, KeyError, TypeError):
+        raise LedgerDamaged("the ledger of erasures is damaged", "restore keys/ from its backup") from None
 
 
 def _packed(request: Request) -> dict[str, Any]:

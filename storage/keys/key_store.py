@@ -20,6 +20,7 @@ Only cuts and the numbering write. A cut by another process is noticed at the ne
 import os
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypedDict, Unpack
@@ -27,9 +28,10 @@ from typing import TypedDict, Unpack
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from storage.cuts.lines import Kind, Numbered
 from storage.errors import Forgotten, KeysError, KeysExist, KeysMissing, KeysWrong, NoSpace, SealBroken
 from storage.files.durable_files import Disk, alone, denied
-from storage.keys.cut_log import Entry, Ledger
+from storage.keys.cut_log import Entry, Ledger, entry_of
 from storage.keys.key_files import (
     SECRET,
     ForgetSecret,
@@ -84,6 +86,7 @@ class CustomerKeys:
         self._state = self._load()
         #: Number of the node, part of every leaf that it allocates.
         self.node = means.get("node", 0)
+        self._shared = False
         self._leaves = Leaves(self._files.leaves, self.node, self._disk)
 
     @classmethod
@@ -172,6 +175,10 @@ class CustomerKeys:
 
     # --- forget ------------------------------------------------------------------------------------------------------
 
+    def share(self) -> None:
+        """Cut nothing from now on but what all holders do (`follow`): their trees must stay the same."""
+        self._shared = True
+
     def cut(self, *leaves: int) -> bool:
         """Forget leaves for good, all in one cut; return False if none was left. Both line and cut are durable."""
         return self.forget(Entry((), self._clock(), leaves))
@@ -199,7 +206,36 @@ class CustomerKeys:
         Both are durable on return. If none was left, a line is written only for erasures, whose receipts it may have to
         replace. Raises NoSpace, DiskFailed; without its line nothing is cut.
         """
+        if self._shared:
+            raise KeysError("several nodes hold these keys, and only all of them cut", "report this: it is a bug")
         return self._cut([entry], self._ledger.append)
+
+    def follow(self, each: Numbered) -> Entry:
+        """Append a line of all holders to the cut log at its place, then forget what it names; both durably.
+
+        Return what it names. May be repeated by another process of this node. Raises as `forget` does, LedgerDamaged.
+        """
+        entry = Entry((), self._clock(), ())
+        if each.line.kind is Kind.CUT:
+            entry = entry_of(each.line.text, self.customer)
+        with _locked(self._files.lock):
+            self._settle()
+            self._ledger.follow(each, entry.at)
+            self._forget(entry)
+        return entry
+
+    def state(self) -> bytes:
+        """Return the tree as it is sealed; two holders who have cut the same have the same."""
+        return bytes(self._now().tree)
+
+    def overwrite(self) -> None:
+        """Destroy these keys for good, as of a holder that was retired; nothing of the customer opens here any more."""
+        with _locked(self._files.lock):
+            for path in (*self._files.forgets, *self._files.slots, self._files.copy):
+                if path.exists():
+                    self._disk.overwrite(path, bytes(path.stat().st_size))
+            self._state = replace(self._state, tree=KeyTree({}))
+            self._seen = self._files.signature()
 
     def repeat(self, entries: Iterable[Entry]) -> bool:
         """Forget, in one cut, what lines of the cut log name; return False if these keys had forgotten all of it."""
@@ -274,6 +310,12 @@ class CustomerKeys:
                 return False
             self._replace(tree, self._root)
             return True
+
+    def _forget(self, entry: Entry) -> None:
+        """Under the lock, settled: cut what an entry names."""
+        tree = self._state.tree.copy()
+        if _apply(tree, entry):
+            self._replace(tree, self._root)
 
     def _settle(self) -> bool:
         """Under the lock: make the newest state the only one after an interrupted cut."""

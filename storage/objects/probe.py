@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from datetime import UTC, datetime, timedelta
 
 from storage.errors import ObjectMissing, StoreAway
@@ -51,9 +51,9 @@ def probe(store: S3, *, lock: bool = True) -> Features:
         _clean(plain, folder)
 
 
-def usable(features: Features) -> bool:
-    """Tell whether recordings may be stored there."""
-    return all(getattr(features, name) for name in NEEDED)
+def usable(features: Features, lock: str = "") -> bool:
+    """Tell whether recordings may be stored there, under locks of this mode if it is not empty."""
+    return all(getattr(features, name) for name in NEEDED) and (features.lock or not lock)
 
 
 def lacking(features: Features) -> dict[str, str]:
@@ -65,9 +65,7 @@ def _try(store: S3, folder: str, *, lock: bool) -> Features:
     data = os.urandom(4096)
     name = f"{folder}plain"
     store.put(name, data)
-    got: list[bytes] = []
-    store.read(name, len(data), got.append)
-    if b"".join(got) != data:
+    if _bytes(store, name, len(data)) != data:
         raise StoreAway("the object store returned other bytes than it was given", "this store cannot be used")
     listed = {each.name: each.size for each in store.listing(folder)} == {name: len(data)}
     wrong = base64.b64encode(hashlib.sha256(b"other bytes").digest()).decode()
@@ -103,15 +101,45 @@ def _keeps_versions(store: S3, name: str) -> bool:
 
 
 def _locks(store: S3, name: str) -> bool:
-    """Tell whether a locked version is refused to be deleted; neither `?retention` nor `?legal-hold` is sent for it."""
+    """Tell whether a locked version is refused to be deleted, its lock can be extended, and a hold is kept too.
+
+    Neither `?retention` nor `?legal-hold` is sent before the refusal: stores were seen to overwrite the object with it.
+    """
     until = datetime.now(UTC) + timedelta(seconds=LOCK_SECONDS)
     try:
         version = store.put_locked(name, b"locked", "governance", until)
     except StoreAway:
         return False
-    if not version or not _refused(lambda: store.delete_version(name, version)):
+    if not version or not _refused(lambda: store.delete_version(name, version)) or store.size(name) is None:
         return False
-    return store.size(name) is not None
+    return _holds(lambda: _extends(store, name, until + timedelta(seconds=1)) and _keeps_hold(store, f"{name}-held"))
+
+
+def _extends(store: S3, name: str, until: datetime) -> bool:
+    _trusting(store).lock(name, until)
+    return _bytes(store, name, 6) == b"locked"
+
+
+def _keeps_hold(store: S3, name: str) -> bool:
+    store.put(name, b"held")
+    _trusting(store).hold(name)
+    versions = store.versions(name) or []
+    kept = all(_refused(lambda id=each.id: store.delete_version(name, id)) for each in versions)  # type: ignore[misc]
+    kept = kept and len(versions) == 1 and _bytes(store, name, 4) == b"held"
+    store.release(name)
+    return kept and not store.remove(name, lambda found: True)[1]
+
+
+def _trusting(store: S3) -> S3:
+    """Return a client that sets locks; only for a store that has just refused to delete a locked version."""
+    seen = dict.fromkeys((each.name for each in fields(Features)), False)
+    return S3(replace(store.settings, lock="governance"), Features(**{**seen, "lock": True}))
+
+
+def _bytes(store: S3, name: str, size: int) -> bytes:
+    got: list[bytes] = []
+    store.read(name, size, got.append)
+    return b"".join(got)
 
 
 def _holds(claim: Callable[[], bool]) -> bool:

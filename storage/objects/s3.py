@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from storage import extras
 from storage.errors import DriverMissing, ObjectMissing, StorageError, StoreAway
 from storage.objects.requests import Requests
-from storage.objects.store import Features, Kept, StoredObject, StoreSettings
+from storage.objects.store import Features, Kept, Known, StoredObject, StoreSettings, nothing_known
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -28,6 +29,7 @@ T = TypeVar("T")
 
 CHUNK = 8 << 20  # bytes of one range
 PIECE = 1 << 20  # bytes that are handed on at once
+CLIENTS = 64  # kept at most: one for each time-out and date of a lock
 PAGE = 1000  # versions that one request deletes, the most that S3 takes
 CONNECT = timedelta(seconds=5)
 LEAST_TIME = 30  # s for a request; the time-out spans the whole body, so a large one gets more
@@ -42,6 +44,7 @@ _RIGHTS = "check [storage] access_key and secret_key, their rights on the bucket
 _DENIED = frozenset(
     "AccessDenied AllAccessDisabled InvalidAccessKeyId SignatureDoesNotMatch RequestTimeTooSkewed Forbidden 403".split()
 )
+_GONE = frozenset("NoSuchKey NoSuchVersion 404".split())
 _NO_VERSIONS = frozenset("NotImplemented MethodNotAllowed InvalidArgument InvalidRequest 400 405 501".split())
 
 
@@ -73,13 +76,22 @@ class S3:
 
     # --- objects -----------------------------------------------------------------------------------------------------
 
-    def put(self, name: str, data: bytes | mmap) -> bool:
+    @property
+    def locks(self) -> bool:
+        """Whether objects are to be locked against deletion, and the store was seen to keep a lock.
+
+        Elsewhere nothing may ever ask for a lock: stores were seen that overwrite the object with the request.
+        """
+        return bool(self.settings.lock) and self.features is not None and self.features.lock
+
+    def put(self, name: str, data: bytes | mmap, until: datetime | None = None) -> bool:
         """Write an object with one request; return whether the answer alone proves that the store has these bytes.
 
         A success to a checksum counts only for a store that was seen to refuse a wrong one; else the ETag must be the
-        MD5, which a store computes.
+        MD5, which a store computes. `until`: when its lock ends.
         """
-        store, key = self._store(len(data)), self._key(name)
+        headers = _locked(self.settings.lock, until) if until is not None and self.locks else ()
+        store, key = self._store(len(data), headers), self._key(name)
         answer = self._write("write an object", lambda client: client.put(store, key, data, use_multipart=False))
         if self.features is not None and self.features.checksum:
             return True
@@ -92,13 +104,8 @@ class S3:
         self._write("create an object", lambda client: client.put(store, key, data, use_multipart=False, mode="create"))
 
     def put_locked(self, name: str, data: bytes, mode: str, until: datetime) -> str | None:
-        """Write an object under a lock; return its version."""
-        headers = (
-            ("x-amz-object-lock-mode", mode.upper()),
-            ("x-amz-object-lock-retain-until-date", until.strftime("%Y-%m-%dT%H:%M:%SZ")),
-            ("x-amz-sdk-checksum-algorithm", "SHA256"),  # without it a lock is answered 400
-        )
-        store, key = self._store(len(data), headers), self._key(name)
+        """Write an object under a lock; return its version. Only to try a store."""
+        store, key = self._store(len(data), _locked(mode, until)), self._key(name)
         answer = self._write("lock an object", lambda client: client.put(store, key, data, use_multipart=False))
         return None if answer["version"] is None else str(answer["version"])
 
@@ -154,7 +161,9 @@ class S3:
 
     # --- versions ----------------------------------------------------------------------------------------------------
 
-    def remove(self, prefix: str, wanted: Callable[[str], bool]) -> tuple[int, tuple[Kept, ...]]:
+    def remove(
+        self, prefix: str, wanted: Callable[[str], bool], known: Known = nothing_known
+    ) -> tuple[int, tuple[Kept, ...]]:
         """Delete every version of the wanted objects below `prefix`; return how many were seen, and which are kept."""
         found = self._all_versions(prefix, wanted)
         if found is None:
@@ -167,16 +176,16 @@ class S3:
         refused = False
         for at in range(0, len(found), PAGE):
             refused = self._delete(found[at : at + PAGE]) or refused
-        return len(found), self.kept(prefix, wanted) if refused else ()
+        return len(found), self.kept(prefix, wanted, known) if refused else ()
 
-    def kept(self, prefix: str, wanted: Callable[[str], bool]) -> tuple[Kept, ...]:
+    def kept(self, prefix: str, wanted: Callable[[str], bool], known: Known = nothing_known) -> tuple[Kept, ...]:
         """Return the versions of the wanted objects that are still there, which only a lock or hold explains."""
         found = self._all_versions(prefix, wanted)
         if found is None:
             if any(wanted(each.name) for each in self.listing(prefix)):
                 raise StoreAway("the object store still has an object that was deleted", _RIGHTS)
             return ()
-        return tuple(self._why_kept(each) for each in found if not each.marker)
+        return tuple(self._why_kept(each, known) for each in found if not each.marker)
 
     def versions(self, prefix: str) -> list[Version] | None:
         """List every version and delete marker below a prefix; None if the store does not list versions."""
@@ -210,16 +219,68 @@ class S3:
         answer = self._ask_boto("delete versions", lambda client: client.delete_objects(Bucket=bucket, Delete=asked))
         return bool(answer.get("Errors"))
 
-    def _why_kept(self, version: Version) -> Kept:
+    def _why_kept(self, version: Version, known: Known) -> Kept:
         """Return until when a version is kept; raise StoreAway if neither a lock nor a hold explains it."""
+        name = version.key[len(self.settings.prefix) :]
+        if (until := known(name)) is not None:
+            return Kept(name, until)
         asked = {"Bucket": self.settings.bucket, "Key": version.key, "VersionId": version.id}
         head = self._ask_boto("read a lock", lambda client: client.head_object(**asked))
-        until, name = head.get("ObjectLockRetainUntilDate"), version.key[len(self.settings.prefix) :]
+        until = head.get("ObjectLockRetainUntilDate")
         if head.get("ObjectLockLegalHoldStatus") == "ON":
             return Kept(name, None)
         if not isinstance(until, datetime):
             raise StoreAway("the object store refused to delete an object that has no lock", _RIGHTS)
         return Kept(name, until)
+
+    # --- locks -------------------------------------------------------------------------------------------------------
+
+    def lock(self, name: str, until: datetime) -> None:
+        """Lock an object until then at least; raises ObjectMissing. Looks first: stores were seen to shorten a lock."""
+        place = {"Bucket": self.settings.bucket, "Key": self._key(name)}
+
+        def extend(client: Any) -> None:
+            head = client.head_object(**place)
+            now, mode = head.get("ObjectLockRetainUntilDate"), head.get("ObjectLockMode")
+            if isinstance(now, datetime) and now >= until:
+                return
+            wanted = "COMPLIANCE" if mode == "COMPLIANCE" else self.settings.lock.upper()  # never weakened
+            client.put_object_retention(**place, Retention={"Mode": wanted, "RetainUntilDate": until})
+
+        self._ask_lock("lock an object", extend)
+
+    def hold(self, name: str) -> None:
+        """Hold an object until `release`; raises ObjectMissing."""
+        asked = {"Bucket": self.settings.bucket, "Key": self._key(name), "LegalHold": {"Status": "ON"}}
+        self._ask_lock("hold an object", lambda client: client.put_object_legal_hold(**asked))
+
+    def release(self, name: str) -> None:
+        """End the hold of every version of an object; only of one that `hold` was asked for."""
+        for each in self._all_versions(name, lambda found: found == name) or ():
+            if not each.marker:
+                asked = {"Bucket": self.settings.bucket, "Key": each.key, "VersionId": each.id}
+                off = {**asked, "LegalHold": {"Status": "OFF"}}
+                with suppress(ObjectMissing):
+                    self._change_lock("release an object", partial(_hold_again, off))
+
+    def _ask_lock(self, what: str, work: Callable[[Any], None]) -> None:
+        """Have `work` set a lock; never in a store that was not seen to keep one."""
+        if not self.locks:
+            raise StoreAway("the object store was not seen to keep a lock", "run recorder store check")
+        self._change_lock(what, work)
+
+    def _change_lock(self, what: str, work: Callable[[Any], None]) -> None:
+        def ask(client: Any) -> None:
+            try:
+                work(client)
+            except Exception as problem:
+                if _code(problem) in _GONE:
+                    raise ObjectMissing("the object store has no such object", _LATER) from None
+                raise
+
+        self._ask_boto(what, ask)
+
+    # --- to try a store ----------------------------------------------------------------------------------------------
 
     def put_with_sum(self, name: str, data: bytes, sha256: str) -> None:
         """Write an object under a checksum that may be wrong; only to try a store."""
@@ -244,6 +305,8 @@ class S3:
         with self._lock:
             made = self._stores.get((time_out, headers))
             if made is None:
+                if len(self._stores) >= CLIENTS:
+                    self._stores.clear()
                 try:
                     made = self._connect(time_out, headers)
                 except ImportError:
@@ -355,6 +418,19 @@ class S3:
             if denied:
                 self._forget_clients()
             raise StoreAway(f"the object store did not {what} ({kind})", _RIGHTS if denied else _LATER) from None
+
+
+def _locked(mode: str, until: datetime) -> tuple[tuple[str, str], ...]:
+    """Return the headers under which an object is written locked."""
+    return (
+        ("x-amz-object-lock-mode", mode.upper()),
+        ("x-amz-object-lock-retain-until-date", until.strftime("%Y-%m-%dT%H:%M:%SZ")),
+        ("x-amz-sdk-checksum-algorithm", "SHA256"),  # without it a lock is answered 400
+    )
+
+
+def _hold_again(asked: dict[str, Any], client: Any) -> None:
+    client.put_object_legal_hold(**asked)
 
 
 def _delete_all(store: S3Store, some: list[str], client: Any) -> None:

@@ -32,6 +32,8 @@ class StoreSettings:
     """Whether the bucket stands in the path (host/bucket/name) and not in the host name."""
     ca: Path | None = None
     """Authorities that the store's certificate is checked with, PEM; None: those of the system."""
+    lock: str = ""
+    """Mode in which objects are locked against deletion, governance or compliance; empty: they are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,36 @@ class Features:
     """It refuses to overwrite when asked to create."""
 
 
+Known = Callable[[str], datetime | None]
+"""Returns until when an object of this name is known to be locked; None: the store must be asked."""
+
+
+def nothing_known(name: str) -> datetime | None:
+    """Know no lock, so that the store is asked."""
+    return None
+
+
 class ObjectStore(Protocol):
     """What a vault needs of an object store. Every method may raise StoreAway."""
 
-    def put(self, name: str, data: bytes | mmap) -> bool:
-        """Write an object with one request; return whether the answer alone proves that the store has these bytes."""
+    @property
+    def locks(self) -> bool:
+        """Whether objects are to be locked against deletion."""
+
+    def put(self, name: str, data: bytes | mmap, until: datetime | None = None) -> bool:
+        """Write an object with one request; return whether the answer alone proves that the store has these bytes.
+
+        `until`: when its lock ends; None: it has none.
+        """
+
+    def lock(self, name: str, until: datetime) -> None:
+        """Lock an object until then at least; a lock is never shortened. Raises ObjectMissing."""
+
+    def hold(self, name: str) -> None:
+        """Hold an object until `release`, whatever its lock says; raises ObjectMissing."""
+
+    def release(self, name: str) -> None:
+        """End the hold of every version of an object."""
 
     def size(self, name: str) -> int | None:
         """Return the bytes of an object, None if there is none."""
@@ -86,11 +113,13 @@ class ObjectStore(Protocol):
     def listing(self, prefix: str) -> Iterator[StoredObject]:
         """Yield the objects whose names begin with `prefix`."""
 
-    def remove(self, prefix: str, wanted: Callable[[str], bool]) -> tuple[int, tuple[Kept, ...]]:
+    def remove(
+        self, prefix: str, wanted: Callable[[str], bool], known: Known = nothing_known
+    ) -> tuple[int, tuple[Kept, ...]]:
         """Delete every version of the wanted objects below `prefix`; return how many were seen, and which are kept.
 
         Lists all first and deletes then: a store forgets its place if it is changed between two pages.
         """
 
-    def kept(self, prefix: str, wanted: Callable[[str], bool]) -> tuple[Kept, ...]:
+    def kept(self, prefix: str, wanted: Callable[[str], bool], known: Known = nothing_known) -> tuple[Kept, ...]:
         """Return the versions of the wanted objects that are still there, which only a lock or hold explains."""

@@ -170,7 +170,7 @@ class Rules(JournaledRows):
             old = await self._write(connection, after)
             await erasure_rows.withdraw(connection)
         if old:
-            self._keys.cut(*old)  # old backups also contain the names of deleted rules
+            await self._cutter.cut(*old)  # old backups also contain the names of deleted rules
         self._known = None
         self._changed()
         return after

@@ -14,7 +14,6 @@ A step that the state does not allow raises WrongState (409), an unknown id NoCa
 inside the transaction; if it raises, the step is undone.
 """
 
-import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -284,7 +283,7 @@ class Requests(JournaledRows):
     async def _forget(self, case: Case) -> Case:
         """Cut the keys of a closed request and of its report."""
         if case.leaf is not None and self._keys.keeps(case.leaf):
-            await asyncio.to_thread(self._keys.cut, case.leaf)
+            await self._cutter.cut(case.leaf)
         await self._exports.drop([report["export"] for report in case.reports])
         over = replace(case, leaf=None, asked=None)
         async with self._database.writing() as connection:

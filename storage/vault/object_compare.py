@@ -83,7 +83,7 @@ def into_folder(vault: ObjectVault, advance: Callable[[float], None]) -> Moved:
     away = (ref for ref in vault.walk() if ref.path.is_symlink())
     _each(away, vault.recall, done, advance)
     if not done.failed:
-        kept = vault.leave()
+        kept = len(vault.leave())
         done.parts += kept
         done.failed += kept
     return done

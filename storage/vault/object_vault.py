@@ -3,8 +3,9 @@
     vault/DAY/NAME             the part; or, once only the store has it, its *pointer*: a symbolic link to nothing
     vault/stored/DAY/NAME      its pointer while the part is here too: the store was proved to hold these bytes
 
-A pointer says `s3:SHA256.SIZE`, the SHA-256 in base64url. It fits into the inode, every other method of the vault meets
-it under the part's name, and one rename puts it in the place of the part: at no moment is there neither.
+A pointer says `s3:SHA256.SIZE`, the SHA-256 in base64url, and `.DAY` where the object is locked until then. It fits
+into the inode, every other method of the vault meets it under the part's name, and one rename puts it in the place of
+the part: at no moment is there neither.
 
 The object of a part is `CUSTOMER/LEAF/CALL.PART-SHA256`. Writing it again writes the same bytes.
 """
@@ -20,9 +21,10 @@ import re
 import tempfile
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from heapq import nsmallest
 from pathlib import Path
@@ -32,6 +34,8 @@ from storage.files.durable_files import disk_errors, make_apart, write_all
 from storage.keys.key_store import CustomerKeys
 from storage.keys.key_tree import day_of
 from storage.objects.store import Kept, ObjectStore
+from storage.timestamps import EPOCH
+from storage.vault.lock_notes import LockNotes
 from storage.vault.parts import STORED, PartRef, file_name, names, parse, refs
 from storage.vault.vault import Vault, unlink
 
@@ -39,8 +43,9 @@ FETCHED = 256 << 20  # bytes of fetched parts that are kept for the next reader
 FETCHED_PARTS = 64  # and how many: each takes a descriptor
 FEW = 50  # recordings of a day up to which each is listed in the store; beyond, the day is
 LARGEST = 5 << 30  # bytes that S3 takes in one request
+PAGE = 10_000  # recordings whose locks have ended that are deleted together
 DAY_DIGITS = 4  # a leaf's first hexadecimal digits are its day
-_POINTER = re.compile(r"s3:([A-Za-z0-9_-]{43})\.([0-9]{1,15})", re.ASCII)
+_POINTER = re.compile(r"s3:([A-Za-z0-9_-]{43})\.([0-9]{1,15})(?:\.([0-9]{1,7}))?", re.ASCII)
 _OBJECT = re.compile(
     r"([a-z0-9-]{1,40})/([0-9a-f]{12})/([0-9a-f-]{36})\.([cma][1-9][0-9]{0,8})-([0-9a-f]{64})", re.ASCII
 )
@@ -52,17 +57,20 @@ class Pointer:
 
     sha256: bytes
     size: int
+    locked: int = 0
+    """Day on which its lock ends, in days since 1970; 0 if it has none, or nothing is known of one."""
 
     @classmethod
     def parse(cls, text: str) -> Pointer | None:
         """Read a pointer; None if it is none."""
         found = _POINTER.fullmatch(text)
         with suppress(binascii.Error):
-            return cls(base64.urlsafe_b64decode(found[1] + "="), int(found[2])) if found else None
+            return cls(base64.urlsafe_b64decode(found[1] + "="), int(found[2]), int(found[3] or 0)) if found else None
         return None
 
     def __str__(self) -> str:
-        return f"s3:{base64.urlsafe_b64encode(self.sha256).decode().rstrip('=')}.{self.size}"
+        lock = f".{self.locked}" if self.locked else ""
+        return f"s3:{base64.urlsafe_b64encode(self.sha256).decode().rstrip('=')}.{self.size}{lock}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +114,8 @@ class ObjectVault(Vault):
         self._moving = threading.Lock()  # held while pointers and parts change places, so that erasure misses none
         self._uploads = Uploads()
         self._fetched = Fetched()
+        self._notes = LockNotes(self._stored)
+        self._unlocked: set[int] = set()
 
     # --- upload ------------------------------------------------------------------------------------------------------
 
@@ -143,23 +153,27 @@ class ObjectVault(Vault):
         except FileNotFoundError:
             return 0
 
-    def upload(self, ref: PartRef) -> bool:
+    def upload(self, ref: PartRef, until: int = 0) -> bool:
         """Write a finished part to the store, prove that it is there, and note it; sync the part before.
 
-        Return False if it was erased meanwhile, or replaced by a pointer. Raises StoreAway, NoSpace, DiskFailed.
+        `until`: day on which its lock ends, in a store that locks; 0: it gets none yet. Return False if it was erased
+        meanwhile, or replaced by a pointer. Raises StoreAway, NoSpace, DiskFailed.
         """
         with self._uploads.of(ref.leaf), _mapped(ref.path) as data:
             if data is None:
                 return False
             if len(data) > LARGEST:
                 raise StoreAway("the part is larger than an object store takes at once", "it stays in data_dir")
-            pointer = Pointer(hashlib.sha256(data).digest(), len(data))
+            day = until if self.objects.locks else 0
+            pointer = Pointer(hashlib.sha256(data).digest(), len(data), day)
             name = str(self.object_of(ref, pointer))
-            if not self.objects.put(name, data) and not self._reads_back(name, pointer):
+            if not self.objects.put(name, data, _at(day)) and not self._reads_back(name, pointer):
                 raise StoreAway("the object store does not have what it was given", "it is uploaded again")
             with self._moving:
                 if os.path.lexists(ref.path) and not ref.path.is_symlink():
                     self._point(self._stored / str(day_of(ref.leaf)) / ref.path.name, pointer)
+                    if not day and self.objects.locks:
+                        self.to_lock(day_of(ref.leaf))
                     return True
         if not os.path.lexists(ref.path):  # erased during the upload, perhaps by another process
             self.objects.remove(name, lambda found: found == name)
@@ -185,15 +199,100 @@ class ObjectVault(Vault):
                 make_apart(place.parent)
                 os.symlink(str(pointer), place)
 
+    # --- locks -------------------------------------------------------------------------------------------------------
+
+    def pointers(self, day: int) -> Iterator[tuple[PartRef, Pointer]]:
+        """Yield the parts of a day that the store has, whether or not they are here too, unordered."""
+        for folder in (self._folder / str(day), self._stored / str(day)):
+            for ref in refs(folder):
+                if (pointer := self._pointer(ref.path)) is not None:
+                    yield PartRef(ref.call, ref.leaf, ref.part, self._final(ref.path.name, ref.leaf)), pointer
+
+    def take_unlocked(self) -> set[int]:
+        """Return, once, the days whose parts were uploaded without a lock because their date was not known yet."""
+        with self._moving:
+            days, self._unlocked = self._unlocked, set()
+        return days
+
+    def to_lock(self, *days: int) -> None:
+        """Note that parts of these days have no lock yet; forgotten at the end of the process."""
+        self._unlocked.update(days)
+
+    def lock(self, ref: PartRef, until: int) -> bool:
+        """Have the store lock the object of a part until a day at least, and note it; return False if it was erased.
+
+        Raises StoreAway, ObjectMissing.
+        """
+        with self._uploads.of(ref.leaf):  # an erasure waits, so that what it says of locks is true
+            pointer = self.pointer(ref)
+            if pointer is None or pointer.locked >= until:
+                return pointer is not None
+            self.objects.lock(str(self.object_of(ref, pointer)), _moment(until))
+            with self._moving:
+                if self._note_lock(ref, replace(pointer, locked=until)):
+                    return True
+            self._notes.keep(ref.leaf, until)
+        return False
+
+    def _note_lock(self, ref: PartRef, pointer: Pointer) -> bool:
+        """Put a pointer in the place of the one there is."""
+        stored = self._stored / str(day_of(ref.leaf)) / ref.path.name
+        for place in (stored, self._final(ref.path.name, ref.leaf)):
+            if self._pointer(place) is not None:
+                draft = self._stored / f".{ref.path.name}"
+                with disk_errors("note a lock"):
+                    with suppress(FileNotFoundError):
+                        os.unlink(draft)  # left by a kill
+                    os.symlink(str(pointer), draft)
+                    os.rename(draft, place)
+                return True
+        return False
+
+    def held(self) -> list[PartRef]:
+        """Return the parts whose objects the store was asked to hold."""
+        return list(self._notes.held())
+
+    def hold(self, ref: PartRef) -> bool:
+        """Have the store hold the object of a part; return False if the store has none. Raises StoreAway."""
+        with self._uploads.of(ref.leaf):
+            with self._moving:
+                pointer = self.pointer(ref)
+                if pointer is None:
+                    return False
+                self._notes.hold(ref.path.name, str(pointer))
+            with suppress(ObjectMissing):  # `recorder verify` names it
+                self.objects.hold(str(self.object_of(ref, pointer)))
+        return True
+
+    def end_hold(self, ref: PartRef) -> None:
+        """Have the store end the hold of a part of `held`; raises StoreAway."""
+        pointer = self._pointer(ref.path)
+        if pointer is not None:
+            self.objects.release(str(self.object_of(ref, pointer)))
+        self._notes.release(ref.path.name)
+
+    def delete_unlocked(self, today: int) -> int:
+        """Delete what a lock kept of erased recordings and keeps no longer; return of how many recordings.
+
+        Raises StoreAway.
+        """
+        ended = self._notes.ended(today)
+        for at in range(0, len(ended), PAGE):
+            self.remove_objects([("", leaf) for leaf in ended[at : at + PAGE]])
+        return len(ended)
+
     # --- local copies ------------------------------------------------------------------------------------------------
 
     def stored(self, before_ns: int) -> Iterator[PartRef]:
         """Yield the parts that both sides have and that were stored before this time, oldest day first."""
-        for day in sorted(int(name) for name in names(self._stored) if name.isdecimal()):
+        for day in self._stored_days():
             for ref in refs(self._stored / str(day)):
                 with suppress(FileNotFoundError):
                     if os.lstat(ref.path).st_mtime_ns <= before_ns:
                         yield PartRef(ref.call, ref.leaf, ref.part, self._final(ref.path.name, ref.leaf))
+
+    def _stored_days(self) -> list[int]:
+        return sorted(int(name) for name in names(self._stored) if name.isascii() and name.isdecimal())
 
     def release(self, ref: PartRef) -> bool:
         """Let a local copy go that the store has; look there once more. Return False if the store lacks it.
@@ -254,18 +353,22 @@ class ObjectVault(Vault):
         self._point(self._final(name, each.leaf), Pointer(each.sha256, size))
         return True
 
-    def leave(self) -> int:
-        """Delete everything that the store has of this vault, all of which is here; return how much it refuses."""
-        for day in names(self._stored):
-            for name in names(self._stored / day):
-                os.unlink(self._stored / day / name)
+    def leave(self) -> tuple[tuple[str, Kept], ...]:
+        """Delete everything that the store has of this vault, all of which is here; return call and object kept."""
+        for ref in self.held():
+            self.end_hold(ref)
+        for day in self._stored_days():
+            for name in names(self._stored / str(day)):
+                os.unlink(self._stored / str(day) / name)
         _, kept = self.objects.remove(f"{self.customer}/", _every)
         if not kept:
+            self._notes.clear()
             with disk_errors("leave the object store"), suppress(FileNotFoundError):
-                for day in names(self._stored):
-                    os.rmdir(self._stored / day)
+                for name in names(self._stored):
+                    place = self._stored / name
+                    place.unlink() if place.is_symlink() else place.rmdir()
                 self._stored.rmdir()
-        return len(kept)
+        return _named(kept)
 
     # --- read --------------------------------------------------------------------------------------------------------
 
@@ -330,6 +433,8 @@ class ObjectVault(Vault):
         """
         wanted = set(recordings)
         with self._moving:
+            if self.objects.locks:
+                self._note_locks(wanted)
             gone = super().remove_all(wanted)
             for day in sorted({day_of(leaf) for _, leaf in wanted}):
                 folder = self._stored / str(day)
@@ -338,6 +443,14 @@ class ObjectVault(Vault):
                     unlink(folder, mine)
         self._fetched.drop({leaf for _, leaf in wanted})
         return gone
+
+    def _note_locks(self, wanted: set[tuple[str, int]]) -> None:
+        """Note until when the store keeps what is about to be erased, so that it is not asked about each object."""
+        for day in sorted({day_of(leaf) for _, leaf in wanted}):
+            for ref, pointer in self.pointers(day):
+                if pointer.locked and (ref.call, ref.leaf) in wanted:
+                    self._notes.keep(ref.leaf, pointer.locked)
+        self._notes.sync()
 
     def drop(self, ref: PartRef) -> None:
         """Remove a finished part that nobody was told of, and its object if the store allows it now."""
@@ -357,25 +470,51 @@ class ObjectVault(Vault):
         """
         leaves = {leaf for _, leaf in recordings}
         self._uploads.wait(leaves)
-        again = 0
+        for ref in self.held():
+            if ref.leaf in leaves:
+                self.end_hold(ref)
+        again, locked = 0, dict[int, int]()
         for prefix, wanted in self._prefixes(leaves):
-            self.objects.remove(prefix, wanted)
-            found, kept = self.objects.remove(prefix, wanted)
+            self.objects.remove(prefix, wanted, self._until)
+            found, kept = self.objects.remove(prefix, wanted, self._until)
             again += found - len(kept)
+            for each in kept:
+                part = PartObject.parse(each.name)
+                if part is not None:
+                    locked[part.leaf] = max(locked.get(part.leaf, 0), _next_try(each))
+        self._note_kept(leaves, locked)
         return again
 
-    def kept(self, recordings: Iterable[tuple[str, int]]) -> dict[str, Kept]:
-        """Return what the store refuses to delete of erased recordings, by call: the version kept longest."""
-        found: dict[str, Kept] = {}
-        for prefix, wanted in self._prefixes({leaf for _, leaf in recordings}):
-            for each in self.objects.kept(prefix, wanted):
-                part = PartObject.parse(each.name)
-                if part is None:
-                    continue
-                known = found.get(part.call)
-                longer = known is None or each.until is None or (known.until is not None and each.until > known.until)
-                found[part.call] = each if longer else found[part.call]
-        return found
+    def remove_days(self, days: Iterable[int]) -> None:
+        """Delete every version of the objects of some days, twice, as `remove_objects` does. Raises StoreAway."""
+        for day in days:
+            for _ in range(2):
+                self.objects.remove(f"{self._customer}/{day:0{DAY_DIGITS}x}", _every, self._until)
+
+    def end_uploads(self) -> None:
+        """Wait until no part whose key is cut is being uploaded by this process; each has a time-out of its own."""
+        self._uploads.wait({leaf for leaf in self._uploads.running() if not self._keys.keeps(leaf)})
+
+    def _note_kept(self, leaves: set[int], locked: Mapping[int, int]) -> None:
+        for leaf in leaves:
+            if leaf not in locked and self._notes.noted(leaf):
+                self._notes.forget(leaf)
+        for leaf, day in locked.items():
+            self._notes.keep(leaf, day, known=False)
+        if locked:
+            self._notes.sync()
+
+    def _until(self, name: str) -> datetime | None:
+        """Return until when the lock of an object is known to last, None if it has ended or nothing is known."""
+        part = PartObject.parse(name)
+        day = None if part is None else self._notes.until(part.leaf)
+        return _moment(day) if day is not None and _moment(day) > datetime.now(UTC) else None
+
+    def kept(self, recordings: Iterable[tuple[str, int]]) -> tuple[tuple[str, Kept], ...]:
+        """Return what the store refuses to delete of erased recordings: call, and object until its last lock ends."""
+        leaves = {leaf for _, leaf in recordings}
+        found = (self.objects.kept(prefix, wanted, self._until) for prefix, wanted in self._prefixes(leaves))
+        return _named(each for some in found for each in some)
 
     def _prefixes(self, leaves: set[int]) -> Iterator[tuple[str, Callable[[str], bool]]]:
         """Yield what to list for some leaves: each alone, or whole days if there are many."""
@@ -388,6 +527,36 @@ class ObjectVault(Vault):
             else:
                 day = f"{min(mine):012x}"[:DAY_DIGITS]
                 yield f"{self._customer}/{day}", partial(_is_of, frozenset(mine))
+
+
+def _moment(day: int) -> datetime:
+    """Return the beginning of a day, in days since 1970, UTC."""
+    return EPOCH + timedelta(days=day)
+
+
+def _at(day: int) -> datetime | None:
+    return _moment(day) if day else None
+
+
+def _named(kept: Iterable[Kept]) -> tuple[tuple[str, Kept], ...]:
+    """Return each object once, with its call, until the last lock of its versions ends."""
+    found: dict[str, tuple[str, Kept]] = {}
+    for each in kept:
+        part = PartObject.parse(each.name)
+        if part is not None and (each.name not in found or _longer(each, found[each.name][1])):
+            found[each.name] = (part.call, each)
+    return tuple(found[name] for name in sorted(found))
+
+
+def _longer(one: Kept, other: Kept) -> bool:
+    """Tell whether one version stays longer than another; a hold has no end."""
+    return other.until is not None and (one.until is None or one.until > other.until)
+
+
+def _next_try(kept: Kept) -> int:
+    """Return the day on which to try again to delete what a lock keeps: after its end, or tomorrow under a hold."""
+    until = kept.until or datetime.now(UTC)
+    return -((EPOCH - until) // timedelta(days=1))  # rounded up
 
 
 def _leaf_of(name: str) -> str:
@@ -423,6 +592,11 @@ class Uploads:
                 if not self._running[leaf]:
                     del self._running[leaf]
                 self._ended.notify_all()
+
+    def running(self) -> frozenset[int]:
+        """Return the leaves of the uploads that run now."""
+        with self._ended:
+            return frozenset(self._running)
 
     def wait(self, leaves: set[int]) -> None:
         """Wait until no upload of these leaves runs; each has a time-out of its own."""

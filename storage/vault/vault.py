@@ -8,7 +8,7 @@ make a part durable, wait on a `storage.vault.group_sync.Syncer` after `create` 
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -318,17 +318,23 @@ class Vault:
         """Remove a finished part that nobody was told of."""
         ref.path.unlink(missing_ok=True)
 
-    def leave(self) -> int:
-        """Delete everything that an object store has of this vault, and return how much it refuses; here is none."""
-        return 0
+    def leave(self) -> "Sequence[tuple[str, Kept]]":
+        """Delete everything that an object store has of this vault, and return what it refuses; here is none."""
+        return ()
 
     def remove_objects(self, recordings: Iterable[tuple[str, int]]) -> int:
         """Delete what an object store has of many recordings; here is none."""
         return 0
 
-    def kept(self, recordings: Iterable[tuple[str, int]]) -> "Mapping[str, Kept]":
-        """Return what an object store refuses to delete of erased recordings, by call; here is none."""
-        return {}
+    def remove_days(self, days: Iterable[int]) -> None:
+        """Delete everything that an object store has of some days; here is none."""
+
+    def end_uploads(self) -> None:
+        """Wait until no part whose key is cut is being uploaded by this process; here is none."""
+
+    def kept(self, recordings: Iterable[tuple[str, int]]) -> "Sequence[tuple[str, Kept]]":
+        """Return what an object store refuses to delete of erased recordings, and whose it is; here is none."""
+        return ()
 
 
 def unlink(folder: Path, some: Iterable[str]) -> None:

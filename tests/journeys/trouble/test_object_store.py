@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import httpx2
@@ -18,7 +19,7 @@ import pytest
 from storage.objects.s3 import S3
 from tests.daemon.api import WAIVER, WHY, Api, running, until
 from tests.daemon.coded_calls import record
-from tests.daemon.object_stores import BUCKET, KEY, SECRET, Proxy, Server, object_store
+from tests.daemon.object_stores import BUCKET, KEY, LOCKED, SECRET, Proxy, Server, object_store
 
 
 def parts(api: Api) -> list[Path]:
@@ -34,7 +35,10 @@ def only_there(api: Api, count: int) -> bool:
 
 
 @contextmanager
-def recorder(folder: Path, endpoint: int, prefix: str, keep: str = "0s", media: str = "s3") -> Iterator[Api]:
+def recorder(
+    folder: Path, endpoint: int, prefix: str, keep: str = "0s", media: str = "s3", bucket: str = BUCKET, more: str = "",
+    start: bool = True,
+) -> Iterator[Api]:  # fmt: skip
     """Run a daemon with an object store."""
     with running(folder, start=False) as api:
         for name, secret in (("id", KEY), ("secret", SECRET)):
@@ -45,15 +49,17 @@ def recorder(folder: Path, endpoint: int, prefix: str, keep: str = "0s", media: 
             f"""[storage]
 media = "{media}"
 endpoint = "http://127.0.0.1:{endpoint}"
-bucket = "{BUCKET}"
+bucket = "{bucket}"
 prefix = "{prefix}"
 access_key = "file:{api.one.folder}/id"
 secret_key = "file:{api.one.folder}/secret"
 path_style = true
 keep_local = "{keep}"
+{more}
 [keys]""",
         )
-        api.one.start()
+        if start:
+            api.one.start()
         yield api
 
 
@@ -238,6 +244,44 @@ def test_faults_and_kills_of_recorder_and_store_lose_nothing(tmp_path: Path, see
         assert all(api.sound(call) for call in calls)
         assert len(objects(S3(server.settings()))) == 2 * len(calls)
         assert json.loads(api.one.run("verify", "--json").stdout)["ok"]
+
+
+@pytest.mark.torture
+def test_a_locked_call_is_erased_and_what_the_lock_keeps_is_in_the_receipt(
+    tmp_path: Path, object_servers: dict[str, Server], prefix: str
+) -> None:
+    server = object_servers["moto"]
+    lock = {"bucket": LOCKED, "more": 'lock = "compliance"', "start": False}
+    with recorder(tmp_path / "one", server.port, prefix, **lock) as api:  # type: ignore[arg-type]
+        refused = api.one.run("serve")
+        assert refused.returncode == 3 and "store check" in refused.stderr
+        assert json.loads(api.one.run("store", "check", "--json").stdout)["ok"]
+        api.one.start()
+        (gone,), (kept,) = record(api), record(api)
+        until(lambda: only_there(api, 4), 90)
+        assert api.ask("PUT", f"/calls/{kept['id']}/hold", json=WHY).status_code in (200, 204)
+        held = api.one.data / "customers/acme/vault/stored/held"
+        until(lambda: held.is_dir() and len(list(held.iterdir())) == 2)
+        assert api.ask("PUT", "/waiver", json=WAIVER).status_code == 200
+        asked = api.ask("POST", "/erasures", json={"calls": [gone["id"]], **WHY}, role="privacy").json()
+        until(lambda: api.get(f"/erasures/{asked['id']}").json()["state"] == "done")
+        receipt = api.get(f"/erasures/{asked['id']}").json()["receipt"]
+        locked = receipt["locked"]
+        assert {each["call"] for each in locked} == {gone["id"]} and len(locked) == 2
+        assert {each["object"] for each in locked} < set(objects(S3(server.settings(LOCKED, prefix=prefix))))
+        due = api.get(f"/calls/{kept['id']}").json()["erase_after"]
+        assert {each["until"] for each in locked} <= {f"{day}T00:00:00.000000Z" for day in days_after(due)}
+        assert api.gone(gone["id"]) and api.sound(kept["id"])
+        proof = api.one.folder / "receipt.json"
+        proof.write_text(json.dumps(receipt))
+        assert api.one.run("audit", "verify", "--customer", "acme", "--receipt", str(proof)).returncode == 0
+        assert not {"store.lock_failed", "store.failed", "task.failed"} & set(api.one.events())
+
+
+def days_after(due: str) -> list[date]:
+    """Return the day after a time, and the one after that, as the other call ended a moment earlier."""
+    day = datetime.fromisoformat(due).date()
+    return [day, day + timedelta(days=1)]
 
 
 def test_of_a_customer_who_is_removed_nothing_stays_in_the_store(

@@ -34,7 +34,7 @@ def test_a_copied_installation_loses_no_call_and_takes_none(tmp_path: Path) -> N
         with running(copy, start=False) as second:
             second.one.tokens = first.one.tokens
             second.one.config.write_text(second.one.config.read_text() + storage)
-            second.one.replace("[node]\n", '[node]\nname = "rec2"\nnumber = 2\n')
+            second.one.replace("[node]\n", '[node]\nname = "rec2"\n')
             checked = second.one.run("check-config", "--start", "--json")
             (fault,) = json.loads(checked.stdout)["faults"]
             assert checked.returncode == 3

@@ -31,7 +31,13 @@ def short_lock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def describe(
-    place: Place, server: Server, prefix: str, bucket: str = BUCKET, port: int = 0, media: str = "file"
+    place: Place,
+    server: Server,
+    prefix: str,
+    bucket: str = BUCKET,
+    port: int = 0,
+    media: str = "file",
+    lock: str = "off",
 ) -> None:
     """Write a configuration with an object store."""
     for name, secret in (("id", KEY), ("secret", SECRET)):
@@ -47,6 +53,7 @@ prefix = "{prefix}"
 access_key = "file:{place.folder}/id"
 secret_key = "file:{place.folder}/secret"
 path_style = true
+lock = "{lock}"
 """
     )
 
@@ -70,6 +77,28 @@ def test_a_bucket_with_locks_is_seen_and_left_clean(
     features = answer("store", "check")["features"]
     assert features["lock"] and features["versions"]
     assert S3(object_servers["moto"].settings(LOCKED, prefix=prefix)).versions("") == []
+
+
+def test_a_start_with_a_lock_needs_a_check_that_saw_the_store_keep_one(
+    place: Place, answer: Answer, printed: Printed, object_servers: dict[str, Server], prefix: str
+) -> None:
+    def refused(status: int) -> list[str]:
+        told = answer("check-config", "--start", status=status)["faults"]
+        return [each["right"] for each in told if each["key"] == "storage.lock" and each["line"]]
+
+    server = object_servers["moto"]
+    describe(place, server, prefix, LOCKED, media="s3", lock="compliance")
+    assert "store check" in refused(3)[0]
+    assert answer("store", "check")["ok"]
+    assert refused(0) == []
+    describe(place, server, prefix, media="s3", lock="compliance")
+    assert refused(3), "another bucket"
+    _, err = printed("store", "check", status=1)
+    assert "with a lock" in err and refused(3)
+    describe(place, server, prefix, media="s3", lock="off")
+    assert answer("store", "check")["ok"] and refused(0) == []
+    place.configure(more='[storage]\nlock = "governance"\n')
+    assert refused(2), "without an object store"
 
 
 def test_a_store_that_cannot_be_used_is_refused(

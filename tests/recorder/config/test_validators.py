@@ -21,6 +21,9 @@ secret_key = "credential:s3-secret-key"
 """
 
 
+SHARED = 'media = "s3"\ndatabase = "postgresql+asyncpg:///rec_{customer}"\n'
+
+
 def keys_of(text: str) -> list[str]:
     """Return the keys of the faults."""
     try:
@@ -69,6 +72,10 @@ def keys_of(text: str) -> list[str]:
          ["storage.bucket", "storage.access_key", "storage.secret_key"]),
         (SIP + "[storage]\n" + STORE.replace("https", "http") + CUSTOMER, ["storage.endpoint"]),
         (SIP + "[storage]\n" + STORE.replace("https://s3.example", "http://127.0.0.1:9000") + CUSTOMER, []),
+        # nodes that share the databases share their recordings too
+        (SIP + "[node]\nnumber = 2\n" + CUSTOMER, ["storage.database", "storage.media"]),
+        (SIP + "[node]\nnumber = 2\n[storage]\n" + STORE + 'media = "s3"\n' + CUSTOMER, ["storage.database"]),
+        (SIP + "[node]\nnumber = 2\n[storage]\n" + STORE + SHARED + CUSTOMER, []),
         (SIP + "[storage]\n" + STORE.replace("https://s3.example", "http://[::1]:9000") + CUSTOMER, []),
         (SIP + CUSTOMER + CUSTOMER, ["customer[1].name", "customer[1].sources"]),
         (SIP + CUSTOMER + CUSTOMER.replace("acme", "globex"), ["customer[1].sources"]),

@@ -39,8 +39,8 @@ async def account(acme: Customer) -> None:
 
 async def pages_of_a_directory(acme: Customer) -> None:
     pages = DirectoryPages(acme.folder, acme.keys, "entra")
-    pages.keep([], "https://x/2", whole=True, now=NOON)
-    pages.forget()
+    await pages.keep([], "https://x/2", whole=True, now=NOON)
+    await pages.forget()
 
 
 async def user(acme: Customer) -> None:

@@ -138,7 +138,7 @@ async def test_what_a_lock_keeps_is_in_the_receipt_with_its_date(
     await permit(acme)
     receipt = await finish(acme, calls=[row.id])
     assert receipt["version"] == 2
-    assert receipt["locked"] == [{"call": row.id, "until": to_text(until)}]
+    assert receipt["locked"] == [{"call": row.id, "object": name, "until": to_text(until)}]
     public = audit_key(acme.keys).public_key()
     assert receipts.verify(json.dumps(receipt).encode(), "acme", public) == receipt
     with pytest.raises(receipts.BadReceipt):

@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.erasure.receipts import BadReceipt, Facts, parse, sign, verify
+from storage.erasure.receipts import BadReceipt, Facts, Locked, parse, sign, verify
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
 PUBLIC = KEY.public_key()
@@ -33,10 +33,15 @@ def test_a_receipt_verifies_in_any_formatting() -> None:
 
 
 def test_what_a_lock_keeps_is_named_and_signed() -> None:
-    facts = Facts("acme", B, "request", None, [A, B], "paula", AT, None, None, AT, {B: AT, A: None})
+    facts = Facts(
+        "acme", B, "request", None, [A, B], "paula", AT, None, None, AT, [Locked(A, "b", None), Locked(B, "a", AT)]
+    )
     made = sign(KEY, facts)
     assert made["version"] == 2
-    assert made["locked"] == [{"call": B, "until": "2026-03-01T12:00:00.000000Z"}, {"call": A, "until": None}]
+    assert made["locked"] == [
+        {"call": B, "object": "a", "until": "2026-03-01T12:00:00.000000Z"},
+        {"call": A, "object": "b", "until": None},
+    ]
     assert verify(dump(made), "acme", PUBLIC) == made
     plain = receipt()
     less = {name: value for name, value in made.items() if name != "locked"}

@@ -18,11 +18,23 @@ def upgrade() -> None:
         "cuts",
         sa.Column("n", sa.BigInteger(), autoincrement=False, nullable=False),
         sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("kind", sa.Text(), nullable=False),
         sa.Column("line", sa.LargeBinary(), nullable=False),
         sa.Column("chain", sa.LargeBinary(), nullable=False),
         sa.Column("removed", sa.SmallInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("n"),
         sa.UniqueConstraint("id"),
+    )
+    of_holders, unremoved = sa.text("kind <> 'cut'"), sa.text("removed < 2")
+    op.create_index(
+        "cuts_of_holders", "cuts", ["n"], unique=False, sqlite_where=of_holders, postgresql_where=of_holders
+    )
+    op.create_index("cuts_unremoved", "cuts", ["n"], unique=False, sqlite_where=unremoved, postgresql_where=unremoved)
+    op.create_table(
+        "cut_erasures",
+        sa.Column("erasure", sa.Text(), nullable=False),
+        sa.Column("line", sa.Text(), nullable=False),
+        sa.PrimaryKeyConstraint("erasure", "line"),
     )
     op.create_table(
         "cut_acknowledgements",
@@ -51,8 +63,7 @@ def upgrade() -> None:
         "page_sessions",
         sa.Column("key", sa.LargeBinary(), nullable=False),
         sa.Column("ends_at", sa.BigInteger(), nullable=False),
-        sa.Column("leaf", sa.BigInteger(), nullable=False),
-        sa.Column("sealed", sa.LargeBinary(), nullable=False),
+        sa.Column("content", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("key"),
     )
     op.create_index("page_sessions_ends_at", "page_sessions", ["ends_at"], unique=False)
@@ -64,5 +75,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("node", "n"),
     )
     op.add_column("calls", sa.Column("session", sa.BigInteger(), nullable=True))
+    op.add_column("erasure_calls", sa.Column("session", sa.BigInteger(), nullable=True))
     has = sa.text("session IS NOT NULL")
+    op.create_index(
+        "erasure_calls_session", "erasure_calls", ["session"], unique=False, sqlite_where=has, postgresql_where=has
+    )
     op.create_index("calls_session", "calls", ["session"], unique=False, sqlite_where=has, postgresql_where=has)

@@ -1,88 +1,33 @@
 """One node serves a database: its own next process at once, another one not before it has left or is long gone."""
 
 import asyncio
-import shutil
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
 from storage.calls.call_row import CallState
-from storage.customer import node_claim
-from storage.customer.customers import Customer, CustomerSettings, Place
-from storage.customer.customers import open_closed as opened_keys
 from storage.database.database import Database, DatabaseAway
 from storage.database.schema import nodes
 from storage.errors import OtherNode
-from tests.in_process.storage_node import NOON, ROOT, Watch, emptied, record
+from storage.nodes import registry, rows
+from tests.in_process.storage_node import NOON, record
+from tests.storage.nodes.machines import HOUR, Machine, first
 
 pytestmark = pytest.mark.system
-ACME = CustomerSettings("acme")
-HOUR = 3_600_000_000
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A machine with a copy of the data directory, and the database that it is given."""
-
-    data: Path
-    place: Place
-    number: int = 0
-
-    @asynccontextmanager
-    async def serving(self) -> AsyncIterator[Customer]:
-        """Open the customer as a process of this machine does."""
-        customer = opened_keys(ACME, self.place, ROOT, node=self.number, create=True)
-        try:
-            await customer.open_database()
-            yield customer
-        finally:
-            await customer.close()
-
-    async def refused(self) -> OtherNode:
-        """Try to open the customer; return why that is refused."""
-        with pytest.raises(OtherNode) as caught:
-            async with self.serving():
-                pass
-        return caught.value
-
-    def copy(self, name: str) -> "Machine":
-        """Return another machine that has a copy of this one's disk, and another name."""
-        data = self.data.parent / name
-        shutil.copytree(self.data, data)
-        return replace(self, data=data, place=replace(self.place, data_dir=data, node=name, instance=name))
 
 
 @pytest.fixture
 def rec1(tmp_path: Path, postgresql: str, loop: asyncio.Runner) -> Machine:
     """The machine that serves the database, and is not running at the moment."""
-    return loop.run(_first(tmp_path, postgresql))
-
-
-async def _first(tmp_path: Path, postgresql: str) -> Machine:
-    await (await emptied(postgresql, "acme", tmp_path)).close()
-    place = Place(tmp_path / "rec1", postgresql, Watch(), node="rec1", instance="rec1", claims=True)
-    machine = Machine(tmp_path / "rec1", place)
-    async with machine.serving():
-        pass
-    return machine
+    return loop.run(first(tmp_path, postgresql))
 
 
 @pytest.fixture(autouse=True)
 def _long_there(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the server of the tests be one that has been there for hours."""
-    monkeypatch.setattr(node_claim, "_UP_SINCE", sa.literal(1, sa.BigInteger))
-
-
-async def age(machine: Machine, micros: int) -> None:
-    """Let the claim be older."""
-    database = await Database.open(machine.place.database, "acme", machine.data, NOON)
-    async with database.writing() as connection:
-        await connection.execute(nodes.update().values(seen=nodes.c.seen - micros))
-    await database.close()
+    monkeypatch.setattr(registry, "UP_SINCE", sa.literal(1, sa.BigInteger))
 
 
 async def test_the_next_process_of_the_same_machine_goes_on_at_once(rec1: Machine) -> None:
@@ -106,7 +51,7 @@ async def test_a_node_that_left_or_is_long_gone_is_replaced(rec1: Machine) -> No
     async with rec1.serving() as acme:
         await acme.give_up_claim()
     async with rec2.serving():
-        await age(rec1, HOUR)
+        await rec1.age(HOUR)
         async with rec3.serving():
             assert (await rec1.refused()).node == "rec3"
 
@@ -114,8 +59,8 @@ async def test_a_node_that_left_or_is_long_gone_is_replaced(rec1: Machine) -> No
 async def test_a_database_that_was_away_waits_for_its_node(rec1: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     """Else another node that asks again and again is the first to notice that it is back."""
     rec2 = rec1.copy("rec2")
-    await age(rec1, HOUR)
-    monkeypatch.setattr(node_claim, "_UP_SINCE", node_claim._NOW)
+    await rec1.age(HOUR)
+    monkeypatch.setattr(registry, "UP_SINCE", rows.NOW)
     assert (await rec2.refused()).node == "rec1"
     async with rec1.serving() as acme:
         await acme.give_up_claim()
@@ -126,7 +71,7 @@ async def test_a_database_that_was_away_waits_for_its_node(rec1: Machine, monkey
 async def test_who_lost_the_database_stops_using_it_and_gets_it_back(rec1: Machine) -> None:
     rec2 = rec1.copy("rec2")
     async with rec1.serving() as acme:
-        await age(rec1, HOUR)
+        await rec1.age(HOUR)
         async with rec2.serving() as other:
             with pytest.raises(OtherNode):
                 await acme.renew_claim()

@@ -1,0 +1,73 @@
+"""Whether this node, one of several, may take calls: its number must be its own in the databases, and it may drain.
+
+Two nodes with one number would give the same leaves to different calls. So a customer's calls are taken only once its
+database has said, within this boot of the machine, that the number is this node's: `runtime_dir/served/NAME` notes it,
+and a process that takes over after a crash goes on at once, whether the database answers or not. After a restart of the
+machine, or if another machine has the number, calls get 503 until the database says so, and the SBC tries another node.
+Calls that run go on in any case.
+
+A node that is the only one has none of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from recorder.runtime.folders import make_folder
+
+FOLDER = "served"
+ACTIVE, DRAINING = "active", "draining"
+
+NOT_REGISTERED = "not registered"
+"""Why no calls are taken while no database has said that the number is this node's."""
+
+
+class Membership:
+    """What the databases of the customers say of this node."""
+
+    def __init__(self, runtime_dir: Path, customers: Collection[str]) -> None:
+        """Take what processes before this one were told since the machine started."""
+        self._folder = runtime_dir / FOLDER
+        self._customers = customers
+        self._states: dict[str, str] = {}
+        self._changed: Callable[[], None] = lambda: None
+        make_folder(self._folder, private=True)
+        for path in self._folder.iterdir():
+            if path.name in customers:
+                self._states[path.name] = path.read_text("ascii", "replace")
+
+    def follow(self, changed: Callable[[], None]) -> None:
+        """Call `changed` whenever the answers below may have changed."""
+        self._changed = changed
+
+    def served(self, customer: str, state: str) -> None:
+        """Note that the database of a customer says that this node is one of its own, and whether it drains."""
+        if self._states.get(customer) == state:
+            return
+        draft = self._folder / f".{customer}"
+        draft.write_text(state, "ascii")
+        draft.replace(self._folder / customer)
+        self._states[customer] = state
+        self._changed()
+
+    def leave(self) -> None:
+        """Note that this node stops for good: another machine may take its number at once."""
+        for customer in self._customers:
+            self.lost(customer)
+
+    def lost(self, customer: str) -> None:
+        """Note that this node does not serve the database of a customer."""
+        self._states.pop(customer, None)
+        (self._folder / customer).unlink(missing_ok=True)
+        self._changed()
+
+    def takes(self, customer: str) -> bool:
+        """Say whether calls of a customer may be taken."""
+        return customer in self._states
+
+    def not_accepting(self) -> str | None:
+        """Return why no calls at all are taken, None if some are."""
+        if DRAINING in self._states.values():
+            return DRAINING
+        return None if self._states else NOT_REGISTERED

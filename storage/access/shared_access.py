@@ -1,0 +1,71 @@
+"""What the nodes of a customer share of who signs in: tokens, accounts, and what the page remembers for a while."""
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.access.shared_documents import AsyncCut, News, SharedDocuments
+from storage.access.shared_rows import SharedRows
+from storage.database.database import Database
+from storage.keys.row_keys import Keys
+
+REFRESH_SECONDS = 0.5
+"""Seconds between two looks at what other nodes changed: a token counts everywhere within a second."""
+PURGE_SECONDS = 600.0
+"""Seconds between two deletions of what has ended."""
+
+
+class SharedAccess:
+    """What is shared, and the task that keeps this node's copies up to date."""
+
+    def __init__(
+        self,
+        folder: Path,
+        keys: Keys,
+        database: Callable[[], Database],
+        cut: AsyncCut,
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        """`database` returns the database, or raises StorageError; `cut` forgets leaves on all nodes."""
+        self.documents = SharedDocuments(folder, keys, database, cut)
+        self.rows = SharedRows(keys, database, random, self._current, self.refresh)
+        self._news: list[News] = []
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self.documents.close()
+
+    async def refresh(self) -> None:
+        """Bring the copies of this node up to date."""
+        self._news += await self.documents.refresh()
+
+    async def serve(self) -> None:
+        """Bring the copies up to date, and let every thread make changes from now on."""
+        self.documents.serve()
+        await self.refresh()
+
+    async def follow(self, told: Callable[[Sequence[News]], None], failed: Callable[[Exception], None]) -> None:
+        """Follow the other nodes for ever; `told` is given what an operator should know, `failed` each new failure."""
+        purge, fault = 0.0, ""
+        while True:
+            try:
+                await self.refresh()
+                if purge <= 0:
+                    await self.rows.purge()
+                    purge = PURGE_SECONDS
+                fault = ""
+            except Exception as problem:  # whatever it is, the copies are what is known
+                if str(problem) != fault:
+                    failed(problem)
+                fault = str(problem)
+            news, self._news = self._news, []
+            if news:
+                told(news)
+            await asyncio.sleep(REFRESH_SECONDS)
+            purge -= REFRESH_SECONDS
+
+    async def _current(self, connection: AsyncConnection) -> bool:
+        return self.documents.current(await self.documents.versions(connection))

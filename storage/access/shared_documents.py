@@ -1,0 +1,257 @@
+"""The tokens and accounts of one customer where several nodes share its database: a row for each, a copy on each node.
+
+Reading needs no database: every node reads its own copy, the file that a single node has too, so clients are known
+while the database is away. `refresh` brings the copy up to date; whoever changes something does it in the row, in one
+writing transaction, and then in the copy.
+
+Each change makes the version higher by one. A mark beside the copy (`.tokens.json.shared`) says which version the copy
+is, and the hash of its content:
+
+- A row with a higher version replaces the copy.
+- A row with a lower version, or none, is that of a database that lost something: the copy is put back. The newest copy
+  of any node counts, so no token returns that was revoked.
+- A copy without a mark is a node's that was alone. The first one becomes the row; where there is a row already, the
+  copy is put aside as `tokens.json.replaced`.
+- A copy that its mark does not fit was changed by a node that was alone again, and counts as one version more.
+
+The content is sealed under a leaf of the key tree that is never cut, bound to name and version: whoever writes to the
+database alone can forge no token. An account is sealed within, under its own leaf.
+"""
+
+import asyncio
+import enum
+import hashlib
+import json
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.access import accounts, api_tokens
+from storage.access.documents import Change, FileDocument
+from storage.database.database import Database
+from storage.database.schema import shared_files
+from storage.errors import DiskFailed, NoSpace, SealBroken, StorageError
+from storage.files.durable_files import Disk, alone
+from storage.keys.key_tree import LAST_LEAF
+from storage.keys.row_keys import Keys
+
+LABEL = "shared"
+REPLACED = ".replaced"
+
+T = TypeVar("T")
+AsyncCut = Callable[..., Awaitable[object]]
+"""Forgets leaves on every node, within the writing transaction of this task (storage.keys)."""
+
+
+class Event(enum.StrEnum):
+    """What `refresh` did besides following the other nodes."""
+
+    TAKEN_OVER = "taken-over"  # this node's file became the one of all
+    PUT_BACK = "put-back"  # the database had lost changes
+    REPLACED = "replaced"  # this node's own file was put aside
+
+
+class News(NamedTuple):
+    """Something that an operator should know."""
+
+    event: Event
+    """What happened."""
+    name: str
+    """Name of the document."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A version of a document."""
+
+    version: int  # 0: of a node that was alone
+    content: bytes | None = field(repr=False)
+
+    def newer(self, stored: "_Stored | None") -> bool:
+        """Say whether this copy replaces the row: it is whole, and the row older or missing."""
+        return _whole(self.content) and (stored is None or self.version > stored.version)
+
+
+class SharedDocument(FileDocument):
+    """One document: a row, and a copy of it."""
+
+    def __init__(self, folder: Path, name: str, what: str, shared: "SharedDocuments", disk: Disk) -> None:
+        super().__init__(folder, name, what, disk=disk)
+        self._mark = folder / f".{name}.shared"
+        self._shared = shared
+
+    def change(self, change: Change) -> None:
+        """Replace the row, from another thread than the event loop's."""
+        self._shared.run(self._shared.change(self, change))
+
+    async def changing(self, change: Change) -> None:
+        """Replace the row."""
+        await self._shared.change(self, change)
+
+    def own(self) -> _Stored:
+        """Return this node's copy with its version."""
+        with alone(self._lock, f"look at the {self.what}"):
+            return self._own()
+
+    def copy(self, new: _Stored, *, aside: bool = False) -> None:
+        """Make a version this node's copy, unless it has a newer one; `aside`: keep what a node alone had."""
+        with alone(self._lock, f"change the {self.what}"):
+            own = self._own()
+            if own == new or own.version > new.version or new.content is None:
+                return
+            if own.content != new.content:
+                if aside and own.content is not None:
+                    self._disk.replace(self._path.with_name(self.name + REPLACED), own.content)
+                self._disk.replace(self._path, new.content)
+            self._disk.replace(self._mark, _mark(new.version, new.content))
+
+    def _own(self) -> _Stored:
+        content, mark = self._disk.read(self._path), self._disk.read(self._mark)
+        if content is None or mark is None or not _whole(content):
+            return _Stored(0, content)
+        try:
+            version = int(json.loads(mark)["version"])
+        except (ValueError, KeyError, TypeError):  # a copy whose version nobody knows is like one of a node alone
+            return _Stored(0, content)
+        return _Stored(version if mark == _mark(version, content) else version + 1, content)
+
+
+class SharedDocuments:
+    """The documents of one customer."""
+
+    def __init__(
+        self, folder: Path, keys: Keys, database: Callable[[], Database], cut: AsyncCut, disk: Disk | None = None
+    ) -> None:
+        """Name the folder of the copies; `database` returns the database, or raises StorageError."""
+        disk = disk or Disk()
+        self.tokens = SharedDocument(folder, api_tokens.FILE_NAME, api_tokens.WHAT, self, disk)
+        self.accounts = SharedDocument(folder, accounts.FILE_NAME, accounts.WHAT, self, disk)
+        self._keys = keys
+        self._database = database
+        self._cut = cut
+        self._versions: dict[str, int] = {}  # of the copies, where they are known
+        self._turn = asyncio.Lock()
+        self._thread = ThreadPoolExecutor(1, "access")  # its own: whoever waits for it may fill the common ones
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def serve(self) -> None:
+        """Let other threads make changes, which then happen in the running event loop."""
+        self._loop = asyncio.get_running_loop()
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._thread.shutdown(wait=False)
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """Wait in this thread for work in the event loop."""
+        if self._loop is None:
+            work.close()
+            raise StorageError("the database is not open yet", "try again")
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def change(self, document: SharedDocument, change: Change) -> None:
+        """Replace a document for all nodes; raises DatabaseAway, and what `change` raises."""
+        async with self._database().writing() as connection:
+            newest = _newest(await self._stored(connection, document.name), await self._apart(document.own))
+            made = await self._apart(change, newest.content)
+            if made is None:
+                return
+            if made.cut:
+                await self._cut(*made.cut)
+            new = _Stored(newest.version + 1, made.content)
+            await self._put(connection, document.name, new)
+        with suppress(NoSpace, DiskFailed):  # it is changed; the copy follows as soon as the disk can
+            await self._apart(document.copy, new)
+            self._versions[document.name] = new.version
+
+    async def refresh(self) -> list[News]:
+        """Bring the copies of this node up to date; return what is worth telling. Raises DatabaseAway, NoSpace."""
+        async with self._database().reading() as connection:
+            versions = await self.versions(connection)
+        return [] if self.current(versions) else await self._follow()
+
+    async def versions(self, connection: AsyncConnection) -> dict[str, int]:
+        """Return the versions in the database."""
+        found = await connection.execute(sa.select(shared_files.c.name, shared_files.c.version))
+        return {row.name: row.version for row in found}
+
+    def current(self, versions: dict[str, int]) -> bool:
+        """Say whether the copies of this node have these versions."""
+        return all(self._versions.get(each.name) == versions.get(each.name, 0) for each in (self.tokens, self.accounts))
+
+    async def _follow(self) -> list[News]:
+        async with self._turn:
+            found = [await self._settle(document) for document in (self.tokens, self.accounts)]
+        return [News(event, name) for event, name in found if event is not None]
+
+    async def _settle(self, document: SharedDocument) -> tuple[Event | None, str]:
+        """Bring row and copy to the newer of the two."""
+        own = await self._apart(document.own)
+        async with self._database().reading() as connection:
+            stored = await self._stored(connection, document.name)
+        event = None
+        if own.newer(stored):
+            event, stored = await self._put_back(document)
+        elif stored is not None and own.version == 0 and own.content not in (None, stored.content):
+            event = Event.REPLACED
+        if stored is not None:
+            await self._apart(lambda: document.copy(stored, aside=event is Event.REPLACED))
+        self._versions[document.name] = 0 if stored is None else stored.version
+        return event, document.name
+
+    async def _put_back(self, document: SharedDocument) -> tuple[Event | None, _Stored | None]:
+        """Write the copy into the database unless another node was faster."""
+        async with self._database().writing() as connection:
+            stored, own = await self._stored(connection, document.name), await self._apart(document.own)
+            if not own.newer(stored):
+                return None, stored
+            new = _Stored(max(1, own.version), own.content)
+            await self._put(connection, document.name, new)
+        return (Event.PUT_BACK if own.version else Event.TAKEN_OVER), new
+
+    async def _stored(self, connection: AsyncConnection, name: str) -> _Stored | None:
+        found = (await connection.execute(sa.select(shared_files).where(shared_files.c.name == name))).first()
+        if found is None:
+            return None
+        try:
+            content = self._keys.unseal(LAST_LEAF, LABEL, found.content, _context(name, found.version))
+        except SealBroken:
+            hint = "restore the keys and the database of one installation; nothing is let in by what others wrote"
+            raise StorageError(f"{name} in the database was altered, or written with other keys", hint) from None
+        return _Stored(found.version, content)
+
+    async def _put(self, connection: AsyncConnection, name: str, new: _Stored) -> None:
+        sealed = self._keys.seal(LAST_LEAF, LABEL, new.content or b"", _context(name, new.version))
+        await connection.execute(shared_files.delete().where(shared_files.c.name == name))
+        await connection.execute(shared_files.insert().values(name=name, version=new.version, content=sealed))
+
+    async def _apart(self, work: Callable[..., T], *given: object) -> T:
+        """Do what waits for a disk in the thread of this customer."""
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
+
+
+def _newest(stored: _Stored | None, own: _Stored) -> _Stored:
+    """Return what a change begins with."""
+    return own if stored is None or own.newer(stored) else stored
+
+
+def _whole(content: bytes | None) -> bool:
+    """Say whether this was written by a recorder; a copy that a disk has damaged is given to nobody."""
+    try:
+        return isinstance(json.loads(content or b""), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _mark(version: int, content: bytes) -> bytes:
+    return json.dumps({"version": version, "sha256": hashlib.sha256(content).hexdigest()}).encode()
+
+
+def _context(name: str, version: int) -> bytes:
+    return f"{name}\0{version}".encode()

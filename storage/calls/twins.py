@@ -1,0 +1,76 @@
+"""Recordings of one communication session by several nodes.
+
+An SBC may record a call at two nodes at once (2N), or go on at another node when the first refuses or is lost (N+1).
+All these recordings name the same communication session in their metadata (RFC 7865 section 6.2), whose keyed hash is
+in `calls.session`. Lists show the one with the smallest leaf that meets their filters; hold, retention, erasure and
+exports take all. With one node the column is empty, because one node tells its recordings apart by itself.
+
+Only recordings of different nodes belong together, and only within a day of each other: a client that counts its
+sessions from 1 after each restart must not have strangers' calls erased.
+"""
+
+import hmac
+from collections.abc import Iterable, Sequence
+from struct import Struct
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.calls.call_document import CallDetails
+from storage.database.database import batches
+from storage.database.schema import calls
+from storage.keys.key_tree import LAST_LEAF
+from storage.keys.row_keys import Keys
+
+LABEL_SESSION = "session"  # label of the hash key: a secret of the last leaf, which is never cut
+LEAST = 16  # characters of an id that counts: 16 random bytes in Base64 (RFC 7865 section 7) are 22
+_HASH = Struct(">q")
+
+
+def session_of(keys: Keys, details: CallDetails) -> int | None:
+    """Return the keyed hash of the session that a call names; None if it names none that could be unique."""
+    told = details.get("session_id")
+    named = told.reveal() if told is not None else ""
+    if len(named) < LEAST:
+        return None
+    key = keys.secret(LAST_LEAF, LABEL_SESSION)
+    found: int = _HASH.unpack_from(hmac.digest(key, named.encode("utf-8", "replace"), "sha256"))[0]
+    return found
+
+
+def together(one: Any, other: Any) -> sa.ColumnElement[bool]:
+    """Return the condition that rows of two tables of calls are recordings of one session by different nodes."""
+    near = other.c.day.between(one.c.day - 1, one.c.day + 1)
+    return sa.and_(other.c.session == one.c.session, other.c.node != one.c.node, near)
+
+
+async def any_session(connection: AsyncConnection) -> bool:
+    """Say whether several nodes write this index; reads one entry of an index that is empty with one node."""
+    return await connection.scalar(_ANY) is not None
+
+
+async def others_of(connection: AsyncConnection, ids: Iterable[str]) -> dict[str, list[str]]:
+    """Return the ids of the other recordings of the sessions of some calls, by the id of each call that has any."""
+    found: dict[str, list[str]] = {}
+    if not await any_session(connection):
+        return found
+    for part in batches(list(ids)):
+        for one, other in await connection.execute(_OTHERS.where(calls.c.id.in_(part))):
+            found.setdefault(one, []).append(other)
+    return found
+
+
+async def with_others(connection: AsyncConnection, ids: Sequence[str]) -> list[str]:
+    """Return some calls and the other recordings of their sessions, each once, those given first."""
+    others = await others_of(connection, ids)
+    return list(dict.fromkeys([*ids, *(other for id in ids for other in others.get(id, ()))]))
+
+
+_ANY = sa.select(calls.c.session).where(calls.c.session.is_not(None)).limit(1)
+_OTHER = calls.alias("other")
+_OTHERS = (
+    sa.select(calls.c.id, _OTHER.c.id.label("other"))
+    .select_from(calls.join(_OTHER, together(calls, _OTHER)))
+    .order_by(_OTHER.c.leaf)
+)

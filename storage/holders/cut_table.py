@@ -1,0 +1,142 @@
+"""The tables `cuts` and `cut_acknowledgements` in one transaction (docs/formats/cuts.md). Policy: storage.cuts."""
+
+from collections.abc import Collection, Iterable
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.cuts.holder import Table, appended
+from storage.cuts.lines import BEGIN, Acknowledgement, ChainKeys, Kind, Line, Numbered
+from storage.database.schema import cut_acknowledgements, cut_erasures, cuts, nodes
+from storage.keys.cut_log import entry_of
+
+APPLIED, BY_ALL = 1, 2
+"""What `removed` says: rows and objects were removed after a line was applied, and once more after all had."""
+
+MOST_LINES = 10_000
+"""Lines of which one look removes what is left."""
+
+AWAY_SECONDS = 30.0
+"""A node that was not seen for so long is away (storage.nodes)."""
+
+Place = tuple[int, bytes]
+"""Number of a line and the chain there; (0, BEGIN) before the first."""
+
+START: Place = (0, BEGIN)
+
+
+async def newest(connection: AsyncConnection) -> Place:
+    """Return the place of the newest line."""
+    found = (await connection.execute(sa.select(cuts.c.n, cuts.c.chain).order_by(cuts.c.n.desc()).limit(1))).first()
+    return START if found is None else (found.n, bytes(found.chain))
+
+
+async def at_rest(connection: AsyncConnection) -> tuple[Place, tuple[int, int]]:
+    """Return what changes whenever a holder has something to do: the newest line, and the sum of what is acknowledged.
+
+    The second is (-1, 0) while something that was cut was not removed by anybody.
+    """
+    place = await newest(connection)
+    if await connection.scalar(sa.select(cuts.c.n).where(cuts.c.removed < APPLIED).limit(1)) is not None:
+        return place, (-1, 0)
+    asked = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(cut_acknowledgements.c.n), 0))
+    count, total = (await connection.execute(asked)).one()
+    return place, (int(count), int(total))
+
+
+async def silent_for(connection: AsyncConnection, name: str) -> float | None:
+    """Return the seconds since a node was last there, by the clock of the database; None if it is unknown."""
+    now = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger)
+    age = await connection.scalar(
+        sa.select(now - nodes.c.seen).where(nodes.c.label == name, nodes.c.state != "retired")
+    )
+    return None if age is None else age / 1_000_000
+
+
+async def away(connection: AsyncConnection, names: Collection[str]) -> list[str]:
+    """Return which of these nodes were not there lately, by the clock of the database, or are unknown."""
+    silent = {name: await silent_for(connection, name) for name in sorted(names)}
+    return [name for name, seconds in silent.items() if seconds is None or seconds > AWAY_SECONDS]
+
+
+async def unindexed(connection: AsyncConnection, until: int, *, retired: bool = False) -> set[str]:
+    """Return the nodes whose calls that ended before a time, in microseconds, are not all indexed."""
+    late = nodes.c.indexed_until <= until
+    if not retired:
+        late = sa.and_(nodes.c.state != "retired", late)
+    return set(await connection.scalars(sa.select(nodes.c.label).where(late)))
+
+
+async def has(connection: AsyncConnection, place: Place) -> bool:
+    """Say whether the table has this chain at this line."""
+    there = await connection.scalar(sa.select(cuts.c.chain).where(cuts.c.n == place[0]))
+    return place == START or (there is not None and bytes(there) == place[1])
+
+
+async def read(connection: AsyncConnection, since: int = 0) -> Table:
+    """Return the table from line `since` on, with everything that says who holds the keys and who has acknowledged."""
+    acknowledged = {
+        each.node: Acknowledgement(each.node, each.n, bytes(each.chain), bytes(each.tree), bytes(each.mac))
+        for each in await connection.execute(sa.select(cut_acknowledgements))
+    }
+    told = cuts.c.n.in_({each.n for each in acknowledged.values()})
+    wanted = sa.or_(cuts.c.n >= since, cuts.c.kind != Kind.CUT.value, told)
+    lines = [numbered(each) for each in await connection.execute(sa.select(cuts).where(wanted).order_by(cuts.c.n))]
+    return Table(tuple(lines), acknowledged)
+
+
+async def append(connection: AsyncConnection, line: Line, keys: ChainKeys, customer: str) -> Numbered:
+    """Append a line in a writing transaction, of which there is one at a time; return it. Repeatable."""
+    there = (await connection.execute(sa.select(cuts).where(cuts.c.id == line.id))).first()
+    if there is not None:
+        return numbered(there)
+    n, _ = await newest(connection)
+    fresh = appended(await read(connection, n), line, keys)
+    done = 0 if line.kind is Kind.CUT else BY_ALL
+    values = {"n": fresh.n, "id": fresh.line.id, "kind": fresh.line.kind.value, "chain": fresh.chain, "removed": done}
+    await connection.execute(cuts.insert().values(**values, line=bytes(fresh.line)))
+    if line.kind is Kind.CUT:
+        for id in entry_of(line.text, customer).ids:
+            known = sa.exists().where(cut_erasures.c.erasure == id, cut_erasures.c.line == line.id)
+            if not await connection.scalar(sa.select(known)):
+                await connection.execute(cut_erasures.insert().values(erasure=id, line=line.id))
+    return fresh
+
+
+async def acknowledge(connection: AsyncConnection, given: Acknowledgement) -> bool:
+    """Write an acknowledgement; return False if the table has another chain at its line."""
+    if not await has(connection, (given.n, given.chain)):
+        return False
+    values = {"n": given.n, "chain": given.chain, "tree": given.tree, "mac": given.mac}
+    mine = cut_acknowledgements.update().where(cut_acknowledgements.c.node == given.node).values(**values)
+    if not (await connection.execute(mine)).rowcount:
+        await connection.execute(cut_acknowledgements.insert().values(node=given.node, **values))
+    return True
+
+
+async def unremoved(connection: AsyncConnection) -> list[tuple[Numbered, int]]:
+    """Return the lines of which something may be left to remove, oldest first, each with what was done."""
+    found = await connection.execute(
+        sa.select(cuts).where(cuts.c.removed < BY_ALL).order_by(cuts.c.n).limit(MOST_LINES)
+    )
+    return [(numbered(each), each.removed) for each in found]
+
+
+async def removed(connection: AsyncConnection, lines: Iterable[Line], stage: int) -> None:
+    """Note what was removed of some lines."""
+    ids = [line.id for line in lines]
+    if ids:
+        mine = sa.and_(cuts.c.id.in_(ids), cuts.c.removed < stage)
+        await connection.execute(cuts.update().where(mine).values(removed=stage))
+
+
+async def of_erasure(connection: AsyncConnection, id: str) -> list[tuple[int, int]]:
+    """Return number and `removed` of the lines of an erasure."""
+    joined = cut_erasures.join(cuts, cuts.c.id == cut_erasures.c.line)
+    asked = sa.select(cuts.c.n, cuts.c.removed).select_from(joined).where(cut_erasures.c.erasure == id)
+    return [(each.n, each.removed) for each in await connection.execute(asked)]
+
+
+def numbered(record: sa.Row) -> Numbered:  # type: ignore[type-arg]
+    """Return the line of a row; raises CutsForged if it is none."""
+    return Numbered(record.n, bytes(record.chain), Line.parse(bytes(record.line)))

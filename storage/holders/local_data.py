@@ -1,0 +1,84 @@
+"""What this node has of what was cut, and how it lets go of it: live calls, parts, uploads, rows, objects."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+
+import sqlalchemy as sa
+
+from storage.calls.call_row import DAY_SHIFT
+from storage.cuts.lines import Kind, Line, Numbered
+from storage.database.database import Database, batches
+from storage.database.schema import calls
+from storage.keys.cut_log import Entry, entry_of
+from storage.keys.sealing import DeletableKeys
+from storage.vault.vault import Vault
+
+RemoveRows = Callable[[Sequence[tuple[str, int]], Iterable[int]], Awaitable[None]]
+"""Removes the rows of recordings, given as call and leaf, and makes new search tokens for days whose key was cut."""
+
+_NOTHING = Entry((), datetime(1970, 1, 1, tzinfo=UTC), ())
+
+
+def entry(line: Line, customer: str) -> Entry:
+    """Return what a line cuts: nothing, unless it is a cut."""
+    return entry_of(line.text, customer) if line.kind is Kind.CUT else _NOTHING
+
+
+class LocalData:
+    """The data of one customer on this node, and the rows and objects that all nodes share."""
+
+    def __init__(
+        self, keys: DeletableKeys, vault: Vault, others: Sequence[Vault], database: Database, remove_rows: RemoveRows
+    ) -> None:
+        """`others`: vaults of files made from recordings."""
+        self._keys = keys
+        self._vault = vault
+        self._all = (vault, *others)
+        self._database = database
+        self._remove_rows = remove_rows
+
+    def live(self, line: Numbered, customer: str) -> list[str]:
+        """Return the calls that this node is still writing and that a line cuts."""
+        cut = entry(line.line, customer)
+        leaves, days = set(cut.leaves), set(cut.days)
+        if not leaves and not days:
+            return []
+        open_here = self._vault.left_open()
+        return sorted({ref.call for ref in open_here if ref.leaf in leaves or ref.leaf >> DAY_SHIFT in days})
+
+    def drop(self, entries: Sequence[Entry]) -> None:
+        """Remove every part of this node whose key is cut, and wait until none of them is being uploaded."""
+        days = _days(entries)
+        for vault in self._all:
+            for day in sorted(days):
+                dead = {(ref.call, ref.leaf) for ref in vault.of_day(day) if not self._keys.keeps(ref.leaf)}
+                if dead:
+                    vault.remove_all(dead)
+            vault.end_uploads()
+
+    async def remove(self, cut: Entry) -> None:
+        """Remove the rows of what was cut; repeatable."""
+        days = _days([cut])
+        if days:
+            await self._remove_rows(await self._rows(cut), days)
+
+    async def remove_objects(self, cut: Entry) -> None:
+        """Remove rows and objects of what was cut, once all holders have: something may have come late; repeatable."""
+        await self.remove(cut)
+        await asyncio.to_thread(self._vault.remove_objects, [("", leaf) for leaf in cut.leaves])
+        await asyncio.to_thread(self._vault.remove_days, cut.days)
+
+    async def _rows(self, cut: Entry) -> list[tuple[str, int]]:
+        found: dict[str, int] = {}
+        async with self._database.reading() as connection:
+            for column, wanted in ((calls.c.leaf, cut.leaves), (calls.c.day, cut.days)):
+                for part in batches(list(wanted)):
+                    asked = sa.select(calls.c.id, calls.c.leaf).where(column.in_(part))
+                    found.update((row[0], row[1]) for row in await connection.execute(asked))
+        return sorted(found.items())
+
+
+def _days(entries: Iterable[Entry]) -> set[int]:
+    """Return the days on which something was cut."""
+    return {day for each in entries for day in (*each.days, *(leaf >> DAY_SHIFT for leaf in each.leaves))}

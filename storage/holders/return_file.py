@@ -1,0 +1,58 @@
+"""Whether this node must return before it opens anything: `keys/NAME.holder`, JSON.
+
+    {"returning": null, "at": RFC 3339}     it acknowledged then, and need not return
+    {"returning": ""}                       it must; the id of its line is still to be chosen
+    {"returning": ID}                       it must; this is the id of its line
+
+Without the file it must return, so restored keys do: `recorder keys backup` leaves the file out, and `recorder keys
+restore` deletes it. A copy of `keys/` that somebody puts back has an old time in it, or the database an acknowledgement
+that is newer.
+"""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from storage.files.durable_files import Disk
+from storage.json_bytes import ascii_json
+from storage.timestamps import from_text, to_text
+
+ENDING = "holder"
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What the file says."""
+
+    returning: str | None
+    """Id of the line of the return; "" if it is still to be chosen, None if there is none to write."""
+    at: datetime | None = None
+    """When this node acknowledged last, as far as the file tells; it is not written each time."""
+
+
+class ReturnFile:
+    """The file of one customer; only the holder loop of the daemon writes it, and commands while there is none."""
+
+    def __init__(self, keys_dir: Path, customer: str) -> None:
+        self._path = keys_dir / f"{customer}.{ENDING}"
+
+    def read(self) -> Standing:
+        """Return what it says; a node without a file, or with a damaged one, must return."""
+        try:
+            told = json.loads(self._path.read_bytes())
+            at, returning = told.get("at"), told["returning"]
+            if returning is not None and not isinstance(returning, str):
+                raise ValueError
+            return Standing(returning, None if at is None else from_text(at))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return Standing("")
+
+    def write(self, standing: Standing) -> None:
+        """Write it durably; raises NoSpace, DiskFailed."""
+        at = None if standing.at is None else to_text(standing.at)
+        Disk().replace(self._path, ascii_json({"returning": standing.returning, "at": at}))
+
+    def remove(self) -> None:
+        """Let this node return before it opens anything."""
+        Disk().remove(self._path)

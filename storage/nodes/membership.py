@@ -1,0 +1,58 @@
+"""What makes a node one of several, and what ends that: admission, draining, retirement; each in a writing transaction.
+
+The keys of a node follow from the lines of the table `cuts`, which whoever admits or retires a node writes as well.
+"""
+
+from dataclasses import replace
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.database.schema import nodes
+from storage.errors import OtherNode
+from storage.nodes.rows import LEFT, NOW, NodeRow, NodeState, nodes_of
+
+
+async def admit(connection: AsyncConnection, name: str, number: int) -> None:
+    """Give a node the row with which it may start, in a writing transaction; repeatable. Raises OtherNode.
+
+    Its key tree is written when it starts. The number must be free, and the name be nobody else's.
+    """
+    rows = await nodes_of(connection)
+    for row in rows:
+        if row.name == name and row.number == number and row.state is not NodeState.RETIRED:
+            return
+        if row.name == name and row.state is not NodeState.RETIRED:
+            raise OtherNode(f"node {name} has number {row.number} already", "give it another name", row.name)
+        if row.number == number and not row.free:
+            hint = "give it another [node] number; that of a retired node is free after two days"
+            raise OtherNode(f"number {number} is that of node {row.name}", hint, row.name)
+    epoch = next((row.epoch + 1 for row in rows if row.number == number), 0)
+    await connection.execute(nodes.delete().where(nodes.c.node == number))
+    pending = {"label": name, "tree": "", "instance": "", "seen": LEFT, "state": NodeState.PENDING.value}
+    await connection.execute(nodes.insert().values(node=number, **pending, epoch=epoch))
+
+
+async def retire(connection: AsyncConnection, name: str) -> None:
+    """Let a node write no more, in a writing transaction; repeatable. A transaction of it that has begun ends first."""
+    mine = sa.and_(nodes.c.label == name, nodes.c.state != NodeState.RETIRED)
+    values = {"state": NodeState.RETIRED.value, "epoch": nodes.c.epoch + 1, "seen": NOW}
+    await connection.execute(nodes.update().where(mine).values(**values))
+
+
+async def drain(connection: AsyncConnection, name: str, *, undo: bool = False) -> NodeRow | None:
+    """Let a node take no new calls, or take them again, in a writing transaction; return its row, None if unknown."""
+    row = next((each for each in await nodes_of(connection) if each.name == name), None)
+    wanted, others = NodeState.DRAINING, (NodeState.ACTIVE,)
+    if undo:
+        wanted, others = NodeState.ACTIVE, (NodeState.DRAINING,)
+    if row is None or row.state not in others:
+        return row
+    await connection.execute(nodes.update().where(nodes.c.node == row.number).values(state=wanted.value))
+    return replace(row, state=wanted)
+
+
+async def indexed(connection: AsyncConnection, number: int, until: int) -> None:
+    """Note that all calls of a node that ended before a time, in microseconds, are indexed."""
+    mine = sa.and_(nodes.c.node == number, nodes.c.indexed_until < until)
+    await connection.execute(nodes.update().where(mine).values(indexed_until=until))

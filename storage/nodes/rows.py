@@ -1,0 +1,138 @@
+"""The rows of the table `nodes`, as people, commands and other nodes read them.
+
+Only the clock of the database counts, in which rows are written and read; clocks of nodes may be off. A row of the
+future, which a database that took the place of another may have, is not fresh.
+"""
+
+import enum
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.database.database import Database
+from storage.database.schema import cut_acknowledgements, nodes
+from storage.timestamps import from_micros
+
+STALE_SECONDS = 30.0
+"""Age from which on a row no longer counts: two renewals failed, and the third is late."""
+
+FREE_SECONDS = 2 * 86_400.0
+"""Age of a retirement from which on its number is free: no call gets a leaf of two days ago any more."""
+
+LEFT = 0
+"""The time at which a node was seen that has given up its row."""
+
+MICROS = 1_000_000
+NOW = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * MICROS, sa.BigInteger)
+UP_SINCE = sa.cast(sa.extract("epoch", sa.func.pg_postmaster_start_time()) * MICROS, sa.BigInteger)
+_DEFAULTS: dict[str, Any] = {"state": "active", "epoch": 0, "indexed_until": 0, "seq": 0}
+"""Of columns that a schema of before has not."""
+
+
+class NodeState(enum.StrEnum):
+    """What a node may do; all but AWAY stand in its row."""
+
+    PENDING = "pending"
+    """It is admitted, and has not started yet."""
+    ACTIVE = "active"
+    DRAINING = "draining"
+    """It takes no new calls, and does everything else."""
+    AWAY = "away"
+    """Its row was not renewed for STALE_SECONDS, or it has stopped."""
+    RETIRED = "retired"
+    """It may not write any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeRow:
+    """A row of the table `nodes`, as one transaction sees it."""
+
+    number: int
+    """Number of the node."""
+    name: str
+    """Name of the node."""
+    tree: str
+    """Fingerprint of its key tree; "" if it has none yet."""
+    instance: str
+    """Boot of the machine that has taken the row."""
+    state: NodeState
+    """State in the row: never AWAY."""
+    epoch: int
+    """Raised by each start and by the retirement."""
+    indexed_until: int
+    """Its calls that ended before are indexed; microseconds."""
+    seq: int
+    """Number of its newest transaction."""
+    seen: int
+    """When it was last there, or was retired, microseconds by the clock of the database; LEFT."""
+    age: int
+    """Microseconds since, by the clock of the database."""
+
+    @property
+    def fresh(self) -> bool:
+        """Say whether its node is there, or was within STALE_SECONDS."""
+        return self.state is not NodeState.RETIRED and self.seen != LEFT and abs(self.age) < STALE_SECONDS * MICROS
+
+    @property
+    def shown(self) -> NodeState:
+        """Return the state for people."""
+        on = self.state in (NodeState.ACTIVE, NodeState.DRAINING)
+        return NodeState.AWAY if on and not self.fresh else self.state
+
+    @property
+    def lease_until(self) -> datetime | None:
+        """Return until when no other instance may take the row, by the clock of the database; None if one may now."""
+        return from_micros(self.seen + int(STALE_SECONDS * MICROS)) if self.fresh else None
+
+    @property
+    def free(self) -> bool:
+        """Say whether its number may be given to another node."""
+        return self.state is NodeState.RETIRED and self.age >= FREE_SECONDS * MICROS
+
+    def __str__(self) -> str:
+        """Name it for people."""
+        return f"node {self.name}, number {self.number}"
+
+
+async def nodes_of(
+    connection: AsyncConnection, *, lock: bool = False, since: sa.ColumnElement[int] | None = None
+) -> list[NodeRow]:
+    """Return the rows of all nodes by number, of a schema of before as well.
+
+    `lock`: keep them as they are until the end of this transaction. `since`: a row that was renewed before counts as
+    renewed then.
+    """
+    have = {each["name"] for each in await connection.run_sync(lambda plain: sa.inspect(plain).get_columns(nodes.name))}
+    renewed = nodes.c.seen if since is None else sa.func.greatest(nodes.c.seen, since)
+    age = sa.type_coerce(NOW - renewed, sa.BigInteger).label("age")
+    asked = sa.select(*(column for column in nodes.c if column.name in have), age).order_by(nodes.c.node)
+    found = await connection.execute(asked.with_for_update() if lock else asked)
+    return [_row({**_DEFAULTS, **each._mapping}) for each in found]
+
+
+def _row(found: dict[str, Any]) -> NodeRow:
+    return NodeRow(
+        found["node"], found["label"], found["tree"], found["instance"], NodeState(found["state"]), found["epoch"],
+        found["indexed_until"], found["seq"], found["seen"], found["age"],
+    )  # fmt: skip
+
+
+async def listed(database: Database) -> list[tuple[NodeRow, int | None]]:
+    """Return the nodes of a database that need not be served, and how many lines of `cuts` each has acknowledged.
+
+    A file of SQLite has none, nor has a database that nobody has used yet.
+    """
+    if database.dialect != "postgresql":
+        return []
+    with database.opening():
+        async with database.reading() as connection:
+            present = set(await connection.run_sync(lambda plain: sa.inspect(plain).get_table_names()))
+            cuts: dict[str, int] = {}
+            if cut_acknowledgements.name in present:
+                found = await connection.execute(sa.select(cut_acknowledgements.c.node, cut_acknowledgements.c.n))
+                cuts = {each.node: each.n for each in found}
+            rows = await nodes_of(connection) if nodes.name in present else []
+    return [(row, cuts.get(row.name)) for row in rows]

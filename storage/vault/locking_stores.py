@@ -1,0 +1,37 @@
+"""Which object stores were seen to keep a lock: `recorder store check` notes them, a start with [storage] lock looks.
+
+    data_dir/object-stores.json = {"version": 1, "locks": ["https://s3.example/bucket", …]}
+
+Elsewhere a lock must not be asked for: stores were seen that overwrite an object with the request for its lock.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from storage.files.durable_files import Disk
+
+NAME = "object-stores.json"
+_VERSION = 1
+
+
+def locks(data_dir: Path, endpoint: str | None, bucket: str | None) -> bool:
+    """Tell whether a bucket was seen to keep a lock."""
+    return f"{endpoint}/{bucket}" in _read(data_dir)
+
+
+def note(data_dir: Path, endpoint: str, bucket: str, *, seen: bool) -> None:
+    """Note whether it was; raises StorageError. Nothing is noted before there is a data_dir."""
+    before, place = _read(data_dir), {f"{endpoint}/{bucket}"}
+    after = before | place if seen else before - place
+    if after != before and data_dir.is_dir():
+        data = json.dumps({"version": _VERSION, "locks": sorted(after)}, indent=2).encode() + b"\n"
+        Disk().replace(data_dir / NAME, data)
+
+
+def _read(data_dir: Path) -> frozenset[str]:
+    try:
+        return frozenset(str(each) for each in json.loads((data_dir / NAME).read_bytes())["locks"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return frozenset()

@@ -1,0 +1,165 @@
+"""Locks in an object store follow retention and legal holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import fields
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recorder.maintenance import lock_job
+from recorder.maintenance.lock_job import LockJob, lock_day
+from storage.calls.call_row import CallRow, CallState
+from storage.customer.customers import Customer
+from storage.objects.s3 import S3
+from storage.objects.store import Features
+from storage.timestamps import EPOCH, day_of
+from storage.vault.object_vault import ObjectVault
+from tests.daemon.object_stores import LOCKED, Proxy, Server
+from tests.in_process.storage_node import StorageNode, Watch, record
+
+NOW = datetime.now(UTC).replace(microsecond=0)
+DUE = day_of(NOW + timedelta(days=180)) + 1
+SEEN = Features(**{**dict.fromkeys((each.name for each in fields(Features)), True), "checksum": False})
+
+
+class Said:
+    """A log that remembers its events."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def error(self, event: str, **given: Any) -> None:
+        self.events.append(event)
+
+
+@pytest.fixture
+def door(object_servers: dict[str, Server]) -> Iterator[Proxy]:
+    with closing(Proxy(object_servers["moto"].port)) as made:
+        yield made
+
+
+@pytest.fixture
+def store(object_servers: dict[str, Server], door: Proxy, prefix: str) -> S3:
+    settings = object_servers["moto"].settings(LOCKED, prefix=prefix, port=door.port, lock="governance")
+    return S3(settings, SEEN)
+
+
+@asynccontextmanager
+async def locking(folder: Path, store: S3) -> AsyncIterator[tuple[Customer, Said]]:
+    """Run the job for one customer."""
+    said = Said()
+    async with StorageNode(folder / "data", Watch(NOW), objects=store).opened() as acme:
+        running = asyncio.create_task(LockJob({"acme": acme}, said).run())  # type: ignore[arg-type]
+        try:
+            yield acme, said
+        finally:
+            running.cancel()
+            await asyncio.gather(running, return_exceptions=True)
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the job compare all locks at every look."""
+    monkeypatch.setattr(lock_job, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(lock_job, "ALL_SECONDS", 0.05)
+    monkeypatch.setattr(lock_job, "REST", 0)
+
+
+async def until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(30):
+        while not await asyncio.to_thread(true):
+            await asyncio.sleep(0.05)
+
+
+async def over(acme: Customer) -> CallRow:
+    """Record a call that is over, as the indexer writes it."""
+    row = await record(acme, ended=NOW)
+    await acme.retention.refresh()
+    return row
+
+
+def upload(acme: Customer, day: int = 0) -> None:
+    assert isinstance(acme.vault, ObjectVault)
+    for ref in acme.vault.waiting():
+        acme.vault.upload(ref, day)
+
+
+def locks(acme: Customer, store: S3) -> set[tuple[int, bool]]:
+    """Return day and hold of every object, as the store says, compared with the pointers."""
+    assert isinstance(acme.vault, ObjectVault)
+    found = set()
+    for ref in acme.vault.walk():
+        pointer = acme.vault.pointer(ref)
+        if pointer is None:
+            continue
+        key = store.settings.prefix + str(acme.vault.object_of(ref, pointer))
+        head = store._boto().head_object(Bucket=LOCKED, Key=key)
+        date = head.get("ObjectLockRetainUntilDate")
+        day = 0 if date is None else (date - EPOCH).days
+        assert pointer.locked <= day
+        found.add((pointer.locked, head.get("ObjectLockLegalHoldStatus") == "ON"))
+    return found
+
+
+def test_a_lock_ends_on_the_day_after_a_call_is_due() -> None:
+    noon = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    today = day_of(noon)
+    assert lock_day(datetime(2026, 3, 1, 23, 59, tzinfo=UTC), noon) == today + 1
+    assert lock_day(datetime(2026, 3, 2, tzinfo=UTC), noon) == today + 2
+    assert lock_day(datetime(2026, 2, 28, 23, tzinfo=UTC), noon) == 0, "it is due, and soon erased"
+    forever = EPOCH + timedelta(days=lock_day(None, noon))
+    assert forever == datetime(2028, 1, 1, tzinfo=UTC)
+
+
+async def test_locks_are_set_extended_and_never_shortened(tmp_path: Path, store: S3) -> None:
+    async with locking(tmp_path, store) as (acme, log):
+        await over(acme)
+        await asyncio.to_thread(upload, acme)
+        await until(lambda: locks(acme, store) == {(DUE, False)})
+        for days, then in ((200, DUE + 20), (100, DUE + 20), (201, DUE + 21)):
+            await acme.rules.put((), default_days=days, by="admin")
+            await acme.retention.refresh()
+            await until(lambda then=then: locks(acme, store) == {(then, False)})  # type: ignore[misc]
+            await asyncio.sleep(0.3)
+            assert locks(acme, store) == {(then, False)}
+        assert log.events == []
+
+
+async def test_a_live_call_is_locked_when_it_is_over(tmp_path: Path, store: S3) -> None:
+    async with locking(tmp_path, store) as (acme, _):
+        row = await record(acme, state=CallState.RECORDING, ended=NOW)
+        for part in ("c1", "m1"):
+            acme.vault.finish(row.id, row.leaf, part)
+        await asyncio.to_thread(upload, acme)
+        await asyncio.sleep(0.3)
+        assert locks(acme, store) == {(0, False)}
+
+
+async def test_a_legal_hold_is_set_and_ended_in_the_store(tmp_path: Path, store: S3) -> None:
+    async with locking(tmp_path, store) as (acme, log):
+        row = await over(acme)
+        await acme.holds.put(row.id, "court", "paula")
+        await asyncio.to_thread(upload, acme, DUE)
+        await until(lambda: locks(acme, store) == {(DUE, True)})
+        await acme.holds.remove(row.id)
+        await until(lambda: locks(acme, store) == {(DUE, False)})
+        assert log.events == []
+
+
+async def test_a_store_that_refuses_is_reported_once_and_asked_again(tmp_path: Path, store: S3, door: Proxy) -> None:
+    async with locking(tmp_path, store) as (acme, log):
+        row = await over(acme)
+        await asyncio.to_thread(upload, acme)
+        door.play(always="403")
+        await acme.holds.put(row.id, "court", "paula")
+        await until(lambda: log.events)
+        await asyncio.sleep(0.5)
+        door.play()
+        await until(lambda: locks(acme, store) == {(DUE, True)})
+        assert log.events == ["store.lock_failed"]

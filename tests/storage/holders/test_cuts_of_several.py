@@ -1,0 +1,138 @@
+"""Two or three nodes hold the keys of a customer: what one erases, none opens, and it is done when all have cut it."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from storage.customer.customers import Customer
+from storage.errors import StorageError
+from storage.holders.holder import CutsBehind
+from tests.in_process.storage_node import opens, permit, record
+from tests.storage.holders.cluster import Cluster
+
+pytestmark = pytest.mark.system
+
+
+@pytest.fixture
+def two(tmp_path: Path, postgresql: str, loop: asyncio.Runner) -> Iterator[Cluster]:
+    """Nodes rec1 and rec2, which hold the same keys."""
+    cluster = Cluster(tmp_path, postgresql)
+    loop.run(cluster.start("rec1", "rec2"))
+    yield cluster
+    loop.run(cluster.close())
+
+
+async def ask(acme: Customer, *calls: str) -> str:
+    """Ask for an erasure and let this node do its part."""
+    await permit(acme)
+    filed = await acme.erasures.file(calls=calls, reason="she asked us to", by="paula")
+    await acme.erasures.work()
+    return filed.id
+
+
+async def state(acme: Customer, id: str) -> tuple[str, tuple[str, ...]]:
+    found = await acme.erasures.get(id)
+    assert found is not None
+    return found.state.value, found.waiting_for
+
+
+async def test_a_call_erased_on_one_node_opens_on_none(two: Cluster) -> None:
+    one, other = two.nodes["rec1"], two.nodes["rec2"]
+    row, kept = await record(one), await record(one, number="+4930777")
+    assert await other.calls.get(row.id) is not None and other.keys.keeps(row.leaf)
+    id = await ask(one, row.id)
+    assert not one.keys.keeps(row.leaf) and not opens(one, row) and opens(one, kept)
+    await two.turn("rec1")
+    assert await state(one, id) == ("waiting", ("rec2",))  # no node of this test says that it is there
+    assert other.keys.keeps(row.leaf)
+    assert await other.calls.get(row.id) is None and not other.keys.keeps(row.leaf)  # a look at the index is enough
+    assert other.keys.keeps(kept.leaf) and await other.calls.get(kept.id) is not None
+
+
+async def test_it_is_done_when_all_have_acknowledged_and_the_receipt_names_them(two: Cluster) -> None:
+    one = two.nodes["rec1"]
+    row = await record(one)
+    id = await ask(one, row.id)
+    for _ in range(3):
+        await two.turn("rec1")
+        await one.erasures.work()
+    assert (await state(one, id))[0] == "waiting"
+    await two.settle()
+    await one.erasures.work()
+    assert await state(one, id) == ("done", ())
+    done = await one.erasures.get(id)
+    assert done and done.receipt and done.receipt["version"] == 2
+    assert done.receipt["holders"] == [{"node": "rec1", "retired": False}, {"node": "rec2", "retired": False}]
+    assert two.nodes["rec1"].keys.state() == two.nodes["rec2"].keys.state()
+
+
+async def test_every_other_cut_is_a_line_too(two: Cluster) -> None:
+    one, other = two.nodes["rec1"], two.nodes["rec2"]
+    await one.column_sets.put("for Mira Okafor", ["id"], by="paula")
+    assert await one.column_sets.delete("for Mira Okafor")
+    await two.settle()
+    assert one.keys.state() == other.keys.state()
+
+
+async def test_keys_are_cut_through_the_lines_only(two: Cluster) -> None:
+    with pytest.raises(StorageError):
+        two.nodes["rec1"].keys.cut(7)
+
+
+async def test_nothing_opens_before_the_lines_were_read_after_a_start(two: Cluster) -> None:
+    row = await record(two.nodes["rec1"])
+    await two.close("rec2")
+    await ask(two.nodes["rec1"], row.id)
+    other = await two.open("rec2")
+    assert not other.keys.keeps(row.leaf)
+
+
+async def test_older_keys_open_nothing_until_all_others_have_spoken(two: Cluster, tmp_path: Path) -> None:
+    one = two.nodes["rec1"]
+    row, kept = await record(one), await record(one, number="+4930777")
+    two.copy_keys("rec2", "copy")
+    await ask(one, row.id)
+    await two.settle()
+    await two.close("rec2")
+    two.copy_keys("copy", "rec2")
+    (tmp_path / "rec2" / "keys" / "acme.holder").unlink()
+    (tmp_path / "rec2" / "customers" / "acme" / "tree.state").unlink()
+    other = await two.open("rec2")
+    assert not other.keys.keeps(row.leaf)  # the table still has the line
+    with pytest.raises(CutsBehind, match="older keys"):
+        await other.calls.get(kept.id)
+    await two.settle()
+    assert await other.calls.get(kept.id) is not None
+
+
+async def test_a_line_that_a_failover_lost_comes_back(two: Cluster) -> None:
+    one = two.nodes["rec1"]
+    row = await record(one)
+    await two.settle()
+    id = await ask(one, row.id)
+    await forget_lines(one, 1)
+    other = two.nodes["rec2"]
+    assert await other.calls.get(row.id) is None and other.keys.keeps(row.leaf)  # it cannot know
+    with pytest.raises(CutsBehind):
+        await one.calls.get(row.id)
+    await two.settle()
+    assert not other.keys.keeps(row.leaf)
+    await one.erasures.work()
+    assert await state(one, id) == ("done", ())
+
+
+async def forget_lines(acme: Customer, count: int) -> None:
+    """Take the newest lines out of the table, as a standby lacks them that becomes the primary."""
+    from sqlalchemy import delete, select
+
+    from storage.database.schema import cut_acknowledgements, cut_erasures, cuts
+
+    with acme.database.opening():
+        async with acme.database.writing() as connection:
+            newest = select(cuts.c.n).order_by(cuts.c.n.desc()).limit(count)
+            gone = list(await connection.scalars(newest))
+            await connection.execute(delete(cut_erasures))
+            await connection.execute(delete(cuts).where(cuts.c.n.in_(gone)))
+            await connection.execute(delete(cut_acknowledgements).where(cut_acknowledgements.c.n.in_(gone)))
