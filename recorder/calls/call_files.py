@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -27,8 +27,8 @@ class CallFiles:
     """The files of one call, from its first answer on; before that, the records to be written to them."""
 
     __slots__ = (
-        "_customer", "_lock", "call", "control", "early", "epoch", "leaf", "maybe_there", "media_fd", "media_part",
-        "part", "spool_fd",
+        "_customer", "_lock", "call", "control", "early", "epoch", "finished", "leaf", "maybe_there", "media_fd",
+        "media_part", "part", "spool_fd",
     )  # fmt: skip
 
     def __init__(self, customer: Customer, call: str, leaf: int) -> None:
@@ -39,6 +39,7 @@ class CallFiles:
         self.early: tuple[Keep, ...] = ()  # records from before the control part exists
         self.part: Part | None = None  # the newest media part, until a worker has it
         self.media_part = 0  # number of the newest media part
+        self.finished = 0  # number up to which this process knows that the media parts are finished
         self.media_fd = -1
         self.spool_fd = -1  # the call's file in the runtime directory; owned and closed by recorder.persist.checkpoint
         self.epoch = 0  # the syncer's epoch when the files were made: data of an older epoch may be lost
@@ -183,9 +184,21 @@ class CallFiles:
         self.vault.finish(self.call, self.leaf, part)
 
     def end_media(self) -> None:
-        """Finish all media parts; waits for the disk."""
-        for number in range(1, self.media_part + 1):
-            self.end_part(f"m{number}")
+        """Finish all media parts, and the control parts before the newest; waits for the disk."""
+        self.end_before(self.media_part + 1, {})
+        for number in range(1, int(self.control.name[1:]) if self.control else 1):
+            self.end_part(f"c{number}")
+
+    def end_before(self, before: int, committed: Mapping[str, int | None]) -> None:
+        """Finish the media parts below number `before` at these lengths, None: at what is genuine in them."""
+        for number in range(self.finished + 1, before):
+            self.end_one(number, committed.get(f"m{number}"))
+
+    def end_one(self, number: int, committed: int | None) -> None:
+        """Finish a media part at this length; waits for the disk only if it is not whole."""
+        self.end_part(f"m{number}", committed)
+        if number == self.finished + 1:
+            self.finished = number
 
     def size(self) -> int:
         """Return the bytes of all parts, without later attachments; raises StorageError or OSError."""

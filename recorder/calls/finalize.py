@@ -116,7 +116,8 @@ class Finalizer:
         None: its spool was lost, so all genuine data are kept; the streams' figures are lost with the spool.
         """
         whole = dict(parts)
-        await self._end_parts(call, {f"m{n}": whole.get(f"m{n}", 0) for n in range(1, before)})
+        lengths = {f"m{n}": whole.get(f"m{n}", 0) for n in range(1, before)}
+        await self._guarded(call, partial(call.files.end_before, before, lengths))
         lost = [name for name, length in parts if length is None]
         if not lost:
             return
@@ -126,13 +127,21 @@ class Finalizer:
 
     async def end_controls(self, call: LiveCall, before: int) -> None:
         """Finish the control parts below number `before`, which a previous process wrote."""
-        await self._end_parts(call, {f"c{n}": None for n in range(1, before)})
 
-    async def _end_parts(self, call: LiveCall, parts: Mapping[str, int | None]) -> None:
         def work() -> None:
-            for part, committed in parts.items():
-                call.files.end_part(part, committed)
+            for number in range(1, before):
+                call.files.end_part(f"c{number}")
 
+        await self._guarded(call, work)
+
+    async def part_ended(self, call: LiveCall, part: str, committed: int) -> None:
+        """Finish a media part that its worker has left for the next one."""
+        number = int(part[1:])
+        if number < call.files.media_part:  # the newest is being written, whatever a worker says
+            await self._guarded(call, partial(call.files.end_one, number, committed))
+
+    async def _guarded(self, call: LiveCall, work: Callable[[], None]) -> None:
+        """Finish parts in a thread, not two at once."""
         async with call.files.lock:
             try:
                 await asyncio.to_thread(work)

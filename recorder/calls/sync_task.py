@@ -1,14 +1,22 @@
-"""Sync live recordings every second, and continue in new parts after a failed sync
-(docs/decisions/0002-answer-200-only-when-stored.md).
+"""Keep what live calls have recorded: sync it every second, and end parts for an object store.
+
+Syncing (docs/decisions/0002-answer-200-only-when-stored.md):
 
 When a sync fails, the kernel reports it once and drops the pages: a second sync would succeed and prove nothing. So
 nothing written before is trusted again: each live call gets a new control part and a new media part, is shown as
 `interrupted`, and only what it writes from then on must become durable before its BYE is answered with success.
+
+Ending parts: with an object store a live part ends after [storage] part_seconds, or 16 MiB. The call continues in a new
+media part, and in a new control part, so that what is uploaded says whose media it is. The ended parts are finished,
+and then uploaded like any others: a machine that burns takes at most part_seconds of its live calls with it, and what
+waits for its upload. Without an object store nothing ends before its call.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
+from dataclasses import dataclass
 
 from recorder.calls.context import Node
 from recorder.calls.executor import Executor
@@ -20,6 +28,9 @@ from storage.errors import StorageError, SyncFailed
 
 PAUSE_SECONDS = 1.0
 """Live audio that a power cut may cost, together with the time until it is written and the sync itself."""
+
+MAX_PART = 16 << 20
+"""Bytes after which a part ends too: video would make parts that take long to upload, and to fetch for a listener."""
 
 
 class SyncTask:
@@ -59,10 +70,79 @@ class SyncTask:
         try:
             self._executor.new_control(call)
             part = self._executor.next_part(call)
-            self._node.workers.next_part(call.id, call.files.media_fd, part)
+            self._node.workers.next_part(call.id, call.files.media_fd, part, call.files.finished)
         except (StorageError, NotPossible, OSError) as problem:
             self._node.storage.trouble(problem)
             return
         call.files.renewed(epoch)
         self._executor.guarded(call, e.Distrusted())
         self._executor.checkpoint(call)
+
+
+@dataclass(slots=True)
+class _Newest:
+    """The newest media part of a call."""
+
+    number: int
+    since: float  # when it was first seen
+
+
+class PartTask:
+    """The task that ends parts."""
+
+    def __init__(self, node: Node, live: Live, executor: Executor) -> None:
+        self._node = node
+        self._live = live
+        self._executor = executor
+        self._newest: dict[str, _Newest] = {}
+
+    async def run(self) -> None:
+        """Look for ever; owned by recorder.runtime.tasks."""
+        while True:
+            await asyncio.sleep(PAUSE_SECONDS)
+            try:
+                self.turn()
+            except Exception as problem:  # without this task nothing live would be uploaded any more
+                self._node.log.fault("parts.fault", problem)
+
+    def turn(self) -> None:
+        """End the parts that are old or large enough."""
+        now, seconds, live = self._node.monotonic(), self._node.settings.storage.part_seconds, set[str]()
+        for call in list(self._live):
+            live.add(call.id)
+            newest = self._newest.get(call.id)
+            if newest is None or newest.number != call.files.media_part:
+                self._newest[call.id] = _Newest(call.files.media_part, now)
+            elif self._has_more(call, newest) and (now - newest.since >= seconds or _size(call) >= MAX_PART):
+                self._end(call)
+        for gone in self._newest.keys() - live:
+            del self._newest[gone]
+
+    def _has_more(self, call: LiveCall, newest: _Newest) -> bool:
+        """Tell whether a call has recorded anything since its newest part began, and can begin another."""
+        ready = call.started and not call.stranded and call.recording.alive and self._node.storage.well
+        return ready and call.heard > newest.since and self._node.workers.has_worker(call.id)
+
+    def _end(self, call: LiveCall) -> None:
+        """Continue a call in new parts; tried again in a second if that fails."""
+        files = call.files
+        try:
+            files.write(call.recording.call_document(self._node.now()))
+            number = files.next_control(self._node.disk)
+            try:
+                part = self._executor.next_part(call)
+                self._node.workers.next_part(call.id, files.media_fd, part, files.finished)
+            finally:
+                self._executor.checkpoint(call)  # before a part is finished that the last one names as unfinished
+        except (StorageError, NotPossible, OSError) as problem:
+            self._node.storage.trouble(problem)
+            return
+        if not call.dirty:
+            self._node.tasks.start(self._executor.finishing.end_controls(call, number), "controls")
+
+
+def _size(call: LiveCall) -> int:
+    try:
+        return os.fstat(call.files.media_fd).st_size
+    except OSError:
+        return 0

@@ -46,6 +46,7 @@ class WorkerEvents:
             messages.Final: self._final,
             messages.NeedPart: self._need_part,
             messages.Resumed: self._resumed,
+            messages.PartEnded: self._part_ended,
             messages.DiskTrouble: self._disk_trouble,
             messages.CallFault: self._fault,
             messages.RefusedPackets: self._strangers,
@@ -165,6 +166,12 @@ class WorkerEvents:
         self._node.tasks.start(self._executor.finishing.cut(call, before, event.parts), "cut")
         self._executor.guarded(call, e.Resumed(event.part))
         self._node.log.info("media.resumed", call=event.call, part=event.part)
+
+    def _part_ended(self, event: messages.PartEnded) -> None:
+        """Finish a part that is complete although its call goes on."""
+        call = self._live.by_id(event.call)
+        if call is not None:
+            self._node.tasks.start(self._executor.finishing.part_ended(call, event.part, event.committed), "part")
 
     def _disk_trouble(self, event: messages.DiskTrouble) -> None:
         self._node.storage.trouble(OSError(event.errno, "a media part cannot be written"))

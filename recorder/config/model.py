@@ -280,6 +280,12 @@ class Storage:
     ca: Path | None = option(
         read.absolute, None, "Object store: authorities of its certificate, PEM; default: those of the system."
     )
+    part_seconds: int = option(
+        read.whole(1, 86_400, "seconds"),
+        300,
+        "Object store: a part of a live call ends after this time, or 16 MiB, and is uploaded. A machine that burns "
+        "takes at most so much of its live calls with it. Each part costs a request; 60 is short.",
+    )
     keep_local: Duration = option(
         read.duration,
         Duration(7, "d"),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -112,28 +112,34 @@ class LockJob:
         """Extend locks, and delete what they keep no longer."""
         everything = time.monotonic() >= seen.next_all
         began = time.monotonic()
-        days = vault.take_unlocked()
+        fresh = vault.take_unlocked()
         try:
-            for day in sorted(days.union(vault.days()) if everything else days):
-                await self._day(threads, customer, vault, day)
+            await self._extend(threads, customer, vault, list(fresh))
+            for day in vault.days() if everything else ():
+                found = await _in(threads, lambda day=day: [ref for ref, _ in vault.pointers(day)])
+                await self._extend(threads, customer, vault, found)
         except BaseException:
-            vault.to_lock(*days)
+            vault.to_lock(*fresh)
             raise
         await _in(threads, vault.delete_unlocked, day_of(customer.now()))
         if everything:
             seen.next_all = time.monotonic() + max(ALL_SECONDS, REST * (time.monotonic() - began))
 
-    async def _day(self, threads: ThreadPoolExecutor, customer: Customer, vault: ObjectVault, day: int) -> None:
-        """Extend the locks of a day's parts; look again at those that have none and whose call is not over."""
-        found = await _in(threads, lambda: list(vault.pointers(day)))
+    async def _extend(
+        self, threads: ThreadPoolExecutor, customer: Customer, vault: ObjectVault, found: Sequence[PartRef]
+    ) -> None:
+        """Extend the locks of parts; those that have none because their call is not over are looked at again."""
         now = customer.now()
         for at in range(0, len(found), BATCH):
             some = found[at : at + BATCH]
-            due = await customer.calls.retained(ref.call for ref, _ in some)
-            for ref, pointer in some:
+            due = await customer.calls.retained(ref.call for ref in some)
+            locked = await _in(threads, lambda some=some: [vault.pointer(ref) for ref in some])
+            for ref, pointer in zip(some, locked, strict=True):
+                if pointer is None:  # it was erased
+                    continue
                 if ref.call not in due:
                     if not pointer.locked:
-                        vault.to_lock(day)
+                        vault.to_lock(ref)
                 elif (until := lock_day(due[ref.call], now)) > pointer.locked:
                     await _in(threads, self._lock, customer, vault, ref, until)
 

@@ -22,7 +22,7 @@ from recorder.session.commands import Kept
 from recorder.session.index_row import forms_of, parse_time, row_of
 from storage.calls.call_document import CallDocument, Stream, wrapped
 from storage.customer.customers import Customer
-from storage.errors import DamagedPart, DiskFailed, Forgotten, StorageError
+from storage.errors import DamagedPart, DiskFailed, Forgotten, StorageError, StoreAway
 from storage.retention.policy import with_erase_after
 from storage.timestamps import rfc3339
 
@@ -130,6 +130,8 @@ def _content(customer: Customer, call: str, leaf: int) -> _Content:
                 else:
                     summary.add(record)
         except (StorageError, ValueError) as problem:
+            if isinstance(problem, StoreAway):
+                raise  # what is not here would be taken for lost
             whole = False  # whatever can be read is used; verify names the defect
             failed = problem if isinstance(problem, DiskFailed) else failed
     if document is None and failed is not None:

@@ -27,7 +27,7 @@ from recorder.calls.repair_queue import RepairQueue
 from recorder.calls.resume import Resume
 from recorder.calls.sip_handler import SipHandler
 from recorder.calls.status import System
-from recorder.calls.sync_task import SyncTask
+from recorder.calls.sync_task import PartTask, SyncTask
 from recorder.calls.worker_events import WorkerEvents
 from recorder.config.loader import load
 from recorder.config.model import Settings
@@ -264,6 +264,8 @@ class Daemon:
         self._admission.review()
         self._tasks.start(self._admission.run(), "housekeeping")
         self._tasks.start(SyncTask(self.node, self._live, self._executor).run(), "sync")
+        if self._settings.storage.media == "s3":
+            self._tasks.start(PartTask(self.node, self._live, self._executor).run(), "parts")
         self._garbage.begin()
         self.node.notify.ready()
         self._log.info(

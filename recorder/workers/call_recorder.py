@@ -324,16 +324,23 @@ class CallRecorder:
         return checkpoint.moving(tracks) or b""
 
     # ---- parts ----
-    def next_part(self, region: Region, part: Part, descriptor: int, now: int) -> None:
-        """Seal this part as far as it can be written and continue in the next one, which gets the rest."""
+    def next_part(
+        self, region: Region, part: Part, descriptor: int, now: int, finished: int = 0
+    ) -> tuple[str, int]:  # fmt: skip
+        """Seal this part as far as it can be written and continue in the next one, which gets the rest.
+
+        `finished`: number up to which main has finished the earlier parts. Return the name and length of this one.
+        """
         self.drain(region, now)
         self._writer.finish(b"", now)
         rest = self._writer.remainder + self._writer.hole(now)
-        self._parts = (*self._parts, (self._writer.name, self._writer.committed))
+        ended = self._writer.name, self._writer.committed
+        self._parts = (*(each for each in self._parts if int(each[0][1:]) > finished), ended)
         self._writer.close()
         self._writer = PartWriter(part, descriptor, self._key)
         self._changed = True
         self._commit([rest] if rest else [], now)
+        return ended
 
     def close(self, region: Region, at: int) -> int:
         """Read the sockets a last time and seal the part; return its ciphertext length."""

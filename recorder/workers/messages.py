@@ -139,10 +139,12 @@ class Ask(Sent, frozen=True):
 
 
 class NextPart(Sent, frozen=True):
-    """Seal the present part and continue in this one; descriptor: part."""
+    """Seal the present part and continue in this one; descriptor: part. Answered by PartEnded."""
 
     call: str
     part: Part
+    # parts up to this number are finished: nobody asks for their lengths any more
+    finished: int = 0
 
 
 class Beat(Sent, frozen=True):
@@ -244,6 +246,15 @@ class Resumed(Sent, frozen=True):
     parts: Parts
 
 
+class PartEnded(Sent, frozen=True):
+    """A part is sealed, as far as the disk took it, and the call continues in the next one."""
+
+    call: Word
+    part: PartName
+    # ciphertext length of the part
+    committed: int
+
+
 class DiskTrouble(Sent, frozen=True):
     """A write failed; received media are kept in memory and the write is retried."""
 
@@ -331,6 +342,7 @@ Report = (
     | Figures
     | Final
     | Resumed
+    | PartEnded
     | DiskTrouble
     | DiskWell
     | CallFault

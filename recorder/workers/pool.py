@@ -247,9 +247,18 @@ class Workers:
         """Report that the client has our answer."""
         self._ask(call, messages.Reached(call))
 
-    def next_part(self, call: str, part_fd: int, part: messages.Part) -> None:
-        """Have a call continue in a new part."""
-        self._ask(call, messages.NextPart(call, part), [part_fd])
+    def next_part(self, call: str, part_fd: int, part: messages.Part, finished: int = 0) -> None:
+        """Have a call continue in a new part; a call without a worker gets another one with its next worker anyway.
+
+        `finished`: number up to which its parts are finished.
+        """
+        if self.has_worker(call):
+            self._ask(call, messages.NextPart(call, part, finished), [part_fd])
+
+    def has_worker(self, call: str) -> bool:
+        """Tell whether a worker has the call."""
+        entry = self._entries.get(call)
+        return entry is not None and entry.process is not None
 
     def drop(self, call: str) -> None:
         """Forget a call; nothing is sealed."""

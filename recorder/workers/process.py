@@ -310,7 +310,9 @@ class Worker:
         self._post(_fitting(lambda gaps: messages.Figures(recorder.id, message.token, recorder.figures(gaps))))
 
     def _next_part(self, message: messages.NextPart, descriptors: list[int]) -> None:
-        self._recorders[message.call].next_part(self._region, message.part, descriptors[0], time.time_ns())
+        recorder = self._recorders[message.call]
+        ended = recorder.next_part(self._region, message.part, descriptors[0], time.time_ns(), message.finished)
+        self._tell(messages.PartEnded(message.call, *ended))
 
     def _forget(self, call: str) -> None:
         recorder = self._recorders.pop(call, None)

@@ -132,7 +132,7 @@ class ObjectVault(Vault):
         self._uploads = Uploads()
         self._fetched = Fetched()
         self._notes = LockNotes(self._stored)
-        self._unlocked: set[int] = set()
+        self._unlocked: set[PartRef] = set()
 
     # --- upload ------------------------------------------------------------------------------------------------------
 
@@ -190,7 +190,7 @@ class ObjectVault(Vault):
                 if os.path.lexists(ref.path) and not ref.path.is_symlink():
                     self._point(self._stored / str(day_of(ref.leaf)) / ref.path.name, pointer)
                     if not day and self.objects.locks:
-                        self.to_lock(day_of(ref.leaf))
+                        self.to_lock(ref)
                     return True
         if not os.path.lexists(ref.path):  # erased during the upload, perhaps by another process
             self.objects.remove(name, lambda found: found == name)
@@ -225,15 +225,16 @@ class ObjectVault(Vault):
                 if (pointer := self._pointer(ref.path)) is not None:
                     yield PartRef(ref.call, ref.leaf, ref.part, self._final(ref.path.name, ref.leaf)), pointer
 
-    def take_unlocked(self) -> set[int]:
-        """Return, once, the days whose parts were uploaded without a lock because their date was not known yet."""
-        with self._moving:
-            days, self._unlocked = self._unlocked, set()
-        return days
+    def take_unlocked(self) -> set[PartRef]:
+        """Return, once, the parts that were uploaded without a lock because their date was not known yet."""
+        found = set[PartRef]()
+        while self._unlocked:
+            found.add(self._unlocked.pop())
+        return found
 
-    def to_lock(self, *days: int) -> None:
-        """Note that parts of these days have no lock yet; forgotten at the end of the process."""
-        self._unlocked.update(days)
+    def to_lock(self, *parts: PartRef) -> None:
+        """Note that parts have no lock yet; forgotten at the end of the process."""
+        self._unlocked.update(parts)
 
     def lock(self, ref: PartRef, until: int) -> bool:
         """Have the store lock the object of a part until a day at least, and note it; return False if it was erased.

@@ -65,10 +65,10 @@ class RecordedCall:
         new = messages.NewCall(CALL, part, self.specs, self.key, pauses)
         return CallRecorder(new, self.part_fd, self.spool_fd, os.urandom)
 
-    def next_part(self) -> None:
-        """Continue in another part."""
+    def next_part(self, finished: int = 0) -> tuple[str, int]:
+        """Continue in another part; return name and length of the one that ended."""
         part, self.part_fd = self.part(f"m{len(self.secrets) + 1}")
-        self.recorder.next_part(self.region, part, self.part_fd, self.now)
+        return self.recorder.next_part(self.region, part, self.part_fd, self.now, finished)
 
     def change(self, *specs: StreamSpec, removed: Sequence[int] = (), at: int = 0, sockets: bool = False) -> None:
         """Apply a re-offer, now or at `at`; with `sockets` it brings the descriptors of all streams."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,13 +14,16 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
 
+from recorder.simulate.plan import Plan
 from storage.objects.s3 import S3
 from tests.daemon.api import WAIVER, WHY, Api, running, until
-from tests.daemon.coded_calls import record
+from tests.daemon.coded_calls import in_order, nothing_lost, place, record, wishes
+from tests.daemon.kills import kill, kill_main, worker_of
 from tests.daemon.object_stores import BUCKET, KEY, LOCKED, SECRET, Proxy, Server, object_store
 
 
@@ -37,10 +42,10 @@ def only_there(api: Api, count: int) -> bool:
 @contextmanager
 def recorder(
     folder: Path, endpoint: int, prefix: str, keep: str = "0s", media: str = "s3", bucket: str = BUCKET, more: str = "",
-    start: bool = True,
+    start: bool = True, **node: Any,
 ) -> Iterator[Api]:  # fmt: skip
     """Run a daemon with an object store."""
-    with running(folder, start=False) as api:
+    with running(folder, start=False, **node) as api:
         for name, secret in (("id", KEY), ("secret", SECRET)):
             (api.one.folder / name).write_text(secret)
             (api.one.folder / name).chmod(0o600)
@@ -212,6 +217,116 @@ def test_nothing_of_a_store_is_loaded_without_one(tmp_path: Path) -> None:
     asked = "print([each for each in sys.modules if 'object' in each and each.startswith('storage')])"
     told = subprocess.run([sys.executable, "-c", f"{everything}; {asked}"], capture_output=True, text=True, check=True)
     assert told.stdout == "[]\n"
+
+
+def uploaded(store: S3, part: str) -> set[str]:
+    """Return the calls of which the store has this part."""
+    return {name.split("/")[2].split(".")[0] for name in objects(store) if f".{part}-" in name}
+
+
+class Burnt(Exception):
+    """The machine is gone."""
+
+
+LIVE = "part_seconds = 1"
+
+
+@pytest.mark.torture
+def test_live_calls_are_uploaded_part_by_part_and_are_whole(
+    tmp_path: Path, object_servers: dict[str, Server], prefix: str
+) -> None:
+    server, calls = object_servers["rclone"], 4
+    store = S3(server.settings(prefix=prefix))
+    with recorder(tmp_path / "one", server.port, prefix, more=LIVE, calls=calls) as api:
+
+        async def meanwhile() -> None:
+            await api.talking(calls)
+            live = {call["id"] for call in api.calls()}
+            await api.until(lambda: uploaded(store, "c1") == uploaded(store, "m2") == live)
+            assert {call["state"] for call in api.calls()} == {"recording"}
+
+        nothing_lost(api, place(wishes(api.one, calls, 16.0, 0.8), meanwhile))
+        ids = {call["id"] for call in api.calls()}
+        until(lambda: uploaded(store, "m3") == ids and only_there(api, len(parts(api))))
+        assert all(api.sound(call) for call in ids) and len(objects(store)) == len(parts(api))
+        assert api.get(f"/calls/{min(ids)}/media?format=flac").status_code == 200
+        api.one.run("verify")
+        in_order(api)
+
+
+@pytest.mark.torture
+@pytest.mark.parametrize("seed", range(6))
+def test_live_parts_survive_kills_of_any_process(
+    tmp_path: Path, object_servers: dict[str, Server], prefix: str, seed: int
+) -> None:
+    chance, calls = random.Random(seed), 6
+    server = object_servers["rclone"]
+    with recorder(tmp_path / "one", server.port, prefix, more=LIVE, calls=calls, kept=True) as api:
+
+        async def meanwhile() -> None:
+            await api.talking(calls)
+            for _ in range(3):
+                await asyncio.sleep(chance.uniform(0.5, 2))
+                if chance.random() < 0.5:
+                    kill(worker_of(api))
+                else:
+                    await kill_main(api)
+                    await asyncio.to_thread(api.one.start)
+
+        nothing_lost(api, place(wishes(api.one, calls, 20.0, 0.8), meanwhile))
+        until(lambda: only_there(api, len(parts(api))), 60)
+        in_order(api)
+
+
+def test_an_erased_live_call_leaves_nothing_in_the_store(
+    tmp_path: Path, object_servers: dict[str, Server], prefix: str
+) -> None:
+    server = object_servers["rclone"]
+    store = S3(server.settings(prefix=prefix))
+    with recorder(tmp_path / "one", server.port, prefix, more=LIVE, calls=2) as api:
+        assert api.ask("PUT", "/waiver", json=WAIVER).status_code == 200
+
+        async def meanwhile() -> None:
+            await api.talking(2)
+            await api.until(lambda: len(uploaded(store, "m2")) == 2)
+            gone = api.calls()[0]["id"]
+            asked = api.ask("POST", "/erasures", json={"calls": [gone], **WHY}, role="privacy").json()
+            await api.until(lambda: api.get(f"/erasures/{asked['id']}").json()["state"] == "done")
+            assert gone not in {name.split("/")[2].split(".")[0] for name in objects(store)} and api.gone(gone)
+
+        place(wishes(api.one, 2, 12.0), meanwhile)
+        (kept,) = api.ended()
+        until(lambda: only_there(api, len(parts(api))))
+        assert {path.name[:36] for path in parts(api)} == {kept["id"]} and api.sound(kept["id"])
+
+
+def test_of_a_live_call_on_a_disk_that_is_lost_the_store_has_all_but_the_last_part(
+    tmp_path: Path, object_servers: dict[str, Server], prefix: str
+) -> None:
+    server = object_servers["rclone"]
+    store = S3(server.settings(prefix=prefix))
+    with recorder(tmp_path / "one", server.port, prefix, more=LIVE, calls=1) as api:
+
+        async def meanwhile() -> None:
+            await api.talking(1)
+            await api.until(lambda: len(uploaded(store, "m2")) == len(uploaded(store, "c2")) == 1)
+            worker = worker_of(api)
+            await asyncio.to_thread(api.one.stop, signal.SIGKILL)
+            kill(worker)
+            raise Burnt  # nobody waits for the client's time-outs
+
+        with pytest.raises(Burnt):
+            place([Plan(to=api.one.uri(), seconds=14.0)], meanwhile)
+        acme = api.one.data / "customers" / "acme"
+        shutil.rmtree(acme / "vault")
+        for file in (*acme.glob("index.sqlite3*"), *(api.one.folder / "run" / "live").iterdir()):
+            file.unlink()
+        assert json.loads(api.one.run("store", "move", "--json").stdout)["failed"] == 0
+        api.one.start()
+        (call,) = api.ended()
+        assert (call["state"], call["end_reason"]) == ("interrupted", "crash")
+        assert call["streams"][0]["packets"] >= 100 and api.sound(call["id"])
+        assert json.loads(api.one.run("verify", "--json").stdout)["ok"]
 
 
 FAULTS = ("503", "403", "reset", "lost", "flip", "swallow", "slow1", "pass")

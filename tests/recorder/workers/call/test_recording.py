@@ -207,6 +207,42 @@ def test_a_full_part_hands_its_records_to_the_next(tmp_path: Path) -> None:
         assert [one.frames(found, n) for n in (0, 1)] == [list(range(70))] * 2
 
 
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_pause_lasts_over_the_end_of_a_part(tmp_path: Path, killed: bool) -> None:
+    with recorded_call(tmp_path) as one:
+        one.send(20)
+        one.tick()
+        one.pause()
+        one.send(20)
+        one.next_part()
+        one.send(20)
+        one.tick()
+        if killed:
+            one.succeed(kept=True)
+        one.next_part()
+        one.send(20)
+        one.tick()
+        one.unpause()
+        one.send(20)
+        found = one.close()
+        assert [one.frames(found, n) for n in (0, 1)] == [[*range(20), *range(80, 100)]] * 2
+        assert one.reasons() == []
+
+
+def test_a_worker_forgets_the_parts_that_main_has_finished(tmp_path: Path) -> None:
+    """A call may last for weeks, and each base names those that are left."""
+    with recorded_call(tmp_path) as one:
+        for number in range(1, 6):
+            one.send(10)
+            one.tick()
+            assert one.next_part(finished=number - 2)[0] == f"m{number}"
+        assert [name for name, _ in one.recorder.parts] == ["m4", "m5"]
+        one.succeed(kept=True)
+        assert [name for name, _ in one.recorder.parts] == ["m4", "m5", "m6"]
+        found = one.close()
+        assert [one.frames(found, n) for n in (0, 1)] == [list(range(30, 50))] * 2
+
+
 def test_a_successor_continues_an_empty_next_part(tmp_path: Path) -> None:
     with recorded_call(tmp_path) as one:
         for _ in range(4):  # long enough in order that a commit writes only what has moved
