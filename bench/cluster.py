@@ -110,11 +110,8 @@ def world(count: int, calls: int, options: str = "", prepare: Callable[[Api], ob
         database.start()
         store = stack.enter_context(object_store("rclone", folder / "store"))
         proxy = stack.enter_context(closing(Proxy(store.port)))
-        apis = stack.enter_context(nodes(folder, database.url, proxy.port, count, calls=calls + 20))
-        if prepare is not None:
-            prepare(apis[0])
-        for api in apis:
-            api.one.start()
+        some = nodes(folder, database.url, proxy.port, count, calls=calls + 20, prepare=prepare)
+        apis = stack.enter_context(some)
         yield World(apis, database, proxy)
 
 

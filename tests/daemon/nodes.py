@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.daemon.api import Api, running, until
 from tests.daemon.object_stores import BUCKET, KEY, SECRET
 
+UPLOADED = 120.0
+"""Seconds until everything is in a store that was in trouble: pauses between tries grow."""
 STORAGE = """[storage]
 database = "{database}"
 media = "s3"
@@ -35,39 +39,52 @@ def share(api: Api, database: str, store: int, prefix: str = "", keep: str = "0s
 
 @contextmanager
 def nodes(
-    folder: Path, database: str, store: int, count: int = 3, *, prefix: str = "", keep: str = "0s", calls: int = 40
-) -> Iterator[list[Api]]:
-    """Have nodes 1, 2, … called rec1, rec2, … that are ready to be started, each for so many calls.
+    folder: Path, database: str, store: int, count: int = 3, *, prefix: str = "", keep: str = "0s", calls: int = 40,
+    prepare: Callable[[Api], object] | None = None,
+) -> Iterator[list[Api]]:  # fmt: skip
+    """Run nodes 1, 2, … called rec1, rec2, …, each for so many calls and in the care of a descriptor store.
 
-    All hold the keys of the first, under a root secret of their own. A single one has no number.
+    Each has keys under a root secret of its own, which the first admitted it to. A single one has no number. `prepare`
+    is called for the first before it starts.
     """
     with ExitStack() as stack:
         made: list[Api] = []
         for number in range(1, count + 1):
-            api = stack.enter_context(running(folder / f"rec{number}", start=False, calls=calls))
+            api = stack.enter_context(running(folder / f"rec{number}", start=False, kept=True, calls=calls))
             share(api, database, store, prefix, keep)
             if count > 1:
                 api.one.replace("[node]\n", f'[node]\nname = "rec{number}"\nnumber = {number}\n')
             if made:
-                copy_keys(made[0], api)
+                join(made[0], api, number)
+            elif prepare is not None:
+                prepare(api)
+            api.one.start()
             made.append(api)
         yield made
 
 
-def copy_keys(source: Api, target: Api) -> None:
-    """Make a holder of the same keys, and give it another root secret."""
-    shutil.rmtree(target.one.data)
-    shutil.copytree(source.one.data / "keys", target.one.data / "keys")
-    (target.one.data / "customers" / "acme").mkdir(parents=True)
-    shutil.copy2(source.one.folder / "root.key", target.one.folder / "root.key")
-    rotated = target.one.run("keys", "rotate", "--to", f"file:{target.one.folder}/root.new")
-    assert rotated.returncode == 0, rotated.stdout + rotated.stderr
-    (target.one.folder / "root.new").replace(target.one.folder / "root.key")
-    target.one.tokens.clear()
+def join(holder: Api, api: Api, number: int) -> None:
+    """Admit a new node, as docs/cluster.md says."""
+    shutil.rmtree(api.one.data)  # nothing of it was ever used
+    api.one.tokens = holder.one.tokens
+    file = api.one.folder / "keys.age"
+    recipient = done(api, "node", "admit", "--json")["recipient"]
+    name = f"rec{number}"
+    done(holder, "node", "admit", name, "--number", number, "--recipient", recipient, "-o", file, "--json")
+    done(api, "node", "admit", "--file", file, "--json")
+    file.unlink()
+
+
+def done(api: Api, *words: object) -> dict[str, Any]:
+    """Run a command of a node, which must succeed; return its document."""
+    found = api.one.run(*words)
+    assert found.returncode == 0, found.stdout + found.stderr
+    told: dict[str, Any] = json.loads(found.stdout)
+    return told
 
 
 def indexed(apis: Sequence[Api]) -> None:
     """Wait until nothing of any node waits for the index or for the object store."""
     for api in apis:
         until(lambda api=api: api.figure("recorder_oldest_unindexed_seconds") == 0)  # type: ignore[misc]
-        until(lambda api=api: api.figure("recorder_parts_waiting") == 0)  # type: ignore[misc]
+        until(lambda api=api: api.figure("recorder_parts_waiting") == 0, UPLOADED)  # type: ignore[misc]

@@ -97,8 +97,6 @@ def world(folder: Path, count: int) -> Iterator[World]:
         stack.enter_context(captured(port, store.port, pile / "traffic" / "store"))
         url = database.url.replace(str(database.place), str(socket))
         apis = stack.enter_context(nodes(folder, url, port, count))
-        for api in apis:
-            api.one.start()
         yield World(apis, database, store, pile)
 
 
