@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 from admin_api.calls import call_views
 from storage.calls.call_row import CallRow, CallState
-from storage.nodes.present import NodeState, Present
+from storage.nodes.present import Present
+from storage.nodes.rows import NodeState
 
 NOON = datetime(2026, 2, 3, 12, 0, tzinfo=UTC)
 
