@@ -54,6 +54,29 @@ class Person:
             return Actor(Kind.ACCOUNT, self.account, self.name)
         return Actor(Kind.OPENID, self.subject, self.name)
 
+    def document(self) -> dict[str, Any]:
+        """Return everything but the customer, and how long a provider vouches, as JSON values."""
+        roles = list(self.roles)
+        return {
+            "name": self.name,
+            "roles": roles,
+            "account": self.account,
+            "stamp": self.stamp,
+            "subject": self.subject,
+        }
+
+    @classmethod
+    def parse(cls, customer: Customer, found: Mapping[str, Any]) -> Person:
+        """Parse what `document` returned."""
+        return cls(
+            customer,
+            found["name"],
+            tuple(found["roles"]),
+            found["account"],
+            found["stamp"],
+            subject=found["subject"],
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Device:
@@ -101,7 +124,7 @@ class Challenge:
     options: Mapping[str, Any] = field(repr=False)
     """For navigator.credentials (WebAuthn), JSON."""
     state: Any = field(repr=False)
-    """State to pass back with the answer."""
+    """State to pass back with the answer, JSON values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +134,7 @@ class ProviderLogin:
     link: str = field(repr=False)
     """The URL to send the browser to."""
     state: Any = field(repr=False)
-    """State to pass back on return; contains `state`, the parameter of that name."""
+    """State to pass back on return, JSON values; contains `state`, the parameter of that name."""
 
 
 class Providers(Protocol):
@@ -153,6 +176,9 @@ class AccountService(Protocol):
     @property
     def address(self) -> str:
         """Return the configured address of the page, "" if there is none."""
+
+    async def fresh(self, customer: str) -> None:
+        """See what other nodes have changed in the accounts of a customer; raises StorageError."""
 
     def stands(self, person: Person) -> bool:
         """Return whether a session of this person may continue."""

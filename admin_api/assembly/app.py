@@ -34,8 +34,9 @@ def create_app(
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     monotonic: Callable[[], float] = time.monotonic,
     report: Report | None = None,
+    several: bool = False,
 ) -> Starlette:
-    """Build the admin API of these customers on top of a running daemon.
+    """Build the admin API of these customers on top of a running daemon; `several`: other nodes serve them too.
 
     `report` receives every failure that is not the client's; without it, failures go to the logger "admin_api".
     """
@@ -56,7 +57,7 @@ def create_app(
         Route("/api", authoriser),
         Route("/api/{rest:path}", authoriser),
     ]
-    lazy_page = LazyPage(authoriser, account_service, report=report, monotonic=monotonic)
+    lazy_page = LazyPage(authoriser, account_service, report=report, several=several, monotonic=monotonic)
     app = Starlette(
         routes=[*routes, *lazy_page.routes()],
         middleware=[Middleware(Guard, report=report)],

@@ -9,8 +9,10 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from types import MappingProxyType
+from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
 
 from starlette.requests import Request
@@ -30,12 +32,15 @@ from admin_api.http.rate_limit import PER_TOKEN, Limiter
 from admin_api.page.framework.compression import compressed
 from admin_api.page.framework.forms import OLD, SHOWN, UnsentForms, forged
 from admin_api.page.framework.page_request import STYLE_NONCE, PageRequest, View
-from admin_api.page.framework.sessions import COOKIE, Session, Sessions, genuine
+from admin_api.page.framework.sessions import COOKIE, Ended, Session, Sessions, SessionStore, genuine
 from admin_api.page.framework.static import PREFIX, shipped
 from admin_api.page.framework.templating import Templates
 from admin_api.page.framework.translations import Translations
 from admin_api.page.sign_in import public_routes
+from admin_api.page.sign_in.oidc_login import Way
 from admin_api.page.sign_in.public_request import PublicRequest, there
+from admin_api.page.sign_in.sign_in import Step
+from storage.customer.customers import Customer
 from storage.errors import StorageError
 
 HEADERS = {
@@ -67,10 +72,13 @@ class Site:
         account_service: AccountService,
         *,
         report: Report,
+        several: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        self.sessions = Sessions(random)
+        """`several`: other nodes serve the same page, so everything that it remembers is in the database."""
+        stores = _shared(account_service.customers, random, monotonic) if several else {}
+        self.sessions: SessionStore = stores.pop("sessions", None) or Sessions(random)
         self._account_service = account_service
         self._authoriser = authoriser
         self._report = report
@@ -79,7 +87,7 @@ class Site:
         self._static = shipped()
         self._templates = Templates()
         self._unsent = UnsentForms(random, monotonic)
-        self._public_routes = public_routes.PublicRoutes(account_service, self.sessions, monotonic, random)
+        self._public_routes = public_routes.PublicRoutes(account_service, self.sessions, monotonic, random, **stores)
         self._views = [(compile_path(view.path)[0], view) for view in page_routes.VIEWS]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -93,7 +101,7 @@ class Site:
 
     def nowhere(self, request: Request) -> Response:
         """Answer a browser that asks for an unknown path."""
-        page = self._public(request).page("refused.html", status=404, problem=_nothing())
+        page = self._stranger(request).page("refused.html", status=404, problem=_nothing())
         page.headers.update({**HEADERS, "Content-Security-Policy": content_security_policy()})
         return page
 
@@ -101,9 +109,9 @@ class Site:
         """Answer a request; errors become a page too."""
         if request.url.path.startswith(PREFIX):
             return self._static.answer(request)
-        public = self._public(request)
+        public = self._stranger(request)
         try:
-            return await self._answer(request, public)
+            return await self._answer(request, *await self._known(request, public))
         except Exception as error:
             refused = self._refusal(error)
             page = public.page("refused.html", status=refused.status, problem=refused)
@@ -116,13 +124,13 @@ class Site:
             return Problem(403, "declined", NOT_NOW, Message(f"trouble.{error}", str(error)))
         return problem(error, self._report)
 
-    async def _answer(self, request: Request, public: PublicRequest) -> Response:
+    async def _answer(self, request: Request, public: PublicRequest, ended: Ended | None) -> Response:
         session = public.session
         handler = self._public_routes.find(request.method, request.url.path)
         if handler is not None:
             return await handler(await self._with_form(request, public))
         if session is None:
-            return await self._too_late(request, public)
+            return await self._too_late(request, public, ended)
         wait = self._per_session.take(session.principal.token, self._monotonic())
         if wait:
             raise too_many(wait)
@@ -132,12 +140,13 @@ class Site:
         view, ids = self._view(request, session)
         if view.method == "POST":
             form = await _fields(request)
-            if self._from_before(request, session, form):
+            if await self._from_before(request, session, form):
                 return self._keep(request.url.path, session.whose, form)
             _check(request, session, form)
         page_request = self._page_request(request, public, session, form)
         if view.method == "POST":
-            return await self._once(page_request, lambda: view.answer(page_request, ids))
+            async with self.sessions.turn(session, page_request.one("once")):
+                return await self._once(page_request, lambda: view.answer(page_request, ids))
         return await view.answer(page_request, ids)
 
     async def _once(self, page_request: PageRequest, act: Callable[[], Awaitable[Response]]) -> Response:
@@ -181,7 +190,7 @@ class Site:
             if path != UNSENT:
                 raise _nothing()
             if "action" in form:  # typed on a page whose session has just ended or is about to
-                _check(request, session, form, also=self.sessions.before(session, _csrf(request, form)))
+                _check(request, session, form, also=await self.sessions.before(session, _csrf(request, form)))
                 return self._keep(_first(form, "action"), session.whose, form)
             _check(request, session, form)
             self._unsent.drop(_first(form, "unsent"), session.whose)
@@ -193,12 +202,12 @@ class Site:
             return self._page_request(request, public, session).page(
                 "unsent.html", forms=self._unsent.of(session.whose)
             )
-        found = session.forms.look(path.removeprefix(SHOWN), now)
+        async with self.sessions.turn(session):
+            found = session.forms.look(path.removeprefix(SHOWN), now)
         return RedirectResponse(found, 303) if isinstance(found, str) else found
 
-    async def _too_late(self, request: Request, public: PublicRequest) -> Response:
+    async def _too_late(self, request: Request, public: PublicRequest, ended: Ended | None) -> Response:
         """Answer somebody who is not signed in; a form of a session that has ended is kept for its sender."""
-        ended = self.sessions.ended(request.cookies.get(COOKIE, ""))
         if request.url.path == LASTS:
             return Response(status_code=401 if public.renewal else 410)
         if request.method == "POST" and ended is not None and _same_site(request):
@@ -224,10 +233,10 @@ class Site:
     def _takes(self, path: str) -> bool:
         return any(view.method == "POST" and shape.fullmatch(path) for shape, view in self._views)
 
-    def _from_before(self, request: Request, session: Session, form: Mapping[str, list[str]]) -> bool:
+    async def _from_before(self, request: Request, session: Session, form: Mapping[str, list[str]]) -> bool:
         """Return whether a form is from an ended session of the person who is now signed in."""
         sent = _csrf(request, form)
-        return _same_site(request) and not genuine(session, sent) and self.sessions.before(session, sent)
+        return _same_site(request) and not genuine(session, sent) and await self.sessions.before(session, sent)
 
     def _page_of(self, request: Request) -> str:
         """Return the page of a request, or the one its form was on."""
@@ -239,23 +248,30 @@ class Site:
             path = path.rpartition("/")[0]
         return path or "/"
 
-    def _public(self, request: Request) -> PublicRequest:
-        source = request.client.host if request.client else ""
-        cookie = request.cookies.get(COOKIE, "")
-        now, busy = self._monotonic(), BY_ITSELF not in request.headers
-        renewal = self.sessions.renewal(cookie, now) if cookie else ""
-        asks = cookie and (busy or not renewal)  # a session that can be renewed stays for whoever does something next
-        session = self.sessions.find(cookie, source, now, busy=busy) if asks else None
-        if session is not None and not self._stands(session):
-            self.sessions.close(session)
-            session = None
+    def _stranger(self, request: Request) -> PublicRequest:
+        """Return a request of which nothing is known but the language."""
         translations = Translations.chosen(
             request.cookies.get("language", ""), request.headers.get("accept-language", "")
         )
         theme = request.cookies.get("theme", "")
-        ended = session is None and not renewal and self.sessions.ended(cookie) is not None
         chosen = theme if theme in ("light", "dark") else ""
-        return PublicRequest(request, session, translations, self._templates, chosen, ended=ended, renewal=renewal)
+        return PublicRequest(request, None, translations, self._templates, chosen)
+
+    async def _known(self, request: Request, public: PublicRequest) -> tuple[PublicRequest, Ended | None]:
+        """Find whose request it is, and what is remembered of a session that expired. Raises StorageError."""
+        cookie = request.cookies.get(COOKIE, "")
+        busy = BY_ITSELF not in request.headers
+        found = await self.sessions.look(cookie, public.source, self._monotonic(), busy=busy)
+        session = found.session
+        if session is not None and not self._stands(session):
+            with suppress(Problem):
+                async with self.sessions.turn(session):  # whoever changes the account may be changing the session, too
+                    pass
+            if not self._stands(session):
+                await self.sessions.close(session)
+                session = None
+        over = session is None and not found.renewal and found.ended is not None
+        return replace(public, session=session, ended=over, renewal=found.renewal), found.ended
 
     def _stands(self, session: Session) -> bool:
         """Return whether the account behind a session is still valid and unchanged; checked on every request."""
@@ -291,6 +307,21 @@ class Site:
         if not _same_site(request):
             raise forged()
         return replace(public, form=await _fields(request, MAX_PUBLIC_FORM))
+
+
+def _shared(
+    customers: Mapping[str, Customer], random: Callable[[int], bytes], monotonic: Callable[[], float]
+) -> dict[str, Any]:
+    """Return what the page and signing in keep in the database, where there are several nodes."""
+    from admin_api.page.framework.shared_sessions import SharedSessions
+    from admin_api.page.sign_in.shared_logins import SharedAttempts, SharedPending
+
+    return {
+        "sessions": SharedSessions(customers, random, monotonic),
+        "steps": SharedPending(customers, random, monotonic, Step.parse),
+        "ways": SharedPending(customers, random, monotonic, Way.parse),
+        "attempts": SharedAttempts(customers),
+    }
 
 
 def _to_sign_in(request: Request, renewal: str, next: str = "", *, lost: bool = False) -> Response:

@@ -23,7 +23,7 @@ from storage.erasure.erasure_rows import State
 from storage.ids import is_id
 from storage.timestamps import rfc3339
 
-_State = Annotated[State, Meta(description="approval, running, waiting or done", examples=["done"])]
+_State = Annotated[State, Meta(description="approval, running, cut, waiting or done", examples=["done"])]
 _Cause = Annotated[str, word(("request", "retention", "restored"))]
 
 
@@ -63,6 +63,13 @@ class Counts(TypedDict):
     calls: Count
 
 
+class KeyHolder(TypedDict):
+    """A node that held the keys; one that is retired does not any more."""
+
+    node: str
+    retired: bool
+
+
 class Locked(TypedDict):
     """An object of a call that an object store refuses to delete: ciphertext, which nothing opens any more."""
 
@@ -89,6 +96,7 @@ class Receipt(TypedDict):
     public_key: str
     signature: str
     locked: NotRequired[list[Locked]]
+    holders: NotRequired[list[KeyHolder]]
 
 
 class Erasure(TypedDict):
@@ -105,6 +113,12 @@ class Erasure(TypedDict):
     done_at: Time | None
     calls: Annotated[Count | None, Meta(description="Null in a list of finished erasures.")]
     receipt: Receipt | None
+    waiting_for: NotRequired[
+        Annotated[
+            list[str],
+            Meta(description="Only where several nodes hold the keys: names of those that have not erased it yet."),
+        ]
+    ]
     own: NotRequired[
         Annotated[
             bool,
@@ -183,7 +197,7 @@ async def approve(request: AuthorisedRequest, id: str) -> Erasure:
 
 def shown(erasure: StoredErasure) -> Erasure:
     """Show an erasure without party and reason."""
-    return {
+    told: Erasure = {
         "id": erasure.id,
         "state": erasure.state.value,
         "cause": erasure.cause,
@@ -196,3 +210,4 @@ def shown(erasure: StoredErasure) -> Erasure:
         "calls": erasure.calls,
         "receipt": cast("Receipt | None", erasure.receipt),
     }
+    return {**told, "waiting_for": list(erasure.waiting_for)} if erasure.waiting_for else told

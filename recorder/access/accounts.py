@@ -1,7 +1,7 @@
 """Accounts for the page, their passwords and second factors, as the daemon keeps them.
 
-Every request reads the current file of accounts, so a command's changes apply to the next request. Writes run in a
-thread because they wait for the disk.
+Every request reads the current accounts, so a command's changes apply to the next request. Writes run in a thread
+because they wait for the disk.
 """
 
 from __future__ import annotations
@@ -70,6 +70,12 @@ class AccountService:
         self._checks.close()
 
     # ---- signing in ----
+
+    async def fresh(self, customer: str) -> None:
+        """See what other nodes have changed, where there are any."""
+        found = self.customers.get(customer)
+        if found is not None and found.shared is not None:
+            await found.shared.refresh()
 
     def stands(self, person: Person) -> bool:
         """Tell whether a session of this person may continue; a person from a provider has no account to check."""

@@ -37,7 +37,8 @@ class AdminApiServer:
             address=api.address or "",
             providers=self._providers(),
         )
-        app = create_app(self._node.customers, self._daemon, account_service=self._account_service)
+        several = self._node.settings.node.number > 0
+        app = create_app(self._node.customers, self._daemon, account_service=self._account_service, several=several)
         self._server = ApiServer(app, https(api.certificate, api.private_key), self._drop)
         await self._server.start(listening, lambda work: self._node.tasks.start(work, "api"))
 

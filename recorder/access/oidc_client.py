@@ -77,11 +77,11 @@ class Providers:
         """Prepare a sign-in at a provider, which sends the browser to `back`; raises ProviderAway."""
         sign_in = self._of(customer)[number]
         journey = LoginAttempt(sign_in, back, *(secrets.token_urlsafe(size) for size in (32, 32, 48)))
-        return ProviderLogin(rules.leave(journey, await self._places(sign_in)), journey)
+        return ProviderLogin(rules.leave(journey, await self._places(sign_in)), journey.document())
 
     async def finish(self, provider_login: ProviderLogin, answer: Mapping[str, str]) -> Person:
         """Check what the browser came back with; raises ProviderAway, NotVouched."""
-        journey: LoginAttempt = provider_login.state
+        journey = LoginAttempt.parse(self._sign_ins, provider_login.state)
         sign_in = journey.sign_in
         found = await self._places(sign_in)
         tokens = await self._redeem(journey, found, rules.code(journey, found, answer))

@@ -39,6 +39,9 @@ class Places:
     tells_issuer: bool = False  # RFC 9207
 
 
+_NAMES = ("customer", "issuer", "client_id")  # tell one provider of the configuration from another
+
+
 @dataclass(frozen=True, slots=True)
 class LoginAttempt:
     """What is stored about a browser that was sent to a provider."""
@@ -48,6 +51,19 @@ class LoginAttempt:
     state: str = field(repr=False)
     nonce: str = field(repr=False)
     verifier: str = field(repr=False)
+
+    def document(self) -> dict[str, str]:
+        """Return it as JSON values; another node has the same provider in its configuration."""
+        names = {name: getattr(self.sign_in, name) for name in _NAMES}
+        return {**names, "back": self.back, "state": self.state, "nonce": self.nonce, "verifier": self.verifier}
+
+    @classmethod
+    def parse(cls, sign_ins: Sequence[SignIn], found: Mapping[str, str]) -> LoginAttempt:
+        """Parse what `document` returned; raises ProviderAway if this node does not know the provider."""
+        known = [each for each in sign_ins if all(getattr(each, name) == found[name] for name in _NAMES)]
+        if not known:
+            raise ProviderAway("configuration")
+        return cls(known[0], found["back"], found["state"], found["nonce"], found["verifier"])
 
 
 def places(document: Mapping[str, Any], issuer: str) -> Places:

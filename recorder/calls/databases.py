@@ -109,14 +109,15 @@ class Databases:
         log, shared = self._node.log, customer.shared
 
         def told(news: Sequence[News]) -> None:
+            kinds: dict[str, list[str]] = {}
             for event, name in news:
-                kind = name.partition(".")[0]
-                if event == "taken-over":
-                    log.info("access.taken_over", customer=customer.name, kind=kind)
-                elif event == "put-back":
-                    log.warning("access.put_back", customer=customer.name, kind=kind)
-                else:
-                    log.warning("access.replaced", customer=customer.name, kind=kind)
+                kinds.setdefault(event, []).append(name.partition(".")[0])
+            if "taken-over" in kinds:
+                log.info("access.taken_over", customer=customer.name, kind=kinds["taken-over"])
+            if "put-back" in kinds:
+                log.warning("access.put_back", customer=customer.name, kind=kinds["put-back"])
+            if "replaced" in kinds:
+                log.warning("access.replaced", customer=customer.name, kind=kinds["replaced"])
 
         if shared is not None:
             await shared.follow(told, lambda problem: log.fault("access.failed", problem, customer=customer.name))

@@ -26,16 +26,18 @@ NOT_REGISTERED = "not registered"
 class Membership:
     """What the databases of the customers say of this node."""
 
-    def __init__(self, runtime_dir: Path, customers: Collection[str]) -> None:
-        """Take what processes before this one were told since the machine started."""
+    def __init__(self, runtime_dir: Path, node: str, customers: Collection[str]) -> None:
+        """Take what processes before this one, of the same `node`, were told since the machine started."""
         self._folder = runtime_dir / FOLDER
+        self._node = node
         self._customers = customers
         self._states: dict[str, str] = {}
         self._changed: Callable[[], None] = lambda: None
         make_folder(self._folder, private=True)
         for path in self._folder.iterdir():
-            if path.name in customers:
-                self._states[path.name] = path.read_text("ascii", "replace")
+            state, _, whose = path.read_text("utf-8", "replace").partition(" ")
+            if path.name in customers and whose == node:
+                self._states[path.name] = state
 
     def follow(self, changed: Callable[[], None]) -> None:
         """Call `changed` whenever the answers below may have changed."""
@@ -46,7 +48,7 @@ class Membership:
         if self._states.get(customer) == state:
             return
         draft = self._folder / f".{customer}"
-        draft.write_text(state, "ascii")
+        draft.write_text(f"{state} {self._node}", "utf-8")
         draft.replace(self._folder / customer)
         self._states[customer] = state
         self._changed()

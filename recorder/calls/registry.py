@@ -26,15 +26,16 @@ class Live:
     def add(self, call: LiveCall) -> None:
         """Add a call."""
         if call.id not in self._by_id:
-            self._counts.update(_counted(call))
+            for key in _counted(call):
+                self._counts[key] += 1
         self._by_id[call.id] = call
         self._by_session[call.session] = call
 
     def remove(self, call: LiveCall) -> None:
         """Remove a call; a second time does nothing."""
         if self._by_id.pop(call.id, None):
-            self._counts.subtract(_counted(call))
             for key in _counted(call):
+                self._counts[key] -= 1
                 if not self._counts[key]:
                     del self._counts[key]
         self._by_session.pop(call.session, None)

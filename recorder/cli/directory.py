@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,7 +61,7 @@ def import_file(
     Columns: first_name, last_name, account_name, email, upn, object_id, numbers, addresses (several values with
     semicolons). Example: recorder directory import people.csv --customer acme
     """
-    from recorder.directory.correlation_lock import importing, matching
+    from recorder.directory.correlation_lock import importing, importing_for_all, matching_for_all
     from recorder.directory.csv_import import read
     from recorder.directory.sync import Report
     from storage.database.database import BATCH
@@ -77,7 +78,7 @@ def import_file(
         if dry_run:
             return Report(plan.counts, whole=not partial)
         await _noted(one, plan, actor(), ROLE)
-        with matching(one) as ours:
+        async with matching_for_all(one) as ours:
             with watched("users") as shown:
                 done = 0
                 for piece in plan.pieces(BATCH):
@@ -89,9 +90,10 @@ def import_file(
 
     async def work(one: Any) -> Report:
         with importing(one) as alone:
-            if not alone:
-                raise NotPossible("Users are being imported already.", "Try again in a minute.")
-            return await take_over(one)
+            async with importing_for_all(one) as turn:
+                if not (alone and turn):
+                    raise NotPossible("Users are being imported already.", "Try again in a minute.")
+                return await take_over(one)
 
     report: Report = with_customers(load(config), customer, work)[0]
     _tell(customer, report, done=not dry_run, json=json)
@@ -121,7 +123,7 @@ def sync(
     Example: recorder directory sync --customer acme --dry-run
     """
     from recorder.directory import factory
-    from recorder.directory.correlation_lock import matching
+    from recorder.directory.correlation_lock import importing_for_all, matching_for_all
     from recorder.directory.sync import SOURCE, synchronise
     from storage.access.actor import RECORDER
     from storage.directory.delta_link import DirectoryLink
@@ -134,8 +136,10 @@ def sync(
 
     async def work(one: Any) -> Report:
         link = DirectoryLink(one.folder, one.keys, SOURCE)
-        with link.alone() as alone, matching(one) as ours:
-            if not alone:
+        async with AsyncExitStack() as held:
+            alone, turn = held.enter_context(link.alone()), await held.enter_async_context(importing_for_all(one))
+            ours = await held.enter_async_context(matching_for_all(one))
+            if not (alone and turn):
                 raise NotPossible("The directory is being synchronised already.", "Try again in a minute.")
             async with factory.client_of(directory, credential) as graph:
                 with watched("users") as shown:

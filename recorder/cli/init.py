@@ -146,7 +146,7 @@ def _first_token(settings: Settings, made: Made) -> None:
     if not settings.customers:
         return
     first = settings.customers[0].name
-    credentials = open_credentials(settings, first)
+    credentials = open_credentials(settings, first, alone=True)
     if credentials.list():
         return
     now = datetime.now(UTC)

@@ -54,7 +54,7 @@ def rotate(
     settings = load(config, files=False)
     configured = settings.keys.root
     source = new or configured
-    with _alone(settings):
+    with alone(settings):
         before = secret_of(settings, old or configured)
         made = new is not None and make_secret(settings, new, old or configured)
         moved = move(settings, before, secret_of(settings, source))
@@ -121,7 +121,7 @@ def restore(
         raise NotPossible(f"{denied(Path(problem.filename))}.", "Run the command as its owner.") from None
     except OSError as problem:
         raise NotPossible(f"{problem.filename} cannot be read: {problem.strerror}.") from None
-    with _alone(settings):
+    with alone(settings):
         done, kept = bring_back(settings, key_backup.decrypt(sealed, lines), older=older, to=to)
     if json:
         console.document({"restored": done, "kept": kept})
@@ -134,7 +134,7 @@ def restore(
 
 
 @contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
+def alone(settings: Settings) -> Iterator[None]:
     """Keep the daemon from starting meanwhile; raises NotPossible if it is running."""
     from recorder.persist.instance_lock import node_lock
     from recorder.runtime.service_user import acting_as_owner

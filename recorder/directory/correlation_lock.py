@@ -5,8 +5,8 @@ The lock for matching calls is also held while users are written, so that nobody
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractContextManager, asynccontextmanager
 
 from storage.customer.customers import Customer
 from storage.directory.delta_link import alone
@@ -15,6 +15,8 @@ LOCK = ".correlation.lock"
 """Held by whoever matches calls: the daemon, or a command."""
 IMPORT_LOCK = ".directory.csv.lock"
 """Held by a running import: two at once would each add the same new users."""
+MATCHING, IMPORTING = "correlation", "directory"
+"""What several nodes take turns in."""
 FEW_USERS = 5_000
 """So many users are loaded within a second; more are loaded only if there is much to do."""
 MUCH_USERS, MUCH_CALLS = 500, 20_000
@@ -24,6 +26,24 @@ MUCH_USERS, MUCH_CALLS = 500, 20_000
 def matching(customer: Customer) -> AbstractContextManager[bool]:
     """Take the lock for matching calls; yields False if the daemon or another command has it. Raises DiskFailed."""
     return alone(customer.folder / LOCK)
+
+
+@asynccontextmanager
+async def matching_for_all(customer: Customer) -> AsyncIterator[bool]:
+    """Take the lock for matching calls, and the turn among several nodes; yields False if somebody else has either."""
+    with matching(customer) as ours:
+        if not ours:
+            yield False
+            return
+        async with customer.turns.turn(MATCHING) as turn:
+            yield turn is not None
+
+
+@asynccontextmanager
+async def importing_for_all(customer: Customer) -> AsyncIterator[bool]:
+    """Have the turn among several nodes for changing users; yields False if another node has it."""
+    async with customer.turns.turn(IMPORTING) as turn:
+        yield turn is not None
 
 
 def importing(customer: Customer) -> AbstractContextManager[bool]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from recorder.directory.correlation_lock import matching
+from recorder.directory.correlation_lock import MATCHING, matching_for_all
 from recorder.observe.logs import Log
 from recorder.runtime.tasks import Tasks
 from storage.calls import filter_columns
@@ -28,8 +28,6 @@ REST_SECONDS = 0.02
 """Between two pieces of work."""
 AT_ONCE = 200
 """Calls written in one transaction: each costs a disk sync beside those of the recordings."""
-TURN = "correlation"
-"""What several nodes take turns in."""
 TELL_CALLS = 10_000
 """Processing a million calls logs its progress a hundred times."""
 
@@ -81,7 +79,7 @@ class CorrelationJob:
         """Fill the columns of rows that an earlier version wrote."""
         if customer.name in self._filled:
             return
-        async with customer.turns.turn(TURN) as turn:
+        async with customer.turns.turn(MATCHING) as turn:
             if turn is None:
                 return
             count = await filter_columns.fill(customer.database, customer.keys, pause)
@@ -102,14 +100,9 @@ class CorrelationJob:
         """Match the waiting calls, unless a command or another node does."""
         if not await customer.correlation.outstanding():
             return
-        async with customer.turns.turn(TURN) as turn:
-            if turn is None:
+        async with matching_for_all(customer) as ours:
+            if not ours and customer.several:
                 await customer.correlation.settle_live(pause)
-                return
-            await self._settle(customer, pause)
-
-    async def _settle(self, customer: Customer, pause: Pause) -> None:
-        with matching(customer) as ours:
             if ours:
                 progress = _Progress(self._log, customer.name)
                 changed = await customer.correlation.settle(progress, pause, AT_ONCE)

@@ -143,4 +143,5 @@ def _place(settings: Settings) -> Place:
         configured_store(settings),
         node=node.name,
         instance=instance.read(node.runtime_dir),
+        several=node.number > 0,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Container
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +23,8 @@ from recorder.observe.logs import Log
 from recorder.persist.indexer import passes
 from recorder.runtime import python_command
 from recorder.runtime.tasks import Tasks
+from storage.customer.customers import Customer
+from storage.errors import StorageError
 
 FIRST_SECONDS = 30.0
 """A start, or a restart during calls, has more urgent work."""
@@ -34,6 +36,8 @@ NICE = 10
 """Low priority: it may wait, calls may not."""
 NOT_STARTED = -1
 """Used as the exit status of a synchronisation that could not be started."""
+TURN = "directory sync"
+"""Of several nodes, the one that synchronises keeps doing so, until it is late."""
 BRAKED = 1
 """Exit status of a synchronisation that stopped because it would change too many users."""
 
@@ -42,7 +46,7 @@ class DirectoryJob:
     """Synchronises the configured directories."""
 
     def __init__(
-        self, customers: Container[str], tasks: Tasks, log: Log, incidents: Incidents, settings: Settings
+        self, customers: Mapping[str, Customer], tasks: Tasks, log: Log, incidents: Incidents, settings: Settings
     ) -> None:
         self._customers = customers
         self._tasks = tasks
@@ -60,9 +64,25 @@ class DirectoryJob:
     async def _serve(self, directory: Directory) -> None:
         await asyncio.sleep(FIRST_SECONDS)
         while True:
-            well = directory.customer in self._customers and await self.turn(directory)
+            well = await self._in_turn(directory)
             pause = directory.sync_minutes * 60.0
             await asyncio.sleep(pause if well else min(pause, RETRY_SECONDS))
+
+    async def _in_turn(self, directory: Directory) -> bool:
+        """Synchronise, unless another node did so lately; False if it failed and should be retried soon."""
+        customer = self._customers.get(directory.customer)
+        if customer is None:
+            return False
+        try:
+            if not await customer.turns.hold(TURN, directory.sync_minutes * 60.0):
+                return True
+        except StorageError:
+            return False
+        well = await self.turn(directory)
+        if not well:
+            with suppress(StorageError):  # another node may be able to
+                await customer.turns.hold(TURN, 0)
+        return well
 
     async def turn(self, directory: Directory) -> bool:
         """Synchronise once; False if it failed and should be retried soon."""

@@ -86,6 +86,16 @@ def decrypt(data: bytes, identity: str) -> bytes:
         raise Negative("The backup does not open with this identity, or it is damaged.") from None
 
 
+def new_identity() -> str:
+    """Return a new identity of age; raises NotPossible without pyrage."""
+    return str(_age("encrypted").x25519.Identity.generate())
+
+
+def recipient_of(identity: str) -> str:
+    """Return the recipient of an identity; raises NotPossible without pyrage."""
+    return str(_age("encrypted").x25519.Identity.from_str(identity.strip()).to_public())
+
+
 def _age(what: str) -> Any:
     try:
         import pyrage

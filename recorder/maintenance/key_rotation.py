@@ -23,6 +23,7 @@ from storage.customer import customers
 from storage.errors import KeysError, KeysMissing, KeysOutdated, KeysWrong, StorageError
 from storage.exports.exports import FOLDER as EXPORTS
 from storage.files.durable_files import Disk, disk_errors
+from storage.holders.return_file import ReturnFile
 from storage.journal.journal import Journal
 from storage.keys.cut_log import Ledger
 from storage.keys.root_secret import RootSecret, load_root, make_token_root
@@ -259,6 +260,7 @@ def _finish(settings: Settings, name: str, root: RootSecret, configured: RootSec
     """Check that the configured root secret is the valid one, and record what was done."""
     keys = customers.open_keys(settings.node.data_dir, name, root)
     keys.settle()
+    ReturnFile(settings.node.data_dir / customers.KEYS, name).remove()  # other holders may know what these do not
     note(settings, name, "keys.restore", reason="older than the data" if older else "", root=root)
     if root.secret != configured.secret:
         keys.rotate(configured)

@@ -127,6 +127,8 @@ class UploadJob:
             await self._try(threads, store)
         if store.features is None:
             return
+        if found and self._node.settings.node.number:
+            found = await self._of_level(vaults, found)
         if found:
             await asyncio.wrap_future(self._node.syncer.wait([]))  # only what is durable here is uploaded
             await self._upload(threads, await self._dated(found) if store.locks else [(*each, 0) for each in found])
@@ -135,6 +137,18 @@ class UploadJob:
             for customer, vault in vaults:
                 if customer.served:
                     await self._release(threads, customer, vault)
+
+    async def _of_level(
+        self, vaults: Sequence[tuple[Customer, ObjectVault]], found: Sequence[tuple[ObjectVault, PartRef]]
+    ) -> list[tuple[ObjectVault, PartRef]]:
+        """Leave out the parts of customers of whom this node does not know what the others have cut."""
+        level = set[str]()
+        for customer, vault in vaults:
+            if customer.served and customer.holder is not None and any(each[0] is vault for each in found):
+                with suppress(StorageError):
+                    if await customer.holder.is_level():
+                        level.add(vault.customer)
+        return [each for each in found if each[0].customer in level]
 
     async def _try(self, threads: ThreadPoolExecutor, store: S3) -> None:
         """See what the store does before it is trusted with anything."""

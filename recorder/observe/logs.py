@@ -150,7 +150,7 @@ class Pipeline:
 
     def _emit(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
         moment = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-        line = mask({"time": moment, "level": level, "event": event, **self._fixed, **fields})
+        line = {"time": moment, **mask({"level": level, "event": event, **self._fixed, **fields})}
         try:
             priority = f"<{PRIORITIES.get(level, 6)}>" if self._journal else ""
             self._stream.write(f"{priority}{json.dumps(line, ensure_ascii=True)}\n")

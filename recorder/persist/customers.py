@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from recorder.errors import WrongUse
 from recorder.persist import instance
 from recorder.persist.object_store import configured_store
 from recorder.runtime.service_user import acting_as_owner
+from storage.access.documents import FileDocument
 from storage.customer import customers
 from storage.customer.customers import Customer, Customers, CustomerSettings, Place
 from storage.customer.settings import PLAN, removed_folder
@@ -22,6 +24,8 @@ from storage.keys.root_secret import RootSecret, load_root
 if TYPE_CHECKING:
     from storage.access.accounts import Accounts
     from storage.access.api_tokens import Credentials
+    from storage.access.documents import Document
+    from storage.access.shared_documents import SharedDocuments
 
 DEFAULT_COUNTRY = "DE"
 """Country by which national numbers are read if the configuration names none."""
@@ -160,20 +164,39 @@ def load_root_of(settings: Settings) -> RootSecret:
         return load_root(settings.keys.root)
 
 
-def open_credentials(settings: Settings, name: str) -> Credentials:
-    """Return the API tokens of a customer."""
-    from storage.access.api_tokens import Credentials
+def open_credentials(settings: Settings, name: str, *, alone: bool = False) -> Credentials:
+    """Return the API tokens of a customer; `alone`: those that this node has before it serves for the first time."""
+    from storage.access.api_tokens import FILE_NAME, WHAT, Credentials
 
-    return Credentials(_folder(settings, name), name)
+    folder = _folder(settings, name)
+    if alone or settings.node.number == 0:
+        return Credentials(folder, name)
+    copy = FileDocument(folder, FILE_NAME, WHAT)
+    return Credentials(folder, name, document=_shared(settings, name, copy, lambda documents: documents.tokens))
 
 
 def open_accounts(settings: Settings, name: str) -> Accounts:
     """Return the accounts of a customer."""
-    from storage.access.accounts import Accounts
+    from storage.access.accounts import FILE_NAME, WHAT, Accounts
 
     folder = _folder(settings, name)
     root, number = load_root(settings.keys.root), settings.node.number
-    return Accounts(folder, name, customers.open_keys(settings.node.data_dir, name, root, node=number))
+    keys = customers.open_keys(settings.node.data_dir, name, root, node=number)
+    if number == 0:
+        return Accounts(folder, name, keys)
+    copy = FileDocument(folder, FILE_NAME, WHAT)
+    document = _shared(settings, name, copy, lambda documents: documents.accounts)
+    return Accounts(folder, name, keys, document=document)
+
+
+def _shared(
+    settings: Settings, name: str, copy: FileDocument, which: Callable[[SharedDocuments], Document]
+) -> Document:
+    """Return a document that several nodes share, for a command."""
+    from recorder.persist.shared_document import CommandDocument
+
+    (configured,) = (each for each in settings.customers if each.name == name)
+    return CommandDocument(copy, partial(open_customer, settings, configured), which)
 
 
 def _folder(settings: Settings, name: str) -> Path:

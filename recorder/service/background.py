@@ -187,6 +187,12 @@ class BackgroundServices:
         retention = RetentionJob(customers, tasks, log, incidents, node.metrics, settings, stop_live)
         start(retention.run(), "retention")
         self._of_each_customer = [exports.begin, correlation.begin, purge.begin, retention.begin]
+        if settings.node.number:
+            from recorder.maintenance.holder_job import HolderJob
+
+            holders = HolderJob(customers, tasks, log, incidents, stop_live)
+            start(holders.run(), "holders")
+            self._of_each_customer.append(holders.begin)
         if self._away and self._away.names:
             start(self._away.run(self._join), "away")
         return retention

@@ -378,7 +378,8 @@ def _membership(settings: Settings) -> Membership | None:
         return None
     from recorder.calls.membership import Membership
 
-    return Membership(settings.node.runtime_dir, frozenset(each.name for each in settings.customers))
+    node, customers = settings.node, frozenset(each.name for each in settings.customers)
+    return Membership(node.runtime_dir, f"{node.number} {node.name}", customers)
 
 
 def _ports(settings: Settings) -> Ports[Pair]:

@@ -33,7 +33,7 @@ def has_feature_tag(headers: Headers) -> bool:
 
 def marks(headers: Headers, metadata: bytes | None) -> str:
     """Return which marks an INVITE carries, for a metric: `both` conforms to RFC 7866, `none` is an ordinary call."""
-    option, feature = has_option_tag(headers), has_feature_tag(headers)
+    option, feature = headers.once(has_option_tag), headers.once(has_feature_tag)
     if option and feature:
         return "both"
     if option or feature:
@@ -44,5 +44,5 @@ def marks(headers: Headers, metadata: bytes | None) -> str:
 def is_recording(headers: Headers, metadata: bytes | None, *, strict: bool) -> bool:
     """Return whether an INVITE starts a recording session: by any mark, or with `strict` by both of RFC 7866."""
     if strict:
-        return has_option_tag(headers) and has_feature_tag(headers)
-    return has_option_tag(headers) or has_feature_tag(headers) or metadata is not None
+        return headers.once(has_option_tag) and headers.once(has_feature_tag)
+    return headers.once(has_option_tag) or headers.once(has_feature_tag) or metadata is not None

@@ -10,6 +10,7 @@ import binascii
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from sys import intern
 
 from sip.errors import RemoteError
@@ -36,6 +37,8 @@ _ALIASES = {
     f"AES_CM_{bits}_HMAC_SHA1_{tag}": f"AES_{bits}_CM_HMAC_SHA1_{tag}" for bits in (192, 256) for tag in (32, 80)
 }
 """Spelling used by libsrtp, seen in the SDP of devices built on it."""
+MAX_SPELLINGS = 64
+"""Spellings of suites kept with their registered name: clients use a handful, and each is asked for several times."""
 MAX_KEYS = 4
 """Master keys of one line: no device was seen to offer more than 2, and each adds a check for every forged packet."""
 MAX_OTHER_KEYS = 8
@@ -116,6 +119,7 @@ def other_keys(offers: Sequence[CryptoOffer]) -> tuple[tuple[str, bytes, int], .
     return tuple(keys[:MAX_OTHER_KEYS])
 
 
+@lru_cache(MAX_SPELLINGS)
 def canonical(suite: str) -> str | None:
     """Return the registered name of a suite, or None if we do not know it."""
     name = suite.upper()

@@ -21,6 +21,8 @@ SHORTEST = 6
 """Shortest name that can distinguish calls: BroadWorks counts `2034:2`; `1` and `0` distinguish nothing."""
 PLAINEST = 3
 """Different characters that a name must have: Session-ID, UUID and vendors write all zeros for unknown."""
+PUNCTUATION = frozenset("-:@.")
+"""Characters that do not count as different ones."""
 MAX_NAMES = 32
 """Names of one recording that are kept; a dialog that carries many calls has more."""
 _UUID = re.compile(r"(?:urn:uuid:)?([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\Z", re.IGNORECASE)
@@ -133,7 +135,7 @@ def _plain(value: str) -> str:
 
 def _tells(value: str) -> bool:
     """Return whether a name can distinguish calls at all."""
-    return len(value) >= SHORTEST and len(set(value.lower()) - set("-:@.")) >= PLAINEST
+    return len(value) >= SHORTEST and len(set(value.lower()) - PUNCTUATION) >= PLAINEST
 
 
 def _rank(kind: str) -> int:

@@ -6,6 +6,8 @@ import json
 import zlib
 from collections.abc import Iterable
 
+import msgspec
+
 from personal import Personal
 from sip.siprec.document import MAX_PATH, Extension
 
@@ -49,4 +51,12 @@ def with_more(packed: bytes, extensions: Iterable[Extension]) -> bytes:
         return packed
     # Little memory: to clear the usual quarter of a megabyte takes ten times as long as compressing 2 kB.
     packer = zlib.compressobj(1, zlib.DEFLATED, WINDOW_BITS, MEMORY_LEVEL)
-    return packer.compress(json.dumps(list(kept)).encode()) + packer.flush()
+    return packer.compress(_json(list(kept))) + packer.flush()
+
+
+def _json(pieces: list[tuple[str, str, str, str]]) -> bytes:
+    """Encode pieces as JSON; the fast encoder refuses text with lone surrogates."""
+    try:
+        return msgspec.json.encode(pieces)
+    except UnicodeEncodeError:
+        return json.dumps(pieces).encode()

@@ -22,6 +22,7 @@ import asyncio
 import enum
 import hashlib
 import json
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -139,10 +140,11 @@ class SharedDocuments:
         self._turn = asyncio.Lock()
         self._thread = ThreadPoolExecutor(1, "access")  # its own: whoever waits for it may fill the common ones
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop_thread = 0
 
     def serve(self) -> None:
         """Let other threads make changes, which then happen in the running event loop."""
-        self._loop = asyncio.get_running_loop()
+        self._loop, self._loop_thread = asyncio.get_running_loop(), threading.get_ident()
 
     def close(self) -> None:
         """Stop the thread."""
@@ -153,6 +155,9 @@ class SharedDocuments:
         if self._loop is None:
             work.close()
             raise StorageError("the database is not open yet", "try again")
+        if threading.get_ident() == self._loop_thread:  # it would wait for itself
+            work.close()
+            raise RuntimeError("use `changing` in the event loop")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def change(self, document: SharedDocument, change: Change) -> None:

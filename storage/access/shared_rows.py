@@ -31,7 +31,6 @@ SECRET_BYTES = 32
 PROOF_BYTES = 16  # of a secret: a made-up one costs no query and tells no customer from another
 NONCE = 12
 MICROS = 1_000_000
-_NOW = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * MICROS, sa.BigInteger)
 
 T = TypeVar("T")
 
@@ -132,11 +131,11 @@ class SharedRows:
     async def purge(self) -> None:
         """Delete the rows that have ended."""
         async with self._database().beside() as connection:
-            await connection.execute(page_sessions.delete().where(page_sessions.c.ends_at < _NOW))
+            await connection.execute(page_sessions.delete().where(page_sessions.c.ends_at < clock()))
 
     async def _read(self, connection: AsyncConnection, names: Sequence[str]) -> tuple[dict[str, Any], float]:
         keys = {bytes.fromhex(self.key(name)): name for name in names}
-        now: int = (await connection.execute(sa.select(_NOW))).scalar_one()
+        now: int = (await connection.execute(sa.select(clock()))).scalar_one()
         asked = sa.select(page_sessions).where(page_sessions.c.key.in_(list(keys)), page_sessions.c.ends_at > now)
         found: dict[str, Any] = {}
         for row in await connection.execute(asked):
@@ -163,6 +162,11 @@ class SharedRows:
     def _mac(self, use: str, name: str) -> bytes:
         key = self._keys.secret(LAST_LEAF, LABEL)
         return hmac.new(key, f"{use}\0{name}".encode("utf-8", "surrogatepass"), hashlib.sha256).digest()
+
+
+def clock() -> sa.ColumnElement[int]:
+    """Return the time by the clock of the database, in microseconds."""
+    return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * MICROS, sa.BigInteger)
 
 
 async def _drop(connection: AsyncConnection, keys: Sequence[str]) -> None:

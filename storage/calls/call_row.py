@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, cast
 
+import msgspec
+
 from personal import Personal
 from storage.calls.call_document import CallDetails, CallDocument, PlainDetails, revealed, wrapped
 from storage.cursors import BadCursor, by_time, read_by_time
@@ -248,12 +250,20 @@ def canonical_source(source: object) -> str:
 
 def pack(details: CallDetails, forms: Sequence[str]) -> bytes:
     """Serialise details and search forms for sealing; raises BadDetails if they are too large."""
-    data = utf8_json({"details": revealed(details), "forms": list(forms)})
+    data = _json({"details": revealed(details), "forms": list(forms)})
     if len(data) > MAX_SEALED:
         raise BadDetails("the details of a call are too large")
     # Little memory: clearing the usual quarter of a megabyte takes ten times as long as compressing 2 kB.
     packer = zlib.compressobj(1, zlib.DEFLATED, _WINDOW_BITS, _MEMORY_LEVEL)
     return _FORMAT + packer.compress(data) + packer.flush()
+
+
+def _json(document: Mapping[str, Any]) -> bytes:
+    """Encode JSON in UTF-8; the fast encoder refuses text with lone surrogates."""
+    try:
+        return msgspec.json.encode(document)
+    except UnicodeEncodeError:
+        return utf8_json(document)
 
 
 def unpack(plain: bytes) -> tuple[CallDetails, tuple[str, ...]]:

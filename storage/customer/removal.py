@@ -122,6 +122,12 @@ def alone(folder: Path) -> Iterator[bool]:
 
 async def left(customer: Customer, *, approval: bool) -> Sequence[str]:
     """Return the ids of the calls that removing an open customer would erase; raises Kept if that is not allowed."""
+    others = () if customer.holder is None else sorted(await customer.holder.others())
+    if others:
+        raise Kept(
+            f"the keys of {customer.name} are on {len(others)} more nodes ({', '.join(others)})",
+            f"stop these nodes and retire them first: recorder node retire {others[0]}",
+        )
     held = [row.id async for row in customer.calls.every(Query(hold=True))]
     if held:
         raise Kept(f"{_calls(len(held))} of {customer.name} under legal hold", "lift the holds first")

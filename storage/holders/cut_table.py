@@ -45,11 +45,10 @@ async def at_rest(connection: AsyncConnection) -> tuple[Place, tuple[int, int]]:
 
 
 async def silent_for(connection: AsyncConnection, name: str) -> float | None:
-    """Return the seconds since a node was last there, by the clock of the database; None if it is unknown."""
+    """Return the seconds since a node was last there, by the clock of the database; None if it has left."""
     now = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger)
-    age = await connection.scalar(
-        sa.select(now - nodes.c.seen).where(nodes.c.label == name, nodes.c.state != "retired")
-    )
+    mine = sa.and_(nodes.c.label == name, nodes.c.state != "retired", nodes.c.seen > 0)
+    age = await connection.scalar(sa.select(now - nodes.c.seen).where(mine))
     return None if age is None else age / 1_000_000
 
 

@@ -39,6 +39,7 @@ from storage.cuts.holder import (
     acknowledged,
     common,
     level,
+    may_hand_over,
     may_overwrite,
     missing_holders,
     next_step,
@@ -72,7 +73,17 @@ NOTED = timedelta(minutes=10)
 OTHERS = timedelta(seconds=5)
 """After this time any holder removes the rows of a line; before, the one that wrote it is at it."""
 
+RETIRED_AFTER = timedelta(days=2)
+"""A node that may still record is not retired: it must have stopped, or been silent for so long."""
+
+Also = Callable[[AsyncConnection], Awaitable[None]]
+"""Does more in the same transaction."""
+
 _OWN: ContextVar[bool] = ContextVar("own", default=False)  # a transaction of the holder itself, which no guard stops
+
+
+async def nothing_more(connection: AsyncConnection) -> None:
+    """Do nothing; the default of `also`."""
 
 
 class CutsBehind(DatabaseAway):
@@ -431,6 +442,14 @@ class Holder:
         away = await cut_table.away(connection, behind)
         return Spread(done and not behind, tuple(sorted(behind)), bool(away), {name: name in there for name in ever})
 
+    async def away(self) -> dict[str, float | None]:
+        """Return the other holders that were not there lately, and for how many seconds, None if that is unknown."""
+        table = await self.table()
+        others = staying(each.line for each in table.lines) - {self.name}
+        async with self._database.reading() as connection:
+            found = await cut_table.away(connection, others)
+            return {name: await cut_table.silent_for(connection, name) for name in found}
+
     async def day_is_settled(self, connection: AsyncConnection, day: int) -> bool:
         """Say whether every node, retired ones too, has indexed all calls of a day (since 1970-01-01)."""
         return not await cut_table.unindexed(connection, (day + 1) * DAY_MICROS, retired=True)
@@ -452,25 +471,52 @@ class Holder:
                 n, _ = await cut_table.newest(connection)
                 return await cut_table.read(connection, n)
 
-    async def admit(self, name: str) -> None:
-        """Write that another node is a holder from now on; repeatable. Raises CutsBehind."""
+    async def others(self) -> frozenset[str]:
+        """Return the other nodes that hold the keys, by name."""
+        return staying(each.line for each in (await self.table()).lines) - {self.name}
+
+    async def returning(self) -> tuple[str, ...]:
+        """Return the nodes whose return is not known to all yet, by name."""
+        table = await self.table()
+        there = staying(each.line for each in table.lines)
+        said = {each.line.node: each.n for each in table.lines if each.line.kind is Kind.RETURN}
+        return tuple(
+            sorted(name for name, n in said.items() if name in there and missing_holders(table, n, self.chain))
+        )
+
+    async def admit(self, name: str, also: Also = nothing_more) -> None:
+        """Write that another node is a holder from now on; repeatable. Raises CutsBehind, and what `also` raises."""
         async with self._database.writing() as connection:
+            await also(connection)
             table = await cut_table.read(connection, (await cut_table.newest(connection))[0])
             if name not in staying(each.line for each in table.lines):
+                if any(each.line.kind is Kind.RETIRE and each.line.node == name for each in table.lines):
+                    raise StorageError(f"node {name} was retired", "give the new one another name")
                 await cut_table.append(connection, Line(self._new_id(), Kind.ADMIT, name), self.chain, self.customer)
         await self.applied()
 
-    async def retire(self, name: str) -> None:
+    async def ready_for(self, name: str) -> tuple[str, ...]:
+        """Return the nodes that do not know yet that another was admitted, by name; it may have the keys if none."""
+        table = await self.table()
+        if may_hand_over(table, name, self.chain):
+            return ()
+        at = [each.n for each in table.lines if each.line.kind is Kind.ADMIT and each.line.node == name]
+        left = [each for n in at[-1:] for each in missing_holders(table, n, self.chain) if each != name]
+        return tuple(left) or (self.name,)
+
+    async def retire(self, name: str, also: Also = nothing_more) -> None:
         """Write that another node is no holder any more; repeatable. Raises CutsBehind, StorageError."""
         if name == self.name:
             raise StorageError("a node cannot retire itself", "run the command on a node that stays")
         async with self._database.writing() as connection:
             table = await cut_table.read(connection, (await cut_table.newest(connection))[0])
-            holders = staying(each.line for each in table.lines)
-            if name in holders:
-                if holders == {name}:
-                    raise StorageError(f"{name} is the last node with the keys", "admit another one first")
+            if name in staying(each.line for each in table.lines):
+                silent = await cut_table.silent_for(connection, name)
+                if silent is not None and silent < RETIRED_AFTER.total_seconds():
+                    said = f"node {name} was there {silent / 3600:.1f} hours ago"
+                    raise StorageError(said, "stop its recorder, or wait until it was silent for two days")
                 await cut_table.append(connection, Line(self._new_id(), Kind.RETIRE, name), self.chain, self.customer)
+            await also(connection)
         await self.applied()
 
     def _new_id(self) -> str:

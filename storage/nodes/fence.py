@@ -83,10 +83,9 @@ class Fence:
 
         once_committed(done)
 
-    def compare(self, row_epoch: int, seq: int) -> None:
-        """Raise DatabaseOlder if the row of this node, just renewed, lacks what has committed."""
-        if row_epoch == self._epoch:
-            self._compare(seq)
+    def compare(self, epoch: int, seq: int) -> None:
+        """Raise DatabaseOlder if the row of this node, just renewed, lacks what has committed, its start included."""
+        self._compare(seq if epoch == self._epoch else -1)
 
     async def settle(self, connection: AsyncConnection) -> None:
         """Let the row have what has committed, once the database has been given it back."""
@@ -98,9 +97,9 @@ class Fence:
             raise DatabaseOlder(OLDER, "it is opened again and gets it back")
 
     def _mine(self) -> sa.ColumnElement[bool]:
-        ours = nodes.c.epoch == self._epoch
-        if not self._alone:
-            ours = sa.or_(ours, sa.and_(nodes.c.instance == self._me.instance, nodes.c.instance != ""))
+        mine, here = nodes.c.epoch == self._epoch, nodes.c.instance == self._me.instance
+        # a database that lost a start may give its epoch again, to another machine
+        ours = sa.and_(mine, here) if self._alone else sa.or_(mine, sa.and_(here, nodes.c.instance != ""))
         return sa.and_(nodes.c.node == self._me.number, nodes.c.state != NodeState.RETIRED, ours)
 
     def _read(self) -> tuple[int, bool]:

@@ -23,8 +23,9 @@ async def admit(connection: AsyncConnection, name: str, number: int) -> None:
     for row in rows:
         if row.name == name and row.number == number and row.state is not NodeState.RETIRED:
             return
-        if row.name == name and row.state is not NodeState.RETIRED:
-            raise OtherNode(f"node {name} has number {row.number} already", "give it another name", row.name)
+        if row.name == name:
+            what = "was retired" if row.state is NodeState.RETIRED else f"has number {row.number} already"
+            raise OtherNode(f"node {name} {what}", "give it another name", row.name)
         if row.number == number and not row.free:
             hint = "give it another [node] number; that of a retired node is free after two days"
             raise OtherNode(f"number {number} is that of node {row.name}", hint, row.name)

@@ -203,6 +203,7 @@ class Service:
     """The server in a thread of its own; everything else happens in the test's thread."""
 
     sound = SOUND
+    several = False
     monotonic = staticmethod(time.monotonic)
     make_certificate = staticmethod(certificate)
 
@@ -293,6 +294,7 @@ class Service:
             account_service=self.accounts,
             monotonic=self.monotonic,
             report=self.faults.append,
+            several=self.several,
         )
         routes: list[Any] = list(app.routes)
         self.lazy_page: LazyPage = next(route.app for route in routes if getattr(route, "path", "") == "/")

@@ -142,7 +142,7 @@ def sign_in(service: Service, context: Any, *roles: Role, customer: str = "acme"
     """Give a browser the cookie of a new session."""
     site = service.run(service.lazy_page.site())
     principal = Principal(service.customers[customer], "", name, tuple(role.value for role in roles), "127.0.0.1")
-    _, cookie = site.sessions.open(principal, service.monotonic())
+    _, cookie = service.run(site.sessions.open(principal, service.monotonic()))
     kept = {"name": COOKIE, "value": cookie, "url": f"{service.base}/", "secure": True, "httpOnly": True}
     context.add_cookies([{**kept, "sameSite": "Strict"}])
 

@@ -13,9 +13,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import itertools
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from cachetools import FIFOCache, TTLCache
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -35,6 +37,7 @@ MAX_UNSENT = 8 << 20  # bytes of all kept forms; the oldest is dropped
 MAX_UNSENT_OF_ONE = 10
 OWN = ("csrf", "once", "unsent", "action")
 """Fields that the page itself needs."""
+MAX_DIGITS = 20  # of a form's number
 OLD = Message("problem.load-again", "Load the page again and repeat what you did.")
 
 
@@ -64,18 +67,19 @@ class _Shown:
 class Forms:
     """The forms of one session and their outcomes."""
 
-    def __init__(self, key: bytes, random: Callable[[int], bytes]) -> None:
+    def __init__(self, key: bytes, random: Callable[[int], bytes], numbers: Callable[[], int] | None = None) -> None:
+        """`numbers` returns the number of each form that is issued, always a higher one."""
         self._key = key
         self._random = random
-        self._issued = 0
+        self._numbers = numbers or itertools.count(1).__next__
         self._floor = 0
         self._taken: OrderedDict[int, _Taken] = OrderedDict()
         self._shown: FIFOCache[str, _Shown] = FIFOCache(MAX_SHOWN)
 
     def issue(self) -> str:
         """Return the id of a form that is being rendered."""
-        self._issued += 1
-        return f"{self._issued}-{self._sign(self._issued)}"
+        number = self._numbers()
+        return f"{number}-{self._sign(number)}"
 
     async def take(self, sent: str, act: Callable[[], Awaitable[Response]], now: float) -> Response:
         """Answer a form by its action, or by the earlier outcome if it was sent before; raises Problem 403, 409.
@@ -83,9 +87,9 @@ class Forms:
         A refused form changed nothing, so it may be sent again.
         """
         self._forget(now)
-        number = self._number(sent)
+        number = self.number(sent)
         if number <= self._floor and number not in self._taken:
-            raise Problem(409, "old-form", Message("problem.old-form", "This form is too old"), OLD)
+            raise too_old()
         taken = self._taken.setdefault(number, _Taken())
         async with taken.lock:
             if taken.to:
@@ -122,6 +126,32 @@ class Forms:
             found.seen, found.again = now if found.seen is None else found.seen, False
         return HTMLResponse(found.page)
 
+    def document(self) -> dict[str, Any]:
+        """Return everything but the stored pages as JSON values, with times as they are."""
+        shown = [[key, each.onward, each.seen, each.again] for key, each in self._shown.items()]
+        taken = [[number, each.to] for number, each in self._taken.items() if each.to]
+        return {"key": self._key.hex(), "floor": self._floor, "taken": taken, "shown": shown}
+
+    def pages(self) -> dict[str, str]:
+        """Return the stored pages."""
+        return {key: each.page.decode() for key, each in self._shown.items()}
+
+    @classmethod
+    def parse(
+        cls,
+        document: Mapping[str, Any],
+        pages: Mapping[str, str],
+        random: Callable[[int], bytes],
+        numbers: Callable[[], int],
+    ) -> Forms:
+        """Parse what `document` and `pages` returned."""
+        forms = cls(bytes.fromhex(document["key"]), random, numbers)
+        forms._floor = document["floor"]
+        forms._taken.update((number, _Taken(to=to)) for number, to in document["taken"])
+        for key, onward, seen, again in document["shown"]:
+            forms._shown[key] = _Shown(pages.get(key, "").encode(), onward, seen, again)
+        return forms
+
     def _once_more(self, to: str, now: float) -> None:
         found = self._shown.get(to.removeprefix(SHOWN))
         if found is not None and found.seen is not None and now - found.seen <= TWICE_SECONDS:
@@ -133,10 +163,10 @@ class Forms:
             if each.seen is not None and now - each.seen > TWICE_SECONDS:
                 each.page, each.again = b"", False
 
-    def _number(self, sent: str) -> int:
+    def number(self, sent: str) -> int:
         """Return the number of a form of this session; raises Problem 403."""
         number, _, sign = sent.partition("-")
-        if not (number.isascii() and number.isdecimal() and len(number) < 12):
+        if not (number.isascii() and number.isdecimal() and len(number) <= MAX_DIGITS):
             raise forged()
         if not hmac.compare_digest(self._sign(int(number)).encode(), sign.encode("utf-8", "replace")):
             raise forged()
@@ -144,6 +174,11 @@ class Forms:
 
     def _sign(self, number: int) -> str:
         return hmac.new(self._key, str(number).encode(), hashlib.sha256).hexdigest()[:32]
+
+
+def too_old() -> Problem:
+    """Return the answer to a form of which it is not known any more what became of it."""
+    return Problem(409, "old-form", Message("problem.old-form", "This form is too old"), OLD)
 
 
 def forged() -> Problem:

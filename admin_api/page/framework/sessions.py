@@ -1,9 +1,12 @@
-"""Sessions of signed-in people, in memory, keyed by the hash of a cookie; a restart signs everybody out.
+"""Sessions of signed-in people, keyed by the hash of a cookie.
 
-session, cookie = sessions.open(principal, now)       the cookie goes to the browser and is not kept
-session = sessions.find(cookie, source, now)          None: unknown, idle too long, too old
-link = sessions.renewal(cookie, now)                  where a provider can renew an expired one
-sessions.close(session)
+session, cookie = await sessions.open(principal, now)     the cookie goes to the browser and is not kept
+found = await sessions.look(cookie, source, now)          its session; or why there is none: unknown, idle, too old
+async with sessions.turn(session): ...                    what is changed in it is kept
+await sessions.close(session)
+
+Those of one node are in memory, and a restart signs everybody out. Several nodes share them
+(admin_api.page.framework.shared_sessions).
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ import hmac
 import math
 import secrets
 from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 from cachetools import FIFOCache
 
@@ -70,6 +74,14 @@ class Session:
         """Return the seconds until it ends if idle, at monotonic time `now`."""
         return min(self.seen + IDLE_SECONDS, self.ends) - now
 
+    def over(self, now: float) -> bool:
+        """Say whether it has ended at monotonic time `now`."""
+        return now - self.seen > IDLE_SECONDS or now > self.ends
+
+    def renewable(self, now: float) -> bool:
+        """Say whether a provider may renew it: it has ended, but not because nobody was there."""
+        return self.ends < now <= self.seen + IDLE_SECONDS
+
     @property
     def whose(self) -> tuple[str, str]:
         """Return the person's customer and identity."""
@@ -87,28 +99,81 @@ class Ended:
     """The CSRF token of its forms."""
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is known of a cookie."""
+
+    session: Session | None = None
+    """Its session."""
+    renewal: str = ""
+    """Path at which a provider can renew the session, which has ended; "" if it cannot."""
+    ended: Ended | None = None
+    """What is remembered of a session that expired."""
+
+
+class SessionStore(Protocol):
+    """Sessions, wherever they are kept. The database of several nodes may be away: raises StorageError."""
+
+    async def open(
+        self, principal: Principal, now: float, person: Person | None = None, again: str = ""
+    ) -> tuple[Session, str]:
+        """Begin a session at monotonic time `now`; return it and the cookie's value."""
+
+    async def look(self, cookie: str, source: str, now: float, *, busy: bool = True) -> Found:
+        """Find the session of a cookie, and remember its client's address.
+
+        `busy`: a person did something; a page that refreshes itself does not keep a session alive.
+        """
+
+    def turn(self, session: Session, form: str = "") -> AbstractAsyncContextManager[None]:
+        """Keep what is changed in a session; `form` is the id of the form that is sent. Raises Problem 409."""
+
+    async def before(self, session: Session, sent: str) -> bool:
+        """Return whether a form is from an expired session of the same person."""
+
+    async def close(self, session: Session) -> None:
+        """End a session; its cookie becomes invalid."""
+
+
 class Sessions:
-    """All sessions of this process."""
+    """All sessions of this process, in memory (SessionStore)."""
 
     def __init__(self, random: Callable[[int], bytes]) -> None:
         self._random = random
         self._kept: FIFOCache[bytes, Session] = FIFOCache(MAX_SESSIONS)
         self._ended: FIFOCache[bytes, Ended] = FIFOCache(MAX_ENDED)
 
-    def open(
+    async def open(
         self, principal: Principal, now: float, person: Person | None = None, again: str = ""
     ) -> tuple[Session, str]:
         """Begin a session at monotonic time `now`; return it and the cookie's value."""
         cookie = self._random(SECRET_BYTES).hex()
-        named = replace(principal, token=f"session-{self._random(8).hex()}")
-        ends = now + min(LONGEST_SECONDS, math.inf if person is None else person.lasts)
-        session = Session(named, self._random(SECRET_BYTES).hex(), now, _key(cookie), ends, person, again)
-        session.forms = Forms(self._random(SECRET_BYTES), self._random)
+        forms = Forms(self._random(SECRET_BYTES), self._random)
+        session = begun(principal, now, person, again, _key(cookie), forms, self._random)
         own = sorted((each for each in self._kept.values() if each.whose == session.whose), key=lambda each: each.seen)
         for each in own[: max(0, len(own) + 1 - MAX_OF_ONE)]:
-            self.close(each)
+            self._kept.pop(each.key, None)
         self._kept[session.key] = session
         return session, cookie
+
+    async def look(self, cookie: str, source: str, now: float, *, busy: bool = True) -> Found:
+        """Find the session of a cookie, and remember its client's address."""
+        renewal = self.renewal(cookie, now) if cookie else ""
+        asks = cookie and (busy or not renewal)  # a session that can be renewed stays for whoever does something next
+        session = self.find(cookie, source, now, busy=busy) if asks else None
+        return Found(session, renewal, None if session else self._ended.get(_key(cookie)))
+
+    def turn(self, session: Session, form: str = "") -> AbstractAsyncContextManager[None]:
+        """Do nothing: whoever changes a session changes the only one, and each form waits for its other click."""
+        return nullcontext()
+
+    async def close(self, session: Session) -> None:
+        """End a session; its cookie becomes invalid."""
+        self._kept.pop(session.key, None)
+
+    async def before(self, session: Session, sent: str) -> bool:
+        """Return whether a form is from an expired session of the same person."""
+        return any(genuine(each, sent) for each in self._ended.values() if each.whose == session.whose)
 
     def find(self, cookie: str, source: str, now: float, *, busy: bool = True) -> Session | None:
         """Return the session of a cookie, with its current client address.
@@ -117,8 +182,8 @@ class Sessions:
         session = self._kept.get(_key(cookie))
         if session is None:
             return None
-        if now - session.seen > IDLE_SECONDS or now > session.ends:
-            self.close(session)
+        if session.over(now):
+            self._kept.pop(session.key, None)
             self._ended[session.key] = Ended(session.whose, session.csrf)
             return None
         session.seen = now if busy else session.seen
@@ -132,20 +197,22 @@ class Sessions:
         Call it before `find`, which ends the session. After too long an idle time, one has to sign in.
         """
         session = self._kept.get(_key(cookie))
-        over = session is not None and session.ends < now <= session.seen + IDLE_SECONDS
-        return session.again if session is not None and over else ""
+        return session.again if session is not None and session.renewable(now) else ""
 
-    def ended(self, cookie: str) -> Ended | None:
-        """Return what is remembered of a cookie's session if it expired."""
-        return self._ended.get(_key(cookie))
 
-    def before(self, session: Session, sent: str) -> bool:
-        """Return whether a form is from an expired session of the same person."""
-        return any(genuine(each, sent) for each in self._ended.values() if each.whose == session.whose)
-
-    def close(self, session: Session) -> None:
-        """End a session; its cookie becomes invalid."""
-        self._kept.pop(session.key, None)
+def begun(
+    principal: Principal,
+    now: float,
+    person: Person | None,
+    again: str,
+    key: bytes,
+    forms: Forms,
+    random: Callable[[int], bytes],
+) -> Session:
+    """Return a new session, which has a name of its own for limits."""
+    named = replace(principal, token=f"session-{random(8).hex()}")
+    ends = now + min(LONGEST_SECONDS, math.inf if person is None else person.lasts)
+    return Session(named, random(SECRET_BYTES).hex(), now, key, ends, person, again, forms=forms)
 
 
 def genuine(session: Session | Ended, sent: str) -> bool:

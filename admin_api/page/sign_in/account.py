@@ -54,7 +54,7 @@ async def begin_app(request: PageRequest) -> Response | str:
 
     async def begin(service: AccountService, person: Person, _: WriteAudit) -> Response:
         app = service.new_app(person)
-        request.session.kept[_APP] = app
+        request.session.kept[_APP] = [app.secret, app.link]
         return _app(request, app)
 
     return await _do(request, APP, begin)
@@ -63,9 +63,10 @@ async def begin_app(request: PageRequest) -> Response | str:
 @view("POST", "/account/app/code")
 async def end_app(request: PageRequest) -> Response | str:
     """Set up the app if it shows the right code."""
-    app = request.session.kept.get(_APP)
-    if not isinstance(app, App):
+    kept = request.session.kept.get(_APP)
+    if kept is None:
         return _shown(request, status=422, trouble=AGAIN)
+    app = App(*kept)
     service, person = _whose(request)
     try:
         codes = await service.add_app(person, app.secret, request.one("code"), _audit_writer(request, person, APP))

@@ -25,6 +25,7 @@ class Invitations:
 
     async def look(self, request: PublicRequest) -> Response:
         """Show the form for a new password."""
+        await self._service.fresh(request.parameter("customer"))
         return self._show(request, request.parameter("customer"), request.parameter("key"))
 
     async def use(self, request: PublicRequest) -> Response:
@@ -32,6 +33,7 @@ class Invitations:
         customer, key, password = request.one("customer"), request.one("key"), request.one("password")
         if password != request.one("again"):
             return self._show(request, customer, key, status=422, trouble=DIFFERENT)
+        await self._service.fresh(customer)
         found = self._service.invited(customer, key)
         write_audit = audit_writer(found, PASSWORD, "one-time link", request.source) if found else no_audit
         try:

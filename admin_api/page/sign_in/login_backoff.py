@@ -11,13 +11,19 @@ counted:
 - for one account from each other network; the wait grows to a quarter of an hour.
 - for one account from all networks new to it together: somebody with many addresses gets one guess a minute.
 - for one address, whatever the account.
+
+Several nodes count these together (admin_api.page.sign_in.shared_logins), so that wrong passwords slow down as if they
+had come to one. What only protects a machine is counted by each: attempts in its queue, one-time links and sign-ins
+through a provider, requests of a session, a token or an address (admin_api.http.rate_limit).
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 from cachetools import FIFOCache
 
@@ -25,6 +31,17 @@ MAX_KEYS = 10_000
 """Keys remembered; the one with the oldest last attempt is dropped."""
 _MOST = 16
 """Limit of doublings: longer than any maximum wait."""
+
+
+class Failures(NamedTuple):
+    """What is known of a key; times in seconds."""
+
+    failures: float
+    """Failures that still count."""
+    at: float
+    """Last attempt."""
+    until: float
+    """When the next attempt may be checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +54,47 @@ class BackoffPolicy:
     """Longest wait in seconds."""
     ease: float
     """Seconds after which one failure is no longer counted."""
+    name: str = ""
+    """What tells it from the others where several nodes count together."""
+
+    def counted(self, known: Failures | None, now: float) -> Failures:
+        """Count an attempt that will be checked in its turn."""
+        failures, at, until = known or (0.0, now, now)
+        failures = max(0.0, failures - (now - at) / self.ease) + 1
+        over = min(failures - self.free, _MOST)
+        pause = min(self.longest, 2.0**over) if over >= 0 else 0.0
+        return Failures(failures, now, max(now, until) + pause)
+
+    def forgotten(self, known: Failures) -> float:
+        """Return when a key counts no more."""
+        return max(known.until, known.at + known.failures * self.ease)
 
 
-PER_USUAL = BackoffPolicy(5, 4.0, 300.0)
+def seconds(known: Failures | None, now: float) -> float:
+    """Return the seconds until the next attempt may be checked."""
+    return max(0.0, known.until - now) if known else 0.0
+
+
+def forgiven(known: Failures | None) -> Failures | None:
+    """Uncount the last attempt: it was right, which says nothing about those before."""
+    if known is None or known.failures <= 1:  # expired entries must not displace current ones
+        return None
+    return Failures(known.failures - 1, known.at, known.at)
+
+
+PER_USUAL = BackoffPolicy(5, 4.0, 300.0, "usual")
 """For an account from an address where it signed in before, or from the other addresses of such a network together. An
 insider gets 21,600 guesses a day, too few to find a password of twelve characters; the owner waits a few seconds at
 worst at an address they signed in from before."""
-PER_NETWORK = BackoffPolicy(5, 900.0, 900.0)
+PER_NETWORK = BackoffPolicy(5, 900.0, 900.0, "network")
 """For an account from one other network: so few that it takes fifteen networks to use up the limit for all of them."""
-PER_ACCOUNT = BackoffPolicy(20, 60.0, 60.0)
+PER_ACCOUNT = BackoffPolicy(20, 60.0, 60.0, "account")
 """For an account from all other networks together: 1,440 guesses a day, however many addresses an attacker has."""
-PER_SHARED_ADDRESS = BackoffPolicy(20, 4.0, 60.0)
+PER_SHARED_ADDRESS = BackoffPolicy(20, 4.0, 60.0, "address")
 """For one address with any names: a whole office may share one."""
 PER_ADDRESS = BackoffPolicy(20, 900.0, 60.0)
 """For one address in one-time links and sign-ins through a provider."""
-PER_CODE = BackoffPolicy(5, 900.0, 3600.0)
+PER_CODE = BackoffPolicy(5, 900.0, 3600.0, "code")
 """Codes have six digits: an attacker who has the password gets some thirty attempts a day, each with a chance of 1 in
 300,000."""
 MAX_DELAY = 15.0
@@ -63,12 +106,11 @@ MAX_DELAYED_OF_ONE = 2
 
 
 class LoginBackoff:
-    """Attempts of one kind by key."""
+    """Attempts of one kind by key, in the memory of this process."""
 
     def __init__(self, terms: BackoffPolicy) -> None:
         self._terms = terms
-        self._kept: FIFOCache[str, tuple[float, float, float]] = FIFOCache(MAX_KEYS)
-        # failures, last attempt, wait until
+        self._kept: FIFOCache[str, Failures] = FIFOCache(MAX_KEYS)
 
     def take(self, key: str, now: float) -> int:
         """Count an attempt at monotonic time `now` and return 0, or the whole seconds to wait without counting it."""
@@ -80,15 +122,11 @@ class LoginBackoff:
 
     def wait(self, key: str, now: float) -> float:
         """Return the seconds until the next attempt may be checked."""
-        return max(0.0, self._kept.get(key, (0.0, now, now))[2] - now)
+        return seconds(self._kept.get(key), now)
 
     def count(self, key: str, now: float) -> None:
         """Count an attempt that will be checked in its turn."""
-        failures, at, until = self._kept.get(key, (0.0, now, now))
-        failures = max(0.0, failures - (now - at) / self._terms.ease) + 1
-        over = min(failures - self._terms.free, _MOST)
-        pause = min(self._terms.longest, 2.0**over) if over >= 0 else 0.0
-        self._kept[key] = (failures, now, max(now, until) + pause)
+        self._kept[key] = self._terms.counted(self._kept.get(key), now)
 
     def passed(self, key: str) -> None:
         """Forget all failures after a successful sign-in."""
@@ -96,9 +134,55 @@ class LoginBackoff:
 
     def forgive(self, key: str) -> None:
         """Uncount the last attempt: it was right, which says nothing about those before."""
-        failures, at, _ = self._kept.pop(key, (0.0, 0.0, 0.0))
-        if failures > 1:  # expired entries must not displace current ones
-            self._kept[key] = (failures - 1, at, at)
+        left = forgiven(self._kept.pop(key, None))
+        if left is not None:
+            self._kept[key] = left
+
+
+Try = tuple[BackoffPolicy, str]
+"""One way in which an attempt is counted: by which limits, and under which key."""
+
+
+class AttemptStore(Protocol):
+    """Attempts of all kinds, wherever they are counted. The database of several nodes may be away: StorageError."""
+
+    async def count(self, customer: str, tries: Sequence[Try], now: float, admit: Callable[[float], bool]) -> float:
+        """Count an attempt at monotonic time `now` in each way, if `admit` says so of its wait; return that.
+
+        No other attempt is counted in between. `customer`: as it was typed.
+        """
+
+    async def passed(self, customer: str, tries: Sequence[Try]) -> None:
+        """Forget all failures after a successful sign-in."""
+
+    async def forgive(self, customer: str, tries: Sequence[Try]) -> None:
+        """Uncount the last attempt: it was right, which says nothing about those before."""
+
+
+class Attempts:
+    """Attempts in the memory of this process (AttemptStore)."""
+
+    def __init__(self) -> None:
+        kinds = (PER_USUAL, PER_NETWORK, PER_ACCOUNT, PER_SHARED_ADDRESS, PER_CODE)
+        self._kept = {kind: LoginBackoff(kind) for kind in kinds}
+
+    async def count(self, customer: str, tries: Sequence[Try], now: float, admit: Callable[[float], bool]) -> float:
+        """Count an attempt, whichever customer's it is."""
+        wait = max(self._kept[kind].wait(key, now) for kind, key in tries)
+        if admit(wait):
+            for kind, key in tries:
+                self._kept[kind].count(key, now)
+        return wait
+
+    async def passed(self, customer: str, tries: Sequence[Try]) -> None:
+        """Forget all failures."""
+        for kind, key in tries:
+            self._kept[kind].passed(key)
+
+    async def forgive(self, customer: str, tries: Sequence[Try]) -> None:
+        """Uncount the last attempt."""
+        for kind, key in tries:
+            self._kept[kind].forgive(key)
 
 
 class DelayedAttempts:

@@ -17,7 +17,7 @@ from admin_api.http.bearer import Principal
 from admin_api.http.problems import REFUSED, unavailable
 from admin_api.http.rate_limit import Limiter
 from admin_api.page.framework.forms import Secret
-from admin_api.page.framework.sessions import COOKIE, Sessions
+from admin_api.page.framework.sessions import COOKIE, SessionStore
 from admin_api.page.sign_in.public_request import PublicRequest
 from admin_api.server.connection_limits import network, subscriber
 from storage.access.actor import STRANGER
@@ -46,7 +46,7 @@ MAX_PLACE = 2048  # characters
 class LoginSessions:
     """Signs people in, and audits who was let in or refused."""
 
-    def __init__(self, service: AccountService, sessions: Sessions, monotonic: Callable[[], float]) -> None:
+    def __init__(self, service: AccountService, sessions: SessionStore, monotonic: Callable[[], float]) -> None:
         self.service = service
         self.monotonic = monotonic
         self._sessions = sessions
@@ -66,11 +66,12 @@ class LoginSessions:
         else:
             await note(person, SIGN_IN, DONE, how, request.source)
         if request.session is not None:
-            self._sessions.close(request.session)
+            await self._sessions.close(request.session)
         principal = Principal(person.customer, "", person.name, person.roles, request.source, person.actor)
-        session, cookie = self._sessions.open(principal, self.monotonic(), person, again)
+        session, cookie = await self._sessions.open(principal, self.monotonic(), person, again)
         if isinstance(answer, Secret):
-            answer = session.forms.kept(answer)
+            async with self._sessions.turn(session):
+                answer = session.forms.kept(answer)
         answer.set_cookie(COOKIE, cookie, path="/", secure=True, httponly=True, samesite="strict")
         return answer
 
@@ -97,7 +98,7 @@ class LoginSessions:
         answer = RedirectResponse("/sign-in", 303)
         session = request.session
         if session is not None:
-            self._sessions.close(session)
+            await self._sessions.close(session)
             answer.delete_cookie(COOKIE, path="/", secure=True, httponly=True, samesite="strict")
             if session.person is not None:
                 await note(session.person, SIGN_OUT, DONE, "", request.source)

@@ -7,8 +7,9 @@ one by itself, and a request from our own page carries the Strict cookie.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from starlette.responses import RedirectResponse, Response
@@ -17,9 +18,10 @@ from admin_api.access.accounts_port import Declined, NotVouched, ProviderAway, P
 from admin_api.http.problems import too_many
 from admin_api.page.sign_in.login_backoff import PER_ADDRESS, LoginBackoff
 from admin_api.page.sign_in.login_session import LoginSessions, onward, origin
-from admin_api.page.sign_in.pending_logins import SECONDS, Pending
+from admin_api.page.sign_in.pending_logins import SECONDS, Pending, PendingStore
 from admin_api.page.sign_in.public_request import PublicRequest
 from admin_api.server.connection_limits import network, subscriber
+from storage.customer.customers import Customer
 
 COOKIE = "__Host-recorder-errand"
 LEAVE, BACK = "/openid/leave", "/openid/back"
@@ -31,20 +33,39 @@ LOST = "lost"
 
 
 @dataclass(frozen=True, slots=True)
-class _Way:
+class Way:
+    """Somebody who was sent to a provider."""
+
     provider_login: ProviderLogin
+    """What the provider has to answer."""
     customer: str
+    """The customer that they want to sign in for."""
     onward: str
-    again: str  # the link that began it, to renew the session later
+    """Where to go after signing in."""
+    again: str
+    """The link that began it, to renew the session later."""
+
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        login = [self.provider_login.link, self.provider_login.state]
+        return {"login": login, "onward": self.onward, "again": self.again}
+
+    @classmethod
+    def parse(cls, customer: Customer, found: Mapping[str, Any]) -> Way:
+        """Parse what `document` returned."""
+        return cls(ProviderLogin(*found["login"]), customer.name, found["onward"], found["again"])
 
 
 class OidcLogins:
     """Sign-in through a provider."""
 
-    def __init__(self, logins: LoginSessions, random: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, logins: LoginSessions, random: Callable[[int], bytes], ways: PendingStore[Way] | None = None
+    ) -> None:
+        """`ways` are those of several nodes; without them, this process keeps its own."""
         self._logins = logins
         self._service = logins.service
-        self._ways: Pending[_Way] = Pending(random, logins.monotonic)
+        self._ways: PendingStore[Way] = ways or Pending(random, logins.monotonic)
         self._addresses = LoginBackoff(PER_ADDRESS)
 
     async def leave(self, request: PublicRequest) -> Response:
@@ -67,15 +88,15 @@ class OidcLogins:
         except Declined as declined:
             return self._sorry(request, str(declined), 409)
         again = f"{LEAVE}?customer={quote(customer)}&provider={number}"
-        way = _Way(provider_login, customer, onward(request.parameter("next")), again)
-        key = self._ways.keep(way, network(request.source))
+        way = Way(provider_login, customer, onward(request.parameter("next")), again)
+        key = await self._ways.keep(way, network(request.source), customer)
         answer = RedirectResponse(provider_login.link, 303)
         answer.set_cookie(COOKIE, key, int(SECONDS), path="/", secure=True, httponly=True, samesite="lax")
         return answer
 
     async def back(self, request: PublicRequest) -> Response:
         """Verify what the browser returned with, and sign the person in."""
-        way = self._ways.take(request.http.cookies.get(COOKIE, ""))
+        way = await self._ways.take(request.http.cookies.get(COOKIE, ""))
         providers = self._service.providers
         if way is None or providers is None:
             return self._sorry(request, LOST, 403)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 Thing = TypeVar("Thing")
 
@@ -15,29 +15,46 @@ MAX_KEPT = 1000
 KEY_BYTES = 32
 
 
-class Pending(Generic[Thing]):
-    """Values under random keys."""
+class PendingStore(Protocol[Thing]):
+    """Values under random keys, wherever they are kept. The database of several nodes may be away: StorageError."""
 
-    def __init__(self, random: Callable[[int], bytes], monotonic: Callable[[], float]) -> None:
-        self._random = random
-        self._monotonic = monotonic
-        self._kept: OrderedDict[str, tuple[float, str, Thing]] = OrderedDict()
-        self._of: Counter[str] = Counter()
-
-    def keep(self, thing: Thing, place: str) -> str:
-        """Store a value; return its key, which only this browser gets.
+    async def keep(self, thing: Thing, place: str, customer: str = "") -> str:
+        """Store a value of a customer; return its key, which only this browser gets.
 
         `place`: the client's network, so that one that fills all places takes none from other networks.
         """
+
+    async def take(self, key: str) -> Thing | None:
+        """Return and delete a value; None if it is unknown, used or too old."""
+
+
+class Pending(Generic[Thing]):
+    """Values in the memory of this process (PendingStore)."""
+
+    def __init__(
+        self,
+        random: Callable[[int], bytes],
+        monotonic: Callable[[], float],
+        dropped: Callable[[Thing], None] = lambda thing: None,
+    ) -> None:
+        """`dropped` is given each value that makes room for others."""
+        self._random = random
+        self._monotonic = monotonic
+        self._dropped = dropped
+        self._kept: OrderedDict[str, tuple[float, str, Thing]] = OrderedDict()
+        self._of: Counter[str] = Counter()
+
+    async def keep(self, thing: Thing, place: str, customer: str = "") -> str:
+        """Store a value, whichever customer's it is."""
         key, now = self._random(KEY_BYTES).hex(), self._monotonic()
         self._kept[key] = (now, place, thing)
         self._of[place] += 1
         while len(self._kept) > MAX_KEPT:
-            self._forget(self._surplus(now))
+            self._dropped(self._forget(self._surplus(now))[1])
         return key
 
-    def take(self, key: str) -> Thing | None:
-        """Return and delete a value; None if it is unknown, used or too old."""
+    async def take(self, key: str) -> Thing | None:
+        """Return and delete a value."""
         if key not in self._kept:
             return None
         begun, thing = self._forget(key)

@@ -7,12 +7,14 @@ from collections.abc import Awaitable, Callable
 from starlette.responses import RedirectResponse, Response
 
 from admin_api.access.accounts_port import AccountService
-from admin_api.page.framework.sessions import Sessions
+from admin_api.page.framework.sessions import SessionStore
 from admin_api.page.sign_in.invitation import Invitations
+from admin_api.page.sign_in.login_backoff import AttemptStore
 from admin_api.page.sign_in.login_session import LoginSessions, onward
-from admin_api.page.sign_in.oidc_login import BACK, LEAVE, OidcLogins
+from admin_api.page.sign_in.oidc_login import BACK, LEAVE, OidcLogins, Way
+from admin_api.page.sign_in.pending_logins import PendingStore
 from admin_api.page.sign_in.public_request import PublicRequest
-from admin_api.page.sign_in.sign_in import SignIn
+from admin_api.page.sign_in.sign_in import SignIn, Step
 
 YEAR = 365 * 86400  # seconds
 
@@ -25,14 +27,19 @@ class PublicRoutes:
     def __init__(
         self,
         service: AccountService,
-        sessions: Sessions,
+        sessions: SessionStore,
         monotonic: Callable[[], float],
         random: Callable[[int], bytes],
+        *,
+        steps: PendingStore[Step] | None = None,
+        ways: PendingStore[Way] | None = None,
+        attempts: AttemptStore | None = None,
     ) -> None:
+        """`steps`, `ways` and `attempts` are those of several nodes; without them, this process keeps its own."""
         logins = LoginSessions(service, sessions, monotonic)
-        sign_in = SignIn(logins, random)
+        sign_in = SignIn(logins, random, steps, attempts)
         invitations = Invitations(logins, sign_in)
-        oidc_logins = OidcLogins(logins, random)
+        oidc_logins = OidcLogins(logins, random, ways)
         self._public_routes: dict[tuple[str, str], PublicHandler] = {
             ("GET", "/sign-in"): sign_in.form,
             ("POST", "/sign-in"): sign_in.password,

@@ -1,6 +1,6 @@
 """Sign in with an account: name and password, then the second factor, or setting one up.
 
-Between the pages, a random key in the form identifies the sign-in; its data is kept here for ten minutes. Wrong name,
+Between the pages, a random key in the form identifies the sign-in; its data is kept for ten minutes. Wrong name,
 wrong password, disabled account, no password yet: the answer is the same sentence after the same time. Frequent
 attempts queue (admin_api.page.sign_in.login_backoff); if the wait would be too long, the person is told to come back.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,14 +25,17 @@ from admin_api.page.sign_in.login_backoff import (
     PER_NETWORK,
     PER_SHARED_ADDRESS,
     PER_USUAL,
+    Attempts,
+    AttemptStore,
     DelayedAttempts,
-    LoginBackoff,
+    Try,
 )
 from admin_api.page.sign_in.login_session import AGAIN, APP, BUSY, LoginSessions, audit_writer, onward, origin
-from admin_api.page.sign_in.pending_logins import Pending
+from admin_api.page.sign_in.pending_logins import Pending, PendingStore
 from admin_api.page.sign_in.public_request import PublicRequest
 from admin_api.server.connection_limits import network, subscriber
 from storage.access.account import canonical
+from storage.customer.customers import Customer
 
 WRONG = "wrong"
 WRONG_CODE = "wrong-code"
@@ -55,20 +58,34 @@ class Step:
     challenge: Any = None
     """The challenge for their passkey."""
 
+    def document(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        rest = {"onward": self.onward, "secret": self.secret, "link": self.link, "challenge": self.challenge}
+        return {"person": self.person.document(), **rest}
+
+    @classmethod
+    def parse(cls, customer: Customer, found: Mapping[str, Any]) -> Step:
+        """Parse what `document` returned."""
+        person = Person.parse(customer, found["person"])
+        return cls(person, found["onward"], found["secret"], found["link"], found["challenge"])
+
 
 class SignIn:
     """The pages from /sign-in on."""
 
-    def __init__(self, logins: LoginSessions, random: Callable[[int], bytes]) -> None:
+    def __init__(
+        self,
+        logins: LoginSessions,
+        random: Callable[[int], bytes],
+        steps: PendingStore[Step] | None = None,
+        attempts: AttemptStore | None = None,
+    ) -> None:
+        """`steps` and `attempts` are those of several nodes; without them, this process keeps its own."""
         self._logins = logins
         self._service = logins.service
         self._monotonic = logins.monotonic
-        self._steps: Pending[Step] = Pending(random, logins.monotonic)
-        self._addresses = LoginBackoff(PER_SHARED_ADDRESS)
-        self._usual = LoginBackoff(PER_USUAL)
-        self._networks = LoginBackoff(PER_NETWORK)
-        self._accounts = LoginBackoff(PER_ACCOUNT)
-        self._codes = LoginBackoff(PER_CODE)
+        self._steps: PendingStore[Step] = steps or Pending(random, logins.monotonic)
+        self._attempts: AttemptStore = attempts or Attempts()
         self._delayed = DelayedAttempts()
 
     async def form(self, request: PublicRequest) -> Response:
@@ -82,75 +99,77 @@ class SignIn:
         customer = self._customer(request)
         name = request.one("name")
         tries = self._tries(request, customer, name)
-        refused = await self._turn(request, tries)
+        refused = await self._turn(request, customer, tries)
         if refused:
             return self._again(request, "", 429, refused)
         try:
-            elsewhere = "" if tries[1][0] is self._usual else network(request.source)
+            elsewhere = "" if tries[1][0] is PER_USUAL else network(request.source)
             person = await self._service.enter(customer, name, request.one("password"), elsewhere)
         except Busy:
-            for backoff, key in tries[1:]:  # count it for the address: filling the queue is not free
-                backoff.forgive(key)
+            await self._attempts.forgive(customer, tries[1:])  # the address's counts: filling the queue is not free
             return self._again(request, BUSY, 503, BUSY_SECONDS)
         if person is None:
             await self._logins.refused(request, customer, self._service.known(customer, name), "password")
             return self._again(request, WRONG, 403)
-        for backoff, key in tries:
-            if backoff in (self._usual, self._networks):
-                backoff.passed(key)
-            else:  # one right attempt says nothing about those of others
-                backoff.forgive(key)
+        own = [each for each in tries if each[0] in (PER_USUAL, PER_NETWORK)]
+        await self._attempts.passed(customer, own)
+        others = [each for each in tries if each not in own]  # one right attempt says nothing about those of others
+        await self._attempts.forgive(customer, others)
         return await self.beyond(request, person, onward(request.one("next")))
 
-    def _tries(self, request: PublicRequest, customer: str, name: str) -> list[tuple[LoginBackoff, str]]:
+    def _tries(self, request: PublicRequest, customer: str, name: str) -> list[Try]:
         """Return the keys under which a password attempt is counted; unknown names are counted too."""
         key = _key(customer, name)
-        address = (self._addresses, subscriber(request.source))
+        address = (PER_SHARED_ADDRESS, subscriber(request.source))
         usual = self._place(request, self._service.known(customer, name))
         if usual:
-            return [address, (self._usual, f"{key} {usual}")]
-        return [address, (self._networks, f"{key} {network(request.source)}"), (self._accounts, key)]
+            return [address, (PER_USUAL, f"{key} {usual}")]
+        return [address, (PER_NETWORK, f"{key} {network(request.source)}"), (PER_ACCOUNT, key)]
 
     def _place(self, request: PublicRequest, person: Person | None) -> str:
         """Return the address if the account signed in from it before, else the network if from that, else ""."""
         places = (subscriber(request.source), network(request.source))
         return next((place for place in places if self._service.usual(person, place)), "")
 
-    async def _turn(self, request: PublicRequest, tries: list[tuple[LoginBackoff, str]]) -> int:
+    async def _turn(self, request: PublicRequest, customer: str, tries: list[Try]) -> int:
         """Wait until an attempt may be checked and return 0; or return the seconds to wait, with nothing counted."""
-        now, address = self._monotonic(), subscriber(request.source)
-        wait = max(backoff.wait(key, now) for backoff, key in tries)
-        if wait > MAX_DELAY or (wait > 0 and not self._delayed.enter(address)):
-            return math.ceil(wait)
-        for backoff, key in tries:
-            backoff.count(key, now)
-        if wait > 0:
-            try:
+        address, counted, queued = subscriber(request.source), False, False
+
+        def admit(wait: float) -> bool:
+            nonlocal counted, queued
+            queued = 0 < wait <= MAX_DELAY and self._delayed.enter(address)
+            counted = wait <= 0 or queued
+            return counted
+
+        try:
+            wait = await self._attempts.count(customer, tries, self._monotonic(), admit)
+            if queued:
                 await self._service.pause(wait)
-            finally:
+        finally:
+            if queued:
                 self._delayed.leave(address)
-        return 0
+        return 0 if counted else math.ceil(wait)
 
     async def beyond(self, request: PublicRequest, person: Person, to: str) -> Response:
         """Continue after a correct password: ask for the second factor, have one set up, or sign in."""
         factors = self._service.factors(person)
         if factors.any:
-            return self._ask(request, person, to)
+            return await self._ask(request, person, to)
         if self._service.second_factor_required:
             app = self._service.new_app(person)
-            return self._set_up(request, Step(person, to, app.secret, app.link))
+            return await self._set_up(request, Step(person, to, app.secret, app.link))
         return await self._logins.open_session(request, person, "password", RedirectResponse(to, 303))
 
     async def factor(self, request: PublicRequest) -> Response:
         """Check a code or the answer of a passkey."""
-        step = self._steps.take(request.one("step"))
+        step = await self._steps.take(request.one("step"))
         if step is None:
             return self._again(request, AGAIN, 403)
         person, answer = step.person, request.one("answer")
-        code = self._counted(request, person)
-        wait = self._codes.take(code, self._monotonic())
-        if wait:
-            return self._ask(request, person, step.onward, status=429, wait=wait)
+        customer, code = person.customer.name, (PER_CODE, self._counted(request, person))
+        wait = await self._attempts.count(customer, [code], self._monotonic(), lambda wait: wait <= 0)
+        if wait > 0:
+            return await self._ask(request, person, step.onward, status=429, wait=math.ceil(wait))
         if answer:
             right = await self._proven(request, step, answer)
         else:
@@ -159,8 +178,8 @@ class SignIn:
         if not right:
             await self._logins.refused(request, person.customer.name, person, how)
             wrong = WRONG_PASSKEY if answer else WRONG_CODE
-            return self._ask(request, person, step.onward, status=403, trouble=wrong)
-        self._codes.passed(code)
+            return await self._ask(request, person, step.onward, status=403, trouble=wrong)
+        await self._attempts.passed(customer, [code])
         return await self._logins.open_session(
             request, person, f"password and {how}", RedirectResponse(step.onward, 303)
         )
@@ -179,18 +198,18 @@ class SignIn:
 
     async def app(self, request: PublicRequest) -> Response:
         """Set up an authenticator app that shows the right code, and sign the person in."""
-        step = self._steps.take(request.one("step"))
+        step = await self._steps.take(request.one("step"))
         if step is None or not step.secret:
             return self._again(request, AGAIN, 403)
         try:
             write_audit = audit_writer(step.person, APP, "at sign-in", request.source)
             codes = await self._service.add_app(step.person, step.secret, request.one("code"), write_audit, first=True)
         except Declined as declined:
-            return self._set_up(request, step, status=403, trouble=str(declined))
+            return await self._set_up(request, step, status=403, trouble=str(declined))
         shown = request.secret("codes.html", step.onward, codes=codes)
         return await self._logins.open_session(request, step.person, "password and new app", shown)
 
-    def _ask(
+    async def _ask(
         self, request: PublicRequest, person: Person, to: str, *, status: int = 200, trouble: str = "", wait: int = 0
     ) -> Response:
         factors = self._service.factors(person)
@@ -201,12 +220,13 @@ class SignIn:
                 challenge, options = asked.state, json.dumps(asked.options)
             except Declined as declined:
                 trouble = trouble or str(declined)  # a code still works
-        key = self._steps.keep(Step(person, to, challenge=challenge), network(request.source))
+        step = Step(person, to, challenge=challenge)
+        key = await self._steps.keep(step, network(request.source), person.customer.name)
         values = {"step": key, "factors": factors, "options": options, "trouble": trouble}
         return request.page("factor.html", status=status, wait=wait, **values)
 
-    def _set_up(self, request: PublicRequest, step: Step, *, status: int = 200, trouble: str = "") -> Response:
-        key = self._steps.keep(step, network(request.source))
+    async def _set_up(self, request: PublicRequest, step: Step, *, status: int = 200, trouble: str = "") -> Response:
+        key = await self._steps.keep(step, network(request.source), step.person.customer.name)
         picture = qr.code(step.link)
         return request.page("app.html", status=status, step=key, secret=step.secret, picture=picture, trouble=trouble)
 

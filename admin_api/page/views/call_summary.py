@@ -69,6 +69,9 @@ def _people(call: Mapping[str, Any]) -> list[list[Any]]:
 
 def _marks(call: Mapping[str, Any]) -> Iterable[Mark]:
     streams = call.get("streams") or ()
+    if call.get("node") and call["state"] == "recording":
+        away = call["node_state"] == "away"
+        yield Mark("mark.node-away" if away else "mark.node", "warn" if away else "", {"node": call["node"]})
     if call.get("paused"):
         yield Mark("mark.paused", "warn")
     graded = quality(min((mos for s in streams if (mos := s.get("mos")) is not None), default=None))

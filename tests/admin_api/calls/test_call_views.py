@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 from admin_api.calls import call_views
 from storage.calls.call_row import CallRow, CallState
+from storage.nodes.present import Present
+from storage.nodes.rows import NodeState
 
 NOON = datetime(2026, 2, 3, 12, 0, tzinfo=UTC)
 
@@ -22,6 +24,15 @@ def indexed(**changes):
         "details": {"streams": [{"packets": 1}]},
     }
     return CallRow(**{**values, **changes})
+
+
+def test_one_of_several_nodes_recorded_a_call() -> None:
+    assert "node" not in call_views.call(indexed(), None)
+    node = Present(2, "rec2", NodeState.AWAY)
+    shown = call_views.call(indexed(node=2), None, {2: node})
+    assert (shown["node"], shown["node_state"]) == ("rec2", "away")
+    unknown = call_views.call(indexed(), None, {2: node})
+    assert (unknown["node"], unknown["node_state"]) == (None, None)
 
 
 def test_a_live_call_is_shown_with_the_hold_of_the_index():

@@ -12,7 +12,9 @@ from admin_api.http.bearer import Principal
 from admin_api.http.permissions import Role
 from admin_api.page.framework.forms import SHOWN
 from admin_api.page.framework.sessions import COOKIE
+from tests.daemon.postgresql import cluster
 from tests.in_process.api_service import Service
+from tests.in_process.shared_service import SharedService
 from tests.in_process.sign_in_service import SignInService
 
 
@@ -27,7 +29,7 @@ class Browser:
             site = service.run(service.lazy_page.site())
             customer_ = service.customers[customer]
             principal = Principal(customer_, "", name, tuple(role.value for role in roles), "127.0.0.1")
-            self.session, cookie = site.sessions.open(principal, service.monotonic())
+            self.session, cookie = service.run(site.sessions.open(principal, service.monotonic()))
             self.client.cookies.set(COOKIE, cookie)
 
     def get(self, path: str, **more: Any) -> httpx2.Response:
@@ -71,9 +73,20 @@ def browse(service: Service) -> Iterator[Callable[..., Browser]]:
         browser.client.close()
 
 
-@pytest.fixture(scope="module")
-def accounts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignInService]:
-    made = SignInService(tmp_path_factory.mktemp("sign-in"))
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[str]:
+    """URL of a private PostgreSQL server on a Unix socket, with {customer} in it."""
+    with cluster() as server:
+        server.start()
+        yield server.url
+
+
+@pytest.fixture(scope="module", params=["one", pytest.param("several", marks=pytest.mark.system)])
+def accounts(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignInService]:
+    """A service of one node, and one of several."""
+    folder = tmp_path_factory.mktemp("sign-in")
+    several = request.param == "several"
+    made = SharedService(folder, request.getfixturevalue("postgresql")) if several else SignInService(folder)
     yield made
     made.close()
 

@@ -20,9 +20,9 @@ TWO = CONFIG + '[[customer]]\nname = "globex"\nsources = ["192.0.2.1"]\n'
 OFFER = sdp("sendonly", "sendonly")
 
 
-def joined(one: Stage, folder: Path) -> tuple[Membership, Admission]:
+def joined(one: Stage, folder: Path, node: str = "2 rec2") -> tuple[Membership, Admission]:
     """Let the node be one of several, as a process that starts."""
-    one.node.membership = membership = Membership(folder / "run", frozenset(one.node.customers))
+    one.node.membership = membership = Membership(folder / "run", node, frozenset(one.node.customers))
     admission = Admission(one.node, one.live, one.executor.checkpoint)
     membership.follow(admission.review)
     admission.review()
@@ -56,6 +56,8 @@ async def test_a_process_goes_on_within_the_same_boot_and_not_after_a_stop(one: 
     membership.served("acme", "draining")
     again, admission = joined(one, tmp_path)
     assert (admission.not_accepting(), again.takes("acme")) == ("draining", True)
+    assert joined(one, tmp_path, "3 rec2")[1].not_accepting() == NOT_REGISTERED
+    again, _ = joined(one, tmp_path)
     again.served("acme", "active")
     assert joined(one, tmp_path)[1].not_accepting() is None
     again.leave()

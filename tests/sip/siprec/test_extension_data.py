@@ -33,6 +33,13 @@ def test_each_extension_is_kept_once_and_in_order():
     assert plain(shown(packed)) == (("recording/{urn:x}a", "1"), ("session[s1]/{urn:x}a/b@c", "2"))
 
 
+def test_half_a_character_is_kept():
+    half = Extension("recording", "", "{urn:x}a", Personal("1\ud83d"))
+    packed = with_more(b"", [half])
+    assert plain(shown(packed)) == (("recording/{urn:x}a", "1\ud83d"),)
+    assert with_more(packed, [half]) is packed
+
+
 def test_a_known_extension_is_not_packed_again():
     packed = with_more(b"", [Extension("recording", "", "{urn:x}a", Personal("1"))])
     assert with_more(packed, [Extension("recording", "", "{urn:x}a", Personal("1"))]) is packed

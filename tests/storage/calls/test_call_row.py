@@ -55,6 +55,10 @@ def test_details_and_forms_come_back(document: Any, forms: list[str]) -> None:
     assert unpack(pack(document, forms)) == (document, tuple(forms))
 
 
+def test_half_a_character_comes_back() -> None:
+    assert unpack(pack({"client": "anna\ud83d"}, ["w:anna\ud83d"])) == ({"client": "anna\ud83d"}, ("w:anna\ud83d",))
+
+
 @given(st.binary(max_size=100))
 def test_other_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(BadDetails):

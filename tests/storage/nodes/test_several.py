@@ -188,6 +188,8 @@ async def test_a_retired_node_writes_nothing_and_does_not_start(rec1: Machine) -
             await rec1.admit("rec3", 2)  # not before two days
         await rec1.age(2 * DAY)
         await acme.registry.renew()
+        with pytest.raises(OtherNode):
+            await rec1.admit("rec2", 4)  # nor the same node again: its keys are gone
         await rec1.admit("rec3", 2)
         async with rec1.joining("rec3", 2).serving():
             assert "number 2 is that of node rec3" in str(await rec2.refused())
@@ -291,6 +293,25 @@ async def test_a_row_that_was_lost_is_written_again_by_its_node_alone(rec1: Mach
         await write(other)
         assert (await seen_by(acme))["rec2"].seq > before
         await rec3.refused()
+
+
+async def test_a_start_that_was_lost_is_not_another_machines(rec1: Machine) -> None:
+    """The epoch of the lost start is given again, to the machine that takes over: the first one must not write."""
+    async with rec1.serving() as acme:
+        await rec1.execute(nodes.update().values(epoch=nodes.c.epoch - 1))
+        with pytest.raises(DatabaseAway):
+            await write(acme)
+        await rec1.age(HOUR)
+        async with rec1.rebooted.serving() as other:
+            await write(other)
+            with pytest.raises(DatabaseAway):
+                await write(acme)
+            await other.give_up_claim()
+        await rec1.execute(nodes.update().values(epoch=nodes.c.epoch - 1, instance="rec1"))
+        with pytest.raises(DatabaseOlder):
+            await acme.renew_claim()
+        await acme.open_database()
+        await write(acme)
 
 
 async def test_a_number_that_cannot_be_noted_is_not_committed(rec1: Machine) -> None:

@@ -31,7 +31,8 @@ def visit(service):
         scope = {"type": "http", "path": "/", "query_string": b"", "method": method, "scheme": "https"}
         scope |= {"headers": sent, "client": ("192.0.2.7", 1), "server": None}
         names = tuple(role.value for role in roles)
-        session, _ = sessions.open(Principal(service.customers[customer], "s", "Grace", names, "192.0.2.7"), 0.0)
+        principal = Principal(service.customers[customer], "s", "Grace", names, "192.0.2.7")
+        session, _ = service.run(sessions.open(principal, 0.0))
         return PageRequest(
             Request(scope), session, service.authoriser, Translations("en"), Templates(), "",
             refusal=lambda error: problem(error, service.faults.append),

@@ -115,7 +115,7 @@ def test_an_account_disabled_during_login_gets_no_audit_entry(
 
     async def disabled_meanwhile(*typed: str) -> Person | None:
         person = await enter(*typed)
-        handler.customers["acme"].accounts.change(id, lambda account: account.ended(disabled=True))
+        await handler.customers["acme"].accounts.changing(id, lambda account: account.ended(disabled=True))
         return person
 
     monkeypatch.setattr(handler.family, "enter", disabled_meanwhile)

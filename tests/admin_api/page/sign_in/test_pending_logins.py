@@ -17,32 +17,32 @@ class Clock:
         return self.now
 
 
-def test_a_thing_is_taken_once_within_ten_minutes() -> None:
+async def test_a_thing_is_taken_once_within_ten_minutes() -> None:
     clock = Clock()
     kept: Pending[str] = Pending(os.urandom, clock)
-    key, late = (kept.keep("thing", HOME) for _ in range(2))
+    key, late = [await kept.keep("thing", HOME) for _ in range(2)]
     assert len(key) == 64
     clock.now = SECONDS
-    assert [kept.take(each) for each in (key, key, "")] == ["thing", None, None]
+    assert [await kept.take(each) for each in (key, key, "")] == ["thing", None, None]
     clock.now = SECONDS + 1
-    assert kept.take(late) is None
+    assert await kept.take(late) is None
 
 
-def test_a_network_that_fills_all_places_takes_none_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_network_that_fills_all_places_takes_none_from_others(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pending_logins, "MAX_KEPT", 4)
     kept: Pending[str] = Pending(os.urandom, Clock())
-    own = kept.keep("own", HOME)
-    flood = [kept.keep("theirs", ELSEWHERE) for _ in range(20)]
-    later = kept.keep("later", HOME)
-    assert [kept.take(key) for key in (own, later)] == ["own", "later"]
-    assert sum(kept.take(key) is not None for key in flood) == 2
+    own = await kept.keep("own", HOME)
+    flood = [await kept.keep("theirs", ELSEWHERE) for _ in range(20)]
+    later = await kept.keep("later", HOME)
+    assert [await kept.take(key) for key in (own, later)] == ["own", "later"]
+    assert len([key for key in flood if await kept.take(key) is not None]) == 2
 
 
-def test_expired_and_then_the_oldest_logins_are_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_expired_and_then_the_oldest_logins_are_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pending_logins, "MAX_KEPT", 3)
     clock = Clock()
     kept: Pending[str] = Pending(os.urandom, clock)
-    old = kept.keep("old", HOME)
+    old = await kept.keep("old", HOME)
     clock.now = SECONDS + 1
-    keys = [kept.keep(str(number), ELSEWHERE) for number in range(4)]
-    assert [kept.take(key) for key in (old, *keys)] == [None, None, "1", "2", "3"]
+    keys = [await kept.keep(str(number), ELSEWHERE) for number in range(4)]
+    assert [await kept.take(key) for key in (old, *keys)] == [None, None, "1", "2", "3"]

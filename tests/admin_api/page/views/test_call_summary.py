@@ -19,6 +19,18 @@ def test_marks_name_the_worst_stream():
     ]
 
 
+def test_a_live_call_of_several_nodes_says_where_it_is():
+    english = Translations("en")
+    live = {**CALL, "state": "recording", "node": "rec2", "node_state": "active"}
+    for call, said in (
+        (live, [("on node rec2", "")]),
+        ({**live, "node_state": "away"}, [("node rec2 is away", "warn")]),
+        ({**live, "state": "complete"}, []),
+        ({**live, "node": None, "node_state": None}, []),
+    ):
+        assert [(english(mark.text, **mark.values), mark.tone) for mark in summary(call).marks] == said
+
+
 def test_estimates_are_classes_of_g107():
     english = Translations("en")
     words = [english(quality(mos).text) for mos in (4.5, 4.03, 4.0, 3.6, 3.2, 3.0, 1.0)]

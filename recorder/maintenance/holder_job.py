@@ -1,0 +1,98 @@
+"""Follow what other nodes cut, where several hold the keys of a customer (storage.holders).
+
+    job = HolderJob(customers, tasks, log, incidents, stop_live); tasks.start(job.run(), "holders")
+
+Each customer has a task of its own, which looks every second. What is found out makes open erasures go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+
+from recorder.observe.incidents import Incidents
+from recorder.observe.logs import Log
+from recorder.runtime.tasks import Tasks
+from storage.customer.customers import Customer
+from storage.erasure.erasures import StopLive
+from storage.holders.holder import Holder
+
+LOOK_SECONDS = 1.0
+"""What one node erases, no other opens after this time, even if nobody asks for anything there."""
+
+AWAY_LOOK_SECONDS = 600.0
+"""Pause between two looks for holders that are away."""
+
+DAY = 86_400.0
+ALARM_DAYS = 21
+"""From this day on an erasure that waits for a holder may be late: Art. 12 GDPR gives one month."""
+
+
+class HolderJob:
+    """Follows the lines of every customer of whose keys this node is one of several holders."""
+
+    def __init__(
+        self, customers: Mapping[str, Customer], tasks: Tasks, log: Log, incidents: Incidents, stop_live: StopLive
+    ) -> None:
+        self._customers = customers
+        self._tasks = tasks
+        self._log = log
+        self._incidents = incidents
+        self._stop_live = stop_live
+        self._next_look: dict[str, float] = {}
+        self._noticed: dict[tuple[str, str], float] = {}  # customer and node: when it was first seen to be away
+
+    async def run(self) -> None:
+        """Start the work for every customer; owned by recorder.runtime.tasks."""
+        for customer in self._customers.values():
+            self.begin(customer)
+
+    def begin(self, customer: Customer) -> None:
+        """Start the work for one customer, who may have been away when the others were begun."""
+        self._tasks.start(self._serve(customer), "holders")
+
+    async def _serve(self, customer: Customer) -> None:
+        while not customer.served:  # noqa: ASYNC110 - it is opened elsewhere, which reports what prevents it
+            await asyncio.sleep(LOOK_SECONDS)
+        holder = customer.holder
+        if holder is None:
+            return
+        holder.stop_live = self._stop_live
+        well = True
+        while not holder.gone:
+            try:
+                if await holder.turn():
+                    customer.erasures.wanted.set()
+                await self._look(customer, holder)
+            except Exception as problem:  # without this task this node would open nothing any more
+                if well:
+                    self._log.fault("holder.failed", problem, customer=customer.name)
+                well = False
+            else:
+                well = True
+            await _event(holder.wanted, LOOK_SECONDS)
+        self._log.error("holder.retired", customer=customer.name, hint="Its keys are overwritten: take the node away.")
+
+    async def _look(self, customer: Customer, holder: Holder) -> None:
+        """Report holders that are away for a day, and trees that differ."""
+        now = time.monotonic()
+        if now < self._next_look.get(customer.name, 0.0):
+            return
+        self._next_look[customer.name] = now + AWAY_LOOK_SECONDS
+        if holder.torn:
+            self._incidents.add("keys-differ", customer.name)
+        for node, seconds in (await holder.away()).items():
+            noticed = now - self._noticed.setdefault((customer.name, node), now)
+            days = (noticed if seconds is None else seconds) / DAY
+            if days >= 1:
+                kind = "holder-lost" if days >= ALARM_DAYS else "holder-away"
+                self._incidents.add(kind, customer.name, node=node)
+                self._log.warning("holder.away", customer=customer.name, node=node, days=int(days))
+
+
+async def _event(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return

@@ -1,0 +1,81 @@
+"""One of several nodes that share a PostgreSQL database: its API and page, in a thread of its own."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+import sqlalchemy as sa
+
+from storage.access import shared_rows
+from storage.access.documents import Replacement
+from storage.customer.customers import Customers, CustomerSettings
+from storage.database.schema import page_sessions
+from storage.keys.root_secret import RootSecret
+from tests.in_process.api_service import CALLS, NAMES, row
+from tests.in_process.sign_in_service import SignInService
+from tests.in_process.storage_node import emptied
+
+BEGUN = time.time()
+NO_ACCOUNTS = b'{"version": 1, "accounts": []}'
+
+
+class SharedService(SignInService):
+    """A service whose tokens, accounts, sessions and failed attempts are in the database.
+
+    The clock of the database stands still like that of the service, at the latest of all nodes.
+    """
+
+    several = True
+    _running: ClassVar[list[SharedService]] = []
+
+    def __init__(self, folder: Path, url: str, number: int = 1, *, required: bool = False) -> None:
+        self.url, self.number = url, number
+        self._stopped = pytest.MonkeyPatch()
+        self._stopped.setattr(shared_rows, "clock", _clock)
+        self.later = 0.0
+        self._running.append(self)
+        super().__init__(folder, required=required)
+
+    def empty(self) -> None:
+        """Begin anew: no accounts, sessions or failures."""
+        self.run(self._forget())
+        super().empty()
+
+    def close(self) -> None:
+        """Stop everything."""
+        self._running.remove(self)
+        self._stopped.undo()
+        super().close()
+
+    @classmethod
+    def latest(cls) -> float:
+        """Return how much later it is on the node where it is latest."""
+        return max(each.later for each in cls._running)
+
+    async def _forget(self) -> None:
+        for customer in self.customers.values():
+            async with customer.database.writing() as connection:
+                await connection.execute(page_sessions.delete())
+            if customer.shared is not None:
+                await customer.shared.documents.accounts.changing(lambda data: Replacement(NO_ACCOUNTS))
+
+    async def _open(self) -> Customers:
+        if self.number == 1:
+            for name in NAMES:
+                await (await emptied(self.url, name, self.folder)).close()
+        settings, root = [CustomerSettings(name) for name in NAMES], RootSecret(bytes(range(32)))
+        now = lambda: datetime.now(UTC)  # noqa: E731 - as in Service
+        return await Customers.open(self.folder, root, settings, database=self.url, now=now, node=self.number)
+
+    async def _fill(self, customer: str) -> list[str]:
+        if self.number == 1:
+            return await super()._fill(customer)
+        return [row(number, customer)[0].id for number in range(CALLS)]
+
+
+def _clock() -> sa.ColumnElement[int]:
+    return sa.literal(int((BEGUN + SharedService.latest()) * shared_rows.MICROS), sa.BigInteger)

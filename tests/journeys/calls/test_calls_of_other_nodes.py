@@ -1,0 +1,149 @@
+"""Two recorders on one database and one object store: each lists, plays, exports and verifies the calls of both."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from recorder.simulate.plan import Plan
+from tests.daemon.api import Api, until
+from tests.daemon.coded_calls import nothing_missing, place, record
+from tests.daemon.nodes import nodes
+from tests.daemon.object_stores import Server
+from tests.daemon.postgresql import Cluster, cluster
+
+Two = tuple[Api, Api, Cluster]
+DATABASE = "recorder_acme"
+PENDING = "INSERT INTO nodes (node, label, tree, instance, seen, state) VALUES (2, 'rec2', '', '', 0, 'pending')"
+AN_HOUR_AGO = "UPDATE nodes SET seen = seen - 3600000000 WHERE node = 2"
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory, object_servers: dict[str, Server]) -> Iterator[Two]:
+    """Two recorders that run, and their database."""
+    folder = tmp_path_factory.mktemp("nodes")
+    with cluster() as postgresql:
+        postgresql.start()
+        with nodes(folder, postgresql.url, object_servers["moto"].port, 2, prefix="two/") as (one, other):
+            one.one.start()
+            postgresql.ask(DATABASE, PENDING)
+            other.one.start()
+            yield one, other, postgresql
+
+
+def place_of(call: dict[str, Any]) -> tuple[str, str, str]:
+    return call["state"], call["node"], call["node_state"]
+
+
+def refused(api: Api, method: str, path: str) -> tuple[int, str]:
+    answer = api.ask(method, path)
+    return answer.status_code, answer.json()["detail"]
+
+
+def test_what_one_node_recorded_any_node_plays_exports_and_verifies(two: Two) -> None:
+    one, other, _ = two
+    (mine,), (theirs,) = record(one), record(other)
+    seen = {call["id"]: place_of(call) for call in one.calls()}
+    assert seen == {mine["id"]: ("complete", "rec1", "active"), theirs["id"]: ("complete", "rec2", "active")}
+    media = f"/calls/{theirs['id']}/media?format=wav"
+    until(lambda: one.get(media).status_code == 200)
+    assert one.sound(theirs["id"]) == other.sound(theirs["id"])
+    assert one.get(f"/calls/{theirs['id']}/waveform").status_code == 200
+
+    id = one.export(calls=[mine["id"], theirs["id"]], format="json", media="wav")
+    assert one.get(f"/exports/{id}").json()["problem"] is None
+    assert one.get(f"/exports/{id}/file").status_code == 200
+    assert refused(other, "GET", f"/exports/{id}/file") == (
+        409, "The file is on node rec1, which made it. Fetch it there.",
+    )  # fmt: skip
+
+    vtt = {"content-type": "text/vtt"}
+    added = other.ask("POST", f"/calls/{mine['id']}/attachments", "privacy", headers=vtt, content=b"WEBVTT\n")
+    attachment = f"/calls/{mine['id']}/attachments/{added.json()['id']}"
+    until(lambda: one.get(attachment).status_code == 200)
+    assert one.get(attachment).content == b"WEBVTT\n"
+
+    listed = json.loads(one.one.run("calls", "--json").stdout)["items"]
+    assert {call["id"]: (call["node"], call["node_state"]) for call in listed}[theirs["id"]] == ("rec2", "active")
+    for api in (one, other):
+        checked = json.loads(api.one.run("verify", "--json").stdout)
+        kinds = [
+            each["kind"] for each in checked["defects"] if each["call"]
+        ]  # journal and audit log are each node's own
+        assert (kinds, checked["elsewhere"], checked["calls"]) == ([], [], 2)
+        assert api.one.run("export", theirs["id"], "-o", api.one.folder / "theirs.wav").returncode == 0
+
+
+def test_of_a_live_call_the_other_node_says_where_it_is(two: Two) -> None:
+    one, other, postgresql = two
+
+    async def meanwhile() -> None:
+        await one.until(lambda: any(call["state"] == "recording" for call in one.calls()))
+        (live,) = [call for call in one.calls() if call["state"] == "recording"]
+        assert place_of(live) == ("recording", "rec2", "active")
+        path = f"/calls/{live['id']}"
+        assert refused(one, "POST", f"{path}/pause") == (409, "The call is live on node rec2; ask there.")
+        status, why = refused(one, "GET", f"{path}/media?format=wav")
+        assert status == 503 and "live on node rec2" in why
+        assert other.get(f"{path}/media?format=wav").status_code == 200
+        assert one.ask("POST", f"{path}/annotations", "privacy", json={"text": "of node 2"}).status_code == 201
+        assert other.get(path).json()["annotations"][0]["text"] == "of node 2"
+        postgresql.ask(DATABASE, AN_HOUR_AGO)  # it has not been heard of since
+        await one.until(lambda: place_of(one.get(path).json()) == ("recording", "rec2", "away"))
+
+    placed = place([Plan(to=other.one.uri(), seconds=8)], meanwhile)
+    nothing_missing(other, placed)
+    until(lambda: one.get(f"/calls/{one.calls()[0]['id']}/media?format=wav").status_code == 200)
+    nothing_missing(one, placed)
+
+
+@pytest.mark.torture
+def test_a_node_that_is_killed_takes_no_call_of_another_one(two: Two) -> None:
+    one, other, _ = two
+
+    async def meanwhile() -> None:
+        await one.until(lambda: any(call["state"] == "recording" for call in one.calls()))
+        for number in (signal.SIGKILL, signal.SIGTERM):
+            one.one.stop(number)
+            one.one.start()
+            (live,) = [call for call in one.calls() if call["state"] == "recording"]
+            assert live["node"] == "rec2"
+
+    nothing_missing(other, place([Plan(to=other.one.uri(), seconds=25)], meanwhile))
+    assert "recovery.done" not in one.one.events()
+
+
+@pytest.mark.torture
+def test_a_killed_node_goes_on_with_its_calls_and_the_other_one_takes_none(two: Two) -> None:
+    one, other, _ = two
+
+    async def meanwhile() -> None:
+        await one.until(lambda: any(call["state"] == "recording" for call in one.calls()))
+        assert other.one.stop(signal.SIGKILL) < 0
+        assert one.one.stop() == 0
+        one.one.start()
+        (live,) = [call for call in one.calls() if call["state"] == "recording"]
+        assert live["node"] == "rec2"
+        other.one.start()
+
+    (placed,) = place([Plan(to=other.one.uri(), seconds=20)], meanwhile)
+    recorded = other.over([placed])[placed.session_id]
+    assert (recorded["end_reason"], recorded["node"]) == ("bye", "rec2")  # what came while nobody was there is lost
+    assert "recovery.done" not in one.one.events()
+
+
+def test_jobs_have_an_owner_and_a_hold_counts_on_both_nodes(two: Two) -> None:
+    one, other, postgresql = two
+    leases = dict(
+        line.split("|") for line in postgresql.ask(DATABASE, "SELECT job, owner FROM job_leases").splitlines()
+    )
+    assert leases["retention"] in ("1", "2")
+    (call,) = record(one)
+    until(lambda: other.get(f"/calls/{call['id']}").status_code == 200)
+    held = other.ask("PUT", f"/calls/{call['id']}/hold", "privacy", json={"reason": "court"})
+    assert held.status_code == httpx2.codes.OK and one.get(f"/calls/{call['id']}").json()["hold"]
