@@ -19,7 +19,7 @@ from tests.in_process.api_service import CALLS, NAMES, row
 from tests.in_process.sign_in_service import SignInService
 from tests.in_process.storage_node import emptied
 
-BEGUN = time.time()
+BEGUN = round(time.time())
 NO_ACCOUNTS = b'{"version": 1, "accounts": []}'
 
 
@@ -39,6 +39,7 @@ class SharedService(SignInService):
         self.later = 0.0
         self._running.append(self)
         super().__init__(folder, required=required)
+        self._begun = float(round(self._begun))  # so that no time is rounded in the database
 
     def empty(self) -> None:
         """Begin anew: no accounts, sessions or failures."""
@@ -78,4 +79,4 @@ class SharedService(SignInService):
 
 
 def _clock() -> sa.ColumnElement[int]:
-    return sa.literal(int((BEGUN + SharedService.latest()) * shared_rows.MICROS), sa.BigInteger)
+    return sa.literal(round((BEGUN + SharedService.latest()) * shared_rows.MICROS), sa.BigInteger)
