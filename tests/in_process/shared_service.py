@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import sqlalchemy as sa
@@ -32,13 +32,15 @@ class SharedService(SignInService):
     several = True
     _running: ClassVar[list[SharedService]] = []
 
-    def __init__(self, folder: Path, url: str, number: int = 1, *, required: bool = False) -> None:
+    def __init__(
+        self, folder: Path, url: str, number: int = 1, *, required: bool = False, providers: Any = None
+    ) -> None:
         self.url, self.number = url, number
         self._stopped = pytest.MonkeyPatch()
         self._stopped.setattr(shared_rows, "clock", _clock)
         self.later = 0.0
         self._running.append(self)
-        super().__init__(folder, required=required)
+        super().__init__(folder, required=required, providers=providers)
         self._begun = float(round(self._begun))  # so that no time is rounded in the database
 
     def empty(self) -> None:
