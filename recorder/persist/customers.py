@@ -73,7 +73,7 @@ def open_one(settings: Settings, configured: Configured, root: RootSecret) -> Cu
     """Open one customer but its database, which it then claims for this node; raises StorageError."""
     node = settings.node
     place = Place(
-        node.data_dir, settings.storage.database, _now, configured_store(settings),
+        node.data_dir, settings.storage.database, _now, configured_store(settings, configured),
         node=node.name, instance=instance.read(node.runtime_dir), claims=True,
     )  # fmt: skip
     return customers.open_closed(storage_settings(configured), place, root, node=settings.node.number)
@@ -91,7 +91,7 @@ async def open_customers(settings: Settings, wanted: Sequence[Configured] | None
         node=settings.node.number,
         instance=instance.read(settings.node.runtime_dir),
         create=False,
-        objects=configured_store(settings),
+        objects={each.name: configured_store(settings, each) for each in chosen},
     )
 
 

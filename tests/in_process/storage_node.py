@@ -63,7 +63,7 @@ class StorageNode:
             database=self.database,
             now=self.watch,
             create=create,
-            objects=self.objects,
+            objects={self.settings.name: self.objects},
         )
         return customers[self.settings.name]
 
