@@ -20,9 +20,9 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -67,6 +67,8 @@ class Removal:
     """When, RFC 3339."""
     approval: bool = False
     """Whether erasures of this customer need a second person."""
+    store: Mapping[str, str | bool] = field(default_factory=dict)
+    """How the configuration described the customer's own object store."""
     calls: tuple[str, ...] | None = None
     """Ids of the calls that are erased; None until the erasure begins. From then on it cannot be called off."""
 

@@ -23,6 +23,7 @@ from storage.objects.store import ObjectStore
 from storage.search_forms import stored_of
 from storage.timestamps import day_of
 from storage.vault.container import Sealer
+from tests.in_process.shared_keys import join
 
 ROOT = RootSecret(bytes(range(32)))
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -55,6 +56,8 @@ class StorageNode:
     objects: ObjectStore | None = None
     number: int = 0
     """From 1 on it is one of several nodes, and its database PostgreSQL."""
+    admitted_by: Customer | None = None
+    """The customer as the first of several nodes has it open."""
 
     @property
     def name(self) -> str:
@@ -70,6 +73,8 @@ class StorageNode:
             )  # fmt: skip
             customer = open_closed(self.settings, place, ROOT, node=self.number, create=create)
             await customer.open_database()
+            if self.admitted_by is not None and customer.holder and not await customer.holder.is_level():
+                await join(self.admitted_by, customer)
             return customer
         customers = await Customers.open(
             self.data,
@@ -80,7 +85,7 @@ class StorageNode:
             node=self.number,
             name=f"rec{self.number}",
             create=create,
-            objects=self.objects,
+            objects={self.settings.name: self.objects},
         )
         return customers[self.settings.name]
 
@@ -89,7 +94,7 @@ class StorageNode:
         row = {"label": f"rec{number}", "tree": "", "instance": "", "seen": 0, "state": "pending"}
         async with first.database.writing() as connection:
             await connection.execute(nodes.insert().values(node=number, **row))
-        other = replace(self, data=self.data.parent / f"data{number}", number=number)
+        other = replace(self, data=self.data.parent / f"data{number}", number=number, admitted_by=first)
         shutil.copytree(self.data / "keys", other.data / "keys")
         (other.data / "customers" / self.settings.name).mkdir(parents=True)
         return other
