@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 
 from recorder.calls.context import Node
 from storage.customer.customers import Customer
-from storage.errors import OtherNode
+from storage.errors import LinesMissing, OtherNode
 
 AGAIN_SECONDS = 1.0
 """Seconds between tries of an unavailable database, so that the index catches up within seconds of its return."""
@@ -62,16 +62,17 @@ class Databases:
         self._node.tasks.start(self._hold(customer), "claim")
 
     async def _hold(self, customer: Customer) -> None:
-        """Renew the claim on a database; if another node has taken it, open it again when that one has left."""
+        """Renew the claim on a database; open it again if another node has taken it, once that one has left, or if it
+        has lost what it had.
+        """
         while True:
             await asyncio.sleep(RENEW_SECONDS)
             try:
                 await customer.renew_claim()
-            except OtherNode:
-                self.add(customer)  # which reports it
-                return
-            except Exception:  # noqa: S112 - whoever needs an unavailable database reports it
-                continue
+            except Exception as problem:  # whoever needs an unavailable database reports it
+                if isinstance(problem, OtherNode) or not customer.served:
+                    self.add(customer)  # which reports it
+                    return
 
     async def _insist(self, customer: Customer, what: str, step: Callable[[], Awaitable[None]]) -> None:
         """Retry until it succeeds; log the first failure, another node, and the recovery from whatever was logged."""
@@ -91,7 +92,7 @@ class Databases:
 
     def _tell(self, what: str, customer: str, problem: Exception, told: set[type[Exception]]) -> None:
         """Report a failure unless one of this opening was reported already."""
-        if isinstance(problem, OtherNode) and OtherNode not in told:
+        if isinstance(problem, OtherNode | LinesMissing) and type(problem) not in told:
             hint = f"{problem}: {problem.hint}."
             self._node.log.fault(f"{what}.away", problem, customer=customer, node=problem.node, hint=hint)
         elif not told:

@@ -124,8 +124,8 @@ def _checked(settings: Settings, wanted: Removal, root: RootSecret) -> Sequence[
         )
 
     async def look() -> Sequence[str]:
-        wanted_customer = CustomerSettings(wanted.customer)
-        customer = await customers.open_customer(_place(settings), root, wanted_customer, create=False)
+        wanted_customer, number = CustomerSettings(wanted.customer), settings.node.number
+        customer = await customers.open_customer(_place(settings), root, wanted_customer, node=number, create=False)
         try:
             return await removal.left(customer, approval=wanted.approval)
         finally:
@@ -143,4 +143,5 @@ def _place(settings: Settings) -> Place:
         configured_store(settings),
         node=node.name,
         instance=instance.read(node.runtime_dir),
+        several=node.number > 0,
     )

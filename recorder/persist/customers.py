@@ -90,6 +90,7 @@ async def open_customers(settings: Settings, wanted: Sequence[Configured] | None
         database=settings.storage.database,
         now=_now,
         node=settings.node.number,
+        name=settings.node.name,
         instance=instance.read(settings.node.runtime_dir),
         create=False,
         objects=configured_store(settings),

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from storage.access.api_tokens import Credentials
     from storage.attachments.annotations import Annotations
     from storage.attachments.attachments import Attachments
+    from storage.audit.audit_copies import AuditCopies
     from storage.audit.audit_log import Audit
     from storage.calls.call_index import Calls
     from storage.customer.wiring import Components
@@ -140,6 +141,11 @@ class Customer:
         return self._opened.audit
 
     @property
+    def audit_copies(self) -> AuditCopies | None:
+        """Copies of the audit logs of all nodes, None where one node has the database to itself."""
+        return self._opened.audit_copies
+
+    @property
     def holds(self) -> Holds:
         """Legal holds."""
         return self._opened.holds
@@ -253,13 +259,17 @@ class Customer:
     async def renew_claim(self) -> None:
         """Say in the database that this node still serves it, within every `node_claim.STALE_SECONDS`.
 
-        Raises OtherNode, after which the database is closed for everybody and must be opened again.
+        Raises OtherNode, or DatabaseOlder if the database lost what it had; it is then closed for everybody and must be
+        opened again.
         """
         from storage.customer import node_claim
+        from storage.database.database import DatabaseOlder
 
         try:
             await node_claim.renew(self.database, node_claim.Identity.of(self.place, self.keys))
-        except OtherNode:
+            if self.journal.shared is not None:
+                await self.journal.shared.watch(self.database)
+        except (OtherNode, DatabaseOlder):
             self.database.refuse()
             raise
 

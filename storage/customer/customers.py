@@ -48,6 +48,7 @@ class Customers(Mapping[str, Customer]):
         database: str,
         now: Callable[[], datetime],
         node: int = 0,
+        name: str = "",
         instance: str = "",
         create: bool = True,
         later: bool = False,
@@ -55,12 +56,13 @@ class Customers(Mapping[str, Customer]):
     ) -> "Customers":
         """Open every customer, all or none; if `create`, make keys for new ones. Raises StorageError.
 
-        `later`: the databases stay closed until `Customer.open_database`. `instance`: as in Place.
+        `later`: the databases stay closed until `Customer.open_database`. `name`, `instance`: of the node, as
+        in Place.
         """
         opened: list[Customer] = []
         try:
             for one in settings:
-                place = Place(data_dir, database, now, objects, instance=instance, several=node > 0)
+                place = Place(data_dir, database, now, objects, name, instance, several=node > 0)
                 customer = await open_customer(place, root, one, node=node, create=create, later=later)
                 opened.append(customer)
         except BaseException:

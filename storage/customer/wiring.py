@@ -6,11 +6,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from storage.attachments.annotations import Annotations
 from storage.attachments.attachments import Attachments
+from storage.audit.audit_files import AuditFiles
 from storage.audit.audit_log import Audit
 from storage.calls.call_index import Calls
 from storage.customer.settings import KEYS, CustomerSettings, Place, audit_key, customer_folder
@@ -29,7 +32,7 @@ from storage.exports.exports import FOLDER as EXPORTS
 from storage.exports.exports import Exports
 from storage.files.reserved_space import ReservedSpace
 from storage.journal.index_gap import Gap, measure
-from storage.journal.journal import Journal, JournaledDatabase
+from storage.journal.journal import Journal, JournaledDatabase, counted
 from storage.keys.cut_log import Ledger
 from storage.keys.key_store import CustomerKeys
 from storage.retention.rules import Rules
@@ -37,6 +40,9 @@ from storage.retention.sweep import Retention
 from storage.subject_requests.candidates import Candidates
 from storage.subject_requests.cases import Requests
 from storage.vault.vault import Vault
+
+if TYPE_CHECKING:
+    from storage.audit.audit_copies import AuditCopies
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +55,8 @@ class Components:
     """Index of calls."""
     audit: Audit
     """Audit log."""
+    audit_copies: "AuditCopies | None"
+    """Copies of the audit logs of all nodes, None where one node has the database to itself."""
     holds: Holds
     """Legal holds."""
     waivers: Waivers
@@ -89,12 +97,21 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     folder = customer_folder(place.data_dir, name)
     database = Database(place.database, name, folder)
     calls = Calls(database, keys, settings.country, keys.node)
-    audit = Audit(folder, place.data_dir / KEYS, name, signer, now)
+    several = place.several and database.dialect == "postgresql"
+    audit = Audit(folder, place.data_dir / KEYS, name, signer, now, keys.node if several else 0)
     exports = Exports(database, keys, Vault(folder / EXPORTS, name, keys), now)
     ledger = Ledger(place.data_dir / KEYS, name)
     steps = ErasureSteps(keys, vault, database, calls, ReservedSpace(place.data_dir), exports.unlink)
     steps.reserve_space()
     journal, gap = Journal(folder, keys), Gap(folder)
+    copies = None
+    if several:  # code that a single machine does not load
+        from storage.audit.audit_copies import AuditCopies
+        from storage.journal.node_journal import NodeJournal
+
+        journal.shared = NodeJournal(journal, folder, keys.node, place.node)
+        files = AuditFiles(folder, place.data_dir / KEYS, name)
+        copies = AuditCopies(database, files, name, keys.node, signer.public_key(), place.node)
     store = JournaledDatabase(database, keys, journal, now)
     rules = Rules(store, settings.country, settings.retention_days)
     erasures = Erasures(name, keys, vault, database, calls, audit, steps, journal, signer, now, gap.first)
@@ -105,6 +122,7 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
         database=database,
         calls=calls,
         audit=audit,
+        audit_copies=copies,
         holds=Holds(store, erasures.wanted.set),
         waivers=Waivers(store),
         rules=rules,
@@ -120,7 +138,7 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
         correlation=correlation,
         gap=gap,
         journal=journal,
-        catch_up=partial(_catch_up, look, name, database, ledger, steps, journal, signer, now),
+        catch_up=partial(_catch_up, look, name, database, ledger, steps, journal, signer, now, folder),
     )
 
 
@@ -133,8 +151,15 @@ async def _catch_up(
     journal: Journal,
     signer: Ed25519PrivateKey,
     now: Callable[[], datetime],
+    folder: Path,
 ) -> None:
     """Restore the rows of a lost database, and bring an older one up to date with journal and cut log."""
+    if journal.shared is not None:
+        await journal.shared.begin(index)
+    elif await counted(index):
+        from storage.journal.node_journal import alone_again  # only after several nodes shared the database
+
+        await alone_again(journal, folder, index)
     await look(now())
     await reapply(name, index, ledger, steps, journal, signer, now)
     with suppress(NoSpace):

@@ -64,7 +64,7 @@ class Gap:
 async def measure(gap: Gap, journal: Journal, database: Database, vault: Vault, now: datetime) -> None:
     """Widen the gap if the index lacks more than every start checks: it was lost, is older, or was away for long."""
     async with database.reading() as connection:
-        newest, mine = await connection.scalar(sa.select(sa.func.max(days.c.day))), await mark(connection)
+        newest, mine = await connection.scalar(sa.select(sa.func.max(days.c.day))), await mark(connection, journal.node)
     older = await asyncio.to_thread(lambda: journal.newest) > mine + 1  # a crash leaves the database one line behind
     if older or newest is None:
         first = ALL

@@ -6,9 +6,9 @@ from admin_api.http.permissions import Action
 
 OTHERS = (
     "export.done export.fail retention.sweep retention.brake erasure.cut erasure.wait erasure.done users.import "
-    "audit.repair audit.broken audit.accept data.backup data.restore session.open session.close account.create "
-    "account.reset account.roles account.disable account.enable account.remove account.password account.app "
-    "account.passkey account.recovery account.drop token.create token.revoke"
+    "audit.repair audit.broken audit.accept audit.node journal.accept data.backup data.restore session.open "
+    "session.close account.create account.reset account.roles account.disable account.enable account.remove "
+    "account.password account.app account.passkey account.recovery account.drop token.create token.revoke"
 ).split()
 """Actions that are none of the API: of the recorder itself, of signing in and of commands."""
 
