@@ -5,6 +5,7 @@ import contextlib
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -14,6 +15,8 @@ from storage.database.database import DatabaseOlder
 from storage.database.schema import journal_mark, journal_rows
 from storage.errors import LinesMissing
 from storage.journal import compaction, node_journal, replay
+from storage.journal.journal import Journal
+from storage.journal.node_journal import NodeJournal
 from storage.retention.policy import Wins
 from storage.retention.rules import RuleSpec
 from tests.in_process.storage_node import ROOT, StorageNode, emptied, permit, record
@@ -117,6 +120,58 @@ async def test_a_machine_that_becomes_a_node_keeps_its_rows_and_its_file(alone: 
     await lose_everything(alone)
     async with alone.opened() as acme:
         assert without_calls(await dump(acme), asked) == before, "it is a machine of its own again"
+
+
+STEPS = [
+    pytest.param((Journal, "begin"), id="begin"),
+    pytest.param((NodeJournal, "_write"), id="write", marks=pytest.mark.torture),
+    pytest.param((NodeJournal, "_claim"), id="claim"),
+    pytest.param((node_journal, "carry_out"), id="carry-out", marks=pytest.mark.torture),
+    pytest.param((node_journal, "_tell"), id="tell", marks=pytest.mark.torture),
+    pytest.param((node_journal, "set_mark"), id="set-mark", marks=pytest.mark.torture),
+]
+
+
+@pytest.mark.parametrize("where", STEPS)
+@pytest.mark.parametrize("after", [pytest.param(False, marks=pytest.mark.torture), True])
+async def test_a_node_killed_at_any_step_of_a_change_loses_nothing(
+    alone: StorageNode, monkeypatch: pytest.MonkeyPatch, where: tuple[Any, str], after: bool
+) -> None:
+    """From a single machine to a node, to a node of another number that gives back its lines, to a single machine."""
+    async with alone.opened() as acme:
+        asked = await fill(acme)
+        before = without_calls(await dump(acme), asked)
+    owner, name = where
+    step = getattr(owner, name)
+
+    def kill(*args: Any, **more: Any) -> Any:
+        if not after:
+            raise RuntimeError("killed here")
+        found = step(*args, **more)
+        if not asyncio.iscoroutine(found):
+            raise RuntimeError("killed here")
+        return _killed_after(found)
+
+    for number in (1, 2, 0):
+        copy = await taken_copy(alone)
+        alone.number = number
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, kill)
+            with contextlib.suppress(RuntimeError):
+                async with alone.opened():
+                    pass
+        async with alone.opened() as acme:
+            assert without_calls(await dump(acme), asked) == before
+            assert await replay.differences(acme.journal, acme.database) == {}
+            await permit(acme)
+            before = without_calls(await dump(acme), asked)
+        if number:
+            await failed_over(alone, copy)  # to what it was under the number before
+
+
+async def _killed_after(work: Any) -> None:
+    await work
+    raise RuntimeError("killed here")
 
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
