@@ -126,8 +126,9 @@ def _checked(settings: Settings, wanted: Removal, root: RootSecret) -> Sequence[
         )
 
     async def look() -> Sequence[str]:
-        wanted_customer = CustomerSettings(wanted.customer)
-        customer = await customers.open_customer(_place(settings, wanted), root, wanted_customer, create=False)
+        wanted_customer, number = CustomerSettings(wanted.customer), settings.node.number
+        place = _place(settings, wanted)
+        customer = await customers.open_customer(place, root, wanted_customer, node=number, create=False)
         try:
             return await removal.left(customer, approval=wanted.approval)
         finally:

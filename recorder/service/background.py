@@ -169,6 +169,10 @@ class BackgroundServices:
         exports = ExportJob(customers, tasks, log, settings.node)
         start(exports.run(), "exports")
         start(AuditJob(customers, log, incidents, settings.audit.witnesses).run(), "audit")
+        if settings.node.number:
+            from recorder.maintenance.audit_copy_job import AuditCopyJob
+
+            start(AuditCopyJob(customers, log).run(), "copies")
         start(DirectoryJob(customers, tasks, log, incidents, settings).run(), "directory")
         correlation, purge = CorrelationJob(customers, tasks, log), PurgeJob(customers, tasks, log, node.indexer)
         start(correlation.run(), "correlation")

@@ -217,7 +217,9 @@ def _prove(removal: Removal, place: Place, keys: CustomerKeys, locked: Sequence[
     name, data = removal.customer, place.data_dir
     key, kept, disk = audit_key(keys), removed_folder(place.data_dir, removal.customer), Disk()
     calls = removal.calls or ()
-    audit = Audit(customer_folder(data, name), data / KEYS, name, key, place.now)
+    mark = AuditFiles(customer_folder(data, name), data / KEYS, name).newest_mark(key.public_key())
+    node = mark.node if mark else 0  # the log stays that of the node that it was
+    audit = Audit(customer_folder(data, name), data / KEYS, name, key, place.now, node)
     try:
         act = Act.of(RECORDER, "system", "erasure.done", removal.id, "done", f"{len(calls)} calls; customer removed")
         audit.append(act).result()
