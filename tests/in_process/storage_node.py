@@ -77,6 +77,8 @@ class StorageNode:
             )  # fmt: skip
             customer = open_closed(self.settings, place, ROOT, node=self.number, create=create)
             await (customer.open_database() if self.first is None else self._open_admitted(customer, self.first))
+            if customer.holder is not None and not await customer.holder.is_level():
+                await customer.holder.turn()  # as the daemon does each second
             return customer
         customers = await Customers.open(
             self.data,
