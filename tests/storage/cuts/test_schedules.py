@@ -75,11 +75,6 @@ def nothing_missing(log: tuple[Numbered, ...], table: Table) -> tuple[Line, ...]
     return ()
 
 
-def back_before_it_was_read(log: tuple[Numbered, ...], table: Table) -> tuple[Line, ...]:
-    there = {each.line.id for each in table.lines}
-    return tuple({e.line.id: e.line for e in log if e.line.id not in there and e.line.kind is not Kind.VOID}.values())
-
-
 def one_is_enough(table: Table, n: int, keys: ChainKeys) -> bool:
     holders = core.staying(each.line for each in table.lines)
     return len(core.missing_holders(table, n, keys)) < len(holders)
@@ -117,7 +112,6 @@ MISTAKES: dict[str, dict[str, Callable[..., object]]] = {
         "common": numbers_alone,
         "missing": nothing_missing,
     },
-    "a line is back before it was read": {"missing": back_before_it_was_read},
     "done when one holder has cut": {"acknowledged": one_is_enough},
     "acknowledged before the own lines are back": {
         "next_step": acknowledged_before_own_lines,
@@ -127,6 +121,29 @@ MISTAKES: dict[str, dict[str, Callable[..., object]]] = {
     "the last holder is retired": {"appended": the_last_is_retired},
     "a retired holder overwrites at once": {"may_overwrite": overwritten_at_once},
 }
+
+
+@pytest.mark.torture
+def test_a_line_that_counts_as_back_before_it_was_read_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: set[str] = set()
+    missing = core.missing
+
+    def next_step(held: Held, table: Table, keys: ChainKeys) -> Step:
+        step = _next_step(held, table, keys)
+        if isinstance(step, BringBack):
+            written.add(step.line.id)
+        return step
+
+    def without(log: tuple[Numbered, ...], table: Table) -> tuple[Line, ...]:
+        return tuple(line for line in missing(log, table) if line.id not in written)
+
+    monkeypatch.setattr(core, "next_step", next_step)
+    monkeypatch.setattr(core, "missing", without)
+    for seed in range(1, FIND):
+        written.clear()
+        if run(schedule(seed), 3)[0]:
+            return
+    pytest.fail("nobody noticed")
 
 
 @pytest.mark.torture
