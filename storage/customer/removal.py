@@ -127,7 +127,7 @@ async def left(customer: Customer, *, approval: bool) -> Sequence[str]:
     others = () if customer.holder is None else sorted(await customer.holder.others())
     if others:
         raise Kept(
-            f"the keys of {customer.name} are on {len(others)} more nodes ({', '.join(others)})",
+            f"the keys of {customer.name} are on {_more(others)}",
             f"stop these nodes and retire them first: recorder node retire {others[0]}",
         )
     held = [row.id async for row in customer.calls.every(Query(hold=True))]
@@ -149,6 +149,10 @@ async def left(customer: Customer, *, approval: bool) -> Sequence[str]:
             "ask for their erasure (POST …/erasures) and have it approved first",
         )
     return sorted(calls)
+
+
+def _more(nodes: Sequence[str]) -> str:
+    return f"1 more node: {nodes[0]}" if len(nodes) == 1 else f"{len(nodes)} more nodes: {', '.join(nodes)}"
 
 
 def _calls(count: int) -> str:
