@@ -1,9 +1,10 @@
 """What must be known about a stream before its first packet; supplied by whoever negotiated it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from hashlib import blake2b
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from operator import attrgetter
 from sys import intern
 from typing import Any
 
@@ -107,6 +108,12 @@ class StreamSpec:
     # reports may be sent to `rtcp_source` before anything came from there: it is the customer's, or sent the INVITE
     known: bool = True
 
+    def without_networks(self) -> "StreamSpec":
+        """Return a copy without networks, for whoever keeps them once for all streams."""
+        copy = StreamSpec(*_fields_of(self))  # a fifth of the work of dataclasses.replace
+        copy.networks = ()
+        return copy
+
     @property
     def own_suite(self) -> str | None:
         """Return the suite of our own key."""
@@ -134,6 +141,9 @@ class StreamSpec:
             self.source = intern(self.source[0]), self.source[1]
         if self.rtcp_source:
             self.rtcp_source = intern(self.rtcp_source[0]), self.rtcp_source[1]
+
+
+_fields_of = attrgetter(*(item.name for item in fields(StreamSpec)))
 
 
 @lru_cache(MAX_SHARED)

@@ -67,6 +67,14 @@ class OtherNode(StorageError):
         self.node = node
 
 
+class LinesMissing(StorageError):
+    """A database lacks lines of another node's journal that it had; `node` names the first such node."""
+
+    def __init__(self, message: str, hint: str, node: str) -> None:
+        super().__init__(message, hint)
+        self.node = node
+
+
 # --- keys -----------------------------------------------------------------------------------------------------------
 
 

@@ -115,7 +115,7 @@ def two_nodes(first_node: StorageNode, loop: asyncio.Runner) -> Iterator[tuple[C
     """A customer without calls, as nodes 1 and 2 have it open."""
     loop.run(loop.run(emptied(first_node.database, "acme", first_node.data.parent)).close())
     one = loop.run(first_node.open())
-    other = loop.run(loop.run(first_node.admit(one, 2)).open())
+    other = loop.run(loop.run(first_node.admit(2)).open())
     yield one, other
     loop.run(other.close())
     loop.run(one.close())

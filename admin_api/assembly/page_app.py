@@ -30,7 +30,7 @@ from admin_api.http.messages import Message
 from admin_api.http.problems import NO_METHOD, NOT_FOUND, NOT_NOW, Problem, too_many
 from admin_api.http.rate_limit import PER_TOKEN, Limiter
 from admin_api.page.framework.compression import compressed
-from admin_api.page.framework.forms import OLD, SHOWN, UnsentForms, forged
+from admin_api.page.framework.forms import OLD, SHOWN, UNSENT_SECONDS, UnsentForms, UnsentStore, forged
 from admin_api.page.framework.page_request import STYLE_NONCE, PageRequest, View
 from admin_api.page.framework.sessions import COOKIE, Ended, Session, Sessions, SessionStore, genuine
 from admin_api.page.framework.static import PREFIX, shipped
@@ -54,6 +54,8 @@ BY_ITSELF = "x-by-itself"
 MAX_FORM = 256 << 10  # bytes; an annotation has 20,000 characters, each of which may take nine bytes in a form
 MAX_PUBLIC_FORM = 32 << 10  # bytes; the longest form without a session is a passkey's answer: some thousands
 MAX_LINK = 2048  # characters of the address that a page says it has
+UNSENT_COOKIE = "__Host-recorder-unsent"
+"""Cookie with the key of the forms that are kept for this browser, where several nodes keep them."""
 UNSENT = "/unsent"
 """Path that shows forms that were sent after their session had ended."""
 LASTS = "/session"
@@ -86,7 +88,7 @@ class Site:
         self._per_session = Limiter(PER_TOKEN)
         self._static = shipped()
         self._templates = Templates()
-        self._unsent = UnsentForms(random, monotonic)
+        self._unsent: UnsentStore = stores.pop("unsent", None) or UnsentForms(random, monotonic)
         self._public_routes = public_routes.PublicRoutes(account_service, self.sessions, monotonic, random, **stores)
         self._views = [(compile_path(view.path)[0], view) for view in page_routes.VIEWS]
 
@@ -141,7 +143,7 @@ class Site:
         if view.method == "POST":
             form = await _fields(request)
             if await self._from_before(request, session, form):
-                return self._keep(request.url.path, session.whose, form)
+                return await self._keep(request, request.url.path, session.whose, form)
             _check(request, session, form)
         page_request = self._page_request(request, public, session, form)
         if view.method == "POST":
@@ -157,7 +159,8 @@ class Site:
         else:
             answer = forms.kept(await act())
         if page_request.one("unsent") and answer.status_code == 303:
-            self._unsent.drop(page_request.one("unsent"), page_request.session.whose)
+            browser = page_request.http.cookies.get(UNSENT_COOKIE, "")
+            await self._unsent.drop(page_request.one("unsent"), page_request.session.whose, browser)
         return answer
 
     def _page_request(
@@ -184,24 +187,23 @@ class Site:
 
     async def _own(self, request: Request, public: PublicRequest, session: Session) -> Response:
         """Answer the frame's own paths: results shown once, unsent forms, the session's remaining time."""
-        path, now = request.url.path, self._monotonic()
+        path, now, browser = request.url.path, self._monotonic(), request.cookies.get(UNSENT_COOKIE, "")
         if request.method == "POST":
             form = await _fields(request)
             if path != UNSENT:
                 raise _nothing()
             if "action" in form:  # typed on a page whose session has just ended or is about to
                 _check(request, session, form, also=await self.sessions.before(session, _csrf(request, form)))
-                return self._keep(_first(form, "action"), session.whose, form)
+                return await self._keep(request, _first(form, "action"), session.whose, form)
             _check(request, session, form)
-            self._unsent.drop(_first(form, "unsent"), session.whose)
+            await self._unsent.drop(_first(form, "unsent"), session.whose, browser)
             return RedirectResponse(UNSENT, 303)
         if path == LASTS:
             longest = session.left(now) >= session.ends - now
             return JSONResponse({"seconds": int(session.left(now)), "longest": longest})
         if path == UNSENT:
-            return self._page_request(request, public, session).page(
-                "unsent.html", forms=self._unsent.of(session.whose)
-            )
+            forms = await self._unsent.of(session.whose, browser)
+            return self._page_request(request, public, session).page("unsent.html", forms=forms)
         async with self.sessions.turn(session):
             found = session.forms.look(path.removeprefix(SHOWN), now)
         return RedirectResponse(found, 303) if isinstance(found, str) else found
@@ -214,21 +216,27 @@ class Site:
             form = await _fields(request)
             if genuine(ended, _csrf(request, form)):
                 action = _first(form, "action") if request.url.path == UNSENT else request.url.path
-                kept = self._keep(action, ended.whose, form)
-                return (
-                    kept if kept.status_code != 303 else _to_sign_in(request, public.renewal, kept.headers["location"])
-                )
+                kept = await self._keep(request, action, ended.whose, form)
+                to = _to_sign_in(request, public.renewal, kept.headers["location"])
+                to.raw_headers += [pair for pair in kept.raw_headers if pair[0] == b"set-cookie"]
+                return to
         if request.url.path == UNSENT and request.method == "POST":
             return Response(status_code=410)  # a session before a restart: the form is not kept
         return _to_sign_in(request, public.renewal, self._page_of(request), lost=request.method == "POST")
 
-    def _keep(self, action: str, whose: tuple[str, str], form: Mapping[str, list[str]]) -> Response:
+    async def _keep(
+        self, request: Request, action: str, whose: tuple[str, str], form: Mapping[str, list[str]]
+    ) -> Response:
         """Keep a form for its sender and redirect to where it can be sent; if it has a password, to its page."""
         back = self._above(action)
         if action == WITH_PASSWORD or action.startswith(f"{WITH_PASSWORD}/") or not self._takes(action):
             return RedirectResponse(back, 303)
-        self._unsent.keep(whose, action, back, form)
-        return RedirectResponse(UNSENT, 303)
+        key = await self._unsent.keep(whose, action, back, form, request.cookies.get(UNSENT_COOKIE, ""))
+        answer = RedirectResponse(UNSENT, 303)
+        if key:
+            lasts = int(UNSENT_SECONDS)
+            answer.set_cookie(UNSENT_COOKIE, key, lasts, path="/", secure=True, httponly=True, samesite="strict")
+        return answer
 
     def _takes(self, path: str) -> bool:
         return any(view.method == "POST" and shape.fullmatch(path) for shape, view in self._views)
@@ -313,11 +321,13 @@ def _shared(
     customers: Mapping[str, Customer], random: Callable[[int], bytes], monotonic: Callable[[], float]
 ) -> dict[str, Any]:
     """Return what the page and signing in keep in the database, where there are several nodes."""
+    from admin_api.page.framework.shared_forms import SharedUnsentForms
     from admin_api.page.framework.shared_sessions import SharedSessions
     from admin_api.page.sign_in.shared_logins import SharedAttempts, SharedPending
 
     return {
         "sessions": SharedSessions(customers, random, monotonic),
+        "unsent": SharedUnsentForms(customers, random),
         "steps": SharedPending(customers, random, monotonic, Step.parse),
         "ways": SharedPending(customers, random, monotonic, Way.parse),
         "attempts": SharedAttempts(customers),

@@ -1,10 +1,10 @@
-"""The audit log, for auditors only: one page, or all matching entries as a file."""
+"""The audit log, for auditors only: one page, or all matching entries as a file. Of several nodes, those of all."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Annotated, Any, NotRequired, TypedDict, cast
 
@@ -20,6 +20,7 @@ from admin_api.http.permissions import Action, Role
 from admin_api.http.problems import FAILED, REFUSED
 from admin_api.http.types import Cursor, Given, Limit, Since, Time, Until, line, right, text, word
 from storage.access.actor import Kind
+from storage.audit import audit_files
 from storage.audit.audit_files import Wanted
 from storage.audit.audit_log import MAX_PAGE
 from storage.audit.hash_chain import MAX_FIELD, AuditError
@@ -29,7 +30,7 @@ from storage.ids import is_id
 
 MAX_ACTION = 40  # characters; the longest of ours has 20
 COLUMNS = tuple("n time actor actor_kind actor_id role action object outcome reason source hash".split())
-"""Members of an entry in the order of a file's columns."""
+"""Members of an entry in the order of a file's columns; where several nodes have a log each, `node` is the last."""
 FORMATS = {"csv": table_writers.TYPES["csv"], "json": table_writers.TYPES["json"]}
 _AUDITOR = (Role.AUDITOR,)
 
@@ -111,6 +112,7 @@ class AuditEntry(TypedDict):
     reason: str
     source: NotRequired[str]
     hash: NotRequired[str]
+    node: NotRequired[str]
 
 
 class AuditPage(TypedDict):
@@ -123,9 +125,9 @@ class AuditPage(TypedDict):
 @endpoint("GET", "/audit", Action.AUDIT, _AUDITOR)
 async def list_entries(request: AuthorisedRequest, query: AuditQuery) -> AuditPage:
     """Who did what, newest first; reading it is an entry too."""
-    wanted, log = await _wanted(request, query), request.customer.audit
+    wanted = await _wanted(request, query)
     try:
-        page = await asyncio.to_thread(log.read, query.since, query.cursor, query.limit, wanted)
+        page = await _read(request, query.since, query.cursor, query.limit, wanted)
     except AuditError:
         if query.cursor is None:
             raise
@@ -149,6 +151,16 @@ async def file(request: AuthorisedRequest, query: AuditFileQuery) -> Response:
     return Sent(chunks, headers)
 
 
+async def _read(
+    request: AuthorisedRequest, since: datetime | None, cursor: str | None, limit: int, wanted: Wanted
+) -> audit_files.AuditPage:
+    """Read a page of entries: of all nodes if there are several."""
+    copies = request.customer.audit_copies
+    if copies is not None:
+        return await copies.read(since, cursor, min(limit, MAX_PAGE), wanted)
+    return await asyncio.to_thread(request.customer.audit.read, since, cursor, limit, wanted)
+
+
 async def _wanted(request: AuthorisedRequest, query: Conditions) -> Wanted:
     """Return the filter; for a call, it includes exports and reports that contain the call."""
     objects = set[str]()
@@ -164,10 +176,11 @@ async def _chunks(
     request: AuthorisedRequest, since: datetime | None, wanted: Wanted, form: str, *, reading: bool
 ) -> AsyncIterator[bytes]:
     out, cursor = bytearray(), None
-    writer: table_writers.Writer = table_writers.CsvTable(out.extend, COLUMNS) if form == "csv" else _Json(out)
+    columns = COLUMNS if request.customer.audit_copies is None else (*COLUMNS, "node")
+    writer: table_writers.Writer = table_writers.CsvTable(out.extend, columns) if form == "csv" else _Json(out, columns)
     while reading:
-        page = await asyncio.to_thread(request.customer.audit.read, since, cursor, MAX_PAGE, wanted)
-        writer.add([[item.get(name) for name in COLUMNS] for item in page.items])
+        page = await _read(request, since, cursor, MAX_PAGE, wanted)
+        writer.add([[item.get(name) for name in columns] for item in page.items])
         cursor = page.next_cursor
         if cursor is None:
             writer.close()
@@ -181,14 +194,15 @@ async def _chunks(
 class _Json:
     """A JSON document in the same form as a page."""
 
-    def __init__(self, out: bytearray) -> None:
+    def __init__(self, out: bytearray, columns: Sequence[str]) -> None:
         self._out = out
+        self._columns = columns
         self._before = b'{"items": ['
 
     def add(self, rows: Any) -> None:
         """Write rows of entries."""
         for row in rows:
-            told = {name: value for name, value in zip(COLUMNS, row, strict=True) if value is not None}
+            told = {name: value for name, value in zip(self._columns, row, strict=True) if value is not None}
             self._out += self._before + b"\n" + json.dumps(told).encode()
             self._before = b","
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from recorder.calls.context import Node
 from storage.customer.customers import Customer
-from storage.errors import OtherNode
+from storage.errors import LinesMissing, OtherNode
 
 if TYPE_CHECKING:
     from storage.access.shared_documents import News
@@ -142,7 +142,7 @@ class Databases:
 
     def _tell(self, what: str, customer: str, problem: Exception, told: set[type[Exception]]) -> None:
         """Report a failure unless one of this opening was reported already."""
-        if isinstance(problem, OtherNode) and OtherNode not in told:
+        if isinstance(problem, OtherNode | LinesMissing) and type(problem) not in told:
             hint = f"{problem}: {problem.hint}."
             self._node.log.fault(f"{what}.away", problem, customer=customer, node=problem.node, hint=hint)
         elif not told:

@@ -95,6 +95,8 @@ class PartTask:
         self._live = live
         self._executor = executor
         self._newest: dict[str, _Newest] = {}
+        stored = {each.name: node.settings.storage_of(each) for each in node.settings.customers}
+        self._seconds = {name: storage.part_seconds for name, storage in stored.items() if storage.media == "s3"}
 
     async def run(self) -> None:
         """Look for ever; owned by recorder.runtime.tasks."""
@@ -107,8 +109,11 @@ class PartTask:
 
     def turn(self) -> None:
         """End the parts that are old or large enough."""
-        now, seconds, live = self._node.monotonic(), self._node.settings.storage.part_seconds, set[str]()
+        now, live = self._node.monotonic(), set[str]()
         for call in list(self._live):
+            seconds = self._seconds.get(call.customer.name)
+            if seconds is None:
+                continue
             live.add(call.id)
             newest = self._newest.get(call.id)
             if newest is None or newest.number != call.files.media_part:

@@ -144,6 +144,7 @@ def command() -> Any:
         customers,
         diagnosis,
         directory,
+        journal,
         keys,
         node,
         privacy,
@@ -161,7 +162,22 @@ def command() -> Any:
         rich_markup_mode=None,
     )
     app.command(SERVE)(setup.serve)
-    for module in (trial, setup, customers, diagnosis, accounts, calls, privacy, keys, backup, store, node, directory):
+    everything = [
+        trial,
+        setup,
+        customers,
+        diagnosis,
+        accounts,
+        calls,
+        privacy,
+        journal,
+        keys,
+        backup,
+        store,
+        node,
+        directory,
+    ]
+    for module in everything:
         module.add_to(app)
     return typer.main.get_command(app)
 

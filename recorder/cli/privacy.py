@@ -68,7 +68,10 @@ def audit_verify(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Check every customer's audit log, or one receipt, offline. Example: recorder audit verify --receipt r.json"""
+    """Check every customer's audit log, or one receipt, offline. Example: recorder audit verify --receipt r.json
+
+    Of several nodes, the copies of the others' logs are checked too; they are in the database.
+    """
     settings = load(config)
     if receipt is not None:
         return _receipt(settings, receipt, customer, json=json)
@@ -93,7 +96,16 @@ def audit_verify(
         if not one["ok"]:
             proven = f"entries 1 to {one['proven']}" if one["proven"] else "nothing"
             print(f"Proven by a signed checkpoint: {proven}.")
+        for each in one.get("nodes", ()):
+            print(_of_node(one["customer"], each))
     return 0 if good else 1
+
+
+def _of_node(customer: str, each: dict[str, Any]) -> str:
+    """Return the sentence about the copy of another node's log."""
+    where = f"entry {each['bad']} " if each["bad"] is not None else ""
+    told = "all as written" if each["ok"] else f"then {where}{each['fault']}"
+    return console.plain(f"{customer}, copy of node {each['node']}: {each['entries']} entries, {told}.")
 
 
 def _accepted(each: dict[str, Any]) -> str:

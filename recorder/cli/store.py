@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -14,10 +14,13 @@ from recorder.cli.progress import progress
 from recorder.config.loader import load
 from recorder.errors import Negative, NotPossible, WrongUse
 
+if TYPE_CHECKING:
+    from storage.objects.store import Features, StoreSettings
+
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    help = "The object store of [storage]. Example: recorder store check"
+    help = "The object stores of the configuration. Example: recorder store check"
     store = typer.Typer(no_args_is_help=True, help=help, rich_markup_mode=None)
     store.command("check")(check)
     store.command("move")(move)
@@ -25,40 +28,66 @@ def add_to(app: typer.Typer) -> None:
 
 
 def check(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Try the object store of [storage] with scratch objects, which are removed. Example: recorder store check
+    """Try each object store of the configuration with scratch objects, which are removed. Example: recorder store check
 
     The store does not have to be in use yet: set endpoint, bucket and keys and leave media = "file". A lock is tried
     where the bucket takes one; the check then waits 15 s for its end, and a start with a lock needs it. Exit status: 1
-    if the store cannot be used, 3 if it cannot be reached.
+    if a store cannot be used, 3 if one cannot be reached.
     """
-    from recorder.persist.object_store import described_store
+    from recorder.persist.object_store import described_stores
     from recorder.runtime.service_user import acting_as_owner
-    from storage.objects.probe import lacking, probe, usable
+    from storage.objects.probe import probe, usable
     from storage.vault import locking_stores
 
     settings = load(config)
-    store = described_store(settings)
-    features = probe(store)
-    with acting_as_owner(settings.node.data_dir):
-        place = store.settings
-        locking_stores.note(settings.node.data_dir, place.endpoint, place.bucket, seen=features.lock)
-    good = usable(features, store.settings.lock)
+    seen = [(store.settings, probe(store)) for store in described_stores(settings)]
+    for place, features in seen:
+        with acting_as_owner(settings.node.data_dir):
+            locking_stores.note(settings.node.data_dir, place.endpoint, place.bucket, seen=features.lock)
+    told = [
+        {"ok": usable(features, place.lock), "features": asdict(features), "endpoint": place.endpoint,
+         "bucket": place.bucket, "prefix": place.prefix}
+        for place, features in seen
+    ]  # fmt: skip
+    good = all(each["ok"] for each in told)
     if json:
-        console.document({"ok": good, "features": asdict(features)})
+        more = {"stores": told} if len(told) > 1 else {}
+        console.document({"ok": good, "features": told[0]["features"], **more})
         return 0 if good else 1
-    missing = lacking(features)
-    rows = [(name, "yes" if there else "no", missing.get(name, "")) for name, there in asdict(features).items()]
-    console.table(("feature", "there", "what that means"), rows)
-    if not good:
-        if usable(features):
-            raise Negative("This object store cannot be used with a lock.", 'Set lock = "off", or use another bucket.')
-        raise Negative("This object store cannot be used.", 'Recordings stay in data_dir with media = "file".')
-    print("This object store can be used.")
+    for place, features in seen:
+        if len(seen) > 1:
+            print(f"{place.endpoint}, bucket {place.bucket}, prefix {place.prefix or 'none'}:")
+        _show(features)
+    for place, features in seen:
+        _refuse(place, features)
+    print("This object store can be used." if len(seen) == 1 else "These object stores can be used.")
     return 0
 
 
+def _show(features: Features) -> None:
+    from storage.objects.probe import lacking
+
+    missing = lacking(features)
+    rows = [(name, "yes" if there else "no", missing.get(name, "")) for name, there in asdict(features).items()]
+    console.table(("feature", "there", "what that means"), rows)
+
+
+def _refuse(place: StoreSettings, features: Features) -> None:
+    """Raise Negative for a store that cannot be used as it is configured."""
+    from storage.objects.probe import usable
+
+    if not usable(features):
+        raise Negative(
+            f"The object store {place.endpoint} cannot be used.", 'Recordings stay in data_dir with media = "file".'
+        )
+    if not usable(features, place.lock):
+        raise Negative(
+            f"The bucket {place.bucket} cannot be used with a lock.", 'Set lock = "off", or use another bucket.'
+        )
+
+
 def move(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Move all recordings to where [storage] media says. Example: recorder store move
+    """Move all recordings to where media says, in [storage] or a customer's table. Example: recorder store move
 
     media = "s3": uploads what the store lacks, and makes good from each side what the other lost. media = "file":
     fetches everything and empties the store. Set media, restart the recorder, run this; calls are recorded meanwhile.
@@ -67,25 +96,27 @@ def move(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: As
     from recorder.cli.calls import with_customers
     from recorder.config.loader import with_objects
     from recorder.persist.instance_lock import node_lock
-    from recorder.persist.object_store import described_store
+    from recorder.persist.object_store import described_stores, release_stores
     from storage.vault.object_compare import Moved, into_folder, into_store
     from storage.vault.object_vault import ObjectVault
 
     settings = load(config)
-    store = described_store(settings)
-    there = settings.storage.media == "s3"
-    if settings.node.number and not there:
+    described_stores(settings)
+    uploading = {each.name for each in settings.customers if settings.storage_of(each).media == "s3"}
+    if settings.node.number and len(uploading) < len(settings.customers):
         raise WrongUse(
             "Other nodes have their recordings in the object store, and this node cannot fetch them all.",
             "Retire the other nodes and remove [node] number first.",
         )
     with node_lock(settings) as alone:
         begun = with_objects(settings)
-        if there and not alone and not begun:
+        wanted = {each for each in uploading if customer in (None, each)}
+        if not alone and not wanted <= set(begun):
             raise NotPossible("The recorder runs without the object store.", 'Restart it with media = "s3" first.')
     with progress("moving", None) as advance:
 
         async def work(one: Any) -> Moved:
+            there = one.name in uploading
             if not isinstance(one.vault, ObjectVault) or not (there or one.name in begun):
                 return Moved()
             if there:
@@ -93,7 +124,7 @@ def move(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: As
             try:
                 return await asyncio.to_thread(into_store if there else into_folder, one.vault, advance)
             except asyncio.CancelledError:  # Ctrl-C: the thread ends with its next request
-                store.requests.close()
+                release_stores(settings)
                 raise
 
         moved = with_customers(settings, customer, work)

@@ -5,19 +5,20 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from recorder.config import parser
 from recorder.config.faults import Fault, SettingsError
-from recorder.config.model import Settings
+from recorder.config.model import Settings, Storage
 from recorder.errors import NotPossible, WrongUse
 from recorder.runtime.folders import in_memory, is_ours, user_name
 from storage import extras
 from storage.keys.pkcs11_uri import SCHEME, TokenKey
 
-_OWN_FILE = re.compile(r"customer\[([0-9]+)\]\.(?:client_ca|digest)")
+_OWN_FILE = re.compile(r"customer\[([0-9]+)\]\.(?:client_ca|digest|access_key|secret_key|ca)")
 """Keys of files that concern one customer alone."""
 
 
@@ -135,13 +136,21 @@ def _missing_extras(settings: Settings) -> Iterator[Fault]:
     """Yield a fault for every setting that needs a package which is not installed."""
     needed = {
         "storage.database": extras.POSTGRESQL if settings.storage.database.startswith("postgresql") else None,
-        "storage.media": extras.S3 if settings.storage.media == "s3" or with_objects(settings) else None,
+        **_object_store_extra(settings),
         "keys.root": extras.HSM if settings.keys.root.startswith(f"{SCHEME}:") else None,
     }
     for key, extra in needed.items():
         if extra and extras.missing(extra):
             right = f"this needs the extra {extra}: {extras.how_to_install(extra)}"
             yield Fault(key, f"{extras.PACKAGES[extra]} is not installed", right, status=NotPossible.status)
+
+
+def _object_store_extra(settings: Settings) -> dict[str, str | None]:
+    """Return the key that asks for an object store, and the extra that this needs."""
+    if settings.storage.media == "s3" or with_objects(settings):
+        return {"storage.media": extras.S3}
+    own = next((index for index, each in enumerate(settings.customers) if each.media == "s3"), None)
+    return {} if own is None else {f"customer[{own}].media": extras.S3}
 
 
 def start_faults(settings: Settings) -> Iterator[Fault]:
@@ -157,9 +166,12 @@ def start_faults(settings: Settings) -> Iterator[Fault]:
 
 def _lock_faults(settings: Settings) -> Iterator[Fault]:
     """Yield a fault for a lock in a store that was not seen to keep one."""
-    storage = settings.storage
-    if storage.media != "s3" or storage.lock == "off":
-        return
+    for place, storage in _places(settings, "lock"):
+        if storage.media == "s3" and storage.lock != "off":
+            yield from _unseen_lock(settings, place, storage)
+
+
+def _unseen_lock(settings: Settings, place: str, storage: Storage) -> Iterator[Fault]:
     from storage.vault import locking_stores  # only for those who lock
 
     if not locking_stores.locks(settings.node.data_dir, storage.endpoint, storage.bucket):
@@ -167,7 +179,18 @@ def _lock_faults(settings: Settings) -> Iterator[Fault]:
             '"off", until recorder store check has seen this store refuse to delete a locked version: run it, '
             "and start again if it says yes to lock"
         )
-        yield Fault("storage.lock", f'"{storage.lock}"', right, status=NotPossible.status)
+        yield Fault(f"{place}.lock", f'"{storage.lock}"', right, status=NotPossible.status)
+
+
+def _places(settings: Settings, key: str) -> Iterator[tuple[str, Storage]]:
+    """Yield each description of an object store, and the table in which it says this key."""
+    told = set[tuple[str, Storage]]()
+    for index, customer in enumerate(settings.customers):
+        place = f"customer[{index}]" if key in customer.store else "storage"
+        storage = settings.storage_of(customer)
+        if (place, storage) not in told:
+            told.add((place, storage))
+            yield place, storage
 
 
 def _directory_faults(settings: Settings) -> Iterator[Fault]:
@@ -181,26 +204,48 @@ def _directory_faults(settings: Settings) -> Iterator[Fault]:
 
 
 def _object_store_faults(settings: Settings) -> Iterator[Fault]:
-    storage = settings.storage
-    for name in ("access_key", "secret_key"):
-        scheme, _, rest = (getattr(storage, name) or "").partition(":")
-        if scheme == "file":
-            yield from _readable(f"storage.{name}", Path(rest))
-    if storage.ca is not None:
-        yield from _authorities("storage.ca", storage.ca)
-    away = with_objects(settings)
-    if away and storage.endpoint is None and storage.media == "file":
+    yield from _store_files("storage", {name: getattr(settings.storage, name) for name in _STORE_FILES})
+    for index, customer in enumerate(settings.customers):
+        yield from _store_files(f"customer[{index}]", customer.store)
+    away = [each for each in with_objects(settings) if _leaves_objects(settings, each)]
+    if away:
+        own = next(index for index, each in enumerate(settings.customers) if each.name == away[0])
+        place = f"customer[{own}]" if settings.customers[own].media is not None else "storage"
         right = f'"s3" with its endpoint: recordings of {away[0]} may be in an object store; recorder store move'
-        yield Fault("storage.media", "file", right)
+        yield Fault(f"{place}.media", "file", right)
+
+
+_STORE_FILES = ("access_key", "secret_key", "ca")
+
+
+def _store_files(place: str, values: Mapping[str, Any]) -> Iterator[Fault]:
+    """Check the files that one table names for an object store."""
+    for name in ("access_key", "secret_key"):
+        scheme, _, rest = (values.get(name) or "").partition(":")
+        if scheme == "file":
+            yield from _readable(f"{place}.{name}", Path(rest))
+    if values.get("ca") is not None:
+        yield from _authorities(f"{place}.ca", values["ca"])
+
+
+def _leaves_objects(settings: Settings, name: str) -> bool:
+    """Tell whether nothing says where the objects of a customer are that an object store may have."""
+    configured = settings.customer(name)
+    storage = settings.storage if configured is None else settings.storage_of(configured)
+    return storage.endpoint is None and storage.media == "file"
 
 
 def with_objects(settings: Settings) -> list[str]:
     """Return the customers of whom an object store may have recordings."""
+    return [each.name for each in settings.customers if has_objects(settings, each.name)]
+
+
+def has_objects(settings: Settings, name: str) -> bool:
+    """Tell whether an object store may have recordings of a customer."""
     from storage.customer.settings import CUSTOMERS, VAULT  # a start after a kill loads nothing for those without one
     from storage.vault.parts import STORED
 
-    folder = settings.node.data_dir / CUSTOMERS
-    return [each.name for each in settings.customers if (folder / each.name / VAULT / STORED).is_dir()]
+    return (settings.node.data_dir / CUSTOMERS / name / VAULT / STORED).is_dir()
 
 
 def _sign_in_faults(settings: Settings) -> Iterator[Fault]:

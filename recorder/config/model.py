@@ -10,7 +10,7 @@ import enum
 import ipaddress
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -409,6 +409,40 @@ class Customer:
         "false: only from the address that was offered.",
     )
 
+    media: str | None = option(
+        read.media_store,
+        None,
+        "Overrides [storage] media for this customer, as the keys below override those of [storage].",
+    )
+    endpoint: str | None = option(read.origin, None, "This customer's object store: its address.")
+    region: str | None = option(read.text, None, "Its region.")
+    bucket: str | None = option(read.bucket, None, "Its bucket.")
+    prefix: str | None = option(read.prefix, None, "What the names of its objects begin with.")
+    access_key: str | None = option(read.secret, None, "Its access key, credential:NAME or file:/PATH.")
+    secret_key: str | None = option(read.secret, None, "Its secret key, credential:NAME or file:/PATH.")
+    path_style: bool | None = option(read.boolean, None, "Whether its bucket stands in the path.")
+    ca: Path | None = option(read.absolute, None, "Authorities of its certificate, PEM.")
+    part_seconds: int | None = option(
+        read.whole(1, 86_400, "seconds"), None, "When parts of this customer's live calls end."
+    )
+    keep_local: Duration | None = option(
+        read.duration, None, "How long this customer's recordings stay in data_dir as well."
+    )
+    lock: str | None = option(read.lock, None, "Whether this customer's objects are locked against deletion.")
+
+    @property
+    def store(self) -> dict[str, Any]:
+        """Return what this customer has other than [storage]."""
+        found = {name: getattr(self, name) for name in STORE_KEYS}
+        return {name: value for name, value in found.items() if value is not None}
+
+
+STORE_KEYS = (
+    "media", "endpoint", "region", "bucket", "prefix", "access_key", "secret_key", "path_style", "ca", "part_seconds",
+    "keep_local", "lock",
+)  # fmt: skip
+"""Keys of [storage] that a customer may override."""
+
 
 class CloudName(enum.StrEnum):
     """Microsoft clouds that can be chosen by name."""
@@ -607,6 +641,15 @@ class Settings:
     def closed(self) -> frozenset[str]:
         """Return the customers whose calls are no longer recorded."""
         return frozenset(each.name for each in self.customers if each.state is CustomerState.CLOSED)
+
+    def storage_of(self, customer: Customer) -> Storage:
+        """Return where the recordings of a customer are kept."""
+        return replace(self.storage, **customer.store)
+
+    @property
+    def stores(self) -> tuple[Storage, ...]:
+        """Return [storage], and what customers have instead, each once."""
+        return tuple(dict.fromkeys((self.storage, *map(self.storage_of, self.customers))))
 
     def srtp_of(self, customer: Customer) -> Srtp:
         """Return what SRTP is required of that customer's media."""

@@ -85,6 +85,13 @@ _POSSIBLE: Mapping[str, str] = {
     "bucket": '"recordings"',
     "access_key": '"credential:s3-access-key"',
     "secret_key": '"credential:s3-secret-key"',
+    "media": '"s3"',
+    "region": '"eu-central-1"',
+    "prefix": '"acme"',
+    "path_style": "true",
+    "part_seconds": "60",
+    "keep_local": '"1d"',
+    "lock": '"governance"',
 }
 
 

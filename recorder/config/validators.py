@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from urllib.parse import urlsplit
 
 from recorder.config.faults import Fault
-from recorder.config.model import Settings
+from recorder.config.model import Settings, Storage
 from recorder.config.readers import Listener, Transport
 
 _UNREACHABLE = "this customer needs sources, certificates or domains, or no call is recorded for it"
@@ -189,15 +189,31 @@ def _sign_ins(settings: Settings) -> Iterator[Fault]:
 
 def _object_store(settings: Settings) -> Iterator[Fault]:
     """Check that an object store is described whole, and that recordings do not cross a network in the clear."""
-    storage = settings.storage
+    common = list(_described(settings.storage, "storage"))
+    yield from common
+    told = {_name(fault) for fault in common}
+    for index, customer in enumerate(settings.customers):
+        own = customer.store
+        for fault in _described(settings.storage_of(customer), f"customer[{index}]"):
+            if own and (_name(fault) in own or _name(fault) not in told):
+                yield fault
+
+
+def _name(fault: Fault) -> str:
+    """Return the last part of a key."""
+    return fault.key.rpartition(".")[2]
+
+
+def _described(storage: Storage, place: str) -> Iterator[Fault]:
+    """Check one description of an object store."""
     if storage.media == "s3" or storage.endpoint is not None:
         for name in ("endpoint", "bucket", "access_key", "secret_key"):
             if getattr(storage, name) is None:
-                yield Fault(f"storage.{name}", "nothing", "set as well: an object store needs it")
+                yield Fault(f"{place}.{name}", "nothing", "set as well: an object store needs it")
     if storage.lock != "off" and storage.endpoint is None:
-        yield Fault("storage.lock", f'"{storage.lock}"', '"off": only an object store locks')
+        yield Fault(f"{place}.lock", f'"{storage.lock}"', '"off": only an object store locks')
     if storage.endpoint and storage.endpoint.startswith("http:") and not _is_loopback(storage.endpoint):
-        yield Fault("storage.endpoint", storage.endpoint, "an https address: http is for an object store on loopback")
+        yield Fault(f"{place}.endpoint", storage.endpoint, "an https address: http is for an object store on loopback")
 
 
 def _several_nodes(settings: Settings) -> Iterator[Fault]:

@@ -15,7 +15,7 @@ from recorder.config.readers import Address, Transport
 from recorder.diagnosis import own_api
 from recorder.diagnosis.check import Check, fail, ok, unchecked, warn
 from recorder.maintenance.cert_expiry import Watched, watched
-from recorder.persist.object_store import configured_store
+from recorder.persist.object_store import configured_stores
 from recorder.service.listeners import api_addresses, bound_sockets, held_sockets
 from recorder.service.start_check import check_start
 from storage.customer.customers import customer_folder
@@ -205,14 +205,15 @@ async def _server(settings: Settings, customer: str) -> list[Check]:
 
 # ---- object store ----
 def object_store(settings: Settings) -> Iterator[Check]:
-    """Ask the object store for a list; whether it can do all that is needed is for `recorder store check`."""
-    store = configured_store(settings)
-    if store is None:
+    """Ask each object store for a list; whether it can do all that is needed is for `recorder store check`."""
+    stores = configured_stores(settings)
+    if not stores:
         yield ok("object-store", "none: recordings stay in data_dir")
-        return
-    try:
-        next(iter(store.listing("doctor/")), None)
-    except StorageError as problem:
-        yield fail("object-store", str(problem), problem.hint or "recorderctl store check")
-    else:
-        yield ok("object-store", "it answers")
+    for store in stores:
+        place = "" if len(stores) == 1 else f"{store.settings.endpoint}, bucket {store.settings.bucket}: "
+        try:
+            next(iter(store.listing("doctor/")), None)
+        except StorageError as problem:
+            yield fail("object-store", f"{place}{problem}", problem.hint or "recorderctl store check")
+        else:
+            yield ok("object-store", f"{place}it answers")

@@ -201,8 +201,10 @@ class SubjectReport:
             made = await held.get(export)
             if made is not None and made.case != self._export.case:  # reports are downloaded by the id of their request
                 of.setdefault(made.case or export, set()).update(objects)
-        entries = await asyncio.to_thread(self._customer.audit.about, of)
-        return seen(entries, of)
+        copies = self._customer.audit_copies
+        if copies is not None:  # those of all nodes
+            return seen(await copies.about(of), of)
+        return seen(await asyncio.to_thread(self._customer.audit.about, of), of)
 
     def _spreadsheet(self, archive: Archive) -> None:
         """Write calls.xlsx."""

@@ -59,12 +59,15 @@ def note(
 def accept(settings: Settings, customer: str, reason: str, told: Sequence[Checkpoint]) -> int | None:
     """Accept what the log of a customer has lost; return the number of the entry, None if nothing is lost.
 
-    `told`: checkpoints that a witness kept. Raises AuditError if a rollback does not explain what is wrong.
+    `told`: checkpoints that a witness kept; where several nodes share the database, those that were copied there count
+    as well. Raises AuditError if a rollback does not explain what is wrong.
     """
+    from recorder.maintenance.proof_check import about_own_log
     from storage.audit.hash_chain import ACCEPT, Act
 
+    known = about_own_log(settings, customer, told)
     with _log_of(settings, customer) as audit:
-        return audit.accept(Act.of(actor(), ROLE, ACCEPT, reason=reason), told)
+        return audit.accept(Act.of(actor(), ROLE, ACCEPT, reason=reason), known)
 
 
 @contextmanager
@@ -81,6 +84,7 @@ def _log_of(settings: Settings, customer: str, root: RootSecret | None = None) -
         customer,
         customers.audit_key(keys),
         lambda: datetime.now(UTC),
+        settings.node.number if settings.storage.database != "sqlite" else 0,
     )
     try:
         yield audit

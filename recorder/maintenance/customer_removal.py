@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from recorder.config import editor
 from recorder.config.loader import load
@@ -71,8 +72,9 @@ def _begin(settings: Settings, config: Path, configured: Configured, root: RootS
         raise WrongUse(f"{name} is the only customer.", "Add another one first: a recorder needs one.")
     editor.remove(editor.read(config), name)  # raises before anything is asked
     wanted = Removal(
-        name, str(uuid.uuid4()), actor().name, to_text(datetime.now(UTC)), approval=configured.approve_erasures
-    )
+        name, str(uuid.uuid4()), actor().name, to_text(datetime.now(UTC)), approval=configured.approve_erasures,
+        store={key: value if isinstance(value, bool) else str(value) for key, value in _own_store(configured).items()},
+    )  # fmt: skip
     with acting_as_owner(data):
         calls = _checked(settings, wanted, root)
         if not confirm(len(calls)):
@@ -110,7 +112,7 @@ def _finish(settings: Settings, begun: Removal, root: RootSecret) -> Path | None
                     f"Write the [[customer]] table of {name} into {settings.source} again, and {problem.hint}.",
                 ) from None
             begun.write(data)
-        return asyncio.run(removal.carry_out(begun, _place(settings), root))
+        return asyncio.run(removal.carry_out(begun, _place(settings, begun), root))
 
 
 def _checked(settings: Settings, wanted: Removal, root: RootSecret) -> Sequence[str]:
@@ -124,8 +126,9 @@ def _checked(settings: Settings, wanted: Removal, root: RootSecret) -> Sequence[
         )
 
     async def look() -> Sequence[str]:
-        wanted_customer = CustomerSettings(wanted.customer)
-        customer = await customers.open_customer(_place(settings), root, wanted_customer, create=False)
+        wanted_customer, number = CustomerSettings(wanted.customer), settings.node.number
+        place = _place(settings, wanted)
+        customer = await customers.open_customer(place, root, wanted_customer, node=number, create=False)
         try:
             return await removal.left(customer, approval=wanted.approval)
         finally:
@@ -134,13 +137,20 @@ def _checked(settings: Settings, wanted: Removal, root: RootSecret) -> Sequence[
     return asyncio.run(look())
 
 
-def _place(settings: Settings) -> Place:
-    node = settings.node
+def _own_store(configured: Configured) -> dict[str, Any]:
+    """Return how a customer's own object store is described, whose table is taken out before it is emptied."""
+    return {key: value for key, value in configured.store.items() if key not in ("part_seconds", "keep_local")}
+
+
+def _place(settings: Settings, begun: Removal) -> Place:
+    node, own = settings.node, dict[str, Any](begun.store)
+    if "ca" in own:
+        own["ca"] = Path(own["ca"])
     return Place(
         node.data_dir,
         settings.storage.database,
         lambda: datetime.now(UTC),
-        configured_store(settings),
+        configured_store(settings, Configured(name=begun.customer, **own)),
         node=node.name,
         instance=instance.read(node.runtime_dir),
         several=node.number > 0,

@@ -34,6 +34,9 @@ ALL_SECONDS = 3600.0
 REST = 20
 """And at least this many times as long as a comparison took: a vault may have millions of parts."""
 
+TRIES = 10
+"""Failures in a row after which the store counts as away until the next look."""
+
 BATCH = 1_000
 """Parts whose calls are looked up in the index together."""
 
@@ -60,6 +63,28 @@ class _Seen:
     told: bool = False  # the present trouble was reported
 
 
+class _Round:
+    """One look at a customer: what fails for one part fails for no other, unless the store is away."""
+
+    def __init__(self, threads: ThreadPoolExecutor) -> None:
+        self.failed: Exception | None = None
+        self._threads = threads
+        self._in_a_row = 0
+
+    async def do(self, work: Callable[..., T], *given: object) -> T | None:
+        """Do something in the thread; return None if it fails, and raise after so many failures in a row."""
+        try:
+            result = await asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
+        except StorageError as problem:
+            self.failed = self.failed or problem
+            self._in_a_row += 1
+            if self._in_a_row >= TRIES:
+                raise
+            return None
+        self._in_a_row = 0
+        return result
+
+
 class LockJob:
     """The locks of all customers of the node."""
 
@@ -83,72 +108,68 @@ class LockJob:
 
     async def _guarded(self, threads: ThreadPoolExecutor, customer: Customer, vault: ObjectVault) -> None:
         """Look at one customer; whatever goes wrong is reported once and tried again."""
-        seen = self._seen.setdefault(customer.name, _Seen())
+        seen, one = self._seen.setdefault(customer.name, _Seen()), _Round(threads)
         try:
-            await self._holds(threads, customer, vault, seen)
-            await self._dates(threads, customer, vault, seen)
+            await self._holds(one, customer, vault, seen)
+            await self._dates(one, customer, vault, seen)
         except Exception as problem:  # without this task no lock would be extended any more
-            if not seen.told:
-                seen.told = True
-                hint = problem.hint if isinstance(problem, StorageError) else ""
-                self._log.error("store.lock_failed", customer=customer.name, reason=type(problem).__name__, hint=hint)
-        else:
-            seen.told = False
+            one.failed = one.failed or problem
+        if one.failed is not None and not seen.told:
+            hint = one.failed.hint if isinstance(one.failed, StorageError) else ""
+            self._log.error("store.lock_failed", customer=customer.name, reason=type(one.failed).__name__, hint=hint)
+        seen.told = one.failed is not None
 
-    async def _holds(self, threads: ThreadPoolExecutor, customer: Customer, vault: ObjectVault, seen: _Seen) -> None:
+    async def _holds(self, one: _Round, customer: Customer, vault: ObjectVault, seen: _Seen) -> None:
         """Hold what is held, and nothing else."""
         wanted = await customer.holds.every()
-        for ref in await _in(threads, vault.held):
+        for ref in await one.do(vault.held) or ():
             if (ref.call, ref.leaf) not in wanted:
-                await _in(threads, vault.end_hold, ref)
+                await one.do(vault.end_hold, ref)
         seen.held = {each for each in seen.held if each[:2] in wanted}
         for call, leaf in wanted:
-            for ref in await _in(threads, vault.parts, call, leaf):
+            for ref in await one.do(vault.parts, call, leaf) or ():
                 key = (ref.call, ref.leaf, ref.part)
-                if ref.finished and key not in seen.held and await _in(threads, vault.hold, ref):
+                if ref.finished and key not in seen.held and await one.do(vault.hold, ref):
                     seen.held.add(key)
 
-    async def _dates(self, threads: ThreadPoolExecutor, customer: Customer, vault: ObjectVault, seen: _Seen) -> None:
-        """Extend locks, and delete what they keep no longer."""
-        everything = time.monotonic() >= seen.next_all
-        began = time.monotonic()
+    async def _dates(self, one: _Round, customer: Customer, vault: ObjectVault, seen: _Seen) -> None:
+        """Extend locks, and now and then compare all of them and delete what they keep no longer."""
         fresh = vault.take_unlocked()
         try:
-            await self._extend(threads, customer, vault, list(fresh))
-            for day in vault.days() if everything else ():
-                found = await _in(threads, lambda day=day: [ref for ref, _ in vault.pointers(day)])
-                await self._extend(threads, customer, vault, found)
+            await self._extend(one, customer, vault, list(fresh))
         except BaseException:
             vault.to_lock(*fresh)
             raise
-        await _in(threads, vault.delete_unlocked, day_of(customer.now()))
-        if everything:
-            seen.next_all = time.monotonic() + max(ALL_SECONDS, REST * (time.monotonic() - began))
+        if time.monotonic() < seen.next_all:
+            return
+        began = time.monotonic()
+        for day in vault.days():
+            found = await one.do(lambda day=day: [ref for ref, _ in vault.pointers(day)])
+            await self._extend(one, customer, vault, found or ())
+        await one.do(vault.delete_unlocked, day_of(customer.now()))
+        seen.next_all = time.monotonic() + max(ALL_SECONDS, REST * (time.monotonic() - began))
 
-    async def _extend(
-        self, threads: ThreadPoolExecutor, customer: Customer, vault: ObjectVault, found: Sequence[PartRef]
-    ) -> None:
+    async def _extend(self, one: _Round, customer: Customer, vault: ObjectVault, found: Sequence[PartRef]) -> None:
         """Extend the locks of parts; those that have none because their call is not over are looked at again."""
         now = customer.now()
         for at in range(0, len(found), BATCH):
             some = found[at : at + BATCH]
             due = await customer.calls.retained(ref.call for ref in some)
-            locked = await _in(threads, lambda some=some: [vault.pointer(ref) for ref in some])
-            for ref, pointer in zip(some, locked, strict=True):
+            locked = await one.do(lambda some=some: [vault.pointer(ref) for ref in some]) or ()
+            for ref, pointer in zip(some, locked, strict=False):
                 if pointer is None:  # it was erased
                     continue
                 if ref.call not in due:
                     if not pointer.locked:
                         vault.to_lock(ref)
                 elif (until := lock_day(due[ref.call], now)) > pointer.locked:
-                    await _in(threads, self._lock, customer, vault, ref, until)
+                    vault.to_lock(ref)
+                    if await one.do(self._lock, customer, vault, ref, until):
+                        vault.locked(ref)
 
-    def _lock(self, customer: Customer, vault: ObjectVault, ref: PartRef, until: int) -> None:
+    def _lock(self, customer: Customer, vault: ObjectVault, ref: PartRef, until: int) -> bool:
         try:
             vault.lock(ref, until)
         except ObjectMissing:
             self._log.error("store.lost", customer=customer.name, call=ref.call, part=ref.part)
-
-
-async def _in(threads: ThreadPoolExecutor, work: Callable[..., T], *given: object) -> T:
-    return await asyncio.get_running_loop().run_in_executor(threads, work, *given)
+        return True

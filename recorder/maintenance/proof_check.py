@@ -1,7 +1,11 @@
-"""Check audit logs, receipts and records of requests with the customers' keys, without daemon or database."""
+"""Check audit logs, receipts and records of requests with the customers' keys, without the daemon.
+
+A database is asked only where several nodes share it, for the copies of their audit logs.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,10 +14,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from recorder.config.model import Customer as Configured
 from recorder.config.model import Settings
 from storage.audit.audit_files import AuditFiles
-from storage.audit.hash_chain import Accepted, AuditError, Checkpoint
+from storage.audit.hash_chain import Accepted, AuditError, Checkpoint, Verdict
 from storage.customer import customers, removed_customers
 from storage.erasure import receipts
 from storage.erasure.receipts import BadReceipt
+from storage.errors import StorageError
 from storage.keys.root_secret import load_root
 from storage.subject_requests import closing_record
 
@@ -21,23 +26,62 @@ from storage.subject_requests import closing_record
 def prove(settings: Settings, configured: Configured, told: Sequence[Checkpoint] = ()) -> dict[str, Any]:
     """Check the chain of a customer against every checkpoint, including those sent to a witness.
 
-    Raises KeysError if its keys do not open.
+    Of several nodes, also the copies of the chains of all others. Raises KeysError if its keys do not open.
     """
     name, data = configured.name, settings.node.data_dir
+    files, key = (
+        AuditFiles(customers.customer_folder(data, name), data / customers.KEYS, name),
+        _key(settings, configured),
+    )
+    if not several(settings):
+        return _proven(settings, name, files, key, told)
+    try:
+        own, nodes = asyncio.run(_copied(settings, name, files, key, [mark for mark in told if mark.customer == name]))
+    except StorageError as problem:
+        found = _proven(settings, name, files, key, told)
+        fault = f"the copies of the other nodes' logs cannot be read: {problem}"
+        return {**found, "ok": False, "fault": "; ".join(filter(None, [found["fault"], fault])), "nodes": []}
+    found = _proven(settings, name, files, key, [*told, *own])
+    return {**found, "ok": found["ok"] and all(each["ok"] for each in nodes), "nodes": nodes}
+
+
+def about_own_log(settings: Settings, name: str, told: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """Return the checkpoints of a customer's log of this node that are kept elsewhere. Raises StorageError."""
+    data = settings.node.data_dir
     files = AuditFiles(customers.customer_folder(data, name), data / customers.KEYS, name)
-    return _proven(name, files, _key(settings, configured), told)
+    own: list[Checkpoint] = []
+    if several(settings):
+        (configured,) = (each for each in settings.customers if each.name == name)
+        own, _ = asyncio.run(_copied(settings, name, files, _key(settings, configured), []))
+    return concerning(settings, files, name, [*told, *own])
+
+
+def several(settings: Settings) -> bool:
+    """Say whether several nodes may share the databases."""
+    return settings.node.number > 0 and settings.storage.database != "sqlite"
 
 
 def prove_removed(settings: Settings, name: str, told: Sequence[Checkpoint] = ()) -> dict[str, Any]:
     """Check the chain of a customer that was removed, with the public key that stayed."""
     data = settings.node.data_dir
-    return _proven(name, removed_customers.files_of(data, name), removed_customers.public_key_of(data, name), told)
+    key = removed_customers.public_key_of(data, name)
+    return _proven(settings, name, removed_customers.files_of(data, name), key, told)
 
 
-def _proven(name: str, files: AuditFiles, key: Ed25519PublicKey, told: Sequence[Checkpoint]) -> dict[str, Any]:
-    verdict = files.verify(key, [mark for mark in told if mark.customer == name])
+def concerning(settings: Settings, files: AuditFiles, name: str, told: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """Return the checkpoints of a customer's log of this node; a witness may keep those of several nodes."""
+    named = {settings.node.number, *(files.named() if told else ())}
+    return [mark for mark in told if mark.customer == name and mark.node in named]
+
+
+def _proven(
+    settings: Settings, name: str, files: AuditFiles, key: Ed25519PublicKey, told: Sequence[Checkpoint]
+) -> dict[str, Any]:
+    return {"customer": name, **_verdict(files.verify(key, concerning(settings, files, name, told)))}
+
+
+def _verdict(verdict: Verdict) -> dict[str, Any]:
     return {
-        "customer": name,
         "ok": verdict.good,
         "entries": verdict.entries,
         "proven": verdict.proven,
@@ -45,6 +89,25 @@ def _proven(name: str, files: AuditFiles, key: Ed25519PublicKey, told: Sequence[
         "fault": verdict.fault or None,
         "accepted": [_shown(each) for each in verdict.accepted],
     }
+
+
+async def _copied(
+    settings: Settings, name: str, files: AuditFiles, key: Ed25519PublicKey, told: Sequence[Checkpoint]
+) -> tuple[list[Checkpoint], list[dict[str, Any]]]:
+    """Return the checkpoints of the own log that were copied, and what is found of the copies of the others' logs."""
+    from storage.audit.audit_copies import AuditCopies
+    from storage.database.database import Database
+
+    node = settings.node
+    database = Database(settings.storage.database, name, customers.customer_folder(node.data_dir, name))
+    copies = AuditCopies(database, files, name, node.number, key, node.name)
+    try:
+        with database.opening():
+            own, found = await copies.marks(), await copies.verify(told)
+    finally:
+        await database.close()
+    others = [(number, *each) for number, each in found.items() if number != node.number]
+    return own, [{"node": name, "number": number, **_verdict(verdict)} for number, name, verdict in others]
 
 
 def _shown(accepted: Accepted) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Upload finished parts to the object store, and let local copies go once the store has them for long enough.
 
-    job = UploadJob(node); tasks.start(job.run(), "uploads")
+    jobs = jobs_of(node)                          one for each object store
+    for job in jobs: tasks.start(job.run(), "uploads")
 
 What waits is what the disk shows: a finished part without its pointer (storage.vault.object_vault). So nothing has to
 be told to this job, a kill forgets nothing, and no call waits for it. Its threads have a low priority and are few; a
@@ -15,7 +16,7 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -77,14 +78,28 @@ class _Watched:
     waiting: dict[int, int] = field(default_factory=dict)  # day → parts that waited at the last look
 
 
-class UploadJob:
-    """Uploads for all customers of the node."""
+def jobs_of(node: Node) -> list[UploadJob]:
+    """Return the job of each object store to which recordings go; their figure is that of all together."""
+    uploading: dict[S3, dict[str, int]] = {}
+    for each in node.settings.customers:
+        storage = node.settings.storage_of(each)
+        store = configured_store(node.settings, each)
+        if store is not None and storage.media == "s3":
+            uploading.setdefault(store, {})[each.name] = storage.keep_local.seconds * 1_000_000_000
+    jobs = [UploadJob(node, store, keep_ns) for store, keep_ns in uploading.items()]
+    node.metrics.watch(node.metrics.parts_waiting, lambda: sum(job.waiting() for job in jobs))
+    return jobs
 
-    def __init__(self, node: Node) -> None:
+
+class UploadJob:
+    """Uploads for all customers of one object store."""
+
+    def __init__(self, node: Node, store: S3, keep_ns: Mapping[str, int]) -> None:
+        """`keep_ns`: the customers, and for how long a part that the store has stays here as well."""
         self._node = node
         self._log = node.log
-        self._keep_ns = node.settings.storage.keep_local.seconds * 1_000_000_000
-        self._store = configured_store(node.settings)
+        self._keep_ns = keep_ns
+        self._store = store
         self._seen: dict[str, _Watched] = {}
         self._pause = 0.0
         self._away = ""  # the class of what was reported last, if the store is away
@@ -95,9 +110,6 @@ class UploadJob:
 
     async def run(self) -> None:
         """Upload for ever; owned by recorder.runtime.tasks."""
-        if self._store is None:
-            return
-        self._node.metrics.watch(self._node.metrics.parts_waiting, self.waiting)
         threads = ThreadPoolExecutor(AT_ONCE, "upload", _step_back)
         try:
             while True:
@@ -118,7 +130,7 @@ class UploadJob:
         vaults = [
             (customer, customer.vault)
             for customer in self._node.customers.values()
-            if isinstance(customer.vault, ObjectVault)
+            if customer.name in self._keep_ns and isinstance(customer.vault, ObjectVault)
         ]
         self._looked, found = 0.0, list[tuple[ObjectVault, PartRef]]()
         for customer, vault in vaults:
@@ -133,7 +145,7 @@ class UploadJob:
             await asyncio.wrap_future(self._node.syncer.wait([]))  # only what is durable here is uploaded
             await self._upload(threads, await self._dated(found) if store.locks else [(*each, 0) for each in found])
         if time.monotonic() >= self._next_release:
-            self._next_release = time.monotonic() + min(RELEASE_SECONDS, self._keep_ns / 1e9)
+            self._next_release = time.monotonic() + min(RELEASE_SECONDS, min(self._keep_ns.values()) / 1e9)
             for customer, vault in vaults:
                 if customer.served:
                     await self._release(threads, customer, vault)
@@ -246,7 +258,7 @@ class UploadJob:
 
     async def _release(self, threads: ThreadPoolExecutor, customer: Customer, vault: ObjectVault) -> None:
         """Let local copies go that the store has long enough, and whose calls are finished in the index."""
-        due = await _in(threads, lambda: list(vault.stored(time.time_ns() - self._keep_ns)))
+        due = await _in(threads, lambda: list(vault.stored(time.time_ns() - self._keep_ns[customer.name])))
         for at in range(0, len(due), BATCH):
             some = due[at : at + BATCH]
             calls = {(ref.call, ref.leaf) for ref in some}

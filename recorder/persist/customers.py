@@ -77,7 +77,7 @@ def open_one(settings: Settings, configured: Configured, root: RootSecret) -> Cu
     """Open one customer but its database, which it then claims for this node; raises StorageError."""
     node = settings.node
     place = Place(
-        node.data_dir, settings.storage.database, _now, configured_store(settings),
+        node.data_dir, settings.storage.database, _now, configured_store(settings, configured),
         node=node.name, instance=instance.read(node.runtime_dir), claims=True,
         several=node.number > 0,
     )  # fmt: skip
@@ -97,7 +97,7 @@ async def open_customers(settings: Settings, wanted: Sequence[Configured] | None
         name=settings.node.name,
         instance=instance.read(settings.node.runtime_dir),
         create=False,
-        objects=configured_store(settings),
+        objects={each.name: configured_store(settings, each) for each in chosen},
     )
 
 

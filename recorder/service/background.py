@@ -169,16 +169,21 @@ class BackgroundServices:
         exports = ExportJob(customers, tasks, log, settings.node)
         start(exports.run(), "exports")
         start(AuditJob(customers, log, incidents, settings.audit.witnesses).run(), "audit")
+        if settings.node.number:
+            from recorder.maintenance.audit_copy_job import AuditCopyJob
+
+            start(AuditCopyJob(customers, log).run(), "copies")
         start(DirectoryJob(customers, tasks, log, incidents, settings).run(), "directory")
         correlation, purge = CorrelationJob(customers, tasks, log), PurgeJob(customers, tasks, log, node.indexer)
         start(correlation.run(), "correlation")
         start(purge.run(), "purge")
         start(Figures(node.metrics, settings).run(), "figures")
-        if settings.storage.media == "s3":
-            from recorder.maintenance.upload_job import UploadJob
+        if any(each.media == "s3" for each in settings.stores):
+            from recorder.maintenance.upload_job import jobs_of
 
-            start(UploadJob(node).run(), "uploads")
-            if settings.storage.lock != "off":
+            for job in jobs_of(node):
+                start(job.run(), "uploads")
+            if any(each.lock != "off" for each in settings.stores):
                 from recorder.maintenance.lock_job import LockJob
 
                 start(LockJob(customers, log).run(), "locks")

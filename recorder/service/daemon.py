@@ -39,7 +39,7 @@ from recorder.observe.metrics import Metrics
 from recorder.persist.checkpoint import Checkpoints
 from recorder.persist.customers import open_each, reopen, to_be_removed, unconfigured
 from recorder.persist.indexer import Indexer
-from recorder.persist.object_store import release_store
+from recorder.persist.object_store import release_stores
 from recorder.runtime.disk_thread import Disk
 from recorder.runtime.folders import SWAP_HINT, in_memory, swapping
 from recorder.runtime.sandbox import missing as missing_confinement
@@ -264,7 +264,7 @@ class Daemon:
         self._admission.review()
         self._tasks.start(self._admission.run(), "housekeeping")
         self._tasks.start(SyncTask(self.node, self._live, self._executor).run(), "sync")
-        if self._settings.storage.media == "s3":
+        if any(each.media == "s3" for each in self._settings.stores):
             self._tasks.start(PartTask(self.node, self._live, self._executor).run(), "parts")
         self._garbage.begin()
         self.node.notify.ready()
@@ -307,7 +307,7 @@ class Daemon:
         else:
             await self._end_calls()
         await self.node.indexer.drain(2.0)
-        release_store(self._settings)
+        release_stores(self._settings)
         await self._background.close()
         await self._server.close()
         await self._workers.stop()

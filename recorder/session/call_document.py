@@ -9,11 +9,13 @@ from typing import Any, cast
 
 import msgspec
 
+from personal import revealed
 from sip.message.message import Request
 from sip.sdp.description import Format
 from sip.siprec import correlation, parties
 from sip.siprec.stream_owners import Owner
-from storage.calls.call_document import CallDocument, Party, Payload, Speaker, Stream, revealed
+from storage.calls.call_document import CallDocument, Party, Payload, Speaker, Stream
+from storage.calls.call_document import revealed as in_the_clear
 from storage.timestamps import rfc3339
 
 UNMEASURED: Stream = {
@@ -50,7 +52,10 @@ def encode(value: Mapping[str, Any]) -> bytes:
 
 def encode_call(document: CallDocument) -> bytes:
     """Encode a call document, in the clear, as the body of a control record, which is sealed."""
-    return encode(revealed(document))
+    try:
+        return msgspec.json.encode(document, enc_hook=revealed)
+    except UnicodeEncodeError:
+        return encode(in_the_clear(document))
 
 
 def message(request: Request, at: datetime) -> bytes:

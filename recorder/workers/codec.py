@@ -4,7 +4,6 @@ Both directions are checked against the annotations in recorder.workers.messages
 worker's messages also lengths, ranges and closed sets. A message of the other direction is refused.
 """
 
-import dataclasses
 from collections.abc import Sequence
 from typing import TypeVar, get_args
 
@@ -83,7 +82,7 @@ def _split(streams: Sequence[StreamSpec]) -> tuple[tuple[StreamSpec, ...], tuple
     networks = streams[0].networks if len(streams) > 1 else ()
     if not networks or any(each.networks != networks for each in streams):
         return tuple(streams), ()
-    return tuple(dataclasses.replace(each, networks=()) for each in streams), networks
+    return tuple([each.without_networks() for each in streams]), networks
 
 
 def _decoded(decoder: Decoder[M], data: bytes | bytearray | memoryview) -> M:

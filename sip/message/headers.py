@@ -84,6 +84,9 @@ class Headers:
 
     def get(self, name: str, default: str | None = None) -> str | None:
         """Return the first value, unparsed."""
+        index = self._index or self._indexed()
+        if name in index:  # mostly; it saves a call
+            return index[name][0]
         values = self._lookup(name)
         return values[0] if values else default
 

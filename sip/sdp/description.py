@@ -171,13 +171,15 @@ class MediaLine:
     """Offered DTLS role (RFC 4145), from here or the session level."""
     fingerprints: tuple[str, ...]
     """Certificate fingerprints (RFC 8122), from here or the session level."""
+    _first: dict[str, str] = field(init=False, repr=False, compare=False)
+    """The first value of each attribute: a dozen are looked up for every line."""
+
+    def __post_init__(self) -> None:
+        self._first = dict(reversed(self.attributes))
 
     def attribute(self, name: str) -> str | None:
         """Return the value of the first attribute with this name in this section, or None."""
-        for key, value in self.attributes:
-            if key == name:
-                return value
-        return None
+        return self._first.get(name)
 
     def all_attributes(self, name: str) -> list[str]:
         """Return the values of all attributes with this name in this section."""

@@ -39,14 +39,14 @@ def with_more(packed: bytes, extensions: Iterable[Extension]) -> bytes:
     kept: dict[tuple[str, str, str, str], None] = dict.fromkeys(_pieces(packed))
     before = len(kept)
     room = MAX_TEXT - sum(len(value) for *_, value in kept)
-    for one in extensions:
-        if len(one.parent) + len(one.path) > MAX_PATH:
+    for kind, parent, path, hidden in extensions:
+        if len(parent) + len(path) > MAX_PATH:
             continue
-        value = one.value.reveal()
+        value = hidden.reveal()
         room -= len(value)
         if room < 0 or len(kept) >= MAX_PIECES:
             break
-        kept[(one.kind, one.parent, one.path, value)] = None
+        kept[kind, parent, path, value] = None
     if len(kept) == before:
         return packed
     # Little memory: to clear the usual quarter of a megabyte takes ten times as long as compressing 2 kB.

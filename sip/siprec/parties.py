@@ -308,6 +308,23 @@ def _one(request: Request, name: str) -> NameAddr | None:
         return None
 
 
+def _sender(request: Request) -> Person | None:
+    """Return who is named in From, which has been parsed already unless it breaks the grammar."""
+    text = request.headers.get("From") or ""
+    try:
+        return _of_address(request.sender, Role.CALLER) if len(text) <= MAX_ADDRESS else person(text, Role.CALLER)
+    except SipError:
+        return person(text, Role.CALLER)
+
+
+def _recipient(request: Request) -> NameAddr | None:
+    """Return To, which has been parsed already unless it breaks the grammar."""
+    try:
+        return request.recipient
+    except SipError:
+        return _one(request, "To")
+
+
 def _identities(request: Request, there: set[str]) -> list[Person]:
     found: list[Person] = []
     if "p-asserted-identity" in there:
@@ -316,13 +333,13 @@ def _identities(request: Request, there: set[str]) -> list[Person]:
         for address, who in _addresses(request, "Remote-Party-ID", Role.CALLER):
             called = (address.param("party") or "").lower() == "called"
             found.append(Person(who.uri, who.name, Role.CALLEE if called else Role.CALLER))
-    sender = person(request.headers.get("From") or "", Role.CALLER)
+    sender = _sender(request)
     return [who for who in (*found, sender) if who is not None and not _is_machine(who)]
 
 
 def _fallback(request: Request, named: list[Person]) -> Iterator[Person]:
     """Return caller and callee if nothing else names people; see the rule at the top of this file."""
-    recipient = _one(request, "To")
+    recipient = _recipient(request)
     if recipient is None or recipient.tag:
         return
     target = _of_address(recipient, Role.CALLEE)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -17,6 +17,7 @@ from storage.audit.hash_chain import (
     BROKEN,
     MAX_LINE,
     NO_LINES,
+    NODE,
     Accepted,
     AuditError,
     Checkpoint,
@@ -27,6 +28,7 @@ from storage.audit.hash_chain import (
     Verdict,
     document,
     follow,
+    node_named,
     origin,
     unfinished,
     verify,
@@ -41,6 +43,7 @@ _OBJECT = re.compile(rb'"object":"([^"\\]*)"')  # a quotation mark inside a valu
 _TIME = re.compile(rb'"time":"([^"\\]{27})"')  # text order is time order
 MOST_LOOKED_AT = 200_000
 """Entries read for one page, in about a second; other requests may wait for the thread."""
+_TOLD = tuple(f'"action":"{action}"'.encode() for action in (ACCEPT, NODE))
 _CHUNK = 1 << 20  # bytes searched at once: some milliseconds
 SLOT = 512  # bytes of each of the two slots beside the keys: one disk sector, so a power cut leaves it old or new
 
@@ -184,12 +187,26 @@ class AuditFiles:
 
     def accepted(self, key: Ed25519PublicKey) -> Iterator[Accepted]:
         """Yield the losses that entries of the log accept, oldest first; the root secret is needed to write one."""
-        for line in self._lines() if self.log.exists() else ():
-            if f'"action":"{ACCEPT}"'.encode() not in line or (item := _shown(line)) is None:
-                continue
-            loss = Loss.parse(str(item.get("object")), key, self._customer)
-            if loss is not None:
-                yield Accepted(item["n"], item["time"], str(item.get("actor")), str(item.get("reason")), loss)
+        return accepted_in(self._lines() if self.log.exists() else (), key, self._customer)
+
+    def named(self) -> set[int]:
+        """Return the numbers of the nodes whose log it was or is, by its entries; 0 before the first such entry."""
+        return named_in(self._lines() if self.log.exists() else ())
+
+    def between(self, begin: int, end: int, most: int) -> list[bytes]:
+        """Return at most so many lines from one offset, at which a line begins, to another."""
+        with disk_errors("read the audit log"), self.log.open("rb") as file:
+            file.seek(begin)
+            found: list[bytes] = []
+            while file.tell() < end and len(found) < most and (line := file.readline(MAX_LINE)):
+                found.append(line)
+            return found
+
+    def back_from(self, end: int) -> Iterator[tuple[int, bytes]]:
+        """Yield the lines that end at or before an offset, newest first, each with the offset of its end."""
+        with disk_errors("read the audit log"), opened(self.log, os.O_RDONLY) as fd:
+            for start, line in backwards(fd, whole_size(fd, min(end, os.fstat(fd).st_size))):
+                yield start + len(line), line
 
     def lost(self, key: Ed25519PublicKey, told: Sequence[Checkpoint] = ()) -> Loss | None:
         """Return what the log lacks that was not accepted yet, after it was continued; None if it lacks nothing.
@@ -318,7 +335,7 @@ class AuditFiles:
                     return AuditPage(tuple(items), str(start + len(line)))
                 if since is None and not wanted.may_be(line):
                     continue
-                item = _shown(line)
+                item = shown(line)
                 if item is None:
                     continue  # damaged: verification reports it; it does not hide the others
                 if since is not None and from_text(item["time"]) < since:
@@ -362,7 +379,7 @@ class AuditFiles:
                     yield line
 
 
-def _shown(line: bytes) -> dict[str, Any] | None:
+def shown(line: bytes) -> dict[str, Any] | None:
     """Return an entry, None for one that cannot be read."""
     try:
         found = document(line)
@@ -391,6 +408,29 @@ def _offset(fd: int, cursor: str, end: int) -> int:
     ):
         raise AuditError("the cursor is not one of this log's")
     return at
+
+
+def accepted_in(lines: Iterable[bytes], key: Ed25519PublicKey, customer: str) -> Iterator[Accepted]:
+    """Yield the losses that entries of a log accept, oldest first; one of another node's log counts for nothing."""
+    node = 0
+    for line in lines:
+        if not any(action in line for action in _TOLD) or (item := shown(line)) is None:
+            continue
+        node = node if (named := node_named(item)) is None else named
+        loss = Loss.parse(str(item.get("object")), key, customer) if item.get("action") == ACCEPT else None
+        if loss is not None and loss.node == node:
+            yield Accepted(item["n"], item["time"], str(item.get("actor")), str(item.get("reason")), loss)
+
+
+def named_in(lines: Iterable[bytes]) -> set[int]:
+    """Return the numbers of the nodes whose log it was or is; 0 if it did not begin as that of a numbered node."""
+    found = set[int]()
+    for number, line in enumerate(lines):
+        item = shown(line) if _TOLD[1] in line else None
+        named = None if item is None else node_named(item)
+        if named is not None or number == 0:
+            found.add(named or 0)
+    return found or {0}
 
 
 def marks_of(path: Path) -> list[Checkpoint]:

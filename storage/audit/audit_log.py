@@ -26,6 +26,7 @@ from storage.audit.checkpoint_thinning import thin
 from storage.audit.hash_chain import (
     BROKEN,
     NO_LINES,
+    NODE,
     Act,
     AuditError,
     Checkpoint,
@@ -58,12 +59,22 @@ class Audit:
     """The audit log of one customer, open for appending."""
 
     def __init__(
-        self, folder: Path, keys_dir: Path, customer: str, key: Ed25519PrivateKey, now: Callable[[], datetime]
+        self,
+        folder: Path,
+        keys_dir: Path,
+        customer: str,
+        key: Ed25519PrivateKey,
+        now: Callable[[], datetime],
+        node: int = 0,
     ) -> None:
-        """Prepare to append; the files are opened or created at the first act."""
+        """Prepare to append; the files are opened or created at the first act.
+
+        `node`: number of this node where several have a log each, 0 where there is one.
+        """
         self.customer = customer
         self.public_key = key.public_key()
         self._files = AuditFiles(folder, keys_dir, customer)
+        self._node = node
         self._key = key
         self._now = now
         self._fd = -1
@@ -120,6 +131,7 @@ class Audit:
         loss = self._files.lost(self.public_key, told)
         if loss is None:
             return None
+        loss = replace(loss, node=self._node)
         entry = self.append(replace(act, object=loss.signed(self._key, self.customer))).result()
         if loss.checkpoints:
             with (
@@ -215,7 +227,8 @@ class Audit:
                 if after.n:
                     # The checkpoint that a broken log does not fit is evidence now, and must not pass for the newest.
                     broken = any(note.action == BROKEN for note in notes)
-                    self._files.put_mark(Checkpoint.sign(self._key, self.customer, after, self._now()), both=broken)
+                    mark = Checkpoint.sign(self._key, self.customer, after, self._now(), self._node)
+                    self._files.put_mark(mark, both=broken)
                 self._head = after
                 return head.n + len(notes) + 1
             finally:
@@ -262,6 +275,8 @@ class Audit:
             if mark:
                 self._files.keep_evidence(mark)
             notes.append(_note(BROKEN, "the log does not fit its checkpoint", "failed"))
+        if (mark.node if mark else 0) != self._node:
+            notes.append(_note(NODE, f"node {self._node}"))
         return head, notes
 
     def _reserve(self, fd: int, size: int) -> None:

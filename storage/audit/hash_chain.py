@@ -15,7 +15,7 @@ log, of which entries those were; verification then ignores the checkpoints that
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -38,6 +38,8 @@ ACCEPT = "audit.accept"
 """Action of an entry that has an acceptance as its object."""
 BROKEN = "audit.broken"
 """Action of the first entry after entries that are lost."""
+NODE = "audit.node"
+"""Action of the entry that says whose log it is from there on; its reason is "node" and the number."""
 
 
 class AuditError(StorageError):
@@ -106,12 +108,14 @@ class Checkpoint:
     """Time of the statement, RFC 3339."""
     signature: bytes
     """Ed25519 signature of all other fields."""
+    node: int = 0
+    """Number of the node whose chain it is; 0, and not in the file, where one node has the database to itself."""
 
     @classmethod
-    def sign(cls, key: Ed25519PrivateKey, customer: str, head: Head, at: datetime) -> "Checkpoint":
+    def sign(cls, key: Ed25519PrivateKey, customer: str, head: Head, at: datetime, node: int = 0) -> "Checkpoint":
         """Sign the end of the chain at a time."""
         text = to_text(at)
-        return cls(customer, head, text, key.sign(_statement(customer, head, text)))
+        return cls(customer, head, text, key.sign(_statement(customer, head, text, node)), node)
 
     @classmethod
     def parse(cls, data: bytes) -> "Checkpoint":
@@ -119,19 +123,19 @@ class Checkpoint:
         try:
             j = json.loads(data)
             head = Head(int(j["n"]), str(j["hash"]), int(j["size"]))
-            return cls(str(j["customer"]), head, str(j["at"]), bytes.fromhex(j["signature"]))
-        except (ValueError, KeyError, TypeError, RecursionError):
+            signature, node = bytes.fromhex(j["signature"]), int(j.get("node", 0))
+            return cls(str(j["customer"]), head, str(j["at"]), signature, node)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             raise AuditError("a checkpoint of the audit log is damaged") from None
 
     def __bytes__(self) -> bytes:
-        h = self.head
-        document = {"customer": self.customer, "n": h.n, "hash": h.hash, "size": h.size, "at": self.at}
+        document = _checkpoint(self.customer, self.head, self.at, self.node)
         return ascii_json({**document, "signature": self.signature.hex()}) + b"\n"
 
     def genuine(self, key: Ed25519PublicKey, customer: str) -> bool:
         """Say whether it was signed with this key for this customer."""
         try:
-            key.verify(self.signature, _statement(self.customer, self.head, self.at))
+            key.verify(self.signature, _statement(self.customer, self.head, self.at, self.node))
         except InvalidSignature:
             return False
         return self.customer == customer
@@ -223,6 +227,8 @@ class Loss:
     """When that checkpoint was made, RFC 3339; empty if there is none."""
     checkpoints: int
     """How many checkpoints the statement beside the keys counts that are not there now; 0 if it fits."""
+    node: int = 0
+    """Number of the node whose log it is; 0, and not in the entry, where one node has the database to itself."""
 
     def covers(self, mark: Checkpoint) -> bool:
         """Say whether a checkpoint names one of these entries; later ones with the same numbers are not covered."""
@@ -238,7 +244,8 @@ class Loss:
         """Parse an acceptance; return None if it was not signed with this key for this customer."""
         try:
             f = dict(pair.split("=", 1) for pair in text.split(" "))
-            found = cls(int(f["first"]), int(f["last"]), f["hash"], f["at"], int(f["checkpoints"]))
+            node = int(f.get("node", 0))
+            found = cls(int(f["first"]), int(f["last"]), f["hash"], f["at"], int(f["checkpoints"]), node)
             key.verify(bytes.fromhex(f["signature"]), found._statement(customer))
         except (ValueError, KeyError, InvalidSignature):
             return None
@@ -246,7 +253,7 @@ class Loss:
 
     def _fields(self) -> dict[str, object]:
         kept = {"first": self.first, "last": self.last, "hash": self.hash, "at": self.at}
-        return {**kept, "checkpoints": self.checkpoints}
+        return {**kept, "checkpoints": self.checkpoints, **({"node": self.node} if self.node else {})}
 
     def _statement(self, customer: str) -> bytes:
         return _ACCEPTED + ascii_json({"customer": customer, **self._fields()})
@@ -358,6 +365,12 @@ def verify(
     return Verdict(head.n, proven=proven)
 
 
+def node_named(item: Mapping[str, Any]) -> int | None:
+    """Return the number of the node that an entry says the log is that of, None if it says nothing of the kind."""
+    word, _, number = str(item.get("reason")).partition(" ")
+    return int(number) if item.get("action") == NODE and word == "node" and number.isdecimal() else None
+
+
 def unfinished(head: Head, tail: bytes) -> bool:
     """Say whether an incomplete last line may be the beginning of the next entry, cut off by a crash."""
     begin = f'{{"n":{head.n + 1},"time":"'.encode()
@@ -396,5 +409,10 @@ def _lines(form: Sequence[Any]) -> Lines:
     return Lines(int(count), int(size), str(digest))
 
 
-def _statement(customer: str, head: Head, at: str) -> bytes:
-    return _SIGNED + ascii_json({"customer": customer, "n": head.n, "hash": head.hash, "size": head.size, "at": at})
+def _checkpoint(customer: str, head: Head, at: str, node: int) -> dict[str, object]:
+    told = {"customer": customer, "n": head.n, "hash": head.hash, "size": head.size, "at": at}
+    return {**told, "node": node} if node else told
+
+
+def _statement(customer: str, head: Head, at: str, node: int) -> bytes:
+    return _SIGNED + ascii_json(_checkpoint(customer, head, at, node))

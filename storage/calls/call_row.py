@@ -14,8 +14,9 @@ from typing import Any, cast
 
 import msgspec
 
-from personal import Personal
-from storage.calls.call_document import CallDetails, CallDocument, PlainDetails, revealed, wrapped
+from personal import Personal, revealed
+from storage.calls.call_document import CallDetails, CallDocument, PlainDetails, wrapped
+from storage.calls.call_document import revealed as in_the_clear
 from storage.cursors import BadCursor, by_time, read_by_time
 from storage.errors import StorageError
 from storage.json_bytes import utf8_json
@@ -250,7 +251,7 @@ def canonical_source(source: object) -> str:
 
 def pack(details: CallDetails, forms: Sequence[str]) -> bytes:
     """Serialise details and search forms for sealing; raises BadDetails if they are too large."""
-    data = _json({"details": revealed(details), "forms": list(forms)})
+    data = _json(details, list(forms))
     if len(data) > MAX_SEALED:
         raise BadDetails("the details of a call are too large")
     # Little memory: clearing the usual quarter of a megabyte takes ten times as long as compressing 2 kB.
@@ -258,12 +259,12 @@ def pack(details: CallDetails, forms: Sequence[str]) -> bytes:
     return _FORMAT + packer.compress(data) + packer.flush()
 
 
-def _json(document: Mapping[str, Any]) -> bytes:
-    """Encode JSON in UTF-8; the fast encoder refuses text with lone surrogates."""
+def _json(details: CallDetails, forms: list[str]) -> bytes:
+    """Encode details, in the clear, and forms; the fast encoder refuses text with lone surrogates."""
     try:
-        return msgspec.json.encode(document)
+        return msgspec.json.encode({"details": details, "forms": forms}, enc_hook=revealed)
     except UnicodeEncodeError:
-        return utf8_json(document)
+        return utf8_json({"details": in_the_clear(details), "forms": forms})
 
 
 def unpack(plain: bytes) -> tuple[CallDetails, tuple[str, ...]]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from storage.access.shared_access import SharedAccess
     from storage.attachments.annotations import Annotations
     from storage.attachments.attachments import Attachments
+    from storage.audit.audit_copies import AuditCopies
     from storage.audit.audit_log import Audit
     from storage.calls.call_index import Calls
     from storage.customer.wiring import Components
@@ -207,6 +208,11 @@ class Customer:
         return self._opened.audit
 
     @property
+    def audit_copies(self) -> AuditCopies | None:
+        """Copies of the audit logs of all nodes, None where one node has the database to itself."""
+        return self._opened.audit_copies
+
+    @property
     def holds(self) -> Holds:
         """Legal holds."""
         return self._opened.holds
@@ -330,12 +336,16 @@ class Customer:
     async def renew_claim(self) -> NodeState:
         """Say in the database that this node still serves it, within every STALE_SECONDS; return the node's state.
 
-        Raises OtherNode or DatabaseOlder, after which the database is closed for everybody and must be opened again.
+        Raises OtherNode, or DatabaseOlder if the database lost what it had; it is then closed for everybody and must be
+        opened again.
         """
         from storage.database.database import DatabaseOlder
 
         try:
-            return await self.registry.renew()
+            state = await self.registry.renew()
+            if self.journal.shared is not None:
+                await self.journal.shared.watch(self.database)
+            return state
         except (OtherNode, DatabaseOlder):
             self.database.refuse()
             raise

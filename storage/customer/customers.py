@@ -32,6 +32,10 @@ __all__ = [
 ]
 
 
+NOWHERE: "Mapping[str, ObjectStore | None]" = {}
+"""All recordings stay in the folder of the node."""
+
+
 class Customers(Mapping[str, Customer]):
     """All customers of this node by name."""
 
@@ -52,17 +56,18 @@ class Customers(Mapping[str, Customer]):
         instance: str = "",
         create: bool = True,
         later: bool = False,
-        objects: "ObjectStore | None" = None,
+        objects: "Mapping[str, ObjectStore | None]" = NOWHERE,
     ) -> "Customers":
         """Open every customer, all or none; if `create`, make keys for new ones. Raises StorageError.
 
         `later`: the databases stay closed until `Customer.open_database`. `node`, `name`: number and name
-        of the node. `instance`: as in Place.
+        of the node. `instance`, and `objects` of each customer: as in Place.
         """
         opened: list[Customer] = []
         try:
             for one in settings:
-                place = Place(data_dir, database, now, objects, node=name, instance=instance, several=node > 0)
+                own = objects.get(one.name)
+                place = Place(data_dir, database, now, own, node=name, instance=instance, several=node > 0)
                 customer = await open_customer(place, root, one, node=node, create=create, later=later)
                 opened.append(customer)
         except BaseException:

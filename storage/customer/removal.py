@@ -20,9 +20,9 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -67,6 +67,8 @@ class Removal:
     """When, RFC 3339."""
     approval: bool = False
     """Whether erasures of this customer need a second person."""
+    store: Mapping[str, str | bool] = field(default_factory=dict)
+    """How the configuration described the customer's own object store."""
     calls: tuple[str, ...] | None = None
     """Ids of the calls that are erased; None until the erasure begins. From then on it cannot be called off."""
 
@@ -125,7 +127,7 @@ async def left(customer: Customer, *, approval: bool) -> Sequence[str]:
     others = () if customer.holder is None else sorted(await customer.holder.others())
     if others:
         raise Kept(
-            f"the keys of {customer.name} are on {len(others)} more nodes ({', '.join(others)})",
+            f"the keys of {customer.name} are on {_more(others)}",
             f"stop these nodes and retire them first: recorder node retire {others[0]}",
         )
     held = [row.id async for row in customer.calls.every(Query(hold=True))]
@@ -147,6 +149,10 @@ async def left(customer: Customer, *, approval: bool) -> Sequence[str]:
             "ask for their erasure (POST …/erasures) and have it approved first",
         )
     return sorted(calls)
+
+
+def _more(nodes: Sequence[str]) -> str:
+    return f"1 more node: {nodes[0]}" if len(nodes) == 1 else f"{len(nodes)} more nodes: {', '.join(nodes)}"
 
 
 def _calls(count: int) -> str:
@@ -215,7 +221,9 @@ def _prove(removal: Removal, place: Place, keys: CustomerKeys, locked: Sequence[
     name, data = removal.customer, place.data_dir
     key, kept, disk = audit_key(keys), removed_folder(place.data_dir, removal.customer), Disk()
     calls = removal.calls or ()
-    audit = Audit(customer_folder(data, name), data / KEYS, name, key, place.now)
+    mark = AuditFiles(customer_folder(data, name), data / KEYS, name).newest_mark(key.public_key())
+    node = mark.node if mark else 0  # the log stays that of the node that it was
+    audit = Audit(customer_folder(data, name), data / KEYS, name, key, place.now, node)
     try:
         act = Act.of(RECORDER, "system", "erasure.done", removal.id, "done", f"{len(calls)} calls; customer removed")
         audit.append(act).result()

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.attachments.annotations import Annotations
 from storage.attachments.attachments import Attachments
+from storage.audit.audit_files import AuditFiles
 from storage.audit.audit_log import Audit
 from storage.calls.call_index import Calls, Joined
 from storage.customer.settings import KEYS, CustomerSettings, Place, audit_key, customer_folder, identity
@@ -32,7 +34,7 @@ from storage.exports.exports import FOLDER as EXPORTS
 from storage.exports.exports import Exports
 from storage.files.reserved_space import ReservedSpace
 from storage.journal.index_gap import Gap, measure
-from storage.journal.journal import Journal, JournaledDatabase
+from storage.journal.journal import Journal, JournaledDatabase, counted
 from storage.keys.cut_log import Ledger
 from storage.keys.cutter import Cutter, OwnKeys
 from storage.keys.key_store import CustomerKeys
@@ -44,9 +46,8 @@ from storage.subject_requests.cases import Requests
 from storage.vault.vault import Vault
 
 if TYPE_CHECKING:
+    from storage.audit.audit_copies import AuditCopies
     from storage.holders.holder import Holder
-
-SQLITE = "sqlite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,8 @@ class Components:
     """Index of calls."""
     audit: Audit
     """Audit log."""
+    audit_copies: "AuditCopies | None"
+    """Copies of the audit logs of all nodes, None where one node has the database to itself."""
     holds: Holds
     """Legal holds."""
     waivers: Waivers
@@ -108,11 +111,12 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     twins: list[Joined] = []  # what is done with a new call of a session that another node recorded too
     joined = partial(_join, twins) if place.several else None
     calls = Calls(database, keys, settings.country, keys.node, several=place.several, joined=joined)
-    audit = Audit(folder, place.data_dir / KEYS, name, signer, now)
+    shared = place.several and database.dialect == "postgresql"
+    audit = Audit(folder, place.data_dir / KEYS, name, signer, now, keys.node if shared else 0)
     files = Vault(folder / EXPORTS, name, keys)
     cutter: Cutter = OwnKeys(keys)
     holder: Holder | None = None
-    if place.several and place.database != SQLITE:
+    if shared:
         holder, cutter = _shared(place, keys, database, [vault, files], lambda: steps)
     several = keys.node if place.several else None
     exports = Exports(database, keys, files, cutter, now, node=several)
@@ -122,6 +126,14 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     steps = ErasureSteps(keys, vault, database, calls, room, exports.unlink, cutter, settled)
     steps.reserve_space()
     journal, gap = Journal(folder, keys), Gap(folder)
+    copies = None
+    if shared:  # code that a single machine does not load
+        from storage.audit.audit_copies import AuditCopies
+        from storage.journal.node_journal import NodeJournal
+
+        journal.shared = NodeJournal(journal, folder, keys.node, place.node)
+        own = AuditFiles(folder, place.data_dir / KEYS, name)
+        copies = AuditCopies(database, own, name, keys.node, signer.public_key(), place.node)
     store = JournaledDatabase(database, keys, journal, now, cutter)
     rules = Rules(store, settings.country, settings.retention_days)
     erasures = Erasures(
@@ -153,6 +165,7 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
         calls=calls,
         audit=audit,
         holds=holds,
+        audit_copies=copies,
         waivers=Waivers(store),
         rules=rules,
         erasures=erasures,
@@ -167,7 +180,7 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
         correlation=correlation,
         gap=gap,
         journal=journal,
-        catch_up=partial(_catch_up, registry, look, name, database, ledger, steps, journal, signer, now),
+        catch_up=partial(_catch_up, registry, look, name, database, ledger, steps, journal, signer, now, folder),
     )
 
 
@@ -205,8 +218,15 @@ async def _catch_up(
     journal: Journal,
     signer: Ed25519PrivateKey,
     now: Callable[[], datetime],
+    folder: Path,
 ) -> None:
     """Restore the rows of a lost database, and bring an older one up to date with journal and cut log."""
+    if journal.shared is not None:
+        await journal.shared.begin(index)
+    elif await counted(index):
+        from storage.journal.node_journal import alone_again  # only after several nodes shared the database
+
+        await alone_again(journal, folder, index)
     await look(now(), registry.older)
     await reapply(name, index, ledger, steps, journal, signer, now)
     with suppress(NoSpace):

@@ -111,9 +111,13 @@ audit_copies = Table(  # the audit log of every node, so that each can show all
     "audit_copies",
     metadata,
     Column("node", SmallInteger, nullable=False),
+    Column("course", SmallInteger, nullable=False),  # raised each time the log goes on from an earlier entry
     Column("n", BigInteger, nullable=False),
+    Column("at", BigInteger, nullable=False),  # time of the entry
     Column("line", LargeBinary, nullable=False),
-    PrimaryKeyConstraint("node", "n"),
+    Column("mark", LargeBinary),  # signed checkpoint of the entry, with the last one of each copying
+    PrimaryKeyConstraint("node", "course", "n"),
+    Index("audit_copies_at", "at", "node", "course", "n"),
 )
 
 calls = Table(  # one row for each recording; can be rebuilt from the vault
@@ -168,11 +172,26 @@ days = Table(  # days that have calls, and the leaf whose "index" secret is the 
     Column("calls", Integer, nullable=False),
 )
 
-journal_mark = Table(  # one row: number of the newest line of the journal that this database contains
+journal_mark = Table(  # how much of the journal of each node this database contains
     "journal_mark",
     metadata,
-    Column("id", SmallInteger, primary_key=True, autoincrement=False),  # always 1
-    Column("line", BigInteger, nullable=False),
+    Column("node", SmallInteger, primary_key=True, autoincrement=False),  # [node] number
+    Column("line", BigInteger, nullable=False),  # number of the newest line
+    Column("label", Text, nullable=False, server_default=""),  # [node] name
+    Column("known", BigInteger, nullable=False, server_default="0"),  # newest line that any node has heard of
+    Column("spare", BigInteger, nullable=False, server_default="0"),  # lines up to this one are not needed any more
+    Column("place", BigInteger, nullable=False, server_default="0"),  # of its newest line in the order of all lines
+)
+
+journal_rows = Table(  # whose journal has the newest state of a row, where several nodes have a journal each
+    "journal_rows",
+    metadata,
+    Column("name", Text, nullable=False),  # of the table
+    Column("key", Text, nullable=False),  # JSON: list of the primary key, or object of what was removed by
+    Column("place", BigInteger, nullable=False),  # in the order of all lines
+    Column("node", SmallInteger, nullable=False),
+    PrimaryKeyConstraint("name", "key"),
+    Index("journal_rows_node", "node"),
 )
 
 holds = Table(  # legal holds that are in force

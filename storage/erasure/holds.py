@@ -87,10 +87,10 @@ class Holds(JournaledRows):
                     break
 
     async def every(self) -> frozenset[tuple[str, int]]:
-        """Return call and leaf of everything that is held."""
-        asked = sa.select(calls.c.id, calls.c.leaf).where(calls.c.id.in_(sa.select(holds.c.call)))
+        """Return call and leaf of everything that is held, also of calls that the index has lost."""
         async with self._database.reading() as connection:
-            return frozenset((row.id, row.leaf) for row in await connection.execute(asked))
+            found = await connection.execute(sa.select(holds.c.call, holds.c.leaf))
+            return frozenset((row.call, row.leaf) for row in found)
 
     async def get(self, call: str) -> Hold | None:
         """Return the hold of a call, None if there is none."""

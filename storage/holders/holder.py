@@ -181,7 +181,7 @@ class Holder:
         """Follow the table as this transaction sees it; raises CutsBehind if this node is behind nevertheless."""
         if _OWN.get():
             return
-        if self._silent():
+        if self.gone or self._silent():
             raise self._behind()
         place = await cut_table.newest(connection)
         if self._level != place and not await self._catch_up(connection):
@@ -192,7 +192,7 @@ class Holder:
         """Say whether this node may open sealed values now, and upload; follow the table if it is only behind."""
         with self._unguarded():
             async with self._database.reading() as connection:
-                if self._silent():
+                if self.gone or self._silent():
                     return False
                 return self._level == await cut_table.newest(connection) or await self._catch_up(connection)
 
@@ -305,6 +305,16 @@ class Holder:
         if may_overwrite(self._held(), table, self.chain):
             await asyncio.to_thread(self._keys.overwrite)
             self.gone, self._level = True, None
+
+    async def depart(self) -> bool:
+        """Do what a node still owes that may not serve any more: apply, and overwrite its keys if it was retired.
+
+        Return whether they are overwritten. For a node that the registry refuses; repeatable. Raises StorageError.
+        """
+        await self.begin()
+        if any(each.line.kind is Kind.RETIRE and each.line.node == self.name for each in self._log):
+            await self.turn()
+        return self.gone
 
     async def _at_rest(self) -> bool:
         """Look once whether anything has changed; a quiet customer costs one query a second."""

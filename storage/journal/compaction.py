@@ -8,7 +8,7 @@ the old file or the new one.
 """
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,7 +17,7 @@ from storage.database.database import Database
 from storage.database.schema import metadata
 from storage.errors import SealBroken
 from storage.files.durable_files import Disk
-from storage.journal.journal import TABLES, Item, Journal, advance, mark
+from storage.journal.journal import TABLES, Item, Journal, committed, mark
 from storage.journal.journal_format import packed
 
 LEAST = 1 << 20  # bytes; a smaller file is not worth it
@@ -32,12 +32,13 @@ async def compact(journal: Journal, database: Database) -> bool:
     async with database.reading() as connection:
         if journal.size < TIMES * await _expected(connection):
             return False
-        number = await mark(connection)
+        number = await mark(connection, journal.node)
+        needed = None if journal.shared is None else await journal.shared.needed(connection)
     draft, old = journal.compacted, journal.place()
     try:
-        await asyncio.to_thread(lambda: journal.draft(draft, standing(journal, number)))
+        await asyncio.to_thread(lambda: journal.draft(draft, standing(journal, number, needed)))
         async with database.writing() as connection:
-            whole = await advance(connection, 0) == await asyncio.to_thread(lambda: journal.newest)
+            whole = await committed(connection, journal) == await asyncio.to_thread(lambda: journal.newest)
             whole = whole and journal.place() == old  # another process may have rewritten it from the database
             if whole:  # the transactions of all lines have committed
                 await asyncio.to_thread(journal.swap, draft, number)
@@ -48,9 +49,12 @@ async def compact(journal: Journal, database: Database) -> bool:
         await asyncio.to_thread(Disk().remove, draft)
 
 
-def standing(journal: Journal, number: int) -> Iterator[bytes]:
-    """Yield the lines up to a number with only their valid items, as they were sealed; raises SealBroken."""
-    kept = _kept(journal, number)
+def standing(journal: Journal, number: int, needed: Callable[[Item], bool] | None = None) -> Iterator[bytes]:
+    """Yield the lines up to a number with only their valid items, as they were sealed; raises SealBroken.
+
+    `needed`: says which items are valid; None if that follows from the journal alone.
+    """
+    kept = _kept(journal, number, needed)
     if not kept:
         yield journal.bare(number)
     place = 0
@@ -66,7 +70,7 @@ def standing(journal: Journal, number: int) -> Iterator[bytes]:
             yield packed(head.copied(number), boxes)
 
 
-def _kept(journal: Journal, number: int) -> set[int]:
+def _kept(journal: Journal, number: int, needed: Callable[[Item], bool] | None) -> set[int]:
     """Return the positions, counted through the whole file, of the items that are still valid."""
     known = {table.name for table in TABLES}
     rows: dict[tuple[str, tuple[object, ...]], int] = {}
@@ -78,6 +82,8 @@ def _kept(journal: Journal, number: int) -> set[int]:
         for _, item in journal.boxes(line):
             if item is not None and item.table not in known:
                 others.add(place)  # written by a later version
+            elif item is not None and needed is not None:
+                others |= {place} if needed(item) else set()
             elif item is not None and item.put is not None:
                 rows[item.table, item.key] = place
             elif item is not None and not _take_away(rows, item):

@@ -77,7 +77,7 @@ async def measure(
     the newest call may be another one's.
     """
     async with database.reading() as connection:
-        newest, mine = await connection.scalar(sa.select(sa.func.max(days.c.day))), await mark(connection)
+        newest, mine = await connection.scalar(sa.select(sa.func.max(days.c.day))), await mark(connection, journal.node)
         if node is not None and newest is not None:
             until = await connection.scalar(sa.select(nodes.c.indexed_until).where(nodes.c.node == node))
             newest = min(newest, until // DAY_MICROS) if until else newest

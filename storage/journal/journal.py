@@ -13,6 +13,8 @@ A row is sealed under the leaf that its own secrets are sealed under, so forgett
 Lines are numbered, and each transaction stores the number of its line in the database (table `journal_mark`). One
 look at the two numbers therefore shows whether the database is older than its journal. A line whose transaction never
 committed is recognised by the next line, which has the same number.
+
+Where several nodes share a database, each has a journal of what was written through it (storage.journal.node_journal).
 """
 
 import asyncio
@@ -23,7 +25,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -90,6 +92,8 @@ class Item:
     """The row, None if this deletes rows."""
     drop: Mapping[str, Any]
     """Column values of the rows to delete, {} for all rows of the table."""
+    place: int = 0
+    """Its place in the order of all nodes' items; 0 where one node has the database to itself."""
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -98,8 +102,36 @@ class Item:
         return tuple(row[column.name] for column in metadata.tables[self.table].primary_key)
 
 
+class Shared(Protocol):
+    """What is different where several nodes share the database (storage.journal.node_journal)."""
+
+    node: int
+    """Number of this node."""
+
+    async def begin(self, database: Database) -> None:
+        """Make the journal of a single machine that of this node; does nothing later."""
+
+    async def take(self, connection: AsyncConnection, items: Sequence[Item]) -> tuple[int, Sequence[Item]]:
+        """Return the number of this transaction's line, and the items with their place in the order of all nodes'."""
+
+    async def settle(self, database: Database) -> int:
+        """Bring the database up to date with this node's journal; raises LinesMissing if another one's is needed."""
+
+    async def watch(self, database: Database) -> None:
+        """Do what is due every few seconds; raises DatabaseOlder if the database must be opened again."""
+
+    async def differences(self, database: Database) -> dict[str, int]:
+        """Compare this node's journal with the rows that it is the last one to have written."""
+
+    async def needed(self, connection: AsyncConnection) -> "Callable[[Item], bool]":
+        """Return a function that says whether an item of this node's journal is the newest about its row."""
+
+
 class Journal:
     """The journal of one customer; safe between processes."""
+
+    shared: Shared | None = None
+    """Set where several nodes share the database."""
 
     def __init__(self, folder: Path, keys: sealing.DeletableKeys, random: Callable[[int], bytes] = os.urandom) -> None:
         self._replayed = False
@@ -109,6 +141,11 @@ class Journal:
         self._file = LineFile(self._path, "the journal", RESERVE)
         self._keys = keys
         self._random = random
+
+    @property
+    def node(self) -> int:
+        """Return the number of the row of `journal_mark` that counts this journal's lines."""
+        return 0 if self.shared is None else self.shared.node
 
     @property
     def exists(self) -> bool:
@@ -165,7 +202,10 @@ class Journal:
         if connection is None:
             await asyncio.to_thread(self._write, items, None)
             return
-        number = await advance(connection)
+        if self.shared is None:
+            number = await advance(connection)
+        else:
+            number, items = await self.shared.take(connection, items)
         if number <= self._committed:
             raise DatabaseOlder(
                 "the database is older than its journal", "systemctl reload recorder brings it up to date"
@@ -228,7 +268,8 @@ class Journal:
                 yield (number, leaf, box), None
                 continue
             told = sealing.unseal(self._keys, leaf, _KIND, head.context(number, self._customer), box)
-            yield (number, leaf, box), Item(leaf, str(told["table"]), told.get("put"), told.get("drop") or {})
+            place = int(told.get("place") or 0)
+            yield (number, leaf, box), Item(leaf, str(told["table"]), told.get("put"), told.get("drop") or {}, place)
 
     def leaves(self) -> Iterator[int]:
         """Yield every leaf that items are sealed under (leaves are in the clear); skip damaged lines."""
@@ -284,7 +325,8 @@ class Journal:
         head = Head.new(self._random(8).hex(), number, base=base)
         sealed = []
         for place, item in enumerate(items):
-            told = {"table": item.table, **({"put": item.put} if item.put is not None else {"drop": item.drop})}
+            what = {"put": item.put} if item.put is not None else {"drop": item.drop}
+            told = {"table": item.table, **what, **({"place": item.place} if item.place else {})}
             try:
                 bound = head.context(place, self._customer)
                 sealed.append((place, item.leaf, sealing.seal(self._keys, item.leaf, _KIND, bound, told)))
@@ -348,24 +390,35 @@ def dropped(table: sa.Table, leaf: int = LAST_LEAF, **values: Any) -> Item:
     return Item(leaf, table.name, None, values)
 
 
-async def mark(connection: AsyncConnection) -> int:
-    """Return the number of the newest line that the database has, 0 if it has none."""
-    return int(await connection.scalar(sa.select(journal_mark.c.line)) or 0)
+async def mark(connection: AsyncConnection, node: int = 0) -> int:
+    """Return the number of the newest line that the database has of a node's journal, 0 if it has none."""
+    return int(await connection.scalar(sa.select(journal_mark.c.line).where(journal_mark.c.node == node)) or 0)
 
 
 async def set_mark(connection: AsyncConnection, number: int) -> None:
     """Store that the database has all lines up to this one."""
-    await connection.execute(journal_mark.delete())
-    await connection.execute(journal_mark.insert(), {"id": 1, "line": number})
+    await connection.execute(journal_mark.delete().where(journal_mark.c.node == 0))
+    await connection.execute(journal_mark.insert(), {"node": 0, "line": number})
 
 
 async def advance(connection: AsyncConnection, by: int = 1) -> int:
     """Return the number of this transaction's line; other transactions that need one wait until this one ends."""
-    change = journal_mark.update().values(line=journal_mark.c.line + by).returning(journal_mark.c.line)
-    number = await connection.scalar(change)
+    change = journal_mark.update().where(journal_mark.c.node == 0).values(line=journal_mark.c.line + by)
+    number = await connection.scalar(change.returning(journal_mark.c.line))
     if number is None:
         await set_mark(connection, by)
     return by if number is None else int(number)
+
+
+async def committed(connection: AsyncConnection, journal: Journal) -> int:
+    """Return the number of the newest line in a writing transaction, once no other one that has a line is under way."""
+    return await advance(connection, 0) if journal.shared is None else await mark(connection, journal.node)
+
+
+async def counted(database: Database) -> bool:
+    """Say whether the database counts the journals of several nodes, or did so last."""
+    async with database.reading() as connection:
+        return bool(await connection.scalar(sa.select(sa.exists().where(journal_mark.c.node != 0))))
 
 
 def apply(state: State, item: Item) -> None:

@@ -41,6 +41,7 @@ from storage.journal.journal import (
     State,
     advance,
     apply,
+    committed,
     mark,
     request,
     set_mark,
@@ -64,22 +65,23 @@ async def give_back(journal: Journal, database: Database) -> int:
 async def behind(journal: Journal, database: Database) -> bool:
     """Say whether the journal has lines that the database does not have."""
     async with database.reading() as connection:
-        if await mark(connection) >= await asyncio.to_thread(lambda: journal.newest):
+        if await mark(connection, journal.node) >= await asyncio.to_thread(lambda: journal.newest):
             return False
     async with database.writing() as connection:  # another process may be about to commit
-        return await advance(connection, 0) < await asyncio.to_thread(lambda: journal.newest)
+        return await committed(connection, journal) < await asyncio.to_thread(lambda: journal.newest)
 
 
 async def settle(journal: Journal, database: Database) -> int:
     """Bring both to the same state; return the rows that a lost database got back. Raises SealBroken."""
     try:
-        return await _settle(journal, database)
+        return await (settle_alone(journal, database) if journal.shared is None else journal.shared.settle(database))
     except SealBroken:
         hint = "restore both from one backup; if you remove the journal, the database is served as it is"
         raise SealBroken("the journal that the database needs is damaged, or another customer's", hint) from None
 
 
-async def _settle(journal: Journal, database: Database) -> int:
+async def settle_alone(journal: Journal, database: Database) -> int:
+    """Bring both to the same state where this node has the database to itself; raises SealBroken."""
     async with database.reading() as connection:
         blank, mine, newest = await _places(connection, journal)
         if not blank and mine == newest and await asyncio.to_thread(lambda: journal.exists):
@@ -91,7 +93,7 @@ async def _settle(journal: Journal, database: Database) -> int:
         if blank and (begun or not mine):
             return await _give_all_back(connection, journal, newest) if begun else 0
         if not begun or newest < mine:
-            await asyncio.to_thread(journal.begin, await _everything(connection), mine)
+            await asyncio.to_thread(journal.begin, await everything(connection), mine)
         elif newest > mine:
             with suppress(IntegrityError):  # a forged line that fits no database must not prevent the start
                 async with connection.begin_nested():
@@ -104,6 +106,8 @@ async def differences(journal: Journal, database: Database) -> dict[str, int]:
 
     Erasures are left out: those of retention are only in the database until they are done.
     """
+    if journal.shared is not None:
+        return await journal.shared.differences(database)
     found: dict[str, int] = {}
     told = await asyncio.to_thread(journal.read)
     async with database.reading() as connection:
@@ -128,7 +132,7 @@ async def _blank(connection: AsyncConnection) -> bool:
 
 async def _give_all_back(connection: AsyncConnection, journal: Journal, newest: int) -> int:
     state = await asyncio.to_thread(journal.read)
-    await _carry_out(connection, state)
+    await carry_out(connection, state)
     await set_mark(connection, newest)
     return sum(map(len, state.values()))
 
@@ -136,21 +140,21 @@ async def _give_all_back(connection: AsyncConnection, journal: Journal, newest: 
 async def _catch_up(connection: AsyncConnection, journal: Journal, mine: int, newest: int) -> None:
     """Bring an older database up to date with the journal."""
     journal.note_replay(mine, newest)
-    await _forget_dead(connection, journal)
+    await forget_dead(connection, journal)
     items = await asyncio.to_thread(journal.since, mine)
     if items is None:
         before, after = await _all_rows(connection), await asyncio.to_thread(journal.read)
         _spare_retention(before, after)
     else:
-        before = await _touched(connection, items)
+        before = await touched(connection, items)
         after = {name: dict(found) for name, found in before.items()}
         for item in items:
             apply(after, item)
-    await _carry_out(connection, _changes(before, after))
+    await carry_out(connection, changed_rows(before, after))
     await set_mark(connection, newest)
 
 
-async def _forget_dead(connection: AsyncConnection, journal: Journal) -> None:
+async def forget_dead(connection: AsyncConnection, journal: Journal) -> None:
     """Delete rows whose key was cut since; the journal has no line about them any more."""
     for table in _OWN_LEAF:
         (key,) = table.primary_key
@@ -164,14 +168,14 @@ async def _all_rows(connection: AsyncConnection) -> State:
     return {t.name: {item.key: dict(item.put or {}) for item in await taken(connection, t)} for t in TABLES}
 
 
-async def _touched(connection: AsyncConnection, items: Sequence[Item]) -> State:
+async def touched(connection: AsyncConnection, items: Sequence[Item]) -> State:
     """Return the rows of the database that the items concern, as they are."""
     before: State = {}
     for name in {item.table for item in items} & {table.name for table in TABLES}:
         table, mine = metadata.tables[name], [item for item in items if item.table == name]
         before[name] = {}
         keys = list(dict.fromkeys(item.key for item in mine if item.put is not None))
-        asked = [_among(table, part) for part in batches(keys)]
+        asked = [among(table, part) for part in batches(keys)]
         asked += [sa.and_(sa.true(), *(table.c[n] == v for n, v in i.drop.items())) for i in mine if i.put is None]
         for condition in asked:
             before[name].update({item.key: dict(item.put or {}) for item in await taken(connection, table, condition)})
@@ -190,7 +194,7 @@ def _spare_retention(before: State, after: State) -> None:
     after[erasure_calls.name].update(theirs)
 
 
-def _changes(before: State, after: State) -> State:
+def changed_rows(before: State, after: State) -> State:
     """Return the rows that have to change, {} for rows to delete."""
     found: State = {}
     for name in after:
@@ -199,12 +203,12 @@ def _changes(before: State, after: State) -> State:
     return found
 
 
-async def _carry_out(connection: AsyncConnection, changes: State) -> None:
+async def carry_out(connection: AsyncConnection, changes: State) -> None:
     """Write the rows given, and delete those given as {}."""
     for name, found in changes.items():
         table = metadata.tables[name]
         for part in batches(list(found)):
-            await connection.execute(table.delete().where(_among(table, part)))
+            await connection.execute(table.delete().where(among(table, part)))
     ended = [row["id"] for row in changes.get(erasures.name, {}).values() if row and row["state"] == _DONE]
     for part in batches(ended):  # the calls of a finished erasure are in its receipt
         await connection.execute(erasure_calls.delete().where(erasure_calls.c.erasure.in_(part)))
@@ -218,7 +222,7 @@ async def _carry_out(connection: AsyncConnection, changes: State) -> None:
             await connection.execute(calls.update().where(calls.c.id.in_(part)).values(hold=held))
 
 
-async def _everything(connection: AsyncConnection) -> list[Item]:
+async def everything(connection: AsyncConnection) -> list[Item]:
     """Return all rows as items, for a journal that lacks them."""
     items: list[Item] = []
     for table in TABLES:
@@ -229,7 +233,7 @@ async def _everything(connection: AsyncConnection) -> list[Item]:
     return items
 
 
-def _among(table: sa.Table, keys: Sequence[tuple[Any, ...]]) -> sa.ColumnElement[bool]:
+def among(table: sa.Table, keys: Sequence[tuple[Any, ...]]) -> sa.ColumnElement[bool]:
     """Return the condition that a row has one of these primary keys."""
     columns = list(table.primary_key)
     if len(columns) == 1:

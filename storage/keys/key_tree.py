@@ -54,7 +54,7 @@ class KeyTree:
 
     def __init__(self, nodes: dict[tuple[int, int], bytes]) -> None:
         self._nodes = nodes
-        self._days: dict[int, bytes] = {}
+        self._days: dict[int, bytes] = {}  # nodes of days of which nothing was cut
         self._leaves: dict[int, bytes] = {}
         # The leaf derived last, and the nodes from its day down to it: calls in one list, and new calls, are adjacent
         # and share all but two of 32 steps.
@@ -83,7 +83,7 @@ class KeyTree:
 
     def keeps(self, leaf: int) -> bool:
         """Say whether the secret of `leaf` can still be derived."""
-        return self._above(leaf, LEAF_BITS) >= 0
+        return leaf >> NUMBER_BITS in self._days or self._above(leaf, LEAF_BITS) >= 0
 
     def keeps_day(self, day: int) -> bool:
         """Say whether any leaf of the day can still be derived."""

@@ -41,7 +41,8 @@ class Fence:
         self._me = me
         self._path = folder / FILE_NAME
         self._alone = alone
-        self._epoch: int | None = None  # None: every transaction is let through, as there was no row to take
+        self._epoch = 0
+        self._count: sa.Executable | None = None  # made once; None: there was no row yet
         self._committed = 0
         self._asked = False
 
@@ -57,6 +58,8 @@ class Fence:
         noted, known = await asyncio.to_thread(self._read)
         self._committed = max(self._committed, noted - 1)
         self._epoch = row.epoch
+        change = nodes.update().where(self._mine()).values(seq=nodes.c.seq + 1)
+        self._count = change.returning(nodes.c.seq)
         if not known:
             await asyncio.to_thread(self._create, max(row.seq, noted))
         if not self._asked:
@@ -66,10 +69,9 @@ class Fence:
 
     async def guard(self, connection: AsyncConnection, writes: bool) -> None:
         """Begin a writing transaction; raises DatabaseAway, DatabaseOlder, DiskFailed if it may not go on."""
-        if not writes or self._epoch is None:
+        if not writes or self._count is None:
             return
-        change = nodes.update().where(self._mine()).values(seq=nodes.c.seq + 1).returning(nodes.c.seq)
-        number = await connection.scalar(change)
+        number = await connection.scalar(self._count)
         if number is None:
             raise DatabaseAway(
                 f"{self._me} does not serve the database of customer {self._me.customer} any more",

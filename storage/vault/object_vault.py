@@ -236,6 +236,10 @@ class ObjectVault(Vault):
         """Note that parts have no lock yet; forgotten at the end of the process."""
         self._unlocked.update(parts)
 
+    def locked(self, ref: PartRef) -> None:
+        """Note that a part has its lock."""
+        self._unlocked.discard(ref)
+
     def lock(self, ref: PartRef, until: int) -> bool:
         """Have the store lock the object of a part until a day at least, and note it; return False if it was erased.
 

@@ -206,6 +206,9 @@ class Service:
     several = False
     monotonic = staticmethod(time.monotonic)
     make_certificate = staticmethod(certificate)
+    database = "sqlite"
+    node = (0, "")
+    """Number and name of the node."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -271,7 +274,16 @@ class Service:
     async def _open(self) -> Customers:
         settings = [CustomerSettings(name) for name in NAMES]
         root = RootSecret(bytes(range(32)))
-        return await Customers.open(self.folder, root, settings, database="sqlite", now=lambda: datetime.now(UTC))
+        number, name = self.node
+        return await Customers.open(
+            self.folder,
+            root,
+            settings,
+            database=self.database,
+            now=lambda: datetime.now(UTC),
+            node=number,
+            name=name,
+        )
 
     async def _fill(self, customer: str) -> list[str]:
         made = [row(number, customer) for number in range(CALLS)]

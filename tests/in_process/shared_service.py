@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 import sqlalchemy as sa
@@ -19,7 +19,7 @@ from tests.in_process.api_service import CALLS, NAMES, row
 from tests.in_process.sign_in_service import SignInService
 from tests.in_process.storage_node import emptied
 
-BEGUN = time.time()
+BEGUN = round(time.time())
 NO_ACCOUNTS = b'{"version": 1, "accounts": []}'
 
 
@@ -32,13 +32,16 @@ class SharedService(SignInService):
     several = True
     _running: ClassVar[list[SharedService]] = []
 
-    def __init__(self, folder: Path, url: str, number: int = 1, *, required: bool = False) -> None:
+    def __init__(
+        self, folder: Path, url: str, number: int = 1, *, required: bool = False, providers: Any = None
+    ) -> None:
         self.url, self.number = url, number
         self._stopped = pytest.MonkeyPatch()
         self._stopped.setattr(shared_rows, "clock", _clock)
         self.later = 0.0
         self._running.append(self)
-        super().__init__(folder, required=required)
+        super().__init__(folder, required=required, providers=providers)
+        self._begun = float(round(self._begun))  # so that no time is rounded in the database
 
     def empty(self) -> None:
         """Begin anew: no accounts, sessions or failures."""
@@ -78,4 +81,4 @@ class SharedService(SignInService):
 
 
 def _clock() -> sa.ColumnElement[int]:
-    return sa.literal(int((BEGUN + SharedService.latest()) * shared_rows.MICROS), sa.BigInteger)
+    return sa.literal(round((BEGUN + SharedService.latest()) * shared_rows.MICROS), sa.BigInteger)

@@ -15,14 +15,17 @@ from storage.calls.call_document import wrapped
 from storage.calls.call_row import CallRow, CallState
 from storage.customer.customers import Customer, Customers, CustomerSettings, Place, open_closed
 from storage.database.database import Database
-from storage.database.schema import metadata, nodes
+from storage.database.schema import metadata
 from storage.erasure.erasure_rows import State
 from storage.errors import StorageError
 from storage.keys.root_secret import RootSecret
+from storage.nodes import membership
+from storage.nodes.rows import nodes_of
 from storage.objects.store import ObjectStore
 from storage.search_forms import stored_of
 from storage.timestamps import day_of
 from storage.vault.container import Sealer
+from tests.in_process.shared_keys import join
 
 ROOT = RootSecret(bytes(range(32)))
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -55,21 +58,27 @@ class StorageNode:
     objects: ObjectStore | None = None
     number: int = 0
     """From 1 on it is one of several nodes, and its database PostgreSQL."""
+    name: str = ""
+    """What it is called among several nodes; recNUMBER if nothing is given."""
+    first: Path | None = None
+    """The data directory of node 1, which admits this one when it is opened for the first time."""
+    serves: bool = True
+    """Whether it is the daemon of its node, and not a command beside it."""
 
-    @property
-    def name(self) -> str:
-        """What it is called among several nodes."""
-        return f"rec{self.number}"
+    def __post_init__(self) -> None:
+        self.name = self.name or f"rec{self.number}"
 
     async def open(self) -> Customer:
         create = not (self.data / "keys").exists()
         if self.number:
             place = Place(
                 self.data, self.database, self.watch, self.objects,
-                node=self.name, instance=self.name, claims=True, several=True,
+                node=self.name, instance=self.name, claims=self.serves, several=True,
             )  # fmt: skip
             customer = open_closed(self.settings, place, ROOT, node=self.number, create=create)
-            await customer.open_database()
+            await (customer.open_database() if self.first is None else self._open_admitted(customer, self.first))
+            if customer.holder is not None and not await customer.holder.is_level():
+                await customer.holder.turn()  # as the daemon does each second
             return customer
         customers = await Customers.open(
             self.data,
@@ -78,18 +87,26 @@ class StorageNode:
             database=self.database,
             now=self.watch,
             node=self.number,
-            name=f"rec{self.number}",
+            name=self.name,
             create=create,
-            objects=self.objects,
+            objects={self.settings.name: self.objects},
         )
         return customers[self.settings.name]
 
-    async def admit(self, first: Customer, number: int) -> "StorageNode":
+    async def _open_admitted(self, customer: Customer, first: Path) -> None:
+        """Open the customer on a node that node 1 admits, unless it has done so before."""
+        command = replace(self, data=first, number=1, name="rec1", first=None, serves=False)
+        async with command.opened() as one:
+            async with one.database.writing() as connection:
+                if self.name not in {row.name for row in await nodes_of(connection)}:
+                    await membership.admit(connection, self.name, self.number)
+            await customer.open_database()
+            if customer.holder is not None and not await customer.holder.is_level():
+                await join(one, customer)
+
+    async def admit(self, number: int) -> "StorageNode":
         """Return another node of the same database and object store, which has the same keys."""
-        row = {"label": f"rec{number}", "tree": "", "instance": "", "seen": 0, "state": "pending"}
-        async with first.database.writing() as connection:
-            await connection.execute(nodes.insert().values(node=number, **row))
-        other = replace(self, data=self.data.parent / f"data{number}", number=number)
+        other = replace(self, data=self.data.parent / f"data{number}", number=number, name="", first=self.data)
         shutil.copytree(self.data / "keys", other.data / "keys")
         (other.data / "customers" / self.settings.name).mkdir(parents=True)
         return other

@@ -5,7 +5,8 @@ reload redirects to where the first did, and nothing is done twice. The result o
 under a key, and the browser is redirected there (303), so that a reload sends nothing; a secret is shown once.
 
 A form sent after its session has ended is kept in memory for its sender, who may send it again after signing in.
-Nothing typed is stored in the browser or on disk; a form with a password is not kept.
+Nothing typed is stored in the browser or on disk; a form with a password is not kept. Several nodes keep it in the
+database, sealed under a key that only the sender's browser has (admin_api.page.framework.shared_forms).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import itertools
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from cachetools import FIFOCache, TTLCache
 from starlette.responses import HTMLResponse, RedirectResponse, Response
@@ -212,29 +213,52 @@ class Unsent:
         return [value for values in self.fields.values() for value in values if value.strip()][:MAX_UNSENT_OF_ONE]
 
 
+class UnsentStore(Protocol):
+    """Forms kept for their senders, wherever they are. The database of several nodes may be away: StorageError."""
+
+    async def keep(
+        self, whose: tuple[str, str], action: str, back: str, fields: Mapping[str, Sequence[str]], browser: str = ""
+    ) -> str:
+        """Keep a form; return what the browser of the sender has to keep for it, "" if nothing."""
+
+    async def of(self, whose: tuple[str, str], browser: str = "") -> list[Unsent]:
+        """Return the forms of somebody, oldest first; `browser`: what `keep` returned."""
+
+    async def drop(self, key: str, whose: tuple[str, str], browser: str = "") -> None:
+        """Forget a form of somebody."""
+
+
 class UnsentForms:
-    """Forms kept for their senders."""
+    """Forms in the memory of this process (UnsentStore)."""
 
     def __init__(self, random: Callable[[int], bytes], monotonic: Callable[[], float]) -> None:
         self._random = random
         self._kept: TTLCache[str, Unsent] = TTLCache(MAX_UNSENT, UNSENT_SECONDS, monotonic, lambda each: each.size)
 
-    def keep(self, whose: tuple[str, str], action: str, back: str, fields: Mapping[str, Sequence[str]]) -> None:
-        """Keep a form."""
-        texts = {name: list(values) for name, values in fields.items() if name not in OWN}
-        own = self.of(whose)
+    async def keep(
+        self, whose: tuple[str, str], action: str, back: str, fields: Mapping[str, Sequence[str]], browser: str = ""
+    ) -> str:
+        """Keep a form, wherever its sender signs in again."""
+        texts = typed(fields)
+        own = await self.of(whose)
         same = [each for each in own if (each.action, each.fields) == (action, texts)]
         for each in same or own[: max(0, len(own) + 1 - MAX_UNSENT_OF_ONE)]:
             self._kept.pop(each.key, None)
         key = self._random(16).hex()
         self._kept[key] = Unsent(key, whose, action, back, texts)
+        return ""
 
-    def of(self, whose: tuple[str, str]) -> list[Unsent]:
+    async def of(self, whose: tuple[str, str], browser: str = "") -> list[Unsent]:
         """Return the forms of somebody, oldest first."""
         return [each for each in self._kept.values() if each.whose == whose]
 
-    def drop(self, key: str, whose: tuple[str, str]) -> None:
+    async def drop(self, key: str, whose: tuple[str, str], browser: str = "") -> None:
         """Forget a form of somebody."""
         found = self._kept.get(key)
         if found is not None and found.whose == whose:
             self._kept.pop(key, None)
+
+
+def typed(fields: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Return what was typed and chosen in a form, without what the page itself needs."""
+    return {name: list(values) for name, values in fields.items() if name not in OWN}

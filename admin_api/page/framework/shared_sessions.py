@@ -75,7 +75,7 @@ class SharedSessions:
         self, principal: Principal, now: float, person: Person | None = None, again: str = ""
     ) -> tuple[Session, str]:
         """Begin a session at monotonic time `now`; return it and the cookie's value. Raises StorageError."""
-        rows = _rows(principal.customer)
+        rows = rows_of(principal.customer)
         cookie = f"{principal.customer.name}{SEPARATOR}{rows.secret()}"
         forms = Forms(self._random(SECRET_BYTES), self._random, self._number)
         session = begun(principal, now, person, again, cookie.encode(), forms, self._random)
@@ -101,7 +101,7 @@ class SharedSessions:
         customer = self._customer(cookie)
         if customer is None:
             return Found()
-        rows, name, former = _rows(customer), f"session {cookie}", f"ended {cookie}"
+        rows, name, former = rows_of(customer), f"session {cookie}", f"ended {cookie}"
         values, at = await rows.look(name, former)
         if name not in values:
             ended = values.get(former)
@@ -121,7 +121,7 @@ class SharedSessions:
     @asynccontextmanager
     async def turn(self, session: Session, form: str = "") -> AsyncIterator[None]:
         """Keep what is changed in a session, which is first read again. Raises Problem 409, 503, StorageError."""
-        rows = _rows(session.principal.customer)
+        rows = rows_of(session.principal.customer)
         number, turn = _number(session, form), self._random(8).hex()
         await self._wait(rows, session, number, turn)
         try:
@@ -132,12 +132,12 @@ class SharedSessions:
     async def before(self, session: Session, sent: str) -> bool:
         """Return whether a form is from an expired session of the same person. Raises StorageError."""
         whose = _person(session)
-        values, _ = await _rows(session.principal.customer).look(whose)
+        values, _ = await rows_of(session.principal.customer).look(whose)
         return _digest(sent) in values.get(whose, _NOBODY)["ended"]
 
     async def close(self, session: Session) -> None:
         """End a session; its cookie becomes invalid. Raises StorageError."""
-        rows = _rows(session.principal.customer)
+        rows = rows_of(session.principal.customer)
         await rows.drop(rows.key(_named(session)), rows.key(_pages(session)))
 
     async def _wait(self, rows: SharedRows, session: Session, number: int, turn: str) -> None:
@@ -197,7 +197,7 @@ class SharedSessions:
         some = next(iter(self._customers.values()), None)
         found = self._customers.get(name)
         asked = found or some  # so that the time does not tell which customers exist
-        genuine = asked is not None and _rows(asked).genuine(secret)
+        genuine = asked is not None and rows_of(asked).genuine(secret)
         return found if genuine else None
 
     def _session(
@@ -238,7 +238,8 @@ def _take(
 _NOBODY: Mapping[str, Any] = {"open": [], "ended": []}
 
 
-def _rows(customer: Customer) -> SharedRows:
+def rows_of(customer: Customer) -> SharedRows:
+    """Return the rows that the nodes of a customer share."""
     if customer.shared is None:
         raise TypeError("this customer is not shared")
     return customer.shared.rows

@@ -10,12 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
+from admin_api.page.framework.shared_sessions import SEPARATOR, rows_of
 from admin_api.page.sign_in.login_backoff import Attempts, Failures, Try, forgiven, seconds
 from admin_api.page.sign_in.pending_logins import SECONDS, Pending
 from storage.access.shared_rows import SharedRows, Written
 from storage.customer.customers import Customer
-
-SEPARATOR = "."
 
 
 class Thing(Protocol):
@@ -48,7 +47,7 @@ class SharedPending(Generic[Kept]):
 
     async def keep(self, thing: Kept, place: str, customer: str = "") -> str:
         """Store a value of a customer; return its key."""
-        rows = _rows(self._customers[customer])
+        rows = rows_of(self._customers[customer])
         key = f"{customer}{SEPARATOR}{rows.secret()}"
         await self._own.keep(key, place)
         put = partial(_put, f"step {key}", thing.document())
@@ -61,9 +60,9 @@ class SharedPending(Generic[Kept]):
         """Return and delete a value; None if it is unknown, used or too old."""
         name, _, secret = key.partition(SEPARATOR)
         customer = self._customers.get(name)
-        if customer is None or not _rows(customer).genuine(secret):
+        if customer is None or not rows_of(customer).genuine(secret):
             return None
-        found = await _rows(customer).take(f"step {key}")
+        found = await rows_of(customer).take(f"step {key}")
         return self._parse(customer, found) if found else None
 
 
@@ -110,13 +109,7 @@ class SharedAttempts:
     def _rows(self, customer: str) -> SharedRows | None:
         """Return where attempts for a customer are counted: for one that does not exist, where it takes as long."""
         found = self._customers.get(customer) or next(iter(self._customers.values()), None)
-        return None if found is None else _rows(found)
-
-
-def _rows(customer: Customer) -> SharedRows:
-    if customer.shared is None:
-        raise TypeError("this customer is not shared")
-    return customer.shared.rows
+        return None if found is None else rows_of(found)
 
 
 def _put(name: str, value: Any, values: Mapping[str, Any], at: float) -> Written[None]:

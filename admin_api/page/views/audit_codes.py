@@ -9,7 +9,7 @@ OTHERS = (
     "audit.repair audit.broken audit.accept data.backup data.restore customer.add customer.title customer.close "
     "customer.remove keys.rotate keys.backup keys.restore session.open session.close account.create account.reset "
     "account.roles account.disable account.enable account.remove account.password account.app account.passkey "
-    "account.recovery account.drop token.create token.revoke"
+    "account.recovery account.drop token.create token.revoke audit.node journal.accept"
 ).split()
 """Actions that are none of the API: of the recorder itself, of signing in and of commands."""
 

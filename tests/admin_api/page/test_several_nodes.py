@@ -245,6 +245,10 @@ def test_an_idle_session_ends_on_every_node(nodes: Nodes) -> None:
     anna.sign_in(1)
     assert anna.client.cookies[COOKIE] != old
     assert anna.post(0, f"{place}/notes", form).headers["location"] == "/unsent", "a page of before is understood"
+    waiting = anna.get(1, "/unsent")
+    assert "too late" in waiting.text
+    assert anna.post(0, f"{place}/notes", form_of(waiting, f"{place}/notes")).headers["location"] == place
+    assert "Nothing is waiting" in words(anna.get(1, "/unsent").text)
 
 
 def test_repeated_sign_ins_end_only_ones_own_sessions(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:

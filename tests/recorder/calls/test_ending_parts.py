@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
@@ -10,6 +11,7 @@ from media.records import record_format
 from recorder.calls import sync_task
 from recorder.calls.live_call import LiveCall
 from recorder.calls.sync_task import PartTask
+from recorder.config.model import Storage
 from recorder.errors import NotPossible
 from recorder.persist.repair import rebuild
 from recorder.session.commands import Kept
@@ -22,6 +24,7 @@ from tests.recorder.calls.client import hang_up
 def parts(one: Stage, monkeypatch: pytest.MonkeyPatch) -> PartTask:
     """The task, which ends a part at every other look."""
     monkeypatch.setattr(sync_task, "MAX_PART", 0)
+    one.node.settings = replace(one.node.settings, storage=Storage(media="s3"))
     return PartTask(one.node, one.live, one.executor)
 
 
@@ -70,6 +73,17 @@ async def test_what_is_finished_of_a_live_call_says_what_it_is(one: Stage, parts
     document = rebuild(call.customer, call.id, call.leaf)
     assert document is not None
     assert (document["id"], document["state"], len(document["streams"])) == (call.id, "interrupted", 2)
+
+
+async def test_without_an_object_store_no_part_ends_before_its_call(
+    one: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync_task, "MAX_PART", 0)
+    parts, call = PartTask(one.node, one.live, one.executor), one.invite()
+    for _ in range(3):
+        call.noticed(one.node.monotonic() + 1)
+        parts.turn()
+    assert call.files.media_part == 1
 
 
 async def test_a_quiet_call_makes_no_parts(one: Stage, parts: PartTask) -> None:

@@ -79,6 +79,21 @@ def test_a_bucket_with_locks_is_seen_and_left_clean(
     assert S3(object_servers["moto"].settings(LOCKED, prefix=prefix)).versions("") == []
 
 
+def test_every_store_of_the_configuration_is_tried(
+    place: Place, answer: Answer, printed: Printed, object_servers: dict[str, Server], prefix: str
+) -> None:
+    describe(place, object_servers["rclone"], prefix)
+    text = place.config.read_text()
+    own = f'endpoint = "http://127.0.0.1:{object_servers["moto"].port}"\nbucket = "{LOCKED}"\n'
+    place.config.write_text(text.replace('name = "acme"\n', f'name = "acme"\n{own}', 1))
+    told = answer("store", "check")
+    assert told["ok"] and [each["bucket"] for each in told["stores"]] == [BUCKET, LOCKED]
+    assert told["features"] == told["stores"][0]["features"]
+    assert [each["features"]["lock"] for each in told["stores"]] == [False, True]
+    out, _ = printed("store", "check")
+    assert f"bucket {LOCKED}" in out and "These object stores can be used" in out
+
+
 def test_a_start_with_a_lock_needs_a_check_that_saw_the_store_keep_one(
     place: Place, answer: Answer, printed: Printed, object_servers: dict[str, Server], prefix: str
 ) -> None:

@@ -70,7 +70,7 @@ SOCKET_FILE = "postgresql+asyncpg://rec@/recorder_{customer}?host=/run/postgresq
              "syslog:a:65536"],
         ),
         (read.bucket, ["abc", "recordings.acme-1"], ["ab", "-abc", "Recordings", "a_b", "a" * 64, 7]),
-        (read.lock, ["off"], ["on", "governance", "compliance", False]),
+        (read.lock, ["off", "governance", "compliance"], ["on", "", False]),
         (read.database, [SOCKET_FILE], ["postgresql+asyncpg://rec@/recorder?host=/run/{customer}"]),
     ],
 )  # fmt: skip

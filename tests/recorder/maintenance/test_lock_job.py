@@ -16,6 +16,7 @@ from recorder.maintenance import lock_job
 from recorder.maintenance.lock_job import LockJob, lock_day
 from storage.calls.call_row import CallRow, CallState
 from storage.customer.customers import Customer
+from storage.errors import StoreAway
 from storage.objects.s3 import S3
 from storage.objects.store import Features
 from storage.timestamps import EPOCH, day_of
@@ -150,6 +151,34 @@ async def test_a_legal_hold_is_set_and_ended_in_the_store(tmp_path: Path, store:
         await acme.holds.remove(row.id)
         await until(lambda: locks(acme, store) == {(DUE, False)})
         assert log.events == []
+
+
+async def test_a_part_that_cannot_be_locked_delays_no_others(
+    tmp_path: Path, store: S3, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with locking(tmp_path, store) as (acme, log):
+        bad = (await over(acme)).id
+        real = store.lock
+
+        def refuse(name: str, until: datetime) -> None:
+            if bad in name:
+                raise StoreAway("refused")
+            real(name, until)
+
+        monkeypatch.setattr(store, "lock", refuse)
+        for _ in range(2):
+            await over(acme)
+        await asyncio.to_thread(upload, acme)
+        await until(lambda: len([each for each in days(acme) if each == DUE]) == 4)
+        assert sorted(days(acme)) == [0, 0, DUE, DUE, DUE, DUE] and log.events == ["store.lock_failed"]
+        monkeypatch.undo()
+        await until(lambda: set(days(acme)) == {DUE})
+
+
+def days(acme: Customer) -> list[int]:
+    """Return the day of each lock, as the pointers say."""
+    assert isinstance(acme.vault, ObjectVault)
+    return [pointer.locked for ref in acme.vault.walk() if (pointer := acme.vault.pointer(ref))]
 
 
 async def test_a_store_that_refuses_is_reported_once_and_asked_again(tmp_path: Path, store: S3, door: Proxy) -> None:

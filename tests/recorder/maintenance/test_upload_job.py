@@ -16,11 +16,11 @@ import pytest
 
 from recorder.config.parser import parse
 from recorder.maintenance import upload_job
-from recorder.maintenance.upload_job import UploadJob
+from recorder.maintenance.upload_job import jobs_of
 from recorder.observe.metrics import Metrics
-from recorder.persist.object_store import store_of
+from recorder.persist.object_store import forget_clients, store_of
 from storage.calls.call_row import CallState
-from storage.customer.customers import Customer
+from storage.customer.customers import Customer, CustomerSettings
 from storage.vault import object_vault
 from storage.vault.container import Sealer
 from storage.vault.group_sync import Syncer
@@ -40,7 +40,7 @@ class Said:
         return lambda event, *more, **fields: self.events.append(event)
 
 
-def settings(folder: Path, port: int, prefix: str, keep: str) -> Any:
+def settings(folder: Path, port: int, prefix: str, keep: str, more: str = "") -> Any:
     for name, secret in (("id", KEY), ("secret", SECRET)):
         (folder / name).write_text(secret)
         (folder / name).chmod(0o600)
@@ -60,7 +60,7 @@ keep_local = "{keep}"
 [[customer]]
 name = "acme"
 sources = ["192.0.2.1"]
-""".encode()
+{more}""".encode()
     )
 
 
@@ -75,7 +75,7 @@ async def uploading(folder: Path, port: int, prefix: str, keep: str = "0s") -> A
             shared = SimpleNamespace(
                 settings=configured, customers={"acme": acme}, syncer=syncer, metrics=Metrics(), log=log
             )
-            job = UploadJob(shared)  # type: ignore[arg-type]  # what it needs of a node
+            (job,) = jobs_of(shared)  # type: ignore[arg-type]  # what it needs of a node
             running = asyncio.create_task(job.run())
             try:
                 yield acme, SimpleNamespace(job=job, log=log, page=lambda: shared.metrics.page().decode())
@@ -83,7 +83,7 @@ async def uploading(folder: Path, port: int, prefix: str, keep: str = "0s") -> A
                 store_of(configured.storage).requests.close()
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
-                store_of.cache_clear()
+                forget_clients()
 
 
 async def until(true: Any) -> None:
@@ -172,11 +172,57 @@ async def test_parts_that_cannot_be_uploaded_delay_no_others(
 async def test_a_store_that_fails_its_trial_gets_nothing(
     tmp_path: Path, object_servers: dict[str, Server], prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upload_job, "usable", lambda features: False)
+    monkeypatch.setattr(upload_job, "usable", lambda features, lock: False)
     async with uploading(tmp_path, object_servers["moto"].port, prefix) as (acme, it):
         await record(acme)
         await until(lambda: "store.unusable" in it.log.events)
         assert links(acme) == [False, False] and it.job.waiting() == 2
+
+
+async def test_a_store_that_is_away_delays_nobody_who_has_another(
+    tmp_path: Path, object_servers: dict[str, Server], prefix: str
+) -> None:
+    with closing(Proxy(object_servers["rclone"].port)) as proxy, closing(Syncer(tmp_path)) as syncer:
+        own = f'''
+[[customer]]
+name = "globex"
+sources = ["192.0.2.2"]
+endpoint = "http://127.0.0.1:{object_servers["moto"].port}"
+prefix = "{prefix}own"
+'''
+        configured = settings(tmp_path, proxy.port, prefix, "0s", own)
+        proxy.play(always="503")
+        nodes = {
+            each.name: StorageNode(
+                tmp_path / each.name,
+                settings=CustomerSettings(each.name),
+                objects=store_of(configured.storage_of(each)),
+            )
+            for each in configured.customers
+        }
+        async with nodes["acme"].opened() as acme, nodes["globex"].opened() as globex:
+            customers, log = {"acme": acme, "globex": globex}, Said()
+            shared = SimpleNamespace(
+                settings=configured, customers=customers, syncer=syncer, metrics=Metrics(), log=log
+            )
+            jobs = jobs_of(shared)  # type: ignore[arg-type]  # what it needs of a node
+            running = [asyncio.create_task(job.run()) for job in jobs]
+            try:
+                await record(acme)
+                await record(globex)
+                await until(lambda: links(globex) == [True, True])
+                assert links(acme) == [False, False] and "recorder_parts_waiting 2.0" in shared.metrics.page().decode()
+                proxy.play()
+                await until(lambda: links(acme) == [True, True])
+                names = {each.name.partition("/")[0] for each in nodes["globex"].objects.listing("")}
+                assert names == {"globex"}
+            finally:
+                for node in nodes.values():
+                    node.objects.requests.close()
+                for task in running:
+                    task.cancel()
+                await asyncio.gather(*running, return_exceptions=True)
+                forget_clients()
 
 
 def test_uploads_have_a_lower_priority(monkeypatch: pytest.MonkeyPatch) -> None:

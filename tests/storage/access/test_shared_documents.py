@@ -157,6 +157,18 @@ async def test_a_damaged_copy_is_given_to_nobody(two: Two) -> None:
         assert names(first) == names(second) == ["a"]
 
 
+async def test_a_damaged_file_of_a_node_alone_is_kept_as_it_is(two: Two) -> None:
+    one, _ = two
+    (one.folder / "tokens.json").write_bytes(b'{"tok')
+    async with one.opened() as first:
+        assert await begun(first) == []
+        with pytest.raises(StorageError, match="cannot be read"):
+            await create(first, "a")
+        async with first.database.reading() as connection:
+            assert (await connection.execute(sa.select(shared_files))).all() == []
+    assert (one.folder / "tokens.json").read_bytes() == b'{"tok'
+
+
 async def test_an_account_is_changed_once_and_a_removed_one_opens_nowhere(two: Two) -> None:
     one, other = two
     async with one.opened() as first, other.opened() as second:

@@ -97,6 +97,15 @@ def test_a_checkpoint_of_another_key_or_customer_proves_nothing() -> None:
     assert not Checkpoint.sign(KEY, "beta", MARK.head, AT).genuine(PUBLIC, "acme")
 
 
+def test_a_checkpoint_names_the_node_whose_chain_it_is() -> None:
+    head = Head(1, MARK.head.hash, MARK.head.size)
+    second = Checkpoint.sign(KEY, "acme", head, AT, 2)
+    assert b'"node":2,"signature"' in bytes(second) and Checkpoint.parse(bytes(second)) == second
+    assert second.genuine(PUBLIC, "acme") and b"node" not in bytes(Checkpoint.sign(KEY, "acme", head, AT))
+    for other in (b"", b'"node":3,'):
+        assert not Checkpoint.parse(bytes(second).replace(b'"node":2,', other)).genuine(PUBLIC, "acme")
+
+
 @given(st.binary(max_size=200))
 def test_random_bytes_are_no_entry_and_no_checkpoint(data: bytes) -> None:
     after, fault = follow(origin("acme"), data)

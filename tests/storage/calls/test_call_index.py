@@ -111,6 +111,15 @@ async def test_a_finished_call_is_not_moved_back(calls: Calls, keys: CustomerKey
     assert await found(calls, "Mira") == (done,)
 
 
+async def test_the_end_of_retention_is_known_of_calls_that_are_over(calls: Calls, keys: CustomerKeys) -> None:
+    due, ever = call(keys, erase_after=MIDNIGHT), call(keys)
+    live = call(keys, state=CallState.RECORDING)
+    await put(calls, due, ever, live)
+    asked = [due.id, ever.id, live.id, due.id, str(UUID(int=0))]
+    assert await calls.retained(asked) == {due.id: MIDNIGHT, ever.id: None}
+    assert await calls.retained([]) == {}
+
+
 async def test_everybody_who_took_part_is_found_in_any_spelling(calls: Calls, keys: CustomerKeys) -> None:
     row = call(keys)
     await put(calls, row, call(keys, details=details({"name": "Someone Else", "number": "+4940901820199"})))

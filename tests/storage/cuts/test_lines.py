@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from storage.cuts.holder import Apply, Held, Table, acknowledged, appended, may_overwrite, next_step, staying
 from storage.cuts.lines import BEGIN, ChainKeys, CutsForged, Kind, Line, Numbered
+from storage.keys.cut_log import Entry, Ledger
 from storage.keys.key_tree import LAST_LEAF, KeyTree, label
 
 PAGE = (Path(__file__).parents[3] / "docs/formats/cuts.md").read_text()
@@ -49,6 +51,19 @@ def test_the_documented_lines_are_genuine() -> None:
     tree = KEYS.tree(b"state")
     assert tree.hex() == VECTORS["MAC of the tree, state `state`"]
     assert KEYS.acknowledge("rec1", 2, chain, tree).mac.hex() == VECTORS["MAC of the acknowledgement of rec1 at 2"]
+
+
+def test_the_documented_line_of_a_cut_log_is_what_a_holder_writes(tmp_path: Path) -> None:
+    at = datetime(2026, 2, 2, 9, 30, tzinfo=UTC)
+    second = Numbered(2, bytes.fromhex(VECTORS["chain at 2"]), Line.parse(LINES[1]))
+    first = Numbered(1, bytes.fromhex(VECTORS["chain at 1"]), Line.parse(LINES[0]))
+    ledger = Ledger(tmp_path, "acme")
+    ledger.append(Entry((), at, (7,)))  # of before there were several
+    assert [ledger.follow(first, at), ledger.follow(second, at), ledger.follow(second, at)] == [True, True, False]
+    written = (tmp_path / "acme.erasures").read_bytes().splitlines()
+    assert len(written) == 3 and written[2].decode() in PAGE
+    assert ledger.followed() == ((first, second), ledger.size)
+    assert [entry.leaves for entry in ledger.entries()] == [(7,), (), (0xFFFE00000003,)]
 
 
 @given(LINE)

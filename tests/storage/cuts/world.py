@@ -752,6 +752,7 @@ SEEDS = (204567, 205441, 210025)
 
 _WAIT = "a sync 8, b sync 8, c sync 8, " * 10
 STORIES = {
+    "an upload runs while its call is cut": "a record 0, a quiet 0, a erase 7, a sync 2, a upload 0, a quiet 0",
     "older keys": "a backup 0, a record 4, a index 8, a erase 0, a quiet 0, a quiet 0, a promote 3, b cut_off 0, "
     "c cut_off 0, a restore 0, a start 0, a sync 8, a sync 8, a sync 8",
     "older keys, and the others come": "a backup 0, a record 4, a index 8, a erase 0, a quiet 0, a quiet 0, "

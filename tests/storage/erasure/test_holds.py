@@ -18,9 +18,9 @@ async def test_a_hold_is_shown_with_its_reason_and_lifted(node: StorageNode, acm
     await acme.holds.put(row.id, "case 5 U 1/26", "paula")
     hold = await acme.holds.get(row.id)
     assert hold and (hold.reason, hold.set_by, hold.set_at) == ("case 5 U 1/26", "paula", node.watch())
-    assert (await acme.calls.get(row.id)).hold
+    assert (await acme.calls.get(row.id)).hold and await acme.holds.every() == {(row.id, row.leaf)}
     assert await acme.holds.remove(row.id)
-    assert not await acme.holds.remove(row.id)
+    assert await acme.holds.every() == frozenset() and not await acme.holds.remove(row.id)
     assert not (await acme.calls.get(row.id)).hold
     assert b"case 5" not in node.raw()
 
@@ -28,6 +28,7 @@ async def test_a_hold_is_shown_with_its_reason_and_lifted(node: StorageNode, acm
 async def test_a_call_that_the_index_had_lost_comes_back_as_held(acme: Customer, row: CallRow) -> None:
     await acme.holds.put(row.id, "court", "paula")
     await acme.calls.remove([row.id])
+    assert await acme.holds.every() == {(row.id, row.leaf)}
     await acme.calls.put([row], [()])  # as a call that was live meanwhile writes its row again
     assert (await acme.calls.get(row.id)).hold
     await acme.holds.remove(row.id)

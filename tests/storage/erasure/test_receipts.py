@@ -56,6 +56,20 @@ def test_what_a_lock_keeps_is_named_and_signed() -> None:
             verify(dump(forged), "acme", PUBLIC)
 
 
+def test_the_nodes_that_held_the_keys_are_named_and_signed() -> None:
+    held = {"rec2": False, "rec1": True}
+    made = sign(KEY, Facts("acme", B, "request", None, [A, B], "paula", AT, None, None, AT, holders=held))
+    assert made["version"] == 2 and "locked" not in made
+    assert made["holders"] == [{"node": "rec1", "retired": False}, {"node": "rec2", "retired": True}]
+    assert verify(dump(made), "acme", PUBLIC) == made
+    both = sign(KEY, Facts("acme", B, "request", None, [A], "paula", AT, None, None, AT, {A: AT}, held))
+    assert verify(dump(both), "acme", PUBLIC) == both
+    less = {name: value for name, value in both.items() if name != "locked"}
+    for forged in ({**made, "version": 1}, {**made, "holders": made["holders"][:1]}, less):
+        with pytest.raises(BadReceipt):
+            verify(dump(forged), "acme", PUBLIC)
+
+
 @pytest.mark.parametrize("member", sorted(receipt()))
 def test_every_member_is_signed(member: str) -> None:
     for change in (0, None, "x", [], True):

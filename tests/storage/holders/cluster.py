@@ -41,7 +41,7 @@ class Cluster:
         number = ord(name[-1])
         found = await Customers.open(
             self.folder / name, ROOT, [CustomerSettings("acme")], database=self.database, now=self.watch, node=number,
-            name=name, create=create, objects=self.objects,
+            name=name, create=create, objects={"acme": self.objects},
         )  # fmt: skip
         self.nodes[name] = found["acme"]
         return found["acme"]

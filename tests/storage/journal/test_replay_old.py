@@ -75,7 +75,7 @@ async def test_a_replay_that_is_killed_is_done_again(
     today = await dump(acme)
     (waiting,) = await acme.erasures.open()
     await acme.close()
-    for place in ("_changes", "_forget_dead", "set_mark"):
+    for place in ("changed_rows", "forget_dead", "set_mark"):
         await put_back(node, old)
 
         def killed(*_: object) -> None:

@@ -17,6 +17,8 @@ from storage.nodes import membership, registry
 from storage.nodes.fence import FILE_NAME
 from storage.nodes.indexed import MARGIN_SECONDS
 from storage.nodes.rows import NodeRow, NodeState, listed
+from tests.daemon.pgbouncer import pgbouncer
+from tests.daemon.postgresql import cluster
 from tests.in_process.shared_keys import join
 from tests.in_process.storage_node import Watch
 from tests.storage.nodes.machines import HOUR, Machine, first
@@ -89,7 +91,7 @@ async def test_a_cloned_disk_is_refused_while_its_original_is_there(rec1: Machin
         assert "another machine serves" in str(why) and "number 1" in str(why)
         await rec1.admit("rec2", 2)
         for other in (replace(clone, number=2), replace(clone, number=3)):  # with another number, and the same name
-            await other.refused()
+            assert "has the same name" in str(await other.refused())
         await write(acme)
 
 
@@ -324,6 +326,27 @@ async def test_a_number_that_cannot_be_noted_is_not_committed(rec1: Machine) -> 
         note.with_name("aside").rename(note)
         await write(acme)
         assert (await seen_by(acme))["rec1"].seq == 2
+
+
+async def test_behind_pgbouncer_two_nodes_write_at_once_and_a_retired_one_does_not(tmp_path: Path) -> None:
+    with cluster() as server:
+        server.start()
+        with pgbouncer(server) as between:
+            rec1 = await first(tmp_path, between.url, number=1)
+            await rec1.admit("rec2", 2)
+
+            async def busy(acme: Customer) -> None:
+                for _ in range(20):
+                    await write(acme)
+                    assert await acme.registry.renew() is NodeState.ACTIVE
+
+            async with serving(rec1, rec1.joining("rec2", 2)) as (acme, other):
+                await asyncio.gather(busy(acme), busy(other))
+                assert {row.seq for row in (await seen_by(acme)).values()} == {20}
+                await rec1.retire("rec2")
+                with pytest.raises(DatabaseAway):
+                    await write(other)
+                await busy(acme)
 
 
 # ---- draining, and how far the index is ----

@@ -17,6 +17,7 @@ from storage.vault.container import HEADER, MEDIA_SEGMENT, Defect, Sealer
 from storage.vault.object_vault import ObjectVault
 from storage.vault.torn_tail import Outcome
 from storage.vault.vault import NewPart, PartRef, Vault
+from tests.daemon.object_stores import STORES
 from tests.in_process.key_files import Data
 
 DAY = 20_000
@@ -50,11 +51,11 @@ def local(tmp_path: Path) -> Vault:
     return vault_of(tmp_path)
 
 
-@pytest.fixture(params=["file", "s3"])
+@pytest.fixture(params=["file", *STORES])
 def vault(request: pytest.FixtureRequest, tmp_path: Path) -> Vault:
     if request.param == "file":
         return vault_of(tmp_path)
-    server, prefix = request.getfixturevalue("object_servers")["moto"], request.getfixturevalue("prefix")
+    server, prefix = request.getfixturevalue("object_servers")[request.param], request.getfixturevalue("prefix")
     folder = tmp_path / "customers" / "acme" / "vault"
     return OnlyStored(folder, "acme", keys_of(tmp_path), S3(server.settings(prefix=prefix)))
 
@@ -248,6 +249,29 @@ def test_erased_recordings_open_nothing_more_and_are_removed(vault: Vault, tmp_p
     assert vault.remove(CALL, LEAF) == 0
     assert list(vault.walk()) == [kept]
     assert read(vault, kept) == b"kept"
+
+
+def test_a_call_of_many_parts_is_one_recording(vault: Vault) -> None:
+    """A live call of five and a half hours, when an object store gets a part every five minutes."""
+    names = [f"{kind}{number}" for kind in "cm" for number in range(1, 67)]
+    for part in names:
+        store(vault, part.encode(), part)
+    found = vault.parts(CALL, LEAF)
+    assert [ref.part for ref in found] == names
+    assert b"".join(read(vault, ref) for ref in found) == "".join(names).encode()
+    assert [list(vault.verify(ref)) for ref in found] == [[]] * len(names)
+    whole = sum(vault.size_of(ref) for ref in found)
+    assert vault.size(CALL, LEAF) == vault.size(CALL, LEAF, names) == whole
+    assert {ref.part for ref in vault.of_day(DAY)} == set(names)
+    assert vault.remove(CALL, LEAF) == len(names) and vault.remove_objects([(CALL, LEAF)]) == 0
+    assert vault.parts(CALL, LEAF) == () == vault.kept([(CALL, LEAF)]) and vault.size(CALL, LEAF) == 0
+
+
+def test_a_part_that_nobody_was_told_of_is_dropped(vault: Vault) -> None:
+    ref, kept = store(vault, b"told to nobody", "a1"), store(vault, b"kept", "m1")
+    vault.drop(ref)
+    vault.drop(ref)
+    assert list(vault.walk()) == [kept] and read(vault, kept) == b"kept"
 
 
 def test_parts_from_a_day_on_are_found_those_being_written_too(vault: Vault) -> None:

@@ -1,4 +1,4 @@
-"""Several nodes on one database: their registry, cuts, jobs, sessions, shared files and audit logs; twins of a call."""
+"""Several nodes on one database: registry, cuts, jobs, sessions, shared files, journals and audit logs; twins."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -70,10 +70,28 @@ def upgrade() -> None:
     op.create_table(
         "audit_copies",
         sa.Column("node", sa.SmallInteger(), nullable=False),
+        sa.Column("course", sa.SmallInteger(), nullable=False),
         sa.Column("n", sa.BigInteger(), nullable=False),
+        sa.Column("at", sa.BigInteger(), nullable=False),
         sa.Column("line", sa.LargeBinary(), nullable=False),
-        sa.PrimaryKeyConstraint("node", "n"),
+        sa.Column("mark", sa.LargeBinary(), nullable=True),
+        sa.PrimaryKeyConstraint("node", "course", "n"),
     )
+    op.create_index("audit_copies_at", "audit_copies", ["at", "node", "course", "n"], unique=False)
+    op.execute("ALTER TABLE journal_mark RENAME COLUMN id TO node")
+    op.execute("UPDATE journal_mark SET node = 0")  # the mark of the only node there was
+    op.add_column("journal_mark", sa.Column("label", sa.Text(), server_default="", nullable=False))
+    for name in ("known", "spare", "place"):
+        op.add_column("journal_mark", sa.Column(name, sa.BigInteger(), server_default="0", nullable=False))
+    op.create_table(
+        "journal_rows",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("key", sa.Text(), nullable=False),
+        sa.Column("place", sa.BigInteger(), nullable=False),
+        sa.Column("node", sa.SmallInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name", "key"),
+    )
+    op.create_index("journal_rows_node", "journal_rows", ["node"], unique=False)
     op.add_column("calls", sa.Column("session", sa.BigInteger(), nullable=True))
     op.add_column("erasure_calls", sa.Column("session", sa.BigInteger(), nullable=True))
     has = sa.text("session IS NOT NULL")

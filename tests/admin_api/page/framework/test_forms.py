@@ -185,19 +185,19 @@ def test_forms_and_pages_of_a_session_are_counted(service):
     service.run(story())
 
 
-def test_unsent_forms_are_bounded_and_expire():
+async def test_unsent_forms_are_bounded_and_expire():
     random = iter(range(1, 10**6))
     clock = [0.0]
     kept = UnsentForms(lambda n: next(random).to_bytes(n, "big"), lambda: clock[0])
     anna = ("acme", "Anna")
     for number in range(20):
-        kept.keep(anna, "/a", "/", {"text": [str(number)], "csrf": ["c"]})
-        kept.keep(anna, "/a", "/", {"text": [str(number)], "once": ["o"]})
-    assert [each.typed for each in kept.of(anna)] == [[str(number)] for number in range(10, 20)]
-    assert kept.of(("beta", "Anna")) == []
+        await kept.keep(anna, "/a", "/", {"text": [str(number)], "csrf": ["c"]})
+        await kept.keep(anna, "/a", "/", {"text": [str(number)], "once": ["o"]})
+    assert [each.typed for each in await kept.of(anna)] == [[str(number)] for number in range(10, 20)]
+    assert await kept.of(("beta", "Anna")) == []
     for number in range(60):
-        kept.keep(("acme", f"p{number}"), "/a", "/", {"text": ["x" * 250_000]})
-    assert sum(bool(kept.of(("acme", f"p{number}"))) for number in range(60)) == 33
-    assert kept.of(anna) == []
+        await kept.keep(("acme", f"p{number}"), "/a", "/", {"text": ["x" * 250_000]})
+    assert len([n for n in range(60) if await kept.of(("acme", f"p{n}"))]) == 33
+    assert await kept.of(anna) == []
     clock[0] = 3601.0
-    assert not any(kept.of(("acme", f"p{number}")) for number in range(60))
+    assert not [n for n in range(60) if await kept.of(("acme", f"p{n}"))]

@@ -1,14 +1,16 @@
 """Through a provider: what ties the way back to the browser that left, and where it leads then."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import urlsplit
 
 import httpx2
 import pytest
 
 from recorder.access.oidc_client import Providers
+from storage.customer.customers import Customer
 from tests.admin_api.page.conftest import words
 from tests.in_process.openid_provider import StandIn, provider, sign_in
+from tests.in_process.shared_service import SharedService
 from tests.in_process.sign_in_service import COOKIE as SESSION
 from tests.in_process.sign_in_service import SignInService, inside
 
@@ -19,13 +21,20 @@ def there() -> Iterator[StandIn]:
         yield stand_in
 
 
-@pytest.fixture(scope="module")
-def federated(there: StandIn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SignInService]:
+@pytest.fixture(scope="module", params=["one", pytest.param("several", marks=pytest.mark.system)])
+def federated(
+    request: pytest.FixtureRequest, there: StandIn, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[SignInService]:
     ways = [sign_in(there.issuer, title="House <&>"), sign_in("https://127.0.0.1:1", title="Away")]
-    made = SignInService(
-        tmp_path_factory.mktemp("openid"),
-        providers=lambda customers: Providers(ways, customers, monotonic=lambda: made.later),
-    )
+
+    def providers(customers: Mapping[str, Customer]) -> Providers:
+        return Providers(ways, customers, monotonic=lambda: made.later)
+
+    folder = tmp_path_factory.mktemp("openid")
+    if request.param == "several":
+        made: SignInService = SharedService(folder, request.getfixturevalue("postgresql"), providers=providers)
+    else:
+        made = SignInService(folder, providers=providers)
     yield made
     made.close()
 

@@ -1,0 +1,527 @@
+"""A journal for each node, where several nodes share a database.
+
+    journal.shared = NodeJournal(journal, folder, node, label)
+    await journal.shared.settle(database)     gives this node's lines back; raises LinesMissing if another's are needed
+    await journal.shared.watch(database)      every few seconds; raises DatabaseOlder if the database lost lines
+    await accept(database, node)              goes without lines that a node lost with its disk
+    await alone_again(…)                      makes the journal of the only node that is left that of a single machine
+
+Each node's journal lies on its own disk and holds what was written through that node. Nodes never talk to each other,
+so each gives back its own lines when it opens a database that lacks them; storage.journal.merge decides which item of a
+row counts, so the order in which the nodes come does not matter. A row of `journal_mark` counts the lines of each node
+that the database has, and `journal_rows` says whose journal has the newest item of each row.
+
+*Who knows that a line is missing.* Before a transaction that writes a line commits, it stores the counts of all other
+nodes in `customers/NAME/papers.nodes` on its node's disk; each node also does so every few seconds. Whoever opens a
+database tells it what that file knows (column `known`). A database that lacks a line that any node has heard of is
+served by no node until its writer has given it back: a hold may be in it. The error names the node and the lines. What
+the database lost before another node heard of it, only its writer knows; it gives it back when it comes.
+
+*A node that is gone for good.* When a node is retired, another one writes every row whose newest item is in its journal
+into its own, at the same places; from then on nobody needs the journal that is gone (column `spare`). If the database
+lost lines of a node whose disk is lost too, they are gone: its rows are what the database still has, from its own
+backup. `recorder journal accept` says so, or the retirement of the node.
+
+`papers.nodes` also says whose journal lies beside it. Without it the journal is that of a single machine (number 0);
+the node that this machine becomes rewrites it, with a place for every row.
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import insert as postgresql_insert
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from storage.database.database import BATCH, Database, DatabaseOlder, batches
+from storage.database.schema import erasure_calls, erasures, journal_mark, journal_rows, metadata, nodes
+from storage.errors import LinesMissing, OtherNode
+from storage.files.durable_files import Disk
+from storage.journal.journal import TABLES, Item, Journal, set_mark, taken, value_of
+from storage.journal.merge import NODES, UNIQUE, Key, Merge, condition_of, key_of
+from storage.journal.replay import (
+    among,
+    behind,
+    carry_out,
+    changed_rows,
+    everything,
+    forget_dead,
+    settle_alone,
+    touched,
+)
+from storage.json_bytes import ascii_json
+from storage.keys.key_tree import LAST_LEAF
+
+FILE_NAME = "papers.nodes"
+RETIRED = "retired"
+_MICROS = 1_000_000
+_NOW = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * _MICROS, sa.BigInteger)
+_KEPT_FOREVER = (erasures.name, erasure_calls.name)  # retention's erasures are only in the database until they are done
+
+Places = dict[Key, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """How much of one node's journal there is."""
+
+    label: str
+    """Name of the node."""
+    known: int
+    """Newest line that somebody has heard of."""
+    spare: int = 0
+    """Lines up to this one are not needed any more."""
+    line: int = 0
+    """Newest line that the database has."""
+
+    @property
+    def lacks(self) -> bool:
+        """Say whether the database lacks a line that is needed."""
+        return max(self.line, self.spare) < self.known
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a node's disk knows of the journals, its own included."""
+
+    node: int | None = None
+    """Whose journal lies beside it; None for that of a single machine."""
+    was: tuple[int, ...] = ()
+    """Numbers that it had before."""
+    marks: Mapping[int, Mark] = field(default_factory=dict)
+    """What it heard last of each other node; `line` is not stored."""
+
+    @classmethod
+    def read(cls, path: Path) -> "Heard":
+        """Read the file; one that is damaged is taken for none, as it only says what may be missing."""
+        data = Disk().read(path)
+        if data is None:
+            return cls()
+        try:
+            told = json.loads(data)
+            marks = {
+                int(node): Mark(str(m["label"]), int(m["known"]), int(m["spare"])) for node, m in told["nodes"].items()
+            }
+            return cls(int(told["node"]), tuple(map(int, told["was"])), marks)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return cls()
+
+    def __bytes__(self) -> bytes:
+        found = {n: {"label": m.label, "known": m.known, "spare": m.spare} for n, m in sorted(self.marks.items())}
+        return ascii_json({"node": self.node, "was": list(self.was), "nodes": found}) + b"\n"
+
+
+class NodeJournal:
+    """What is different about the journal of a node that shares its database with others."""
+
+    def __init__(self, journal: Journal, folder: Path, node: int, label: str) -> None:
+        self.node = node
+        self._journal = journal
+        self._path = folder / FILE_NAME
+        self._label = label
+
+    async def take(self, connection: AsyncConnection, items: Sequence[Item]) -> tuple[int, Sequence[Item]]:
+        """Return the number of this transaction's line, and the items with their place in the order of all nodes'.
+
+        Items that have a place keep it. Raises DatabaseOlder, DiskFailed, NoSpace.
+        """
+        number, place = await self._next(connection)
+        await self._hear(await _marks(connection))
+        placed = [replace(item, place=item.place or place) for item in items]
+        for item in placed:
+            if item.put is None and not item.drop:  # whose rows are gone
+                rows = sa.and_(journal_rows.c.name == item.table, journal_rows.c.place < item.place)
+                await connection.execute(journal_rows.delete().where(rows, journal_rows.c.key.not_like("{%")))
+        await self._claim(connection, {key_of(item): item.place for item in placed})
+        return number, placed
+
+    async def settle(self, database: Database) -> int:
+        """Give the database the lines of this node that it lacks; return how many rows that changed.
+
+        Tells it what this node has heard of the others, and raises LinesMissing if it lacks a line of theirs.
+        """
+        await self.begin(database)
+        async with database.reading() as connection:
+            marks, retired = await _marks(connection), await _retired(connection)
+        changed = 0
+        if not await asyncio.to_thread(self._settled, marks):
+            async with database.writing() as connection:
+                changed = await self._settle(connection)
+                marks, retired = await _marks(connection), await _retired(connection)
+        _refuse({node: mark for node, mark in marks.items() if node not in retired})
+        return changed
+
+    async def watch(self, database: Database) -> None:
+        """Remember the lines of the others, and take over the rows of nodes that were retired.
+
+        Raises DatabaseOlder if the database lacks lines that it had: it must be opened again.
+        """
+        async with database.reading() as connection:
+            marks, retired = await _marks(connection), await _retired(connection)
+        heard = await asyncio.to_thread(self._read)
+        lost = any(mark.known > _known(marks.get(node)) for node, mark in heard.marks.items())
+        lacks = any(mark.lacks for node, mark in marks.items() if node not in retired)
+        if lost or lacks or await behind(self._journal, database):
+            raise DatabaseOlder("the database lacks lines of the nodes' journals", "it is opened again")
+        await self._hear(marks)
+        for node in sorted(retired & marks.keys() - {self.node}):
+            if marks[node].spare < _known(marks[node]):
+                await self._adopt(database, node)
+
+    async def differences(self, database: Database) -> dict[str, int]:
+        """Compare this node's journal with the rows that it is the last one to have written; table → how many differ.
+
+        A row that no node's journal has differs too.
+        """
+        newest = await asyncio.to_thread(self._newest_items)
+        found: dict[str, int] = {}
+        async with database.reading() as connection:
+            for table in TABLES:
+                if table.name in _KEPT_FOREVER:
+                    continue
+                asked = sa.select(journal_rows.c.key, journal_rows.c.place, journal_rows.c.node)
+                known = {
+                    key: (place, node)
+                    for key, place, node in await connection.execute(asked.where(journal_rows.c.name == table.name))
+                }
+                rows = {key_of(item)[1]: item for item in await taken(connection, table)}
+                odd = sum(key not in known for key, item in rows.items() if self._journal.counts(item))
+                for key, (place, node) in known.items():
+                    row = rows.get(key)
+                    if node == self.node and condition_of((table.name, key)) is None:
+                        odd += not self._same(newest.get((table.name, key)), row, place)
+                if odd:
+                    found[table.name] = odd
+        return found
+
+    async def needed(self, connection: AsyncConnection) -> Callable[[Item], bool]:
+        """Return a function that says whether an item of this node's journal is the newest about its row."""
+        columns = journal_rows.c.name, journal_rows.c.key, journal_rows.c.place
+        found = await connection.execute(sa.select(*columns).where(journal_rows.c.node == self.node))
+        places = {(name, key): place for name, key, place in found}
+        return lambda item: places.get(key_of(item)) == item.place
+
+    async def begin(self, database: Database) -> None:
+        """Make the journal of a single machine that of this node: every row gets a place, and so does all before it."""
+        heard = await asyncio.to_thread(self._read)
+        if heard.node is not None or not await asyncio.to_thread(lambda: self._journal.exists):
+            return
+        async with database.reading() as connection:
+            marks = await _marks(connection)
+        if marks and 0 not in marks:
+            return
+        await settle_alone(self._journal, database)
+        async with database.writing() as connection:
+            marks = await _marks(connection)
+            if 0 not in marks:
+                return
+            place = int(await connection.scalar(sa.select(_NOW)) or 0) * NODES + self.node
+            before = [Item(LAST_LEAF, t.name, None, {}, place) for t in TABLES if t.name not in _KEPT_FOREVER]
+            items = [*before, *(replace(item, place=place) for item in await everything(connection))]
+            number = marks[0].line
+            mine = {"node": self.node, "line": number, "label": self._label, "known": number, "place": place}
+            await asyncio.to_thread(self._journal.begin, items, number)
+            await self._write(Heard(self.node, (0,)))
+            await connection.execute(journal_rows.delete())
+            await self._claim(connection, {key_of(item): place for item in items})
+            await connection.execute(journal_mark.delete())
+            await connection.execute(journal_mark.insert(), mine)
+
+    async def _settle(self, connection: AsyncConnection) -> int:
+        """Bring database and journal together in a transaction; return how many rows that changed."""
+        heard, marks = await asyncio.to_thread(self._read), await _marks(connection)
+        exists, newest = await asyncio.to_thread(lambda: (self._journal.exists, self._journal.newest))
+        changed = place = 0
+        if self.node not in marks:
+            await self._take_row(connection, heard, marks)
+        mine = marks.get(self.node, Mark(self._label, 0))
+        line = mine.line
+        if newest > mine.line:
+            items = await asyncio.to_thread(self._items_after, mine.line)
+            self._journal.note_replay(mine.line, newest)
+            with suppress(IntegrityError):  # a forged line that fits no database must not prevent the start
+                async with connection.begin_nested():
+                    await forget_dead(connection, self._journal)
+                    changed = await self._merge(connection, items)
+                    place, line = max((item.place for item in items), default=0), newest
+        else:
+            accepted = mine.known if mine.known <= mine.spare else 0
+            line = max(mine.line, accepted)
+            if not exists or newest < line:
+                await asyncio.to_thread(self._journal.begin, await self._held(connection, self.node), line)
+        at = journal_mark.c
+        own = {
+            "line": line,
+            "label": self._label or at.label,
+            "known": sa.func.greatest(at.known, line),
+            "place": sa.func.greatest(at.place, place),
+        }
+        await connection.execute(journal_mark.update().where(at.node == self.node).values(own))
+        for node, mark in heard.marks.items():
+            if node != self.node:
+                await _tell(connection, node, mark)
+        await self._hear(await _marks(connection))
+        return changed
+
+    async def _take_row(self, connection: AsyncConnection, heard: Heard, marks: Mapping[int, Mark]) -> None:
+        """Make this node's row of `journal_mark`, from that of the number it had if there is one."""
+        former = [node for node in (*heard.was, heard.node) if node is not None and node in marks]
+        known = max((marks[node].known for node in former), default=0)
+        row = {"node": self.node, "line": 0, "label": self._label, "known": known}
+        await connection.execute(journal_mark.insert(), row)
+        if former:
+            await connection.execute(journal_mark.delete().where(journal_mark.c.node.in_(former)))
+            mine = journal_rows.update().where(journal_rows.c.node.in_(former))
+            await connection.execute(mine.values(node=self.node))
+
+    async def _merge(self, connection: AsyncConnection, items: Sequence[Item]) -> int:
+        """Carry out items unless newer ones are known; return how many rows that changed."""
+        before = await touched(connection, items)
+        for name in UNIQUE.keys() & before.keys():
+            before[name] |= await _alike(connection, name, items)
+        known = await _places(connection, before)
+        merge = Merge({name: dict(rows) for name, rows in before.items()}, dict(known))
+        merge.give(items)
+        changes = changed_rows(before, merge.rows)
+        await carry_out(connection, changes)
+        for name in before:
+            gone = [key for table, key in known.keys() - merge.places.keys() if table == name]
+            for part in batches(gone):
+                mine = sa.and_(journal_rows.c.name == name, journal_rows.c.key.in_(part))
+                await connection.execute(journal_rows.delete().where(mine))
+        await self._claim(connection, {key: merge.places[key] for key in merge.taken if key in merge.places})
+        return sum(map(len, changes.values()))
+
+    async def _claim(self, connection: AsyncConnection, places: Places) -> None:
+        """Store that the newest items of these rows are in this node's journal."""
+        rows = [{"name": n, "key": k, "place": place, "node": self.node} for (n, k), place in places.items()]
+        put = postgresql_insert(journal_rows)
+        new = {"place": put.excluded.place, "node": put.excluded.node}
+        for part in batches(rows):
+            await connection.execute(put.on_conflict_do_update(index_elements=["name", "key"], set_=new), part)
+
+    async def _held(self, connection: AsyncConnection, node: int) -> list[Item]:
+        """Return the newest item of every row whose newest item is in a node's journal, in their order."""
+        columns = journal_rows.c.name, journal_rows.c.key, journal_rows.c.place
+        places: dict[str, dict[str, int]] = {}
+        for name, key, place in await connection.execute(sa.select(*columns).where(journal_rows.c.node == node)):
+            places.setdefault(name, {})[key] = place
+        items: list[Item] = []
+        for table in TABLES:
+            mine = places.get(table.name, {})
+            keys = [tuple(json.loads(key)) for key in mine if condition_of((table.name, key)) is None]
+            rows: dict[str, Item] = {}
+            for part in batches(keys):
+                found = await taken(connection, table, among(table, part))
+                rows |= {key_of(item)[1]: item for item in await _under_requests(connection, table, found)}
+            for key, place in mine.items():
+                row = rows.get(key)
+                items.append(_removal(table, key, place) if row is None else replace(row, place=place))
+        return sorted(items, key=lambda item: (item.place, item.put is not None))
+
+    async def _adopt(self, database: Database, node: int) -> None:
+        """Write the rows of a node that was retired into this node's journal, so that nobody needs that node's."""
+        async with database.writing() as connection:
+            for part in batches(await self._held(connection, node), BATCH):
+                await self._journal.write(part)
+            spare = sa.func.greatest(journal_mark.c.known, journal_mark.c.line)
+            await connection.execute(journal_mark.update().where(journal_mark.c.node == node).values(spare=spare))
+
+    async def _next(self, connection: AsyncConnection) -> tuple[int, int]:
+        """Return the number and the place of this transaction's line."""
+        every = journal_mark.alias()
+        before = sa.select(sa.func.max(every.c.place) // NODES + 1).scalar_subquery()
+        line = journal_mark.c.line + 1
+        new = {
+            "line": line,
+            "known": sa.func.greatest(journal_mark.c.known, line),
+            "place": sa.func.greatest(_NOW, before) * NODES + self.node,
+        }
+        change = journal_mark.update().where(journal_mark.c.node == self.node).values(new)
+        found = (await connection.execute(change.returning(journal_mark.c.line, journal_mark.c.place))).one_or_none()
+        if found is None:
+            raise DatabaseOlder("the database has never heard of this node's journal", "it is opened again")
+        return int(found[0]), int(found[1])
+
+    def _settled(self, marks: Mapping[int, Mark]) -> bool:
+        """Say whether there is nothing to do: the database has this node's lines, and both know the same."""
+        mine = marks.get(self.node)
+        if mine is None or not self._journal.exists or mine.line != self._journal.newest:
+            return False
+        heard = self._read()
+        return heard.node == self.node and heard.marks == self._others(marks) and self._label in ("", mine.label)
+
+    def _items_after(self, number: int) -> list[Item]:
+        """Return the items of later lines, or of all if some of those lines were compacted away."""
+        later = self._journal.since(number)
+        if later is not None:
+            return later
+        return [item for _, line in self._journal.lines() for item in self._journal.items(line)]
+
+    def _newest_items(self) -> dict[Key, Item]:
+        """Return the newest item of each row in this node's journal."""
+        found: dict[Key, Item] = {}
+        for _, line in self._journal.lines():
+            for item in self._journal.items(line):
+                key = key_of(item)
+                if key not in found or found[key].place <= item.place:
+                    found[key] = item
+        return found
+
+    def _same(self, item: Item | None, row: Item | None, place: int) -> bool:
+        """Say whether the journal has what the database has of a row; what is forgotten is in neither."""
+        if row is not None and not self._journal.counts(row):
+            return True
+        if item is None or item.place != place:
+            return row is None
+        return item.put == (None if row is None else row.put)
+
+    async def _hear(self, marks: Mapping[int, Mark]) -> None:
+        """Store on this node's disk what the database knows, if it is more than before."""
+        heard = await asyncio.to_thread(self._read)
+        was = heard.was if heard.node in (None, self.node) else (*heard.was, heard.node)
+        found = Heard(self.node, was, {**heard.marks, **self._others(marks)})
+        if found != heard:
+            await self._write(found)
+
+    async def _write(self, heard: Heard) -> None:
+        await asyncio.to_thread(Disk().replace, self._path, bytes(heard))
+
+    def _others(self, marks: Mapping[int, Mark]) -> dict[int, Mark]:
+        """Return the marks of the other nodes as they are stored."""
+        return {n: Mark(m.label, _known(m), m.spare) for n, m in marks.items() if n != self.node}
+
+    def _read(self) -> Heard:
+        """Return what the disk knows; only this node writes it, but not only this process."""
+        return Heard.read(self._path)
+
+
+async def lacking(database: Database, node: int) -> tuple[int, int] | None:
+    """Return the first and the last line that the database lacks of a node's journal, None if it lacks none."""
+    async with database.reading() as connection:
+        mark = (await _marks(connection)).get(node)
+        return None if mark is None or not mark.lacks else (max(mark.line, mark.spare) + 1, mark.known)
+
+
+async def accept(database: Database, node: int) -> None:
+    """Go without the lines that the database lacks of a node's journal; the database need not be served."""
+    async with database.writing() as connection:
+        change = journal_mark.update().where(journal_mark.c.node == node)
+        await connection.execute(change.values(spare=sa.func.greatest(journal_mark.c.spare, journal_mark.c.known)))
+
+
+async def alone_again(journal: Journal, folder: Path, database: Database) -> None:
+    """Make the journal of the only node that is left that of a single machine.
+
+    Raises LinesMissing, and OtherNode if another one is not retired.
+    """
+    path = folder / FILE_NAME
+    heard = await asyncio.to_thread(Heard.read, path)
+    async with database.reading() as connection:
+        others = sa.and_(nodes.c.node.not_in([0, heard.node or 0]), nodes.c.state != RETIRED)
+        other = (await connection.execute(sa.select(nodes.c.label, nodes.c.node).where(others).limit(1))).one_or_none()
+    if other is not None:
+        raise OtherNode(
+            f"the database of customer {folder.name} is shared with node {other.label}, number {other.node}",
+            "set [node] number to that of this node, or retire the others: recorder node retire",
+            other.label,
+        )
+    if heard.node is not None:
+        journal.shared = NodeJournal(journal, folder, heard.node, "")
+        try:
+            await journal.shared.settle(database)
+        finally:
+            journal.shared = None
+    async with database.writing() as connection:
+        marks, retired = await _marks(connection), await _retired(connection)
+        _refuse({node: mark for node, mark in marks.items() if node not in retired})
+        number = max(await asyncio.to_thread(lambda: journal.newest), *(mark.line for mark in marks.values()))
+        await asyncio.to_thread(journal.begin, await everything(connection), number)
+        await connection.execute(journal_rows.delete())
+        await connection.execute(journal_mark.delete())
+        await set_mark(connection, number)
+        await asyncio.to_thread(Disk().remove, path)
+
+
+def _refuse(marks: Mapping[int, Mark]) -> None:
+    """Raise LinesMissing if the database lacks lines."""
+    lacking = {node: mark for node, mark in sorted(marks.items()) if mark.lacks}
+    if not lacking:
+        return
+    said = [
+        f"lines {max(m.line, m.spare) + 1} to {m.known} of node {m.label or '?'}, number {n}"
+        for n, m in lacking.items()
+    ]
+    number, first = next(iter(lacking.items()))
+    raise LinesMissing(
+        f"the database lacks lines of the nodes' journals: {'; '.join(said)}",
+        "start these nodes, which give them back; if the disk of one is lost for good: "
+        f"recorder journal accept --node {number} --reason TEXT",
+        first.label or str(number),
+    )
+
+
+def _known(mark: Mark | None) -> int:
+    return 0 if mark is None else max(mark.known, mark.line)
+
+
+async def _marks(connection: AsyncConnection) -> dict[int, Mark]:
+    at = journal_mark.c
+    found = await connection.execute(sa.select(at.node, at.label, at.known, at.spare, at.line))
+    return {node: Mark(label, known, spare, line) for node, label, known, spare, line in found}
+
+
+async def _retired(connection: AsyncConnection) -> set[int]:
+    return set(await connection.scalars(sa.select(nodes.c.node).where(nodes.c.state == RETIRED)))
+
+
+async def _tell(connection: AsyncConnection, node: int, mark: Mark) -> None:
+    """Store what a node has heard of another one's journal."""
+    put = postgresql_insert(journal_mark).values(
+        node=node, line=0, label=mark.label, known=mark.known, spare=mark.spare
+    )
+    new = {name: sa.func.greatest(journal_mark.c[name], put.excluded[name]) for name in ("known", "spare")}
+    await connection.execute(put.on_conflict_do_update(index_elements=["node"], set_=new))
+
+
+async def _places(connection: AsyncConnection, names: Iterable[str]) -> Places:
+    """Return what is known of the places of rows in some tables."""
+    columns = journal_rows.c.name, journal_rows.c.key, journal_rows.c.place
+    found = await connection.execute(sa.select(*columns).where(journal_rows.c.name.in_(list(names))))
+    return {(name, key): place for name, key, place in found}
+
+
+async def _alike(
+    connection: AsyncConnection, name: str, items: Sequence[Item]
+) -> dict[tuple[Any, ...], dict[str, Any]]:
+    """Return the rows of a table with the same unique value as one of these items."""
+    table, column = metadata.tables[name], UNIQUE[name]
+    values = [value_of(item.put[column]) for item in items if item.table == name and item.put and item.put[column]]
+    found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    for part in batches(values):
+        rows = await taken(connection, table, table.c[column].in_(part))
+        found |= {item.key: dict(item.put or {}) for item in rows}
+    return found
+
+
+async def _under_requests(connection: AsyncConnection, table: sa.Table, found: list[Item]) -> list[Item]:
+    """Seal the calls of a request under the request's own leaf."""
+    if table is not erasure_calls:
+        return found
+    leaves = {id: leaf for id, leaf in await connection.execute(sa.select(erasures.c.id, erasures.c.leaf))}  # noqa: C416
+    return [replace(item, leaf=leaves.get(item.key[0]) or LAST_LEAF) for item in found]
+
+
+def _removal(table: sa.Table, key: str, place: int) -> Item:
+    """Return the item that removes a row, or rows by a condition."""
+    condition = condition_of((table.name, key))
+    if condition is None:
+        names = [column.name for column in table.primary_key]
+        condition = dict(zip(names, json.loads(key), strict=True))
+    return Item(LAST_LEAF, table.name, None, condition, place)

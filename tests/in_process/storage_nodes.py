@@ -1,0 +1,72 @@
+"""Nodes that share the database of a customer, each with a disk of its own and the same keys."""
+
+import hashlib
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from storage.customer.customers import Customer, audit_key
+from storage.database.database import Database
+from storage.database.schema import metadata, nodes
+from tests.in_process.storage_node import NOON, StorageNode, emptied
+
+OWN = ("papers.*", "audit.*", "vault", "exports", "index.*")
+"""What a node that joins does not have yet, in the folder of a customer."""
+
+
+async def first_node(folder: Path, url: str) -> StorageNode:
+    """Make a machine that has an empty database to itself."""
+    await (await emptied(url, "acme", folder)).close()
+    node = StorageNode(folder / "rec1", database=url, name="rec1")
+    async with node.opened():
+        pass
+    return node
+
+
+def joined(first: StorageNode, number: int) -> StorageNode:
+    """Make another node with the same keys and nothing else."""
+    data = first.data.with_name(f"rec{number}")
+    shutil.copytree(first.data, data)
+    for pattern in OWN:
+        for path in (data / "customers" / "acme").glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for path in (data / "keys").glob("acme.audit*"):
+        path.unlink()
+    return replace(first, data=data, number=number, name="", watch=first.watch, first=first.data)
+
+
+async def retired(customer: Customer, number: int) -> None:
+    """Say in the database that a node has left for good."""
+    public = audit_key(customer.keys).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    tree = hashlib.sha256(public).hexdigest()[:32]
+    row = {"node": number, "label": f"rec{number}", "tree": tree, "instance": "", "seen": 0, "state": "retired"}
+    async with customer.database.writing() as connection:
+        await connection.execute(nodes.delete().where(nodes.c.node == number))
+        await connection.execute(nodes.insert(), row)
+
+
+Copy = dict[str, list[dict[str, object]]]
+"""Rows by table."""
+
+
+async def taken_copy(node: StorageNode) -> Copy:
+    """Copy every row of the database, as a standby that lags behind has them."""
+    database = await Database.open(node.database, "acme", node.data, NOON)
+    async with database.reading() as connection:
+        found: Copy = {}
+        for table in metadata.tables.values():
+            found[table.name] = [dict(row._mapping) for row in await connection.execute(table.select())]
+    await database.close()
+    return found
+
+
+async def failed_over(node: StorageNode, copy: Copy) -> None:
+    """Let the database be what it was when the copy was made: every later commit is lost."""
+    database = await emptied(node.database, "acme", node.data)
+    async with database.writing() as connection:
+        for table in metadata.tables.values():
+            if copy.get(table.name) and table.name != "about":
+                await connection.execute(table.insert(), copy[table.name])
+    await database.close()
