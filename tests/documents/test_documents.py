@@ -42,7 +42,7 @@ def anchors(document: Path) -> set[str]:
 
 
 ALL = [str(path.relative_to(HERE)) for path in [HERE / "README.md", *DOCUMENTS]]
-RUN = {"docs/install.md", "docs/operations.md", "docs/postgresql.md"}
+RUN = {"docs/cluster.md", "docs/install.md", "docs/operations.md", "docs/postgresql.md"}
 """Documents whose commands are run in their order, by tests beside this one and by tests/test_debian_package.py."""
 NOT_RUN = {
     "README.md": "make demo, which tests/journeys/commands runs",
