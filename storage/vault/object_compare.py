@@ -53,7 +53,9 @@ def compare(vault: ObjectVault) -> Comparison:
         if vault.pointer(ref) == pointer:
             found.missing.append((ref, not ref.path.is_symlink()))
     for each, size in objects.items():
-        if each is not None and vault.find(each.call, each.leaf, each.part) is None and vault.objects.size(str(each)):
+        if each is None or vault.keeps_locked(each.leaf):
+            continue
+        if vault.find(each.call, each.leaf, each.part) is None and vault.objects.size(str(each)):
             found.unknown.append((each, size))
     return found
 
