@@ -1,4 +1,4 @@
-"""Commands for several nodes: list, drain."""
+"""Commands for several nodes: list, drain; admit and retire are in recorder.cli.holders."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from recorder.cli import console
+from recorder.cli import console, holders
 from recorder.cli.options import DEFAULT_CONFIG, AsJson, Config, OneCustomer
 from recorder.config.loader import load
 from recorder.config.model import Settings
@@ -16,6 +16,8 @@ from storage.timestamps import rfc3339
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
     from storage.database.database import Database
     from storage.nodes.rows import NodeRow
@@ -29,6 +31,7 @@ def add_to(app: typer.Typer) -> None:
     node = typer.Typer(no_args_is_help=True, help=help, rich_markup_mode=None)
     node.command("list")(list_)
     node.command("drain")(drain)
+    holders.add_to(node, _admit_row, _retire_row)
     app.add_typer(node, name="node")
 
 
@@ -91,6 +94,18 @@ def _table(items: list[dict[str, Any]]) -> None:
     columns = ("customer", "number", "name", "state", "lease_until", "cuts")
     shown = [["-" if item[key] is None else item[key] for key in columns] for item in items]
     console.table(("customer", "number", "node", "state", "until", "cuts"), shown)
+
+
+async def _admit_row(connection: AsyncConnection, name: str, number: int) -> None:
+    from storage.nodes import membership
+
+    await membership.admit(connection, name, number)
+
+
+async def _retire_row(connection: AsyncConnection, name: str) -> None:
+    from storage.nodes import membership
+
+    await membership.retire(connection, name)
 
 
 def _item(customer: str, row: NodeRow, cuts: int | None) -> dict[str, Any]:
