@@ -1,4 +1,4 @@
-"""Commands for several nodes: list, drain, and with the keys admit, retire."""
+"""Commands for several nodes: list, drain; admit and retire are in recorder.cli.holders."""
 
 from __future__ import annotations
 
@@ -31,20 +31,8 @@ def add_to(app: typer.Typer) -> None:
     node = typer.Typer(no_args_is_help=True, help=help, rich_markup_mode=None)
     node.command("list")(list_)
     node.command("drain")(drain)
-    holders.add_to(node, _admit, _retire)
+    holders.add_to(node, _admit_row, _retire_row)
     app.add_typer(node, name="node")
-
-
-async def _admit(connection: AsyncConnection, name: str, number: int) -> None:
-    from storage.nodes import membership
-
-    await membership.admit(connection, name, number)
-
-
-async def _retire(connection: AsyncConnection, name: str) -> None:
-    from storage.nodes import membership
-
-    await membership.retire(connection, name)
 
 
 def list_(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
@@ -106,6 +94,18 @@ def _table(items: list[dict[str, Any]]) -> None:
     columns = ("customer", "number", "name", "state", "lease_until", "cuts")
     shown = [["-" if item[key] is None else item[key] for key in columns] for item in items]
     console.table(("customer", "number", "node", "state", "until", "cuts"), shown)
+
+
+async def _admit_row(connection: AsyncConnection, name: str, number: int) -> None:
+    from storage.nodes import membership
+
+    await membership.admit(connection, name, number)
+
+
+async def _retire_row(connection: AsyncConnection, name: str) -> None:
+    from storage.nodes import membership
+
+    await membership.retire(connection, name)
 
 
 def _item(customer: str, row: NodeRow, cuts: int | None) -> dict[str, Any]:

@@ -54,7 +54,7 @@ def compare(vault: ObjectVault) -> Comparison:
         if vault.pointer(ref) == pointer:
             found.missing.append((ref, not ref.path.is_symlink()))
     for each, size in objects.items():
-        if each is None or vault.find(each.call, each.leaf, each.part) is not None:
+        if each is None or vault.keeps_locked(each.leaf) or vault.find(each.call, each.leaf, each.part) is not None:
             continue
         if vault.several or vault.objects.size(str(each)):  # of several nodes, each has no part of most objects
             found.unknown.append((each, size))

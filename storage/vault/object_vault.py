@@ -293,6 +293,10 @@ class ObjectVault(Vault):
             self.objects.release(str(self.object_of(ref, pointer)))
         self._notes.release(ref.path.name)
 
+    def keeps_locked(self, leaf: int) -> bool:
+        """Tell whether objects of an erased recording are known to be left under a lock."""
+        return self._notes.noted(leaf)
+
     def delete_unlocked(self, today: int) -> int:
         """Delete what a lock kept of erased recordings and keeps no longer; return of how many recordings.
 

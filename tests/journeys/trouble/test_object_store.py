@@ -387,6 +387,7 @@ def test_a_locked_call_is_erased_and_what_the_lock_keeps_is_in_the_receipt(
         due = api.get(f"/calls/{kept['id']}").json()["erase_after"]
         assert {each["until"] for each in locked} <= {f"{day}T00:00:00.000000Z" for day in days_after(due)}
         assert api.gone(gone["id"]) and api.sound(kept["id"])
+        assert json.loads(api.one.run("verify", "--json").stdout)["ok"], "what a lock keeps is no defect"
         proof = api.one.folder / "receipt.json"
         proof.write_text(json.dumps(receipt))
         assert api.one.run("audit", "verify", "--customer", "acme", "--receipt", str(proof)).returncode == 0

@@ -6,6 +6,7 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,23 @@ async def test_undecodable_audio_is_reported_silence(tmp_path: Path, out: int) -
         told = undecoded(await render([part], streams, "opus", out))
     assert told == "Silent because it cannot be decoded here: EVS. The recording keeps it as received."
     assert undecoded({"packets": 3, "torn_parts": 0}) is None
+
+
+async def test_a_call_of_a_day_is_rendered_from_all_its_parts(tmp_path: Path, out: int) -> None:
+    """A part every five minutes is 288 a day."""
+    with ExitStack() as opened:
+        parts = [
+            opened.enter_context(
+                part_of(
+                    tmp_path,
+                    f"m{number + 1}",
+                    run(LOUD[:10], seq=1000 + 10 * number, ts=5000 + 1600 * number, at=200 * number),
+                )
+            )
+            for number in range(288)
+        ]
+        report = await render(parts, [RenderStream(0, "0", {0: PCMU})], "wav", out)
+    assert (report["seconds"], report["streams"][0]["gaps"], report["torn_parts"]) == (pytest.approx(57.6), [], 0)
 
 
 async def test_few_workers_run_at_once(tmp_path: Path, part: Part, workers: Workers) -> None:

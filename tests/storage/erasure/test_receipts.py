@@ -62,7 +62,8 @@ def test_the_nodes_that_held_the_keys_are_named_and_signed() -> None:
     assert made["version"] == 2 and "locked" not in made
     assert made["holders"] == [{"node": "rec1", "retired": False}, {"node": "rec2", "retired": True}]
     assert verify(dump(made), "acme", PUBLIC) == made
-    both = sign(KEY, Facts("acme", B, "request", None, [A], "paula", AT, None, None, AT, {A: AT}, held))
+    locked = [Locked(A, "acme/1/x", AT)]
+    both = sign(KEY, Facts("acme", B, "request", None, [A], "paula", AT, None, None, AT, locked, held))
     assert verify(dump(both), "acme", PUBLIC) == both
     less = {name: value for name, value in both.items() if name != "locked"}
     for forged in ({**made, "version": 1}, {**made, "holders": made["holders"][:1]}, less):

@@ -17,7 +17,7 @@ from storage.keys.key_tree import leaf_of
 from storage.objects.s3 import S3, Version
 from storage.objects.store import Features, Kept
 from storage.timestamps import EPOCH, day_of
-from storage.vault.object_compare import into_store
+from storage.vault.object_compare import Comparison, compare, into_store
 from storage.vault.object_vault import ObjectVault
 from storage.vault.parts import PartRef
 from tests.daemon.object_stores import LOCKED, Proxy, Server
@@ -178,6 +178,8 @@ def test_what_a_lock_keeps_is_named_without_asking_about_each_and_deleted_at_its
     kept = vault.kept(both)
     assert [(call, each.until) for call, each in kept] == [(CALL, moment(TODAY + 2))] * 3
     assert not [first for first, _, _ in door.seen if first.startswith("HEAD")]
+    assert compare(vault) == Comparison(), "it is known, so no fault"
+    assert into_store(vault, lambda units: None).parts == 0
     assert vault.delete_unlocked(TODAY + 1) == 0 and refuses(store)
     assert vault.delete_unlocked(TODAY + 2) == 1, "it is tried"
     assert refuses(store) and vault.kept(both) == kept, "and refused by this store, whose clock says otherwise"

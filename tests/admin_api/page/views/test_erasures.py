@@ -5,6 +5,7 @@ import json
 import pytest
 
 from admin_api.http.permissions import Role
+from storage.objects.store import Kept
 from tests.admin_api.privacy.test_erasures import UNKNOWN
 from tests.admin_api.privacy.test_waiver import put as permit
 
@@ -48,6 +49,17 @@ def test_a_second_person_approves_and_downloads_the_receipt(browse, waiting, ser
     for unknown in (UNKNOWN, "Qz7", f"{UNKNOWN}/receipt"):
         answer = ada.get(f"/erasures/{unknown}")
         assert answer.status_code == 404 and "you may not see it" in answer.text
+
+
+def test_what_a_lock_keeps_is_said(browse, waiting, service, monkeypatch):
+    ada, place, acme = browse(Role.APPROVER, name="Ada"), f"/erasures/{waiting}", service.customers["acme"]
+    monkeypatch.setattr(acme.vault, "kept", lambda recordings: [(UNKNOWN, Kept("acme/4e2000000007/x", None))])
+    ada.post(f"{place}/approve")
+    service.run(acme.erasures.work())
+    assert "1 object stays in the object store" in ada.text(place)
+    assert json.loads(ada.get(f"{place}/receipt").text)["locked"] == [
+        {"call": UNKNOWN, "object": "acme/4e2000000007/x", "until": None}
+    ]
 
 
 def test_only_an_administrator_puts_a_waiver_on_file(browse, service):
