@@ -75,10 +75,12 @@ class Costs:
     """And for each call in it."""
     sync_ms: float = 2.0
     """And for network and sync of the commit: not measured, a server with a write cache and 0.2 ms of network."""
-    poll_ms: float = 0.5
-    """CPU ms of the database server for what a node asks a second for a customer without calls."""
-    polls: float = 2.6
+    poll_ms: float = 3.33
+    """CPU ms of the database server for what one of several nodes asks a second for a customer without calls."""
+    polls: float = 11.0
     """Transactions of it."""
+    node_ms: float = 17.33
+    """CPU ms of the node for it."""
     puts: float = 1.0
     """PUTs a part."""
     heads: float = 0.6
@@ -115,7 +117,10 @@ def a_node(want: Wanted, cost: Costs) -> Iterator[Line]:
     setups = calls / want.call_seconds
     main = setups * cost.setup_ms / 1000
     yield Line("set-ups a second", f"{setups:,.0f}", "300, measured", setups / 300)
-    yield Line("of the main process's one thread", f"{main:.0%}", "100 %", main)
+    yield Line("of the main process's one thread: set-ups", f"{main:.0%}", "100 %", main)
+    mine = want.customers * want.holders / want.nodes
+    looking = mine * cost.node_ms / 1000
+    yield Line(f"of the same thread: looking after {mine:.0f} customers", f"{looking:.0%}", "100 %", looking)
     yield Line("memory for calls, MiB", f"{calls * cost.memory_kib / 1024:,.0f}")
     ports = calls * 2 * SOCKETS_A_STREAM
     yield Line("UDP ports", f"{ports:,.0f}", f"{PORTS:,} of one address", ports / PORTS)

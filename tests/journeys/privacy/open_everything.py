@@ -42,9 +42,7 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 PART = re.compile(r"([0-9a-f-]{36})\.([0-9a-f]{12})\.([cma][0-9]+)$")
@@ -134,9 +132,14 @@ def sealed_trees(data: bytes) -> Iterator[bytes]:
             yield data[found.start() : found.start() + 32 + int.from_bytes(head[16:20])]
 
 
+def derived(secret: bytes, salt: bytes, info: bytes) -> bytes:
+    """HKDF-SHA-256 of 32 bytes (RFC 5869), which takes a tenth of the time of the class in `cryptography`."""
+    return hmac.digest(hmac.digest(salt, secret, "sha256"), info + b"\x01", "sha256")
+
+
 def opened_tree(tree: bytes, root: bytes, secret: bytes, customer: str) -> Nodes:
     """Open a key tree; empty if the secrets do not fit."""
-    key = HKDF(hashes.SHA256(), 32, None, b"siprec-recorder/1 tree " + customer.encode()).derive(root + secret)
+    key = derived(root + secret, bytes(32), b"siprec-recorder/1 tree " + customer.encode())
     try:
         state = AESGCM(key).decrypt(tree[20:32], tree[32:], tree[:32])
     except InvalidTag:
@@ -154,7 +157,7 @@ class Secrets:
         self._reader = pile.reader
         paths = [path for one in pile.secrets for path in sorted((one / "keys").iterdir()) if path.is_file()]
         files = [path.read_bytes() for path in paths]
-        self.roots = [(one / "root.key").read_bytes() for one in pile.secrets]
+        self.roots = sorted({(one / "root.key").read_bytes() for one in pile.secrets})
         self.trees = sorted({tree for data in (*files, *pile.streams) for tree in sealed_trees(data)})
         self.forgets = {secret for data in (*files, *pile.streams) for _, secret in forget_secrets(data)}
         self.opened = 0
@@ -164,12 +167,18 @@ class Secrets:
         self._known: dict[int, list[bytes]] = {}
 
     def use(self, secret: bytes, customer: str) -> bool:
-        """Try a forget secret with every tree; tell whether it opened any."""
-        tried = (opened_tree(tree, root, secret, customer) for tree in self.trees for root in self.roots)
-        found = [nodes for nodes in tried if nodes]
-        self.nodes += found
-        self.opened += len(found)
-        self._known = {}
+        """Try a forget secret with every tree that nothing has opened yet; tell whether it opened any."""
+        found = [
+            (tree, nodes)
+            for tree in self.trees
+            for root in self.roots
+            if (nodes := opened_tree(tree, root, secret, customer))
+        ]
+        for tree, nodes in found:
+            self.trees.remove(tree)
+            self.nodes.append(nodes)
+            self.opened += 1
+            self._known = {}
         return bool(found)
 
     def of(self, leaf: int) -> list[bytes]:
@@ -272,20 +281,23 @@ def guesses(streams: list[bytes]) -> Iterator[bytes]:
 
 def guessed(pile: Pile, secrets: Secrets, closed: list[tuple[str, int]]) -> list[str]:
     """Try each guess as a forget secret, and as a key of the parts that do not open; return what opened."""
-    first = [
-        (call, leaf, part, next(iter(copies)))
-        for (call, leaf, part), copies in pile.parts.items()
-        if (call, leaf) in closed and part == "c1"
-    ]
+    first = []
+    for (call, leaf, part), copies in pile.parts.items():
+        if (call, leaf) in closed and part == "c1":
+            data = min(copies, key=len)[:1024]
+            fields = (b"siprec-recorder/1", pile.customer.encode(), call.encode(), b"%012x" % leaf, part.encode())
+            first.append((call, data, b"\0".join(fields)))
     found = []
     for guess in guesses(pile.streams):
         if guess not in secrets.forgets and secrets.use(guess, pile.customer):
             found.append("forget secret")
-        for call, leaf, part, data in first:
-            name = f"{call}.{leaf:012x}.{part}"
+        for call, data, bound in first:
             for key in (guess, label(guess, b"media")):
-                if _opens(pile, data, key, name):
-                    found.append(f"key of {call}")
+                cipher = AESGCM(derived(key, data[1:33], bound))
+                for last in (b"\0", b"\1"):
+                    with suppress(InvalidTag):
+                        cipher.decrypt(data[33:40] + bytes(4) + last, data[40:], None)
+                        found.append(f"key of {call}")
     return found
 
 
