@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from storage.customer.customers import Customer
+from storage.database.schema import erasure_calls, erasures, journal_mark, waivers
 from storage.errors import StorageError
 from storage.holders.holder import CutsBehind
 from tests.in_process.storage_node import opens, permit, record
@@ -121,6 +122,30 @@ async def test_a_line_that_a_failover_lost_comes_back(two: Cluster) -> None:
     assert not other.keys.keeps(row.leaf)
     await one.erasures.work()
     assert await state(one, id) == ("done", ())
+
+
+async def test_an_erasure_that_the_database_lost_is_done_again_by_all(two: Cluster) -> None:
+    one = two.nodes["rec1"]
+    row = await record(one)
+    await two.settle()
+    id = await ask(one, row.id)
+    await two.close("rec1")
+    other = two.nodes["rec2"]
+    await forget_lines(other, 1)
+    with other.database.opening():
+        async with other.database.writing() as connection:
+            for table in (erasures, erasure_calls, waivers, journal_mark):
+                await connection.execute(table.delete())
+    one = await two.open("rec1")
+    assert await other.calls.get(row.id) is None and other.keys.keeps(row.leaf)
+    await two.turn("rec1")
+    await one.erasures.work()
+    assert (await state(one, id))[0] == "waiting"  # for the other one
+    await two.settle()
+    await one.erasures.work()
+    done = await one.erasures.get(id)
+    assert done and done.receipt and done.receipt["calls"] == [row.id] and len(done.receipt["holders"]) == 2
+    assert not other.keys.keeps(row.leaf)
 
 
 async def forget_lines(acme: Customer, count: int) -> None:
