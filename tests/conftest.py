@@ -21,7 +21,7 @@ import pytest
 from storage.customer.customers import Customer
 from tests.daemon.object_stores import STORES, Proxy, Server, object_store
 from tests.daemon.postgresql import cluster
-from tests.in_process.storage_node import StorageNode, emptied, level
+from tests.in_process.storage_node import StorageNode, emptied
 
 hypothesis.settings.register_profile("quick", max_examples=100, deadline=None, derandomize=bool(os.environ.get("CI")))
 hypothesis.settings.register_profile("long", max_examples=1_000, deadline=None)  # a round of `make fuzz`
@@ -116,7 +116,6 @@ def two_nodes(first_node: StorageNode, loop: asyncio.Runner) -> Iterator[tuple[C
     loop.run(loop.run(emptied(first_node.database, "acme", first_node.data.parent)).close())
     one = loop.run(first_node.open())
     other = loop.run(loop.run(first_node.admit(one, 2)).open())
-    loop.run(level(one, other))
     yield one, other
     loop.run(other.close())
     loop.run(one.close())
