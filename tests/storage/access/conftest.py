@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from storage.customer.customers import Customer, CustomerSettings, Place, open_closed
+from tests.in_process.shared_service import admit, settled
 from tests.in_process.storage_node import NOON, ROOT, emptied
 
 
@@ -43,9 +44,17 @@ class Installation:
 
 @pytest.fixture
 def two(tmp_path: Path, postgresql: str, loop: asyncio.Runner) -> tuple[Installation, Installation]:
-    """Two nodes that were not started yet, on an empty database."""
+    """Two nodes that have stopped, on an empty database; the first one has admitted the other."""
     one, other = (Installation(tmp_path / f"rec{number}", postgresql, number) for number in (1, 2))
-    one.closed(create=True)
-    loop.run(loop.run(emptied(postgresql, "acme", one.data)).close())
-    shutil.copytree(one.data, other.data)
+
+    async def join() -> None:
+        one.closed(create=True)
+        await (await emptied(postgresql, "acme", one.data)).close()
+        async with one.opened() as first:
+            await admit(first, "rec2")
+            shutil.copytree(one.data, other.data, ignore=shutil.ignore_patterns("*.holder", "*.lock"))
+            async with other.opened() as second:
+                await settled(first, second)
+
+    loop.run(join())
     return one, other
