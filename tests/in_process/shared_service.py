@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,6 +74,9 @@ class SharedService(SignInService):
         opened = [self._closed(name) for name in NAMES]
         for customer in opened:
             await customer.open_database()
+            await settled(customer)
+            for other in self._running[: self._running.index(self)]:
+                await asyncio.to_thread(other.run, settled(other.customers[customer.name]))
             await settled(customer)
         return Customers(opened)
 
