@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ import sqlalchemy as sa
 
 from storage.access import shared_rows
 from storage.access.documents import Replacement
-from storage.customer.customers import Customers, CustomerSettings
+from storage.customer.customers import Customer, Customers, CustomerSettings, Place, open_closed
 from storage.database.schema import page_sessions
 from storage.keys.root_secret import RootSecret
 from tests.in_process.api_service import CALLS, NAMES, row
@@ -70,9 +71,19 @@ class SharedService(SignInService):
         if self.number == 1:
             for name in NAMES:
                 await (await emptied(self.url, name, self.folder)).close()
-        settings, root = [CustomerSettings(name) for name in NAMES], RootSecret(bytes(range(32)))
-        now = lambda: datetime.now(UTC)  # noqa: E731 - as in Service
-        return await Customers.open(self.folder, root, settings, database=self.url, now=now, node=self.number)
+        opened = [self._closed(name) for name in NAMES]
+        for customer in opened:
+            await customer.open_database()
+            await settled(customer)
+            for other in self._running[: self._running.index(self)]:
+                await asyncio.to_thread(other.run, settled(other.customers[customer.name]))
+            await settled(customer)
+        return Customers(opened)
+
+    def _closed(self, name: str) -> Customer:
+        place = Place(self.folder, self.url, lambda: datetime.now(UTC), node=f"rec{self.number}", several=True)
+        root = RootSecret(bytes(range(32)))
+        return open_closed(CustomerSettings(name), place, root, node=self.number, create=self.number == 1)
 
     async def _fill(self, customer: str) -> list[str]:
         if self.number == 1:
@@ -82,3 +93,20 @@ class SharedService(SignInService):
 
 def _clock() -> sa.ColumnElement[int]:
     return sa.literal(round((BEGUN + SharedService.latest()) * shared_rows.MICROS), sa.BigInteger)
+
+
+async def admit(customer: Customer, name: str) -> None:
+    """Have this node admit another one to those that hold the keys of a customer, where nodes cut together."""
+    holder: Any = getattr(customer, "holder", None)
+    if holder is not None:
+        await holder.turn()
+        await holder.admit(name)
+        await holder.turn()
+
+
+async def settled(*customers: Customer) -> None:
+    """Let nodes acknowledge what they have cut."""
+    for customer in customers * 4:
+        holder: Any = getattr(customer, "holder", None)
+        if holder is not None:
+            await holder.turn()
