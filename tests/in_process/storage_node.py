@@ -53,8 +53,6 @@ class StorageNode:
     settings: CustomerSettings = field(default_factory=lambda: CustomerSettings("acme"))
     database: str = "sqlite"
     objects: ObjectStore | None = None
-    number: int = 0
-    name: str = ""
 
     async def open(self) -> Customer:
         create = not (self.data / "keys").exists()
@@ -64,8 +62,6 @@ class StorageNode:
             [self.settings],
             database=self.database,
             now=self.watch,
-            node=self.number,
-            name=self.name,
             create=create,
             objects=self.objects,
         )

@@ -2,30 +2,52 @@
 
 import hashlib
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from storage.customer.customers import Customer, audit_key
+from storage.customer.customers import Customer, Customers, audit_key
 from storage.database.database import Database
 from storage.database.schema import metadata, nodes
-from tests.in_process.storage_node import NOON, StorageNode, emptied
+from tests.in_process.storage_node import NOON, ROOT, StorageNode, emptied
 
 OWN = ("papers.*", "audit.*", "vault", "exports", "index.*")
 """What a node that joins does not have yet, in the folder of a customer."""
 
 
-async def first_node(folder: Path, url: str) -> StorageNode:
+@dataclass
+class NumberedNode(StorageNode):
+    """One of several nodes; with number 0, a machine that has the database to itself."""
+
+    number: int = 0
+    name: str = ""
+
+    async def open(self) -> Customer:
+        create = not (self.data / "keys").exists()
+        customers = await Customers.open(
+            self.data,
+            ROOT,
+            [self.settings],
+            database=self.database,
+            now=self.watch,
+            node=self.number,
+            name=self.name,
+            create=create,
+        )
+        return customers[self.settings.name]
+
+
+async def first_node(folder: Path, url: str) -> NumberedNode:
     """Make a machine that has an empty database to itself."""
     await (await emptied(url, "acme", folder)).close()
-    node = StorageNode(folder / "rec1", database=url, name="rec1")
+    node = NumberedNode(folder / "rec1", database=url, name="rec1")
     async with node.opened():
         pass
     return node
 
 
-def joined(first: StorageNode, number: int) -> StorageNode:
+def joined(first: NumberedNode, number: int) -> NumberedNode:
     """Make another node with the same keys and nothing else."""
     data = first.data.with_name(f"rec{number}")
     shutil.copytree(first.data, data)
