@@ -17,6 +17,7 @@ from storage.customer.customers import Customer, Customers, CustomerSettings, Pl
 from storage.database.schema import page_sessions
 from storage.keys.root_secret import RootSecret
 from tests.in_process.api_service import CALLS, NAMES, row
+from tests.in_process.shared_keys import settled
 from tests.in_process.sign_in_service import SignInService
 from tests.in_process.storage_node import emptied
 
@@ -93,20 +94,3 @@ class SharedService(SignInService):
 
 def _clock() -> sa.ColumnElement[int]:
     return sa.literal(round((BEGUN + SharedService.latest()) * shared_rows.MICROS), sa.BigInteger)
-
-
-async def admit(customer: Customer, name: str) -> None:
-    """Have this node admit another one to those that hold the keys of a customer, where nodes cut together."""
-    holder: Any = getattr(customer, "holder", None)
-    if holder is not None:
-        await holder.turn()
-        await holder.admit(name)
-        await holder.turn()
-
-
-async def settled(*customers: Customer) -> None:
-    """Let nodes acknowledge what they have cut."""
-    for customer in customers * 4:
-        holder: Any = getattr(customer, "holder", None)
-        if holder is not None:
-            await holder.turn()

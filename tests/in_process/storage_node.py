@@ -153,27 +153,6 @@ def story(tmp_path: Path, tell: Callable[[StorageNode, Customer], Awaitable[None
     asyncio.run(run())
 
 
-async def level(*nodes_of_one: Any) -> None:
-    """Let nodes that hold the keys of a customer together follow each other's cuts; the first one admits the others."""
-    first, *others = nodes_of_one
-    if getattr(first, "holder", None) is None:
-        return
-    for other in others:
-        if not await other.holder.is_level():
-            await first.holder.admit(other.holder.name)
-    for _ in range(4):  # a return is written, applied by all, acknowledged by all, and read
-        for each in nodes_of_one:
-            await each.holder.turn()
-
-
-async def caught_up(*nodes_of_one: Any) -> None:
-    """Let nodes say that their calls are indexed up to now, and follow each other's cuts."""
-    for each in nodes_of_one:
-        async with each.database.beside() as connection:
-            await each.indexed.note(connection, await each.indexed.now(connection), 0.0)
-    await level(*nodes_of_one)
-
-
 async def emptied(url: str, customer: str, folder: Path) -> Database:
     """Open a database without rows; a server's serves all tests in turn, because making one takes long."""
     database = await Database.open(url, customer, folder, NOON)

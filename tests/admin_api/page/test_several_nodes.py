@@ -17,7 +17,8 @@ from storage.database.database import DatabaseAway
 from storage.database.schema import page_sessions, shared_files
 from tests.admin_api.page.conftest import words
 from tests.admin_api.page.framework.test_forms import form_of
-from tests.in_process.shared_service import SharedService, admit, settled
+from tests.in_process.shared_keys import admit, settled
+from tests.in_process.shared_service import SharedService
 from tests.in_process.sign_in_service import PASSWORD, app_secret, field
 
 pytestmark = pytest.mark.system

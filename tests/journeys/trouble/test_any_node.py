@@ -24,7 +24,7 @@ from recorder.persist.customers import open_customer
 from tests.daemon.api import Api, running, until
 from tests.daemon.object_stores import BUCKET, KEY, SECRET, object_store
 from tests.daemon.postgresql import Cluster, cluster
-from tests.in_process.shared_service import admit
+from tests.in_process.shared_keys import admit
 
 PASSWORD = "a fine long passphrase"
 SECOND = 1.0

@@ -31,7 +31,8 @@ from storage.journal.journal import FILE_NAME as PAPERS
 from storage.objects.s3 import S3
 from storage.vault.object_vault import ObjectVault
 from tests.daemon.object_stores import Server
-from tests.in_process.storage_node import StorageNode, caught_up, level, permit, record
+from tests.in_process.shared_keys import caught_up, settled
+from tests.in_process.storage_node import StorageNode, permit, record
 from tests.recorder.export_jobs import FakeRenderer, job_of
 from tests.recorder.job_parts import Parts
 
@@ -336,7 +337,7 @@ async def cut(two_nodes: Any, leaf: int) -> None:
             acme.keys.cut(leaf)
         return
     await two_nodes[0].cutter.cut(leaf)
-    await level(*two_nodes)
+    await settled(*two_nodes)
 
 
 async def test_exports_are_made_where_they_were_asked_for_and_given_up_with_a_retired_node(

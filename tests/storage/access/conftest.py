@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from storage.customer.customers import Customer, CustomerSettings, Place, open_closed
-from tests.in_process.shared_service import admit, settled
+from tests.in_process.shared_keys import admit, settled
 from tests.in_process.storage_node import NOON, ROOT, emptied
 
 

@@ -15,7 +15,8 @@ from storage.objects.s3 import S3
 from storage.vault.object_compare import into_store
 from storage.vault.object_vault import ObjectVault
 from tests.daemon.object_stores import Server
-from tests.in_process.storage_node import NOON, StorageNode, caught_up, permit, record
+from tests.in_process.shared_keys import caught_up
+from tests.in_process.storage_node import NOON, StorageNode, permit, record
 
 pytestmark = pytest.mark.system
 Two = tuple[Customer, Customer]
