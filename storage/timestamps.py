@@ -7,7 +7,7 @@ from typing import overload
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY_MICROS = 86_400_000_000
 MAX_MICROS = 253_402_300_799_999_999  # the end of the year 9999
-MAX_TEXTS = 1024  # texts kept of the newest times: a call writes each of its times several times
+MAX_TEXTS = 128  # texts kept of the newest times: a call writes each of its times several times at one moment
 _MINUTES = tuple(f"T{hour:02}:{minute:02}:" for hour in range(24) for minute in range(60))
 _SECONDS = tuple(f"{number:02}." for number in range(60))
 _MILLIS = tuple(f"{number:03}Z" for number in range(1000))

@@ -10,6 +10,8 @@ import struct
 from collections.abc import Collection, Iterable
 from typing import Any
 
+import msgspec
+
 from media.errors import Damaged
 from media.rtp.sequence import WINDOW
 from media.stream.receiver import ReceivedStream
@@ -19,8 +21,6 @@ _HOT = struct.Struct(f"!BB28sb8sQQQQQQQQQdI IqQQQQiIIQ{WINDOW // 8}sI".replace("
 #: Of the newest packet: extended number, timestamp, arrival and step; then payload bytes, jitter, and reports sent.
 _MOVING = "QIQIQdI"
 _MOVING_OF = [struct.Struct("!" + _MOVING * n) for n in range(3)]
-#: Shared: `json.dumps` creates an encoder each time it is called with other separators.
-_JSON = json.JSONEncoder(separators=(",", ":"))
 #: The rare state of nearly every stream, as one shared object.
 _USUAL = b'{"others":[],"gaps":[],"retired":[0,0,0],"excused":[0,0],"since":0,"refused":[0,0],"current":true}'
 
@@ -71,7 +71,7 @@ def _cold(stream: ReceivedStream) -> bytes:
     if stream.reception.epoch:
         rare["epoch"] = stream.reception.epoch
     rare |= stream.probation.rarer()
-    encoded = _JSON.encode(rare).encode()
+    encoded = msgspec.json.encode(rare)
     return _USUAL if encoded == _USUAL else encoded
 
 

@@ -69,7 +69,7 @@ class CallFiles:
 
         Return them, for `create`, and the media part as the worker sees it. `spool_fd`: as for `spool`.
         """
-        drafts = [self.vault.draft(self.call, self.leaf, part) for part in ("c1", "m1")]
+        drafts = self.vault.drafts(self.call, self.leaf, "c1", "m1")
         self.spool_fd, self.part = spool_fd, part_of("m1", drafts[1])
         return drafts, self.part
 

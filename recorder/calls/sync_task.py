@@ -29,6 +29,11 @@ from storage.errors import StorageError, SyncFailed
 PAUSE_SECONDS = 1.0
 """Live audio that a power cut may cost, together with the time until it is written and the sync itself."""
 
+FEW = 10
+"""Parts that end in one turn, and twice as many as are due on average: after a restart those of all calls are due at
+the same moment, and each blocks the event loop for a millisecond or two.
+"""
+
 MAX_PART = 16 << 20
 """Bytes after which a part ends too: video would make parts that take long to upload, and to fetch for a listener."""
 
@@ -109,7 +114,8 @@ class PartTask:
 
     def turn(self) -> None:
         """End the parts that are old or large enough."""
-        now, live = self._node.monotonic(), set[str]()
+        now, live, ended = self._node.monotonic(), set[str](), 0
+        most = FEW + 2 * len(self._live) // min(self._seconds.values(), default=1)
         for call in list(self._live):
             seconds = self._seconds.get(call.customer.name)
             if seconds is None:
@@ -118,15 +124,18 @@ class PartTask:
             newest = self._newest.get(call.id)
             if newest is None or newest.number != call.files.media_part:
                 self._newest[call.id] = _Newest(call.files.media_part, now)
-            elif self._has_more(call, newest) and (now - newest.since >= seconds or _size(call) >= MAX_PART):
+            elif ended < most and self._due(call, newest, now - newest.since >= seconds):
+                ended += 1
                 self._end(call)
         for gone in self._newest.keys() - live:
             del self._newest[gone]
 
-    def _has_more(self, call: LiveCall, newest: _Newest) -> bool:
-        """Tell whether a call has recorded anything since its newest part began, and can begin another."""
+    def _due(self, call: LiveCall, newest: _Newest, old: bool) -> bool:
+        """Tell whether a part that is old, or large, is to end: it has recorded something, and another can begin."""
         ready = call.started and not call.stranded and call.recording.alive and self._node.storage.well
-        return ready and call.heard > newest.since and self._node.workers.has_worker(call.id)
+        if not (ready and call.heard > newest.since and self._node.workers.has_worker(call.id)):
+            return False
+        return old or _size(call) >= MAX_PART
 
     def _end(self, call: LiveCall) -> None:
         """Continue a call in new parts; tried again in a second if that fails."""

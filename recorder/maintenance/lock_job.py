@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from recorder.observe.logs import Log
 from storage.customer.customers import Customer
-from storage.errors import ObjectMissing, StorageError
+from storage.errors import ObjectMissing, StorageError, StoreAway
 from storage.timestamps import day_of
 from storage.vault.object_vault import ObjectVault
 from storage.vault.parts import PartRef
@@ -52,6 +52,11 @@ def lock_day(due: datetime | None, now: datetime) -> int:
         return day_of(datetime(now.year + YEARS, 1, 1, tzinfo=UTC))
     day = day_of(due) + 1
     return day if day > day_of(now) else 0
+
+
+def why_away(problem: StoreAway) -> str:
+    """Return the word for it in the log: refused where the store answers that this recorder may not."""
+    return "refused" if "access_key" in problem.hint else "away"
 
 
 @dataclass(slots=True)
@@ -115,9 +120,15 @@ class LockJob:
         except Exception as problem:  # without this task no lock would be extended any more
             one.failed = one.failed or problem
         if one.failed is not None and not seen.told:
-            hint = one.failed.hint if isinstance(one.failed, StorageError) else ""
-            self._log.error("store.lock_failed", customer=customer.name, reason=type(one.failed).__name__, hint=hint)
+            self._tell(customer, one.failed)
         seen.told = one.failed is not None
+
+    def _tell(self, customer: Customer, problem: Exception) -> None:
+        if isinstance(problem, StoreAway):
+            why = why_away(problem)
+            self._log.error("store.lock_failed", customer=customer.name, reason=why, hint=problem.hint)
+        else:
+            self._log.fault("store.lock_failed", problem, customer=customer.name)
 
     async def _holds(self, one: _Round, customer: Customer, vault: ObjectVault, seen: _Seen) -> None:
         """Hold what is held, and nothing else."""

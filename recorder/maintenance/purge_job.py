@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import suppress
 
 from recorder.observe.logs import Log
 from recorder.persist.indexer import Indexer
@@ -16,6 +17,7 @@ from storage.audit.hash_chain import Act
 from storage.customer.customers import Customer
 from storage.directory import user_purge
 from storage.directory.user_purge import Reason
+from storage.errors import StorageError
 
 LOOK_SECONDS = 10.0
 """The end of an erasure or a synchronisation is noticed after this time."""
@@ -72,6 +74,8 @@ class PurgeJob:
             self._seen[customer.name] = await user_purge.reason(customer.database) if gone else reason
         except Exception as problem:  # without this task no user of the customer would be purged any more
             self._log.fault("users.purge_failed", problem, customer=customer.name)
+            with suppress(StorageError):  # another node may be able to
+                await customer.turns.hold("purge", 0.0)
             return 0
         if gone:
             self._log.info("users.purged", customer=customer.name, count=gone)

@@ -24,7 +24,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from recorder.calls.context import Node
-from recorder.maintenance.lock_job import lock_day
+from recorder.maintenance.lock_job import lock_day, why_away
 from recorder.persist.object_store import configured_store
 from storage.customer.customers import Customer
 from storage.errors import StorageError, StoreAway
@@ -281,7 +281,7 @@ class UploadJob:
             return
         self._away = type(problem).__name__
         if isinstance(problem, StoreAway):
-            self._log.error("store.away", reason=_word(problem), hint=problem.hint)
+            self._log.error("store.away", reason=why_away(problem), hint=problem.hint)
         else:
             self._log.fault("store.failed", problem)
 
@@ -307,7 +307,3 @@ def _age(ref: PartRef) -> float:
 def _step_back() -> None:
     """Lower the priority of this thread, and of those that it starts."""
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-
-
-def _word(problem: StorageError) -> str:
-    return "refused" if "access_key" in problem.hint else "away"

@@ -123,7 +123,7 @@ class Pipeline:
             if _LEVELS.get(level, 20) < self._least:
                 return
             now = time.monotonic()
-            key = (event, *(_plain(fields.get(name)) for name in _KEY))
+            key = (event, *[value if isinstance(value, str | int) else None for value in map(fields.get, _KEY)])
             with self._lock:
                 self._sweep(now)
                 held = self._rate.admit(key, now)
@@ -165,12 +165,8 @@ _ALWAYS = frozenset(
 )
 
 
-_KEY = ("source", "peer", "call", "customer", "reason", "task", "error", "logger", "at")  # fields that tell lines apart
-
-
-def _plain(value: object) -> object:
-    """Return a value that may be part of a key; all other values count as one."""
-    return value if isinstance(value, str | int) else None
+_KEY = ("source", "peer", "call", "customer", "reason", "task", "error", "logger", "at")
+"""Fields that tell lines apart, if they are text or a number; all other values count as one."""
 
 
 def _exception_of(info: Any) -> BaseException | None:

@@ -257,7 +257,7 @@ class Indexer:
     async def _note(self, name: str, database: Database, indexed: Indexed) -> None:
         async with database.beside() as connection:
             moment = await indexed.now(connection)
-            await indexed.note(connection, moment, self._age(name, ()))
+            await indexed.note(connection, moment, self._age(name, ()), alone=True)
 
     def _age(self, name: str, written: Collection[_Waiting]) -> float:
         """Return the age of the oldest change of a customer that waits and is not among those that are written."""

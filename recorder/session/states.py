@@ -30,6 +30,8 @@ from enum import Enum
 class State(Enum):
     """Where a recording is in its life."""
 
+    __hash__ = object.__hash__  # Enum's is a Python function, and each look-up in a table calls it
+
     NEW = "new"
     OPENING = "opening"
     RECORDING = "recording"
@@ -40,6 +42,8 @@ class State(Enum):
 
 class Input(Enum):
     """What moves a recording from state to state."""
+
+    __hash__ = object.__hash__
 
     OFFER = "an offer is taken up, the client's or ours"
     ANSWER = "the offer is answered"

@@ -40,6 +40,7 @@ class CustomerLookup:
         self._lengths = tuple(sorted({length for length, _ in self._networks}))
         self._domains = {customer.name: customer.domains for customer in self.customers}
         self._judged: dict[tuple[str, str, tuple[str, ...]], bool] = {}
+        self._covered: dict[str, tuple[tuple[str, int], ...]] = {}
 
     def customer_of(
         self, source: str, certificate_names: Iterable[str] = (), request_domain: str | None = None
@@ -87,7 +88,7 @@ class CustomerLookup:
 
     def covers(self, source: str) -> bool:
         """Tell whether an address is among any customer's sources."""
-        return next(self._covering(source), None) is not None
+        return bool(self._covering(source))
 
     def elsewhere(self, owner: str, source: str, certificate_names: Iterable[str] = ()) -> bool:
         """Tell whether an address is among other customers' sources and no call of this customer can come from it."""
@@ -101,9 +102,16 @@ class CustomerLookup:
         """
         return transport != "udp" or self._open or self.covers(source)
 
-    def _covering(self, source: str) -> Iterator[tuple[str, int]]:
-        """Yield (customer, prefix length) of every network that contains an address, the widest first."""
-        value = _number(source)
+    def _covering(self, source: str) -> tuple[tuple[str, int], ...]:
+        """Return (customer, prefix length) of every network that contains an address, the widest first."""
+        found = self._covered.get(source)
+        if found is None:
+            if len(self._covered) >= MAX_NUMBERS:
+                self._covered.clear()
+            found = self._covered[source] = tuple(self._containing(_number(source)))
+        return found
+
+    def _containing(self, value: int | None) -> Iterator[tuple[str, int]]:
         if value is None:
             return
         least = 96 if value >> 32 == _MAPPED_BITS else 0  # ::/0 means all of IPv6, not IPv4 as well

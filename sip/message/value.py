@@ -1,8 +1,9 @@
-"""How values are declared: as dataclasses that do not change once they are made."""
+"""How values are declared: as dataclasses that do not change once they are made, and states as keys of tables."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import TypeVar, dataclass_transform
 
 V = TypeVar("V")
@@ -15,3 +16,10 @@ def small_value(kind: type[V]) -> type[V]:
     Nothing enforces it at run time: each message makes dozens of them, and freezing costs more than everything else.
     """
     return dataclass(slots=True, unsafe_hash=True)(kind)
+
+
+class TableKey(Enum):
+    """A state or an input of a state machine, by which its table is asked with every message."""
+
+    __hash__ = object.__hash__
+    """Members are equal only to themselves; Enum's own hash is a Python function."""

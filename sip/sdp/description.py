@@ -183,7 +183,7 @@ class MediaLine:
 
     def all_attributes(self, name: str) -> list[str]:
         """Return the values of all attributes with this name in this section."""
-        return _values(self.attributes, name)
+        return _values(self.attributes, name) if name in self._first else []
 
     @property
     def label(self) -> str | None:

@@ -9,11 +9,12 @@ import base64
 import binascii
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import lru_cache
 from sys import intern
 
 from sip.errors import RemoteError
+from sip.message.value import small_value
 
 SUITES: dict[str, int] = {
     "AEAD_AES_256_GCM": 44,
@@ -60,7 +61,7 @@ class UnusableCrypto(RemoteError):
         super().__init__(code, 488)
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class MasterKey:
     """One inline key."""
 
@@ -72,7 +73,7 @@ class MasterKey:
     """Packets that it may protect; None if not given."""
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class CryptoOffer:
     """One crypto attribute that can be answered."""
 

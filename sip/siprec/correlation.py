@@ -12,10 +12,10 @@ import base64
 import binascii
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from enum import StrEnum
 
 from personal import Personal
+from sip.message.value import small_value
 
 SHORTEST = 6
 """Shortest name that can distinguish calls: BroadWorks counts `2034:2`; `1` and `0` distinguish nothing."""
@@ -37,7 +37,7 @@ class Sureness(StrEnum):
     LIKELY = "likely"  # it names a contact of several calls, one leg, or a call in a system whose scope is unknown
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class CallName:
     """A name of a call that other recordings may share."""
 

@@ -14,8 +14,10 @@ from __future__ import annotations
 
 from enum import Enum
 
+from sip.message.value import TableKey
 
-class State(Enum):
+
+class State(TableKey):
     """The states of all four machines."""
 
     TRYING = "trying"  # non-INVITE, no response yet
@@ -27,7 +29,7 @@ class State(Enum):
     TERMINATED = "terminated"  # to be removed
 
 
-class Input(Enum):
+class Input(TableKey):
     """What can happen to a transaction."""
 
     REQUEST = "request"  # server: the request was retransmitted

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from sip.message.header_values import MAGIC_COOKIE, Flow
 from sip.message.message import Request
 from sip.message.siprec_marks import unknown_tags
 from sip.message.uri import host_port
+from sip.message.value import small_value
 from sip.transaction.layer import ClientTransactions, ServerKey, ServerTransactions
 from sip.transaction.response import ACCEPT, Fields, new_tag
 from sip.transaction.timers import Timers
@@ -28,7 +28,7 @@ Authorize = Callable[[str, Flow, Request | None, Flow], Fields | None]
 IsForeign = Callable[[str, Flow], bool]
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class Question:
     """A question to the user."""
 

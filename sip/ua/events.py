@@ -7,13 +7,14 @@ ignored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 from typing import NewType
 
 from sip.message.header_values import Flow
 from sip.message.message import Request
 from sip.message.replaces import Replaces
+from sip.message.value import small_value
 
 SessionKey = NewType("SessionKey", str)
 Token = NewType("Token", int)
@@ -27,7 +28,7 @@ class Ending(StrEnum):
     DIALOG_GONE = "dialog-gone"  # the peer answered our request with 408 or 481, or not at all
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class Invited:
     """A peer asks for a new recording session."""
 
@@ -41,7 +42,7 @@ class Invited:
     replaces: Replaces | None = None  # the dialog that it replaces; `Endpoint.replaced` returns its session
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class Reoffered:
     """The peer sends a new offer by re-INVITE or UPDATE."""
 
@@ -53,7 +54,7 @@ class Reoffered:
     metadata: bytes | None = field(repr=False)  # the rs-metadata as sent
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class Withdrawn:
     """A re-INVITE or UPDATE needs no answer any more: it was cancelled, or the session is ending (see other events)."""
 
@@ -61,7 +62,7 @@ class Withdrawn:
     token: Token  # of the `Reoffered` that was withdrawn
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class Informed:
     """The peer sent something that has already been answered."""
 
@@ -72,7 +73,7 @@ class Informed:
     method: str  # UPDATE, INFO, INVITE (without an offer) or BYE (crossing ours)
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class Acknowledged:
     """The peer has received our 200."""
 
@@ -81,7 +82,7 @@ class Acknowledged:
     news: bool = True  # whether this changes what a restored session would need to know
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class HungUp:
     """The peer ends the session; confirm once the recording is durable."""
 
@@ -91,14 +92,14 @@ class HungUp:
     metadata: bytes | None = field(repr=False)  # the rs-metadata as sent
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class Cancelled:
     """The peer cancelled its first INVITE before it was answered."""
 
     session: SessionKey  # the session
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class Expired:
     """The session ended without a BYE from the peer; we sent a BYE if one was due."""
 
@@ -106,14 +107,14 @@ class Expired:
     reason: Ending  # why
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class Closed:
     """The session is over and its name is forgotten."""
 
     session: SessionKey  # the session
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class Reanswered:
     """The peer answered our own re-INVITE."""
 
@@ -124,7 +125,7 @@ class Reanswered:
     asked: bytes = field(default=b"", repr=False)  # our offer
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class Probed:
     """The peer answered whether it still knows the session, which continues whatever the answer is."""
 
@@ -132,7 +133,7 @@ class Probed:
     status: int  # the final status: 481 and 408 mean that it does not; 408 also if there was no answer
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class Numbered:
     """A request of ours took the next CSeq. Save the session before it is sent, or a successor reuses that number."""
 
@@ -143,7 +144,7 @@ NOT_OWNER = "not-owner"
 """Code for a request in a dialog whose sender is not the owner; it is answered as if there were no such dialog."""
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class Refused:
     """A request was refused without asking the user."""
 
@@ -154,7 +155,7 @@ class Refused:
     session: SessionKey | None = None  # the session of the dialog in which it came, or would have come
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class Dropped:
     """Something was received and not answered."""
 
@@ -180,7 +181,7 @@ Event = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class Send:
     """Bytes for the network."""
 
@@ -188,7 +189,7 @@ class Send:
     data: bytes = field(repr=False)  # one message
 
 
-@dataclass(frozen=True, slots=True)
+@small_value
 class Close:
     """Close a connection once everything queued before it is sent."""
 

@@ -18,13 +18,12 @@ is answered.
 
 from __future__ import annotations
 
-from enum import Enum
-
+from sip.message.value import TableKey
 from sip.transaction.layer import ServerKey
 from sip.transaction.timers import T1, T2
 
 
-class Phase(Enum):
+class Phase(TableKey):
     """The phase of a session."""
 
     INVITED = "invited"  # the first INVITE waits for the user
@@ -34,7 +33,7 @@ class Phase(Enum):
     CLOSED = "closed"  # forgotten
 
 
-class PhaseInput(Enum):
+class PhaseInput(TableKey):
     """What changes the phase of a session."""
 
     ACCEPTED = "accepted"  # 200 sent
@@ -56,7 +55,7 @@ PHASES: dict[tuple[Phase, PhaseInput], Phase] = {
 }
 
 
-class AckState(Enum):
+class AckState(TableKey):
     """Whether a 200 of ours waits for its ACK."""
 
     NONE = "none"
@@ -64,7 +63,7 @@ class AckState(Enum):
     UNCERTAIN = "uncertain"  # sent on a stream by an earlier process: the ACK may have come or been lost
 
 
-class AckInput(Enum):
+class AckInput(TableKey):
     """What happens to a 200 of ours."""
 
     SENT = "sent"  # it went out
@@ -86,7 +85,7 @@ ACK_STATES: dict[tuple[AckState, AckInput], AckState] = {
 }
 
 
-class OfferState(Enum):
+class OfferState(TableKey):
     """Whose offer is open."""
 
     NONE = "none"
@@ -94,7 +93,7 @@ class OfferState(Enum):
     THEIRS = "theirs"
 
 
-class OfferInput(Enum):
+class OfferInput(TableKey):
     """What happens to an offer of either side."""
 
     SENT = "sent"  # ours went out, in a re-INVITE or a 200

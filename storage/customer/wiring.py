@@ -132,8 +132,8 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
         from storage.journal.node_journal import NodeJournal
 
         journal.shared = NodeJournal(journal, folder, keys.node, place.node)
-        own = AuditFiles(folder, place.data_dir / KEYS, name)
-        copies = AuditCopies(database, own, name, keys.node, signer.public_key(), place.node)
+        logs = AuditFiles(folder, place.data_dir / KEYS, name)
+        copies = AuditCopies(database, logs, name, keys.node, signer.public_key(), place.node)
     store = JournaledDatabase(database, keys, journal, now, cutter)
     rules = Rules(store, settings.country, settings.retention_days)
     erasures = Erasures(

@@ -89,6 +89,11 @@ class ErasureSteps:
         self._reserved = reserved
         self._derived = derived
 
+    @property
+    def shared(self) -> bool:
+        """Say whether other nodes hold the keys too, so that nothing is done before they have cut it."""
+        return self._settled is not None
+
     def reserve_space(self) -> None:
         """Reserve the disk space that the next erasure needs, as far as there is any."""
         self._reserved.keep()

@@ -63,7 +63,7 @@ async def reapply(
     gone = await steps.clear(days - {NO_CALL_DAY, _LAST_DAY})
     await database.scrub()
     await settle(journal, database)
-    await _write_down(customer, database, _joined(entries, gone), journal, key, now())
+    await _write_down(customer, database, _joined(entries, gone), journal, key, now(), shared=steps.shared)
     return len(gone)
 
 
@@ -123,8 +123,13 @@ async def _write_down(
     journal: Journal,
     key: Ed25519PrivateKey,
     now: datetime,
+    *,
+    shared: bool,
 ) -> None:
-    """Write every erasure of the cut log that is unknown, with a new receipt; let the others continue."""
+    """Write every erasure of the cut log that is unknown, with a new receipt; let the others continue.
+
+    `shared`: other nodes hold the keys too, so the receipt is written when all of them have cut them.
+    """
     async with database.writing() as connection:
         states = await _states(connection, [request.id for request in requests])
         for request in requests:
@@ -133,6 +138,18 @@ async def _write_down(
         for request in (request for request in requests if request.id not in states):
             _, _, rule = request.cause.partition(":")
             approved_at = None if request.approved_at is None else to_micros(request.approved_at)
+            known = {
+                "id": request.id,
+                "cause": f"{rows.RESTORED}:{rule}" if rule else rows.RESTORED,
+                "requested_at": to_micros(request.at),
+                "requested_by": request.by,
+                "approved_at": approved_at,
+                "approved_by": request.approved_by,
+            }
+            if shared:
+                await rows.file(connection, {**known, "state": rows.State.CUT.value})
+                await rows.add_calls(connection, request.id, dict.fromkeys(request.calls))
+                continue
             facts = receipts.Facts(
                 customer,
                 request.id,
@@ -146,13 +163,8 @@ async def _write_down(
                 now,
             )
             values = {
-                "id": request.id,
+                **known,
                 "state": rows.State.DONE.value,
-                "cause": f"{rows.RESTORED}:{rule}" if rule else rows.RESTORED,
-                "requested_at": to_micros(request.at),
-                "requested_by": request.by,
-                "approved_at": approved_at,
-                "approved_by": request.approved_by,
                 "done_at": to_micros(now),
                 "receipt": ascii_json(receipts.sign(key, facts)),
             }

@@ -60,9 +60,8 @@ async def away(connection: AsyncConnection, names: Collection[str]) -> list[str]
 
 async def unindexed(connection: AsyncConnection, until: int, *, retired: bool = False) -> set[str]:
     """Return the nodes whose calls that ended before a time, in microseconds, are not all indexed."""
-    late = nodes.c.indexed_until <= until
-    if not retired:
-        late = sa.and_(nodes.c.state != "retired", late)
+    none_yet = ("pending",) if retired else ("pending", "retired")
+    late = sa.and_(nodes.c.indexed_until <= until, nodes.c.state.not_in(none_yet))
     return set(await connection.scalars(sa.select(nodes.c.label).where(late)))
 
 

@@ -50,11 +50,10 @@ class LocalData:
     def drop(self, entries: Sequence[Entry]) -> None:
         """Remove every part of this node whose key is cut, and wait until none of them is being uploaded."""
         days = _days(entries)
+        cut = {("", leaf) for each in entries for leaf in each.leaves}  # of what was fetched there is no part here
         for vault in self._all:
-            for day in sorted(days):
-                dead = {(ref.call, ref.leaf) for ref in vault.of_day(day) if not self._keys.keeps(ref.leaf)}
-                if dead:
-                    vault.remove_all(dead)
+            dead = {(ref.call, ref.leaf) for day in sorted(days) for ref in vault.of_day(day)}
+            vault.remove_all({(call, leaf) for call, leaf in dead if not self._keys.keeps(leaf)} | cut)
             vault.end_uploads()
 
     async def remove(self, cut: Entry) -> None:

@@ -35,8 +35,13 @@ class Indexed:
         """Return the time of the database, in microseconds since 1970-01-01 UTC."""
         return int(await connection.scalar(sa.select(NOW)) or 0)
 
-    async def note(self, connection: AsyncConnection, moment: int, age: float) -> None:
-        """Note that all calls of this node are indexed that ended so many seconds before a moment, or earlier."""
+    async def note(self, connection: AsyncConnection, moment: int, age: float, *, alone: bool = False) -> None:
+        """Note that all calls of this node are indexed that ended so many seconds before a moment, or earlier.
+
+        `alone`: nothing else is in the transaction, so nobody waits until the disk of the database has it.
+        """
+        if alone:
+            await connection.execute(sa.select(sa.func.set_config("synchronous_commit", "off", True)))
         until = moment - round((age + MARGIN_SECONDS) * MICROS)
         mine = sa.and_(nodes.c.node == self._node, nodes.c.indexed_until < until)
         await connection.execute(nodes.update().where(mine).values(indexed_until=until))

@@ -75,8 +75,17 @@ class Vault:
 
     def draft(self, call: str, leaf: int, part: str) -> Draft:
         """Name a part and derive its key, for `make`; raise Forgotten or KeysError."""
-        name = file_name(call, leaf, part)
-        return Draft(f"{self._open}/{name}", f"{self._folder}/{day_of(leaf)}/{name}", *self._new(call, leaf, part))
+        return self.drafts(call, leaf, part)[0]
+
+    def drafts(self, call: str, leaf: int, *parts: str) -> list[Draft]:
+        """Do the same for parts that are made together; the keys are looked at once for each kind of part."""
+        keys = {name: self._keys.secret(leaf, name) for name in {LABEL[part[0]] for part in parts}}
+        drafts = []
+        for part in parts:
+            name, bound = file_name(call, leaf, part), associated_data(self._customer, call, leaf, part)
+            made = new_part(keys[LABEL[part[0]]], bound, SEGMENT[part[0]], self._random)
+            drafts.append(Draft(f"{self._open}/{name}", f"{self._folder}/{day_of(leaf)}/{name}", *made))
+        return drafts
 
     def make(self, draft: Draft) -> NewPart:
         """Create the file of a part and write its header; raise PartExists or NoSpace."""

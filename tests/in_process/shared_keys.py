@@ -1,16 +1,39 @@
-"""Nodes that hold the keys of one customer together, in one process."""
+"""Nodes that hold the keys of one customer together, in one process; without several nodes nothing happens."""
 
 from storage.customer.customers import Customer
 
 ROUNDS = 4  # a return is written, applied by all, acknowledged by all, and read
 
 
-async def join(first: Customer, other: Customer) -> None:
-    """Admit a node with a copy of the keys, and let both go on until it may open everything."""
-    assert first.holder is not None and other.holder is not None
-    await first.holder.admit(other.holder.name)
-    for _ in range(ROUNDS):
-        for each in (first, other):
-            assert each.holder is not None
-            await each.holder.turn()
-    assert await other.holder.is_level()
+async def admit(customer: Customer, name: str) -> None:
+    """Have a node admit another one to those that hold the keys."""
+    if customer.holder is not None:
+        await customer.holder.turn()
+        await customer.holder.admit(name)
+        await customer.holder.turn()
+
+
+async def settled(*customers: Customer) -> None:
+    """Let nodes follow each other's cuts, as they do every second, and acknowledge them."""
+    for customer in customers * ROUNDS:
+        if customer.holder is not None:
+            await customer.holder.turn()
+
+
+async def join(first: Customer, *others: Customer) -> None:
+    """Admit nodes with a copy of the keys, and let all go on until each may open everything."""
+    for other in others:
+        if other.holder is not None and not await other.holder.is_level():
+            await admit(first, other.holder.name)
+    await settled(first, *others)
+    for other in others:
+        assert other.holder is None or await other.holder.is_level()
+
+
+async def caught_up(*customers: Customer) -> None:
+    """Let nodes say that their calls are indexed up to now, and follow each other's cuts."""
+    for each in customers:
+        if each.indexed is not None:
+            async with each.database.beside() as connection:
+                await each.indexed.note(connection, await each.indexed.now(connection), 0.0)
+    await settled(*customers)

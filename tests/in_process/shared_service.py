@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,10 +13,11 @@ import sqlalchemy as sa
 
 from storage.access import shared_rows
 from storage.access.documents import Replacement
-from storage.customer.customers import Customers, CustomerSettings
+from storage.customer.customers import Customer, Customers, CustomerSettings, Place, open_closed
 from storage.database.schema import page_sessions
 from storage.keys.root_secret import RootSecret
 from tests.in_process.api_service import CALLS, NAMES, row
+from tests.in_process.shared_keys import settled
 from tests.in_process.sign_in_service import SignInService
 from tests.in_process.storage_node import emptied
 
@@ -70,9 +72,19 @@ class SharedService(SignInService):
         if self.number == 1:
             for name in NAMES:
                 await (await emptied(self.url, name, self.folder)).close()
-        settings, root = [CustomerSettings(name) for name in NAMES], RootSecret(bytes(range(32)))
-        now = lambda: datetime.now(UTC)  # noqa: E731 - as in Service
-        return await Customers.open(self.folder, root, settings, database=self.url, now=now, node=self.number)
+        opened = [self._closed(name) for name in NAMES]
+        for customer in opened:
+            await customer.open_database()
+            await settled(customer)
+            for other in self._running[: self._running.index(self)]:
+                await asyncio.to_thread(other.run, settled(other.customers[customer.name]))
+            await settled(customer)
+        return Customers(opened)
+
+    def _closed(self, name: str) -> Customer:
+        place = Place(self.folder, self.url, lambda: datetime.now(UTC), node=f"rec{self.number}", several=True)
+        root = RootSecret(bytes(range(32)))
+        return open_closed(CustomerSettings(name), place, root, node=self.number, create=self.number == 1)
 
     async def _fill(self, customer: str) -> list[str]:
         if self.number == 1:

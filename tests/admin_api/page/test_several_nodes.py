@@ -17,6 +17,7 @@ from storage.database.database import DatabaseAway
 from storage.database.schema import page_sessions, shared_files
 from tests.admin_api.page.conftest import words
 from tests.admin_api.page.framework.test_forms import form_of
+from tests.in_process.shared_keys import admit, settled
 from tests.in_process.shared_service import SharedService
 from tests.in_process.sign_in_service import PASSWORD, app_secret, field
 
@@ -50,8 +51,13 @@ Nodes = tuple[SharedService, SharedService]
 def started(postgresql: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nodes]:
     folder = tmp_path_factory.mktemp("nodes")
     first = SharedService(folder / "rec1", postgresql, 1)
-    shutil.copytree(first.folder, folder / "rec2", ignore=shutil.ignore_patterns("*.crt", "*.key", "audit*"))
+    for customer in first.customers.values():
+        first.run(admit(customer, "rec2"))
+    left_out = shutil.ignore_patterns("*.crt", "*.key", "audit*", "*.holder", "*.lock")
+    shutil.copytree(first.folder, folder / "rec2", ignore=left_out)
     second = SharedService(folder / "rec2", postgresql, 2)
+    for node in (first, second):
+        node.run(settled(*node.customers.values()))
     yield first, second
     second.close()
     first.close()
@@ -299,6 +305,9 @@ def test_a_database_that_is_away_is_said_and_nobody_is_a_stranger(nodes: Nodes) 
         assert anna.get(1, "/calls").status_code == 503
         assert nodes[1].ask("/calls").status_code == 503
         assert anna.sign_in(1).status_code == 503
+        stranger = Browser(nodes)
+        stranger.client.cookies.set(COOKIE, "acme." + 96 * "0")
+        assert stranger.get(1, "/calls").status_code == 303, "a made-up cookie reaches no database"
     finally:
         database.serve()
     assert {type(fault) for fault in nodes[1].faults} == {DatabaseAway}

@@ -30,9 +30,10 @@ def two(tmp_path_factory: pytest.TempPathFactory, object_servers: dict[str, Serv
     with cluster() as postgresql:
         postgresql.start()
         with nodes(folder, postgresql.url, object_servers["moto"].port, 2, prefix="two/") as (one, other):
-            one.one.start()
-            postgresql.ask(DATABASE, PENDING)
-            other.one.start()
+            if one.one.process is None:  # and so none has been admitted
+                one.one.start()
+                postgresql.ask(DATABASE, PENDING)
+                other.one.start()
             yield one, other, postgresql
 
 

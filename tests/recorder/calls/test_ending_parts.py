@@ -86,6 +86,19 @@ async def test_without_an_object_store_no_part_ends_before_its_call(
     assert call.files.media_part == 1
 
 
+async def test_parts_that_are_due_at_one_moment_end_one_after_the_other(
+    one: Stage, parts: PartTask, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sync_task, "FEW", 1)
+    calls = [one.invite(name) for name in ("c1", "c2", "c3")]
+    parts.turn()
+    for call in calls:
+        call.noticed(one.node.monotonic() + 1)
+    for number in (4, 5, 6):
+        parts.turn()
+        assert sum(call.files.media_part for call in calls) == number
+
+
 async def test_a_quiet_call_makes_no_parts(one: Stage, parts: PartTask) -> None:
     call = one.invite()
     parts.turn()

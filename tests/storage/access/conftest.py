@@ -4,13 +4,13 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from storage.customer.customers import Customer, CustomerSettings, Place, open_closed
-from tests.in_process.shared_keys import join
+from tests.in_process.shared_keys import admit, settled
 from tests.in_process.storage_node import NOON, ROOT, emptied
 
 
@@ -37,10 +37,6 @@ class Installation:
         customer = self.closed()
         try:
             await customer.open_database()
-            if customer.holder and not await customer.holder.is_level():
-                first = replace(self, data=self.data.parent / "rec1", number=1)
-                async with first.opened() as one:
-                    await join(one, customer)
             yield customer
         finally:
             await customer.close()
@@ -48,9 +44,17 @@ class Installation:
 
 @pytest.fixture
 def two(tmp_path: Path, postgresql: str, loop: asyncio.Runner) -> tuple[Installation, Installation]:
-    """Two nodes that were not started yet, on an empty database."""
+    """Two nodes that have stopped, on an empty database; the first one has admitted the other."""
     one, other = (Installation(tmp_path / f"rec{number}", postgresql, number) for number in (1, 2))
-    one.closed(create=True)
-    loop.run(loop.run(emptied(postgresql, "acme", one.data)).close())
-    shutil.copytree(one.data, other.data)
+
+    async def join() -> None:
+        one.closed(create=True)
+        await (await emptied(postgresql, "acme", one.data)).close()
+        async with one.opened() as first:
+            await admit(first, "rec2")
+            shutil.copytree(one.data, other.data, ignore=shutil.ignore_patterns("*.holder", "*.lock"))
+            async with other.opened() as second:
+                await settled(first, second)
+
+    loop.run(join())
     return one, other

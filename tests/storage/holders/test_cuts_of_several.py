@@ -1,15 +1,19 @@
 """Two or three nodes hold the keys of a customer: what one erases, none opens, and it is done when all have cut it."""
 
 import asyncio
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from storage.customer.customers import Customer
+from storage.database.schema import erasure_calls, erasures, journal_mark, nodes, waivers
 from storage.errors import StorageError
 from storage.holders.holder import CutsBehind
-from tests.in_process.storage_node import opens, permit, record
+from storage.keys.cut_log import Ledger
+from storage.timestamps import to_micros
+from tests.in_process.storage_node import NOON, opens, permit, record
 from tests.storage.holders.cluster import Cluster
 
 pytestmark = pytest.mark.system
@@ -123,6 +127,30 @@ async def test_a_line_that_a_failover_lost_comes_back(two: Cluster) -> None:
     assert await state(one, id) == ("done", ())
 
 
+async def test_an_erasure_that_the_database_lost_is_done_again_by_all(two: Cluster) -> None:
+    one = two.nodes["rec1"]
+    row = await record(one)
+    await two.settle()
+    id = await ask(one, row.id)
+    await two.close("rec1")
+    other = two.nodes["rec2"]
+    await forget_lines(other, 1)
+    with other.database.opening():
+        async with other.database.writing() as connection:
+            for table in (erasures, erasure_calls, waivers, journal_mark):
+                await connection.execute(table.delete())
+    one = await two.open("rec1")
+    assert await other.calls.get(row.id) is None and other.keys.keeps(row.leaf)
+    await two.turn("rec1")
+    await one.erasures.work()
+    assert (await state(one, id))[0] == "waiting"  # for the other one
+    await two.settle()
+    await one.erasures.work()
+    done = await one.erasures.get(id)
+    assert done and done.receipt and done.receipt["calls"] == [row.id] and len(done.receipt["holders"]) == 2
+    assert not other.keys.keeps(row.leaf)
+
+
 async def forget_lines(acme: Customer, count: int) -> None:
     """Take the newest lines out of the table, as a standby lacks them that becomes the primary."""
     from sqlalchemy import delete, select
@@ -136,3 +164,39 @@ async def forget_lines(acme: Customer, count: int) -> None:
             await connection.execute(delete(cut_erasures))
             await connection.execute(delete(cuts).where(cuts.c.n.in_(gone)))
             await connection.execute(delete(cut_acknowledgements).where(cut_acknowledgements.c.n.in_(gone)))
+
+
+async def test_it_waits_for_nodes_that_have_not_indexed_everything_of_before(two: Cluster) -> None:
+    one = two.nodes["rec1"]
+    row = await record(one)
+    await told(one, "rec2", indexed_until=0)
+    id = await ask(one, row.id)
+    await two.settle()
+    await one.erasures.work()
+    assert await state(one, id) == ("cut", ("rec2",))  # it is there, and about to
+    await told(one, "rec2", indexed_until=to_micros(two.watch()))
+    await one.erasures.work()
+    assert await state(one, id) == ("done", ())
+
+
+async def test_a_day_is_cut_whole_when_no_node_can_bring_a_call_of_it_any_more(two: Cluster) -> None:
+    one = two.nodes["rec1"]
+    await told(one, "rec2", indexed_until=to_micros(NOON), state="retired")
+    for days in (0, 10):
+        row = await record(one, ended=two.watch())
+        two.watch.wait(days=3)
+        await two.settle()
+        if days:
+            await told(one, "rec2", indexed_until=to_micros(two.watch()), state="retired")
+        await ask(one, row.id)
+        entry = Ledger(two.keys("rec1"), "acme").last()
+        assert entry and bool(entry.days) == bool(days)
+
+
+async def told(acme: Customer, name: str, *, indexed_until: int, state: str = "active") -> None:
+    """Write the row of a node, which was there a moment ago."""
+    async with acme.database.writing() as connection:
+        seen = int(time.time() * 1_000_000)
+        await connection.execute(nodes.delete().where(nodes.c.label == name))
+        row = {"node": ord(name[-1]), "label": name, "tree": "", "instance": "", "seen": seen, "state": state}
+        await connection.execute(nodes.insert().values(**row, indexed_until=indexed_until))

@@ -1,19 +1,22 @@
 """What one node recorded and uploaded is read by the others, who say which node has what is not uploaded yet."""
 
 import os
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from storage.customer.customers import Customer
 from storage.database.schema import nodes
+from storage.erasure.erasure_rows import State
 from storage.errors import OnOtherNode, Torn
 from storage.exports.exports import ExportState, Request
 from storage.objects.s3 import S3
 from storage.vault.object_compare import into_store
 from storage.vault.object_vault import ObjectVault
 from tests.daemon.object_stores import Server
-from tests.in_process.storage_node import StorageNode, finish, permit, record
+from tests.in_process.shared_keys import caught_up
+from tests.in_process.storage_node import NOON, StorageNode, permit, record
 
 pytestmark = pytest.mark.system
 Two = tuple[Customer, Customer]
@@ -96,7 +99,7 @@ async def test_an_erasure_by_another_node_empties_the_store(two_nodes: Two) -> N
     for acme in two_nodes:
         upload(acme)
     await permit(one)
-    await finish(one, calls=[row.id])
+    await erased(two_nodes, row.id)
     assert [*vault_of(one).objects.listing("acme/")] == []
     assert one.vault.readable(row.id, row.leaf) == ()
 
@@ -113,6 +116,16 @@ async def test_a_move_into_the_store_adopts_nothing_of_other_nodes(two_nodes: Tw
     moved = into_store(vault_of(one), lambda units: None)
     assert (moved.parts, moved.done) == (2, 2)
     assert {ref.call for ref in one.vault.walk()} == {mine.id}
+
+
+async def erased(two_nodes: Two, call: str) -> None:
+    """Have the first node erase a call, and both follow until it is done."""
+    filed = await two_nodes[0].erasures.file(calls=[call], reason="x", by="paula")
+    for _ in range(5):
+        await two_nodes[0].erasures.work()
+        await caught_up(*two_nodes)
+    done = await two_nodes[0].erasures.get(filed.id)
+    assert done is not None and done.state is State.DONE
 
 
 async def export(acme: Customer) -> str:
@@ -145,10 +158,10 @@ async def test_a_file_of_an_export_that_another_node_cancelled_is_removed(two_no
     assert not [*(other.folder / "exports").rglob("*.a1")]
 
 
-async def test_expired_exports_are_forgotten_by_one_node(two_nodes: Two, first_node: StorageNode) -> None:
+async def test_expired_exports_are_forgotten_by_one_node(two_nodes: Two) -> None:
     one, other = two_nodes
     id = await export(other)
-    first_node.watch.wait(days=8)
+    one.exports.expire_by(lambda: NOON + timedelta(days=8))
     assert await one.exports.tidy(expired=False) == 0
     assert await one.exports.tidy() == 1
     assert await other.exports.get(id) is None
