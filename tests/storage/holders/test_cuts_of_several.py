@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.calls.call_row import CallState
 from storage.customer.customers import Customer
+from storage.cuts.holder import Table
 from storage.database.schema import erasure_calls, erasures, journal_mark, nodes, waivers
 from storage.errors import StorageError
+from storage.holders import cut_table
 from storage.holders.holder import CutsBehind
+from storage.holders.return_file import ReturnFile
 from storage.keys.cut_log import Ledger
 from storage.timestamps import to_micros
 from tests.in_process.storage_node import NOON, opens, permit, record
@@ -212,6 +216,24 @@ async def test_parts_that_only_another_node_has_go_there(two: Cluster) -> None:
     assert other.vault.parts(row.id, row.leaf) == () and len(other.vault.parts(kept.id, kept.leaf)) == 2
     await one.erasures.work()
     assert await state(one, id) == ("done", ())
+
+
+async def test_a_command_beside_the_daemon_does_not_take_its_keys_for_older(
+    two: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon, other = two.holder("rec2"), two.nodes["rec2"]
+    await ask(two.nodes["rec1"], (await record(two.nodes["rec1"])).id)
+    read = cut_table.read
+
+    async def late(connection: AsyncConnection, since: int = 0) -> Table:
+        monkeypatch.setattr(cut_table, "read", read)
+        await daemon.turn()  # applies a line and acknowledges it, after the command has read the cut log
+        return await read(connection, since)
+
+    monkeypatch.setattr(cut_table, "read", late)
+    await (await two.open("rec2")).close()
+    two.nodes["rec2"] = other
+    assert ReturnFile(two.keys("rec2"), "acme").read().returning is None
 
 
 async def test_a_live_call_is_ended_where_it_is_recorded_before_its_key_goes(two: Cluster) -> None:
