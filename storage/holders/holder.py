@@ -261,6 +261,7 @@ class Holder:
         """Decide whether this node must return; the first of all writes that it is a holder."""
         async with self._database.reading() as connection:
             table = await cut_table.read(connection)
+        await self._read_log()  # again: the daemon may have applied and acknowledged a line since
         own = (table.acknowledged or {}).get(self.name)
         if not table.lines and not self._log:
             await self._stand(Standing(None, self._now()))
@@ -355,14 +356,18 @@ class Holder:
 
     async def _read(self, connection: AsyncConnection) -> Table:
         """Read the table, and what another process of this node has applied; both whole after a fail-over."""
-        more, self._offset = await asyncio.to_thread(self._ledger.followed, self._offset)
-        self._log = (*self._log, *more)
+        await self._read_log()
         table = await cut_table.read(connection, self._since)
         if self._since and common(self._log, table) < self._since:
             self._since = 0
             self._log, self._offset = await asyncio.to_thread(self._ledger.followed)
             table = await cut_table.read(connection)
         return table
+
+    async def _read_log(self) -> None:
+        """Take what this or another process of this node has applied since the last time."""
+        more, self._offset = await asyncio.to_thread(self._ledger.followed, self._offset)
+        self._log = (*self._log, *more)
 
     def _held(self) -> Held:
         return Held(self.name, self._log, self._standing.returning)
@@ -378,8 +383,7 @@ class Holder:
         except BaseException:
             self._begun = False  # the line may be in the log and not be cut
             raise
-        more, self._offset = await asyncio.to_thread(self._ledger.followed, self._offset)
-        self._log = (*self._log, *more)
+        await self._read_log()
         self._dropping.append(cut)
 
     async def _drop(self) -> None:

@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.calls.call_row import CallState
 from storage.customer.customers import Customer
+from storage.cuts.holder import Table
 from storage.database.schema import erasure_calls, erasures, journal_mark, nodes, waivers
 from storage.errors import StorageError
+from storage.holders import cut_table
 from storage.holders.holder import CutsBehind
+from storage.holders.return_file import ReturnFile
 from storage.keys.cut_log import Ledger
 from storage.timestamps import to_micros
 from tests.in_process.storage_node import NOON, opens, permit, record
@@ -200,3 +205,52 @@ async def told(acme: Customer, name: str, *, indexed_until: int, state: str = "a
         await connection.execute(nodes.delete().where(nodes.c.label == name))
         row = {"node": ord(name[-1]), "label": name, "tree": "", "instance": "", "seen": seen, "state": state}
         await connection.execute(nodes.insert().values(**row, indexed_until=indexed_until))
+
+
+async def test_parts_that_only_another_node_has_go_there(two: Cluster) -> None:
+    one, other = two.nodes["rec1"], two.nodes["rec2"]
+    row, kept = await record(other), await record(other, number="+4930777")
+    id = await ask(one, row.id)
+    assert len(other.vault.parts(row.id, row.leaf)) == 2
+    await two.settle()
+    assert other.vault.parts(row.id, row.leaf) == () and len(other.vault.parts(kept.id, kept.leaf)) == 2
+    await one.erasures.work()
+    assert await state(one, id) == ("done", ())
+
+
+async def test_a_command_beside_the_daemon_does_not_take_its_keys_for_older(
+    two: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon, other = two.holder("rec2"), two.nodes["rec2"]
+    await ask(two.nodes["rec1"], (await record(two.nodes["rec1"])).id)
+    read = cut_table.read
+
+    async def late(connection: AsyncConnection, since: int = 0) -> Table:
+        monkeypatch.setattr(cut_table, "read", read)
+        await daemon.turn()  # applies a line and acknowledges it, after the command has read the cut log
+        return await read(connection, since)
+
+    monkeypatch.setattr(cut_table, "read", late)
+    await (await two.open("rec2")).close()
+    two.nodes["rec2"] = other
+    assert ReturnFile(two.keys("rec2"), "acme").read().returning is None
+
+
+async def test_a_live_call_is_ended_where_it_is_recorded_before_its_key_goes(two: Cluster) -> None:
+    one, other = two.nodes["rec1"], two.nodes["rec2"]
+    row = await record(other, state=CallState.RECORDING)
+    ended: list[tuple[str, bool]] = []
+
+    async def stop(call: str) -> None:
+        ended.append((call, other.keys.keeps(row.leaf)))
+        for part in ("c1", "m1"):
+            other.vault.finish(call, row.leaf, part)
+
+    two.holder("rec2").stop_live = stop
+    await ask(one, row.id)
+    with pytest.raises(CutsBehind, match="not erased yet"):
+        await other.calls.get(row.id)  # a look at the index ends no call
+    assert other.keys.keeps(row.leaf)
+    await two.turn("rec2")
+    assert ended == [(row.id, True)] and not other.keys.keeps(row.leaf)
+    assert other.vault.parts(row.id, row.leaf) == ()
