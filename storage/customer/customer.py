@@ -5,7 +5,6 @@ Loading the code of the index takes as long as everything that a recording needs
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import os
 from collections.abc import Callable
@@ -139,6 +138,8 @@ class Customer:
 
     async def _cut(self, *leaves: int) -> None:
         """Delete the keys of removed accounts, in the writing transaction of this task."""
+        import asyncio  # no recording waits for it
+
         await asyncio.to_thread(self.keys.cut, *leaves)
 
     @property
