@@ -14,7 +14,6 @@ from recorder.errors import WrongUse
 from recorder.persist import instance
 from recorder.persist.object_store import configured_store
 from recorder.runtime.service_user import acting_as_owner
-from storage.access.documents import FileDocument
 from storage.customer import customers
 from storage.customer.customers import Customer, Customers, CustomerSettings, Place
 from storage.customer.settings import PLAN, removed_folder
@@ -24,7 +23,7 @@ from storage.keys.root_secret import RootSecret, load_root
 if TYPE_CHECKING:
     from storage.access.accounts import Accounts
     from storage.access.api_tokens import Credentials
-    from storage.access.documents import Document
+    from storage.access.documents import Document, FileDocument
     from storage.access.shared_documents import SharedDocuments
 
 DEFAULT_COUNTRY = "DE"
@@ -167,6 +166,7 @@ def load_root_of(settings: Settings) -> RootSecret:
 def open_credentials(settings: Settings, name: str, *, alone: bool = False) -> Credentials:
     """Return the API tokens of a customer; `alone`: those that this node has before it serves for the first time."""
     from storage.access.api_tokens import FILE_NAME, WHAT, Credentials
+    from storage.access.documents import FileDocument
 
     folder = _folder(settings, name)
     if alone or settings.node.number == 0:
@@ -178,6 +178,7 @@ def open_credentials(settings: Settings, name: str, *, alone: bool = False) -> C
 def open_accounts(settings: Settings, name: str) -> Accounts:
     """Return the accounts of a customer."""
     from storage.access.accounts import FILE_NAME, WHAT, Accounts
+    from storage.access.documents import FileDocument
 
     folder = _folder(settings, name)
     root, number = load_root(settings.keys.root), settings.node.number

@@ -8,7 +8,6 @@ With one node it is a file under a lock between processes. Where several nodes s
 the file is the copy of this node (storage.access.shared_documents).
 """
 
-import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -97,4 +96,6 @@ class FileDocument:
 
     async def changing(self, change: Change) -> None:
         """Wait for the disk in a thread."""
+        import asyncio  # who reads the names of roles, as the configuration does, needs none
+
         await asyncio.to_thread(self.change, change)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -313,3 +315,13 @@ def test_a_database_that_is_away_is_said_and_nobody_is_a_stranger(nodes: Nodes) 
     assert {type(fault) for fault in nodes[1].faults} == {DatabaseAway}
     nodes[1].faults.clear()
     assert anna.get(1, "/calls").status_code == 200
+
+
+def test_one_node_loads_nothing_of_several() -> None:
+    code = (
+        "import sys, recorder.access.api_server, admin_api.assembly.page_app, recorder.calls.databases, "
+        "storage.customer.wiring, storage.access.accounts, recorder.cli.accounts, recorder.persist.customers\n"
+        "print([name for name in sys.modules if '.shared_' in name])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
