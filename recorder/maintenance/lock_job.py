@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from recorder.observe.logs import Log
 from storage.customer.customers import Customer
+from storage.database.database import DatabaseAway
 from storage.errors import ObjectMissing, StorageError, StoreAway
 from storage.timestamps import day_of
 from storage.vault.object_vault import ObjectVault
@@ -117,6 +118,8 @@ class LockJob:
         try:
             await self._holds(one, customer, vault, seen)
             await self._dates(one, customer, vault, seen)
+        except DatabaseAway:
+            return  # reported where it is opened
         except Exception as problem:  # without this task no lock would be extended any more
             one.failed = one.failed or problem
         if one.failed is not None and not seen.told:

@@ -257,7 +257,7 @@ class ObjectVault(Vault):
         return False
 
     def _note_lock(self, ref: PartRef, pointer: Pointer) -> bool:
-        """Put a pointer in the place of the one there is."""
+        """Put a pointer in the place of the one there is, with its time: it says since when the store has the part."""
         stored = self._stored / str(day_of(ref.leaf)) / ref.path.name
         for place in (stored, self._final(ref.path.name, ref.leaf)):
             if self._pointer(place) is not None:
@@ -266,6 +266,8 @@ class ObjectVault(Vault):
                     with suppress(FileNotFoundError):
                         os.unlink(draft)  # left by a kill
                     os.symlink(str(pointer), draft)
+                    since = os.lstat(place).st_mtime_ns
+                    os.utime(draft, ns=(since, since), follow_symlinks=False)
                     os.rename(draft, place)
                 return True
         return False

@@ -89,7 +89,9 @@ def test_a_part_that_was_uploaded_before_its_date_was_known_is_locked_later(vaul
     assert vault.upload(ref) and vault.take_unlocked() == {ref} and not vault.take_unlocked()
     assert lock_of(vault, store, ref) == (None, None, None)
     assert [found for found, _ in vault.pointers(DAY)] == [ref]
+    since = time.time_ns()
     assert vault.lock(ref, TODAY + 5)
+    assert [*vault.stored(since)] == [ref], "its local copy may go as early as before"
     assert [*vault.stored(ALWAYS)] == [ref] and not ref.path.is_symlink(), "the part is still here too"
     assert lock_of(vault, store, ref)[1] == moment(TODAY + 5) and refuses(store)
 
