@@ -460,9 +460,10 @@ class Holder:
         """Return the other holders that were not there lately, and for how many seconds, None if that is unknown."""
         table = await self.table()
         others = staying(each.line for each in table.lines) - {self.name}
-        async with self._database.reading() as connection:
-            found = await cut_table.away(connection, others)
-            return {name: await cut_table.silent_for(connection, name) for name in found}
+        with self._unguarded():
+            async with self._database.reading() as connection:
+                found = await cut_table.away(connection, others)
+                return {name: await cut_table.silent_for(connection, name) for name in found}
 
     async def day_is_settled(self, connection: AsyncConnection, day: int) -> bool:
         """Say whether every node, retired ones too, has indexed all calls of a day (since 1970-01-01)."""
