@@ -117,13 +117,11 @@ class RetentionJob:
             return False
 
     async def _work(self, customer: Customer) -> bool:
-        """Carry out what is open, unless another node does; calls that are live here are ended here."""
+        """Carry out what is open, unless another node does; each ends calls that are live there in its own turn."""
         if customer.several:
             customer.erasures.wanted.clear()  # as `work` does: this node may have none
             if not await customer.erasures.any_open():
                 return True
-            if self._stop_live is not None:
-                await customer.erasures.stop_own(self._stop_live)
         async with customer.turns.turn("erasures") as turn:
             return turn is not None and await self._carry_out(customer)
 

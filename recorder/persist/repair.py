@@ -44,11 +44,6 @@ def left_behind(customer: Customer, living: Iterable[str]) -> list[tuple[str, in
     return sorted(found, key=lambda x: x[1])
 
 
-def _is_recorded_elsewhere(customer: Customer, call: str, leaf: int) -> bool:
-    """Tell whether another node recorded a call, and all that is here of it are attachments."""
-    return customer.several and all(ref.part.startswith("a") for ref in customer.vault.parts(call, leaf))
-
-
 def repair(customer: Customer, call: str, leaf: int, known: CallDocument | None = None) -> Found:
     """Seal the open parts of a recording and rebuild its document; safe to repeat and to be killed in.
 
@@ -61,9 +56,6 @@ def repair(customer: Customer, call: str, leaf: int, known: CallDocument | None 
         if not ref.finished:
             customer.vault.recover(ref)
             repaired += 1
-    if _is_recorded_elsewhere(customer, call, leaf):
-        _finish(customer, call, leaf)
-        return Found(call, leaf, None, repaired)
     if known is not None:
         document: CallDocument | None = known.copy()
         _keep(customer, call, leaf, known)
@@ -72,17 +64,13 @@ def repair(customer: Customer, call: str, leaf: int, known: CallDocument | None 
         document = content.document
         if content.empty:  # no INVITE is answered before its document is written
             customer.vault.remove(call, leaf)
-    _finish(customer, call, leaf)
+    for ref in customer.vault.parts(call, leaf):
+        if not ref.finished:
+            customer.vault.finish(ref.call, ref.leaf, ref.part)
     if document is not None:
         own = [ref.part for ref in customer.vault.parts(call, leaf) if not ref.part.startswith("a")]
         document["size_bytes"] = customer.vault.size(call, leaf, own)  # as when it ended: without later attachments
     return Found(call, leaf, document, repaired)
-
-
-def _finish(customer: Customer, call: str, leaf: int) -> None:
-    for ref in customer.vault.parts(call, leaf):
-        if not ref.finished:
-            customer.vault.finish(ref.call, ref.leaf, ref.part)
 
 
 def take_back(customer: Customer, call: str, leaf: int) -> Found:

@@ -133,15 +133,6 @@ async def any_open(connection: AsyncConnection) -> bool:
     return bool(await connection.scalar(sa.select(sa.exists().where(erasures.c.state.in_(OPEN)))))
 
 
-async def begun(connection: AsyncConnection) -> set[str]:
-    """Return the calls of running erasures whose keys are not cut yet and which no hold can keep any more."""
-    running = sa.select(erasures.c.id).where(erasures.c.state.in_(OPEN))
-    asked = sa.select(erasure_calls.c.call).where(
-        erasure_calls.c.erasure.in_(running), erasure_calls.c.step == Step.BEGUN, erasure_calls.c.leaf.is_not(None)
-    )
-    return set(await connection.scalars(asked))
-
-
 async def done(connection: AsyncConnection, limit: int, before: tuple[int, str] | None) -> list[Any]:
     """Return the rows of finished erasures, newest first, without receipts and counts: a sweep has 100,000 calls."""
     kept = [column for column in erasures.c if column is not erasures.c.receipt]

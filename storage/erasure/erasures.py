@@ -336,13 +336,6 @@ class Erasures:
         async with self._database.reading() as connection:
             return await rows.any_open(connection)
 
-    async def stop_own(self, stop_live: StopLive) -> None:
-        """End the calls that this node is recording and that are to be erased, whichever node erases them."""
-        async with self._database.reading() as connection:
-            begun = await rows.begun(connection)
-        if begun:
-            await self._unstopped(begun, stop_live)
-
     # --- carry out ---------------------------------------------------------------------------------------------------
 
     async def work(self, stop_live: StopLive | None = None) -> bool:

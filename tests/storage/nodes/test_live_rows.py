@@ -81,18 +81,6 @@ async def test_the_next_start_looks_as_far_back_as_its_own_calls_are_indexed(
         assert gap is not None and gap <= lost.day
 
 
-async def test_a_call_of_another_node_of_which_only_an_attachment_is_here_is_not_repaired(two_nodes: Two) -> None:
-    one, other = two_nodes
-    row = await record(other)
-    made = one.vault.create(row.id, row.leaf, "a1001")  # the node was killed while it was written
-    assert made.path.exists()
-    told: list[bool] = []
-    await recover(one, (), lambda found: told.append(found.document is None))
-    assert told == [True]
-    seen = await only(one)
-    assert (seen.state, seen.size_bytes, seen.node) == (CallState.COMPLETE, row.size_bytes, 2)
-
-
 async def test_calls_of_a_retired_node_end_when_it_was_last_heard_of(two_nodes: Two) -> None:
     one, other = two_nodes
     row = await record(other, state=CallState.RECORDING)

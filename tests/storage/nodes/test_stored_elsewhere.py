@@ -9,7 +9,7 @@ import pytest
 from storage.customer.customers import Customer
 from storage.database.schema import nodes
 from storage.erasure.erasure_rows import State
-from storage.errors import OnOtherNode, Torn
+from storage.errors import Forged, OnOtherNode, Torn
 from storage.exports.exports import ExportState, Request
 from storage.objects.s3 import S3
 from storage.vault.object_compare import into_store
@@ -69,6 +69,9 @@ async def test_other_bytes_than_were_stored_are_not_read(two_nodes: Two) -> None
     pointer = vault.pointer(media)
     assert pointer is not None
     name = str(vault.object_of(media, pointer))
+    vault.objects.put(name, bytes(pointer.size))
+    with pytest.raises(Forged, match="other bytes"):
+        [*vault.read(media)]
     vault.objects.remove(name, lambda found: found == name)
     with pytest.raises(Torn):
         [*vault.read(media)]
