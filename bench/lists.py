@@ -167,7 +167,7 @@ class _Day:
         sample, leaf = self._samples.of(number, every), leaf_of(self.day, place + 1)
         row = _row(id, leaf, self._midnight + timedelta(microseconds=place * self._apart), number % every)
         sealed = self._keys.seal(leaf, LABEL_DETAILS, sample.packed, context(id))
-        values = {**columns(row), **sample.clear, "node": 0, "version": 1, "sealed": sealed}
+        values = {**columns(row), **sample.clear, "node": 0, "session": None, "version": 1, "sealed": sealed}
         piece.calls.append(tuple([values[name] for name in COLUMNS]))
         if row.hold:
             piece.held.append(id)
