@@ -4,12 +4,14 @@ import hashlib
 import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from storage.customer.customers import Customer, Customers, audit_key
+from storage.customer.customers import Customer, Customers, Place, audit_key, open_closed
 from storage.database.database import Database
 from storage.database.schema import metadata, nodes
+from storage.journal.node_journal import NodeJournal
 from tests.in_process.storage_node import NOON, ROOT, StorageNode, emptied
 
 OWN = ("papers.*", "audit.*", "vault", "exports", "index.*")
@@ -40,16 +42,37 @@ class NumberedNode(StorageNode):
         return customer
 
 
-async def first_node(folder: Path, url: str) -> NumberedNode:
+@dataclass
+class JournalNode(NumberedNode):
+    """One that shares nothing but the database: its journal is that of a node, and it cuts its keys alone."""
+
+    async def open(self) -> Customer:
+        place = Place(self.data, self.database, self.watch, node=self.name)
+        create = not (self.data / "keys").exists()
+        customer = open_closed(self.settings, place, ROOT, node=self.number, create=create)
+        try:
+            if self.number:
+                customer.journal.shared = NodeJournal(customer.journal, customer.folder, self.number, self.name)
+            await customer.open_database()
+        except BaseException:
+            await customer.close()
+            raise
+        return customer
+
+
+N = TypeVar("N", bound=NumberedNode)
+
+
+async def first_node(folder: Path, url: str, kind: type[N]) -> N:
     """Make a machine that has an empty database to itself."""
     await (await emptied(url, "acme", folder)).close()
-    node = NumberedNode(folder / "rec1", database=url, name="rec1")
+    node = kind(folder / "rec1", database=url, name="rec1")
     async with node.opened():
         pass
     return node
 
 
-def joined(first: NumberedNode, number: int) -> NumberedNode:
+def joined(first: N, number: int) -> N:
     """Make another node with the same keys and nothing else."""
     data = first.data.with_name(f"rec{number}")
     shutil.copytree(first.data, data)

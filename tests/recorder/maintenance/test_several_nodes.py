@@ -39,7 +39,7 @@ def server() -> Iterator[str]:
 @pytest.fixture
 def one(tmp_path: Path, server: str) -> NumberedNode:
     """The first node, which was a machine of its own."""
-    node = asyncio.run(first_node(tmp_path, server))
+    node = asyncio.run(first_node(tmp_path, server, NumberedNode))
     node.number = 1
     return node
 

@@ -36,7 +36,7 @@ def one(tmp_path: Path, postgresql: str, loop: asyncio.Runner) -> NumberedNode:
 
 
 async def _first(tmp_path: Path, postgresql: str) -> NumberedNode:
-    node = await first_node(tmp_path, postgresql)
+    node = await first_node(tmp_path, postgresql, NumberedNode)
     async with node.opened() as acme:
         await write(node, acme, 2)
     node.number = 1
