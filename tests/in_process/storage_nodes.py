@@ -2,30 +2,77 @@
 
 import hashlib
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from storage.customer.customers import Customer, audit_key
+from storage.customer.customers import Customer, Customers, Place, audit_key, open_closed
 from storage.database.database import Database
 from storage.database.schema import metadata, nodes
-from tests.in_process.storage_node import NOON, StorageNode, emptied
+from storage.journal.node_journal import NodeJournal
+from tests.in_process.storage_node import NOON, ROOT, StorageNode, emptied
 
 OWN = ("papers.*", "audit.*", "vault", "exports", "index.*")
 """What a node that joins does not have yet, in the folder of a customer."""
 
 
-async def first_node(folder: Path, url: str) -> StorageNode:
+@dataclass
+class NumberedNode(StorageNode):
+    """One of several nodes; with number 0, a machine that has the database to itself."""
+
+    number: int = 0
+    name: str = ""
+
+    async def open(self) -> Customer:
+        create = not (self.data / "keys").exists()
+        customers = await Customers.open(
+            self.data,
+            ROOT,
+            [self.settings],
+            database=self.database,
+            now=self.watch,
+            node=self.number,
+            name=self.name,
+            create=create,
+        )
+        customer = customers[self.settings.name]
+        customer.database._guards.clear()  # who may write, and whose keys are level, has tests of its own
+        return customer
+
+
+@dataclass
+class JournalNode(NumberedNode):
+    """One that shares nothing but the database: its journal is that of a node, and it cuts its keys alone."""
+
+    async def open(self) -> Customer:
+        place = Place(self.data, self.database, self.watch, node=self.name)
+        create = not (self.data / "keys").exists()
+        customer = open_closed(self.settings, place, ROOT, node=self.number, create=create)
+        try:
+            if self.number:
+                customer.journal.shared = NodeJournal(customer.journal, customer.folder, self.number, self.name)
+            await customer.open_database()
+        except BaseException:
+            await customer.close()
+            raise
+        return customer
+
+
+N = TypeVar("N", bound=NumberedNode)
+
+
+async def first_node(folder: Path, url: str, kind: type[N]) -> N:
     """Make a machine that has an empty database to itself."""
     await (await emptied(url, "acme", folder)).close()
-    node = StorageNode(folder / "rec1", database=url, name="rec1")
+    node = kind(folder / "rec1", database=url, name="rec1")
     async with node.opened():
         pass
     return node
 
 
-def joined(first: StorageNode, number: int) -> StorageNode:
+def joined(first: N, number: int) -> N:
     """Make another node with the same keys and nothing else."""
     data = first.data.with_name(f"rec{number}")
     shutil.copytree(first.data, data)
@@ -34,7 +81,7 @@ def joined(first: StorageNode, number: int) -> StorageNode:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     for path in (data / "keys").glob("acme.audit*"):
         path.unlink()
-    return replace(first, data=data, number=number, name="", watch=first.watch, first=first.data)
+    return replace(first, data=data, number=number, name=f"rec{number}", watch=first.watch)
 
 
 async def retired(customer: Customer, number: int) -> None:

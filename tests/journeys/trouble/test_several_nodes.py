@@ -73,9 +73,16 @@ class Nodes:
 
         asyncio.run(run())
 
-    def admit(self, *numbers: int) -> None:
-        for number in numbers:
-            self.change(lambda connection, n=number: membership.admit(connection, f"rec{n}", n))  # type: ignore[misc]
+    def join(self, number: int) -> Api:
+        """Have the first one admit another one, with an empty disk; it is ready to be started."""
+        first, new, file = self.all[0], self.add(number), self.folder / f"keys{number}"
+        shutil.rmtree(new.one.data)
+        asked = json.loads(done(new, "node", "admit", "--json"))
+        words = ("--number", number, "--recipient", asked["recipient"], "-o", file)
+        done(first, "node", "admit", f"rec{number}", *words)
+        done(new, "node", "admit", "--file", file)
+        new.one.tokens = dict(first.one.tokens)
+        return new
 
 
 @pytest.fixture
@@ -83,6 +90,13 @@ def nodes(tmp_path: Path) -> Iterator[Nodes]:
     with cluster() as database, object_store("rclone", tmp_path / "store") as store, ExitStack() as stack:
         database.start()
         yield Nodes(tmp_path, database, store, stack)
+
+
+def done(api: Api, *words: object) -> str:
+    """Run a command, which must succeed; return what it printed."""
+    answer = api.one.run(*words)
+    assert answer.returncode == 0, answer.stderr
+    return answer.stdout
 
 
 def call(api: Api, seconds: float = 1, meanwhile: Callable[[], Awaitable[None]] | None = None) -> CallReport:
@@ -114,16 +128,18 @@ def ids(api: Api) -> set[str]:
 
 def test_a_node_takes_calls_once_it_is_admitted(nodes: Nodes) -> None:
     one = nodes.add(1)
-    two = nodes.add(2, like=one)
+    stranger = nodes.add(3, like=one)  # which has the keys, from an old copy perhaps
     one.one.start()
-    two.one.start()
-    assert (ready(one), ready(two)) == ("", "not registered")
-    assert (call(one).status, call(two).status) == (200, 503)
-    checked = two.one.run("check-config", "--start", "--json")
+    stranger.one.start()
+    assert (ready(one), ready(stranger)) == ("", "not registered")
+    assert (call(one).status, call(stranger).status) == (200, 503)
+    checked = stranger.one.run("check-config", "--start", "--json")
     (fault,) = json.loads(checked.stdout)["faults"]
-    assert checked.returncode == 3 and "node rec2, number 2 is not admitted" in fault["found"]
+    assert checked.returncode == 3 and "node rec3, number 3 is not admitted" in fault["found"]
 
-    nodes.admit(2)
+    two = nodes.join(2)
+    assert states(one) == {"rec1": "active", "rec2": "pending"}
+    two.one.start()
     until(lambda: ready(two) == "")
     assert call(two).status == 200
     until(lambda: len(ids(one)) == 2)
@@ -134,9 +150,8 @@ def test_a_node_takes_calls_once_it_is_admitted(nodes: Nodes) -> None:
 @pytest.mark.torture
 def test_a_node_that_drains_takes_no_new_calls_and_ends_none(nodes: Nodes) -> None:
     one = nodes.add(1)
-    two = nodes.add(2, like=one)
     one.one.start()
-    nodes.admit(2)
+    two = nodes.join(2)
     two.one.start()
     until(lambda: ready(two) == "")
 
@@ -198,9 +213,8 @@ def test_the_database_is_away_at_a_start(nodes: Nodes) -> None:
 
 def test_a_retired_node_that_stood_still_changes_nothing(nodes: Nodes) -> None:
     one = nodes.add(1)
-    two = nodes.add(2, like=one)
     one.one.start()
-    nodes.admit(2)
+    two = nodes.join(2)
     two.one.start()
     until(lambda: ready(two) == "")
 
@@ -225,11 +239,11 @@ def test_a_retired_node_that_stood_still_changes_nothing(nodes: Nodes) -> None:
 @pytest.mark.torture
 def test_commits_that_a_fail_over_lost_come_back(nodes: Nodes) -> None:
     one = nodes.add(1)
-    two, three = nodes.add(2, like=one), nodes.add(3, like=one)
     one.one.start()
-    nodes.admit(2, 3)
+    for number in (2, 3):
+        nodes.join(number).one.start()
+    _, two, three = nodes.all
     for api in (two, three):
-        api.one.start()
         until(lambda api=api: ready(api) == "")  # type: ignore[misc]
     assert call(three).status == 200
     (early,) = one.ended()

@@ -21,8 +21,8 @@ from storage.customer.customers import Customer
 from storage.errors import LinesMissing, StorageError
 from tests.daemon.postgresql import cluster
 from tests.in_process.command_line import CONFIG, CUSTOMER
-from tests.in_process.storage_node import StorageNode, permit
-from tests.in_process.storage_nodes import failed_over, first_node, joined, taken_copy
+from tests.in_process.storage_node import permit
+from tests.in_process.storage_nodes import NumberedNode, failed_over, first_node, joined, taken_copy
 from tests.recorder.job_parts import Log
 
 pytestmark = pytest.mark.system
@@ -37,20 +37,20 @@ def server() -> Iterator[str]:
 
 
 @pytest.fixture
-def one(tmp_path: Path, server: str) -> StorageNode:
+def one(tmp_path: Path, server: str) -> NumberedNode:
     """The first node, which was a machine of its own."""
-    node = asyncio.run(first_node(tmp_path, server))
+    node = asyncio.run(first_node(tmp_path, server, NumberedNode))
     node.number = 1
     return node
 
 
 @pytest.fixture
-def two(one: StorageNode) -> StorageNode:
+def two(one: NumberedNode) -> NumberedNode:
     """A node that has joined."""
     return joined(one, 2)
 
 
-def settings(node: StorageNode) -> Settings:
+def settings(node: NumberedNode) -> Settings:
     """Return the configuration of a node."""
     folder = node.data.parent
     (folder / "run").mkdir(exist_ok=True)
@@ -63,13 +63,13 @@ def settings(node: StorageNode) -> Settings:
     return replace(found, node=mine, storage=replace(found.storage, database=node.database))
 
 
-def proven(node: StorageNode, *marks: Any) -> dict[str, Any]:
+def proven(node: NumberedNode, *marks: Any) -> dict[str, Any]:
     """Check the logs as `recorder audit verify` does."""
     found = settings(node)
     return prove(found, found.customers[0], marks)
 
 
-async def write(node: StorageNode, entries: int) -> Any:
+async def write(node: NumberedNode, entries: int) -> Any:
     """Open a node, write entries, copy them; return a checkpoint that a witness gets."""
     async with node.opened() as acme:
         for _ in range(entries):
@@ -79,7 +79,7 @@ async def write(node: StorageNode, entries: int) -> Any:
         return acme.audit.checkpoint()
 
 
-def test_verify_checks_the_own_log_and_the_copies_of_all_others(one: StorageNode, two: StorageNode) -> None:
+def test_verify_checks_the_own_log_and_the_copies_of_all_others(one: NumberedNode, two: NumberedNode) -> None:
     first, second = asyncio.run(write(one, 3)), asyncio.run(write(two, 2))
     found = proven(one, first, second)
     assert (found["ok"], found["entries"], found["fault"]) == (True, 4, None)
@@ -99,7 +99,7 @@ def test_verify_checks_the_own_log_and_the_copies_of_all_others(one: StorageNode
     assert not found["ok"] and "cannot be read" in found["fault"] and found["entries"] == 4
 
 
-def test_a_log_rolled_back_with_its_keys_is_found_by_its_copy_and_accepted(one: StorageNode) -> None:
+def test_a_log_rolled_back_with_its_keys_is_found_by_its_copy_and_accepted(one: NumberedNode) -> None:
     asyncio.run(write(one, 3))
     shutil.copytree(one.data, one.data.with_name("old"))
     asyncio.run(write(one, 2))
@@ -113,20 +113,20 @@ def test_a_log_rolled_back_with_its_keys_is_found_by_its_copy_and_accepted(one: 
     assert proven(one)["ok"]
 
 
-def test_a_command_writes_to_the_log_of_its_node(two: StorageNode) -> None:
+def test_a_command_writes_to_the_log_of_its_node(two: NumberedNode) -> None:
     asyncio.run(write(two, 1))
     note(settings(two), "acme", "token.create")
     acts = asyncio.run(acts_of(two))
     assert [act["action"] for act in acts] == ["audit.node", "call.view", "token.create"]
 
 
-async def acts_of(node: StorageNode) -> list[dict[str, Any]]:
+async def acts_of(node: NumberedNode) -> list[dict[str, Any]]:
     """Return the entries of a node's own log, oldest first."""
     async with node.opened() as acme:
         return list(acme.audit.read().items)[::-1]
 
 
-def test_lines_that_are_lost_with_a_disk_are_accepted_in_the_audit_log(one: StorageNode, two: StorageNode) -> None:
+def test_lines_that_are_lost_with_a_disk_are_accepted_in_the_audit_log(one: NumberedNode, two: NumberedNode) -> None:
     async def lose() -> None:
         async with one.opened() as first, two.opened() as second:
             copy = await taken_copy(one)
@@ -147,7 +147,7 @@ def test_lines_that_are_lost_with_a_disk_are_accepted_in_the_audit_log(one: Stor
     assert (last["action"], last["reason"]) == ("journal.accept", "node 2, lines 1 to 2: the disks failed")
 
 
-async def test_the_copying_says_once_that_it_fails(one: StorageNode, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_copying_says_once_that_it_fails(one: NumberedNode, monkeypatch: pytest.MonkeyPatch) -> None:
     async with one.opened() as acme:
         log = Log()
         job = AuditCopyJob({"acme": acme}, log)  # type: ignore[arg-type]  # a log that keeps its events

@@ -22,21 +22,21 @@ from storage.audit.hash_chain import ACCEPT, Act, AuditError, Checkpoint
 from storage.customer.customers import Customer
 from storage.database.database import Database
 from storage.database.schema import audit_copies as table
-from tests.in_process.storage_node import NOON, StorageNode
-from tests.in_process.storage_nodes import failed_over, first_node, joined, taken_copy
+from tests.in_process.storage_node import NOON
+from tests.in_process.storage_nodes import NumberedNode, failed_over, first_node, joined, taken_copy
 
 pytestmark = pytest.mark.system
 CALL = "6f1c7e0a-2f0b-4c57-9d4e-0b6a4b1f7c11"
 
 
 @pytest.fixture
-def one(tmp_path: Path, postgresql: str, loop: asyncio.Runner) -> StorageNode:
+def one(tmp_path: Path, postgresql: str, loop: asyncio.Runner) -> NumberedNode:
     """A node that had the database to itself, and wrote two entries then."""
     return loop.run(_first(tmp_path, postgresql))
 
 
-async def _first(tmp_path: Path, postgresql: str) -> StorageNode:
-    node = await first_node(tmp_path, postgresql)
+async def _first(tmp_path: Path, postgresql: str) -> NumberedNode:
+    node = await first_node(tmp_path, postgresql, NumberedNode)
     async with node.opened() as acme:
         await write(node, acme, 2)
     node.number = 1
@@ -44,19 +44,19 @@ async def _first(tmp_path: Path, postgresql: str) -> StorageNode:
 
 
 @pytest.fixture
-def two(one: StorageNode) -> StorageNode:
+def two(one: NumberedNode) -> NumberedNode:
     """A node that has joined."""
     return joined(one, 2)
 
 
 @contextlib.asynccontextmanager
-async def both(one: StorageNode, two: StorageNode) -> AsyncIterator[tuple[Customer, Customer]]:
+async def both(one: NumberedNode, two: NumberedNode) -> AsyncIterator[tuple[Customer, Customer]]:
     """Open the customer on two nodes."""
     async with one.opened() as first, two.opened() as second:
         yield first, second
 
 
-async def write(node: StorageNode, acme: Customer, entries: int, action: str = "call.view") -> None:
+async def write(node: NumberedNode, acme: Customer, entries: int, action: str = "call.view") -> None:
     """Write entries, a second apart."""
     for _ in range(entries):
         node.watch.wait(seconds=1)
@@ -81,7 +81,7 @@ async def change(acme: Customer, statement: str) -> None:
         await connection.execute(sa.text(statement))
 
 
-async def test_every_node_shows_the_entries_of_all_by_time(one: StorageNode, two: StorageNode) -> None:
+async def test_every_node_shows_the_entries_of_all_by_time(one: NumberedNode, two: NumberedNode) -> None:
     async with both(one, two) as (first, second):
         for _ in range(3):
             await write(one, first, 2)
@@ -110,7 +110,7 @@ async def test_every_node_shows_the_entries_of_all_by_time(one: StorageNode, two
                 await copies(first).read(None, cursor)
 
 
-async def test_a_chain_says_whose_it_is(one: StorageNode, two: StorageNode) -> None:
+async def test_a_chain_says_whose_it_is(one: NumberedNode, two: NumberedNode) -> None:
     async with both(one, two) as (first, second):
         await write(one, first, 1)
         await write(two, second, 1)
@@ -126,7 +126,7 @@ async def test_a_chain_says_whose_it_is(one: StorageNode, two: StorageNode) -> N
         assert (await faults(first))[3] == "is the log of another node"
 
 
-async def test_copies_that_a_fail_over_lost_are_made_again(one: StorageNode, two: StorageNode) -> None:
+async def test_copies_that_a_fail_over_lost_are_made_again(one: NumberedNode, two: NumberedNode) -> None:
     async with both(one, two) as (first, second):
         await write(one, first, 3)
         await copies(first).push()
@@ -142,7 +142,7 @@ async def test_copies_that_a_fail_over_lost_are_made_again(one: StorageNode, two
 
 
 async def test_a_copying_is_resumed_by_another_process(
-    one: StorageNode, two: StorageNode, monkeypatch: pytest.MonkeyPatch
+    one: NumberedNode, two: NumberedNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit_copies, "BATCH", 4)
     async with one.opened() as first:
@@ -155,7 +155,7 @@ async def test_a_copying_is_resumed_by_another_process(
 
 
 async def test_a_log_that_was_rolled_back_with_its_keys_forks_and_is_accepted(
-    one: StorageNode, two: StorageNode
+    one: NumberedNode, two: NumberedNode
 ) -> None:
     async with one.opened() as first:
         await write(one, first, 5)
@@ -201,7 +201,9 @@ async def test_a_log_that_was_rolled_back_with_its_keys_forks_and_is_accepted(
         ("UPDATE audit_copies SET n = n + 1 WHERE n = 8", "another number"),
     ],
 )
-async def test_a_copy_that_was_changed_is_found(one: StorageNode, two: StorageNode, statement: str, fault: str) -> None:
+async def test_a_copy_that_was_changed_is_found(
+    one: NumberedNode, two: NumberedNode, statement: str, fault: str
+) -> None:
     async with both(one, two) as (first, second):
         await write(one, first, 5)
         await copies(first).push()
@@ -210,7 +212,7 @@ async def test_a_copy_that_was_changed_is_found(one: StorageNode, two: StorageNo
         assert fault in (await faults(second))[1]
 
 
-async def test_what_only_a_witness_knows_is_missing(one: StorageNode, two: StorageNode) -> None:
+async def test_what_only_a_witness_knows_is_missing(one: NumberedNode, two: NumberedNode) -> None:
     async with both(one, two) as (first, second):
         await write(one, first, 5)
         mark = first.audit.checkpoint()
@@ -222,7 +224,7 @@ async def test_what_only_a_witness_knows_is_missing(one: StorageNode, two: Stora
         assert await faults(second, (mark,)) == {1: ""}
 
 
-async def test_an_acceptance_of_another_node_counts_for_nothing(one: StorageNode, two: StorageNode) -> None:
+async def test_an_acceptance_of_another_node_counts_for_nothing(one: NumberedNode, two: NumberedNode) -> None:
     async with one.opened() as first:
         await write(one, first, 1)
     (line,) = [one.data / "customers/acme/audit.jsonl"]
@@ -270,7 +272,7 @@ def kill_on_the_way(words: list[str]) -> None:
 
 
 async def test_a_copying_that_is_killed_leaves_neither_a_gap_nor_an_entry_twice(
-    one: StorageNode, two: StorageNode
+    one: NumberedNode, two: NumberedNode
 ) -> None:
     async with one.opened() as first:
         await asyncio.gather(

@@ -16,7 +16,7 @@ from storage.calls.call_document import (
 from storage.calls.call_row import CallRow, CallState
 from tests.storage.index_lists import details
 
-BESIDE = {"held_since", "held_by", "hold_reason", "annotations", "attachments", "recordings"}
+BESIDE = {"held_since", "held_by", "hold_reason", "annotations", "attachments", "recordings", "node", "node_state"}
 """What the API puts beside a document."""
 
 

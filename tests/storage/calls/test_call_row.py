@@ -41,6 +41,7 @@ class Record:
 
     def __init__(self, row: CallRow) -> None:
         self.__dict__.update(columns(row))
+        self.node = row.node
 
 
 def test_columns_give_the_row_again_and_no_text_shows_its_details() -> None:

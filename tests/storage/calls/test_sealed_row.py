@@ -21,6 +21,7 @@ class Record:
 
     id: str
     leaf: int
+    node = 0
 
     def __init__(self, keys: CustomerKeys, leaf: int) -> None:
         row = CallRow(ID, leaf, CallState.COMPLETE, from_micros(5), None, 0, 0)

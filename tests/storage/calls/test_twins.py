@@ -15,6 +15,7 @@ from storage.erasure.erasure_rows import State
 from storage.exports.exports import Request
 from storage.search_forms import stored_of
 from storage.timestamps import day_of
+from tests.in_process.shared_keys import caught_up
 from tests.in_process.storage_node import NOON, StorageNode, permit, record
 
 pytestmark = pytest.mark.both_databases
@@ -50,8 +51,7 @@ async def carry_out(acme: Customer) -> bool:
         well = await acme.erasures.work()
         if not await acme.erasures.open():
             return well
-        assert acme.holder is not None
-        await acme.holder.turn()
+        await caught_up(acme)
     return False
 
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from storage.customer.customers import Customer, Place, open_closed
-from storage.database.database import DatabaseOlder
+from storage.customer.customers import Customer
+from storage.database.database import Database, DatabaseOlder
 from storage.database.schema import journal_mark, journal_rows
 from storage.errors import LinesMissing
 from storage.journal import compaction, node_journal, replay
@@ -19,58 +19,58 @@ from storage.journal.journal import Journal
 from storage.journal.node_journal import NodeJournal
 from storage.retention.policy import Wins
 from storage.retention.rules import RuleSpec
-from tests.in_process.storage_node import ROOT, StorageNode, emptied, permit, record
-from tests.in_process.storage_nodes import failed_over, first_node, joined, retired, taken_copy
+from tests.in_process.storage_node import NOON, emptied, permit, record
+from tests.in_process.storage_nodes import JournalNode, failed_over, first_node, joined, retired, taken_copy
 from tests.storage.journal_rows import Rows, dump, fill, without_calls
 
 pytestmark = pytest.mark.system
 
 
 @contextlib.asynccontextmanager
-async def both(one: StorageNode, two: StorageNode) -> AsyncIterator[tuple[Customer, Customer]]:
+async def both(one: JournalNode, two: JournalNode) -> AsyncIterator[tuple[Customer, Customer]]:
     """Open the customer on two nodes."""
     async with one.opened() as first, two.opened() as second:
         yield first, second
 
 
 @pytest.fixture
-def alone(tmp_path: Path, postgresql: str, loop: asyncio.Runner) -> StorageNode:
+def alone(tmp_path: Path, postgresql: str, loop: asyncio.Runner) -> JournalNode:
     """A machine that has the database to itself, with nothing in it."""
-    return loop.run(first_node(tmp_path, postgresql))
+    return loop.run(first_node(tmp_path, postgresql, JournalNode))
 
 
 @pytest.fixture
-def one(alone: StorageNode, loop: asyncio.Runner) -> StorageNode:
+def one(alone: JournalNode, loop: asyncio.Runner) -> JournalNode:
     """The same machine, with one of everything, as the first of several nodes."""
     loop.run(_filled(alone))
     alone.number = 1
     return alone
 
 
-async def _filled(alone: StorageNode) -> None:
+async def _filled(alone: JournalNode) -> None:
     async with alone.opened() as acme:
         await fill(acme)
 
 
 @pytest.fixture
-def two(one: StorageNode) -> StorageNode:
+def two(one: JournalNode) -> JournalNode:
     """A node that has joined, with an empty disk but for the keys."""
     return joined(one, 2)
 
 
-async def rows_of(node: StorageNode) -> Rows:
+async def rows_of(node: JournalNode) -> Rows:
     """Return all rows of everything that the journals are for, without the calls of erasures that are done."""
     async with node.opened() as acme:
         assert await replay.differences(acme.journal, acme.database) == {}
         return without_calls(await dump(acme), "")
 
 
-async def lose_everything(node: StorageNode) -> None:
+async def lose_everything(node: JournalNode) -> None:
     """Put an empty database in the place of the old one."""
     await (await emptied(node.database, "acme", node.data)).close()
 
 
-async def lacking(node: StorageNode) -> LinesMissing:
+async def lacking(node: JournalNode) -> LinesMissing:
     """Open the customer; return why that is refused."""
     with pytest.raises(LinesMissing) as caught:
         async with node.opened():
@@ -95,7 +95,7 @@ async def write_much(first: Customer, second: Customer) -> None:
     await permit(second)
 
 
-async def test_a_machine_that_becomes_a_node_keeps_its_rows_and_its_file(alone: StorageNode) -> None:
+async def test_a_machine_that_becomes_a_node_keeps_its_rows_and_its_file(alone: JournalNode) -> None:
     async with alone.opened() as acme:
         asked = await fill(acme)
         before, newest = without_calls(await dump(acme), asked), acme.journal.newest
@@ -135,7 +135,7 @@ STEPS = [
 @pytest.mark.parametrize("where", STEPS)
 @pytest.mark.parametrize("after", [pytest.param(False, marks=pytest.mark.torture), True])
 async def test_a_node_killed_at_any_step_of_a_change_loses_nothing(
-    alone: StorageNode, monkeypatch: pytest.MonkeyPatch, where: tuple[Any, str], after: bool
+    alone: JournalNode, monkeypatch: pytest.MonkeyPatch, where: tuple[Any, str], after: bool
 ) -> None:
     """From a single machine to a node, to a node of another number that gives back its lines, to a single machine."""
     async with alone.opened() as acme:
@@ -178,7 +178,7 @@ async def _killed_after(work: Any) -> None:
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
 async def test_a_lost_database_gets_the_rows_of_all_nodes_back(
-    one: StorageNode, two: StorageNode, order: tuple[int, int]
+    one: JournalNode, two: JournalNode, order: tuple[int, int]
 ) -> None:
     async with both(one, two) as (first, second):
         await write_much(first, second)
@@ -196,7 +196,7 @@ async def test_a_lost_database_gets_the_rows_of_all_nodes_back(
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)])
 async def test_commits_that_a_fail_over_lost_come_back_from_each_node(
-    one: StorageNode, two: StorageNode, order: tuple[int, int]
+    one: JournalNode, two: JournalNode, order: tuple[int, int]
 ) -> None:
     async with both(one, two) as (first, second):
         await write_much(first, second)
@@ -214,7 +214,7 @@ async def test_commits_that_a_fail_over_lost_come_back_from_each_node(
 
 
 async def test_what_was_written_after_a_fail_over_counts_more_than_what_it_lost(
-    one: StorageNode, two: StorageNode
+    one: JournalNode, two: JournalNode
 ) -> None:
     async with both(one, two) as (first, second):
         row = await record(first)
@@ -236,7 +236,7 @@ async def test_what_was_written_after_a_fail_over_counts_more_than_what_it_lost(
         assert await replay.differences(first.journal, first.database) == {}
 
 
-async def test_a_running_node_notices_that_its_commits_are_lost(one: StorageNode, two: StorageNode) -> None:
+async def test_a_running_node_notices_that_its_commits_are_lost(one: JournalNode, two: JournalNode) -> None:
     async with both(one, two) as (first, second):
         copy = await taken_copy(one)
         await permit(first)
@@ -256,7 +256,7 @@ async def test_a_running_node_notices_that_its_commits_are_lost(one: StorageNode
             await permit(customer)
 
 
-async def test_a_retired_node_is_not_needed_any_more(one: StorageNode, two: StorageNode) -> None:
+async def test_a_retired_node_is_not_needed_any_more(one: JournalNode, two: JournalNode) -> None:
     async with both(one, two) as (first, second):
         await write_much(first, second)
         await second.close()
@@ -269,7 +269,7 @@ async def test_a_retired_node_is_not_needed_any_more(one: StorageNode, two: Stor
 
 
 async def test_without_the_disk_of_a_node_a_lost_database_is_served_only_after_somebody_said_so(
-    one: StorageNode, two: StorageNode
+    one: JournalNode, two: JournalNode
 ) -> None:
     async with both(one, two) as (first, second):
         await write_much(first, second)
@@ -282,13 +282,12 @@ async def test_without_the_disk_of_a_node_a_lost_database_is_served_only_after_s
         path.unlink()  # a new disk in the old machine
     for node in (one, two, one):
         assert (await lacking(node)).node == "rec2"
-    acme = open_closed(one.settings, Place(one.data, one.database, one.watch, several=True), ROOT, node=1)
-    with acme.database.opening():
-        lost = await node_journal.lacking(acme.database, 2)
-        assert lost is not None and lost[0] == lost[1], "the one that was written after the backup"
-        await node_journal.accept(acme.database, 2)
-        assert await node_journal.lacking(acme.database, 2) is None
-    await acme.close()
+    database = await Database.open(one.database, "acme", one.data, NOON)
+    lost = await node_journal.lacking(database, 2)
+    assert lost is not None and lost[0] == lost[1], "the one that was written after the backup"
+    await node_journal.accept(database, 2)
+    assert await node_journal.lacking(database, 2) is None
+    await database.close()
     async with both(one, two) as (first, second):
         assert (await dump(first))["waivers"] == waivers
         await permit(second)
@@ -302,7 +301,7 @@ async def test_without_the_disk_of_a_node_a_lost_database_is_served_only_after_s
 
 @pytest.mark.parametrize("both_are", [False, True])
 async def test_a_compacted_journal_keeps_what_no_other_node_has(
-    one: StorageNode, two: StorageNode, monkeypatch: pytest.MonkeyPatch, both_are: bool
+    one: JournalNode, two: JournalNode, monkeypatch: pytest.MonkeyPatch, both_are: bool
 ) -> None:
     monkeypatch.setattr(compaction, "LEAST", 0)
     monkeypatch.setattr(compaction, "TIMES", 0)
@@ -320,7 +319,7 @@ async def test_a_compacted_journal_keeps_what_no_other_node_has(
     assert await rows_of(one) == before
 
 
-async def test_a_journal_that_is_lost_alone_is_written_again(one: StorageNode, two: StorageNode) -> None:
+async def test_a_journal_that_is_lost_alone_is_written_again(one: JournalNode, two: JournalNode) -> None:
     async with both(one, two) as (first, second):
         await write_much(first, second)
     before = await rows_of(one)
@@ -332,7 +331,7 @@ async def test_a_journal_that_is_lost_alone_is_written_again(one: StorageNode, t
     assert await rows_of(two) == before
 
 
-async def test_verify_finds_a_row_that_no_journal_has(one: StorageNode, two: StorageNode) -> None:
+async def test_verify_finds_a_row_that_no_journal_has(one: JournalNode, two: JournalNode) -> None:
     async with both(one, two) as (first, second):
         await write_much(first, second)
         async with first.database.writing() as connection:
