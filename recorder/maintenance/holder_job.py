@@ -62,7 +62,7 @@ class HolderJob:
         well = True
         while not holder.gone:
             try:
-                if await holder.turn():
+                if await holder.turn() and await holder.is_level():  # otherwise nothing could be erased, in a loop
                     customer.erasures.wanted.set()
                 await self._look(customer, holder)
             except Exception as problem:  # without this task this node would open nothing any more

@@ -210,7 +210,7 @@ def test_the_documented_journal_line_is_genuine(tmp_path):
 
 
 def test_the_documented_entry_and_checkpoint_are_genuine():
-    line, since, mark = blocks("audit.md")
+    line, since, mark, of_node = blocks("audit.md")
     key = Ed25519PrivateKey.from_private_bytes(count(0, 32))
     assert hash_chain.verify("acme", [line.encode()], [Checkpoint.parse(mark.encode())], key.public_key()).entries == 1
     told = json.loads(line)
@@ -220,6 +220,8 @@ def test_the_documented_entry_and_checkpoint_are_genuine():
     named = replace(act, actor_kind="token", actor_id="5f0c2a9b1d3e4f60")
     assert hash_chain.entry(hash_chain.origin("acme"), named, from_text(told["time"]))[0].decode() == since
     assert bytes(Checkpoint.sign(key, "acme", head, from_text(told["time"]))).decode() == mark
+    numbered = Checkpoint.parse(of_node.encode())
+    assert bytes(Checkpoint.sign(key, "acme", head, from_text(told["time"]), numbered.node)).decode() == of_node
     (accepted,) = re.findall(r"```text\n(.*?)\n```", (FORMATS / "audit.md").read_text(), re.S)
     loss = hash_chain.Loss(2, 3, head.hash, told["time"], 4)
     assert loss.signed(key, "acme") == accepted
