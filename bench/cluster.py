@@ -363,7 +363,12 @@ def search(given: Given, results: Results) -> None:
 def sweeps(given: Given, results: Results) -> None:
     """Let the first sweep erase many calls; measure until every holder has cut them."""
     case = Case(given.erased)
-    with world(given.nodes, 1, prepare=lambda api: case.prepare(api.one.config)) as it:
+
+    def fill(api: Api) -> None:
+        api.one.replace("[keys]", "[retention]\nbrake_percent = 100\n[keys]")
+        case.prepare(api.one.config)
+
+    with world(given.nodes, 1, prepare=fill) as it:
         begun = time.monotonic()
         until(lambda: it.number("select count(*) from calls") <= len(case.held), 600)
         until(lambda: not it.apis[0].get("/erasures", "privacy").json()["items"], 600)
