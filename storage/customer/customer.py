@@ -319,7 +319,13 @@ class Customer:
         Raises StorageError if it is unreachable or damaged; may be tried again.
         """
         opened = self._opened
-        await opened.database.prepare(self.now(), opened.registry.check)
+        try:
+            await opened.database.prepare(self.now(), opened.registry.check)
+        except OtherNode:
+            if opened.holder is not None and not opened.holder.gone:
+                with opened.database.opening():
+                    await opened.holder.depart()  # perhaps this node was retired while it was away
+            raise
         with opened.database.opening():
             await opened.registry.begin()
             if opened.holder is not None:
