@@ -8,6 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
@@ -323,7 +324,7 @@ class Customer:
             await opened.database.prepare(self.now(), opened.registry.check)
         except OtherNode:
             if opened.holder is not None and not opened.holder.gone:
-                with opened.database.opening():
+                with opened.database.opening(), suppress(StorageError):  # why it may not serve says more
                     await opened.holder.depart()  # perhaps this node was retired while it was away
             raise
         with opened.database.opening():
