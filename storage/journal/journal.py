@@ -21,7 +21,7 @@ import asyncio
 import base64
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -141,6 +141,15 @@ class Journal:
         self._file = LineFile(self._path, "the journal", RESERVE)
         self._keys = keys
         self._random = random
+
+    @contextmanager
+    def as_of(self, shared: Shared) -> Iterator[None]:
+        """Let it be the journal of one of several nodes for a while, as it was before."""
+        self.shared = shared
+        try:
+            yield
+        finally:
+            self.shared = None
 
     @property
     def node(self) -> int:

@@ -433,11 +433,9 @@ async def alone_again(journal: Journal, folder: Path, database: Database) -> Non
             other.label,
         )
     if heard.node is not None:
-        journal.shared = NodeJournal(journal, folder, heard.node, "")
-        try:
-            await journal.shared.settle(database)
-        finally:
-            journal.shared = None
+        before = NodeJournal(journal, folder, heard.node, "")
+        with journal.as_of(before):
+            await before.settle(database)
     async with database.writing() as connection:
         marks, retired = await _marks(connection), await _retired(connection)
         _refuse({node: mark for node, mark in marks.items() if node not in retired})

@@ -70,6 +70,10 @@ class Session:
         """Keep this session after its person changed their credentials; their other sessions end."""
         self.person = person
 
+    def follow(self, now: Session) -> None:
+        """Take over what another node changed in this session."""
+        self.person, self.kept, self.forms = now.person, now.kept, now.forms
+
     def left(self, now: float) -> float:
         """Return the seconds until it ends if idle, at monotonic time `now`."""
         return min(self.seen + IDLE_SECONDS, self.ends) - now

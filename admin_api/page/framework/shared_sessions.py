@@ -157,8 +157,7 @@ class SharedSessions:
         if document["forms"]["shown"]:
             pages, at = await rows.look(_pages(session))
         customer, cookie, shift = session.principal.customer, session.key.decode(), at - self._monotonic()
-        now = self._session(customer, cookie, document, shift, pages.get(_pages(session)))
-        session.person, session.kept, session.forms = now.person, now.kept, now.forms
+        session.follow(self._session(customer, cookie, document, shift, pages.get(_pages(session))))
 
     async def _keep(self, rows: SharedRows, session: Session, number: int, turn: str) -> None:
         """Write what was changed, and give up the turn."""
