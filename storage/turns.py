@@ -9,14 +9,17 @@
 Several nodes: storage.nodes.leases.
 """
 
+from __future__ import annotations
+
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from sqlalchemy.ext.asyncio import AsyncConnection
+if TYPE_CHECKING:  # no recording waits for it
+    from sqlalchemy.ext.asyncio import AsyncConnection
 
-Still = Callable[[AsyncConnection], Awaitable[bool]]
+Still = Callable[["AsyncConnection"], Awaitable[bool]]
 """Says in a writing transaction whether it is still this node's turn; if not, the transaction changes nothing."""
 
 

@@ -332,6 +332,7 @@ ELSEWHERE = {
     "removed": "a line that went, which is no refusal",
     "ending": "the recorder ends the call at this moment; test_recording has it",
     "storage": "in several places",
+    "not-registered": "needs several nodes; tests/recorder/calls/test_membership has it",
     "start-line-size": "the same over a connection",
     "digest-in-dialog": "a challenge, which is no refusal yet; test_signalling has it",
     "customer-away": "needs a customer whose keys are broken; journeys/trouble/test_customer_away has it",
