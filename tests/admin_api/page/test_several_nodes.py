@@ -55,7 +55,7 @@ def started(postgresql: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
     first = SharedService(folder / "rec1", postgresql, 1)
     for customer in first.customers.values():
         first.run(admit(customer, "rec2"))
-    left_out = shutil.ignore_patterns("*.crt", "*.key", "audit*", "*.holder", "*.lock")
+    left_out = shutil.ignore_patterns("*.crt", "*.key", "audit*", "papers.*", "*.holder", "*.lock")
     shutil.copytree(first.folder, folder / "rec2", ignore=left_out)
     second = SharedService(folder / "rec2", postgresql, 2)
     for node in (first, second):
