@@ -11,7 +11,9 @@ A node that is the only one has none of this.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from pathlib import Path
 
 from recorder.runtime.folders import make_folder
@@ -33,6 +35,7 @@ class Membership:
         self._customers = customers
         self._states: dict[str, str] = {}
         self._changed: Callable[[], None] = lambda: None
+        self._told = asyncio.Event()  # some database has said that this node is one of its own
         make_folder(self._folder, private=True)
         for path in self._folder.iterdir():
             state, _, whose = path.read_text("utf-8", "replace").partition(" ")
@@ -51,7 +54,14 @@ class Membership:
         draft.write_text(f"{state} {self._node}", "utf-8")
         draft.replace(self._folder / customer)
         self._states[customer] = state
+        self._told.set()
         self._changed()
+
+    async def registered(self, seconds: float) -> None:
+        """Wait until calls of some customer may be taken, at most so long."""
+        if not self._states:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._told.wait(), seconds)
 
     def leave(self) -> None:
         """Note that this node stops for good: another machine may take its number at once."""

@@ -69,6 +69,9 @@ if TYPE_CHECKING:
 SEAL_SECONDS = 8.0
 """Time that calls get to be sealed at a stop, after they were told to end."""
 
+REGISTER_SECONDS = 10.0
+"""READY of one of several nodes waits so long for its databases: without them it takes no calls at a first start."""
+
 CLOSE_SECONDS = 2.0
 """The same for calls of a customer that is closed, for which the calls of others wait. A successor seals the rest."""
 GIVE_UP_SECONDS = 1.0
@@ -267,6 +270,9 @@ class Daemon:
         if any(each.media == "s3" for each in self._settings.stores):
             self._tasks.start(PartTask(self.node, self._live, self._executor).run(), "parts")
         self._garbage.begin()
+        if self.node.membership is not None:
+            self._background.open([each.socket for each in api], self._garbage.begin)
+            await self.node.membership.registered(REGISTER_SECONDS)
         self.node.notify.ready()
         self._log.info(
             "recorder.ready",
@@ -275,7 +281,8 @@ class Daemon:
             customers=len(self.node.customers),
             calls=len(self._live),
         )
-        self._background.open([each.socket for each in api], self._garbage.begin)
+        if self.node.membership is None:
+            self._background.open([each.socket for each in api], self._garbage.begin)
 
     def _listeners(self, listening: Sequence[Listening]) -> list[Listener]:
         sip = self._settings.sip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,17 @@ async def test_calls_are_taken_once_the_database_said_that_the_number_is_ours(on
     one.hear(sip_request("BYE", "c2", 9, to=dialog))
     await one.until(lambda: not len(one.live))
     assert one.statuses("BYE") == [200]
+
+
+async def test_ready_waits_for_the_first_database_but_not_for_ever(one: Stage, tmp_path: Path) -> None:
+    membership, _ = joined(one, tmp_path)
+    await membership.registered(0.01)
+    waiting = asyncio.create_task(membership.registered(60.0))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    membership.served("acme", "active")
+    await asyncio.wait_for(waiting, 5)
+    await asyncio.wait_for(membership.registered(60.0), 5)
 
 
 async def test_a_process_goes_on_within_the_same_boot_and_not_after_a_stop(one: Stage, tmp_path: Path) -> None:
