@@ -22,6 +22,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database.database import Database
+from storage.database.database_clock import MICROS, NOW
 from storage.database.schema import page_sessions
 from storage.keys.key_tree import LAST_LEAF
 from storage.keys.row_keys import Keys
@@ -30,7 +31,6 @@ LABEL = "page"
 SECRET_BYTES = 32
 PROOF_BYTES = 16  # of a secret: a made-up one costs no query and tells no customer from another
 NONCE = 12
-MICROS = 1_000_000
 
 T = TypeVar("T")
 
@@ -166,7 +166,7 @@ class SharedRows:
 
 def clock() -> sa.ColumnElement[int]:
     """Return the time by the clock of the database, in microseconds."""
-    return sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * MICROS, sa.BigInteger)
+    return NOW
 
 
 async def _drop(connection: AsyncConnection, keys: Sequence[str]) -> None:

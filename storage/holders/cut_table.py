@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.cuts.holder import Table, appended
 from storage.cuts.lines import BEGIN, Acknowledgement, ChainKeys, Kind, Line, Numbered
+from storage.database.database_clock import MICROS, NOW
 from storage.database.schema import cut_acknowledgements, cut_erasures, cuts, nodes
 from storage.keys.cut_log import entry_of
 
@@ -46,10 +47,9 @@ async def at_rest(connection: AsyncConnection) -> tuple[Place, tuple[int, int]]:
 
 async def silent_for(connection: AsyncConnection, name: str) -> float | None:
     """Return the seconds since a node was last there, by the clock of the database; None if it has left."""
-    now = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * 1_000_000, sa.BigInteger)
     mine = sa.and_(nodes.c.label == name, nodes.c.state != "retired", nodes.c.seen > 0)
-    age = await connection.scalar(sa.select(now - nodes.c.seen).where(mine))
-    return None if age is None else age / 1_000_000
+    age = await connection.scalar(sa.select(NOW - nodes.c.seen).where(mine))
+    return None if age is None else age / MICROS
 
 
 async def away(connection: AsyncConnection, names: Collection[str]) -> list[str]:

@@ -58,8 +58,7 @@ from storage.holders.return_file import ReturnFile, Standing
 from storage.keys.cut_log import Entry, Ledger
 from storage.keys.key_tree import LAST_LEAF
 from storage.keys.sealing import DeletableKeys
-
-DAY_MICROS = 86_400_000_000
+from storage.timestamps import DAY_MICROS
 
 RENEW = timedelta(seconds=60)
 """An acknowledgement that says nothing new is written again after this time: the database was there."""

@@ -40,6 +40,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database.database import BATCH, Database, DatabaseOlder, batches
+from storage.database.database_clock import NOW
 from storage.database.schema import erasure_calls, erasures, journal_mark, journal_rows, metadata, nodes
 from storage.errors import LinesMissing, OtherNode
 from storage.files.durable_files import Disk
@@ -60,8 +61,6 @@ from storage.keys.key_tree import LAST_LEAF
 
 FILE_NAME = "papers.nodes"
 RETIRED = "retired"
-_MICROS = 1_000_000
-_NOW = sa.cast(sa.extract("epoch", sa.func.clock_timestamp()) * _MICROS, sa.BigInteger)
 _KEPT_FOREVER = (erasures.name, erasure_calls.name)  # retention's erasures are only in the database until they are done
 
 Places = dict[Key, int]
@@ -221,7 +220,7 @@ class NodeJournal:
             marks = await _marks(connection)
             if 0 not in marks:
                 return
-            place = int(await connection.scalar(sa.select(_NOW)) or 0) * NODES + self.node
+            place = int(await connection.scalar(sa.select(NOW)) or 0) * NODES + self.node
             before = [Item(LAST_LEAF, t.name, None, {}, place) for t in TABLES if t.name not in _KEPT_FOREVER]
             items = [*before, *(replace(item, place=place) for item in await everything(connection))]
             number = marks[0].line
@@ -341,7 +340,7 @@ class NodeJournal:
         new = {
             "line": line,
             "known": sa.func.greatest(journal_mark.c.known, line),
-            "place": sa.func.greatest(_NOW, before) * NODES + self.node,
+            "place": sa.func.greatest(NOW, before) * NODES + self.node,
         }
         change = journal_mark.update().where(journal_mark.c.node == self.node).values(new)
         found = (await connection.execute(change.returning(journal_mark.c.line, journal_mark.c.place))).one_or_none()

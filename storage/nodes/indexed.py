@@ -12,8 +12,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database.database import Database
+from storage.database.database_clock import MICROS, NOW
 from storage.database.schema import nodes
-from storage.nodes.database_clock import MICROS, NOW
 from storage.nodes.rows import STALE_SECONDS
 
 MARGIN_SECONDS = 1.0

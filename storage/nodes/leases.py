@@ -16,9 +16,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database.database import Database
+from storage.database.database_clock import MICROS, NOW
 from storage.database.schema import job_leases
 from storage.errors import StorageError
-from storage.nodes.database_clock import MICROS, NOW
 from storage.timestamps import to_micros
 from storage.turns import Turn
 

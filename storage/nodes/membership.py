@@ -8,9 +8,9 @@ from dataclasses import replace
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.database.database_clock import NOW
 from storage.database.schema import nodes
 from storage.errors import OtherNode
-from storage.nodes.database_clock import NOW
 from storage.nodes.rows import LEFT, NodeRow, NodeState, nodes_of
 
 

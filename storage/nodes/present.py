@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from storage.database.database import Database
+from storage.database.database_clock import MICROS, NOW
 from storage.database.schema import nodes
-from storage.nodes.database_clock import MICROS, NOW
 from storage.nodes.rows import STALE_SECONDS, NodeState
 
 KNOWN_SECONDS = 2.0

@@ -38,9 +38,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.calls.call_row import STATE_CODES, CallState
 from storage.database.database import Database, DatabaseOlder
+from storage.database.database_clock import NOW
 from storage.database.schema import calls, nodes
 from storage.errors import OtherNode
-from storage.nodes.database_clock import NOW
 from storage.nodes.identity import Identity
 from storage.nodes.rows import LEFT, STALE_SECONDS, UP_SINCE, NodeRow, NodeState, nodes_of
 

@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database.database import Database
+from storage.database.database_clock import MICROS, NOW
 from storage.database.schema import cut_acknowledgements, nodes
-from storage.nodes.database_clock import MICROS, NOW
 from storage.timestamps import from_micros
 
 STALE_SECONDS = 30.0

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from storage.access import shared_rows
 from storage.access.documents import Replacement
 from storage.customer.customers import Customer, Customers, CustomerSettings, Place, open_closed
+from storage.database.database_clock import MICROS
 from storage.database.schema import page_sessions
 from storage.keys.root_secret import RootSecret
 from tests.in_process.api_service import CALLS, NAMES, row
@@ -93,4 +94,4 @@ class SharedService(SignInService):
 
 
 def _clock() -> sa.ColumnElement[int]:
-    return sa.literal(round((BEGUN + SharedService.latest()) * shared_rows.MICROS), sa.BigInteger)
+    return sa.literal(round((BEGUN + SharedService.latest()) * MICROS), sa.BigInteger)

@@ -80,6 +80,11 @@ class StorageNode:
             if customer.holder is not None and not await customer.holder.is_level():
                 await customer.holder.turn()  # as the daemon does each second
             return customer
+        return await self.open_without_row()
+
+    async def open_without_row(self) -> Customer:
+        """Open the customer as a command does, which has no row in the table of nodes."""
+        create = not (self.data / "keys").exists()
         customers = await Customers.open(
             self.data,
             ROOT,

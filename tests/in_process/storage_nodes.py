@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from storage.customer.customers import Customer, Customers, Place, audit_key, open_closed
+from storage.customer.customers import Customer, Place, audit_key, open_closed
 from storage.database.database import Database
 from storage.database.schema import metadata, nodes
 from storage.journal.node_journal import NodeJournal
@@ -22,22 +22,8 @@ OWN = ("papers.*", "audit.*", "vault", "exports", "index.*")
 class NumberedNode(StorageNode):
     """One of several nodes; with number 0, a machine that has the database to itself."""
 
-    number: int = 0
-    name: str = ""
-
     async def open(self) -> Customer:
-        create = not (self.data / "keys").exists()
-        customers = await Customers.open(
-            self.data,
-            ROOT,
-            [self.settings],
-            database=self.database,
-            now=self.watch,
-            node=self.number,
-            name=self.name,
-            create=create,
-        )
-        customer = customers[self.settings.name]
+        customer = await self.open_without_row()
         customer.database._guards.clear()  # who may write, and whose keys are level, has tests of its own
         return customer
 

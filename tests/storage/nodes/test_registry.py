@@ -9,10 +9,10 @@ import sqlalchemy as sa
 
 from storage.calls.call_row import CallState
 from storage.database.database import Database, DatabaseAway
+from storage.database.database_clock import NOW
 from storage.database.schema import nodes
 from storage.errors import OtherNode
 from storage.nodes import registry
-from storage.nodes.database_clock import NOW
 from tests.in_process.storage_node import NOON, record
 from tests.storage.nodes.machines import HOUR, Machine, first
 
