@@ -211,6 +211,8 @@ class Sbc:
 
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
+        if self.socket is None:
+            raise ConnectionError("there is no connection")
         if self.transport == "udp":
             self.socket.sendto(data, self._recorder)
         else:
