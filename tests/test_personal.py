@@ -124,7 +124,6 @@ def on_the_way() -> Iterator[tuple[str, Any]]:
     yield "call model", one.picture
     yield "parties", one.picture.parties()
     yield "correlations", one.picture.correlations
-    yield "extensions of the call", one.picture.extensions
     yield "names of the call", call_names(one.picture.correlations)
     yield "group of the call", call_group(call_names(one.picture.correlations))
     yield "state of the picture", one.picture.to_state()
@@ -241,7 +240,6 @@ MAY_REVEAL = {
     "sip/siprec/call_model.py": "writes the live state, which is sealed; session ids",
     "sip/siprec/correlation.py": "compares names of calls",
     "sip/siprec/document.py": "takes an address for the id of a participant that has none",
-    "sip/siprec/extension_data.py": "compresses what is in memory",
     "sip/siprec/participants.py": "writes the live state, which is sealed",
     "sip/siprec/parties.py": "compares addresses and reads numbers in them",
     "sip/siprec/vendor_extensions.py": "reads what vendors' words say",

@@ -30,6 +30,7 @@ from sip.siprec import document as metadata
 from sip.siprec.call_model import CallModel
 from sip.siprec.correlation import call_names
 from sip.siprec.stream_owners import Owner
+from sip.siprec.vendor_extensions import WORDS
 from sip.siprec.xml_reader import Damage
 from sip.ua.events import Token
 from storage.calls.call_document import CallDocument
@@ -403,7 +404,8 @@ class Recording:
         for at, raw in enumerate((body, *request.contents.later) if body else ()):
             done.append(c.Keep(c.Kept.METADATA, raw))
             # in addition to the first
-            parsed = replace(metadata.parse(raw), partial=True) if at else metadata.parse(raw)
+            parsed = metadata.parse(raw, WORDS)
+            parsed = replace(parsed, partial=True) if at else parsed
             self.picture.apply(parsed, now.wall, final=request.method == "BYE")
             if parsed.damaged is not Damage.NONE:
                 self.note(f"metadata-{parsed.damaged.value}", now)

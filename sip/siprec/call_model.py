@@ -24,14 +24,12 @@ Documents and requests are not kept. `to_state` returns everything for a checkpo
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from personal import Personal
 from sip.message.message import Request
-from sip.siprec import extension_data
 from sip.siprec.document import Document, Identity, Participant, SessionLink
 from sip.siprec.media_streams import Tracks
 from sip.siprec.participants import HEADERS, VENDOR, ParticipantEntry, Participants, Source
@@ -53,7 +51,7 @@ class CallModel:
     """All that is known about one call. Feed it documents and requests; ask for parties, owners and ids at any time."""
 
     __slots__ = (
-        "_based", "_extensions", "_identities", "_ids", "_people", "_tracks", "client_ended_at", "client_started_at",
+        "_based", "_identities", "_ids", "_people", "_tracks", "client_ended_at", "client_started_at",
         "correlations", "damage", "direction", "session_id", "swapped", "wanting",
     )  # fmt: skip
 
@@ -80,7 +78,6 @@ class CallModel:
         self._ids: dict[str, int] = {}
         self._tracks = Tracks()
         self._identities: tuple[tuple[Personal[str], Personal[str]], ...] = ()
-        self._extensions = b""
 
     # What is known
 
@@ -122,11 +119,6 @@ class CallModel:
         """Ids of all communication session groups seen so far, in order."""
         return tuple(value for kind, value in self.correlations if kind == "group")
 
-    @property
-    def extensions(self) -> tuple[tuple[Personal[str], Personal[str]], ...]:
-        """Extension data as path and value; the path begins with the kind and id of the element that contains it."""
-        return extension_data.shown(self._extensions)
-
     # What arrives
 
     def apply(self, document: Document, now: datetime, *, final: bool = False) -> None:
@@ -148,8 +140,6 @@ class CallModel:
         keeps = final or document.damaged is Damage.CUT
         self._tracks.apply(document, self._ids, self._people, snapshot=snapshot, keeps=keeps)
         self._apply_hints(read_extensions(document), now)
-        if document.extensions:
-            self._extensions = extension_data.with_more(self._extensions, document.extensions)
         self._name_known()
 
     def _wanting(self, document: Document) -> str | None:
@@ -379,7 +369,7 @@ class CallModel:
                 "ids": dict(self._ids),
                 **self._tracks.to_state(),
                 "identities": [[uri.reveal(), name.reveal()] for uri, name in self._identities],
-                "extensions": base64.b64encode(self._extensions).decode(),
+                "extensions": "",  # the version before expects it
                 "based": self._based,
                 "swapped": self.swapped,
             }
@@ -397,7 +387,6 @@ class CallModel:
         model._people.restore_attendance(state.get("attendance", ()))  # missing in states of older versions
         model._identities = tuple((Personal(uri), Personal(name)) for uri, name in state["identities"])
         model._tracks, model._based = Tracks.from_state(state), bool(state.get("based", True))
-        model._extensions = base64.b64decode(state["extensions"])
         return model
 
 

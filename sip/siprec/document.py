@@ -8,13 +8,14 @@ The same code reads four generations, with elements in any order and with any pr
 * BroadWorks and Webex: `recording_metadata`, `<aor>` as an element, `<send><id>`;
 * anything else called `recording`: the namespace of the root counts as that of the metadata.
 
-Everything else is an extension: kept as path and text, with the element that contains it.
+Everything else is an extension: kept as path and text, with the element that contains it, unless the caller knows
+which names it understands: most of what vendors send means nothing to us.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
@@ -179,16 +180,19 @@ class Document:
     session_links: tuple[SessionLink, ...] = ()
     """Who takes part, from when to when."""
     extensions: tuple[Extension, ...] = ()
-    """Everything else."""
+    """Everything else; if `parse` was given words, only foreign elements with one of these names in them."""
 
 
-def parse(raw: bytes) -> Document:
-    """Parse rs-metadata. Never raise: `damaged` says what was wrong, and everything readable is returned."""
+def parse(raw: bytes, words: Set[str] | None = None) -> Document:
+    """Parse rs-metadata. Never raise: `damaged` says what was wrong, and everything readable is returned.
+
+    `words`: names in lower case; a foreign element is left out if neither it nor anything below it has one of them.
+    """
     reading = read(raw, repair)
     root = _root(reading.root)
     if root is None:
         return Document(damaged=reading.damage or Damage.UNREADABLE)
-    return _Reader(root).document(reading.damage)
+    return _Reader(root, words).document(reading.damage)
 
 
 def clean_name(text: str) -> Personal[str] | None:
@@ -218,6 +222,16 @@ def _text(node: Node | None, limit: int = MAX_ID) -> str:
     return node.text.strip()[:limit] if node is not None else ""
 
 
+def _names(node: Node, words: Set[str]) -> bool:
+    """Return whether an element, or one below it, has one of these names."""
+    found = [node]
+    for each in found:
+        if each.name.lower() in words:
+            return True
+        found += each.children
+    return False
+
+
 def _id(node: Node, *names: str) -> str:
     for name in names:
         value = node.attributes.get(name)
@@ -242,10 +256,12 @@ class _Reader:
         "_spaces",
         "_stream_links",
         "_streams",
+        "_words",
     )
 
-    def __init__(self, root: Node) -> None:
+    def __init__(self, root: Node, words: Set[str] | None) -> None:
         self._root = root
+        self._words = words
         self._spaces = _NAMESPACES | {root.space}
         self._groups: list[Group] = []
         self._sessions: list[Session] = []
@@ -380,7 +396,7 @@ class _Reader:
     def _extend(self, kind: str, parent: str, node: Node, path: str = "", space: str | None = None) -> None:
         """Keep a foreign element with everything below it. The element extensiondata itself has no meaning."""
         kept = self._extensions
-        if len(kept) >= MAX_EXTENSIONS:
+        if len(kept) >= MAX_EXTENSIONS or not (path or self._words is None or _names(node, self._words)):
             return
         inner: str | None = node.space
         if not path and node.name.lower() == "extensiondata" and inner in self._spaces:

@@ -67,7 +67,7 @@ _IDS = {
 """Words for a name of the call in another system, and our names for them."""
 _WAY = "{http://jambonz.org/siprec}direction"
 """The direction of the call as jambonz writes it; other vendors may use the word differently."""
-_WORDS = frozenset(("header", "parameter", "calltype", "direction", *_ROLES, *_RECORDED, *_SIDES, *_IDS))
+WORDS = frozenset(("header", "parameter", "calltype", "direction", *_ROLES, *_RECORDED, *_SIDES, *_IDS))
 """All words that are looked for in a path; most data that vendors send have none."""
 
 
@@ -136,7 +136,7 @@ def read_extensions(document: Document) -> VendorFacts:
 def _telling(path: str) -> tuple[str, ...]:
     """Return the names along a path, in lower case without namespaces; empty if none of our words is in it."""
     steps = tuple(step.rpartition("}")[2] for step in _steps(path.lower()))
-    return () if _WORDS.isdisjoint(step.partition("@")[0] for step in steps) else steps
+    return () if WORDS.isdisjoint(step.partition("@")[0] for step in steps) else steps
 
 
 def _steps(path: str) -> list[str]:

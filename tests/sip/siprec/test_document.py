@@ -194,6 +194,13 @@ def test_the_amount_of_extension_data_is_bounded():
     assert len(parse(rfc7865(extra=extra)).extensions) == MAX_EXTENSIONS
 
 
+def test_foreign_elements_without_the_words_asked_for_are_left_out():
+    told, untold = "<x xmlns='urn:x'><y z='1'>2</y></x>", "<x xmlns='urn:x'><w>3</w></x>"
+    found = parse(rfc7865(extra=told + untold), {"y"}).extensions
+    assert [plain(one.value) for one in found] == ["1", "2"]
+    assert parse(rfc7865(extra=told + untold), frozenset()).extensions == ()
+
+
 def test_the_times_of_an_association_are_no_extension():
     link = "<sessionrecordingassoc session_id='sess=='><associate-time>2026-03-01T09:00:00Z</associate-time>"
     assert parse(rfc7865(extra=f"{link}</sessionrecordingassoc>")).extensions == ()
