@@ -139,7 +139,11 @@ def _grow(top: Node, data: bytes) -> None:
         if elements > MAX_ELEMENTS:
             raise _TooMuch
         space, _, local = name.rpartition("}")
-        node = Node(space, local, limited(attributes) if attributes else attributes)
+        for key, value in attributes.items():
+            if "}" in key or len(value) > MAX_TEXT or len(attributes) > MAX_ATTRIBUTES:
+                attributes = limited(attributes)
+                break
+        node = Node(space, local, attributes)
         if len(stack) <= MAX_DEPTH:
             stack[-1].children.append(node)
         # Deeper elements are attached to nothing and dropped when they end.
@@ -174,11 +178,5 @@ def _refuse(*_declaration: object) -> None:
 
 def limited(attributes: dict[str, str]) -> dict[str, str]:
     """Return attributes within the limits, with names without namespace."""
-    if len(attributes) <= MAX_ATTRIBUTES:
-        for name, value in attributes.items():
-            if "}" in name or len(value) > MAX_TEXT:
-                break
-        else:
-            return attributes
     kept = list(attributes.items())[:MAX_ATTRIBUTES]
     return {name.rpartition("}")[2]: value[:MAX_TEXT] for name, value in kept}
