@@ -28,7 +28,6 @@ from sip.sdp.description import SessionDescription
 from sip.sdp.plan import Addresses
 from sip.siprec import document as metadata
 from sip.siprec.call_model import CallModel
-from sip.siprec.correlation import call_names
 from sip.siprec.stream_owners import Owner
 from sip.siprec.vendor_extensions import WORDS
 from sip.siprec.xml_reader import Damage
@@ -533,7 +532,7 @@ class Recording:
             "streams": [s.document(o, self._heard_in(s)) for s, o in zip(self.streams, owners, strict=True)],
             "groups": list(picture.groups),
             "correlations": [[kind, value] for kind, value in picture.correlations],
-            **call_document.belonging(call_names(picture.correlations)),
+            **call_document.belonging(picture.names),
             "notes": list(self.notes),
         }
 

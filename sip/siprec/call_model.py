@@ -30,6 +30,7 @@ from typing import Any
 
 from personal import Personal
 from sip.message.message import Request
+from sip.siprec.correlation import CallName, call_names
 from sip.siprec.document import Document, Identity, Participant, SessionLink
 from sip.siprec.media_streams import Tracks
 from sip.siprec.participants import HEADERS, VENDOR, ParticipantEntry, Participants, Source
@@ -51,7 +52,7 @@ class CallModel:
     """All that is known about one call. Feed it documents and requests; ask for parties, owners and ids at any time."""
 
     __slots__ = (
-        "_based", "_identities", "_ids", "_people", "_tracks", "client_ended_at", "client_started_at",
+        "_based", "_identities", "_ids", "_names", "_people", "_tracks", "client_ended_at", "client_started_at",
         "correlations", "damage", "direction", "session_id", "swapped", "wanting",
     )  # fmt: skip
 
@@ -74,6 +75,7 @@ class CallModel:
         self.swapped = swapped
         """Whoever asks for the owners of two streams exchanges them."""
         self._based = False
+        self._names: tuple[CallName, ...] | None = None
         self._people = Participants()
         self._ids: dict[str, int] = {}
         self._tracks = Tracks()
@@ -113,6 +115,13 @@ class CallModel:
     def labels(self) -> frozenset[str]:
         """Labels of the streams in the newest metadata."""
         return self._tracks.labels()
+
+    @property
+    def names(self) -> tuple[CallName, ...]:
+        """Names of the call that other recordings may share, the most certain first."""
+        if self._names is None:
+            self._names = call_names(self.correlations)
+        return self._names
 
     @property
     def groups(self) -> tuple[Personal[str], ...]:
@@ -202,6 +211,7 @@ class CallModel:
         fresh = [pair for pair in pairs if pair not in known]
         if fresh:
             self.correlations = tuple(dict.fromkeys((*known, *fresh)))[:MAX_CORRELATIONS]
+            self._names = None
 
     # Participants
 

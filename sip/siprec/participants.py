@@ -62,6 +62,7 @@ class ParticipantEntry:
         "left",
         "lines",
         "name",
+        "number",
         "quit",
         "replaced",
         "role",
@@ -73,9 +74,7 @@ class ParticipantEntry:
     )
 
     def __init__(self, uri: Personal[str], name: Personal[str] | None, source: Source, now: datetime) -> None:
-        self.uri = uri
-        self.key = address_hash(uri)
-        self.tail = tail_hash(uri)
+        self._addressed(uri)
         self.name = name
         self.source = source
         self.role = Role.PARTICIPANT
@@ -95,6 +94,11 @@ class ParticipantEntry:
         self.quit: tuple[str, ...] = ()
         """Ids of sessions that it left while it stayed in others."""
 
+    def _addressed(self, uri: Personal[str]) -> None:
+        """Set the address and what is compared of it, which is asked for far more often than it changes."""
+        self.uri, self.number = uri, number_of(uri)
+        self.key, self.tail = address_hash(uri), tail_hash(self.number)
+
     def set_role(self, role: Role, weight: int) -> None:
         """Set the role, unless an equally reliable one is set."""
         if weight > self.weight:
@@ -104,13 +108,16 @@ class ParticipantEntry:
         """Note that this is the participant with this address; a placeholder loses its name."""
         if self.is_placeholder():
             self.name = None
-        self.uri, self.key, self.tail, self.source = uri, address_hash(uri), tail_hash(uri), Source.METADATA
+        self._addressed(uri)
+        self.source = Source.METADATA
         self.come()
 
     def update(self, identity: Identity | None) -> None:
         """Note what a document says about this person, who counts as present unless the client said that it left."""
         if identity is not None:
-            self.uri, self.name = identity.uri or self.uri, identity.name or self.name
+            self.name = identity.name or self.name
+            if identity.uri and identity.uri != self.uri:
+                self._addressed(identity.uri)
         if self.left is not None and self.inferred:
             self.come()
         self.replaced = False
@@ -163,8 +170,7 @@ class ParticipantEntry:
         """Add a further address of the same person."""
         if not uri or uri == self.uri or uri in self.also or address_hash(uri) == self.key:
             return
-        own = number_of(self.uri)
-        if own is None or own != number_of(uri):
+        if self.number is None or self.number != number_of(uri):
             self.also = (*self.also, uri)[:MAX_ALSO]
 
     def has_number(self, uri: Personal[str]) -> bool:
@@ -180,7 +186,7 @@ class ParticipantEntry:
         return Party(
             self.role,
             self.name,
-            number_of(self.uri),
+            self.number,
             self.uri or None,
             self.joined,
             self.left,
@@ -244,10 +250,10 @@ class Participants:
         for i, entry in enumerate(entries):
             if entry.key == key and entry.source <= upto:
                 return i
-        if exact or number_of(uri) is None:
+        if exact or (number := number_of(uri)) is None:
             return None
         # Hundreds of people may be compared with hundreds; comparing the last digits excludes most of them.
-        tail = tail_hash(uri)
+        tail = tail_hash(number)
         near = [i for i, e in enumerate(entries) if e.tail == tail and e.source <= upto]
         same = [i for i in near if same_number(uri, entries[i].uri)]
         return same[0] if len(same) == 1 else None

@@ -153,9 +153,9 @@ def address_hash(uri: Personal[str]) -> int:
     return hash(_canonical(uri.reveal()))
 
 
-def tail_hash(uri: Personal[str]) -> int:
-    """Return a number for the last digits of an address's number, which equal numbers share; 0 if it has none."""
-    return hash((_number(uri.reveal()) or "").lstrip("+").lstrip("0")[-MIN_SUFFIX:])
+def tail_hash(number: Personal[str] | None) -> int:
+    """Return a hash of the last digits of a number (`number_of`), which equal numbers share; 0 if there is none."""
+    return hash((number.reveal() if number else "").lstrip("+").lstrip("0")[-MIN_SUFFIX:])
 
 
 def same_number(one: Personal[str], other: Personal[str]) -> bool:
