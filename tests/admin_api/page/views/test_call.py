@@ -86,10 +86,11 @@ def test_an_undecodable_channel_says_why_it_is_silent(put, browse):
 def test_who_may_hear_gets_a_player_and_who_may_not_none(browse, call):
     page = browse(Role.LISTENER).get(f"/calls/{call}").text
     assert f'<audio controls preload="none" src="/calls/{call}/media?format=wav"' in page
-    assert "mkv with pictures" in page and "/static/call." in page
+    assert "mkv with pictures" in page and "/static/call." in page and "the role listener does" not in page
     assert "What can be done" not in page and "Add a correction" not in page
     page = browse(Role.PRIVACY).get(f"/calls/{call}").text
     assert "<audio" not in page and "/media" not in page and "wavesurfer" not in page
+    assert "the role listener does" in page
     assert "Put under legal hold" in page and "Export this call" in page and f"/calls/{call}/erase" in page
 
 
