@@ -74,6 +74,18 @@ def test_everything_known_is_on_the_page_and_escaped(browse, call):
     assert '<rect x="30.0%"' in page and 'width="2.0%" height="12" class="bar-gap"' in page
     assert 'x="40.0%"' in page and 'width="10.0%" height="12" class="bar-pause"' in page
     assert 'role="img" aria-labelledby="line-title"' in page and "style=" not in page
+    assert "audio 1 · <script>alert(1)</script>, javascript:alert(1)" in words(page)  # beside the line, not under a gap
+
+
+def test_several_speakers_of_a_stream_are_named_on_their_bars(put, browse):
+    half = "2026-02-16T09:00:50.000Z"
+    speakers = [{"from": None, "to": half, "party": 0}, {"from": half, "to": None, "party": 1}]
+    parties = [{**PARTY, "role": "caller", "name": name} for name in ("Ada", "Ben")]
+    streams = [{**DETAILS["streams"][0], "speakers": speakers}]
+    page = browse(Role.ADMIN).get(f"/calls/{put(505, {**DETAILS, 'parties': parties, 'streams': streams})}").text
+    line = page[page.index("<figure") : page.index("</figure>")]
+    assert line.index('class="who">Ada') < line.index('class="who">Ben') < line.index('class="bar-pause"')
+    assert "audio 1 ·" not in words(line)
 
 
 def test_an_undecodable_channel_says_why_it_is_silent(put, browse):
