@@ -31,6 +31,9 @@ def furnish(service: Any) -> dict[str, str]:
     held = service.ids["acme"][8]
     service.ask(f"/calls/{held}/hold", method="PUT", json={"reason": "court"})
     service.ask(f"/calls/{held}/annotations", method="POST", json={"text": "She is called Anna."})
+    late = service.run(acme.erasures.file(calls=[service.ids["acme"][7]], reason="x", by="Ada", approval=False))
+    service.ask(f"/calls/{service.ids['acme'][7]}/hold", method="PUT", json={"reason": "court"})
+    service.run(acme.erasures.work())
     grace = {"first_name": "Grace", "last_name": "Okafor", "email": "grace@werk.example", "numbers": ["+49894440000"]}
     user = service.ask("/users", "privacy", method="POST", json=grace).json()["id"]
     return {
@@ -39,6 +42,7 @@ def furnish(service: Any) -> dict[str, str]:
         "erasures": done.json()["id"],
         "waits": waits.id,
         "held": held,
+        "late": late.id,  # an erasure that waits for a hold
         "exports": export,
         "users": user,
     }
@@ -51,4 +55,4 @@ def sights(ids: dict[str, str]) -> list[str]:
         if view.method == "GET" and view.path != "/" and not view.path.endswith(FILES):
             found.append(view.path.replace("{id}", ids[view.path.split("/")[1]]) if "{" in view.path else view.path)
     states = ("/calls?party=Nobody", "/users?q=Nobody", "/exports/new?party=Anna")
-    return [*found, *states, f"/erasures/{ids['waits']}", f"/calls/{ids['held']}"]
+    return [*found, *states, f"/erasures/{ids['waits']}", f"/erasures/{ids['late']}", f"/calls/{ids['held']}"]

@@ -147,7 +147,7 @@ def test_a_request_leads_to_an_erasure_receipt(one: Server, invited: Any, tmp_pa
 
     # --- on into erasure: somebody else has to grant it ---
     page = grace.see(f"/requests/{request}")
-    page.get_by_text("Go on into erasure").click()
+    page.get_by_text("Continue with the erasure").click()
     page.locator("#erasure").get_by_label("Reason").fill(REASON)
     page.get_by_label("nobody can bring these calls back").check()
     grace.press("Ask for the erasure")

@@ -74,7 +74,7 @@ def test_from_the_search_to_the_erasure(service: Town, visitor: Callable[..., Pa
     page.keyboard.press("ArrowDown")
     assert page.locator("input[name=seal]:checked").get_attribute("value") == "none"
 
-    do(page, "Go on into erasure")
+    do(page, "Continue with the erasure")
     reach(page, "Reason")
     page.keyboard.type("Art. 17")
     do(page, "The person has the report", "Space")

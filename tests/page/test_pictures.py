@@ -26,7 +26,7 @@ VIEWS = (
     ("call", "/calls/{calls}", 1180),
     ("request", "/requests/{requests}", 1000),
     ("approval", "/erasures/{waits}", 560),
-    ("retention", "/retention/edit", 940),
+    ("retention", "/retention/edit", 1130),
     ("audit", "/audit", 800),
     ("system", "/system", 900),
 )

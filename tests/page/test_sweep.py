@@ -27,8 +27,10 @@ PHONE = 360  # pixels
 SHAPE = """() => {
   const page = document.documentElement;
   const heads = [...document.querySelectorAll("h1,h2,h3,h4")].map((each) => Number(each.tagName[1]));
-  return [page.scrollWidth - page.clientWidth, heads];
+  const facts = [...document.querySelectorAll(".facts dd")].filter((each) => each.scrollWidth > each.clientWidth);
+  return [page.scrollWidth - page.clientWidth, heads, facts.map((each) => each.innerText)];
 }"""
+"""How many pixels a page is too wide, the levels of its headings, and facts that lie over the ones beside them."""
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +77,9 @@ def found_at(page, axe, path, theme):
         for each in page.evaluate(LOOK, options):
             faults.append((path, seen, each["id"], each["nodes"][0]["html"][:160]))
     page.emulate_media(color_scheme=theme)
-    overhang, levels = page.evaluate(SHAPE)
+    overhang, levels, over = page.evaluate(SHAPE)
+    if over:
+        faults.append((path, "over the fact beside it", *over))
     if overhang > 0 or answer.status >= 500:
         faults.append((path, f"status {answer.status}", f"{overhang} pixels too wide"))
     if levels.count(1) != 1 or levels[0] != 1 or any(b - a > 1 for a, b in pairwise(levels)):

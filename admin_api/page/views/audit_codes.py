@@ -22,5 +22,5 @@ _SUBJECTS = list(dict.fromkeys(map(_subject, (*Action, *OTHERS))))
 ACTIONS = sorted((*Action, *OTHERS), key=lambda action: (action == Action.UNKNOWN, _SUBJECTS.index(_subject(action))))
 """All actions, those about one thing together."""
 
-LABELS = ("media", "erasure", "the request is", "provider:")
+LABELS = ("media", "erasure", "node", "the request is", "provider:")
 """Words in a detail that a value follows."""

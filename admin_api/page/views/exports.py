@@ -39,7 +39,7 @@ async def file(request: PageRequest, id: str) -> Response:
     except Problem as problem:
         if problem.status != 404:
             raise
-    gone = Message("problem.export-gone", "The export was given up, has expired, or holds a call that was erased.")
+    gone = Message("problem.export-gone", "The export was cancelled, has expired, or holds a call that was erased.")
     raise Problem(404, "not-found", NOT_FOUND, gone)
 
 

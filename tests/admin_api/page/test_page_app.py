@@ -57,6 +57,7 @@ def test_a_browser_gets_a_404_page_and_a_program_a_document(browse):
             "Hier wurde nichts gefunden" in lost.text
             and "default-src 'none'" in lost.headers["content-security-policy"]
         )
+        assert 'href="/">Zur Startseite' in lost.text  # without the menu nothing else leads on
         assert lost.headers["cache-control"] == "no-store"
         assert visitor.client.request("HEAD", "/nothing", headers=BROWSER).status_code == 404
     for path, headers in (("/nothing", {}), ("/apis", {}), ("/api/v1/nothing", BROWSER), ("/metrics/x", {})):

@@ -67,6 +67,19 @@ def test_values_are_put_into_the_right_form_of_a_text():
     assert GERMAN.code("incident", "unheard-of") == "unheard-of"
 
 
+@pytest.mark.parametrize("language", languages())
+def test_one_thing_is_not_counted_like_several(language):
+    texts = {id_of(message): forms(message) for message in catalogue(language)}
+    alike = [id for id, said in texts.items() if len(said) > 1 and said[0] == said[1]]
+    assert alike == (["note.n.recipients"] if language == "de" else [])  # Empfänger are called so, one or several
+
+
+def test_german_texts_have_german_words():
+    texts = [text for message in catalogue("de") for text in forms(message)]
+    foreign = ("Recorder", "Rolle approver", "Spaltenauswahl", "Anlage")
+    assert [text for text in texts if any(word in text for word in foreign)] == []
+
+
 def test_a_message_is_said_in_the_language_of_the_reader_with_its_values():
     most = Message("problem.most-bytes", "At most {limit} bytes are accepted.").of(limit=4096)
     assert (most, GERMAN.sentence(most)) == (

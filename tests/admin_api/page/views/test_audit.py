@@ -17,6 +17,7 @@ from tests.admin_api.page.conftest import words
 
 ROOT = Path(__file__).parents[4]
 _NOTED = re.compile(r'\b(?:note|tell|act|Act\.of)\([^()]*?"([a-z]+\.[a-z_]+)"')
+_COUNTED = re.compile(r'\b(?:_?note|Act\.of)\([^\n]*\bf"\{[^"]+?\} ([a-z ]+)"')
 
 
 def test_the_auditor_reads_who_did_what(browse, service):
@@ -86,6 +87,9 @@ def test_it_is_read_page_by_page(browse, service, monkeypatch):
         ("system", "System"),
         ("refused, rights_of_others", "abgelehnt, Rechte anderer"),
         ("2 added, 0 changed, 1 unmapped, 5 unchanged", "2 dazugekommen, 0 geändert, 1 abgelöst, 5 unverändert"),
+        ("1 calls in", "1 Anruf dabei"),
+        ("1 nodes have not erased it yet", "1 Knoten hat noch nicht gelöscht"),
+        ("node 2", "Knoten 2"),
         ("she asked, not twice", "she asked, not twice"),
     ],
 )
@@ -98,6 +102,14 @@ def test_every_action_can_be_chosen_on_the_audit_page():
     noted = {found for path in files for found in _NOTED.findall(path.read_text())}
     assert {"keys.rotate", "customer.add", "erasure.done"} <= noted
     assert {action.value for action in Action} | noted <= set(ACTIONS), "in admin_api/page/views/audit_codes.py"
+
+
+def test_every_number_that_is_noted_has_german_words():
+    files = [path for package in ("recorder", "storage", "admin_api") for path in (ROOT / package).rglob("*.py")]
+    things = {found for path in files for found in _COUNTED.findall(path.read_text())}
+    assert {"calls", "rules", "nodes have not erased it yet"} <= things
+    noted = [f"2 {thing}" for thing in things]
+    assert [each for each in noted if audit.in_words(Translations("de"), each) == each] == []
 
 
 def test_the_audit_view_filters_by_person_action_and_call(browse, service):

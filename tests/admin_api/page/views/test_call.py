@@ -74,6 +74,18 @@ def test_everything_known_is_on_the_page_and_escaped(browse, call):
     assert '<rect x="30.0%"' in page and 'width="2.0%" height="12" class="bar-gap"' in page
     assert 'x="40.0%"' in page and 'width="10.0%" height="12" class="bar-pause"' in page
     assert 'role="img" aria-labelledby="line-title"' in page and "style=" not in page
+    assert "audio 1 · <script>alert(1)</script>, javascript:alert(1)" in words(page)  # beside the line, not under a gap
+
+
+def test_several_speakers_of_a_stream_are_named_on_their_bars(put, browse):
+    half = "2026-02-16T09:00:50.000Z"
+    speakers = [{"from": None, "to": half, "party": 0}, {"from": half, "to": None, "party": 1}]
+    parties = [{**PARTY, "role": "caller", "name": name} for name in ("Ada", "Ben")]
+    streams = [{**DETAILS["streams"][0], "speakers": speakers}]
+    page = browse(Role.ADMIN).get(f"/calls/{put(505, {**DETAILS, 'parties': parties, 'streams': streams})}").text
+    line = page[page.index("<figure") : page.index("</figure>")]
+    assert line.index('class="who">Ada') < line.index('class="who">Ben') < line.index('class="bar-pause"')
+    assert "audio 1 ·" not in words(line)
 
 
 def test_an_undecodable_channel_says_why_it_is_silent(put, browse):
@@ -86,10 +98,11 @@ def test_an_undecodable_channel_says_why_it_is_silent(put, browse):
 def test_who_may_hear_gets_a_player_and_who_may_not_none(browse, call):
     page = browse(Role.LISTENER).get(f"/calls/{call}").text
     assert f'<audio controls preload="none" src="/calls/{call}/media?format=wav"' in page
-    assert "mkv with pictures" in page and "/static/call." in page
+    assert "mkv with pictures" in page and "/static/call." in page and "the role listener does" not in page
     assert "What can be done" not in page and "Add a correction" not in page
     page = browse(Role.PRIVACY).get(f"/calls/{call}").text
     assert "<audio" not in page and "/media" not in page and "wavesurfer" not in page
+    assert "the role listener does" in page
     assert "Put under legal hold" in page and "Export this call" in page and f"/calls/{call}/erase" in page
 
 

@@ -25,7 +25,7 @@ def test_hold_with_a_reason_and_release(service, browse):
     assert browser.post(f"/calls/{call}/hold", {"reason": "Court <file> 7"}).status_code == 303
     page = browser.get(f"/calls/{call}").text
     assert "Court &lt;file&gt; 7" in page and "Release the hold" in page and "by Grace" in page
-    assert "the request is refused" in browser.text(f"/calls/{call}/erase")
+    assert "cannot be erased until the hold is released" in browser.text(f"/calls/{call}/erase")
     assert browser.post(f"/calls/{call}/erase", {"typed": call[:8], "reason": "she asked"}).status_code == 409
     assert browser.post(f"/calls/{call}/release").status_code == 303
     assert "Put under legal hold" in browser.get(f"/calls/{call}").text

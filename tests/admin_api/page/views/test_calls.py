@@ -73,6 +73,7 @@ def test_calls_are_filtered_by_hold_direction_and_source(browse, service, put):
     made = put(details={**details, "direction": "inbound", "source": "192.0.2.77"})
     service.ask(f"/calls/{made.id}/hold", method="PUT", json={"reason": "case 7"})
     browser = browse(Role.PRIVACY)
+    assert "the hold is released" in browser.text("/calls?hold=true")  # and no day
     for query, there in (
         ("hold=true", True), ("hold=false", False), ("direction=inbound", True), ("direction=outbound", False),
         ("source=192.0.2.77", True), ("source=192.0.2.78", False), ("hold=true&direction=inbound&party=Ada", True),

@@ -47,7 +47,7 @@ def test_users_are_listed_found_and_paged(browse, people, monkeypatch):
 def test_one_is_shown_with_what_it_is_known_by(browse, people, service, monkeypatch):
     browser, place = browse(Role.PRIVACY), f"/users/{people['Acme']}"
     page, warned = browser.text(place), "Calls may be missing here: the index is being rebuilt."
-    for text in ("Ada Acme", "ada@acme.example", "user principal name", "+49301234000", "ever", "today"):
+    for text in ("Ada Acme", "ada@acme.example", "user principal name", "+49301234000", "the beginning", "today"):
         assert text in page, text
     assert "/edit" not in browser.get(place).text, "the directory has this user"
     changed = browser.post(f"{place}/edit", {"first_name": "Eva", "upn": ADA.upn})
