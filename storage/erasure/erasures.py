@@ -26,6 +26,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -38,6 +39,7 @@ from storage.calls import stored_query
 from storage.calls.call_index import Calls
 from storage.calls.call_row import DAY_SHIFT, Query
 from storage.database.database import Database, batches, once_committed
+from storage.database.database_clock import NOW
 from storage.database.schema import erasures
 from storage.erasure import erasure_rows as rows
 from storage.erasure import receipts, waivers
@@ -177,7 +179,6 @@ class Erasures:
             "id": id,
             "state": (State.APPROVAL if approval else State.RUNNING).value,
             "cause": rows.REQUEST,
-            "requested_at": to_micros(self._now()),
             "requested_by": by,
             "leaf": leaf,
             "sealed": sealing.seal(self._keys, leaf, _KIND, id, sealed),
@@ -189,7 +190,7 @@ class Erasures:
                 held = await rows.held_of(connection, ids)
                 if held and calls is not None:
                     raise Held(held)
-                await rows.file(connection, values)
+                await rows.file(connection, {**values, "requested_at": await self._moment(connection)})
                 await self._add(connection, id, ids, stored)
                 await told(id)
                 await self._journal.write(await journal.request(connection, id))  # last: from here on it is restored
@@ -323,13 +324,23 @@ class Erasures:
                 told = {"reason": "another recording of a session that was erased", "identity": ""}
                 same = ("cause", "requested_by", "approved_by", "approved_at")
                 values = {name: getattr(record, name) for name in same}
-                values |= {"id": id, "state": State.RUNNING.value, "requested_at": to_micros(self._now())}
+                values |= {"id": id, "state": State.RUNNING.value, "requested_at": await self._moment(connection)}
                 values |= {"leaf": leaf, "sealed": sealing.seal(self._keys, leaf, _KIND, id, told)}
                 await rows.file(connection, values)
             await rows.add_calls(connection, id, {late.id: late.leaf})
             if record.cause == rows.REQUEST:
                 await self._journal.write(await journal.request(connection, id))
             once_committed(self.wanted.set)
+
+    async def _moment(self, connection: AsyncConnection) -> int:
+        """Return the time of a request, in microseconds.
+
+        Of several nodes the clock of the database tells it, which also says until when each has indexed its calls: by
+        a clock that is an hour ahead an erasure would wait for an hour, and one that is behind would not wait at all.
+        """
+        if self._spread is None:
+            return to_micros(self._now())
+        return int(await connection.scalar(sa.select(NOW)) or 0)
 
     async def any_open(self) -> bool:
         """Say whether any erasure is to be carried out, or waits."""

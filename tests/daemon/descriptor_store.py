@@ -9,9 +9,10 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO
 
 MOST = 253
@@ -47,12 +48,16 @@ class DescriptorStore:
         self._thread = threading.Thread(target=self._run, name="descriptor-store")
         self._thread.start()
 
-    def start(self, line: Sequence[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+    def start(
+        self, line: Sequence[str], log: IO[bytes], more: Mapping[str, str] = MappingProxyType({})
+    ) -> subprocess.Popen[bytes]:
         """Start the service with what is in the store; the store keeps its own copies, as systemd does.
+
+        `more`: of its environment.
 
         What its former life said last is heard before, as systemd reads its socket before it looks who has died.
         """
-        environment = {**os.environ, "NOTIFY_SOCKET": str(self._path)}
+        environment = {**os.environ, **more, "NOTIFY_SOCKET": str(self._path)}
         with self._lock:
             self._hear()
             if not self._kept:

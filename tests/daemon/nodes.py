@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,18 @@ keep_local = "{keep}"
 """
 
 
+@dataclass(frozen=True)
+class Reach:
+    """How one node reaches what all share, and how it runs."""
+
+    database: str
+    """URL of the database."""
+    store: int
+    """Port of the object store."""
+    environment: dict[str, str]
+    """More of its environment."""
+
+
 def share(api: Api, database: str, store: int, prefix: str = "", keep: str = "0s") -> None:
     """Configure a database and an object store, which is at a port."""
     folder = api.one.folder
@@ -40,20 +53,25 @@ def share(api: Api, database: str, store: int, prefix: str = "", keep: str = "0s
 @contextmanager
 def nodes(
     folder: Path, database: str, store: int, count: int = 3, *, prefix: str = "", keep: str = "0s", calls: int = 40,
-    prepare: Callable[[Api], object] | None = None,
+    prepare: Callable[[Api], object] | None = None, own: Callable[[str], Reach] | None = None, more: str = "",
 ) -> Iterator[list[Api]]:  # fmt: skip
     """Run nodes 1, 2, … called rec1, rec2, …, each for so many calls and in the care of a descriptor store.
 
     Each has keys under a root secret of its own, which the first admitted it to. A single one has no number. `prepare`
-    is called for the first before it starts.
+    is called for the first before it starts. `own` tells how a node, by its name, reaches database and store. `more`:
+    lines behind those of the store.
     """
     with ExitStack() as stack:
         made: list[Api] = []
         for number in range(1, count + 1):
-            api = stack.enter_context(running(folder / f"rec{number}", start=False, kept=True, calls=calls))
-            share(api, database, store, prefix, keep)
+            name = f"rec{number}"
+            reach = Reach(database, store, {}) if own is None else own(name)
+            settings: dict[str, Any] = {"kept": True, "calls": calls, "environment": reach.environment}
+            api = stack.enter_context(running(folder / name, start=False, **settings))
+            share(api, reach.database, reach.store, prefix, keep)
+            api.one.replace("[keys]", f"{more}[keys]")
             if count > 1:
-                api.one.replace("[node]\n", f'[node]\nname = "rec{number}"\nnumber = {number}\n')
+                api.one.replace("[node]\n", f'[node]\nname = "{name}"\nnumber = {number}\n')
             if made:
                 join(made[0], api, number)
             elif prepare is not None:

@@ -190,7 +190,7 @@ class Server:
             line = [sys.executable, "-m", "recorder", "serve", "--config", str(self.config)]
             line += ["--drain"] * self.drain
             if self.store:
-                self.process = self.store.start(line, log)
+                self.process = self.store.start(line, log, self.environment)
             else:
                 self.process = subprocess.Popen(line, stdout=log, stderr=log, env={**os.environ, **self.environment})
         end = time.monotonic() + START_SECONDS

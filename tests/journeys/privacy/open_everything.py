@@ -137,11 +137,15 @@ def derived(secret: bytes, salt: bytes, info: bytes) -> bytes:
     return hmac.digest(hmac.digest(salt, secret, "sha256"), info + b"\x01", "sha256")
 
 
-def opened_tree(tree: bytes, root: bytes, secret: bytes, customer: str) -> Nodes:
+def tree_cipher(root: bytes, secret: bytes, customer: str) -> AESGCM:
+    """Return what a root secret and a forget secret seal a key tree with."""
+    return AESGCM(derived(root + secret, bytes(32), b"siprec-recorder/1 tree " + customer.encode()))
+
+
+def opened_tree(tree: bytes, cipher: AESGCM) -> Nodes:
     """Open a key tree; empty if the secrets do not fit."""
-    key = derived(root + secret, bytes(32), b"siprec-recorder/1 tree " + customer.encode())
     try:
-        state = AESGCM(key).decrypt(tree[20:32], tree[32:], tree[:32])
+        state = cipher.decrypt(tree[20:32], tree[32:], tree[:32])
     except InvalidTag:
         return {}
     return {
@@ -168,12 +172,8 @@ class Secrets:
 
     def use(self, secret: bytes, customer: str) -> bool:
         """Try a forget secret with every tree that nothing has opened yet; tell whether it opened any."""
-        found = [
-            (tree, nodes)
-            for tree in self.trees
-            for root in self.roots
-            if (nodes := opened_tree(tree, root, secret, customer))
-        ]
+        ciphers = [tree_cipher(root, secret, customer) for root in self.roots]
+        found = [(tree, nodes) for tree in self.trees for each in ciphers if (nodes := opened_tree(tree, each))]
         for tree, nodes in found:
             self.trees.remove(tree)
             self.nodes.append(nodes)

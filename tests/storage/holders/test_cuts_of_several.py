@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.calls.call_row import CallState
 from storage.customer.customers import Customer
 from storage.cuts.holder import Table
+from storage.database.database_clock import MICROS
 from storage.database.schema import erasure_calls, erasures, journal_mark, nodes, waivers
 from storage.errors import StorageError
 from storage.holders import cut_table
@@ -171,15 +172,20 @@ async def forget_lines(acme: Customer, count: int) -> None:
             await connection.execute(delete(cut_acknowledgements).where(cut_acknowledgements.c.n.in_(gone)))
 
 
-async def test_it_waits_for_nodes_that_have_not_indexed_everything_of_before(two: Cluster) -> None:
+@pytest.mark.parametrize("days", [0, 1000], ids=["its clock is behind", "its clock is ahead"])
+async def test_it_waits_for_nodes_that_have_not_indexed_everything_of_before(two: Cluster, days: int) -> None:
+    """Of before by the clock of the database, in which they say so; here that of the node is off by months."""
     one = two.nodes["rec1"]
+    two.watch.wait(days=days)
+    await two.settle()
     row = await record(one)
-    await told(one, "rec2", indexed_until=0)
+    an_hour_ago = round((time.time() - 3600) * MICROS)
+    await told(one, "rec2", indexed_until=an_hour_ago)
     id = await ask(one, row.id)
     await two.settle()
     await one.erasures.work()
     assert await state(one, id) == ("cut", ("rec2",))  # it is there, and about to
-    await told(one, "rec2", indexed_until=to_micros(two.watch()))
+    await told(one, "rec2", indexed_until=an_hour_ago + 3700 * MICROS)
     await one.erasures.work()
     assert await state(one, id) == ("done", ())
 
