@@ -88,6 +88,7 @@ def test_install_record_upgrade_refuse_and_remove(packages, empty, tmp_path):
 
         documents.run("docs/install.md", shell)
         assert json.loads(run("recorder --version --json"))["version"] == old
+        assert "kept  keys of customer acme" in run("recorderctl init")
         run("rm /etc/recorder/root.key && systemctl restart recorder && recorderctl verify")  # by the encrypted one
 
         # What systemd says of the unit as it is installed; the threshold is in tenths.

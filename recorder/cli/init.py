@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from recorder.config import template
+from recorder.config import readers, template
 from recorder.config.loader import check_made, load
 from recorder.config.model import Settings
 from recorder.errors import WrongUse
@@ -57,18 +57,25 @@ class Made:
         if self.customer:
             words = f"recorder admin create NAME --customer {self.customer} --role admin --config {self.config}"
             out += ["", f"To sign in to the admin page: {words}"]
-        return [*out, "", f"Next: check {self.config}, then: recorder serve --config {self.config}"]
+        sources = f"Next: see that sources in {self.config} are the addresses of your SBC"
+        return [*out, "", f"{sources}, then: recorder serve --config {self.config}"]
 
 
-def initialise(config: Path) -> Made:
+def initialise(config: Path, first: str | None = None) -> Made:
     """Make the configuration, certificates, root secret, customers' keys and the first token if they are missing.
 
-    Raises WrongUse if one of them exists but is unusable; it is not replaced.
+    `first` is the name of the customer in a configuration that is written now.
+
+    Raises WrongUse if one of them exists but is unusable, and is not replaced, or if a configuration that exists has no
+    such customer.
     """
     config = config.absolute()
     made = Made(config)
-    made.note(str(config), write_config(config))
+    made.note(str(config), write_config(config, first))
     settings = load(config, files=False)
+    if first is not None and settings.customer(first) is None:
+        hint = f"Add it: recorder customer add {first} --source ADDRESS --config {config}"
+        raise WrongUse(f"{config} exists and has no customer {first}.", hint)
     _certificates(settings, made)
     check_made(settings)
     _root(settings, made)
@@ -82,10 +89,14 @@ def initialise(config: Path) -> Made:
     return made
 
 
-def write_config(config: Path) -> bool:
-    """Write the commented example as configuration; outside /etc everything lies beside it, except runtime_dir."""
+def write_config(config: Path, customer: str | None = None) -> bool:
+    """Write the commented example as configuration; outside /etc everything lies beside it, except runtime_dir.
+
+    `customer` takes the place of the example's name. Raises WrongUse if it cannot be the name of one.
+    """
     if config.exists():
         return False
+    name: dict[str, object] = {} if customer is None else {"customer.name": _customer_name(customer)}
     folder = config.parent
     if SYSTEM_FOLDER in config.parents and os.geteuid() == 0:
         changes: dict[str, object] = {"keys.root": f"file:{folder / 'root.key'}"}
@@ -93,7 +104,14 @@ def write_config(config: Path) -> bool:
         memory = memory_folder(config, os.geteuid())
         runtime: dict[str, object] = {"node.runtime_dir": memory} if memory else {}
         changes = trial_places(folder) | runtime | {"node.trial": memory is None}
-    return bootstrap.write_new(config, template.render(changes).encode())
+    return bootstrap.write_new(config, template.render(changes | name).encode())
+
+
+def _customer_name(text: str) -> str:
+    try:
+        return readers.name(text)
+    except readers.Wrong as problem:
+        raise WrongUse(f"{text!r} cannot be the name of a customer.", f"It has {problem}.") from None
 
 
 def trial_places(folder: Path) -> dict[str, object]:

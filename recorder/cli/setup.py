@@ -50,17 +50,24 @@ def serve(
     return serve(config, drain=drain)
 
 
-def init(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
+def init(
+    customer: Annotated[
+        str | None,
+        typer.Option(help="Name of the customer in a new configuration, which never changes. [default: acme]"),
+    ] = None,
+    config: Config = DEFAULT_CONFIG,
+    json: AsJson = False,
+) -> int:
     """Write a configuration and make keys, certificates and a first token; what exists is kept.
 
     Outside /etc, or without root, everything lies beside the configuration except `runtime_dir`, which is on a tmpfs.
     If there is no tmpfs, [node] trial = true is set: for trials, not for real calls.
 
-    Example: recorder init --config /etc/recorder/recorder.toml
+    Example: recorder init --customer acme --config /etc/recorder/recorder.toml
     """
     from recorder.cli.init import initialise
 
-    made = initialise(config)
+    made = initialise(config, customer)
     if json:
         console.document(made.as_dict())
         return 0

@@ -128,7 +128,7 @@ def file_faults(settings: Settings) -> Iterator[Fault]:
     elif scheme == SCHEME:
         yield from _readable("keys.root", Path(TokenKey.parse(settings.keys.root).module))
     elif not os.environ.get("CREDENTIALS_DIRECTORY"):
-        right = "this needs systemd: LoadCredential= in the unit, systemd-run --pty -p LoadCredential=… for a command"
+        right = "this needs systemd: LoadCredential= in the unit of the service; recorderctl gives it to a command"
         yield Fault("keys.root", f'"{settings.keys.root}"', right)
 
 

@@ -129,8 +129,10 @@ class StreamLink:
         local = (self._plan.source, 0) if self._plan.source else None
         name = self._plan.target.host if self._tls else None
         try:
-            opened = asyncio.open_connection(*self.remote, ssl=self._tls, server_hostname=name, local_addr=local)
-            self._reader, self._writer = await asyncio.wait_for(opened, CONNECT_SECONDS)
+            async with asyncio.timeout(CONNECT_SECONDS):  # wait_for of Python 3.11 may swallow a cancellation
+                self._reader, self._writer = await asyncio.open_connection(
+                    *self.remote, ssl=self._tls, server_hostname=name, local_addr=local
+                )
         except ssl.SSLCertVerificationError as error:
             raise Unreachable(
                 f"The recorder's certificate is not trusted: {error.verify_message}. Give --ca FILE, or --insecure."

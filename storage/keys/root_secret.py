@@ -76,7 +76,7 @@ def _secret(source: str, size: int, environ: Mapping[str, str], what: str) -> by
 def _credential(name: str, environ: Mapping[str, str]) -> Path:
     folder = environ.get("CREDENTIALS_DIRECTORY")
     if not folder:
-        hint = f"start through systemd with LoadCredentialEncrypted={name}:…, or use file:PATH for a trial"
+        hint = f"a service needs LoadCredentialEncrypted={name}:…, a command recorderctl; or use file:PATH for a trial"
         raise KeysMissing("systemd passed no credentials ($CREDENTIALS_DIRECTORY is not set)", hint)
     if "/" in name or name in (".", ".."):
         raise KeysWrong("the name of a systemd credential has no slash", "write credential:NAME")

@@ -65,7 +65,7 @@ def test_the_commands_of_a_document_exist_with_their_options(document: str) -> N
 
 
 COMMANDS = manual.commands()
-OWN = {"init": {"--json"}, "restart": set(), "reload": {"--json"}}
+OWN = {"init": {"--customer", "--json"}, "restart": set(), "reload": {"--json"}}
 """What recorderctl itself does, with its options; everything else is a command of recorder."""
 
 

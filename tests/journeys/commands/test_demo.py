@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 import subprocess
@@ -28,6 +29,21 @@ def test_the_demo_records_two_calls_and_plays_them(tmp_path: Path) -> None:
     with wave.open(str(folder / "audio" / "g711.wav")) as file:
         assert (file.getnchannels(), file.getframerate()) == (2, 8000)
         assert file.getnframes() >= 8000 * 7
+
+
+def test_a_voice_that_is_not_heard_can_be_looked_at(tmp_path: Path) -> None:
+    """The folder that the demo has just named is there."""
+    script = (
+        "import sys; from dataclasses import replace; from recorder.cli import demo;"
+        "demo.SCENES = (replace(demo.SCENES[0], least_snr_db=99.0),); sys.exit(demo.run_demo(None))"
+    )
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=environment, timeout=90, check=False
+    )
+    assert done.returncode == 1 and done.stdout.count("  NOT HEARD: ") == 2, done.stdout + done.stderr
+    (folder,) = tmp_path.glob("recorder-demo-*")
+    assert f"Remove it:      rm -r {folder}\n" in done.stdout and (folder / "audio" / "g711.wav").exists()
 
 
 def test_a_kept_demo_can_be_signed_into_and_played(tmp_path: Path) -> None:

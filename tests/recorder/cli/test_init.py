@@ -48,6 +48,19 @@ def test_a_second_run_keeps_all_and_shows_no_token(tmp_path: Path) -> None:
     assert (again.token, again.made) == (None, []) and files(tmp_path) == before
 
 
+def test_the_customer_has_the_name_that_was_asked_for(tmp_path: Path) -> None:
+    config = tmp_path / "recorder.toml"
+    with pytest.raises(WrongUse, match="cannot be the name") as told:
+        initialise(config, "Globex SE")
+    assert "a to z" in told.value.hint and not config.exists()
+    assert initialise(config, "globex").customer == "globex"
+    assert [each.name for each in load(config).customers] == ["globex"]
+    assert initialise(config, "globex").made == [] and initialise(config).made == []
+    with pytest.raises(WrongUse, match="has no customer acme") as told:
+        initialise(config, "acme")
+    assert "recorder customer add acme" in told.value.hint
+
+
 def test_init_creates_only_missing_files(made: Path) -> None:
     for name in ("tls.crt", "tls.key"):
         (made.parent / name).unlink()

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -50,6 +51,34 @@ async def test_a_broken_connection_is_made_anew() -> None:
         second.close()
     assert [parse(each).status for each in heard] == [200, 200] and link.losses == 1
     assert own_address("127.0.0.1", 5060) == "127.0.0.1"
+
+
+async def test_a_link_that_is_closed_just_when_it_has_connected_again_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
+    really, wanted = asyncio.open_connection, asyncio.Event()
+    connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def slowly(*words: Any, **more: Any) -> Any:
+        pair = await really(*words, **more)
+        wanted.set()
+        await connected
+        return pair
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await accepted.put(writer)
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        link = await open_link(Plan(f"sip:127.0.0.1:{port};transport=tcp"), lambda data: None)
+        monkeypatch.setattr(asyncio, "open_connection", slowly)
+        (await accepted.get()).close()
+        await wanted.wait()
+        connected.set_result(None)
+        await asyncio.sleep(0)  # one turn of the loop: the connection is there, and the link does not know it yet
+        await asyncio.wait_for(link.close(), 10)
+        (await accepted.get()).close()
 
 
 async def test_a_process_that_died_is_reported(capfd: pytest.CaptureFixture[str]) -> None:
