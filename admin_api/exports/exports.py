@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar, Required, TypedDict
 
 from msgspec import UNSET, Meta, UnsetType
@@ -239,7 +240,7 @@ def sent(request: AuthorisedRequest, export: StoredExport, content_type: str, na
         "Content-Length": str(export.size_bytes or 0),
     }
     chunks = request.customer.exports.read(export) if request.http.method == "GET" else iter(())
-    return Sent(away(chunks), headers, kept=lambda: request.customer.keys.keeps(export.leaf))
+    return Sent(away(chunks), headers, reading=partial(request.customer.exports.in_use.reading, export.leaf))
 
 
 def problem_of(text: str | None, said: Mapping[str, Any] | None) -> Message | None:

@@ -48,13 +48,13 @@ class LocalData:
         return sorted({ref.call for ref in open_here if ref.leaf in leaves or ref.leaf >> DAY_SHIFT in days})
 
     def drop(self, entries: Sequence[Entry]) -> None:
-        """Remove every part of this node whose key is cut, and wait until none of them is being uploaded."""
+        """Remove every part of this node whose key is cut; wait until none of them is being read or uploaded."""
         days = _days(entries)
         cut = {("", leaf) for each in entries for leaf in each.leaves}  # of what was fetched there is no part here
         for vault in self._all:
             dead = {(ref.call, ref.leaf) for day in sorted(days) for ref in vault.of_day(day)}
             vault.remove_all({(call, leaf) for call, leaf in dead if not self._keys.keeps(leaf)} | cut)
-            vault.end_uploads()
+            vault.in_use.wait_for_cut()
 
     async def remove(self, cut: Entry) -> None:
         """Remove the rows of what was cut; repeatable."""
