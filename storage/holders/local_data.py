@@ -65,7 +65,8 @@ class LocalData:
     async def remove_objects(self, cut: Entry) -> None:
         """Remove rows and objects of what was cut, once all holders have: something may have come late; repeatable."""
         await self.remove(cut)
-        await asyncio.to_thread(self._vault.remove_objects, [("", leaf) for leaf in cut.leaves])
+        calls = {leaf for each in cut.erasures for leaf in each.leaves if leaf >> DAY_SHIFT not in cut.days}
+        await asyncio.to_thread(self._vault.remove_objects, [("", leaf) for leaf in calls])  # others have no objects
         await asyncio.to_thread(self._vault.remove_days, cut.days)
 
     async def _rows(self, cut: Entry) -> list[tuple[str, int]]:

@@ -537,9 +537,10 @@ class ObjectVault(Vault):
                 self.objects.remove(name, lambda found: found == name)
 
     def remove_objects(self, recordings: Iterable[tuple[str, int]]) -> int:
-        """Delete every version of the objects of many recordings, twice: an upload that was cut off may land late.
+        """Delete every version of the objects of many recordings, and look again: an upload cut off may land late.
 
-        Return how many the second look still found and the store does not keep under a lock. Raises StoreAway.
+        Return how many the second look still found and the store does not keep under a lock. Where the first one finds
+        nothing there is no second. Raises StoreAway.
         """
         leaves = {leaf for _, leaf in recordings}
         self.in_use.wait(leaves)
@@ -548,8 +549,7 @@ class ObjectVault(Vault):
                 self.end_hold(ref)
         again, locked = 0, dict[int, int]()
         for prefix, wanted in self._prefixes(leaves):
-            self.objects.remove(prefix, wanted, self._until)
-            found, kept = self.objects.remove(prefix, wanted, self._until)
+            found, kept = self._remove_twice(prefix, wanted)
             again += found - len(kept)
             for each in kept:
                 part = PartObject.parse(each.name)
@@ -559,10 +559,14 @@ class ObjectVault(Vault):
         return again
 
     def remove_days(self, days: Iterable[int]) -> None:
-        """Delete every version of the objects of some days, twice, as `remove_objects` does. Raises StoreAway."""
+        """Delete every version of the objects of some days, as `remove_objects` does. Raises StoreAway."""
         for day in days:
-            for _ in range(2):
-                self.objects.remove(f"{self._customer}/{day:0{DAY_DIGITS}x}", _every, self._until)
+            self._remove_twice(f"{self._customer}/{day:0{DAY_DIGITS}x}", _every)
+
+    def _remove_twice(self, prefix: str, wanted: Callable[[str], bool]) -> tuple[int, tuple[Kept, ...]]:
+        """Delete and look again; return how many the second look saw, and which are kept."""
+        found, _ = self.objects.remove(prefix, wanted, self._until)
+        return self.objects.remove(prefix, wanted, self._until) if found else (0, ())
 
     def _note_kept(self, leaves: set[int], locked: Mapping[int, int]) -> None:
         for leaf in leaves:
@@ -580,8 +584,11 @@ class ObjectVault(Vault):
         return _moment(day) if day is not None and _moment(day) > datetime.now(UTC) else None
 
     def kept(self, recordings: Iterable[tuple[str, int]]) -> tuple[tuple[str, Kept], ...]:
-        """Return what the store refuses to delete of erased recordings: call, and object until its last lock ends."""
-        leaves = {leaf for _, leaf in recordings}
+        """Return what the store refuses to delete of erased recordings: call, and object until its last lock ends.
+
+        `remove_objects` has noted of which there is any; only among several nodes may it have been another one.
+        """
+        leaves = {leaf for _, leaf in recordings if self.several or self._notes.noted(leaf)}
         found = (self.objects.kept(prefix, wanted, self._until) for prefix, wanted in self._prefixes(leaves))
         return _named(each for some in found for each in some)
 
