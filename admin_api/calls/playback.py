@@ -11,6 +11,8 @@ import os
 import threading
 from collections import defaultdict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from itertools import count
 from typing import Annotated
 
@@ -30,6 +32,7 @@ from admin_api.http.ports import BrokenOff, Rendered, Streamed
 from admin_api.http.problems import REFUSED, Problem, unavailable
 from admin_api.http.types import FORMATS, Given, word
 from storage.calls.call_index import CallRow
+from storage.errors import Forgotten
 
 CHUNK = 256 << 10  # bytes read at once, away from the loop: 8 s of stereo G.711 as WAV
 MAX_PLAYS = 8  # rendered files of one customer at once; an hour of FLAC takes 60 MB of memory while it is sent
@@ -89,6 +92,18 @@ class RenderedFile:
             yield data
 
 
+Reading = Callable[[], AbstractAsyncContextManager[Callable[[], bool]]]
+"""Reads a recording in the body, which ends soon after it is erased, by Forgotten; yields what says whether it is kept
+(storage.vault.leaves_in_use).
+"""
+
+
+@asynccontextmanager
+async def _always() -> AsyncIterator[Callable[[], bool]]:
+    """Read what is not erased."""
+    yield lambda: True
+
+
 class Sent(StreamingResponse):
     """A streaming answer whose source is always released."""
 
@@ -98,26 +113,27 @@ class Sent(StreamingResponse):
         headers: dict[str, str],
         status: int = 200,
         end: Callable[[], None] = lambda: None,
-        kept: Callable[[], bool] = lambda: True,
+        reading: Reading = _always,
     ) -> None:
-        """Send `content` while `kept` is true; call `end` at the end."""
+        """Send `content` as long as `reading` lets it; call `end` at the end."""
         super().__init__(content, status, headers)
         self._content = content
         self._end = end
-        self._kept = kept
+        self._reading = reading
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; drop a client that stops reading, and stop at once if the call is erased."""
-
-        async def with_time_limit(message: ASGIMessage) -> None:
-            if message.get("body") and not self._kept():
-                raise BrokenOff
-            async with asyncio.timeout(SLOW_SECONDS):
-                await send(message)
-
+        """Send it; drop a client that stops reading, and stop if the call is erased, also while the client is slow."""
         try:
-            await super().__call__(scope, receive, with_time_limit)
-        except (TimeoutError, BrokenOff):
+            async with self._reading() as keeps:
+
+                async def with_time_limit(message: ASGIMessage) -> None:
+                    if message.get("body") and not keeps():
+                        raise BrokenOff
+                    async with asyncio.timeout(SLOW_SECONDS):
+                        await send(message)
+
+                await super().__call__(scope, receive, with_time_limit)
+        except (TimeoutError, BrokenOff, Forgotten):
             return  # uvicorn closes the connection: the answer is incomplete
         finally:
             try:
@@ -191,12 +207,15 @@ class Player:
                 raise
             return file
 
+        def keep() -> bool:
+            return not is_live and request.customer.keys.keeps(row.leaf)
+
         loop = asyncio.get_running_loop()
         patient_until = loop.time() + TURN_SECONDS
         while True:
             try:
                 file = await self._cache.take(key, make)
-                ends.append(lambda: self._cache.leave(key, keep=not is_live))
+                ends.append(lambda: self._cache.leave(key, keep=keep))
                 return file
             except Full:
                 if loop.time() >= patient_until:
@@ -244,7 +263,7 @@ def _answer(request: AuthorisedRequest, sound: Playable, name: str, leaf: int, e
     if chosen:
         headers["Content-Range"] = f"bytes {begin}-{until - 1}/{size}"
     chunks = sound.chunks(begin, until if reading else begin)
-    return Sent(chunks, headers, 206 if chosen else 200, end, lambda: request.customer.keys.keeps(leaf))
+    return Sent(chunks, headers, 206 if chosen else 200, end, partial(request.customer.vault.in_use.reading, leaf))
 
 
 def _all(ends: list[Callable[[], None]]) -> None:

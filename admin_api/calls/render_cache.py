@@ -14,6 +14,8 @@ from weakref import WeakValueDictionary
 
 SECONDS = 15.0
 """A player seeks within seconds; until then, an hour of stereo FLAC holds 60 MB."""
+LOOK_SECONDS = 1.0
+"""How often a file without readers is looked at, whether its call was erased."""
 HEAVY = 512 << 20
 """Byte limit of one customer's files: above it, a new one is rendered only if idle ones can be dropped."""
 
@@ -76,14 +78,29 @@ class RenderCache(Generic[T]):
             if not self._making[key]:
                 del self._making[key]
 
-    def leave(self, key: Key, *, keep: bool = True) -> None:
-        """Stop reading; without readers, the file is dropped after SECONDS, or at once if it is not to be kept."""
+    def leave(self, key: Key, *, keep: Callable[[], bool] = lambda: True) -> None:
+        """Stop reading; without readers, the file is dropped after SECONDS, or within LOOK_SECONDS of an erasure.
+
+        `keep` says whether it may be kept.
+        """
         kept = self._kept[key]
         kept.readers -= 1
-        if not kept.readers and not keep:
-            self._drop(key)
+        if not kept.readers and keep():
+            self._wait(key, keep, SECONDS)
         elif not kept.readers:
-            kept.going = asyncio.get_running_loop().call_later(SECONDS, self._drop, key)
+            self._drop(key)
+
+    def _wait(self, key: Key, keep: Callable[[], bool], left: float) -> None:
+        """Keep a file without readers for so many seconds."""
+        pause = min(left, LOOK_SECONDS)
+        self._kept[key].going = asyncio.get_running_loop().call_later(pause, self._look, key, keep, left - pause)
+
+    def _look(self, key: Key, keep: Callable[[], bool], left: float) -> None:
+        """Drop a file that nobody came back for, or that may not be kept any more."""
+        if left > 0 and keep():
+            self._wait(key, keep, left)
+        else:
+            self._drop(key)
 
     def _room(self, key: Key) -> None:
         """Make room for a key by dropping files without readers; raises Full."""

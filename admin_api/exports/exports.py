@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, ClassVar, Required, TypedDict
 
 from msgspec import UNSET, Meta, UnsetType
@@ -57,7 +58,10 @@ _IS_REPORT = Message(
     "problem.report-of-a-request",
     "This is the report of a request; fetch it with GET /requests/ID/report/file, which records who fetched it.",
 )
-ON_OTHER_NODE = Message("problem.export-elsewhere", "The file is on node {node}, which made it. Fetch it there.")
+ON_OTHER_NODE = Message(
+    "problem.export-elsewhere",
+    "The file is on node {node}, which made it. Fetch it there, or ask for it again here.",
+)
 NOT_FINISHED = Message("problem.export-not-finished", "The export is not finished yet; its state shows when it is.")
 _DEFAULT = next(iter(table_writers.TYPES))
 
@@ -239,7 +243,7 @@ def sent(request: AuthorisedRequest, export: StoredExport, content_type: str, na
         "Content-Length": str(export.size_bytes or 0),
     }
     chunks = request.customer.exports.read(export) if request.http.method == "GET" else iter(())
-    return Sent(away(chunks), headers, kept=lambda: request.customer.keys.keeps(export.leaf))
+    return Sent(away(chunks), headers, reading=partial(request.customer.exports.in_use.reading, export.leaf))
 
 
 def problem_of(text: str | None, said: Mapping[str, Any] | None) -> Message | None:

@@ -42,17 +42,18 @@ def _payloads(stream: Stream) -> dict[int, Format]:
 
 @asynccontextmanager
 async def media_parts(customer: Customer, row: CallRow) -> AsyncIterator[list[OpenPart]]:
-    """Open the media parts of a call in order; they are closed at the end.
+    """Open the media parts of a call in order; they are closed at the end, or when the call is erased.
 
     Raises RenderFailed if they are damaged, missing although something was stored, in an object store that is away, or
-    on another node only, which it then names.
+    on another node only, which it then names; Forgotten once the call is erased.
     """
     where = await _where(customer, row)
-    opened = await _fetched(customer, row, where) if customer.vault.remote else _opened(customer, row, where)
-    try:
-        yield opened
-    finally:
-        _close(opened)
+    async with customer.vault.in_use.reading(row.leaf):
+        opened = await _fetched(customer, row, where) if customer.vault.remote else _opened(customer, row, where)
+        try:
+            yield opened
+        finally:
+            _close(opened)
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,11 +140,12 @@ class ErasureSteps:
         await asyncio.to_thread(self._keys.repeat, entries)
 
     async def unlink(self, targets: Sequence[ErasureTarget]) -> None:
-        """Unlink the files of calls, and of exports that contain them."""
+        """Unlink the files of calls, and of exports that contain them; wait until nobody here reads them any more."""
         async with self._database.reading() as connection:
             gone = await rows.exports_of(connection, [d.call for d in targets])
         files = [(d.call, d.leaf) for d in (*targets, *gone)]
         await asyncio.to_thread(self._vault.remove_all, files)
+        await asyncio.to_thread(self._vault.in_use.wait_for_cut)
         await self._derived([d.call for d in targets])
 
     async def remove(self, targets: Sequence[ErasureTarget]) -> None:

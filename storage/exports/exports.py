@@ -161,6 +161,8 @@ class Exports:
         # set when there is a job, or one was cancelled
         self.progress: dict[str, tuple[int, int | None]] = {}
         # for jobs of this process: export → calls done, and all calls if known
+        self.in_use = vault.in_use
+        # files that this process is sending
         self._database = database
         self._keys = keys
         self._vault = vault
@@ -386,6 +388,7 @@ class Exports:
         found = await self._holding(calls)
         if found:
             await asyncio.to_thread(self._vault.remove_all, list(found.items()))
+            await asyncio.to_thread(self._vault.in_use.wait_for_cut)
             self.wanted.set()
 
     async def holding(self, calls: Iterable[str]) -> dict[str, set[str]]:

@@ -48,13 +48,13 @@ class LocalData:
         return sorted({ref.call for ref in open_here if ref.leaf in leaves or ref.leaf >> DAY_SHIFT in days})
 
     def drop(self, entries: Sequence[Entry]) -> None:
-        """Remove every part of this node whose key is cut, and wait until none of them is being uploaded."""
+        """Remove every part of this node whose key is cut; wait until none of them is being read or uploaded."""
         days = _days(entries)
         cut = {("", leaf) for each in entries for leaf in each.leaves}  # of what was fetched there is no part here
         for vault in self._all:
             dead = {(ref.call, ref.leaf) for day in sorted(days) for ref in vault.of_day(day)}
             vault.remove_all({(call, leaf) for call, leaf in dead if not self._keys.keeps(leaf)} | cut)
-            vault.end_uploads()
+            vault.in_use.wait_for_cut()
 
     async def remove(self, cut: Entry) -> None:
         """Remove the rows of what was cut; repeatable."""
@@ -65,7 +65,8 @@ class LocalData:
     async def remove_objects(self, cut: Entry) -> None:
         """Remove rows and objects of what was cut, once all holders have: something may have come late; repeatable."""
         await self.remove(cut)
-        await asyncio.to_thread(self._vault.remove_objects, [("", leaf) for leaf in cut.leaves])
+        calls = {leaf for each in cut.erasures for leaf in each.leaves if leaf >> DAY_SHIFT not in cut.days}
+        await asyncio.to_thread(self._vault.remove_objects, [("", leaf) for leaf in calls])  # others have no objects
         await asyncio.to_thread(self._vault.remove_days, cut.days)
 
     async def _rows(self, cut: Entry) -> list[tuple[str, int]]:

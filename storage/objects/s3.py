@@ -45,7 +45,8 @@ _DENIED = frozenset(
     "AccessDenied AllAccessDisabled InvalidAccessKeyId SignatureDoesNotMatch RequestTimeTooSkewed Forbidden 403".split()
 )
 _GONE = frozenset("NoSuchKey NoSuchVersion 404".split())
-_NO_VERSIONS = frozenset("NotImplemented MethodNotAllowed InvalidArgument InvalidRequest 400 405 501".split())
+_UNKNOWN = frozenset("NotImplemented MethodNotAllowed 405 501".split())
+_NO_VERSIONS = _UNKNOWN | frozenset("InvalidArgument InvalidRequest 400".split())
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class S3:
         self._stores: dict[tuple[int, tuple[tuple[str, str], ...]], S3Store] = {}
         self._versions: Any = None
         self._secrets: tuple[str, str] | None = None
+        self._knows_versions = True
 
     def trust(self, features: Features) -> None:
         """Use the store from now on as it was seen to work (storage.objects.probe)."""
@@ -192,6 +194,8 @@ class S3:
         return self._all_versions(prefix, lambda name: True)
 
     def _all_versions(self, prefix: str, wanted: Callable[[str], bool]) -> list[Version] | None:
+        if not self._knows_versions:
+            return None
         skip, bucket, key = len(self.settings.prefix), self.settings.bucket, self._key(prefix)
 
         def look(client: Any) -> list[Version] | None:
@@ -205,7 +209,9 @@ class S3:
                             if wanted(each["Key"][skip:])
                         )
             except Exception as problem:
-                if _code(problem) in _NO_VERSIONS:
+                if (code := _code(problem)) in _NO_VERSIONS:
+                    # It has no such request, and has one only after an upgrade: it is asked again by the next process.
+                    self._knows_versions = code not in _UNKNOWN
                     return None
                 raise
             return found

@@ -23,7 +23,7 @@ import os
 import re
 import tempfile
 import threading
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -129,7 +129,6 @@ class ObjectVault(Vault):
         self.objects = objects
         self._stored = folder / STORED
         self._moving = threading.Lock()  # held while pointers and parts change places, so that erasure misses none
-        self._uploads = Uploads()
         self._fetched = Fetched()
         self._notes = LockNotes(self._stored)
         self._unlocked: set[PartRef] = set()
@@ -176,7 +175,7 @@ class ObjectVault(Vault):
         `until`: day on which its lock ends, in a store that locks; 0: it gets none yet. Return False if it was erased
         meanwhile, or replaced by a pointer. Raises StoreAway, NoSpace, DiskFailed.
         """
-        with self._uploads.of(ref.leaf), _mapped(ref.path) as data:
+        with self.in_use.of(ref.leaf), _mapped(ref.path) as data:
             if data is None:
                 return False
             if len(data) > LARGEST:
@@ -245,7 +244,7 @@ class ObjectVault(Vault):
 
         Raises StoreAway, ObjectMissing.
         """
-        with self._uploads.of(ref.leaf):  # an erasure waits, so that what it says of locks is true
+        with self.in_use.of(ref.leaf):  # an erasure waits, so that what it says of locks is true
             pointer = self.pointer(ref)
             if pointer is None or pointer.locked >= until:
                 return pointer is not None
@@ -278,7 +277,7 @@ class ObjectVault(Vault):
 
     def hold(self, ref: PartRef) -> bool:
         """Have the store hold the object of a part; return False if the store has none. Raises StoreAway."""
-        with self._uploads.of(ref.leaf):
+        with self.in_use.of(ref.leaf):
             with self._moving:
                 pointer = self.pointer(ref)
                 if pointer is None:
@@ -538,19 +537,19 @@ class ObjectVault(Vault):
                 self.objects.remove(name, lambda found: found == name)
 
     def remove_objects(self, recordings: Iterable[tuple[str, int]]) -> int:
-        """Delete every version of the objects of many recordings, twice: an upload that was cut off may land late.
+        """Delete every version of the objects of many recordings, and look again: an upload cut off may land late.
 
-        Return how many the second look still found and the store does not keep under a lock. Raises StoreAway.
+        Return how many the second look still found and the store does not keep under a lock. Where the first one finds
+        nothing there is no second. Raises StoreAway.
         """
         leaves = {leaf for _, leaf in recordings}
-        self._uploads.wait(leaves)
+        self.in_use.wait(leaves)
         for ref in self.held():
             if ref.leaf in leaves:
                 self.end_hold(ref)
         again, locked = 0, dict[int, int]()
         for prefix, wanted in self._prefixes(leaves):
-            self.objects.remove(prefix, wanted, self._until)
-            found, kept = self.objects.remove(prefix, wanted, self._until)
+            found, kept = self._remove_twice(prefix, wanted)
             again += found - len(kept)
             for each in kept:
                 part = PartObject.parse(each.name)
@@ -560,14 +559,14 @@ class ObjectVault(Vault):
         return again
 
     def remove_days(self, days: Iterable[int]) -> None:
-        """Delete every version of the objects of some days, twice, as `remove_objects` does. Raises StoreAway."""
+        """Delete every version of the objects of some days, as `remove_objects` does. Raises StoreAway."""
         for day in days:
-            for _ in range(2):
-                self.objects.remove(f"{self._customer}/{day:0{DAY_DIGITS}x}", _every, self._until)
+            self._remove_twice(f"{self._customer}/{day:0{DAY_DIGITS}x}", _every)
 
-    def end_uploads(self) -> None:
-        """Wait until no part whose key is cut is being uploaded by this process; each has a time-out of its own."""
-        self._uploads.wait({leaf for leaf in self._uploads.running() if not self._keys.keeps(leaf)})
+    def _remove_twice(self, prefix: str, wanted: Callable[[str], bool]) -> tuple[int, tuple[Kept, ...]]:
+        """Delete and look again; return how many the second look saw, and which are kept."""
+        found, _ = self.objects.remove(prefix, wanted, self._until)
+        return self.objects.remove(prefix, wanted, self._until) if found else (0, ())
 
     def _note_kept(self, leaves: set[int], locked: Mapping[int, int]) -> None:
         for leaf in leaves:
@@ -585,8 +584,11 @@ class ObjectVault(Vault):
         return _moment(day) if day is not None and _moment(day) > datetime.now(UTC) else None
 
     def kept(self, recordings: Iterable[tuple[str, int]]) -> tuple[tuple[str, Kept], ...]:
-        """Return what the store refuses to delete of erased recordings: call, and object until its last lock ends."""
-        leaves = {leaf for _, leaf in recordings}
+        """Return what the store refuses to delete of erased recordings: call, and object until its last lock ends.
+
+        `remove_objects` has noted of which there is any; only among several nodes may it have been another one.
+        """
+        leaves = {leaf for _, leaf in recordings if self.several or self._notes.noted(leaf)}
         found = (self.objects.kept(prefix, wanted, self._until) for prefix, wanted in self._prefixes(leaves))
         return _named(each for some in found for each in some)
 
@@ -644,38 +646,6 @@ def _every(name: str) -> bool:
 def _is_of(leaves: frozenset[int], name: str) -> bool:
     part = PartObject.parse(name)
     return part is not None and part.leaf in leaves
-
-
-class Uploads:
-    """The leaves whose parts are being written to the store by this process."""
-
-    def __init__(self) -> None:
-        self._ended = threading.Condition()
-        self._running: Counter[int] = Counter()
-
-    @contextmanager
-    def of(self, leaf: int) -> Iterator[None]:
-        """Count an upload while it runs."""
-        with self._ended:
-            self._running[leaf] += 1
-        try:
-            yield
-        finally:
-            with self._ended:
-                self._running[leaf] -= 1
-                if not self._running[leaf]:
-                    del self._running[leaf]
-                self._ended.notify_all()
-
-    def running(self) -> frozenset[int]:
-        """Return the leaves of the uploads that run now."""
-        with self._ended:
-            return frozenset(self._running)
-
-    def wait(self, leaves: set[int]) -> None:
-        """Wait until no upload of these leaves runs; each has a time-out of its own."""
-        with self._ended:
-            self._ended.wait_for(lambda: leaves.isdisjoint(self._running))
 
 
 class Fetched:

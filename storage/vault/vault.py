@@ -14,12 +14,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from storage.errors import DamagedPart, PartExists, PartMissing, StorageError
+from storage.errors import DamagedPart, Forgotten, PartExists, PartMissing, StorageError
 from storage.files.durable_files import PRIVATE_FILE, PRIVATE_FOLDER, disk_errors, make_apart, opened, write_all
 from storage.keys.key_store import CustomerKeys
 from storage.keys.key_tree import day_of
 from storage.vault import repair
 from storage.vault.container import HEADER, Defect, PartSecret, new_part, open_part
+from storage.vault.leaves_in_use import LeavesInUse
 from storage.vault.parts import (
     LABEL,
     OPEN,
@@ -66,6 +67,8 @@ class Vault:
         self._customer = customer
         self._keys = keys
         self._random = random
+        #: Readers and uploads of this process.
+        self.in_use = LeavesInUse(keys.keeps)
 
     # --- write -------------------------------------------------------------------------------------------------------
 
@@ -260,10 +263,14 @@ class Vault:
     def read(self, ref: PartRef, live: bool = False) -> Iterator[bytes]:
         """Yield the plaintext segment by segment; raise Torn or Forged at the first segment that is not genuine.
 
-        `live` reads a part that is still being written up to its last whole segment.
+        `live` reads a part that is still being written up to its last whole segment. Raises Forgotten as soon as the
+        key is cut, and what `open` raises.
         """
         with self.open(ref) as part:
-            yield from part.reader().chunks(live)
+            for data in part.reader().chunks(live):
+                yield data
+                if not self._keys.keeps(ref.leaf):
+                    raise Forgotten("the key of this recording was erased")
 
     def verify(self, ref: PartRef) -> Iterator[Defect]:
         """Check every byte of a part and yield what is wrong, with offsets; raise Forgotten, KeysError or PartMissing.
@@ -351,9 +358,6 @@ class Vault:
 
     def remove_days(self, days: Iterable[int]) -> None:
         """Delete everything that an object store has of some days; here is none."""
-
-    def end_uploads(self) -> None:
-        """Wait until no part whose key is cut is being uploaded by this process; here is none."""
 
     def kept(self, recordings: Iterable[tuple[str, int]]) -> "Sequence[tuple[str, Kept]]":
         """Return what an object store refuses to delete of erased recordings, and whose it is; here is none."""

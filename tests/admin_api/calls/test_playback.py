@@ -197,14 +197,17 @@ def test_many_at_once_wait_for_their_turn(service, monkeypatch):
 
 def test_a_player_that_seeks_has_the_call_rendered_once(service, monkeypatch):
     monkeypatch.setattr(render_cache, "SECONDS", 1000)
+    monkeypatch.setattr(render_cache, "LOOK_SECONDS", 0.01)
     call, live = service.ids["acme"][2], service.ids["acme"][1]
     path = f"/calls/{call}/media?format=mp3"  # nobody else asks for it, so it is not kept yet
     parts = [service.ask(path, headers={"Range": f"bytes={at}-{at + 9}"}).content for at in (0, 5000, 900)]
     assert parts == [service.sound[at : at + 10] for at in (0, 5000, 900)]
     assert len(service.daemon.asked) == 1 and open_renders(service)
     assert service.ask(path.replace("mp3", "flac")).status_code == 200
-    assert len(service.daemon.asked) == 2
+    service.run(asyncio.sleep(0.1))
+    assert len(service.daemon.asked) == open_renders(service) == 2
     erase(service, call)
+    assert closed(service), "what is erased is not in memory any more"
     assert service.ask(path).status_code == 404, "what is erased is not served from the cache"
     service.daemon.begin("acme", live)
     with streamed(service, f"/calls/{live}/media"):
@@ -216,6 +219,10 @@ def test_a_player_that_seeks_has_the_call_rendered_once(service, monkeypatch):
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_stream_is_closed_as_soon_as_the_response_ends(spec, fails):
     done, kept = [], [True, False]
+
+    @contextlib.asynccontextmanager
+    async def reading():
+        yield lambda: kept.pop(0)
 
     async def sound():
         try:
@@ -233,7 +240,7 @@ def test_a_stream_is_closed_as_soon_as_the_response_ends(spec, fails):
         done.append(message["type"])
 
     async def story():
-        answer = playback.Sent(sound(), {}, 200, lambda: done.append("end"), lambda: kept.pop(0))
+        answer = playback.Sent(sound(), {}, 200, lambda: done.append("end"), reading)
         await answer({"type": "http", "asgi": {"spec_version": spec}}, receive, send)
 
     with pytest.raises(OSError) if fails else contextlib.nullcontext():
@@ -252,6 +259,22 @@ def test_a_download_ends_when_the_call_is_erased(service, is_long):
         with pytest.raises(httpx2.RemoteProtocolError):
             got += sound
     assert 0 < len(b"".join(got)) < len(service.daemon.sound)
+
+
+def test_a_client_that_reads_nothing_is_dropped_when_the_call_is_erased(service):
+    """The worker that decrypts for it holds the key, and the erasure waits for its end."""
+    service.daemon.long = True
+    call = service.ids["acme"][1]
+    with streamed(service, f"/calls/{call}/media") as answer:
+        sound = answer.iter_raw(1 << 16)
+        next(sound)
+        stream = service.daemon.streams[-1]
+        assert not stream.closed
+        erase(service, call)
+        assert not service.customers["acme"].vault.in_use.any()
+        assert settled(service, lambda: stream.closed)
+        with pytest.raises(httpx2.RemoteProtocolError):
+            b"".join(sound)
 
 
 def test_a_source_reads_nothing_once_closed_and_has_a_tag(service):

@@ -66,7 +66,7 @@ async def test_a_render_is_removed_once_nobody_reads_it(room, monkeypatch):
     while room.gone != [1]:
         await asyncio.sleep(0)
     assert await room.take(A) == 2
-    room.cache.leave(A, keep=False)
+    room.cache.leave(A, keep=lambda: False)
     assert room.gone == [1, 2]
 
 

@@ -13,12 +13,14 @@ import httpx2
 import pytest
 import sqlalchemy as sa
 
+from admin_api.http.permissions import Role
 from admin_api.page.framework import shared_sessions
 from admin_api.page.framework.sessions import COOKIE, IDLE_SECONDS
 from storage.database.database import DatabaseAway
 from storage.database.schema import page_sessions, shared_files
 from tests.admin_api.page.conftest import words
 from tests.admin_api.page.framework.test_forms import form_of
+from tests.admin_api.privacy.test_waiver import WAIVER
 from tests.in_process.shared_keys import admit, settled
 from tests.in_process.shared_service import SharedService
 from tests.in_process.sign_in_service import PASSWORD, app_secret, field
@@ -325,3 +327,25 @@ def test_one_node_loads_nothing_of_several() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_what_one_erases_the_other_stops_sending(nodes: Nodes) -> None:
+    """A slow reader of a long call gets no more of it, also from a node that did not erase it."""
+    one, other = nodes
+    call = one.ids["beta"][1]
+    other.daemon.long, other.daemon.sound = True, bytes(32 << 20)
+    where = f"/api/v1/customers/beta/calls/{call}/media"
+    headers = {"Authorization": f"Bearer {other.tokens['beta'][Role.ADMIN]}"}
+    with other.client.stream("GET", where, headers=headers) as got:
+        sound = got.iter_raw(1 << 16)
+        next(sound)
+        other.ask("/waiver", method="PUT", customer="beta", json=WAIVER)
+        asked = other.ask("/erasures", method="POST", customer="beta", json={"calls": [call], "reason": "she asked"})
+        one.run(one.customers["beta"].erasures.work())
+        holder = other.customers["beta"].holder
+        assert asked.status_code == 202 and not other.daemon.streams[-1].closed and holder is not None
+        other.run(holder.turn())
+        assert not other.customers["beta"].vault.in_use.any()
+        with pytest.raises(httpx2.RemoteProtocolError):
+            b"".join(sound)
+    assert other.daemon.streams[-1].closed

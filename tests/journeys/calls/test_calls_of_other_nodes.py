@@ -60,7 +60,7 @@ def test_what_one_node_recorded_any_node_plays_exports_and_verifies(two: Two) ->
     assert one.get(f"/exports/{id}").json()["problem"] is None
     assert one.get(f"/exports/{id}/file").status_code == 200
     assert refused(other, "GET", f"/exports/{id}/file") == (
-        409, "The file is on node rec1, which made it. Fetch it there.",
+        409, "The file is on node rec1, which made it. Fetch it there, or ask for it again here.",
     )  # fmt: skip
 
     vtt = {"content-type": "text/vtt"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -15,6 +16,7 @@ from recorder.exports.render_job import DAMAGED, INCOMPLETE
 from recorder.exports.render_sources import caveat, lacks_files, media_parts, render_streams
 from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
+from storage.errors import Forgotten
 from tests.in_process.recorder_node import Stage, stage
 
 pytestmark = pytest.mark.anyio
@@ -76,3 +78,18 @@ async def test_a_call_with_stored_media_is_not_played_without_them(one: Stage) -
             raise AssertionError("what is gone is not played")
     async with media_parts(acme, replace(row, details={**row.details, "streams": [{"packets": 0}]})) as parts:
         assert parts == []
+
+
+async def test_whoever_reads_a_call_is_stopped_when_it_is_erased(one: Stage) -> None:
+    call = one.invite()
+    acme = call.customer
+    await one.node.indexer.drain(30)
+    row, before = await row_of(acme, call.id), one.descriptors()
+    with pytest.raises(Forgotten):
+        async with media_parts(acme, row):
+            acme.keys.cut(row.leaf)
+            await asyncio.sleep(60)
+    assert one.descriptors() == before and not acme.vault.in_use.any()
+    with pytest.raises(Forgotten):
+        async with media_parts(acme, row):
+            raise AssertionError("what is erased is not opened")

@@ -70,6 +70,23 @@ def left(store: S3) -> set[str]:
     return {name.split("/")[1] for name in found}
 
 
+async def test_an_erasure_lists_once_to_delete_and_once_to_look_again(
+    acme: Customer, vault: ObjectVault, store: S3, door: Proxy
+) -> None:
+    await permit(acme)
+    for _ in range(2):  # the first one also finds out whether the store knows versions
+        gone = await record(acme)
+        await put_away(vault)
+        door.play()
+        await finish(acme, calls=[gone.id])
+    lists = [first for first, _, _ in door.seen if first.startswith("GET ") and "prefix=" in first]
+    assert len(lists) == 2, lists
+    assert left(store) == set()
+    door.play()
+    assert await asyncio.to_thread(vault.remove_objects, [(gone.id, gone.leaf)]) == 0
+    assert len(door.seen) == 1, "where nothing is, it is not looked for twice"
+
+
 async def test_an_erased_call_is_in_no_version_and_the_others_play(
     acme: Customer, vault: ObjectVault, store: S3
 ) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.calls.call_row import CallState
 from storage.customer.customers import Customer
 from storage.cuts.holder import Table
+from storage.cuts.lines import Acknowledgement
 from storage.database.database_clock import MICROS
 from storage.database.schema import erasure_calls, erasures, journal_mark, nodes, waivers
-from storage.errors import StorageError
+from storage.errors import Forgotten, StorageError
 from storage.holders import cut_table
 from storage.holders.holder import CutsBehind
 from storage.holders.return_file import ReturnFile
@@ -260,3 +262,44 @@ async def test_a_live_call_is_ended_where_it_is_recorded_before_its_key_goes(two
     await two.turn("rec2")
     assert ended == [(row.id, True)] and not other.keys.keeps(row.leaf)
     assert other.vault.parts(row.id, row.leaf) == ()
+
+
+async def test_who_reads_it_on_another_node_is_stopped_before_that_node_acknowledges(two: Cluster) -> None:
+    one, other = two.nodes["rec1"], two.nodes["rec2"]
+    row, kept = await record(one), await record(one, number="+4930777")
+    stopped: list[int] = []
+
+    async def reads(leaf: int) -> None:
+        async with other.vault.in_use.reading(leaf):
+            try:
+                await asyncio.sleep(60)
+            finally:
+                await asyncio.sleep(0.1)  # a worker takes a moment to end
+                stopped.append(leaf)
+
+    async with asyncio.TaskGroup() as tasks:
+        reader = tasks.create_task(ignore(reads(row.leaf)))
+        going_on = tasks.create_task(ignore(reads(kept.leaf)))
+        await asyncio.sleep(0)
+        id = await ask(one, row.id)
+        acknowledge = cut_table.acknowledge
+
+        async def noted(connection: AsyncConnection, given: Acknowledgement) -> bool:
+            assert stopped == [row.leaf]
+            return await acknowledge(connection, given)
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(cut_table, "acknowledge", noted)
+            await two.turn("rec2")
+        await reader
+        assert not going_on.done()
+        going_on.cancel()
+    await two.settle()
+    await one.erasures.work()
+    assert (await state(one, id))[0] == "done"
+
+
+async def ignore(reading: Coroutine[None, None, None]) -> None:
+    """Let a reader be stopped."""
+    with suppress(Forgotten):
+        await reading

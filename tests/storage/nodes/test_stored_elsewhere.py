@@ -1,6 +1,7 @@
 """What one node recorded and uploaded is read by the others, who say which node has what is not uploaded yet."""
 
 import os
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -95,14 +96,19 @@ async def test_attachments_have_numbers_of_their_node_and_are_read_everywhere(tw
     assert [ref.part for ref in one.vault.readable(row.id, row.leaf)] == ["c1", "m1", "a1001", "a1002", "a2001"]
 
 
-async def test_an_erasure_by_another_node_empties_the_store(two_nodes: Two) -> None:
+async def test_an_erasure_by_another_node_empties_the_store(two_nodes: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = two_nodes
     row = await record(other)
     await attach(one, row.id)
     for acme in two_nodes:
         upload(acme)
     await permit(one)
+    looks: list[str] = []
+    for name in ("remove", "kept"):
+        monkeypatch.setattr(S3, name, noting(getattr(S3, name), looks))
     await erased(two_nodes, row.id)
+    # Deleted, and looked for again; once more after the last acknowledgement; and for what the receipt says of locks.
+    assert sorted(looks) == ["kept", "remove", "remove", "remove"]
     assert [*vault_of(one).objects.listing("acme/")] == []
     assert one.vault.readable(row.id, row.leaf) == ()
 
@@ -119,6 +125,16 @@ async def test_a_move_into_the_store_adopts_nothing_of_other_nodes(two_nodes: Tw
     moved = into_store(vault_of(one), lambda units: None)
     assert (moved.parts, moved.done) == (2, 2)
     assert {ref.call for ref in one.vault.walk()} == {mine.id}
+
+
+def noting(method: Callable[..., object], done: list[str]) -> Callable[..., object]:
+    """Note each call of a method."""
+
+    def noted(*given: object) -> object:
+        done.append(method.__name__)
+        return method(*given)
+
+    return noted
 
 
 async def erased(two_nodes: Two, call: str) -> None:

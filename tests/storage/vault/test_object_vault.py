@@ -206,7 +206,7 @@ def test_erasure_waits_for_an_upload_that_runs_and_nothing_of_it_stays(vault: Ob
         pass
     vault.remove_all([(CALL, LEAF)])
     assert vault.remove_objects([(CALL, LEAF)]) == 0
-    assert not vault._uploads._running, "what lands after an erasure is done was not erased"
+    assert not vault.in_use.any(), "what lands after an erasure is done was not erased"
     uploading.join()
     assert names(vault) == [] and [*vault.walk()] == [] and [*vault.stored(ALWAYS)] == []
 

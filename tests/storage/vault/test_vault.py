@@ -251,6 +251,14 @@ def test_erased_recordings_open_nothing_more_and_are_removed(vault: Vault, tmp_p
     assert read(vault, kept) == b"kept"
 
 
+def test_a_recording_that_is_erased_while_it_is_read_yields_no_more(vault: Vault) -> None:
+    reading = vault.read(store(vault, bytes(1 << 20)))
+    assert next(reading)
+    vault._keys.cut(LEAF)
+    with pytest.raises(Forgotten):
+        next(reading)
+
+
 def test_a_call_of_many_parts_is_one_recording(vault: Vault) -> None:
     """A live call of five and a half hours, when an object store gets a part every five minutes."""
     names = [f"{kind}{number}" for kind in "cm" for number in range(1, 67)]

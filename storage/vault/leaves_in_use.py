@@ -1,0 +1,95 @@
+"""Which recordings are read or uploaded now: a reader is stopped when the key is cut, an upload is waited for."""
+
+import asyncio
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+from storage.errors import Forgotten, StorageError
+
+LOOK_SECONDS = 0.25
+"""How often a reader looks whether its key was cut, perhaps by another process."""
+
+Keeps = Callable[[int], bool]
+"""Says whether a leaf was not cut."""
+
+
+class LeavesInUse:
+    """The leaves whose parts this process is reading or writing to an object store; for any thread."""
+
+    def __init__(self, keeps: Keeps) -> None:
+        self._keeps = keeps
+        self._changed = threading.Condition()
+        self._count: Counter[int] = Counter()
+
+    @contextmanager
+    def of(self, leaf: int) -> Iterator[None]:
+        """Count a use while it lasts."""
+        with self._changed:
+            self._count[leaf] += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._count[leaf] -= 1
+                if not self._count[leaf]:
+                    del self._count[leaf]
+                self._changed.notify_all()
+
+    @asynccontextmanager
+    async def reading(self, leaf: int) -> AsyncIterator[Callable[[], bool]]:
+        """Use the key of a leaf in the body, which is cancelled within LOOK_SECONDS after it was cut.
+
+        Raises Forgotten then. Yields what says at once whether the key is still there: ask before each block.
+        """
+        loop = asyncio.get_running_loop()
+        timer: asyncio.TimerHandle
+
+        def keeps() -> bool:
+            try:
+                return self._keeps(leaf)
+            except StorageError:  # keys that cannot be read open nothing
+                return False
+
+        def look() -> None:
+            nonlocal timer
+            if keeps():
+                timer = loop.call_later(LOOK_SECONDS, look)
+            else:
+                limit.reschedule(loop.time())
+
+        limit = asyncio.timeout(None)
+        timer = loop.call_later(LOOK_SECONDS, look)
+        with self.of(leaf):
+            try:
+                if not keeps():
+                    raise _erased()
+                async with limit:
+                    yield keeps
+            except TimeoutError:
+                if limit.expired():
+                    raise _erased() from None
+                raise
+            finally:
+                timer.cancel()
+
+    def any(self) -> bool:
+        """Say whether any leaf is in use."""
+        with self._changed:
+            return bool(self._count)
+
+    def wait(self, leaves: set[int]) -> None:
+        """Wait until none of these leaves is in use; each upload has a time-out of its own."""
+        with self._changed:
+            self._changed.wait_for(lambda: leaves.isdisjoint(self._count))
+
+    def wait_for_cut(self) -> None:
+        """Wait until no leaf is in use whose key was cut before."""
+        with self._changed:
+            used = set(self._count)
+        self.wait({leaf for leaf in used if not self._keeps(leaf)})
+
+
+def _erased() -> Forgotten:
+    return Forgotten("this recording was erased: its key no longer exists")
