@@ -151,6 +151,9 @@ MAX_PASSED = 4096
 _passed: set[tuple[str, str]] = set()  # fields and values that were looked at and may be written as they are
 
 
+_SEVERAL = (list, tuple, set, frozenset)  # as a tuple: a union would be made anew for each field
+
+
 def mask(line: Mapping[str, Any]) -> dict[str, Any]:
     """Return a log line with nothing in it that the allow-list does not allow; unknown fields are only counted."""
     kept: dict[str, Any] = {}
@@ -171,7 +174,7 @@ def mask(line: Mapping[str, Any]) -> dict[str, Any]:
 
 def _masked(key: str, kind: Kind, value: object) -> Any:
     """Return a value of the expected shape, or the mask."""
-    if isinstance(value, list | tuple | set | frozenset):
+    if isinstance(value, _SEVERAL):
         items = sorted(value, key=str) if isinstance(value, (set, frozenset)) else value
         return [_known(key, kind, item) for item in list(items)[:MAX_ITEMS]]
     return _known(key, kind, value)

@@ -31,6 +31,7 @@ CLASSES: tuple[type, ...] = (
     *get_args(Command), *get_args(Report),
 )  # fmt: skip
 
+_NEW_CALLS = (Add, Adopt)
 _ENCODER = Encoder()
 _COMMANDS: Decoder[Command] = Decoder(Command)
 _REPORTS: Decoder[Report] = Decoder(Report)
@@ -54,7 +55,7 @@ def encode(message: Command | Report) -> bytes:
 def decode_command(data: bytes | bytearray | memoryview) -> Command:
     """Read a message of main; WireError if it is none."""
     message = _decoded(_COMMANDS, data)
-    told = message.new if isinstance(message, Add | Adopt) else message if isinstance(message, Change) else None
+    told = message.new if isinstance(message, _NEW_CALLS) else message if isinstance(message, Change) else None
     if told is not None and told.networks:
         for stream in told.streams:
             stream.networks = told.networks
@@ -68,7 +69,7 @@ def decode_report(data: bytes | bytearray | memoryview) -> Report:
 
 def _with_networks_once(message: Command | Report) -> Command | Report:
     """Write the customer's networks once, not for each stream: a customer may have thousands, an offer 64 lines."""
-    if isinstance(message, Add | Adopt):
+    if isinstance(message, _NEW_CALLS):
         streams, networks = _split(message.new.streams)
         return structs.replace(message, new=structs.replace(message.new, streams=streams, networks=networks))
     if isinstance(message, Change):

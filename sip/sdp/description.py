@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -21,6 +22,8 @@ MAX_LINES = 4_000
 """Most lines in one description."""
 MAX_ADDRESSES = 1024
 """Number of parsed addresses kept: an SBC has a handful, and each is needed six times per offer."""
+MAX_LISTS = 64
+"""Lists of payload types that are kept: an SBC has a few, and offers them with every call."""
 MAX_MEDIA = 256
 """Most m-lines; each needs an answer line, refused ones too."""
 Pairs = tuple[tuple[str, str], ...]
@@ -193,25 +196,8 @@ class MediaLine:
     @property
     def formats(self) -> tuple[Format, ...]:
         """Payload types in the offered order, without duplicates."""
-        maps, fmtps = self._numbered("rtpmap"), self._numbered("fmtp")
-        numbers = dict.fromkeys(int(word) for word in self.payloads if word.isdecimal() and len(word) <= 3)
-        return tuple(self._format(n, maps.get(n), fmtps.get(n)) for n in numbers if n <= 127)
-
-    def _numbered(self, name: str) -> dict[int, str]:
-        found: dict[int, str] = {}
-        for value in self.all_attributes(name):
-            number, _, _ = value.partition(" ")
-            if _NUMBER.match(number):
-                found.setdefault(int(number), value)
-        return found
-
-    def _format(self, number: int, rtpmap: str | None, fmtp: str | None) -> Format:
-        name, clock, channels = STATIC.get(number, ("", 8000 if self.kind == "audio" else 90000, 1))
-        found = _RTPMAP.match(rtpmap) if rtpmap else None
-        if found:
-            name = _SPELLING.get(found[2].lower(), found[2])
-            clock, channels = int(found[3] or 0) or clock, int(found[4] or 1) or 1
-        return Format(number, name, clock, channels, fmtp.partition(" ")[2].strip() if fmtp else None)
+        maps, fmtps = tuple(self.all_attributes("rtpmap")), tuple(self.all_attributes("fmtp"))
+        return _formats(self.kind, self.payloads, maps, fmtps)
 
 
 @dataclass(slots=True)
@@ -247,6 +233,32 @@ class SessionDescription:
         """Version in o=: if it is unchanged, so is the description (RFC 3264 section 8)."""
         words = (self.value("o") or "").split()
         return words[2] if len(words) > 2 else None
+
+
+@lru_cache(MAX_LISTS)
+def _formats(kind: str, payloads: tuple[str, ...], maps: tuple[str, ...], fmtps: tuple[str, ...]) -> tuple[Format, ...]:
+    """Read the payload types of a line, which thousands of calls offer alike."""
+    named, told = _numbered(maps), _numbered(fmtps)
+    numbers = dict.fromkeys(int(word) for word in payloads if word.isdecimal() and len(word) <= 3)
+    return tuple(_format(kind, n, named.get(n), told.get(n)) for n in numbers if n <= 127)
+
+
+def _numbered(values: Sequence[str]) -> dict[int, str]:
+    found: dict[int, str] = {}
+    for value in values:
+        number, _, _ = value.partition(" ")
+        if _NUMBER.match(number):
+            found.setdefault(int(number), value)
+    return found
+
+
+def _format(kind: str, number: int, rtpmap: str | None, fmtp: str | None) -> Format:
+    name, clock, channels = STATIC.get(number, ("", 8000 if kind == "audio" else 90000, 1))
+    found = _RTPMAP.match(rtpmap) if rtpmap else None
+    if found:
+        name = _SPELLING.get(found[2].lower(), found[2])
+        clock, channels = int(found[3] or 0) or clock, int(found[4] or 1) or 1
+    return Format(number, name, clock, channels, fmtp.partition(" ")[2].strip() if fmtp else None)
 
 
 def _lines(data: bytes) -> list[tuple[str, str]]:

@@ -131,6 +131,11 @@ class CustomerKeys:
         """Return the 32-byte key of one use ("media", "details", …) of a leaf; raise Forgotten if it was erased."""
         return label(self._now().tree.derive(leaf), name)
 
+    def secrets(self, leaf: int, names: Iterable[str]) -> dict[str, bytes]:
+        """Return `secret` for several uses of a leaf, looking once whether another process has cut."""
+        leaf_secret = self._now().tree.derive(leaf)
+        return {name: label(leaf_secret, name) for name in names}
+
     def seal(self, leaf: int, name: str, plaintext: bytes, context: bytes) -> bytes:
         """Encrypt a value for a leaf and label; `context` says where it belongs, and `unseal` needs the same."""
         nonce = self._random(NONCE)

@@ -82,7 +82,7 @@ class Vault:
 
     def drafts(self, call: str, leaf: int, *parts: str) -> list[Draft]:
         """Do the same for parts that are made together; the keys are looked at once for each kind of part."""
-        keys = {name: self._keys.secret(leaf, name) for name in {LABEL[part[0]] for part in parts}}
+        keys = self._keys.secrets(leaf, {LABEL[part[0]] for part in parts})
         drafts = []
         for part in parts:
             name, bound = file_name(call, leaf, part), associated_data(self._customer, call, leaf, part)
