@@ -35,6 +35,8 @@ def test_a_call_is_corrected_and_exported(service, browse):
     browser, call = browse(Role.PRIVACY), service.ids["acme"][1]
     assert browser.post(f"/calls/{call}/notes", {"text": "It was\r\n<Anna>."}).status_code == 303
     assert "It was\n&lt;Anna&gt;." in browser.get(f"/calls/{call}").text
+    refused = browser.post(f"/calls/{call}/notes", {"text": "<b>" + "x" * 4000})
+    assert refused.status_code == 422 and 'maxlength="4000">&lt;b&gt;xxx' in refused.text, "what was typed is lost"
     answer = browser.post(f"/calls/{call}/export", {"format": "csv", "media": "opus", "reason": "Art. 15"})
     place = answer.headers["location"]
     assert answer.status_code == 303 and place.startswith("/exports/")

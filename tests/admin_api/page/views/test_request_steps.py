@@ -92,6 +92,10 @@ def test_the_day_of_the_answer_is_moved(daemon, service):
     assert "The person was told: many &lt;b&gt;calls&lt;/b&gt;" in page
     late = daemon.post(f"{place}/extension", {**longer, "told_at": "2026-03-20"})
     assert late.status_code == 422 and "must be in the month after the letter arrived" in late.text
+    assert (
+        'maxlength="4000">many &lt;b&gt;calls&lt;/b&gt;</textarea>' in late.text
+        and '<details class="act" open>' in late.text
+    )
 
 
 def test_a_report_is_refused_made_polled_and_cancelled(daemon, service, placed):
