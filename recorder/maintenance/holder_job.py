@@ -2,7 +2,8 @@
 
     job = HolderJob(customers, tasks, log, incidents, stop_live); tasks.start(job.run(), "holders")
 
-Each customer has a task of its own, which looks every second. What is found out makes open erasures go on.
+Each customer has a task of its own, which is woken when something has changed (recorder.maintenance.poll_job). What is
+found out makes open erasures go on.
 """
 
 from __future__ import annotations
@@ -18,8 +19,11 @@ from storage.customer.customers import Customer
 from storage.erasure.erasures import StopLive
 from storage.holders.holder import Holder
 
-LOOK_SECONDS = 1.0
-"""What one node erases, no other opens after this time, even if nobody asks for anything there."""
+OPEN_SECONDS = 1.0
+"""Until the database was opened for the first time."""
+
+REST_SECONDS = 60.0
+"""It looks for itself after this time, if nobody wakes it."""
 
 AWAY_LOOK_SECONDS = 600.0
 """Pause between two looks for holders that are away."""
@@ -54,7 +58,7 @@ class HolderJob:
 
     async def _serve(self, customer: Customer) -> None:
         while not customer.served:  # noqa: ASYNC110 - it is opened elsewhere, which reports what prevents it
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(OPEN_SECONDS)
         holder = customer.holder
         if holder is None:
             return
@@ -62,7 +66,8 @@ class HolderJob:
         well = True
         while not holder.gone:
             try:
-                if await holder.turn() and await holder.is_level():  # otherwise nothing could be erased, in a loop
+                changed = await holder.turn()
+                if changed and customer.erasures.soon and await holder.is_level():  # otherwise nothing could be erased
                     customer.erasures.wanted.set()
                 await self._look(customer, holder)
             except Exception as problem:  # without this task this node would open nothing any more
@@ -71,7 +76,7 @@ class HolderJob:
                 well = False
             else:
                 well = True
-            await _event(holder.wanted, LOOK_SECONDS)
+            await _event(holder.wanted, REST_SECONDS)
         self._log.error("holder.retired", customer=customer.name, hint="Its keys are overwritten: take the node away.")
 
     async def _look(self, customer: Customer, holder: Holder) -> None:

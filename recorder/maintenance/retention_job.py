@@ -34,9 +34,6 @@ from storage.turns import Turn
 RETRY_SECONDS = 2.0
 """An erasure that a full disk, an unavailable database or a live call prevented is retried this often."""
 
-LOOK_FOR_OTHERS_SECONDS = 2.0
-"""What other nodes were asked for, and have not carried out, is noticed after this time."""
-
 STOP_SECONDS = 15.0
 """A live call that has not ended by then is asked again: sealing its media may take 10 s."""
 
@@ -104,8 +101,6 @@ class RetentionJob:
                 if not await self._guarded(self._refresh, customer):
                     stale = True
             pause = next_sweep - loop.time()
-            if customer.several:  # what is asked for on another node wakes nobody here
-                pause = min(pause, LOOK_FOR_OTHERS_SECONDS)
             await _event(customer.erasures.wanted, pause if well and not stale else min(pause, RETRY_SECONDS))
 
     async def _guarded(self, work: Callable[[Customer], Awaitable[bool]], customer: Customer) -> bool:

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING
 
 from storage.calls.call_row import BadDetails, CallRow, CallState, Fresh
 from storage.customer.customers import Customer
 from storage.errors import DatabaseFault, SealBroken, StorageError
 from storage.retention.policy import Policy, with_erase_after
-
-if TYPE_CHECKING:
-    from storage.database.database import Database
-    from storage.nodes.indexed import Indexed
 
 FLUSH_SECONDS = 0.1
 """Changes of this time go into one transaction: a call is visible at once for a person, and cheap for the machine."""
@@ -44,12 +38,6 @@ RETRY_SECONDS = 1.0
 
 REFUSED_SECONDS = 60.0
 """A call that the index refused while it took others is retried this often: a try costs two transactions."""
-
-NOTE_SECONDS = 1.0
-"""Where several nodes share a database, the others are told this often until when the calls of this one are indexed."""
-
-NOTES_A_SECOND = 100
-"""But not more often than this, for all customers together."""
 
 BATCH = 200
 """Calls in one transaction at most, so that a reader never waits long."""
@@ -245,19 +233,16 @@ class Indexer:
             if all(w.again for w in waiting):
                 self._idle.set()
 
-    async def note(self, customers: Mapping[str, Customer]) -> None:
-        """Tell other nodes for ever until when the calls of this one are indexed; owned by recorder.runtime.tasks."""
-        while True:
-            await asyncio.sleep(max(NOTE_SECONDS, len(customers) / NOTES_A_SECOND))
-            for name, customer in list(customers.items()):
-                if customer.served and customer.indexed and not self._lacks(name):
-                    with suppress(StorageError):  # of a database that is away, nobody asks
-                        await self._note(name, customer.database, customer.indexed)
+    async def note(self, customer: Customer, moment: int) -> int:
+        """Tell the other nodes until when the calls of this one are indexed, and return it; 0 if that is not known.
 
-    async def _note(self, name: str, database: Database, indexed: Indexed) -> None:
-        async with database.beside() as connection:
-            moment = await indexed.now(connection)
-            await indexed.note(connection, moment, self._age(name, ()), alone=True)
+        `moment`: the time of the database, read before. Raises StorageError.
+        """
+        if customer.indexed is None or self._lacks(customer.name):
+            return 0
+        age = self._age(customer.name, ())
+        async with customer.database.beside() as connection:
+            return await customer.indexed.note(connection, moment, age, alone=True)
 
     def _age(self, name: str, written: Collection[_Waiting]) -> float:
         """Return the age of the oldest change of a customer that waits and is not among those that are written."""

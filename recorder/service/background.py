@@ -162,8 +162,6 @@ class BackgroundServices:
         customers, tasks, log, incidents, settings = node.customers, node.tasks, node.log, node.incidents, node.settings
         start = tasks.start
         start(node.indexer.run(), "indexer")
-        if settings.node.number:
-            start(node.indexer.note(customers), "indexed")
         start(self._repairs.run(), "mending")
         start(CrashScan(node, self._live, self._repairs).run(), "startup")
         exports = ExportJob(customers, tasks, log, settings.node)
@@ -194,10 +192,13 @@ class BackgroundServices:
         self._of_each_customer = [exports.begin, correlation.begin, purge.begin, retention.begin]
         if settings.node.number:
             from recorder.maintenance.holder_job import HolderJob
+            from recorder.maintenance.poll_job import PollJob
 
             holders = HolderJob(customers, tasks, log, incidents, stop_live)
+            poll = PollJob(customers, tasks, log, node.indexer.note)
             start(holders.run(), "holders")
-            self._of_each_customer.append(holders.begin)
+            start(poll.run(), "poll")
+            self._of_each_customer += [holders.begin, poll.begin]
         if self._away and self._away.names:
             start(self._away.run(self._join), "away")
         return retention

@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,8 +13,8 @@ from storage.access.shared_rows import SharedRows
 from storage.database.database import Database
 from storage.keys.row_keys import Keys
 
-REFRESH_SECONDS = 0.5
-"""Seconds between two looks at what other nodes changed: a token counts everywhere within a second."""
+REFRESH_SECONDS = 60.0
+"""Seconds between two looks at what other nodes changed, if nobody says that they did (`wanted`)."""
 PURGE_SECONDS = 600.0
 """Seconds between two deletions of what has ended."""
 
@@ -32,6 +33,8 @@ class SharedAccess:
         """`database` returns the database, or raises StorageError; `cut` forgets leaves on all nodes."""
         self.documents = SharedDocuments(folder, keys, database, cut)
         self.rows = SharedRows(keys, database, random, self._current, self.refresh)
+        #: Set when other nodes have changed something.
+        self.wanted = asyncio.Event()
         self._news: list[News] = []
 
     def close(self) -> None:
@@ -49,13 +52,14 @@ class SharedAccess:
 
     async def follow(self, told: Callable[[Sequence[News]], None], failed: Callable[[Exception], None]) -> None:
         """Follow the other nodes for ever; `told` is given what an operator should know, `failed` each new failure."""
-        purge, fault = 0.0, ""
+        purge, fault, clock = 0.0, "", asyncio.get_running_loop().time
         while True:
+            self.wanted.clear()
             try:
                 await self.refresh()
-                if purge <= 0:
+                if purge <= clock():
                     await self.rows.purge()
-                    purge = PURGE_SECONDS
+                    purge = clock() + PURGE_SECONDS
                 fault = ""
             except Exception as problem:  # whatever it is, the copies are what is known
                 if str(problem) != fault:
@@ -64,8 +68,8 @@ class SharedAccess:
             news, self._news = self._news, []
             if news:
                 told(news)
-            await asyncio.sleep(REFRESH_SECONDS)
-            purge -= REFRESH_SECONDS
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.wanted.wait(), REFRESH_SECONDS)
 
     async def _current(self, connection: AsyncConnection) -> bool:
         return self.documents.current(await self.documents.versions(connection))

@@ -23,7 +23,7 @@ import enum
 import hashlib
 import json
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -186,7 +186,7 @@ class SharedDocuments:
         found = await connection.execute(sa.select(shared_files.c.name, shared_files.c.version))
         return {row.name: row.version for row in found}
 
-    def current(self, versions: dict[str, int]) -> bool:
+    def current(self, versions: Mapping[str, int]) -> bool:
         """Say whether the copies of this node have these versions."""
         return all(self._versions.get(each.name) == versions.get(each.name, 0) for each in (self.tokens, self.accounts))
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from storage.audit.audit_copies import AuditCopies
     from storage.audit.audit_log import Audit
     from storage.calls.call_index import Calls
+    from storage.customer.poll import Poll
     from storage.customer.wiring import Components
     from storage.database.database import Database
     from storage.directory.matcher import Correlation
@@ -151,6 +152,13 @@ class Customer:
         from storage.nodes.indexed import Indexed
 
         return Indexed(self.database, self.keys.node)
+
+    @cached_property
+    def poll(self) -> Poll:
+        """What other nodes may have changed; only where there are several."""
+        from storage.customer.poll import Poll
+
+        return Poll(self.database)
 
     # Tokens and accounts do not need the index, so that clients get 503 instead of 401 while it is not open.
 

@@ -249,6 +249,16 @@ class Database:
         async with _translated(), self._engine.begin() as connection:
             yield connection
 
+    async def peek(self, statement: sa.Executable) -> Any:
+        """Return the only row of a statement that reads, in no transaction block; no guard is asked.
+
+        So it costs one round trip, and may say that something has changed. What is sealed is read with `reading`.
+        """
+        self._admit()
+        async with _translated(), self._engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            return (await connection.execute(statement)).one()
+
     async def scrub(self) -> None:
         """Empty SQLite's write-ahead log, so that no file holds deleted rows; with PostgreSQL do nothing.
 

@@ -12,14 +12,18 @@ their transaction, and what else a session would keep is done without there (`_P
 """
 
 import asyncio
+import math
 import sqlite3
+import time
 from contextlib import suppress
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from storage import extras
@@ -29,6 +33,7 @@ from storage.errors import DriverMissing
 BUSY_SECONDS = 5.0  # longer than any transaction of the recorder, shorter than an API client waits
 CONNECT_SECONDS = 3.0  # an unreachable database must be noticed before a call's checkpoint is due
 COMMAND_SECONDS = 30.0  # a sweep of a customer's calls takes seconds
+PING_SECONDS = 10.0  # a connection that was idle for longer is tried, in a transaction; a closed one is known at once
 POOL_SIZE = 4  # the writer and three readers; with SQLite, each has a thread
 SERVER_SETTINGS = {"jit": "off"}  # compiling a statement takes 0.1 s with ten million calls, and running it less
 _PROTOCOL_VIOLATION = "08P01"  # SQLSTATE of PgBouncer for an unsupported startup parameter
@@ -60,13 +65,15 @@ def engine_of(place: URL) -> AsyncEngine:
     address, options = _for_asyncpg(place)
     given = {"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS, **options}
     try:
-        engine = create_async_engine(address, connect_args=given, pool_pre_ping=True, **common)
+        engine = create_async_engine(address, connect_args=given, pool_use_lifo=True, **common)
     except ModuleNotFoundError as missing:
         hint = extras.how_to_install(extras.POSTGRESQL)
         raise DriverMissing(f"{missing.name} is not installed, so no PostgreSQL can be reached", hint) from None
     pooler = _Pooler()
     event.listen(engine.sync_engine, "do_connect", pooler.connect)
     event.listen(engine.sync_engine, "begin", pooler.begin)
+    event.listen(engine.sync_engine, "checkin", _used)
+    event.listen(engine.sync_engine, "checkout", partial(_still_there, engine.dialect))
     return engine
 
 
@@ -111,7 +118,7 @@ class _Pooler:
 
     def begin(self, connection: sa.Connection) -> None:
         """Make in a transaction the settings that PgBouncer does not let a connection begin with."""
-        if self._between:
+        if self._between and connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
             for name, value in SERVER_SETTINGS.items():
                 connection.exec_driver_sql(f"SET LOCAL {name} = {value}")
 
@@ -120,6 +127,24 @@ async def _process(driver: Any) -> int:
     """Return the id of the server's process; in a transaction, so that it is one connection of the server."""
     async with driver.transaction():
         return int(await driver.fetchval("SELECT pg_backend_pid()"))
+
+
+def _used(_connection: Any, record: Any) -> None:
+    """Remember when a connection was last used; `record` has None as connection if it is lost."""
+    record.info["used"] = time.monotonic()
+
+
+def _still_there(dialect: sa.Dialect, connection: Any, record: Any, _proxy: object) -> None:
+    """Have the pool connect again instead of giving out a connection that is lost."""
+    if connection.driver_connection.is_closed():
+        raise DisconnectionError
+    if time.monotonic() - record.info.get("used", math.inf) > PING_SECONDS:
+        try:
+            dialect.do_ping(connection)
+        except dialect.loaded_dbapi.Error as problem:
+            if dialect.is_disconnect(problem, connection, None):
+                raise DisconnectionError from None
+            raise
 
 
 def _no_name() -> str:

@@ -48,6 +48,7 @@ nodes = Table(  # the nodes that serve this database
     Column("state", Text, nullable=False, server_default="active"),  # pending, active, draining, retired
     Column("epoch", BigInteger, nullable=False, server_default="0"),  # raised by each start, and by its retirement
     Column("indexed_until", BigInteger, nullable=False, server_default="0"),  # its calls that ended before are indexed
+    Column("asked", BigInteger, nullable=False, server_default="0"),  # until when it waits for those of the others
     Column("seq", BigInteger, nullable=False, server_default="0"),  # number of its newest transaction
 )
 

@@ -42,6 +42,8 @@ class State(enum.StrEnum):
 
 
 OPEN = (State.RUNNING.value, State.WAITING.value, State.CUT.value)
+OPEN_SINCE = sa.select(sa.func.max(erasures.c.requested_at)).where(erasures.c.state.in_(OPEN)).scalar_subquery()
+"""Selects when the newest erasure was requested that is to be carried out, or waits; null if there is none."""
 _CALLS = sa.select(sa.func.count()).where(erasure_calls.c.erasure == erasures.c.id).scalar_subquery()
 COUNTED = sa.select(erasures, _CALLS.label("calls"))
 """Selects erasures, each with the number of its calls."""

@@ -123,6 +123,8 @@ class Erasures:
         self.wanted = asyncio.Event()
         self.erased = 0
         """Calls that were erased since the start."""
+        self.soon = False
+        """Whether this node is at an erasure that other nodes carry out too, or waits for those that are there."""
         self._gap = gap
         self._customer = customer
         self._keys = keys
@@ -367,10 +369,11 @@ class Erasures:
                 going = await rows.begin(connection)
             ready, failed = await self._stop(going, stop_live)
             if ready:
+                self.soon = self._spread is not None
                 await self._forget(ready)
-            soon = await self._conclude()
+            self.soon = await self._conclude()
             if not ready or failed:
-                return not failed and not soon
+                return not failed and not self.soon
 
     async def _stop(
         self, going: list[tuple[ErasureTarget, Step]], stop_live: StopLive | None

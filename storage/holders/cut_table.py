@@ -1,6 +1,7 @@
 """The tables `cuts` and `cut_acknowledgements` in one transaction (docs/formats/cuts.md). Policy: storage.cuts."""
 
 from collections.abc import Collection, Iterable
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,6 +26,24 @@ Place = tuple[int, bytes]
 
 START: Place = (0, BEGIN)
 
+Rest = tuple[Place, tuple[int, int]]
+"""What changes whenever a holder has something to do: the newest line, and number and sum of the acknowledgements.
+
+The second is (-1, 0) while something that was cut was not removed by anybody.
+"""
+
+_NEWEST = sa.select(cuts.c.n).order_by(cuts.c.n.desc()).limit(1)
+_UNREMOVED = sa.exists().where(cuts.c.removed < sa.literal_column(str(APPLIED)))  # as in the condition of its index
+_ACKNOWLEDGED = sa.select(sa.func.count()).select_from(cut_acknowledgements)
+REST = (
+    _NEWEST.scalar_subquery().label("newest"),
+    _NEWEST.with_only_columns(cuts.c.chain).scalar_subquery().label("chain"),
+    _UNREMOVED.label("unremoved"),
+    _ACKNOWLEDGED.scalar_subquery().label("holders"),
+    _ACKNOWLEDGED.with_only_columns(sa.func.sum(cut_acknowledgements.c.n)).scalar_subquery().label("acknowledged"),
+)
+"""The columns from which `rest_of` reads, of a statement that may ask for more."""
+
 
 async def newest(connection: AsyncConnection) -> Place:
     """Return the place of the newest line."""
@@ -32,17 +51,15 @@ async def newest(connection: AsyncConnection) -> Place:
     return START if found is None else (found.n, bytes(found.chain))
 
 
-async def at_rest(connection: AsyncConnection) -> tuple[Place, tuple[int, int]]:
-    """Return what changes whenever a holder has something to do: the newest line, and the sum of what is acknowledged.
+def rest_of(row: sa.Row[Any]) -> Rest:
+    """Return what the columns `REST` say."""
+    place = START if row.newest is None else (int(row.newest), bytes(row.chain))
+    return place, (-1, 0) if row.unremoved else (int(row.holders), int(row.acknowledged or 0))
 
-    The second is (-1, 0) while something that was cut was not removed by anybody.
-    """
-    place = await newest(connection)
-    if await connection.scalar(sa.select(cuts.c.n).where(cuts.c.removed < APPLIED).limit(1)) is not None:
-        return place, (-1, 0)
-    asked = sa.select(sa.func.count(), sa.func.coalesce(sa.func.sum(cut_acknowledgements.c.n), 0))
-    count, total = (await connection.execute(asked)).one()
-    return place, (int(count), int(total))
+
+async def at_rest(connection: AsyncConnection) -> Rest:
+    """Return what changes whenever a holder has something to do."""
+    return rest_of((await connection.execute(sa.select(*REST))).one())
 
 
 async def silent_for(connection: AsyncConnection, name: str) -> float | None:

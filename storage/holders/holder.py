@@ -3,7 +3,7 @@
     holder = Holder(name, database, keys, keys_dir, now, local)
     database.guard(holder.guard)             each transaction first follows what was cut meanwhile
     await holder.begin()                     before anything is served
-    await holder.turn()                      every second, in the daemon (recorder.maintenance.holder_job)
+    await holder.turn()                      when something has changed, in the daemon (recorder.maintenance.holder_job)
 
 `storage.cuts` decides what comes next; here each step is carried out:
 
@@ -52,7 +52,7 @@ from storage.cuts.lines import ChainKeys, Kind, Line, Numbered
 from storage.database.database import Database, DatabaseAway
 from storage.errors import StorageError
 from storage.holders import cut_table
-from storage.holders.cut_table import APPLIED, BY_ALL, Place
+from storage.holders.cut_table import APPLIED, BY_ALL, Place, Rest
 from storage.holders.local_data import LocalData, entry
 from storage.holders.return_file import ReturnFile, Standing
 from storage.keys.cut_log import Entry, Ledger
@@ -148,7 +148,7 @@ class Holder:
         self.chain = ChainKeys.of(partial(keys.secret, LAST_LEAF))
         #: Ends a live call of this node.
         self.stop_live: Callable[[str], Awaitable[None]] = _not_live
-        #: Set when a line was written that the loop need not wait a second for.
+        #: Set when the loop has something to do: a line was written, or the tables have changed.
         self.wanted = asyncio.Event()
         #: Whether this node was retired and has overwritten its keys.
         self.gone = False
@@ -172,7 +172,7 @@ class Holder:
         self._tree = (-1, b"")
         self._dropping: list[Entry] = []
         self._filed: set[str] = set()  # ids of lines that this process wrote
-        self._rest: tuple[Place, tuple[int, int]] | None = None  # what the tables said when nothing was left to do
+        self._rest: Rest | None = None  # what the tables said when nothing was left to do
 
     # --- may anything be opened? -------------------------------------------------------------------------------------
 
@@ -316,14 +316,18 @@ class Holder:
             await self.turn()
         return self.gone
 
+    def rests(self, found: Rest) -> bool:
+        """Say whether nothing is to be done, if this is what the tables say."""
+        return self._begun and found == self._rest and self._level == found[0] and not (self._dropping or self._due())
+
     async def _at_rest(self) -> bool:
-        """Look once whether anything has changed; a quiet customer costs one query a second."""
+        """Look once whether anything has changed."""
         async with self._database.reading() as connection:
             found = await cut_table.at_rest(connection)
-        if found != self._rest or self._level != found[0] or self._dropping or self._due():
-            self._rest = found if found[1][0] >= 0 else None
-            return False
-        return True
+        if self.rests(found):
+            return True
+        self._rest = found if found[1][0] >= 0 else None
+        return False
 
     async def _follow(self) -> Table:
         """Take step after step until everything is acknowledged; return the table as it then was."""

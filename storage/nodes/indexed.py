@@ -2,6 +2,9 @@
 
 Whoever writes calls reads the time of the database first, then looks what still waits to be written, and notes the
 time less the age of the oldest that waits: whatever is queued later ended later.
+
+A node that writes no calls notes it every few seconds only, and when somebody waits for it: an erasure that is open, or
+a node that has written in its row until when it needs the calls of the others (`asked`; storage.customer.poll).
 """
 
 import asyncio
@@ -21,7 +24,19 @@ MARGIN_SECONDS = 1.0
 
 LOOK_SECONDS = 0.25
 
+ASKED = sa.select(sa.func.max(nodes.c.asked)).scalar_subquery()
+"""Selects the newest moment for which a node has waited."""
+
 _NOT_WAITED_FOR = ("pending", "retired")  # one has no calls yet, the other none any more that anybody can read
+
+
+INDEXED = sa.select(sa.func.min(nodes.c.indexed_until)).where(nodes.c.state.not_in(_NOT_WAITED_FOR)).scalar_subquery()
+"""Selects until when the calls of all nodes are indexed."""
+
+
+def until_of(moment: int, age: float) -> int:
+    """Return until when calls are indexed if the oldest that waited at a moment was so many seconds old."""
+    return moment - round((age + MARGIN_SECONDS) * MICROS)
 
 
 class Indexed:
@@ -35,16 +50,19 @@ class Indexed:
         """Return the time of the database, in microseconds since 1970-01-01 UTC."""
         return int(await connection.scalar(sa.select(NOW)) or 0)
 
-    async def note(self, connection: AsyncConnection, moment: int, age: float, *, alone: bool = False) -> None:
+    async def note(self, connection: AsyncConnection, moment: int, age: float, *, alone: bool = False) -> int:
         """Note that all calls of this node are indexed that ended so many seconds before a moment, or earlier.
+
+        Return until when they are.
 
         `alone`: nothing else is in the transaction, so nobody waits until the disk of the database has it.
         """
         if alone:
             await connection.execute(sa.select(sa.func.set_config("synchronous_commit", "off", True)))
-        until = moment - round((age + MARGIN_SECONDS) * MICROS)
+        until = until_of(moment, age)
         mine = sa.and_(nodes.c.node == self._node, nodes.c.indexed_until < until)
         await connection.execute(nodes.update().where(mine).values(indexed_until=until))
+        return until
 
     async def until(self) -> int:
         """Return until when the calls of this node are indexed, in microseconds; 0 if that is not known."""
@@ -66,8 +84,10 @@ class Indexed:
 
     async def reached(self, seconds: float, *, away: bool = True) -> bool:
         """Wait until other nodes have indexed their calls up to now; return False if that takes longer than this."""
-        async with self._database.reading() as connection:
+        async with self._database.beside() as connection:
             moment = await self.now(connection)
+            mine = sa.and_(nodes.c.node == self._node, nodes.c.asked < moment)
+            await connection.execute(nodes.update().where(mine).values(asked=moment))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while await self.behind(moment, away=away):  # noqa: ASYNC110 - other nodes end it

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,9 @@ from tests.daemon.postgresql import Cluster, cluster
 Two = tuple[Api, Api, Cluster]
 DATABASE = "recorder_acme"
 PENDING = "INSERT INTO nodes (node, label, tree, instance, seen, state) VALUES (2, 'rec2', '', '', 0, 'pending')"
+COMMITS = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()"
+IDLE_A_SECOND = 4.0
+"""Transactions of a node that has nothing to do; they were 2.1, and 10.4 when every job asked for itself."""
 AN_HOUR_AGO = "UPDATE nodes SET seen = seen - 3600000000 WHERE node = 2"
 
 
@@ -44,6 +48,17 @@ def place_of(call: dict[str, Any]) -> tuple[str, str, str]:
 def refused(api: Api, method: str, path: str) -> tuple[int, str]:
     answer = api.ask(method, path)
     return answer.status_code, answer.json()["detail"]
+
+
+def test_a_node_that_has_nothing_to_do_asks_little_of_the_database(two: Two) -> None:
+    *apis, postgresql = two
+    found = []
+    while not found or (min(found) > IDLE_A_SECOND and len(found) < 5):  # what follows a start may take a while
+        before, begun = int(postgresql.ask(DATABASE, COMMITS)), time.monotonic()
+        time.sleep(5)
+        more = int(postgresql.ask(DATABASE, COMMITS)) - before
+        found.append(more / (time.monotonic() - begun) / len(apis))
+    assert 0.5 < min(found) < IDLE_A_SECOND, found
 
 
 def test_what_one_node_recorded_any_node_plays_exports_and_verifies(two: Two) -> None:

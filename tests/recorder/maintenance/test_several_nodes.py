@@ -17,8 +17,9 @@ import sqlalchemy as sa
 from recorder.config.model import Retention
 from recorder.exports.render_client import RenderFailed
 from recorder.exports.render_sources import caveat, media_parts
-from recorder.maintenance import retention_job, verify
+from recorder.maintenance import poll_job, retention_job, verify
 from recorder.maintenance.directory_job import DirectoryJob
+from recorder.maintenance.poll_job import PollJob
 from recorder.maintenance.purge_job import PurgeJob
 from recorder.maintenance.retention_job import RetentionJob
 from recorder.maintenance.verify import Report, verify_customer
@@ -56,7 +57,8 @@ def first_node(tmp_path: Path, postgresql: str, object_servers: dict[str, Server
 @pytest.fixture(autouse=True)
 def _haste(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention_job, "RETRY_SECONDS", 0.1)
-    monkeypatch.setattr(retention_job, "LOOK_FOR_OTHERS_SECONDS", 0.1)
+    monkeypatch.setattr(poll_job, "LOOK_FOR_OTHERS_SECONDS", 0.1)
+    monkeypatch.setattr(poll_job, "LOOK_SECONDS", 0.1)
     monkeypatch.setattr(verify, "GRACE_SECONDS", 0.0)
 
 
@@ -91,10 +93,11 @@ async def following(*both: Customer) -> AsyncIterator[None]:
             await task
 
 
-def retention(stop: Any = None, terms: Retention = OFTEN) -> Callable[[Parts], list[RetentionJob]]:
-    def made(node: Parts) -> list[RetentionJob]:
+def retention(stop: Any = None, terms: Retention = OFTEN) -> Callable[[Parts], list[RetentionJob | PollJob]]:
+    def made(node: Parts) -> list[RetentionJob | PollJob]:
         settings: Any = SimpleNamespace(retention=terms, node=SimpleNamespace(runtime_dir=node.folder))
-        return [RetentionJob(node.customers, node.tasks, node.log, node.incidents, node.metrics, settings, stop)]
+        job = RetentionJob(node.customers, node.tasks, node.log, node.incidents, node.metrics, settings, stop)
+        return [job, PollJob(node.customers, node.tasks, node.log, node.indexer.note)]
 
     return made
 

@@ -13,6 +13,7 @@ def upgrade() -> None:
     op.add_column("nodes", sa.Column("state", sa.Text(), server_default="active", nullable=False))
     op.add_column("nodes", sa.Column("epoch", sa.BigInteger(), server_default="0", nullable=False))
     op.add_column("nodes", sa.Column("indexed_until", sa.BigInteger(), server_default="0", nullable=False))
+    op.add_column("nodes", sa.Column("asked", sa.BigInteger(), server_default="0", nullable=False))
     op.add_column("nodes", sa.Column("seq", sa.BigInteger(), server_default="0", nullable=False))
     op.create_table(
         "cuts",

@@ -1,0 +1,69 @@
+"""What other nodes may have changed for a customer: one statement, which each node asks about once a second.
+
+    seen = await Poll(database).look()
+
+It runs in no transaction and writes nothing. It only says that there is something to do: whoever does it looks again in
+a transaction of its own, which compares what this node has cut with the newest line (storage.holders).
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+
+from storage.database.database import Database
+from storage.database.database_clock import NOW
+from storage.database.schema import cuts, shared_files
+from storage.erasure.erasure_rows import OPEN_SINCE
+from storage.holders.cut_table import BY_ALL, REST, Rest, rest_of
+from storage.nodes.indexed import ASKED, INDEXED
+
+_VERSIONS = sa.select(sa.cast(sa.func.json_object_agg(shared_files.c.name, shared_files.c.version), sa.Text))
+_UNFINISHED = sa.select(sa.func.min(cuts.c.n)).where(cuts.c.removed < sa.literal_column(str(BY_ALL)))
+_ALL = sa.select(
+    NOW.label("now"),
+    *REST,
+    _UNFINISHED.scalar_subquery().label("unfinished"),
+    _VERSIONS.scalar_subquery().label("versions"),
+    OPEN_SINCE.label("open_since"),
+    ASKED.label("asked"),
+    INDEXED.label("indexed"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the database says at one moment; times are microseconds by its clock."""
+
+    now: int
+    """When."""
+    rest: Rest
+    """The lines of what is cut, and who has acknowledged them."""
+    unfinished: int
+    """The oldest line of which something is left to remove; 0 if there is none."""
+    versions: Mapping[str, int]
+    """Versions of tokens and accounts, by name."""
+    open: bool
+    """Whether an erasure is to be carried out, or waits."""
+    asked: int
+    """Somebody has waited, or waits, for all calls that ended before."""
+    indexed: int
+    """The calls of all nodes that ended before are indexed."""
+
+
+class Poll:
+    """Asks the database of one customer."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def look(self) -> Seen:
+        """Ask once; raises StorageError."""
+        row = await self._database.peek(_ALL)
+        versions = json.loads(row.versions or "{}")
+        asked, since = int(row.asked or 0), row.open_since
+        return Seen(
+            int(row.now), rest_of(row), int(row.unfinished or 0), versions, since is not None,
+            max(asked, since or 0), int(row.indexed or 0),
+        )  # fmt: skip
