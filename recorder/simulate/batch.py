@@ -82,6 +82,8 @@ class Source:
     """Coded audio: `coded.stream_mask`; 0 if the frames count."""
     frames: Sequence[bytes] = field(default=(), repr=False)
     """Encoded frames that are sent in turn."""
+    first: int = 0
+    """Tick of the first frame: a decoder needs what came before any other one."""
 
     def protect_by(self, session: Session | None) -> None:
         """Protect the packets from now on by this session."""
@@ -92,7 +94,7 @@ class Source:
         self.sequence -= ticks
 
 
-_Place = tuple[int, int, int, int, int, int, int, Any, Any, int, Sequence[bytes]]
+_Place = tuple[int, int, int, int, int, int, int, Any, Any, int, Sequence[bytes], int]
 
 
 class Batch:
@@ -137,9 +139,9 @@ class Batch:
             _HEAD.pack_into,
             lib.srtp_protect,
         )
-        for offset, at, head, sequence, timestamp, step, ssrc, session, pointer, mask, frames in self._places:
+        for offset, at, head, sequence, timestamp, step, ssrc, session, pointer, mask, frames, first in self._places:
             pack(buffer, offset, head, tick + sequence & 0xFFFF, timestamp + tick * step & 0xFFFFFFFF, ssrc)
-            payload = (mask ^ frame).to_bytes(160, "big") if mask else frames[tick % len(frames)]
+            payload = (mask ^ frame).to_bytes(160, "big") if mask else frames[(tick - first) % len(frames)]
             end = HEADER + len(payload)
             buffer[offset + HEADER : offset + end] = payload
             if session is not None:
@@ -165,7 +167,7 @@ def _place(source: Source, index: int, pointer: Any) -> _Place:
     session = source.session._srtp[0] if source.session else None  # as `Session.protect` takes it
     return (
         STRIDE * index, 2 * index + 1, 0x8000 | source.payload_type, source.sequence, source.timestamp, source.step,
-        source.ssrc, session, pointer, source.mask, source.frames,
+        source.ssrc, session, pointer, source.mask, source.frames, source.first,
     )  # fmt: skip
 
 

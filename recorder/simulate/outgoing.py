@@ -66,6 +66,8 @@ class Outgoing:
         """Start with this tick; the sequence continues where it stopped, the timestamp follows the clock."""
         if self.began is None:
             self.source.skip(tick - (self.sent[-1][1] if self.sent else 0))
+            if not self.sent:
+                self.source.first = tick
             self.began = tick
 
     def off(self, tick: int) -> None:

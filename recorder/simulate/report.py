@@ -89,7 +89,7 @@ class StreamReport:
             frame = array("h")
             frame.frombytes(coded.samples(self.codec, self.run, self.call, self.stream, tick))
             return frame
-        at = tick * size % len(self.tune)
+        at = (tick - self.sent[0][0]) * size % len(self.tune)
         return self.tune[at : at + size]
 
     def as_dict(self) -> dict[str, Any]:

@@ -70,6 +70,26 @@ def test_each_stream_sends_one_packet_a_tick_while_it_is_on(engine: Engine, plac
     assert engine.do({"do": "count"})["packets"] == 12  # of removed streams too
 
 
+def test_a_sound_begins_with_its_first_frame_however_late_it_is_sent(
+    engine: Engine, places: list[socket.socket]
+) -> None:
+    """A decoder that lacks what came before the first frame, as of Opus, makes another sound of it."""
+    engine.do({"do": "sound", "id": 1, "frames": ["a0", "a1", "a2"]})
+    words = {
+        "id": 8, "lane": 0, "codec": "PCMA", "sound": 1, "run": 1, "call": 4, "stream": 0, "ssrc": 108, "suite": None,
+        "key": "", "peer_key": "", "host": "127.0.0.1", "port": places[0].getsockname()[1], "rtcp_port": 9,
+    }  # fmt: skip
+    engine.do({"do": "add", "streams": [words]})
+    run_ticks(engine, 4)
+    engine.do({"do": "on", "ids": [8]})
+    run_ticks(engine, 2)
+    engine.do({"do": "off", "ids": [8]})
+    run_ticks(engine, 1)
+    engine.do({"do": "on", "ids": [8]})
+    run_ticks(engine, 2)
+    assert [packet[12:].hex() for packet in received(places[0])] == ["a0", "a1", "a0", "a1"]  # a2 fell into the pause
+
+
 def test_sender_reports_go_out_every_five_seconds(engine: Engine, places: list[socket.socket]) -> None:
     engine.do({"do": "on", "ids": [0, 1]})
     run_ticks(engine, 2)

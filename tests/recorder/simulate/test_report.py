@@ -25,8 +25,8 @@ def test_samples_lie_where_they_were_sent() -> None:
     assert [(f.position, f.frame) for f in coded.find(sound)] == [(0, 10), (160, 11), (1600, 20)]
     assert len(sound) == 2 * 160 * 11
     tune = array("h", [i for i in range(3) for _ in range(160)])
-    repeated = stream(sent=((2, 5),), tune=tune).samples()
-    assert [repeated[at] for at in (0, 160, 320)] == [2, 0, 1]  # a tune is repeated by the clock
+    repeated = stream(sent=((2, 4), (6, 7)), tune=tune).samples()
+    assert [repeated[at] for at in (0, 160, 640)] == [0, 1, 1]  # a tune begins anew, and is repeated by the clock
     assert len(stream().samples()) == 0 and stream().frames == 0
 
 
