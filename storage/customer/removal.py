@@ -128,7 +128,7 @@ async def left(customer: Customer, *, approval: bool) -> Sequence[str]:
     if others:
         raise Kept(
             f"the keys of {customer.name} are on {_more(others)}",
-            f"stop these nodes and retire them first: recorder node retire {others[0]}",
+            f"stop these nodes and retire them first: recorder node retire {others[0]} (docs/cluster.md)",
         )
     held = [row.id async for row in customer.calls.every(Query(hold=True))]
     if held:

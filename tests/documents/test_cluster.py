@@ -28,7 +28,11 @@ from tests.daemon.object_stores import object_store
 from tests.daemon.postgresql import cluster
 
 RECORDER = '#!/bin/sh\nexec {python} -m recorder "$@" --config {config}\n'
-RECORDERCTL = '#!/bin/sh\n[ "$1" = reload ] && exec systemctl reload recorder\nexec recorder "$@"\n'
+RECORDERCTL = """#!/bin/sh
+[ "$1" = reload ] && exec systemctl reload recorder
+[ "$1 $2" = "customer remove" ] && ! recorder "$@" && systemctl reload recorder
+exec recorder "$@"
+"""
 SYSTEMCTL = '#!/bin/sh\necho "$1" >{folder}/asked && read -r answer <{folder}/answer && [ "$answer" = done ]\n'
 
 
@@ -128,6 +132,14 @@ def test_from_one_node_to_three_and_back(tmp_path: Path) -> None:
             yield one.run
             record(*left)
 
+        @contextmanager
+        def removing() -> Iterator[documents.Shell]:
+            """Have a second customer, which is removed."""
+            status, said = one.run("recorderctl customer add globex --source 198.51.100.0/24 && recorderctl reload")
+            assert status == 0, said
+            yield one.run
+            record(one)
+
         record(one)
         facts: documents.Facts = {
             "Give the first node a number": lambda: starting(one),
@@ -142,5 +154,6 @@ def test_from_one_node_to_three_and_back(tmp_path: Path) -> None:
             "Take a node away: retire it": lambda: retiring(one, two),
             "Back to one": two.shell,
             "Back to one: retire it": lambda: retiring(one),
+            "Remove a customer": removing,
         }
         documents.run("docs/cluster.md", one.run, facts, values)
