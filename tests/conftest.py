@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import gc
 import inspect
 import os
 from collections.abc import Generator, Iterator
@@ -39,6 +40,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if of_system and config.option.markexpr == "unit" else None
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the collector of garbage from half a million objects of modules and tests, which stay to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what `make unit` runs, and put the tests that run alone at the end."""
     for item in items:
@@ -49,9 +61,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _is_unit(item: pytest.Item) -> bool:
     folder = item.path.relative_to(Path(__file__).parent).parts[0]
-    fixtures = set(getattr(item, "fixturenames", ()))
-    marks = {mark.name for mark in item.iter_markers()}
-    return folder not in SYSTEM and fixtures.isdisjoint(NEEDS) and marks.isdisjoint({"system", "interop", "torture"})
+    if folder in SYSTEM or not NEEDS.isdisjoint(getattr(item, "fixturenames", ())):
+        return False
+    return {"system", "interop", "torture"}.isdisjoint(mark.name for mark in item.iter_markers())
 
 
 def _runs_alone(item: pytest.Item) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -133,8 +134,9 @@ def _others(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
+@cache
 def command() -> Any:
-    """Return `recorder` with all its commands, as typer sees them."""
+    """Return `recorder` with all its commands, as typer sees them; reading their signatures takes 0.1 s."""
     import typer
 
     from recorder.cli import (

@@ -18,15 +18,14 @@ from media.rtp import header
 START = 1_700_000_000_000_000_000  # ns since the epoch
 MS = 1_000_000
 PCMU, PCMA = Format("PCMU", 8000), Format("PCMA", 8000)
+LOUD = bytes(range(0x70)) + bytes(range(0x80, 0xF0))
+"""What G.711 has for sounds that can be heard."""
 
 
 def noise(seed: int, frames: int, size: int = 160) -> list[bytes]:
     """Make payloads of G.711 noise that is never silent."""
     random = Random(seed)
-    return [
-        bytes(random.choice((random.randrange(0x70), 0x80 + random.randrange(0x70))) for _ in range(size))
-        for _ in range(frames)
-    ]
+    return [bytes(random.choices(LOUD, k=size)) for _ in range(frames)]
 
 
 def voice(seconds: float, rate: int) -> array[int]:

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 
@@ -79,16 +80,19 @@ def codes() -> Iterator[str]:
         yield from (f"{group}.{code}" for code in found)
 
 
-def messages() -> Iterator[tuple[str, str, str]]:
-    """Give the id, the English and the place of every message in the code; a group of ids ends in a dot.
+@cache
+def messages() -> list[tuple[str, str, str]]:
+    """Return the id, the English and the place of every message in the code; a group of ids ends in a dot.
 
     Ids and English are literals, so that none escapes this; `_is_copy` knows the places that copy a message.
     """
+    found = []
     for path in sorted(each for part in SOURCES for each in (PACKAGE.parent / part).rglob("*.py")):
         for call in _calls(path):
             if getattr(call.func, "id", "") == "Message" and not _is_copy(call.args[0]):
                 id, _, _ = _text(call.args[0]).partition("{")
-                yield id, _text(call.args[1]), f"{path.name}:{call.lineno}"
+                found.append((id, _text(call.args[1]), f"{path.name}:{call.lineno}"))
+    return found
 
 
 def _is_copy(id: ast.expr) -> bool:

@@ -219,6 +219,7 @@ sys.exit(pytest.main([*words, "tests/media/stream/test_fast_path_c.py", "tests/m
 
 
 @needed
+@pytest.mark.system  # the sanitizers of a compiler
 def test_the_c_code_stays_within_its_memory(tmp_path):
     """The other tests of the compiled path once more, with the compiler's checks of memory and undefined behaviour."""
     guards = "-fsanitize=address,undefined -fno-sanitize-recover=all -Werror -g -O1 -U_FORTIFY_SOURCE"

@@ -20,6 +20,7 @@ from recorder.persist.checkpoint_file import Slot
 from recorder.persist.repair import left_behind
 from recorder.service.port_rebind import bind_again
 from sip.endpoint import Endpoint
+from tests.in_process.offers import sdp
 from tests.in_process.recorder_node import Stage
 
 HUGE = 10**400
@@ -71,35 +72,34 @@ async def test_a_worker_cannot_have_a_recording_removed(one: Stage, over: bool) 
     assert row and row.state.value == "interrupted"
 
 
-@pytest.mark.parametrize(
-    "outer",
-    [
-        {"leaf": float("inf")},
-        {"leaf": float("nan")},
-        {"leaf": -1},
-        {"leaf": HUGE},
-        {"leaf": 1 << 80},
-        {"call": "../../x"},
-        {"customer": "../x"},
-        {"customer": ["acme"]},
-        {"ports": [[70_000, True]]},
-        {"ports": [[-2, True]]},
-        {"ports": [[HUGE, True]]},
-        {"ports": [[float("inf"), True]]},
-        {"ports": 5},
-        {"ports": [[[], True]]},
-    ],
-    ids=lambda outer: str(outer)[:40],
-)
-async def test_a_start_succeeds_whatever_state_a_worker_forged(one: Stage, outer: dict[str, Any]) -> None:
-    call = one.invite("c1")
-    forge(one, call, outer, b"x" * 60)
-    one.forget(call)
-    for pair in bind_again(one.node.runtime_dir, "127.0.0.1", ()).values():
-        pair.close()
-    with started(one) as (checkpoints, _):
-        assert not list(checkpoints.left())
-    assert not list(one.live)
+FORGED: list[dict[str, Any]] = [
+    {"leaf": float("inf")},
+    {"leaf": float("nan")},
+    {"leaf": -1},
+    {"leaf": HUGE},
+    {"leaf": 1 << 80},
+    {"call": "../../x"},
+    {"customer": "../x"},
+    {"customer": ["acme"]},
+    {"ports": [[70_000, True]]},
+    {"ports": [[-2, True]]},
+    {"ports": [[HUGE, True]]},
+    {"ports": [[float("inf"), True]]},
+    {"ports": 5},
+    {"ports": [[[], True]]},
+]
+
+
+async def test_a_start_succeeds_whatever_state_a_worker_forged(one: Stage) -> None:
+    for number, outer in enumerate(FORGED):
+        call = one.invite(f"c{number}", sdp("sendonly"))
+        forge(one, call, outer, b"x" * 60)
+        one.forget(call)
+        for pair in bind_again(one.node.runtime_dir, "127.0.0.1", ()).values():
+            pair.close()
+        with started(one) as (checkpoints, _):
+            assert not list(checkpoints.left()), str(outer)[:40]
+        assert not list(one.live), str(outer)[:40]
 
 
 @pytest.mark.parametrize("first", [True, False])

@@ -33,7 +33,7 @@ from storage.cuts.lines import BEGIN, Acknowledgement, ChainKeys, Kind, Line, Nu
 
 KEYS = ChainKeys(b"c" * 32, b"a" * 32)
 NAMES = ("a", "b", "c")
-SCHEDULES = int(os.environ.get("CUTS_SCHEDULES", "150"))
+SCHEDULES = int(os.environ.get("CUTS_SCHEDULES", "75"))
 ROUNDS = 160
 """Steps after which all holders must have come together."""
 

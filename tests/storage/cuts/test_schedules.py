@@ -12,7 +12,7 @@ from storage.cuts.holder import Acknowledge, BringBack, Held, Step, Table
 from storage.cuts.lines import ChainKeys, Kind, Line, Numbered
 from tests.storage.cuts.world import SEEDS, STORIES, run, schedule, search, story
 
-SCHEDULES = int(os.environ.get("CUTS_SCHEDULES", "200"))
+SCHEDULES = int(os.environ.get("CUTS_SCHEDULES", "100"))
 LONG = 10_000
 FIND = 1500
 """Schedules in which each mistake must be found."""

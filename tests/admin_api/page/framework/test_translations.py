@@ -9,7 +9,6 @@ from admin_api.page.framework.translations import Translations, catalogue, langu
 from tests.admin_api.page import page_texts
 
 GERMAN = Translations("de")
-MESSAGES = list(page_texts.messages())
 
 
 def forms(message):
@@ -46,13 +45,13 @@ def test_a_language_has_every_text_with_the_same_values(language):
 def test_every_message_of_the_code_has_a_text_in_each_language(language):
     known = ids(language)
     groups = {id[: at + 1] for id in known for at, letter in enumerate(id) if letter == "."}
-    told = [*((id, where) for id, _, where in MESSAGES), *page_texts.troubles()]
+    told = [*((id, where) for id, _, where in page_texts.messages()), *page_texts.troubles()]
     assert [f"{where}: {id}" for id, where in told if id not in (groups if id.endswith(".") else known)] == []
     assert len(told) > 150
 
 
 def test_a_message_has_one_english_and_the_page_puts_in_no_more_values_than_it_has():
-    whole = [each for each in MESSAGES if not each[0].endswith(".")]
+    whole = [each for each in page_texts.messages() if not each[0].endswith(".")]
     english = {id: text for id, text, _ in whole}
     assert [f"{where}: {id}" for id, text, where in whole if not text or english[id] != text] == []
     shown = {id_of(each): places(*forms(each)) for each in catalogue("en")}
