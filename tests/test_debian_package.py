@@ -6,6 +6,7 @@ RELEASE=bookworm tries Debian 12.
 
 import json
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -64,6 +65,15 @@ def test_prometheus_takes_the_alerts_of_the_package(packages, tmp_path):
     line = ["promtool", "check", "rules", tmp_path / "usr/share/recorder/alerts.yml"]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 0 and "SUCCESS" in done.stdout, done.stdout + done.stderr
+
+
+def test_a_reader_of_the_package_finds_what_the_documents_lead_to(packages, tmp_path):
+    subprocess.run(["dpkg-deb", "--extract", packages[0], tmp_path], check=True)
+    folder = tmp_path / "usr/share/doc/siprec-recorder"
+    for path in (folder / "docs").glob("*.md"):
+        for link in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text()):
+            assert (path.parent / link).exists() or link.startswith("../"), f"{path.name} leads to {link}"
+    assert (folder / "docs/install.md").exists() and (folder / "docs/cluster.md").exists()
 
 
 def test_install_record_upgrade_refuse_and_remove(packages, empty, tmp_path):

@@ -75,7 +75,8 @@ class Machine:
 
     def run(self, script: str) -> tuple[int, str]:
         """Run a script."""
-        text = script.replace("/etc/recorder/recorder.toml", str(self.api.one.config))
+        text = script.replace("/tmp/", f"{self.work}/")
+        text = text.replace("/etc/recorder/recorder.toml", str(self.api.one.config))
         path = f"{self.api.one.folder}/bin:{os.environ['PATH']}"
         environment = {**os.environ, "PATH": path}
         line = ["sh", "-ec", text]
