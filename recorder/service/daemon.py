@@ -199,12 +199,7 @@ class Daemon:
             LeafPrefetch(customers, self._tasks, self.node.now).tend, system.sample, signalling.liveness.look,
         )  # fmt: skip
         self._admission = Admission(self.node, self._live, self._executor.checkpoint, chores)
-        metrics.watch(metrics.calls_active, lambda: float(len(self._live)))
-        for each in settings.customers:
-            of_customer = partial(self._live.of_customer, each.name)
-            metrics.watch(metrics.customer_calls_active.labels(each.name), of_customer)
-        metrics.watch(metrics.customers_away, lambda: float(self._unserved()))
-        metrics.watch(metrics.oldest_unindexed, self.node.indexer.oldest)
+        self._watch()
         self._server = self._sip_server(signalling)
         self.node.connect(flush=self._server.flush, load_changed=self._admission.review)
         if self.node.membership is not None:
@@ -215,6 +210,16 @@ class Daemon:
         self._background = BackgroundServices(
             self.node, self._live, self._executor, self._repairs, system, self._away, self._resume
         )
+
+    def _watch(self) -> None:
+        """Let each scrape read the gauges that nobody sets."""
+        metrics = self.metrics
+        metrics.watch(metrics.calls_active, lambda: float(len(self._live)))
+        for each in self._settings.customers:
+            of_customer = partial(self._live.of_customer, each.name)
+            metrics.watch(metrics.customer_calls_active.labels(each.name), of_customer)
+        metrics.watch(metrics.customers_away, lambda: float(self._unserved()))
+        metrics.watch(metrics.oldest_unindexed, self.node.indexer.oldest)
 
     def _unserved(self) -> int:
         """Return how many customers are away, or their databases."""

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -117,7 +116,7 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     cutter: Cutter = OwnKeys(keys)
     holder: Holder | None = None
     if shared:
-        holder, cutter = _shared(place, keys, database, [vault, files], lambda: steps)
+        holder, cutter = _share_keys(place, keys, database, [vault, files], lambda: steps)
     several = keys.node if place.several else None
     exports = Exports(database, keys, files, cutter, now, node=several)
     ledger = Ledger(place.data_dir / KEYS, name)
@@ -126,14 +125,7 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     steps = ErasureSteps(keys, vault, database, calls, room, exports.unlink, cutter, settled)
     steps.reserve_space()
     journal, gap = Journal(folder, keys), Gap(folder)
-    copies = None
-    if shared:  # code that a single machine does not load
-        from storage.audit.audit_copies import AuditCopies
-        from storage.journal.node_journal import NodeJournal
-
-        journal.shared = NodeJournal(journal, folder, keys.node, place.node)
-        logs = AuditFiles(folder, place.data_dir / KEYS, name)
-        copies = AuditCopies(database, logs, name, keys.node, signer.public_key(), place.node)
+    copies = _share_logs(place, keys, database, journal, folder, signer) if shared else None
     store = JournaledDatabase(database, keys, journal, now, cutter)
     rules = Rules(store, settings.country, settings.retention_days)
     erasures = Erasures(
@@ -157,6 +149,7 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
         database, keys, calls, users, rules, settings.country, settings.extension_digits, node=several
     )
     look = partial(measure, gap, journal, database, vault, node=several)
+    again = partial(reapply, name, database, ledger, steps, journal, signer, now)
     return Components(
         cutter=cutter,
         holder=holder,
@@ -180,7 +173,7 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
         correlation=correlation,
         gap=gap,
         journal=journal,
-        catch_up=partial(_catch_up, registry, look, name, database, ledger, steps, journal, signer, now, folder),
+        catch_up=partial(_catch_up, registry, database, journal, folder, lambda older: look(now(), older), again),
     )
 
 
@@ -189,7 +182,7 @@ async def _join(twins: Sequence[Joined], connection: AsyncConnection, ids: Seque
         await each(connection, ids)
 
 
-def _shared(
+def _share_keys(
     place: Place, keys: CustomerKeys, database: Database, vaults: Sequence[Vault], steps: Callable[[], ErasureSteps]
 ) -> tuple["Holder", Cutter]:
     """Return this node as one that holds the keys with others, and what cuts them."""
@@ -208,26 +201,38 @@ def _shared(
     return holder, SharedKeys(holder, database, keys.keeps, place.now)
 
 
+def _share_logs(
+    place: Place, keys: CustomerKeys, database: Database, journal: Journal, folder: Path, signer: Ed25519PrivateKey
+) -> "AuditCopies":
+    """Let journal and audit log be those of one of several nodes; return what copies the audit logs of all."""
+    from storage.audit.audit_copies import AuditCopies
+    from storage.journal.node_journal import NodeJournal
+
+    journal.shared = NodeJournal(journal, folder, keys.node, place.node)
+    logs = AuditFiles(folder, place.data_dir / KEYS, keys.customer)
+    return AuditCopies(database, logs, keys.customer, keys.node, signer.public_key(), place.node)
+
+
 async def _catch_up(
     registry: Registry,
-    look: Callable[[datetime, bool], Awaitable[None]],
-    name: str,
-    index: Database,
-    ledger: Ledger,
-    steps: ErasureSteps,
+    database: Database,
     journal: Journal,
-    signer: Ed25519PrivateKey,
-    now: Callable[[], datetime],
     folder: Path,
+    look: Callable[[bool], Awaitable[None]],
+    again: Callable[[], Awaitable[object]],
 ) -> None:
-    """Restore the rows of a lost database, and bring an older one up to date with journal and cut log."""
+    """Restore the rows of a lost database, and bring an older one up to date with journal and cut log.
+
+    `look` finds out what the index lacks, told whether the database is known to be an older one; `again` repeats
+    erasures.
+    """
     if journal.shared is not None:
-        await journal.shared.begin(index)
-    elif await counted(index):
+        await journal.shared.begin(database)
+    elif await counted(database):
         from storage.journal.node_journal import alone_again  # only after several nodes shared the database
 
-        await alone_again(journal, folder, index)
-    await look(now(), registry.older)
-    await reapply(name, index, ledger, steps, journal, signer, now)
+        await alone_again(journal, folder, database)
+    await look(registry.older)
+    await again()
     with suppress(NoSpace):
         await asyncio.to_thread(journal.prepare)

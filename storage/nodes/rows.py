@@ -5,6 +5,7 @@ future, which a database that took the place of another may have, is not fresh.
 """
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -106,10 +107,25 @@ async def nodes_of(
     """
     have = {each["name"] for each in await connection.run_sync(lambda plain: sa.inspect(plain).get_columns(nodes.name))}
     renewed = nodes.c.seen if since is None else sa.func.greatest(nodes.c.seen, since)
+    asked = _asked([column for column in nodes.c if column.name in have], renewed)
+    return await _rows(connection, asked.with_for_update() if lock else asked)
+
+
+async def served_nodes_of(connection: AsyncConnection) -> list[NodeRow]:
+    """Return the rows of all nodes by number, of a database that is served, so that its schema needs no look."""
+    return await _rows(connection, _SERVED)
+
+
+def _asked(columns: Iterable[sa.Column[Any]], renewed: sa.ColumnElement[int]) -> sa.Select[Any]:
     age = sa.type_coerce(NOW - renewed, sa.BigInteger).label("age")
-    asked = sa.select(*(column for column in nodes.c if column.name in have), age).order_by(nodes.c.node)
-    found = await connection.execute(asked.with_for_update() if lock else asked)
-    return [_row({**_DEFAULTS, **each._mapping}) for each in found]
+    return sa.select(*columns, age).order_by(nodes.c.node)
+
+
+_SERVED = _asked(nodes.c, nodes.c.seen)
+
+
+async def _rows(connection: AsyncConnection, asked: sa.Select[Any]) -> list[NodeRow]:
+    return [_row({**_DEFAULTS, **each._mapping}) for each in await connection.execute(asked)]
 
 
 def _row(found: dict[str, Any]) -> NodeRow:
