@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import schema
 from storage.database.engines import engine_of
+from storage.database.sqlite_driver import DIALECT
 from storage.errors import DatabaseFault, StorageError
 from storage.timestamps import to_micros
 
@@ -378,7 +380,7 @@ class _NoSuchDatabase(DatabaseAway):
 def _place(url: str, customer: str, folder: Path) -> URL:
     if url != "sqlite":
         return make_url(url.replace("{customer}", customer))
-    return URL.create("sqlite+aiosqlite", database=str(folder / FILE_NAME))
+    return URL.create(DIALECT, database=str(folder / FILE_NAME))
 
 
 def _touch(path: Path, customer: str) -> None:
@@ -418,9 +420,20 @@ def _judge(connection: sa.Connection, customer: str) -> str | None:
     return version
 
 
+@lru_cache(maxsize=1)  # the dialect of SQLite is the same for all customers
+def _definitions(dialect: sa.Dialect) -> tuple[str, ...]:
+    """Return the statements that define the tables and indexes of the newest schema."""
+    tables = schema.metadata.sorted_tables
+    indexes = [index for table in tables for index in table.indexes]
+    made: list[sa.schema.ExecutableDDLElement] = [sa.schema.CreateTable(table) for table in tables]
+    made += [sa.schema.CreateIndex(index) for index in indexes]
+    return tuple(str(each.compile(dialect=dialect)) for each in made)
+
+
 def _create_schema(connection: sa.Connection, customer: str, now: datetime) -> None:
     """Create the newest schema directly; running the migrations would need alembic, which takes 0.2 s."""
-    schema.metadata.create_all(connection, checkfirst=False)
+    for statement in _definitions(connection.dialect):
+        connection.exec_driver_sql(statement)
     connection.execute(sa.text("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL PRIMARY KEY)"))
     connection.execute(sa.text("INSERT INTO alembic_version VALUES (:head)"), {"head": HEAD})
     connection.execute(schema.about.insert(), {"customer": customer, "created_at": to_micros(now)})

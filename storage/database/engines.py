@@ -25,9 +25,9 @@ from sqlalchemy import event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.util import LRUCache
 
 from storage import extras
-from storage.database.sqlite_driver import Driver
 from storage.errors import DriverMissing
 
 BUSY_SECONDS = 5.0  # longer than any transaction of the recorder, shorter than an API client waits
@@ -39,6 +39,8 @@ SERVER_SETTINGS = {"jit": "off"}  # compiling a statement takes 0.1 s with ten m
 _PROTOCOL_VIOLATION = "08P01"  # SQLSTATE of PgBouncer for an unsupported startup parameter
 _LIBPQ = ("sslmode", "sslrootcert", "sslcrl", "sslcert", "sslkey")
 """Options of an address that asyncpg understands as libpq does, but in an address only."""
+COMPILED: LRUCache[Any, Any] = LRUCache(500)  # as many as an engine of SQLAlchemy keeps for itself
+"""Statements in the SQL of SQLite. Compiling those of a start takes a customer 50 ms, if it is not the first."""
 _PRAGMAS = (
     f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}",
     "PRAGMA synchronous=FULL",
@@ -57,7 +59,8 @@ def engine_of(place: URL) -> AsyncEngine:
         "pool_timeout": COMMAND_SECONDS,
     }
     if place.get_backend_name() == "sqlite":
-        engine = create_async_engine(place, connect_args={"timeout": BUSY_SECONDS}, module=Driver(), **common)
+        common["execution_options"] = {"compiled_cache": COMPILED}
+        engine = create_async_engine(place, connect_args={"timeout": BUSY_SECONDS}, **common)
         event.listen(engine.sync_engine, "connect", _set_pragmas)
         event.listen(engine.sync_engine, "begin", _begin)
         event.listen(engine.sync_engine, "invalidate", _roll_back)

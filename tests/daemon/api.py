@@ -69,12 +69,12 @@ class Api:
         """Return the status of /healthz or /readyz."""
         return httpx2.get(self.url + path, timeout=SECONDS).status_code
 
-    def calls(self) -> list[dict[str, Any]]:
+    def calls(self, timeout: float = SECONDS) -> list[dict[str, Any]]:
         """Return every call, the newest first; none while nobody answers, or the index is not open yet."""
         found, page = list[dict[str, Any]](), "/calls?limit=500"
         while True:
             try:
-                answer = self.get(page)
+                answer = self.ask("GET", page, timeout=timeout)
             except httpx2.TransportError:
                 return []
             if answer.status_code == httpx2.codes.SERVICE_UNAVAILABLE:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,8 @@ from tests.in_process.worker_call import Sender
 SPOKEN = 30
 SECONDS = 60.0
 PATIENCE = 5.0
-"""For an answer of the API: who is killed under strace may keep connections open until the tracer lets go."""
+"""For an answer of the API. The store keeps its socket too: who asks a recorder that was killed waits for the next one,
+which this client starts."""
 BUSY = (491, 500)
 """Answers after which a client tries again (RFC 3261 section 14.1)."""
 
@@ -101,7 +102,7 @@ class Client:
 
     def mine(self) -> list[dict[str, Any]]:
         """The recordings of this dialog."""
-        return [call for call in self.it.calls() if call["sip_call_id"] == self.name]
+        return [call for call in self.it.calls(PATIENCE) if call["sip_call_id"] == self.name]
 
 
 def one_round(it: Api, transport: str, number: int) -> bool:
@@ -129,16 +130,16 @@ def one_round(it: Api, transport: str, number: int) -> bool:
         client.turn("resume", b"a=recvonly")
         speak(same)
         client.insist("BYE")
-    client.revive_if_dead()
-    (call,) = until(ended(client))
+    (call,) = until(lambda: ended(client))
     (stream,) = call["streams"]
     assert (call["state"], call["end_reason"], len(stream["pauses"])) == ("complete", "bye", 2)
     assert (stream["packets"], stream["lost"], stream["rejected"]) == (2 * SPOKEN, 0, 0)
     return client.deaths > 0
 
 
-def ended(client: Client) -> Callable[[], list[dict[str, Any]]]:
-    return lambda: [call for call in client.mine() if call["state"] != "recording"]
+def ended(client: Client) -> list[dict[str, Any]]:
+    client.revive_if_dead()
+    return [call for call in client.mine() if call["state"] != "recording"]
 
 
 @contextmanager

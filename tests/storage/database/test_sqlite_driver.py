@@ -1,15 +1,19 @@
 """SQLite is asked in one trip a statement, and transactions are what they were."""
 
 import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from storage.database.database import Database
+from storage.database.engines import COMPILED
 from storage.database.schema import days
 from storage.errors import DatabaseFault
 
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 ROW = {"day": 1, "leaf": 2, "calls": 3}
 
 
@@ -51,3 +55,17 @@ async def test_rows_are_not_fetched_one_by_one(database: Database) -> None:
     with pytest.raises(DatabaseFault):
         async with database.reading() as connection:
             await connection.stream(sa.select(days))
+
+
+async def test_a_statement_is_compiled_once_for_all_customers(tmp_path: Path) -> None:
+    compiled = []
+    for name in ("acme", "beta"):
+        folder = tmp_path / name
+        folder.mkdir()
+        database = await Database.open("sqlite", name, folder, NOW)
+        async with database.writing() as connection:
+            await connection.execute(days.insert(), ROW)
+            assert (await connection.execute(sa.select(days))).one().leaf == 2
+        await database.close()
+        compiled.append(len(COMPILED))
+    assert compiled[0] == compiled[1] > 0
