@@ -75,11 +75,11 @@ class Costs:
     """And for each call in it."""
     sync_ms: float = 2.0
     """And for network and sync of the commit: not measured, a server with a write cache and 0.2 ms of network."""
-    poll_ms: float = 3.33
+    poll_ms: float = 0.83
     """CPU ms of the database server for what one of several nodes asks a second for a customer without calls."""
-    polls: float = 11.0
+    polls: float = 2.1
     """Transactions of it."""
-    node_ms: float = 17.33
+    node_ms: float = 5.67
     """CPU ms of the node for it."""
     puts: float = 1.0
     """PUTs a part."""
