@@ -213,7 +213,8 @@ class Scene:
         shutil.copy2(older / STATE, node.one.data / STATE)
         with ThreadPoolExecutor(1) as pool:
             starting = pool.submit(node.one.start)
-            end = time.monotonic() + self.chance.uniform(4, 8)
+            until(lambda: status(node, "/calls"))
+            end = time.monotonic() + self.chance.uniform(2, 5)
             while time.monotonic() < end:
                 assert not answers(node), "it opens something before anybody knows that it is back"
                 time.sleep(0.2)
@@ -341,7 +342,7 @@ class Scene:
             for sent, said, found in zip(call.streams, mine["streams"], found_in, strict=True):
                 lack = missing(sent, found)
                 assert said["packets"] == sent.frames - len(lack), (mine["id"], said, len(lack))
-                assert said["gap_ms"] >= 20 * len(lack)
+                assert said["gap_ms"] >= 20 * len(lack), (mine, said, lack[:1], lack[-1:], sent.frames)
 
     def opens_nothing_else(self, kept: set[str]) -> None:
         """Open all that the store ever had with all keys of today: what was erased stays closed, the rest opens."""
