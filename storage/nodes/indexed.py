@@ -14,14 +14,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.database.database import Database
 from storage.database.database_clock import MICROS, NOW
 from storage.database.schema import nodes
-from storage.nodes.rows import STALE_SECONDS
+from storage.nodes.rows import STALE_SECONDS, NodeState
 
 MARGIN_SECONDS = 1.0
 """A call is queued for the index within this time of its INVITE."""
 
 LOOK_SECONDS = 0.25
 
-_NOT_WAITED_FOR = ("pending", "retired")  # one has no calls yet, the other none any more that anybody can read
+# One has no calls yet, the other none any more that anybody can read.
+_NOT_WAITED_FOR = (NodeState.PENDING, NodeState.RETIRED)
 
 
 class Indexed:
