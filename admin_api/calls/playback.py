@@ -132,15 +132,19 @@ class Sent(StreamingResponse):
                     async with asyncio.timeout(SLOW_SECONDS):
                         await send(message)
 
-                await super().__call__(scope, receive, with_time_limit)
+                try:
+                    await super().__call__(scope, receive, with_time_limit)
+                finally:  # an erasure waits for it
+                    await self._release()
         except (TimeoutError, BrokenOff, Forgotten):
             return  # uvicorn closes the connection: the answer is incomplete
+
+    async def _release(self) -> None:
+        try:
+            if isinstance(self._content, AsyncGenerator):
+                await self._content.aclose()  # the garbage collector may close it twice at once
         finally:
-            try:
-                if isinstance(self._content, AsyncGenerator):
-                    await self._content.aclose()  # the garbage collector may close it twice at once
-            finally:
-                self._end()
+            self._end()
 
 
 Playable = RenderedFile | Streamed

@@ -19,7 +19,7 @@ from pathlib import Path
 from recorder.runtime.folders import make_folder
 
 FOLDER = "served"
-ACTIVE, DRAINING = "active", "draining"
+DRAINING = "draining"
 
 NOT_REGISTERED = "not registered"
 """Why no calls are taken while no database has said that the number is this node's."""

@@ -115,7 +115,7 @@ async def _returning(holder: Holder) -> tuple[str, ...]:
 def _several(config: Path) -> Settings:
     settings = load(config, files=False)
     if not settings.node.number:
-        raise WrongUse("This recorder is the only node.", "Give it a [node] number first: docs/operations.md.")
+        raise WrongUse("This recorder is the only node.", "Give it a [node] number first: docs/cluster.md.")
     return settings
 
 

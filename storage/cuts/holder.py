@@ -49,6 +49,15 @@ class Table:
         """Return the first line after another; there must be one."""
         return self.lines[bisect_left(self.lines, n + 1, key=lambda each: each.n)]
 
+    @property
+    def holders(self) -> frozenset[str]:
+        """Return the holders that the lines leave."""
+        return staying(each.line for each in self.lines)
+
+    def at(self, kind: Kind, node: str) -> list[int]:
+        """Return the numbers of the lines of one kind about a node."""
+        return [each.n for each in self.lines if each.line.kind is kind and each.line.node == node]
+
     def number_of(self, id: str) -> int | None:
         """Return the number of a line."""
         return next((each.n for each in self.lines if each.line.id == id), None)
@@ -169,7 +178,7 @@ def acknowledged(table: Table, n: int, keys: ChainKeys) -> bool:
 
     An acknowledgement counts if it is genuine and the table has its chain; two at one line must be of equal trees.
     """
-    holders = staying(each.line for each in table.lines)
+    holders = table.holders
     if not holders or missing_holders(table, n, keys):
         return False
     trees = {(a.n, a.tree) for a in (table.acknowledged or {}).values() if a.node in holders}
@@ -207,8 +216,7 @@ def next_step(held: Held, table: Table, keys: ChainKeys) -> Step:
 
 def missing_holders(table: Table, n: int, keys: ChainKeys) -> tuple[str, ...]:
     """Return the holders that have not acknowledged line `n`, by name."""
-    holders = staying(each.line for each in table.lines)
-    return tuple(sorted(name for name in holders if not _counts(table, name, n, keys)))
+    return tuple(sorted(name for name in table.holders if not _counts(table, name, n, keys)))
 
 
 def may_hand_over(table: Table, name: str, keys: ChainKeys) -> bool:
@@ -216,12 +224,8 @@ def may_hand_over(table: Table, name: str, keys: ChainKeys) -> bool:
 
     Then the line comes back whatever is lost, and no cut counts as done without the new one.
     """
-    at = [each.n for each in table.lines if each.line.kind is Kind.ADMIT and each.line.node == name]
-    return (
-        bool(at)
-        and name in staying(e.line for e in table.lines)
-        and set(missing_holders(table, at[-1], keys)) <= {name}
-    )
+    at = table.at(Kind.ADMIT, name)
+    return bool(at) and name in table.holders and set(missing_holders(table, at[-1], keys)) <= {name}
 
 
 def _counts(table: Table, name: str, n: int, keys: ChainKeys) -> bool:
@@ -235,5 +239,5 @@ def may_overwrite(held: Held, table: Table, keys: ChainKeys) -> bool:
     All others have acknowledged its retirement, so the line comes back whatever is lost; and by everything that it ever
     applied another one stays, so the keys are not the last.
     """
-    at = [each.n for each in table.lines if each.line.kind is Kind.RETIRE and each.line.node == held.name]
+    at = table.at(Kind.RETIRE, held.name)
     return bool(at and staying(each.line for each in held.log)) and acknowledged(table, at[0], keys)

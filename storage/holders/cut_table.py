@@ -11,15 +11,13 @@ from storage.cuts.lines import BEGIN, Acknowledgement, ChainKeys, Kind, Line, Nu
 from storage.database.database_clock import MICROS, NOW
 from storage.database.schema import cut_acknowledgements, cut_erasures, cuts, nodes
 from storage.keys.cut_log import entry_of
+from storage.nodes.rows import STALE_SECONDS, NodeState
 
 APPLIED, BY_ALL = 1, 2
 """What `removed` says: rows and objects were removed after a line was applied, and once more after all had."""
 
 MOST_LINES = 10_000
 """Lines of which one look removes what is left."""
-
-AWAY_SECONDS = 30.0
-"""A node that was not seen for so long is away (storage.nodes)."""
 
 Place = tuple[int, bytes]
 """Number of a line and the chain there; (0, BEGIN) before the first."""
@@ -64,7 +62,7 @@ async def at_rest(connection: AsyncConnection) -> Rest:
 
 async def silent_for(connection: AsyncConnection, name: str) -> float | None:
     """Return the seconds since a node was last there, by the clock of the database; None if it has left."""
-    mine = sa.and_(nodes.c.label == name, nodes.c.state != "retired", nodes.c.seen > 0)
+    mine = sa.and_(nodes.c.label == name, nodes.c.state != NodeState.RETIRED, nodes.c.seen > 0)
     age = await connection.scalar(sa.select(NOW - nodes.c.seen).where(mine))
     return None if age is None else age / MICROS
 
@@ -72,13 +70,16 @@ async def silent_for(connection: AsyncConnection, name: str) -> float | None:
 async def away(connection: AsyncConnection, names: Collection[str]) -> list[str]:
     """Return which of these nodes were not there lately, by the clock of the database, or are unknown."""
     silent = {name: await silent_for(connection, name) for name in sorted(names)}
-    return [name for name, seconds in silent.items() if seconds is None or seconds > AWAY_SECONDS]
+    return [name for name, seconds in silent.items() if seconds is None or seconds > STALE_SECONDS]
 
 
 async def unindexed(connection: AsyncConnection, until: int, *, retired: bool = False) -> set[str]:
-    """Return the nodes whose calls that ended before a time, in microseconds, are not all indexed."""
-    none_yet = ("pending",) if retired else ("pending", "retired")
-    late = sa.and_(nodes.c.indexed_until <= until, nodes.c.state.not_in(none_yet))
+    """Return the nodes whose calls that ended before a time, in microseconds, are not all indexed.
+
+    `retired`: also those that were retired.
+    """
+    not_waited_for = (NodeState.PENDING,) if retired else (NodeState.PENDING, NodeState.RETIRED)
+    late = sa.and_(nodes.c.indexed_until <= until, nodes.c.state.not_in(not_waited_for))
     return set(await connection.scalars(sa.select(nodes.c.label).where(late)))
 
 

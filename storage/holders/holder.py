@@ -46,7 +46,6 @@ from storage.cuts.holder import (
     path,
     reduced,
     serving,
-    staying,
 )
 from storage.cuts.lines import ChainKeys, Kind, Line, Numbered
 from storage.database.database import Database, DatabaseAway
@@ -454,7 +453,7 @@ class Holder:
         behind = {name for n, _ in lines for name in missing_holders(table, n, self.chain)}
         behind |= await cut_table.unindexed(connection, requested_at)
         done = all(acknowledged(table, n, self.chain) and stage == BY_ALL for n, stage in lines)
-        there = staying(each.line for each in table.lines)
+        there = table.holders
         ever = {each.line.node for each in table.lines if each.line.kind is Kind.ADMIT}
         away = await cut_table.away(connection, behind)
         return Spread(done and not behind, tuple(sorted(behind)), bool(away), {name: name in there for name in ever})
@@ -462,7 +461,7 @@ class Holder:
     async def away(self) -> dict[str, float | None]:
         """Return the other holders that were not there lately, and for how many seconds, None if that is unknown."""
         table = await self.table()
-        others = staying(each.line for each in table.lines) - {self.name}
+        others = table.holders - {self.name}
         with self._unguarded():
             async with self._database.reading() as connection:
                 found = await cut_table.away(connection, others)
@@ -491,24 +490,27 @@ class Holder:
 
     async def others(self) -> frozenset[str]:
         """Return the other nodes that hold the keys, by name."""
-        return staying(each.line for each in (await self.table()).lines) - {self.name}
+        return (await self.table()).holders - {self.name}
 
     async def returning(self) -> tuple[str, ...]:
         """Return the nodes whose return is not known to all yet, by name."""
         table = await self.table()
-        there = staying(each.line for each in table.lines)
+        there = table.holders
         said = {each.line.node: each.n for each in table.lines if each.line.kind is Kind.RETURN}
         return tuple(
             sorted(name for name, n in said.items() if name in there and missing_holders(table, n, self.chain))
         )
 
     async def admit(self, name: str, also: Also = nothing_more) -> None:
-        """Write that another node is a holder from now on; repeatable. Raises CutsBehind, and what `also` raises."""
+        """Write that another node is a holder from now on; repeatable.
+
+        Raises StorageError if it was retired, CutsBehind, and what `also` raises.
+        """
         async with self._database.writing() as connection:
             await also(connection)
             table = await cut_table.read(connection, (await cut_table.newest(connection))[0])
-            if name not in staying(each.line for each in table.lines):
-                if any(each.line.kind is Kind.RETIRE and each.line.node == name for each in table.lines):
+            if name not in table.holders:
+                if table.at(Kind.RETIRE, name):
                     raise StorageError(f"node {name} was retired", "give the new one another name")
                 await cut_table.append(connection, Line(self._new_id(), Kind.ADMIT, name), self.chain, self.customer)
         await self.applied()
@@ -518,17 +520,19 @@ class Holder:
         table = await self.table()
         if may_hand_over(table, name, self.chain):
             return ()
-        at = [each.n for each in table.lines if each.line.kind is Kind.ADMIT and each.line.node == name]
-        left = [each for n in at[-1:] for each in missing_holders(table, n, self.chain) if each != name]
-        return tuple(left) or (self.name,)
+        left = [each for n in table.at(Kind.ADMIT, name)[-1:] for each in missing_holders(table, n, self.chain)]
+        return tuple(each for each in left if each != name) or (self.name,)
 
     async def retire(self, name: str, also: Also = nothing_more) -> None:
-        """Write that another node is no holder any more; repeatable. Raises CutsBehind, StorageError."""
+        """Write that another node is no holder any more; repeatable.
+
+        Raises StorageError if it is this one or was there lately, CutsBehind, and what `also` raises.
+        """
         if name == self.name:
             raise StorageError("a node cannot retire itself", "run the command on a node that stays")
         async with self._database.writing() as connection:
             table = await cut_table.read(connection, (await cut_table.newest(connection))[0])
-            if name in staying(each.line for each in table.lines):
+            if name in table.holders:
                 silent = await cut_table.silent_for(connection, name)
                 if silent is not None and silent < RETIRED_AFTER.total_seconds():
                     said = f"node {name} was there {silent / 3600:.1f} hours ago"

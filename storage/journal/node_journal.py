@@ -58,9 +58,9 @@ from storage.journal.replay import (
 )
 from storage.json_bytes import ascii_json
 from storage.keys.key_tree import LAST_LEAF
+from storage.nodes.rows import NodeState
 
 FILE_NAME = "papers.nodes"
-RETIRED = "retired"
 _KEPT_FOREVER = (erasures.name, erasure_calls.name)  # retention's erasures are only in the database until they are done
 
 Places = dict[Key, int]
@@ -423,7 +423,7 @@ async def alone_again(journal: Journal, folder: Path, database: Database) -> Non
     path = folder / FILE_NAME
     heard = await asyncio.to_thread(Heard.read, path)
     async with database.reading() as connection:
-        others = sa.and_(nodes.c.node.not_in([0, heard.node or 0]), nodes.c.state != RETIRED)
+        others = sa.and_(nodes.c.node.not_in([0, heard.node or 0]), nodes.c.state != NodeState.RETIRED)
         other = (await connection.execute(sa.select(nodes.c.label, nodes.c.node).where(others).limit(1))).one_or_none()
     if other is not None:
         raise OtherNode(
@@ -475,7 +475,7 @@ async def _marks(connection: AsyncConnection) -> dict[int, Mark]:
 
 
 async def _retired(connection: AsyncConnection) -> set[int]:
-    return set(await connection.scalars(sa.select(nodes.c.node).where(nodes.c.state == RETIRED)))
+    return set(await connection.scalars(sa.select(nodes.c.node).where(nodes.c.state == NodeState.RETIRED)))
 
 
 async def _tell(connection: AsyncConnection, node: int, mark: Mark) -> None:

@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from storage.database.database import Database
 from storage.database.database_clock import MICROS, NOW
 from storage.database.schema import nodes
-from storage.nodes.rows import STALE_SECONDS
+from storage.nodes.rows import STALE_SECONDS, NodeState
 
 MARGIN_SECONDS = 1.0
 """A call is queued for the index within this time of its INVITE."""
@@ -27,7 +27,8 @@ LOOK_SECONDS = 0.25
 ASKED = sa.select(sa.func.max(nodes.c.asked)).scalar_subquery()
 """Selects the newest moment for which a node has waited."""
 
-_NOT_WAITED_FOR = ("pending", "retired")  # one has no calls yet, the other none any more that anybody can read
+# One has no calls yet, the other none any more that anybody can read.
+_NOT_WAITED_FOR = (NodeState.PENDING, NodeState.RETIRED)
 
 
 INDEXED = sa.select(sa.func.min(nodes.c.indexed_until)).where(nodes.c.state.not_in(_NOT_WAITED_FOR)).scalar_subquery()

@@ -5,9 +5,10 @@ import sqlalchemy as sa
 from storage.calls.call_row import STATE_CODES, CallState
 from storage.database.database import Database
 from storage.database.schema import calls, nodes
+from storage.nodes.rows import NodeState
 
 _LIVE = calls.c.state == STATE_CODES[CallState.RECORDING]
-_OF_RETIRED = sa.and_(calls.c.node == nodes.c.node, nodes.c.state == "retired")
+_OF_RETIRED = sa.and_(calls.c.node == nodes.c.node, nodes.c.state == NodeState.RETIRED)
 _LOST = sa.select(sa.exists().where(_LIVE, _OF_RETIRED))
 _END = (
     calls.update()

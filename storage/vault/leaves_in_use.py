@@ -44,7 +44,7 @@ class LeavesInUse:
         Raises Forgotten then. Yields what says at once whether the key is still there: ask before each block.
         """
         loop = asyncio.get_running_loop()
-        timer: asyncio.TimerHandle
+        timer: asyncio.Handle
 
         def keeps() -> bool:
             try:
@@ -60,16 +60,14 @@ class LeavesInUse:
                 limit.reschedule(loop.time())
 
         limit = asyncio.timeout(None)
-        timer = loop.call_later(LOOK_SECONDS, look)
+        timer = loop.call_soon(look)
         with self.of(leaf):
             try:
-                if not keeps():
-                    raise _erased()
                 async with limit:
                     yield keeps
             except TimeoutError:
                 if limit.expired():
-                    raise _erased() from None
+                    raise Forgotten("this recording was erased: its key no longer exists") from None
                 raise
             finally:
                 timer.cancel()
@@ -89,7 +87,3 @@ class LeavesInUse:
         with self._changed:
             used = set(self._count)
         self.wait({leaf for leaf in used if not self._keeps(leaf)})
-
-
-def _erased() -> Forgotten:
-    return Forgotten("this recording was erased: its key no longer exists")
