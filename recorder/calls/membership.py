@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection
-from contextlib import suppress
 from pathlib import Path
 
 from recorder.runtime.folders import make_folder
+from recorder.runtime.tasks import is_set_within
 
 FOLDER = "served"
 DRAINING = "draining"
@@ -60,8 +60,7 @@ class Membership:
     async def registered(self, seconds: float) -> None:
         """Wait until calls of some customer may be taken, at most so long."""
         if not self._states:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._told.wait(), seconds)
+            await is_set_within(self._told, seconds)
 
     def leave(self) -> None:
         """Note that this node stops for good: another machine may take its number at once."""

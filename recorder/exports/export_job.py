@@ -31,7 +31,7 @@ from recorder.exports.media_zip import Archive, add_media, add_table
 from recorder.exports.render_client import Renderer
 from recorder.observe.logs import Log
 from recorder.runtime.folders import SHARED_MEMORY
-from recorder.runtime.tasks import Tasks
+from recorder.runtime.tasks import Tasks, is_set_within
 from recorder.runtime.trusted_clock import WallClock, readings
 from storage.access.actor import RECORDER
 from storage.audit.hash_chain import Act
@@ -95,10 +95,7 @@ class ExportJob:
         while True:
             wanted.clear()
             well = await self._round(customer)
-            try:
-                await asyncio.wait_for(wanted.wait(), TIDY_SECONDS if well else AGAIN_SECONDS)
-            except TimeoutError:
-                continue
+            await is_set_within(wanted, TIDY_SECONDS if well else AGAIN_SECONDS)
 
     async def _round(self, customer: Customer) -> bool:
         """Make everything that waits; False if something must be retried."""

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from recorder.observe.incidents import Incidents
 from recorder.observe.logs import Log
-from recorder.runtime.tasks import Tasks
+from recorder.runtime.tasks import Tasks, is_set_within
 from storage.customer.customers import Customer
 from storage.erasure.erasures import StopLive
 from storage.holders.holder import Holder
@@ -76,7 +76,7 @@ class HolderJob:
                 well = False
             else:
                 well = True
-            await _event(holder.wanted, REST_SECONDS)
+            await is_set_within(holder.wanted, REST_SECONDS)
         self._log.error("holder.retired", customer=customer.name, hint="Its keys are overwritten: take the node away.")
 
     async def _look(self, customer: Customer, holder: Holder) -> None:
@@ -94,10 +94,3 @@ class HolderJob:
                 kind = "holder-lost" if days >= ALARM_DAYS else "holder-away"
                 self._incidents.add(kind, customer.name, node=node)
                 self._log.warning("holder.away", customer=customer.name, node=node, days=int(days))
-
-
-async def _event(event: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return

@@ -20,7 +20,7 @@ from recorder.config.model import Settings
 from recorder.observe.incidents import Incidents
 from recorder.observe.logs import Log
 from recorder.observe.metrics import Metrics
-from recorder.runtime.tasks import Tasks
+from recorder.runtime.tasks import Tasks, is_set_within
 from recorder.runtime.trusted_clock import WallClock, readings
 from recorder.session.events import StopAsked
 from storage.access.actor import RECORDER
@@ -101,7 +101,7 @@ class RetentionJob:
                 if not await self._guarded(self._refresh, customer):
                     stale = True
             pause = next_sweep - loop.time()
-            await _event(customer.erasures.wanted, pause if well and not stale else min(pause, RETRY_SECONDS))
+            await is_set_within(customer.erasures.wanted, pause if well and not stale else min(pause, RETRY_SECONDS))
 
     async def _guarded(self, work: Callable[[Customer], Awaitable[bool]], customer: Customer) -> bool:
         """Do one step; a failure is logged and retried, never taken for success."""
@@ -212,10 +212,3 @@ def stopper(live: Live, executor: Executor, flush: Callable[[], None]) -> StopLi
                 await asyncio.sleep(LOOK_SECONDS)
 
     return stop_live
-
-
-async def _event(event: asyncio.Event, seconds: float) -> None:
-    try:
-        await asyncio.wait_for(event.wait(), seconds)
-    except TimeoutError:
-        return

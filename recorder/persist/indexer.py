@@ -9,6 +9,7 @@ from datetime import datetime
 from functools import partial
 from itertools import islice
 
+from recorder.runtime.tasks import is_set_within
 from storage.calls.call_row import BadDetails, CallRow, CallState, Fresh
 from storage.customer.customers import Customer
 from storage.errors import DatabaseFault, SealBroken, StorageError
@@ -185,11 +186,7 @@ class Indexer:
         entry.done.append(written.set)
         self._wake.set()
         self._hurried.set()
-        try:
-            await asyncio.wait_for(written.wait(), seconds)
-        except TimeoutError:
-            return False
-        return True
+        return await is_set_within(written, seconds)
 
     async def hurry_all(self, customer: str, seconds: float) -> bool:
         """Write everything that the index lacks for a customer now; False on a timeout."""
@@ -206,10 +203,7 @@ class Indexer:
         self._draining = True
         self._wake.set()
         self._hurried.set()
-        try:
-            await asyncio.wait_for(self._idle.wait(), timeout)
-        except TimeoutError:
-            return
+        await is_set_within(self._idle, timeout)
 
     async def run(self) -> None:
         """Write for ever; owned by recorder.runtime.tasks."""

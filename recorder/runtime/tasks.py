@@ -10,6 +10,18 @@ Report = Callable[[str, BaseException], None]  # name of the task, what it faile
 STOP_SECONDS = 5.0  # how long cancelled tasks may take to clean up; systemd's stop timeout is much longer
 
 
+async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
+    """Wait until an event is set, at most so many seconds; return whether it is.
+
+    Not by asyncio.wait_for: that of Python 3.11 loses a cancellation that comes together with the event.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            return await event.wait()
+    except TimeoutError:
+        return False
+
+
 class Tasks:
     """The tasks of one owner. A failure is reported and does not stop the other tasks."""
 

@@ -16,7 +16,8 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
-from contextlib import suppress
+
+from recorder.runtime.tasks import is_set_within
 
 LOOK_SECONDS = 0.05
 """Time between two checks whether all calls have ended."""
@@ -75,5 +76,4 @@ class Shutdown:
         loop = asyncio.get_running_loop()
         until = loop.time() + self.drain_seconds
         while running() and loop.time() < until and not self._hurry.is_set():
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._hurry.wait(), LOOK_SECONDS)
+            await is_set_within(self._hurry, LOOK_SECONDS)

@@ -69,7 +69,8 @@ class SharedAccess:
             if news:
                 told(news)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.wanted.wait(), REFRESH_SECONDS)
+                async with asyncio.timeout(REFRESH_SECONDS):  # wait_for of Python 3.11 may lose a cancellation
+                    await self.wanted.wait()
 
     async def _current(self, connection: AsyncConnection) -> bool:
         return self.documents.current(await self.documents.versions(connection))

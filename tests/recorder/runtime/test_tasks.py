@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from recorder.runtime.tasks import Tasks
+from recorder.runtime.tasks import Tasks, is_set_within
 
 
 @pytest.fixture
@@ -66,3 +66,13 @@ async def test_a_task_that_will_not_end_is_named(tasks: Tasks) -> None:
     assert await tasks.close(seconds=0.01) == ["stubborn"]
     release.set()
     await tasks.finish()
+
+
+async def test_a_cancellation_that_comes_with_the_event_is_not_lost() -> None:
+    event = asyncio.Event()
+    waiting = asyncio.create_task(is_set_within(event, 60.0))
+    await asyncio.sleep(0)
+    event.set()
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
