@@ -101,8 +101,8 @@ def done(api: Api, *words: object) -> dict[str, Any]:
     return told
 
 
-def indexed(apis: Sequence[Api]) -> None:
-    """Wait until nothing of any node waits for the index or for the object store."""
+def indexed(apis: Sequence[Api], uploaded: float = UPLOADED) -> None:
+    """Wait until nothing of any node waits for the index or, for so many seconds, for the object store."""
     for api in apis:
         until(lambda api=api: api.figure("recorder_oldest_unindexed_seconds") == 0)  # type: ignore[misc]
-        until(lambda api=api: api.figure("recorder_parts_waiting") == 0, UPLOADED)  # type: ignore[misc]
+        until(lambda api=api: api.figure("recorder_parts_waiting") == 0, uploaded)  # type: ignore[misc]

@@ -19,7 +19,7 @@ ROUNDS = 4
 
 
 @pytest.mark.torture
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("count", [1, 3])
 def test_no_schedule_of_trouble_loses_a_frame_or_opens_what_was_erased(
@@ -32,7 +32,7 @@ def test_no_schedule_of_trouble_loses_a_frame_or_opens_what_was_erased(
 
 
 @pytest.mark.torture
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", [Scene.burnt, Scene.older_keys, Scene.one_cut_off, Scene.clock_off])
 def test_a_node_in_trouble_of_its_own_loses_no_frame_and_opens_nothing_that_was_erased(
     tmp_path: Path, troublemaker: Path, kind: Callable[[Scene], None]
