@@ -232,7 +232,7 @@ def test_any_value_under_any_key_gives_settings_or_faults(data: st.DataObject) -
     values = ["1", "-1", "1.5", "true", '""', "[]", "[[]]", "[1]", "{}", '"a:b"', '"//"', "nan"]
     line = f"{key} = {data.draw(st.sampled_from(values))}"
     text = SMALL if (section, key) == ("sip", "listen") else with_line(section, line)
-    named = (section, "customer", "sip", "admin_api")
+    named = (section, "customer", "sip", "admin_api", "storage")
     assert all(fault.key.startswith(named) for fault in settings_or_faults(text.encode()))
 
 
