@@ -1,6 +1,8 @@
 """Nodes that hold the keys of one customer together, in one process; without several nodes nothing happens."""
 
 from storage.customer.customers import Customer
+from storage.database.database_clock import MICROS
+from storage.nodes.indexed import MARGIN_SECONDS
 
 ROUNDS = 4  # a return is written, applied by all, acknowledged by all, and read
 
@@ -31,9 +33,10 @@ async def join(first: Customer, *others: Customer) -> None:
 
 
 async def caught_up(*customers: Customer) -> None:
-    """Let nodes say that their calls are indexed up to now, and follow each other's cuts."""
+    """Let nodes say that their calls are indexed up to now, as they do a moment later, and follow each other's cuts."""
     for each in customers:
         if each.indexed is not None:
             async with each.database.beside() as connection:
-                await each.indexed.note(connection, await each.indexed.now(connection), 0.0)
+                moment = await each.indexed.now(connection) + round(MARGIN_SECONDS * MICROS)
+                await each.indexed.note(connection, moment, 0.0)
     await settled(*customers)

@@ -158,6 +158,13 @@ class WorkerCall:
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
 
+    async def kill_next(self) -> None:
+        """Kill the worker that follows one that died, as soon as it is there."""
+        async with asyncio.timeout(30):
+            while worker_pid(self.folder / "run") is None:
+                await asyncio.sleep(0.002)
+        self.kill()
+
     def send(self, count: int = 1) -> None:
         for n, sender in enumerate(self.senders):
             sender.send(self.pairs[n].port, count)

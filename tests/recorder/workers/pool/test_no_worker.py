@@ -77,7 +77,7 @@ async def test_lost_sockets_leave_a_marked_gap(tmp_path: Path, deaths: int) -> N
                 sender.packet()
         if deaths > 1:
             await one.heard(messages.WorkerDied)
-            one.kill()
+            await one.kill_next()
             one.kept = True
             await one.heard(messages.WorkerDied, 2)
             assert one.seen(messages.Resumed) == []
