@@ -208,7 +208,7 @@ def _share_logs(
     from storage.audit.audit_copies import AuditCopies
     from storage.journal.node_journal import NodeJournal
 
-    journal.shared = NodeJournal(journal, folder, keys.node, place.node)
+    journal.share(NodeJournal(journal, folder, keys.node, place.node))
     logs = AuditFiles(folder, place.data_dir / KEYS, keys.customer)
     return AuditCopies(database, logs, keys.customer, keys.node, signer.public_key(), place.node)
 

@@ -142,6 +142,10 @@ class Journal:
         self._keys = keys
         self._random = random
 
+    def share(self, shared: Shared) -> None:
+        """Be the journal of one of several nodes from now on."""
+        self.shared = shared
+
     @contextmanager
     def as_of(self, shared: Shared) -> Iterator[None]:
         """Let it be the journal of one of several nodes for a while, as it was before."""

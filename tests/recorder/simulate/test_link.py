@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +28,10 @@ async def test_an_unreachable_peer_is_explained(plan: Plan, reason: str) -> None
         await open_link(plan, lambda data: None)
 
 
-async def test_a_broken_connection_is_made_anew() -> None:
-    heard: list[Framed | bytes] = []
+@asynccontextmanager
+async def listening() -> AsyncIterator[tuple[int, asyncio.Queue[asyncio.StreamWriter]]]:
+    """Accept connections; yield the port, and where each that was accepted is put."""
     accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
-    message = b"SIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n"
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await accepted.put(writer)
@@ -38,6 +40,14 @@ async def test_a_broken_connection_is_made_anew() -> None:
 
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
+        yield port, accepted
+
+
+async def test_a_broken_connection_is_made_anew() -> None:
+    heard: list[Framed | bytes] = []
+    message = b"SIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+    async with listening() as (port, accepted):
         link = await open_link(Plan(f"sip:127.0.0.1:{port};transport=tcp"), heard.append)
         first = await accepted.get()
         first.write(message)
@@ -54,7 +64,6 @@ async def test_a_broken_connection_is_made_anew() -> None:
 
 
 async def test_a_link_that_is_closed_just_when_it_has_connected_again_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    accepted: asyncio.Queue[asyncio.StreamWriter] = asyncio.Queue()
     really, wanted = asyncio.open_connection, asyncio.Event()
     connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -64,13 +73,7 @@ async def test_a_link_that_is_closed_just_when_it_has_connected_again_ends(monke
         await connected
         return pair
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await accepted.put(writer)
-        await reader.read()
-        writer.close()
-
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with listening() as (port, accepted):
         link = await open_link(Plan(f"sip:127.0.0.1:{port};transport=tcp"), lambda data: None)
         monkeypatch.setattr(asyncio, "open_connection", slowly)
         (await accepted.get()).close()
