@@ -52,7 +52,7 @@ class CallModel:
     """All that is known about one call. Feed it documents and requests; ask for parties, owners and ids at any time."""
 
     __slots__ = (
-        "_based", "_identities", "_ids", "_names", "_people", "_tracks", "client_ended_at", "client_started_at",
+        "_based", "_identities", "_ids", "_people", "_tracks", "client_ended_at", "client_started_at",
         "correlations", "damage", "direction", "session_id", "swapped", "wanting",
     )  # fmt: skip
 
@@ -75,7 +75,6 @@ class CallModel:
         self.swapped = swapped
         """Whoever asks for the owners of two streams exchanges them."""
         self._based = False
-        self._names: tuple[CallName, ...] | None = None
         self._people = Participants()
         self._ids: dict[str, int] = {}
         self._tracks = Tracks()
@@ -119,9 +118,7 @@ class CallModel:
     @property
     def names(self) -> tuple[CallName, ...]:
         """Names of the call that other recordings may share, the most certain first."""
-        if self._names is None:
-            self._names = call_names(self.correlations)
-        return self._names
+        return call_names(self.correlations)
 
     @property
     def groups(self) -> tuple[Personal[str], ...]:
@@ -211,7 +208,6 @@ class CallModel:
         fresh = [pair for pair in pairs if pair not in known]
         if fresh:
             self.correlations = tuple(dict.fromkeys((*known, *fresh)))[:MAX_CORRELATIONS]
-            self._names = None
 
     # Participants
 
