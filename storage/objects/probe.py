@@ -1,8 +1,9 @@
-"""Try an object store by what it does to scratch objects, before it is trusted with recordings.
+"""Find out with scratch objects what an object store really does, before it is trusted with recordings.
 
-Headers prove nothing: stores were seen to answer 200 to bytes that do not fit their checksum, to echo a lock that they
-do not keep, and to overwrite an object with the XML of a request for a hold. So each feature is what was done: refused,
-returned, gone. Everything lies below `check/` and is removed at the end; the lock of a scratch version ends by itself.
+Response headers prove nothing. Some stores answer 200 although the bytes do not match their checksum, echo a lock that
+they do not keep, or overwrite an object with the XML of a request for a legal hold. So each feature is judged by its
+effect: a request was refused, the right bytes came back, an object was gone. All scratch objects lie below `check/` and
+are removed at the end; the lock of the scratch version expires by itself.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ from storage.objects.s3 import S3
 from storage.objects.store import Features
 
 FOLDER = "check/"
-LOCK_SECONDS = 15  # the scratch version's lock; beyond any sensible difference of clocks it would only last longer
-PATIENCE = 5.0  # s after the end of the lock
+LOCK_SECONDS = 15  # of the scratch version; longer than the clocks of recorder and store should ever differ
+PATIENCE = 5.0  # s to go on trying to delete the scratch version after its lock has expired
 NEEDED = ("list", "delete")
-"""Without these nothing may be stored: what cannot be deleted for certain must not be stored at all."""
+"""Features without which a store is not used: what cannot be deleted for certain must not be stored at all."""
 
 LACKING = {
     "range": "long recordings are fetched whole, not piece by piece",
@@ -33,15 +34,15 @@ LACKING = {
     "delete": "erased recordings would stay as ciphertext: this store cannot be used",
     "versions": "what is deleted or overwritten is gone at once; nothing guards against other users of the bucket",
     "lock": "[storage] lock cannot be used",
-    "create_only": "nothing: names hold the checksum, so whoever writes a name again writes the same bytes",
+    "create_only": "nothing: a name contains the checksum, so writing it again writes the same bytes",
 }
 """What it means for the recorder that a store lacks a feature."""
 
 
 def probe(store: S3, *, lock: bool = True) -> Features:
-    """Try a store and remove what was written; raise StoreAway if it cannot even write and read an object.
+    """Return what a store was seen to do; raise StoreAway if it cannot even write an object and read it back.
 
-    `lock`: also try a lock, which takes LOCK_SECONDS because the scratch version stays so long.
+    Removes the scratch objects. `lock`: also try a lock, which takes LOCK_SECONDS until the scratch version can go.
     """
     plain = S3(replace(store.settings))  # trusts nothing: it lists versions if there are any
     folder = f"{FOLDER}{os.urandom(8).hex()}/"
@@ -52,12 +53,12 @@ def probe(store: S3, *, lock: bool = True) -> Features:
 
 
 def usable(features: Features, lock: str = "") -> bool:
-    """Tell whether recordings may be stored there, under locks of this mode if it is not empty."""
+    """Return whether recordings may be stored in a store with these features; `lock`: the lock mode, "" for none."""
     return all(getattr(features, name) for name in NEEDED) and (features.lock or not lock)
 
 
 def lacking(features: Features) -> dict[str, str]:
-    """Return what a store lacks, and what each means."""
+    """Return the features that a store lacks, each with what that means for the recorder."""
     return {name: LACKING[name] for name, there in asdict(features).items() if not there}
 
 
@@ -66,7 +67,7 @@ def _try(store: S3, folder: str, *, lock: bool) -> Features:
     name = f"{folder}plain"
     store.put(name, data)
     if _bytes(store, name, len(data)) != data:
-        raise StoreAway("the object store returned other bytes than it was given", "this store cannot be used")
+        raise StoreAway("the object store returned bytes other than those written", "use another object store")
     listed = {each.name: each.size for each in store.listing(folder)} == {name: len(data)}
     wrong = base64.b64encode(hashlib.sha256(b"other bytes").digest()).decode()
     return Features(
@@ -101,9 +102,9 @@ def _keeps_versions(store: S3, name: str) -> bool:
 
 
 def _locks(store: S3, name: str) -> bool:
-    """Tell whether a locked version is refused to be deleted, its lock can be extended, and a hold is kept too.
+    """Return whether the store refuses to delete a locked version, extends its lock, and keeps a legal hold.
 
-    Neither `?retention` nor `?legal-hold` is sent before the refusal: stores were seen to overwrite the object with it.
+    `?retention` and `?legal-hold` are sent only after it has refused once: some stores overwrite the object with them.
     """
     until = datetime.now(UTC) + timedelta(seconds=LOCK_SECONDS)
     try:
@@ -131,7 +132,7 @@ def _keeps_hold(store: S3, name: str) -> bool:
 
 
 def _trusting(store: S3) -> S3:
-    """Return a client that sets locks; only for a store that has just refused to delete a locked version."""
+    """Return a client that may set locks; only for a store that has just refused to delete a locked version."""
     seen = dict.fromkeys((each.name for each in fields(Features)), False)
     return S3(replace(store.settings, lock="governance"), Features(**{**seen, "lock": True}))
 
@@ -158,7 +159,7 @@ def _refused(ask: Callable[[], object]) -> bool:
 
 
 def _clean(store: S3, folder: str) -> None:
-    """Remove everything, waiting for the lock of the scratch version."""
+    """Remove all scratch objects; wait until the lock of the scratch version has expired."""
     end = time.monotonic() + LOCK_SECONDS + PATIENCE
     with suppress(StoreAway):
         while store.remove(folder, lambda name: True)[1] and time.monotonic() < end:

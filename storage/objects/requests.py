@@ -1,7 +1,6 @@
-"""Wait for requests to a store, but not longer than the process lives.
+"""Run requests to an object store so that a hanging request does not delay the end of the process.
 
-A request that hangs would keep its thread, and so the whole process, for as long as its time-out. So each runs in a
-thread that nobody has to wait for; `close` releases whoever does.
+Each request runs in a daemon thread of its own. `close` releases every caller that still waits for one.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ T = TypeVar("T")
 
 
 class Requests:
-    """The requests of one store."""
+    """The requests that are running to one store."""
 
     def __init__(self) -> None:
         self._closed: Future[None] = Future()
@@ -26,23 +25,23 @@ class Requests:
 
     @property
     def running(self) -> int:
-        """Return how many requests have not ended; the process should then leave without waiting for threads."""
+        """Return how many requests have not ended; if any, the process should exit without waiting for threads."""
         return self._running
 
     def do(self, work: Callable[[], T]) -> T:
-        """Do it in a thread of its own and return its result; raise StoreAway if the store is closed meanwhile."""
+        """Return the result of `work`, run in a thread of its own; raise StoreAway once `close` was called."""
         if self._closed.done():
-            raise StoreAway("the recorder is stopping", "it is done after the next start")
+            raise _stopping()
         result: Future[T] = Future()
         threading.Thread(target=self._run, args=(work, result), name="store", daemon=True).start()
         either: tuple[Future[Any], ...] = (result, self._closed)
         wait(either, return_when=FIRST_COMPLETED)
         if not result.done():
-            raise StoreAway("the recorder is stopping", "it is done after the next start")
+            raise _stopping()
         return result.result()
 
     def close(self) -> None:
-        """Release whoever waits, and do nothing more."""
+        """Release every caller that waits, and refuse all further requests."""
         if not self._closed.done():
             self._closed.set_result(None)
 
@@ -56,3 +55,7 @@ class Requests:
         finally:
             with self._lock:
                 self._running -= 1
+
+
+def _stopping() -> StoreAway:
+    return StoreAway("the recorder is stopping", "it repeats the request after the next start")

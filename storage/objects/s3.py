@@ -1,8 +1,8 @@
-"""An S3-compatible object store by obstore, and by boto3 for what that lacks: versions and their locks.
+"""An S3-compatible object store through obstore, and through boto3 for what obstore lacks: versions and their locks.
 
-Both are an extra of the distribution (`s3`), loaded at the first request. What they raise quotes the URL and the
-store's answer, so only the class of an error goes on. obstore hangs in a process that was forked after its first use;
-this program starts processes by exec.
+Both belong to the extra `s3` of the distribution and are loaded at the first request. Their exceptions quote the URL
+and the store's answer, so our errors name only the class. obstore hangs in a process that was forked after its first
+use; this program starts processes by exec.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CHUNK = 8 << 20  # bytes of one range
-PIECE = 1 << 20  # bytes that are handed on at once
-CLIENTS = 64  # kept at most: one for each time-out and date of a lock
-PAGE = 1000  # versions that one request deletes, the most that S3 takes
+PIECE = 1 << 20  # bytes of an answer that are handed on at once
+CLIENTS = 64  # kept at most: one for each time-out and each date of a lock
+PAGE = 1000  # versions deleted by one request: the most that S3 allows
 CONNECT = timedelta(seconds=5)
 LEAST_TIME = 30  # s for a request; the time-out spans the whole body, so a large one gets more
 SLOWEST = 256 << 10  # bytes/s at which a body may still arrive
-RETRIES = 2  # few, so that an outage is noticed: the caller knows better when to try again
+RETRIES = 2  # few, so that an outage is noticed soon: the caller knows better when to try again
 RETRY_TIME = timedelta(seconds=20)
 WAIT, LONGEST_WAIT = timedelta(milliseconds=100), timedelta(seconds=2)
 
 _MISSING = "the object store needs packages that are not installed"
-_LATER = "check [storage] endpoint, bucket, ca and the store itself: recorder store check"
-_RIGHTS = "check [storage] access_key and secret_key, their rights on the bucket, and this machine's clock"
+_CHECK_STORE = "check [storage] endpoint, bucket, ca and the store itself: recorder store check"
+_CHECK_RIGHTS = "check [storage] access_key and secret_key, their rights on the bucket, and this machine's clock"
 _DENIED = frozenset(
     "AccessDenied AllAccessDisabled InvalidAccessKeyId SignatureDoesNotMatch RequestTimeTooSkewed Forbidden 403".split()
 )
@@ -62,7 +62,7 @@ class S3:
     """One bucket; may be used by several threads."""
 
     def __init__(self, settings: StoreSettings, features: Features | None = None) -> None:
-        """Connect to nothing yet. `features`: what was seen of the store; None: trust nothing."""
+        """Connect to nothing yet. `features`: what the store was seen to do; None: trust nothing."""
         self.settings = settings
         self.features = features
         self.requests = Requests()
@@ -73,7 +73,7 @@ class S3:
         self._knows_versions = True
 
     def trust(self, features: Features) -> None:
-        """Use the store from now on as it was seen to work (storage.objects.probe)."""
+        """Rely from now on upon what the store was seen to do (storage.objects.probe)."""
         self.features = features
 
     # --- objects -----------------------------------------------------------------------------------------------------
@@ -82,15 +82,15 @@ class S3:
     def locks(self) -> bool:
         """Whether objects are to be locked against deletion, and the store was seen to keep a lock.
 
-        Elsewhere nothing may ever ask for a lock: stores were seen that overwrite the object with the request.
+        If not, nothing may ever ask for a lock: some stores overwrite the object with the request.
         """
         return bool(self.settings.lock) and self.features is not None and self.features.lock
 
     def put(self, name: str, data: bytes | mmap, until: datetime | None = None) -> bool:
         """Write an object with one request; return whether the answer alone proves that the store has these bytes.
 
-        A success to a checksum counts only for a store that was seen to refuse a wrong one; else the ETag must be the
-        MD5, which a store computes. `until`: when its lock ends.
+        An accepted checksum counts only if the store was seen to refuse a wrong one; otherwise the ETag must be the
+        MD5, which the store computes. `until`: when the object's lock ends.
         """
         headers = _locked(self.settings.lock, until) if until is not None and self.locks else ()
         store, key = self._store(len(data), headers), self._key(name)
@@ -101,12 +101,12 @@ class S3:
         return tag == hashlib.md5(data, usedforsecurity=False).hexdigest()
 
     def create(self, name: str, data: bytes) -> None:
-        """Write an object that must not exist yet; only to try a store, nothing relies on it."""
+        """Write an object that must not exist yet; only to probe a store, nothing relies on it."""
         store, key = self._store(len(data)), self._key(name)
         self._write("create an object", lambda client: client.put(store, key, data, use_multipart=False, mode="create"))
 
     def put_locked(self, name: str, data: bytes, mode: str, until: datetime) -> str | None:
-        """Write an object under a lock; return its version. Only to try a store."""
+        """Write an object under a lock; return the id of its version, None if there is none. Only to probe a store."""
         store, key = self._store(len(data), _locked(mode, until)), self._key(name)
         answer = self._write("lock an object", lambda client: client.put(store, key, data, use_multipart=False))
         return None if answer["version"] is None else str(answer["version"])
@@ -115,19 +115,19 @@ class S3:
         """Return the bytes of an object, None if there is none."""
         store, key = self._store(0), self._key(name)
         try:
-            return int(self._ask("find an object", lambda client: client.head(store, key))["size"])
+            return int(self._ask("look up an object", lambda client: client.head(store, key))["size"])
         except ObjectMissing:
             return None
 
     def range(self, name: str, start: int, end: int) -> bytes:
-        """Return a range of an object; raise ObjectMissing."""
+        """Return the bytes of an object from `start` up to `end`; raise ObjectMissing."""
         store, key = self._store(end - start), self._key(name)
         return bytes(self._ask("read an object", lambda client: client.get_range(store, key, start=start, end=end)))
 
     def read(self, name: str, size: int, take: Callable[[bytes], object]) -> None:
         """Hand all bytes of an object of this size to `take`, in order; raise ObjectMissing if there is none."""
         if size <= CHUNK or (self.features is not None and not self.features.range):
-            self._whole(name, size, take)
+            self._read_whole(name, size, take)
             return
         for start in range(0, size, CHUNK):
             end = min(start + CHUNK, size)
@@ -136,13 +136,13 @@ class S3:
             except StoreAway:
                 if start or self.features is not None:
                     raise
-                self._whole(name, size, take)  # nobody has seen yet whether this store knows ranges
+                self._read_whole(name, size, take)  # not probed yet: the store may not support ranges
                 return
             if len(data) != end - start:
-                raise StoreAway("the object store sent fewer bytes than asked for", _LATER)
+                raise StoreAway("the object store sent fewer bytes than asked for", _CHECK_STORE)
             take(data)
 
-    def _whole(self, name: str, size: int, take: Callable[[bytes], object]) -> None:
+    def _read_whole(self, name: str, size: int, take: Callable[[bytes], object]) -> None:
         store, key = self._store(size), self._key(name)
 
         def read(client: Any) -> None:
@@ -185,7 +185,7 @@ class S3:
         found = self._all_versions(prefix, wanted)
         if found is None:
             if any(wanted(each.name) for each in self.listing(prefix)):
-                raise StoreAway("the object store still has an object that was deleted", _RIGHTS)
+                raise StoreAway("the object store still has an object that was deleted", _CHECK_RIGHTS)
             return ()
         return tuple(self._why_kept(each, known) for each in found if not each.marker)
 
@@ -210,7 +210,7 @@ class S3:
                         )
             except Exception as problem:
                 if (code := _code(problem)) in _NO_VERSIONS:
-                    # It has no such request, and has one only after an upgrade: it is asked again by the next process.
+                    # A store without this request gets it only by an upgrade; the next process asks again.
                     self._knows_versions = code not in _UNKNOWN
                     return None
                 raise
@@ -219,14 +219,14 @@ class S3:
         return self._ask_boto("list versions", look)
 
     def _delete(self, some: list[Version]) -> bool:
-        """Delete some versions; return whether the store refused any. Not every store says which."""
+        """Delete some versions; return whether the store refused to delete any. Not every store says which."""
         asked = {"Objects": [{"Key": each.key, "VersionId": each.id} for each in some], "Quiet": True}
         bucket = self.settings.bucket
         answer = self._ask_boto("delete versions", lambda client: client.delete_objects(Bucket=bucket, Delete=asked))
         return bool(answer.get("Errors"))
 
     def _why_kept(self, version: Version, known: Known) -> Kept:
-        """Return until when a version is kept; raise StoreAway if neither a lock nor a hold explains it."""
+        """Return until when the store keeps a version; raise StoreAway if it has neither a lock nor a hold."""
         name = version.key[len(self.settings.prefix) :]
         if (until := known(name)) is not None:
             return Kept(name, until)
@@ -236,13 +236,13 @@ class S3:
         if head.get("ObjectLockLegalHoldStatus") == "ON":
             return Kept(name, None)
         if not isinstance(until, datetime):
-            raise StoreAway("the object store refused to delete an object that has no lock", _RIGHTS)
+            raise StoreAway("the object store refused to delete an object that has no lock", _CHECK_RIGHTS)
         return Kept(name, until)
 
     # --- locks -------------------------------------------------------------------------------------------------------
 
     def lock(self, name: str, until: datetime) -> None:
-        """Lock an object until then at least; raises ObjectMissing. Looks first: stores were seen to shorten a lock."""
+        """Lock an object at least until then; raise ObjectMissing. Reads the lock first: some stores shorten one."""
         place = {"Bucket": self.settings.bucket, "Key": self._key(name)}
 
         def extend(client: Any) -> None:
@@ -256,23 +256,23 @@ class S3:
         self._ask_lock("lock an object", extend)
 
     def hold(self, name: str) -> None:
-        """Hold an object until `release`; raises ObjectMissing."""
+        """Put a legal hold on an object until `release`; raise ObjectMissing."""
         asked = {"Bucket": self.settings.bucket, "Key": self._key(name), "LegalHold": {"Status": "ON"}}
         self._ask_lock("hold an object", lambda client: client.put_object_legal_hold(**asked))
 
     def release(self, name: str) -> None:
-        """End the hold of every version of an object; only of one that `hold` was asked for."""
+        """End the legal hold of every version of an object; only for one on which `hold` was called."""
         for each in self._all_versions(name, lambda found: found == name) or ():
             if not each.marker:
                 asked = {"Bucket": self.settings.bucket, "Key": each.key, "VersionId": each.id}
                 off = {**asked, "LegalHold": {"Status": "OFF"}}
                 with suppress(ObjectMissing):
-                    self._change_lock("release an object", partial(_hold_again, off))
+                    self._change_lock("release an object", partial(_put_legal_hold, off))
 
     def _ask_lock(self, what: str, work: Callable[[Any], None]) -> None:
-        """Have `work` set a lock; never in a store that was not seen to keep one."""
+        """Run `work`, which sets a lock; raise StoreAway if the store was not seen to keep one."""
         if not self.locks:
-            raise StoreAway("the object store was not seen to keep a lock", "run recorder store check")
+            raise StoreAway("the object store has not been seen to keep a lock", "run recorder store check")
         self._change_lock(what, work)
 
     def _change_lock(self, what: str, work: Callable[[Any], None]) -> None:
@@ -281,20 +281,20 @@ class S3:
                 work(client)
             except Exception as problem:
                 if _code(problem) in _GONE:
-                    raise ObjectMissing("the object store has no such object", _LATER) from None
+                    raise ObjectMissing("the object store has no such object", _CHECK_STORE) from None
                 raise
 
         self._ask_boto(what, ask)
 
-    # --- to try a store ----------------------------------------------------------------------------------------------
+    # --- to probe a store --------------------------------------------------------------------------------------------
 
     def put_with_sum(self, name: str, data: bytes, sha256: str) -> None:
-        """Write an object under a checksum that may be wrong; only to try a store."""
+        """Write an object under a checksum that may be wrong; only to probe a store."""
         asked = {"Bucket": self.settings.bucket, "Key": self._key(name), "Body": data, "ChecksumSHA256": sha256}
         self._ask_boto("write an object", lambda client: client.put_object(**asked))
 
     def delete_version(self, name: str, version: str) -> None:
-        """Delete one version."""
+        """Delete one version of an object; only to probe a store."""
         asked = {"Bucket": self.settings.bucket, "Key": self._key(name), "VersionId": version}
         self._ask_boto("delete a version", lambda client: client.delete_object(**asked))
 
@@ -304,23 +304,26 @@ class S3:
         return self.settings.prefix + name
 
     def _store(self, size: int, headers: tuple[tuple[str, str], ...] = ()) -> S3Store:
-        """Return a client whose time-out fits a body of this size: a power of two above what a slow line needs."""
+        """Return a client whose time-out is long enough for a body of this size on a slow line.
+
+        Time-outs double from LEAST_TIME on, so that few clients are needed.
+        """
         time_out = LEAST_TIME
         while time_out < LEAST_TIME + size / SLOWEST:
             time_out *= 2
         with self._lock:
-            made = self._stores.get((time_out, headers))
-            if made is None:
+            client = self._stores.get((time_out, headers))
+            if client is None:
                 if len(self._stores) >= CLIENTS:
                     self._stores.clear()
                 try:
-                    made = self._connect(time_out, headers)
+                    client = self._connect(time_out, headers)
                 except ImportError:
                     raise DriverMissing(_MISSING, extras.how_to_install(extras.S3)) from None
                 except OSError:
-                    raise StoreAway("the file of [storage] ca cannot be read", _LATER) from None
-                self._stores[(time_out, headers)] = made
-        return made
+                    raise StoreAway("the file that [storage] ca names cannot be read", _CHECK_STORE) from None
+                self._stores[(time_out, headers)] = client
+        return client
 
     def _connect(self, time_out: int, headers: tuple[tuple[str, str], ...]) -> S3Store:
         from obstore.store import S3Store
@@ -336,7 +339,7 @@ class S3:
         if settings.ca is not None:
             options["root_certificate"] = settings.ca.read_text()
         endpoint = settings.endpoint
-        if not settings.path_style:  # the client takes an endpoint as it is
+        if not settings.path_style:  # obstore does not put the bucket into the host name of a given endpoint
             scheme, _, host = endpoint.partition("://")
             endpoint = f"{scheme}://{settings.bucket}.{host}"
         return S3Store(
@@ -385,49 +388,54 @@ class S3:
         return self._secrets
 
     def _forget_clients(self) -> None:
-        """Read the secrets again the next time: they may have been replaced."""
+        """Drop all clients, so that the next request reads the secrets again: they may have been replaced."""
         with self._lock:
             self._stores, self._versions, self._secrets = {}, None, None
 
     def _write(self, what: str, work: Callable[[Any], T]) -> T:
-        """Have `work` write; only the bucket can be missing then."""
+        """Return the result of `work`, which writes: if something is missing, it is the bucket."""
         try:
             return self._ask(what, work)
         except ObjectMissing:
-            raise StoreAway("the object store has no such bucket", _LATER) from None
+            raise StoreAway("the object store has no such bucket", _CHECK_STORE) from None
 
     def _ask(self, what: str, work: Callable[[Any], T]) -> T:
-        """Have `work` use obstore; raise what `_told` makes of a failure."""
+        """Return the result of `work`, which is given the module obstore; raises as `_translated` does."""
         try:
             import obstore
         except ImportError:
             raise DriverMissing(_MISSING, extras.how_to_install(extras.S3)) from None
-        return self.requests.do(lambda: self._told(what, lambda: work(obstore)))
+        return self.requests.do(lambda: self._translated(what, lambda: work(obstore)))
 
     def _ask_boto(self, what: str, work: Callable[[Any], T]) -> T:
-        """Have `work` use boto3's client; raise what `_told` makes of a failure."""
-        return self.requests.do(lambda: self._told(what, lambda: work(self._boto())))
+        """Return the result of `work`, which is given the client of boto3; raises as `_translated` does."""
+        return self.requests.do(lambda: self._translated(what, lambda: work(self._boto())))
 
-    def _told(self, what: str, work: Callable[[], T]) -> T:
-        """Turn whatever goes wrong into an error of ours, with nothing of the answer in it."""
+    def _translated(self, what: str, work: Callable[[], T]) -> T:
+        """Return the result of `work`; turn every failure into one of our errors, without the text of the answer.
+
+        Raises StoreAway, ObjectMissing, DriverMissing.
+        """
         try:
             return work()
-        except StorageError:  # ours, or that of whoever takes the bytes
+        except StorageError:  # already ours, or raised by the function that takes the bytes
             raise
         except ImportError:
             raise DriverMissing(_MISSING, extras.how_to_install(extras.S3)) from None
         except FileNotFoundError:
-            raise ObjectMissing("the object store has no such object, or no such bucket", _LATER) from None
+            raise ObjectMissing("the object store has no such object, or no such bucket", _CHECK_STORE) from None
         except Exception as problem:
             kind = type(problem).__name__
             denied = kind in ("PermissionDeniedError", "UnauthenticatedError") or _code(problem) in _DENIED
             if denied:
                 self._forget_clients()
-            raise StoreAway(f"the object store did not {what} ({kind})", _RIGHTS if denied else _LATER) from None
+            raise StoreAway(
+                f"the object store failed to {what} ({kind})", _CHECK_RIGHTS if denied else _CHECK_STORE
+            ) from None
 
 
 def _locked(mode: str, until: datetime) -> tuple[tuple[str, str], ...]:
-    """Return the headers under which an object is written locked."""
+    """Return the headers that lock an object as it is written."""
     return (
         ("x-amz-object-lock-mode", mode.upper()),
         ("x-amz-object-lock-retain-until-date", until.strftime("%Y-%m-%dT%H:%M:%SZ")),
@@ -435,7 +443,7 @@ def _locked(mode: str, until: datetime) -> tuple[tuple[str, str], ...]:
     )
 
 
-def _hold_again(asked: dict[str, Any], client: Any) -> None:
+def _put_legal_hold(asked: dict[str, Any], client: Any) -> None:
     client.put_object_legal_hold(**asked)
 
 
@@ -444,6 +452,6 @@ def _delete_all(store: S3Store, some: list[str], client: Any) -> None:
 
 
 def _code(problem: Exception) -> str:
-    """Return the code of a refusal by boto3, for comparison only: it is the store's own text."""
+    """Return the code of an error that boto3 raised, for comparison only: it is the store's own text."""
     answer = getattr(problem, "response", None)
     return str(answer.get("Error", {}).get("Code", "")) if isinstance(answer, dict) else ""

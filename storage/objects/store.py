@@ -1,7 +1,7 @@
 """The port to an object store: what a vault asks of it, and what it answers.
 
-A name is relative to the prefix of the settings. Everything here waits for the network: call it in a thread. An object
-is never changed: who writes a name again writes the same bytes.
+Names are relative to the prefix of the settings. Every method waits for the network: call it in a thread. An object
+never changes: writing a name again writes the same bytes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class StoreSettings:
-    """Where an object store is, and how to speak to it."""
+    """Where an object store is, and how to talk to it."""
 
     endpoint: str
     """URL without a path."""
@@ -29,11 +29,11 @@ class StoreSettings:
     prefix: str = ""
     """What all names begin with; ends with / unless it is empty."""
     path_style: bool = False
-    """Whether the bucket stands in the path (host/bucket/name) and not in the host name."""
+    """Whether the bucket is in the path (host/bucket/name) and not in the host name."""
     ca: Path | None = None
-    """Authorities that the store's certificate is checked with, PEM; None: those of the system."""
+    """PEM file of the authorities that may sign the store's certificate; None: those of the system."""
     lock: str = ""
-    """Mode in which objects are locked against deletion, governance or compliance; empty: they are not."""
+    """Mode in which objects are locked against deletion, governance or compliance; "" if they are not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Kept:
 
     name: str
     until: datetime | None
-    """When its lock ends; None: it is held until somebody ends the hold."""
+    """When its lock ends; None: it has a legal hold, which somebody must end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +58,13 @@ class Features:
     """What a store was seen to do (storage.objects.probe)."""
 
     range: bool
-    """It answers a range with that range."""
+    """It returns the range that was asked for."""
     checksum: bool
-    """It refuses bytes that do not fit their SHA-256."""
+    """It refuses bytes that do not match their SHA-256."""
     list: bool
     """It lists what was written, and nothing else."""
     delete: bool
-    """What was deleted is gone."""
+    """A deleted object is gone."""
     versions: bool
     """It keeps what is overwritten or deleted as versions, and lists them."""
     lock: bool
@@ -78,7 +78,7 @@ Known = Callable[[str], datetime | None]
 
 
 def nothing_known(name: str) -> datetime | None:
-    """Know no lock, so that the store is asked."""
+    """Return None, so that the store is asked."""
     return None
 
 
@@ -96,13 +96,13 @@ class ObjectStore(Protocol):
         """
 
     def lock(self, name: str, until: datetime) -> None:
-        """Lock an object until then at least; a lock is never shortened. Raises ObjectMissing."""
+        """Lock an object at least until then; a lock is never shortened. Raises ObjectMissing."""
 
     def hold(self, name: str) -> None:
-        """Hold an object until `release`, whatever its lock says; raises ObjectMissing."""
+        """Put a legal hold on an object until `release`, whatever its lock says. Raises ObjectMissing."""
 
     def release(self, name: str) -> None:
-        """End the hold of every version of an object."""
+        """End the legal hold of every version of an object."""
 
     def size(self, name: str) -> int | None:
         """Return the bytes of an object, None if there is none."""
@@ -118,7 +118,7 @@ class ObjectStore(Protocol):
     ) -> tuple[int, tuple[Kept, ...]]:
         """Delete every version of the wanted objects below `prefix`; return how many were seen, and which are kept.
 
-        Lists all first and deletes then: a store forgets its place if it is changed between two pages.
+        List everything first, then delete: a listing may skip objects if others are deleted between two of its pages.
         """
 
     def kept(self, prefix: str, wanted: Callable[[str], bool], known: Known = nothing_known) -> tuple[Kept, ...]:

@@ -42,7 +42,7 @@ def test_a_store_is_seen_as_it_is(
 
 def test_a_store_that_returns_other_bytes_is_refused(object_server: Server, proxy: Proxy, prefix: str) -> None:
     proxy.play("flip")
-    with pytest.raises(StoreAway, match="other bytes"):
+    with pytest.raises(StoreAway, match="bytes other than those written"):
         probe.probe(S3(object_server.settings(prefix=prefix, port=proxy.port)))
     assert list(S3(object_server.settings(prefix=prefix)).listing("")) == []
 
