@@ -85,7 +85,7 @@ class HolderJob:
         if now < self._next_look.get(customer.name, 0.0):
             return
         self._next_look[customer.name] = now + AWAY_LOOK_SECONDS
-        if holder.torn:
+        if holder.trees_differ:
             self._incidents.add("keys-differ", customer.name)
         for node, seconds in (await holder.away()).items():
             noticed = now - self._noticed.setdefault((customer.name, node), now)

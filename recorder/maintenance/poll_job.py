@@ -99,7 +99,7 @@ class PollJob:
         """Look once; return the seconds until the next look."""
         seen = await customer.poll.look()
         holder, shared = customer.holder, customer.shared
-        if holder is not None and not holder.rests(seen.rest):
+        if holder is not None and not holder.is_idle(seen.change_mark):
             holder.wanted.set()
         if shared is not None and not shared.documents.current(seen.versions):
             shared.wanted.set()

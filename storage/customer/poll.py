@@ -16,14 +16,14 @@ from storage.database.database import Database
 from storage.database.database_clock import NOW
 from storage.database.schema import cuts, shared_files
 from storage.erasure.erasure_rows import OPEN_SINCE
-from storage.holders.cut_table import BY_ALL, REST, Rest, rest_of
+from storage.holders.cut_table import BY_ALL, CHANGE_COLUMNS, ChangeMark, change_mark_of
 from storage.nodes.indexed import ASKED, INDEXED
 
 _VERSIONS = sa.select(sa.cast(sa.func.json_object_agg(shared_files.c.name, shared_files.c.version), sa.Text))
 _UNFINISHED = sa.select(sa.func.min(cuts.c.n)).where(cuts.c.removed < sa.literal_column(str(BY_ALL)))
 _ALL = sa.select(
     NOW.label("now"),
-    *REST,
+    *CHANGE_COLUMNS,
     _UNFINISHED.scalar_subquery().label("unfinished"),
     _VERSIONS.scalar_subquery().label("versions"),
     OPEN_SINCE.label("open_since"),
@@ -38,7 +38,7 @@ class Seen:
 
     now: int
     """When."""
-    rest: Rest
+    change_mark: ChangeMark
     """The lines of what is cut, and who has acknowledged them."""
     unfinished: int
     """The oldest line of which something is left to remove; 0 if there is none."""
@@ -64,6 +64,6 @@ class Poll:
         versions = json.loads(row.versions or "{}")
         asked, since = int(row.asked or 0), row.open_since
         return Seen(
-            int(row.now), rest_of(row), int(row.unfinished or 0), versions, since is not None,
+            int(row.now), change_mark_of(row), int(row.unfinished or 0), versions, since is not None,
             max(asked, since or 0), int(row.indexed or 0),
         )  # fmt: skip

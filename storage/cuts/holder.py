@@ -1,17 +1,18 @@
 """What a holder of keys does with the lines of the table `cuts`: one durable step after the other. Pure.
 
-The shell reads table and acknowledgements in one transaction on the primary, asks `next_step`, and carries it out:
+The shell reads table and acknowledgements in one transaction on the primary, calls `next_step`, and carries it out:
 
-    Apply           append the line to `keys/NAME.erasures`, sync; then cut what it names, settle, drop local copies
-    BringBack       a line that a fail-over lost: append it to the table, by `appended`, in a transaction
-    SayReturn       append the line of one's return likewise; its id is on the disk before
+    Apply           append the line to `keys/NAME.erasures` and sync; then cut what it names, settle, drop local copies
+    BringBack       append a line to the table that a fail-over lost, as `appended` returns it, in a transaction
+    AnnounceReturn  append the line of the own return in the same way; its id must be on the disk before
     Acknowledge     write the acknowledgement, if the table still has that chain at that number; then wait a second
 
-At a start everything that the own lines name is cut again before the first step: a crash may have come after a line.
+At a start, cut again everything that the own cut log names before the first step: the process may have crashed between
+a line of the log and its cut.
 
-A *fork* is what a fail-over leaves: the table lost lines that some holders had applied. Their chain differs from the
-table's from there on; they follow the table from the last common line, and bring back what it lacks. A line counts as
-back only when it was read back and applied, because the next fail-over may lose it again.
+A *fork* is what a fail-over leaves behind: the table lost lines that some holders had applied. From there on their
+chain differs from the table's. They follow the table from the last line that both have, and bring back what it lacks.
+A line counts as back only when it was read back and applied, because the next fail-over may lose it again.
 """
 
 from bisect import bisect_left
@@ -23,9 +24,9 @@ from storage.cuts.lines import BEGIN, Acknowledgement, ChainKeys, CutsForged, Ki
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """What one transaction sees. Lines are numbered from 1 without a gap.
+    """Lines and acknowledgements as one transaction sees them. Lines are numbered from 1 without a gap.
 
-    Cuts below the last line that the reader followed may be left out, but not those at which somebody acknowledged.
+    Cuts below the last line that the reader has applied may be left out, unless a holder acknowledged at one of them.
     """
 
     lines: tuple[Numbered, ...] = ()
@@ -39,45 +40,45 @@ class Table:
         return self.lines[-1].n if self.lines else 0
 
     def chain(self, n: int) -> bytes:
-        """Return the chain at a line, BEGIN before the first; b"" if there is no such line."""
+        """Return the chain at line `n`, BEGIN for 0; b"" if there is no such line."""
         if n == 0:
             return BEGIN
         at = bisect_left(self.lines, n, key=lambda each: each.n)
         return self.lines[at].chain if at < len(self.lines) and self.lines[at].n == n else b""
 
     def after(self, n: int) -> Numbered:
-        """Return the first line after another; there must be one."""
+        """Return the first line after line `n`; there must be one."""
         return self.lines[bisect_left(self.lines, n + 1, key=lambda each: each.n)]
 
     @property
     def holders(self) -> frozenset[str]:
-        """Return the holders that the lines leave."""
-        return staying(each.line for each in self.lines)
+        """Return the names of the holders: admitted and not retired."""
+        return remaining_holders(each.line for each in self.lines)
 
     def at(self, kind: Kind, node: str) -> list[int]:
         """Return the numbers of the lines of one kind about a node."""
         return [each.n for each in self.lines if each.line.kind is kind and each.line.node == node]
 
     def number_of(self, id: str) -> int | None:
-        """Return the number of a line."""
+        """Return the number of the line with this id, None if there is none."""
         return next((each.n for each in self.lines if each.line.id == id), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a holder knows of the lines: its cut log, and whether it must return."""
+    """What a holder has on its own disk: the lines of its cut log, and whether it must return."""
 
     name: str
     """Name of the node."""
     log: tuple[Numbered, ...] = ()
-    """Every line that it ever applied, in that order; after a fork a number may be there twice. See `reduced`."""
+    """Every line that it ever applied, in that order; after a fork a number may occur twice. See `reduced`."""
     returning: str | None = None
-    """Id of the line of its return; "" if that is still to be written, None if it does not return."""
+    """Id of the line of its return; "" if no id is chosen yet, None if it need not return."""
 
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Cut what the next line names."""
+    """Append the next line to the cut log, and cut what it names."""
 
     next: Numbered
     """The line."""
@@ -85,98 +86,104 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class BringBack:
-    """Append a line again that the table has lost."""
+    """Append to the table a line that it has lost."""
 
     line: Line
     """The line."""
 
 
 @dataclass(frozen=True, slots=True)
-class SayReturn:
-    """Write that this holder returns; `id` is None if one must be chosen first, and stored."""
+class AnnounceReturn:
+    """Append to the table the line of this holder's return."""
 
     id: str | None
-    """Id of the line."""
+    """Id of the line; None if one must be chosen first, and stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledge:
-    """Say what was cut; nothing else is to be done now."""
+    """Write an acknowledgement; there is nothing else to do now."""
 
     n: int
     """Number of the last line."""
     chain: bytes
     """The chain there."""
     returned: bool
-    """Whether the own return is known to all, so that this holder counts again."""
+    """Whether all holders know of the own return, so that this holder may open values again."""
 
 
-Step = Apply | BringBack | SayReturn | Acknowledge
+Step = Apply | BringBack | AnnounceReturn | Acknowledge
 
 
-def staying(lines: Iterable[Line]) -> frozenset[str]:
-    """Return the holders that lines leave: admitted and not retired."""
+def remaining_holders(lines: Iterable[Line]) -> frozenset[str]:
+    """Return the names that some lines admit and none of them retires."""
     lines = tuple(lines)
     admitted = {line.node for line in lines if line.kind is Kind.ADMIT}
     return frozenset(admitted - {line.node for line in lines if line.kind is Kind.RETIRE})
 
 
 def appended(table: Table, line: Line, keys: ChainKeys) -> Numbered:
-    """Return a line as the next one of a table, in the transaction that holds the lock of its head.
+    """Return a line numbered and chained as the next one of a table; call it in the transaction that locks its head.
 
-    A line that would retire the last holder becomes void: two can retire each other while they do not see each other.
+    A line that would retire the last holder becomes void: two holders can retire each other without knowing it.
     """
-    if line.kind is Kind.RETIRE and not staying([*(each.line for each in table.lines), line]):
+    if line.kind is Kind.RETIRE and not remaining_holders([*(each.line for each in table.lines), line]):
         line = replace(line, kind=Kind.VOID)
     return Numbered(table.head + 1, keys.link(table.chain(table.head), line), line)
 
 
-def path(log: Sequence[Numbered]) -> dict[int, Numbered]:
-    """Return the lines as a holder last followed them: the newest at each number, and none above a later fork."""
-    found: list[Numbered] = []
+def followed_lines(log: Sequence[Numbered]) -> dict[int, Numbered]:
+    """Return by number the lines that a holder follows now: the newest at each number, none from an abandoned fork."""
+    followed: list[Numbered] = []
     for each in log:
-        while found and found[-1].n >= each.n:
-            found.pop()
-        found.append(each)
-    return {each.n: each for each in found}
+        while followed and followed[-1].n >= each.n:
+            followed.pop()
+        followed.append(each)
+    return {each.n: each for each in followed}
 
 
 def reduced(log: Sequence[Numbered], table: Table) -> tuple[Numbered, ...]:
-    """Return what has to be remembered of a log while the table has the line at which it ends, and lacks none of it.
+    """Return the lines of a log that must stay in memory while the table has its last line and has lost none of it.
 
-    That is the line itself, and who came, left and returned before it. Once the table has another chain at that line,
-    all of the log is needed again.
+    These are the last line, and all before it that admit, retire or return a holder. Once the table has another chain
+    at the last line, the whole log is needed again.
     """
-    last = common(log, table)
-    if missing(log, table):
+    last = last_common(log, table)
+    if lost_lines(log, table):
         return tuple(log)
-    kept = {n: each.chain for n, each in path(log).items() if n >= last}
+    kept = {n: each.chain for n, each in followed_lines(log).items() if n >= last}
     return tuple(each for each in log if each.line.kind is not Kind.CUT or kept.get(each.n) == each.chain)
 
 
-def common(log: Sequence[Numbered], table: Table) -> int:
-    """Return the number of the last line up to which a holder and the table have the same, 0 if there is none."""
-    followed = path(log)
+def last_common(log: Sequence[Numbered], table: Table) -> int:
+    """Return the number of the last line that a holder and the table have in common, 0 if there is none."""
+    followed = followed_lines(log)
     return max((n for n, each in followed.items() if table.chain(n) == each.chain), default=0)
 
 
-def missing(log: Sequence[Numbered], table: Table) -> tuple[Line, ...]:
-    """Return the lines of a holder that are not back: not applied at or below the last common line."""
-    last = common(log, table)
-    back = {each.line.id for n, each in path(log).items() if n <= last}
+def lost_lines(log: Sequence[Numbered], table: Table) -> tuple[Line, ...]:
+    """Return the lines that a holder applied once and the table has lost.
+
+    A line that is back in the table counts as lost until this holder has applied it there.
+    """
+    last = last_common(log, table)
+    back = {each.line.id for n, each in followed_lines(log).items() if n <= last}
     lost = {each.line.id: each.line for each in log if each.line.id not in back and each.line.kind is not Kind.VOID}
     return tuple(lost.values())
 
 
-def serving(log: Sequence[Numbered]) -> frozenset[str]:
-    """Return the holders that a log leaves, by what was read last under each id: a retirement may have become void."""
-    return staying({each.line.id: each.line for each in log}.values())
+def holders_in(log: Sequence[Numbered]) -> frozenset[str]:
+    """Return the names of the holders according to a log.
+
+    The last line with each id counts: a retirement may have come back as void.
+    """
+    return remaining_holders({each.line.id: each.line for each in log}.values())
 
 
-def acknowledged(table: Table, n: int, keys: ChainKeys) -> bool:
-    """Say whether every holder has cut line `n`: then no copy and no secret of today opens what it names.
+def acknowledged_by_all(table: Table, n: int, keys: ChainKeys) -> bool:
+    """Return whether every holder has cut line `n`, so that no holder's present secrets open what it names.
 
-    An acknowledgement counts if it is genuine and the table has its chain; two at one line must be of equal trees.
+    An acknowledgement counts if it is genuine and the table has its chain; two at one line must have equal trees.
     """
     holders = table.holders
     if not holders or missing_holders(table, n, keys):
@@ -186,58 +193,58 @@ def acknowledged(table: Table, n: int, keys: ChainKeys) -> bool:
 
 
 def level(held: Held, table: Table) -> bool:
-    """Say whether a holder may open sealed values: nothing to apply or to bring back, not retired, not returning.
+    """Return whether a holder may open sealed values: nothing to apply or bring back, not retired, not returning.
 
-    The shell asks in each transaction about sealed values, and once everything that its lines name is cut.
+    The shell asks in each transaction that reads sealed values, after it has cut everything that its log names.
     """
-    if held.returning is not None or held.name not in serving(held.log):
+    if held.returning is not None or held.name not in holders_in(held.log):
         return False
-    return common(held.log, table) == table.head and not missing(held.log, table)
+    return last_common(held.log, table) == table.head and not lost_lines(held.log, table)
 
 
 def next_step(held: Held, table: Table, keys: ChainKeys) -> Step:
-    """Return what a holder does next; raises CutsForged if the next line is not bound to those before it."""
-    last = common(held.log, table)
+    """Return what a holder does next; raise CutsForged if the chain of the next line is wrong."""
+    last = last_common(held.log, table)
     if table.head > last:
         line = table.after(last)
         if line.n != last + 1 or line.chain != keys.link(table.chain(last), line.line):
-            raise CutsForged("a line of the cuts was written by somebody else", "restore the database")
+            raise CutsForged("a line of the table cuts was not written by a recorder", "restore the database")
         return Apply(line)
-    lost = missing(held.log, table)
-    if lost:
+    if lost := lost_lines(held.log, table):
         return BringBack(lost[0])
-    if held.returning is None or held.name not in serving(held.log):
+    if held.returning is None or held.name not in holders_in(held.log):
         return Acknowledge(last, table.chain(last), returned=False)
     at = table.number_of(held.returning) if held.returning else None
     if at is None:
-        return SayReturn(held.returning or None)
-    return Acknowledge(last, table.chain(last), returned=acknowledged(table, at, keys))
+        return AnnounceReturn(held.returning or None)
+    return Acknowledge(last, table.chain(last), returned=acknowledged_by_all(table, at, keys))
 
 
 def missing_holders(table: Table, n: int, keys: ChainKeys) -> tuple[str, ...]:
-    """Return the holders that have not acknowledged line `n`, by name."""
+    """Return the names of the holders that have not acknowledged line `n`, sorted."""
     return tuple(sorted(name for name in table.holders if not _counts(table, name, n, keys)))
 
 
 def may_hand_over(table: Table, name: str, keys: ChainKeys) -> bool:
-    """Say whether the file for a new holder may be made: every other one has acknowledged its admission.
+    """Return whether the file with the keys may be made for a new holder: all others acknowledged its admission.
 
-    Then the line comes back whatever is lost, and no cut counts as done without the new one.
+    Then that line comes back whatever a fail-over loses, and no cut counts as done without the new holder.
     """
     at = table.at(Kind.ADMIT, name)
     return bool(at) and name in table.holders and set(missing_holders(table, at[-1], keys)) <= {name}
 
 
 def _counts(table: Table, name: str, n: int, keys: ChainKeys) -> bool:
-    given = (table.acknowledged or {}).get(name)
-    return given is not None and given.n >= n and keys.genuine(given) and table.chain(given.n) == given.chain
+    """Return whether a holder has acknowledged line `n`: genuinely, and at a chain that the table has."""
+    found = (table.acknowledged or {}).get(name)
+    return found is not None and found.n >= n and keys.genuine(found) and table.chain(found.n) == found.chain
 
 
 def may_overwrite(held: Held, table: Table, keys: ChainKeys) -> bool:
-    """Say whether a retired holder must overwrite its keys now.
+    """Return whether a retired holder must overwrite its keys now.
 
-    All others have acknowledged its retirement, so the line comes back whatever is lost; and by everything that it ever
-    applied another one stays, so the keys are not the last.
+    All others must have acknowledged its retirement, so that the line comes back whatever a fail-over loses. And by
+    every line that it ever applied another holder must remain, so that its keys are not the last ones.
     """
     at = table.at(Kind.RETIRE, held.name)
-    return bool(at and staying(each.line for each in held.log)) and acknowledged(table, at[0], keys)
+    return bool(at and remaining_holders(each.line for each in held.log)) and acknowledged_by_all(table, at[0], keys)

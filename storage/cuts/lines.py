@@ -1,8 +1,8 @@
 """Lines of the table `cuts` and acknowledgements of them, as bytes (docs/formats/cuts.md). Pure.
 
-A line says what all holders of a customer's keys cut, or who holds them. Each is bound to all before it by a chain, and
-each acknowledgement to its holder, by keys that come from a leaf that is never cut. Who can only write the database
-forges neither.
+A line says what all holders of a customer's keys cut, or who holds them. A chain of MACs binds each line to all before
+it, and a MAC binds each acknowledgement to its holder. Their keys come from a leaf that is never cut, so somebody who
+can only write the database can forge neither.
 """
 
 import enum
@@ -22,14 +22,14 @@ BEGIN = bytes(32)
 """The chain before the first line."""
 CHAIN_LABEL = "cuts"
 ACKNOWLEDGEMENT_LABEL = "cut acknowledgement"
-MAX_BYTES = 64 << 20  # 100,000 calls of one sweep, scattered, take 2 MB; a limit for whoever writes the database
+MAX_BYTES = 64 << 20  # of a line; 100,000 scattered calls of one sweep take 2 MB
 _ID = re.compile(r"[0-9a-f]{32}")
 _NODE = re.compile(r"[a-z0-9-]{1,40}")
 _NUMBER = struct.Struct(">Q")
 
 
 class CutsForged(StorageError):
-    """A line or an acknowledgement is not one of ours."""
+    """A line was not written by a node that has the keys."""
 
 
 class Kind(enum.Enum):
@@ -44,10 +44,10 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line, wherever it stands; a line that a fail-over lost comes back under another number."""
+    """One line without its number: a line that a fail-over lost comes back under another one."""
 
     id: str
-    """128 random bits in hexadecimal: a repeated request has another."""
+    """128 random bits in hexadecimal; a request that is repeated gets another id."""
     kind: Kind
     """What it does."""
     node: str = ""
@@ -56,23 +56,25 @@ class Line:
     """The line of the cut log (docs/formats/ledger.md) without its line feed; "" unless it is a cut."""
 
     def __bytes__(self) -> bytes:
-        """Return the JSON that is stored, and bound by the chain."""
+        """Return the JSON that is stored and that the chain covers."""
         return ascii_json({"id": self.id, "kind": self.kind.value, "node": self.node, "text": self.text})
 
     @classmethod
     def parse(cls, data: bytes) -> "Line":
-        """Return the line of these bytes; raises CutsForged for anything that `bytes` would not return."""
+        """Parse a line; raise CutsForged for anything that `bytes` would not return."""
         try:
             if len(data) > MAX_BYTES:
                 raise ValueError
-            told: Any = json.loads(data)
-            line = cls(told["id"], Kind(told["kind"]), told["node"], told["text"])
-            well = _ID.fullmatch(line.id) and (not line.text if line.kind is not Kind.CUT else not line.node)
+            members: Any = json.loads(data)
+            line = cls(members["id"], Kind(members["kind"]), members["node"], members["text"])
+            empty = line.node if line.kind is Kind.CUT else line.text
             named = _NODE.fullmatch(line.node) or line.kind in (Kind.CUT, Kind.VOID)
-            if not (isinstance(told["text"], str) and well and named) or bytes(line) != data:
+            if not (isinstance(members["text"], str) and _ID.fullmatch(line.id) and not empty and named):
+                raise ValueError
+            if bytes(line) != data:
                 raise ValueError
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise CutsForged("a line of the cuts cannot be read", "restore the database") from None
+            raise CutsForged("a line of the table cuts cannot be read", "restore the database") from None
         return line
 
 
@@ -83,14 +85,14 @@ class Numbered:
     n: int
     """Its number, from 1."""
     chain: bytes
-    """HMAC over the chain before and the line, 32 bytes."""
+    """HMAC over the chain of the line before and this line, 32 bytes."""
     line: Line
     """The line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """What a holder has cut."""
+    """A holder's statement of what it has cut."""
 
     node: str
     """Name of the holder."""
@@ -99,9 +101,9 @@ class Acknowledgement:
     chain: bytes
     """The chain there."""
     tree: bytes
-    """MAC of its key tree: holders at the same line have the same."""
+    """MAC of its key tree: all holders at one line must have the same."""
     mac: bytes
-    """HMAC over all of it, 32 bytes."""
+    """HMAC over all other fields, 32 bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ class ChainKeys:
 
     @classmethod
     def of(cls, secret: Callable[[str], bytes]) -> "ChainKeys":
-        """Derive them; `secret` returns the label of the leaf that is never cut."""
+        """Derive the keys; `secret` derives a key for a label from the leaf that is never cut."""
         return cls(secret(CHAIN_LABEL), secret(ACKNOWLEDGEMENT_LABEL))
 
     def link(self, before: bytes, line: Line) -> bytes:
@@ -123,17 +125,18 @@ class ChainKeys:
         return hmac.digest(self.chain, before + bytes(line), "sha256")
 
     def tree(self, state: bytes) -> bytes:
-        """Return the MAC of a key tree, given as the state that is sealed (docs/formats/keytree.md)."""
+        """Return the MAC of a key tree; `state`: the bytes that are sealed on the disk (docs/formats/keytree.md)."""
         return hmac.digest(self.acknowledgement, b"tree\0" + sha256(state).digest(), "sha256")
 
     def acknowledge(self, node: str, n: int, chain: bytes, tree: bytes) -> Acknowledgement:
         """Return an acknowledgement of everything up to line `n`."""
         return Acknowledgement(node, n, chain, tree, self._mac(node, n, chain, tree))
 
-    def genuine(self, given: Acknowledgement) -> bool:
-        """Say whether a holder made an acknowledgement."""
-        return hmac.compare_digest(given.mac, self._mac(given.node, given.n, given.chain, given.tree))
+    def genuine(self, acknowledgement: Acknowledgement) -> bool:
+        """Return whether a node that has the keys made an acknowledgement."""
+        a = acknowledgement
+        return hmac.compare_digest(a.mac, self._mac(a.node, a.n, a.chain, a.tree))
 
     def _mac(self, node: str, n: int, chain: bytes, tree: bytes) -> bytes:
-        told = b"acknowledgement\0" + node.encode() + b"\0" + _NUMBER.pack(n) + chain + tree
-        return hmac.digest(self.acknowledgement, told, "sha256")
+        covered = b"acknowledgement\0" + node.encode() + b"\0" + _NUMBER.pack(n) + chain + tree
+        return hmac.digest(self.acknowledgement, covered, "sha256")

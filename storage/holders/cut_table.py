@@ -14,69 +14,75 @@ from storage.keys.cut_log import entry_of
 from storage.nodes.rows import STALE_SECONDS, NodeState
 
 APPLIED, BY_ALL = 1, 2
-"""What `removed` says: rows and objects were removed after a line was applied, and once more after all had."""
+"""Values of the column `removed`: rows and objects were removed once this node had applied the line; and again once
+all holders had.
+"""
 
 MOST_LINES = 10_000
-"""Lines of which one look removes what is left."""
+"""Lines that one pass of removal takes at most."""
 
 Place = tuple[int, bytes]
 """Number of a line and the chain there; (0, BEGIN) before the first."""
 
 START: Place = (0, BEGIN)
 
-Rest = tuple[Place, tuple[int, int]]
-"""What changes whenever a holder has something to do: the newest line, and number and sum of the acknowledgements.
+ChangeMark = tuple[Place, tuple[int, int]]
+"""A value that changes whenever a holder has something to do: the newest line, and how many acknowledgements there are
+and the sum of their numbers.
 
-The second is (-1, 0) while something that was cut was not removed by anybody.
+The second is (-1, 0) while the rows of a line wait to be removed.
 """
 
 _NEWEST = sa.select(cuts.c.n).order_by(cuts.c.n.desc()).limit(1)
 _UNREMOVED = sa.exists().where(cuts.c.removed < sa.literal_column(str(APPLIED)))  # as in the condition of its index
 _ACKNOWLEDGED = sa.select(sa.func.count()).select_from(cut_acknowledgements)
-REST = (
+CHANGE_COLUMNS = (
     _NEWEST.scalar_subquery().label("newest"),
     _NEWEST.with_only_columns(cuts.c.chain).scalar_subquery().label("chain"),
     _UNREMOVED.label("unremoved"),
     _ACKNOWLEDGED.scalar_subquery().label("holders"),
     _ACKNOWLEDGED.with_only_columns(sa.func.sum(cut_acknowledgements.c.n)).scalar_subquery().label("acknowledged"),
 )
-"""The columns from which `rest_of` reads, of a statement that may ask for more."""
+"""The columns that `change_mark_of` needs in a row; its statement may select more."""
 
 
 async def newest(connection: AsyncConnection) -> Place:
     """Return the place of the newest line."""
-    found = (await connection.execute(sa.select(cuts.c.n, cuts.c.chain).order_by(cuts.c.n.desc()).limit(1))).first()
-    return START if found is None else (found.n, bytes(found.chain))
+    row = (await connection.execute(sa.select(cuts.c.n, cuts.c.chain).order_by(cuts.c.n.desc()).limit(1))).first()
+    return START if row is None else (row.n, bytes(row.chain))
 
 
-def rest_of(row: sa.Row[Any]) -> Rest:
-    """Return what the columns `REST` say."""
+def change_mark_of(row: sa.Row[Any]) -> ChangeMark:
+    """Return the change mark from a row that has CHANGE_COLUMNS."""
     place = START if row.newest is None else (int(row.newest), bytes(row.chain))
     return place, (-1, 0) if row.unremoved else (int(row.holders), int(row.acknowledged or 0))
 
 
-async def at_rest(connection: AsyncConnection) -> Rest:
-    """Return what changes whenever a holder has something to do."""
-    return rest_of((await connection.execute(sa.select(*REST))).one())
+async def change_mark(connection: AsyncConnection) -> ChangeMark:
+    """Return the change mark of the tables as they are now."""
+    return change_mark_of((await connection.execute(sa.select(*CHANGE_COLUMNS))).one())
 
 
 async def silent_for(connection: AsyncConnection, name: str) -> float | None:
-    """Return the seconds since a node was last there, by the clock of the database; None if it has left."""
+    """Return the seconds since a node last renewed its row, by the clock of the database.
+
+    None if it is unknown, was retired, or gave up its row when it stopped.
+    """
     mine = sa.and_(nodes.c.label == name, nodes.c.state != NodeState.RETIRED, nodes.c.seen > 0)
     age = await connection.scalar(sa.select(NOW - nodes.c.seen).where(mine))
     return None if age is None else age / MICROS
 
 
 async def away(connection: AsyncConnection, names: Collection[str]) -> list[str]:
-    """Return which of these nodes were not there lately, by the clock of the database, or are unknown."""
+    """Return which of these nodes are away: silent for STALE_SECONDS by the clock of the database, or unknown."""
     silent = {name: await silent_for(connection, name) for name in sorted(names)}
     return [name for name, seconds in silent.items() if seconds is None or seconds > STALE_SECONDS]
 
 
 async def unindexed(connection: AsyncConnection, until: int, *, retired: bool = False) -> set[str]:
-    """Return the nodes whose calls that ended before a time, in microseconds, are not all indexed.
+    """Return the names of the nodes that have not indexed all their calls that ended before a time (microseconds).
 
-    `retired`: also those that were retired.
+    `retired`: count retired nodes too.
     """
     not_waited_for = (NodeState.PENDING,) if retired else (NodeState.PENDING, NodeState.RETIRED)
     late = sa.and_(nodes.c.indexed_until <= until, nodes.c.state.not_in(not_waited_for))
@@ -84,28 +90,34 @@ async def unindexed(connection: AsyncConnection, until: int, *, retired: bool = 
 
 
 async def has(connection: AsyncConnection, place: Place) -> bool:
-    """Say whether the table has this chain at this line."""
-    there = await connection.scalar(sa.select(cuts.c.chain).where(cuts.c.n == place[0]))
-    return place == START or (there is not None and bytes(there) == place[1])
+    """Return whether the table has this chain at this line."""
+    chain = await connection.scalar(sa.select(cuts.c.chain).where(cuts.c.n == place[0]))
+    return place == START or (chain is not None and bytes(chain) == place[1])
 
 
 async def read(connection: AsyncConnection, since: int = 0) -> Table:
-    """Return the table from line `since` on, with everything that says who holds the keys and who has acknowledged."""
+    """Return the lines from `since` on and all acknowledgements.
+
+    Of the lines before, include those that say who holds the keys, and those at which a holder acknowledged.
+    """
     acknowledged = {
         each.node: Acknowledgement(each.node, each.n, bytes(each.chain), bytes(each.tree), bytes(each.mac))
         for each in await connection.execute(sa.select(cut_acknowledgements))
     }
-    told = cuts.c.n.in_({each.n for each in acknowledged.values()})
-    wanted = sa.or_(cuts.c.n >= since, cuts.c.kind != Kind.CUT.value, told)
+    at_acknowledgement = cuts.c.n.in_({each.n for each in acknowledged.values()})
+    wanted = sa.or_(cuts.c.n >= since, cuts.c.kind != Kind.CUT.value, at_acknowledgement)
     lines = [numbered(each) for each in await connection.execute(sa.select(cuts).where(wanted).order_by(cuts.c.n))]
     return Table(tuple(lines), acknowledged)
 
 
 async def append(connection: AsyncConnection, line: Line, keys: ChainKeys, customer: str) -> Numbered:
-    """Append a line in a writing transaction, of which there is one at a time; return it. Repeatable."""
-    there = (await connection.execute(sa.select(cuts).where(cuts.c.id == line.id))).first()
-    if there is not None:
-        return numbered(there)
+    """Append a line in a writing transaction, of which there is one at a time; return it with its number.
+
+    A line whose id is in the table already is returned as it is there.
+    """
+    present = (await connection.execute(sa.select(cuts).where(cuts.c.id == line.id))).first()
+    if present is not None:
+        return numbered(present)
     n, _ = await newest(connection)
     fresh = appended(await read(connection, n), line, keys)
     done = 0 if line.kind is Kind.CUT else BY_ALL
@@ -119,27 +131,26 @@ async def append(connection: AsyncConnection, line: Line, keys: ChainKeys, custo
     return fresh
 
 
-async def acknowledge(connection: AsyncConnection, given: Acknowledgement) -> bool:
+async def acknowledge(connection: AsyncConnection, acknowledgement: Acknowledgement) -> bool:
     """Write an acknowledgement; return False if the table has another chain at its line."""
-    if not await has(connection, (given.n, given.chain)):
+    a = acknowledgement
+    if not await has(connection, (a.n, a.chain)):
         return False
-    values = {"n": given.n, "chain": given.chain, "tree": given.tree, "mac": given.mac}
-    mine = cut_acknowledgements.update().where(cut_acknowledgements.c.node == given.node).values(**values)
+    values = {"n": a.n, "chain": a.chain, "tree": a.tree, "mac": a.mac}
+    mine = cut_acknowledgements.update().where(cut_acknowledgements.c.node == a.node).values(**values)
     if not (await connection.execute(mine)).rowcount:
-        await connection.execute(cut_acknowledgements.insert().values(node=given.node, **values))
+        await connection.execute(cut_acknowledgements.insert().values(node=a.node, **values))
     return True
 
 
 async def unremoved(connection: AsyncConnection) -> list[tuple[Numbered, int]]:
-    """Return the lines of which something may be left to remove, oldest first, each with what was done."""
-    found = await connection.execute(
-        sa.select(cuts).where(cuts.c.removed < BY_ALL).order_by(cuts.c.n).limit(MOST_LINES)
-    )
-    return [(numbered(each), each.removed) for each in found]
+    """Return the lines whose rows or objects may still be there, oldest first, each with its column `removed`."""
+    rows = await connection.execute(sa.select(cuts).where(cuts.c.removed < BY_ALL).order_by(cuts.c.n).limit(MOST_LINES))
+    return [(numbered(each), each.removed) for each in rows]
 
 
 async def removed(connection: AsyncConnection, lines: Iterable[Line], stage: int) -> None:
-    """Note what was removed of some lines."""
+    """Raise the column `removed` of some lines to a stage: APPLIED or BY_ALL."""
     ids = [line.id for line in lines]
     if ids:
         mine = sa.and_(cuts.c.id.in_(ids), cuts.c.removed < stage)
@@ -147,12 +158,12 @@ async def removed(connection: AsyncConnection, lines: Iterable[Line], stage: int
 
 
 async def of_erasure(connection: AsyncConnection, id: str) -> list[tuple[int, int]]:
-    """Return number and `removed` of the lines of an erasure."""
+    """Return the number and the column `removed` of each line of an erasure."""
     joined = cut_erasures.join(cuts, cuts.c.id == cut_erasures.c.line)
     asked = sa.select(cuts.c.n, cuts.c.removed).select_from(joined).where(cut_erasures.c.erasure == id)
     return [(each.n, each.removed) for each in await connection.execute(asked)]
 
 
 def numbered(record: sa.Row) -> Numbered:  # type: ignore[type-arg]
-    """Return the line of a row; raises CutsForged if it is none."""
+    """Return the line in a row of `cuts`; raise CutsForged if it cannot be read."""
     return Numbered(record.n, bytes(record.chain), Line.parse(bytes(record.line)))

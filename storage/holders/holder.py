@@ -1,19 +1,19 @@
 """This node as a holder of a customer's keys: it follows the table `cuts`, and opens nothing while it is behind.
 
     holder = Holder(name, database, keys, keys_dir, now, local)
-    database.guard(holder.guard)             each transaction first follows what was cut meanwhile
+    database.guard(holder.guard)             each transaction first applies the lines written meanwhile
     await holder.begin()                     before anything is served
-    await holder.turn()                      when something has changed, in the daemon (recorder.maintenance.holder_job)
+    await holder.turn()                      in the daemon, when something has changed (recorder.maintenance.holder_job)
 
-`storage.cuts` decides what comes next; here each step is carried out:
+`storage.cuts` decides what comes next; this module carries out each step:
 
-    Apply         end own live calls among the leaves; `CustomerKeys.follow` writes the line to the cut log and cuts.
-                  Local parts go and running uploads end before the next acknowledgement.
-    BringBack, SayReturn    append a line to the table
-    Acknowledge   when everything before is done, and at least every RENEW seconds
+    Apply            end own live calls that the line cuts; `CustomerKeys.follow` writes the line to the cut log and
+                     cuts. Local parts are removed and running uploads end before the next acknowledgement.
+    BringBack, AnnounceReturn    append a line to the table
+    Acknowledge      when everything before is done, and again after RENEW_AFTER
 
-A line is applied by whoever meets it first: the loop, a transaction that would otherwise be behind (the guard), or the
-task that wrote it. Only the loop ends live calls, so the others leave a line that names one to it.
+The first task that sees a line applies it: the loop, a transaction that would otherwise be behind (the guard), or the
+task that wrote the line. Only the loop ends live calls, so the others leave a line that cuts a live call to the loop.
 """
 
 import asyncio
@@ -31,27 +31,27 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.cuts.holder import (
     Acknowledge,
+    AnnounceReturn,
     Apply,
     BringBack,
     Held,
-    SayReturn,
     Table,
-    acknowledged,
-    common,
+    acknowledged_by_all,
+    followed_lines,
+    holders_in,
+    last_common,
     level,
     may_hand_over,
     may_overwrite,
     missing_holders,
     next_step,
-    path,
     reduced,
-    serving,
 )
 from storage.cuts.lines import ChainKeys, Kind, Line, Numbered
 from storage.database.database import Database, DatabaseAway
 from storage.errors import StorageError
 from storage.holders import cut_table
-from storage.holders.cut_table import APPLIED, BY_ALL, Place, Rest
+from storage.holders.cut_table import APPLIED, BY_ALL, ChangeMark, Place
 from storage.holders.local_data import LocalData, entry
 from storage.holders.return_file import ReturnFile, Standing
 from storage.keys.cut_log import Entry, Ledger
@@ -59,25 +59,25 @@ from storage.keys.key_tree import LAST_LEAF
 from storage.keys.sealing import DeletableKeys
 from storage.timestamps import DAY_MICROS
 
-RENEW = timedelta(seconds=60)
-"""An acknowledgement that says nothing new is written again after this time: the database was there."""
+RENEW_AFTER = timedelta(seconds=60)
+"""After this time an unchanged acknowledgement is written again, which shows that the database can be reached."""
 
-SILENT = timedelta(days=1)
-"""A holder that did not acknowledge for so long returns before it opens anything: others may know what it does not."""
+SILENT_AFTER = timedelta(days=1)
+"""A holder that has not acknowledged for this long must return before it opens anything: it may have missed cuts."""
 
-NOTED = timedelta(minutes=10)
-"""How old the time in the file of the return may be while the node runs."""
+NOTE_AGAIN_AFTER = timedelta(minutes=10)
+"""While the node runs, the time in the return file is renewed when it is older than this."""
 
-OTHERS = timedelta(seconds=5)
-"""After this time any holder removes the rows of a line; before, the one that wrote it is at it."""
+OTHERS_REMOVE_AFTER = timedelta(seconds=5)
+"""After this time any holder removes the rows of a line; until then only the node that wrote it does."""
 
 RETIRED_AFTER = timedelta(days=2)
-"""A node that may still record is not retired: it must have stopped, or been silent for so long."""
+"""How long a node must have been silent before others may retire it, unless it has stopped: it may still record."""
 
 Also = Callable[[AsyncConnection], Awaitable[None]]
-"""Does more in the same transaction."""
+"""Does something else in the same transaction."""
 
-_OWN: ContextVar[bool] = ContextVar("own", default=False)  # a transaction of the holder itself, which no guard stops
+_OWN: ContextVar[bool] = ContextVar("own", default=False)  # a transaction of the holder itself, which the guard passes
 
 
 async def nothing_more(connection: AsyncConnection) -> None:
@@ -85,7 +85,7 @@ async def nothing_more(connection: AsyncConnection) -> None:
 
 
 class CutsBehind(DatabaseAway):
-    """This node has not cut yet what others have, or may not open anything for another reason."""
+    """This node may not open anything now: it has not applied all lines, must return first, or is no holder."""
 
 
 class HolderKeys(DeletableKeys, Protocol):
@@ -94,11 +94,11 @@ class HolderKeys(DeletableKeys, Protocol):
     customer: str
 
     def follow(self, each: Numbered) -> Entry:
-        """Append a line to the cut log at its place, then forget what it names."""
+        """Append a line to the cut log with its number, then cut what it names; return that."""
         ...
 
     def state(self) -> bytes:
-        """Return the tree as it is sealed."""
+        """Return the key tree as the bytes that are sealed on the disk."""
         ...
 
     def settle(self) -> bool:
@@ -115,13 +115,13 @@ class Spread:
     """How far an erasure has come among the nodes."""
 
     done: bool
-    """Whether every holder has cut it, and no node can still bring a call of before the request."""
+    """Whether every holder has cut it, and every node has indexed all calls from before the request."""
     waiting_for: tuple[str, ...]
-    """Nodes that have not cut it, or not indexed everything of before the request, by name."""
+    """Names of the nodes that have not cut it, or not indexed all calls from before the request."""
     away: bool
-    """Whether one of these is not there, so that it may take long."""
+    """Whether one of these nodes is away, so that it may take long."""
     holders: Mapping[str, bool]
-    """Every node that ever held the keys, and whether it still does; a retired one does not."""
+    """Every node that ever held the keys, by name, and whether it still does; a retired one does not."""
 
 
 async def _not_live(call: str) -> None:
@@ -129,7 +129,7 @@ async def _not_live(call: str) -> None:
 
 
 class Holder:
-    """The holder that this node is."""
+    """This node as a holder of one customer's keys."""
 
     def __init__(
         self,
@@ -151,8 +151,8 @@ class Holder:
         self.wanted = asyncio.Event()
         #: Whether this node was retired and has overwritten its keys.
         self.gone = False
-        #: Whether holders of the same lines have different trees: an incident, and nothing is done any more.
-        self.torn = False
+        #: Whether holders at the same line have different key trees, which is an incident: no cut counts as done then.
+        self.trees_differ = False
         self._database = database
         self._keys = keys
         self._ledger = Ledger(keys_dir, keys.customer)
@@ -167,16 +167,16 @@ class Holder:
         self._offset = 0
         self._since = 0
         self._level: Place | None = None
-        self._told: tuple[Place, datetime] | None = None  # the last acknowledgement, and when
+        self._last_acknowledged: tuple[Place, datetime] | None = None  # the last acknowledgement, and when
         self._tree = (-1, b"")
         self._dropping: list[Entry] = []
-        self._filed: set[str] = set()  # ids of lines that this process wrote
-        self._rest: Rest | None = None  # what the tables said when nothing was left to do
+        self._written_here: set[str] = set()  # ids of lines that this process wrote
+        self._idle_mark: ChangeMark | None = None  # of the tables when there was nothing left to do
 
     # --- may anything be opened? -------------------------------------------------------------------------------------
 
     async def guard(self, connection: AsyncConnection, writes: bool) -> None:
-        """Follow the table as this transaction sees it; raises CutsBehind if this node is behind nevertheless."""
+        """Apply the lines that this transaction sees; raise CutsBehind if this node still may not open anything."""
         if _OWN.get():
             return
         if self.gone or self._silent():
@@ -187,7 +187,7 @@ class Holder:
             raise self._behind()
 
     async def is_level(self) -> bool:
-        """Say whether this node may open sealed values now, and upload; follow the table if it is only behind."""
+        """Return whether this node may open sealed values and upload now, after it has applied what it can."""
         with self._unguarded():
             async with self._database.reading() as connection:
                 if self.gone or self._silent():
@@ -195,29 +195,31 @@ class Holder:
                 return self._level == await cut_table.newest(connection) or await self._catch_up(connection)
 
     async def applied(self) -> None:
-        """Apply the lines that were written until now; raises CutsBehind if the loop has to end live calls first."""
+        """Apply the lines written until now; raise CutsBehind if the loop must end live calls first."""
         self.wanted.set()
         if not await self.is_level():
             raise self._behind()
 
     def _behind(self) -> CutsBehind:
         if not self._begun:
-            return CutsBehind("this node does not know yet what was erased meanwhile", "it is found out at once")
-        if self.name not in serving(self._log):
+            return CutsBehind("this node is still reading what was erased meanwhile", "try again in a few seconds")
+        if self.name not in holders_in(self._log):
             if any(each.line.kind is Kind.RETIRE and each.line.node == self.name for each in self._log):
-                return CutsBehind("this node was retired", "it serves nothing any more: recorder node list")
-            return CutsBehind("this node is not admitted", f"on another one: recorder node admit {self.name}")
+                return CutsBehind(
+                    "this node was retired and serves nothing any more", "use another: recorder node list"
+                )
+            return CutsBehind("this node is not admitted", f"run on another node: recorder node admit {self.name}")
         if self._standing.returning is not None:
-            hint = "it serves again when all others have said what it may have missed: recorder node list"
-            return CutsBehind("this node was away, or has older keys", hint)
-        return CutsBehind("this node has not erased yet what the others have", "it does so within seconds")
+            hint = "wait until all other holders have acknowledged its return; recorder node list shows which run"
+            return CutsBehind("this node was away for long, or its keys are an older copy", hint)
+        return CutsBehind("this node has not yet erased what the others have", "try again in a few seconds")
 
     def _silent(self) -> bool:
-        """Say whether the last acknowledgement is so old that this node must return."""
-        return self._told is not None and self._now() - self._told[1] > SILENT
+        """Return whether the last acknowledgement is so old that this node must return."""
+        return self._last_acknowledged is not None and self._now() - self._last_acknowledged[1] > SILENT_AFTER
 
     async def _catch_up(self, connection: AsyncConnection) -> bool:
-        """Apply what can be applied without ending a call; return whether this node is level then."""
+        """Apply lines up to the first that cuts a live call; return whether this node may then open sealed values."""
         if not self._begun:
             return False
         async with self._following:
@@ -229,18 +231,18 @@ class Holder:
             return self._judge(table)
 
     def _judge(self, table: Table) -> bool:
-        """Remember what is known of a table, and return whether this node may open sealed values."""
+        """Remember whether this node may open sealed values, given the newest table, and return it."""
         self._level = (table.head, table.chain(table.head)) if level(self._held(), table) else None
-        if common(self._log, table) == table.head:
+        if last_common(self._log, table) == table.head:
             self._log, self._since = reduced(self._log, table), table.head
         return self._level is not None
 
     # --- follow ------------------------------------------------------------------------------------------------------
 
     async def begin(self) -> None:
-        """Cut again what the own lines name, and follow the table, before anything is served; repeatable.
+        """Cut again what the own cut log names, then apply new lines, before anything is served; repeatable.
 
-        What names a live call stays for the loop. Raises StorageError.
+        A line that cuts a live call is left to the loop. Raises StorageError.
         """
         if not self._begun:
             await asyncio.to_thread(self._keys.settle)
@@ -256,10 +258,10 @@ class Holder:
                 await self._catch_up(connection)
 
     async def _find_standing(self) -> None:
-        """Decide whether this node must return; the first of all writes that it is a holder."""
+        """Decide whether this node must return. The first node of a database admits itself here."""
         async with self._database.reading() as connection:
             table = await cut_table.read(connection)
-        await self._read_log()  # again: the daemon may have applied and acknowledged a line since
+        await self._read_log()  # again: another process of this node may have applied and acknowledged a line since
         own = (table.acknowledged or {}).get(self.name)
         if not table.lines and not self._log:
             await self._stand(Standing(None, self._now()))
@@ -267,8 +269,8 @@ class Holder:
             async with self._database.writing() as connection:
                 if await cut_table.newest(connection) == cut_table.START:
                     await cut_table.append(connection, line, self.chain, self.customer)
-        newer = own is not None and self.chain.genuine(own) and own.n > max(path(self._log), default=0)
-        old = self._standing.at is None or self._now() - self._standing.at > SILENT
+        newer = own is not None and self.chain.genuine(own) and own.n > max(followed_lines(self._log), default=0)
+        old = self._standing.at is None or self._now() - self._standing.at > SILENT_AFTER
         if self._standing.returning is None and (newer or old):
             await self._stand(Standing(""))
 
@@ -278,20 +280,20 @@ class Holder:
         self._level = None
 
     async def turn(self) -> bool:
-        """Do everything that is to be done now, to the acknowledgement; raises StorageError.
+        """Do everything that there is to do now, up to the acknowledgement; raises StorageError.
 
-        Return whether anything has changed since the last time.
+        Return False if nothing has changed since the last time.
         """
         self.wanted.clear()
         if not self._begun:
             await self.begin()
         with self._unguarded():
-            if self.gone or await self._at_rest():
+            if self.gone or await self._found_idle():
                 return False
             try:
                 await self._turn()
             except BaseException:
-                self._rest = None
+                self._idle_mark = None
                 raise
         return True
 
@@ -306,30 +308,31 @@ class Holder:
             self.gone, self._level = True, None
 
     async def depart(self) -> bool:
-        """Do what a node still owes that may not serve any more: apply, and overwrite its keys if it was retired.
+        """Apply the remaining lines on a node that may not serve any more, and overwrite its keys if it was retired.
 
-        Return whether they are overwritten. For a node that the registry refuses; repeatable. Raises StorageError.
+        Return whether the keys are overwritten. For a node that the registry refuses; repeatable. Raises StorageError.
         """
         await self.begin()
         if any(each.line.kind is Kind.RETIRE and each.line.node == self.name for each in self._log):
             await self.turn()
         return self.gone
 
-    def rests(self, found: Rest) -> bool:
-        """Say whether nothing is to be done, if this is what the tables say."""
-        return self._begun and found == self._rest and self._level == found[0] and not (self._dropping or self._due())
+    def is_idle(self, mark: ChangeMark) -> bool:
+        """Return whether there is nothing to do while the tables have this change mark."""
+        unchanged = self._begun and mark == self._idle_mark and self._level == mark[0]
+        return unchanged and not (self._dropping or self._due())
 
-    async def _at_rest(self) -> bool:
-        """Look once whether anything has changed."""
+    async def _found_idle(self) -> bool:
+        """Read the change mark, and return whether there is nothing to do."""
         async with self._database.reading() as connection:
-            found = await cut_table.at_rest(connection)
-        if self.rests(found):
+            mark = await cut_table.change_mark(connection)
+        if self.is_idle(mark):
             return True
-        self._rest = found if found[1][0] >= 0 else None
+        self._idle_mark = mark if mark[1][0] >= 0 else None
         return False
 
     async def _follow(self) -> Table:
-        """Take step after step until everything is acknowledged; return the table as it then was."""
+        """Take step after step until everything is acknowledged; return the table at that moment."""
         while True:
             async with self._database.reading() as connection, self._following:
                 table = await self._read(connection)
@@ -342,9 +345,9 @@ class Holder:
                         await self._apply(line)
                 case BringBack(line):
                     await self._append(line)
-                case SayReturn(None):
+                case AnnounceReturn(None):
                     await self._stand(Standing(self._new_id()))
-                case SayReturn(str(id)):
+                case AnnounceReturn(str(id)):
                     await self._append(Line(id, Kind.RETURN, self.name))
                 case Acknowledge():
                     await self._drop()
@@ -357,17 +360,17 @@ class Holder:
             await cut_table.append(connection, line, self.chain, self.customer)
 
     async def _read(self, connection: AsyncConnection) -> Table:
-        """Read the table, and what another process of this node has applied; both whole after a fail-over."""
+        """Read the table from `_since` on, and what this node has applied; read both in full after a fail-over."""
         await self._read_log()
         table = await cut_table.read(connection, self._since)
-        if self._since and common(self._log, table) < self._since:
+        if self._since and last_common(self._log, table) < self._since:
             self._since = 0
             self._log, self._offset = await asyncio.to_thread(self._ledger.followed)
             table = await cut_table.read(connection)
         return table
 
     async def _read_log(self) -> None:
-        """Take what this or another process of this node has applied since the last time."""
+        """Read what this or another process of this node has added to the cut log since the last time."""
         more, self._offset = await asyncio.to_thread(self._ledger.followed, self._offset)
         self._log = (*self._log, *more)
 
@@ -375,11 +378,11 @@ class Holder:
         return Held(self.name, self._log, self._standing.returning)
 
     async def _apply(self, line: Numbered) -> None:
-        """Cut what a line names; under the lock, so that two tasks do not follow one line each."""
+        """Append a line to the cut log and cut what it names; the caller has the lock `_following`."""
         self._level = None
-        there = path(self._log).get(line.n)
-        if there is not None and there.chain == line.chain:
-            return  # by another task meanwhile
+        own = followed_lines(self._log).get(line.n)
+        if own is not None and own.chain == line.chain:
+            return  # another task has applied it meanwhile
         try:
             cut = await asyncio.to_thread(self._keys.follow, line)
         except BaseException:
@@ -389,33 +392,34 @@ class Holder:
         self._dropping.append(cut)
 
     async def _drop(self) -> None:
-        """Let go of everything that this node has of what was cut; wait for its uploads."""
+        """Remove all local parts whose keys were cut, and wait until their uploads have ended."""
         while self._dropping:
             some = list(self._dropping)
             await asyncio.to_thread(self._local.drop, some)
             del self._dropping[: len(some)]
 
     async def _acknowledge(self, step: Acknowledge, table: Table) -> bool:
-        """Say what was cut; return False if the table has changed meanwhile."""
+        """Write the acknowledgement if it is new or due; return False if a fail-over has changed the table."""
         place = (step.n, step.chain)
-        given = self.chain.acknowledge(self.name, *place, await self._tree_mac())
-        if given != (table.acknowledged or {}).get(self.name) or self._told is None or self._due():
+        own = self.chain.acknowledge(self.name, *place, await self._tree_mac())
+        if own != (table.acknowledged or {}).get(self.name) or self._due():
             async with self._database.writing() as connection:
-                if not await cut_table.acknowledge(connection, given):
+                if not await cut_table.acknowledge(connection, own):
                     return False
-            self._told = place, self._now()
+            self._last_acknowledged = place, self._now()
         if step.returned or (self._standing.returning is None and self._old_note()):
             await self._stand(Standing(None, self._now()))
         return True
 
     def _due(self) -> bool:
-        return self._told is None or self._now() - self._told[1] > RENEW
+        """Return whether the acknowledgement must be written again although nothing has changed."""
+        return self._last_acknowledged is None or self._now() - self._last_acknowledged[1] > RENEW_AFTER
 
     def _old_note(self) -> bool:
-        return self._standing.at is None or self._now() - self._standing.at > NOTED
+        return self._standing.at is None or self._now() - self._standing.at > NOTE_AGAIN_AFTER
 
     async def _tree_mac(self) -> bytes:
-        """Return the MAC of the key tree, which is made once for each cut."""
+        """Return the MAC of the key tree, computed once after each cut."""
         generation = self._keys.generation
         if self._tree[0] != generation:
             self._tree = generation, await asyncio.to_thread(lambda: self.chain.tree(self._keys.state()))
@@ -424,85 +428,84 @@ class Holder:
     # --- remove ------------------------------------------------------------------------------------------------------
 
     async def _remove(self, table: Table) -> None:
-        """Remove rows and objects of what was cut: once after it was applied, and once more after all have."""
+        """Remove rows and objects of what was cut: once this node has applied a line, and again once all have."""
         async with self._database.reading() as connection:
-            found = await cut_table.unremoved(connection)
-        mine = common(self._log, table)
-        for each, stage in found:
+            lines = await cut_table.unremoved(connection)
+        mine = last_common(self._log, table)
+        for each, stage in lines:
             if each.n > mine or table.head < each.n:
                 continue
             cut, done = entry(each.line, self.customer), stage
-            if stage < APPLIED and (each.line.id in self._filed or self._now() - cut.at > OTHERS):
+            if stage < APPLIED and (each.line.id in self._written_here or self._now() - cut.at > OTHERS_REMOVE_AFTER):
                 await self._local.remove(cut)
                 done = APPLIED
-            if done >= APPLIED and acknowledged(table, each.n, self.chain):
+            if done >= APPLIED and acknowledged_by_all(table, each.n, self.chain):
                 await self._local.remove_objects(cut)
                 done = BY_ALL
             if done > stage:
                 async with self._database.writing() as connection:
                     await cut_table.removed(connection, [each.line], done)
             if done == BY_ALL:
-                self._filed.discard(each.line.id)
-        self.torn = not missing_holders(table, mine, self.chain) and not acknowledged(table, mine, self.chain)
+                self._written_here.discard(each.line.id)
+        self.trees_differ = not missing_holders(table, mine, self.chain) and not acknowledged_by_all(
+            table, mine, self.chain
+        )
 
     async def spread(self, connection: AsyncConnection, erasure: str, requested_at: int) -> Spread:
-        """Say how far an erasure has come, as a transaction sees it; `requested_at` in microseconds."""
+        """Return how far an erasure has come, as a transaction sees it; `requested_at` in microseconds."""
         n, _ = await cut_table.newest(connection)
         table = await cut_table.read(connection, n)
         lines = await cut_table.of_erasure(connection, erasure)
         behind = {name for n, _ in lines for name in missing_holders(table, n, self.chain)}
         behind |= await cut_table.unindexed(connection, requested_at)
-        done = all(acknowledged(table, n, self.chain) and stage == BY_ALL for n, stage in lines)
-        there = table.holders
-        ever = {each.line.node for each in table.lines if each.line.kind is Kind.ADMIT}
+        done = all(acknowledged_by_all(table, n, self.chain) and stage == BY_ALL for n, stage in lines)
+        holders = {each.line.node: False for each in table.lines if each.line.kind is Kind.ADMIT}
+        holders |= dict.fromkeys(table.holders, True)
         away = await cut_table.away(connection, behind)
-        return Spread(done and not behind, tuple(sorted(behind)), bool(away), {name: name in there for name in ever})
+        return Spread(done and not behind, tuple(sorted(behind)), bool(away), holders)
 
     async def away(self) -> dict[str, float | None]:
-        """Return the other holders that were not there lately, and for how many seconds, None if that is unknown."""
-        table = await self.table()
-        others = table.holders - {self.name}
+        """Return the other holders that are away, each with the seconds that it has been silent, None if unknown."""
+        others = await self.others()
         with self._unguarded():
             async with self._database.reading() as connection:
-                found = await cut_table.away(connection, others)
-                return {name: await cut_table.silent_for(connection, name) for name in found}
+                away = await cut_table.away(connection, others)
+                return {name: await cut_table.silent_for(connection, name) for name in away}
 
     async def day_is_settled(self, connection: AsyncConnection, day: int) -> bool:
-        """Say whether every node, retired ones too, has indexed all calls of a day (since 1970-01-01)."""
+        """Return whether every node, retired ones too, has indexed all calls of a day (days since 1970-01-01)."""
         return not await cut_table.unindexed(connection, (day + 1) * DAY_MICROS, retired=True)
 
     # --- cut ---------------------------------------------------------------------------------------------------------
 
-    async def file(self, connection: AsyncConnection, text: str) -> None:
-        """Write a line that every holder cuts, in a transaction of somebody else that `guard` has let through."""
+    async def append_cut(self, connection: AsyncConnection, text: str) -> None:
+        """Append the line of a cut, in a transaction of the caller that `guard` has let through; `text` is its text."""
         line = Line(self._new_id(), Kind.CUT, text=text)
         await cut_table.append(connection, line, self.chain, self.customer)
-        self._filed.add(line.id)
+        self._written_here.add(line.id)
 
     # --- holders come and go -----------------------------------------------------------------------------------------
 
     async def table(self) -> Table:
-        """Return the lines of the holders, and who has acknowledged what."""
+        """Return the lines that say who holds the keys, the newest line, and all acknowledgements."""
         with self._unguarded():
             async with self._database.reading() as connection:
                 n, _ = await cut_table.newest(connection)
                 return await cut_table.read(connection, n)
 
     async def others(self) -> frozenset[str]:
-        """Return the other nodes that hold the keys, by name."""
+        """Return the names of the other nodes that hold the keys."""
         return (await self.table()).holders - {self.name}
 
     async def returning(self) -> tuple[str, ...]:
-        """Return the nodes whose return is not known to all yet, by name."""
+        """Return the names of the holders whose return is not yet acknowledged by all, sorted."""
         table = await self.table()
-        there = table.holders
-        said = {each.line.node: each.n for each in table.lines if each.line.kind is Kind.RETURN}
-        return tuple(
-            sorted(name for name, n in said.items() if name in there and missing_holders(table, n, self.chain))
-        )
+        returns = {each.line.node: each.n for each in table.lines if each.line.kind is Kind.RETURN}
+        waiting = (name for name, n in returns.items() if missing_holders(table, n, self.chain))
+        return tuple(sorted(table.holders.intersection(waiting)))
 
     async def admit(self, name: str, also: Also = nothing_more) -> None:
-        """Write that another node is a holder from now on; repeatable.
+        """Append the line that makes another node a holder; repeatable.
 
         Raises StorageError if it was retired, CutsBehind, and what `also` raises.
         """
@@ -511,12 +514,15 @@ class Holder:
             table = await cut_table.read(connection, (await cut_table.newest(connection))[0])
             if name not in table.holders:
                 if table.at(Kind.RETIRE, name):
-                    raise StorageError(f"node {name} was retired", "give the new one another name")
+                    raise StorageError(f"node {name} was retired", "give the new node another name")
                 await cut_table.append(connection, Line(self._new_id(), Kind.ADMIT, name), self.chain, self.customer)
         await self.applied()
 
     async def ready_for(self, name: str) -> tuple[str, ...]:
-        """Return the nodes that do not know yet that another was admitted, by name; it may have the keys if none."""
+        """Return the names of the nodes that have not yet acknowledged an admission; () if the keys may be handed over.
+
+        `name`: the node that was admitted.
+        """
         table = await self.table()
         if may_hand_over(table, name, self.chain):
             return ()
@@ -524,9 +530,10 @@ class Holder:
         return tuple(each for each in left if each != name) or (self.name,)
 
     async def retire(self, name: str, also: Also = nothing_more) -> None:
-        """Write that another node is no holder any more; repeatable.
+        """Append the line by which another node is no holder any more; repeatable.
 
-        Raises StorageError if it is this one or was there lately, CutsBehind, and what `also` raises.
+        Raises StorageError if it is this node or has not been silent for long enough, CutsBehind, and what `also`
+        raises.
         """
         if name == self.name:
             raise StorageError("a node cannot retire itself", "run the command on a node that stays")
@@ -535,8 +542,8 @@ class Holder:
             if name in table.holders:
                 silent = await cut_table.silent_for(connection, name)
                 if silent is not None and silent < RETIRED_AFTER.total_seconds():
-                    said = f"node {name} was there {silent / 3600:.1f} hours ago"
-                    raise StorageError(said, "stop its recorder, or wait until it was silent for two days")
+                    problem = f"node {name} was running {silent / 3600:.1f} hours ago"
+                    raise StorageError(problem, "stop its recorder, or wait until it has been silent for two days")
                 await cut_table.append(connection, Line(self._new_id(), Kind.RETIRE, name), self.chain, self.customer)
             await also(connection)
         await self.applied()
@@ -546,6 +553,7 @@ class Holder:
 
     @contextmanager
     def _unguarded(self) -> Iterator[None]:
+        """Let transactions of the block pass the guard, which would wait for this holder."""
         token = _OWN.set(True)
         try:
             yield

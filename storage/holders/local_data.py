@@ -1,4 +1,4 @@
-"""What this node has of what was cut, and how it lets go of it: live calls, parts, uploads, rows, objects."""
+"""Find and remove what this node still has of leaves that were cut: live calls, parts, uploads, rows, objects."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -15,7 +15,7 @@ from storage.keys.sealing import DeletableKeys
 from storage.vault.vault import Vault
 
 RemoveRows = Callable[[Sequence[tuple[str, int]], Iterable[int]], Awaitable[None]]
-"""Removes the rows of recordings, given as call and leaf, and makes new search tokens for days whose key was cut."""
+"""Removes the rows of recordings, given as (call, leaf), and makes new search tokens for days whose key was cut."""
 
 _NOTHING = Entry((), datetime(1970, 1, 1, tzinfo=UTC), ())
 
@@ -39,7 +39,7 @@ class LocalData:
         self._remove_rows = remove_rows
 
     def live(self, line: Numbered, customer: str) -> list[str]:
-        """Return the calls that this node is still writing and that a line cuts."""
+        """Return the ids of calls that a line cuts and this node is still writing."""
         cut = entry(line.line, customer)
         leaves, days = set(cut.leaves), set(cut.days)
         if not leaves and not days:
@@ -48,25 +48,31 @@ class LocalData:
         return sorted({ref.call for ref in open_here if ref.leaf in leaves or ref.leaf >> DAY_SHIFT in days})
 
     def drop(self, entries: Sequence[Entry]) -> None:
-        """Remove every part of this node whose key is cut; wait until none of them is being read or uploaded."""
+        """Remove every part of this node whose key was cut; wait until none of them is being read or uploaded."""
         days = _days(entries)
-        cut = {("", leaf) for each in entries for leaf in each.leaves}  # of what was fetched there is no part here
+        cut = {
+            ("", leaf) for each in entries for leaf in each.leaves
+        }  # copies fetched from the store have no part here
         for vault in self._all:
             dead = {(ref.call, ref.leaf) for day in sorted(days) for ref in vault.of_day(day)}
             vault.remove_all({(call, leaf) for call, leaf in dead if not self._keys.keeps(leaf)} | cut)
             vault.in_use.wait_for_cut()
 
     async def remove(self, cut: Entry) -> None:
-        """Remove the rows of what was cut; repeatable."""
+        """Remove the rows of an entry; repeatable."""
         days = _days([cut])
         if days:
             await self._remove_rows(await self._rows(cut), days)
 
     async def remove_objects(self, cut: Entry) -> None:
-        """Remove rows and objects of what was cut, once all holders have: something may have come late; repeatable."""
+        """Remove rows and objects of an entry that all holders have cut; repeatable.
+
+        Rows are removed again because a node may have written some before it applied the line.
+        """
         await self.remove(cut)
         calls = {leaf for each in cut.erasures for leaf in each.leaves if leaf >> DAY_SHIFT not in cut.days}
-        await asyncio.to_thread(self._vault.remove_objects, [("", leaf) for leaf in calls])  # others have no objects
+        # only of the erasures' calls: index keys and exports have no objects
+        await asyncio.to_thread(self._vault.remove_objects, [("", leaf) for leaf in calls])
         await asyncio.to_thread(self._vault.remove_days, cut.days)
 
     async def _rows(self, cut: Entry) -> list[tuple[str, int]]:
@@ -80,5 +86,5 @@ class LocalData:
 
 
 def _days(entries: Iterable[Entry]) -> set[int]:
-    """Return the days on which something was cut."""
+    """Return the days that the entries cut whole, and those of the leaves that they cut."""
     return {day for each in entries for day in (*each.days, *(leaf >> DAY_SHIFT for leaf in each.leaves))}

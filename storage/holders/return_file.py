@@ -1,12 +1,12 @@
 """Whether this node must return before it opens anything: `keys/NAME.holder`, JSON.
 
     {"returning": null, "at": RFC 3339}     it acknowledged then, and need not return
-    {"returning": ""}                       it must; the id of its line is still to be chosen
-    {"returning": ID}                       it must; this is the id of its line
+    {"returning": ""}                       it must return; the id of the line is not chosen yet
+    {"returning": ID}                       it must return; this is the id of the line
 
-Without the file it must return, so restored keys do: `recorder keys backup` leaves the file out, and `recorder keys
-restore` deletes it. A copy of `keys/` that somebody puts back has an old time in it, or the database an acknowledgement
-that is newer.
+A node without the file must return. So does a node whose keys were restored: `recorder keys backup` leaves the file
+out, and `recorder keys restore` deletes it. A copy of `keys/` that somebody puts back is noticed because its time is
+old, or because the database has a newer acknowledgement.
 """
 
 import json
@@ -26,9 +26,9 @@ class Standing:
     """What the file says."""
 
     returning: str | None
-    """Id of the line of the return; "" if it is still to be chosen, None if there is none to write."""
+    """Id of the line of the return; "" if it is not chosen yet, None if this node need not return."""
     at: datetime | None = None
-    """When this node acknowledged last, as far as the file tells; it is not written each time."""
+    """About when this node acknowledged last; the file is not written at every acknowledgement."""
 
 
 class ReturnFile:
@@ -38,10 +38,10 @@ class ReturnFile:
         self._path = keys_dir / f"{customer}.{ENDING}"
 
     def read(self) -> Standing:
-        """Return what it says; a node without a file, or with a damaged one, must return."""
+        """Return what the file says; a node without a file, or with a damaged one, must return."""
         try:
-            told = json.loads(self._path.read_bytes())
-            at, returning = told.get("at"), told["returning"]
+            members = json.loads(self._path.read_bytes())
+            at, returning = members.get("at"), members["returning"]
             if returning is not None and not isinstance(returning, str):
                 raise ValueError
             return Standing(returning, None if at is None else from_text(at))
@@ -49,10 +49,10 @@ class ReturnFile:
             return Standing("")
 
     def write(self, standing: Standing) -> None:
-        """Write it durably; raises NoSpace, DiskFailed."""
+        """Replace the file durably; raises NoSpace, DiskFailed."""
         at = None if standing.at is None else to_text(standing.at)
         Disk().replace(self._path, ascii_json({"returning": standing.returning, "at": at}))
 
     def remove(self) -> None:
-        """Let this node return before it opens anything."""
+        """Delete the file, so that this node must return before it opens anything."""
         Disk().remove(self._path)

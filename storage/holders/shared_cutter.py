@@ -1,4 +1,4 @@
-"""Cut what several nodes hold: a line of the table `cuts`, which this node has applied when the transaction is over."""
+"""Cut keys that several nodes hold: write a line of the table `cuts`, and apply it here when the transaction ends."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -14,26 +14,26 @@ class SharedKeys:
     def __init__(
         self, holder: Holder, database: Database, keeps: Callable[[int], bool], now: Callable[[], datetime]
     ) -> None:
-        """`keeps` says whether a leaf was not cut yet."""
+        """`keeps` returns whether a leaf is not cut yet."""
         self._holder = holder
         self._database = database
         self._keeps = keeps
         self._now = now
 
     async def cut(self, *leaves: int) -> None:
-        """Write the line in the transaction of this task, or in one of its own; raises CutsBehind, DatabaseAway."""
+        """Cut leaves in the writing transaction of this task, or in one of its own; raises CutsBehind, DatabaseAway."""
         await self.forget(Entry((), self._now(), leaves))
 
     async def forget(self, entry: Entry) -> None:
-        """Write the line, whole days and erasures included; raises as `cut` does.
+        """Cut leaves and whole days for erasures; raises as `cut` does.
 
-        If the commit is lost, nothing is cut; if only its answer is, the holder loop finds the line.
+        If the commit fails, nothing is cut. If only its answer is lost, the holder loop finds the line and applies it.
         """
         if not entry.erasures and not entry.days and not any(map(self._keeps, entry.leaves)):
             return
         connection = writer()
         if connection is not None:
-            await self._holder.file(connection, text_of(entry, self._database.customer))
+            await self._holder.append_cut(connection, text_of(entry, self._database.customer))
             after_commit(self._holder.applied)
             return
         async with self._database.writing():

@@ -17,16 +17,16 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from storage.cuts.holder import (
     Acknowledge,
+    AnnounceReturn,
     Apply,
     BringBack,
     Held,
-    SayReturn,
     Table,
-    acknowledged,
+    acknowledged_by_all,
     appended,
-    common,
+    last_common,
     level,
-    missing,
+    lost_lines,
     next_step,
 )
 from storage.cuts.lines import BEGIN, Acknowledgement, ChainKeys, Kind, Line, Numbered
@@ -134,9 +134,9 @@ class Holders(RuleBasedStateMachine):
                 node.held, node.pending = replace(held, log=(*held.log, line)), line
             case BringBack(line):
                 self.server(node).append(line)
-            case SayReturn(None):
+            case AnnounceReturn(None):
                 node.held = replace(held, returning=self.fresh())
-            case SayReturn(str(id)):
+            case AnnounceReturn(str(id)):
                 self.server(node).append(Line(id, Kind.RETURN, held.name))
             case Acknowledge(n, chain, returned):
                 tree = KEYS.tree("".join(sorted(node.tree)).encode())
@@ -158,7 +158,7 @@ class Holders(RuleBasedStateMachine):
                 if (
                     each.line.kind is Kind.CUT
                     and each.line.text not in self.told
-                    and acknowledged(server.now, each.n, KEYS)
+                    and acknowledged_by_all(server.now, each.n, KEYS)
                 ):
                     self.told.add(each.line.text)
 
@@ -241,7 +241,7 @@ class Holders(RuleBasedStateMachine):
         assert self.told == self.asked.keys()
         for node in self.nodes.values():
             assert node.tree == self.asked.keys() and level(node.held, table) and not node.older
-            assert common(node.held.log, table) == table.head
+            assert last_common(node.held.log, table) == table.head
 
 
 def test_a_lost_line_is_back_only_when_it_was_read_again_and_applied() -> None:
@@ -258,10 +258,10 @@ def test_a_lost_line_is_back_only_when_it_was_read_again_and_applied() -> None:
     held = replace(held, log=(*held.log, after.now.lines[2]))
     assert next_step(held, after.now, KEYS) == BringBack(gone)
     after.append(gone)
-    assert missing(held.log, after.now) == (gone,) and not level(held, after.now)
+    assert lost_lines(held.log, after.now) == (gone,) and not level(held, after.now)
     assert next_step(held, after.now, KEYS) == Apply(after.now.lines[3])
     held = replace(held, log=(*held.log, after.now.lines[3]))
-    assert missing(held.log, after.now) == () and level(held, after.now)
+    assert lost_lines(held.log, after.now) == () and level(held, after.now)
 
 
 ACTIONS = {

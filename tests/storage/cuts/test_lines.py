@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.cuts.holder import Apply, Held, Table, acknowledged, appended, may_overwrite, next_step, staying
+from storage.cuts.holder import (
+    Apply,
+    Held,
+    Table,
+    acknowledged_by_all,
+    appended,
+    may_overwrite,
+    next_step,
+    remaining_holders,
+)
 from storage.cuts.lines import BEGIN, ChainKeys, CutsForged, Kind, Line, Numbered
 from storage.keys.cut_log import Entry, Ledger
 from storage.keys.key_tree import LAST_LEAF, KeyTree, label
@@ -112,14 +121,14 @@ def test_an_acknowledgement_counts_if_its_holder_made_it_at_this_chain() -> None
         {"a": a, "b": ChainKeys(b"x", b"y").acknowledge("b", 3, ours.chain(3), same)},
     ]
     for known in wrong:
-        assert not acknowledged(replace(ours, acknowledged=known), 3, KEYS)
-    assert acknowledged(replace(ours, acknowledged={"a": a, "b": b}), 3, KEYS)
+        assert not acknowledged_by_all(replace(ours, acknowledged=known), 3, KEYS)
+    assert acknowledged_by_all(replace(ours, acknowledged={"a": a, "b": b}), 3, KEYS)
 
 
 def test_the_last_holder_is_never_retired_and_overwrites_nothing() -> None:
     ours = table(line(1, Kind.ADMIT, "a"), line(2, Kind.ADMIT, "b"), line(3, Kind.RETIRE, "b"))
     last = appended(ours, line(4, Kind.RETIRE, "a"), KEYS)
-    assert last.line.kind is Kind.VOID and staying(each.line for each in ours.lines) == {"a"}
+    assert last.line.kind is Kind.VOID and remaining_holders(each.line for each in ours.lines) == {"a"}
     told = {"a": KEYS.acknowledge("a", 3, ours.chain(3), KEYS.tree(b""))}
     knows = Held("b", ours.lines)
     assert not may_overwrite(knows, ours, KEYS)

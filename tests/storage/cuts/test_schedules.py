@@ -68,7 +68,7 @@ def acknowledged_without_chain(table: Table, name: str, n: int, keys: ChainKeys)
 
 
 def numbers_alone(log: tuple[Numbered, ...], table: Table) -> int:
-    return min(max(core.path(log), default=0), table.head)
+    return min(max(core.followed_lines(log), default=0), table.head)
 
 
 def nothing_missing(log: tuple[Numbered, ...], table: Table) -> tuple[Line, ...]:
@@ -76,13 +76,13 @@ def nothing_missing(log: tuple[Numbered, ...], table: Table) -> tuple[Line, ...]
 
 
 def one_is_enough(table: Table, n: int, keys: ChainKeys) -> bool:
-    holders = core.staying(each.line for each in table.lines)
+    holders = core.remaining_holders(each.line for each in table.lines)
     return len(core.missing_holders(table, n, keys)) < len(holders)
 
 
 def acknowledged_before_own_lines(held: Held, table: Table, keys: ChainKeys) -> Step:
     step = _next_step(held, table, keys)
-    last = core.common(held.log, table)
+    last = core.last_common(held.log, table)
     given = (table.acknowledged or {}).get(held.name)
     if isinstance(step, BringBack) and (given is None or given.n < last):
         return Acknowledge(last, table.chain(last), returned=False)
@@ -90,11 +90,11 @@ def acknowledged_before_own_lines(held: Held, table: Table, keys: ChainKeys) -> 
 
 
 def trees_not_compared(table: Table, n: int, keys: ChainKeys) -> bool:
-    return bool(core.staying(each.line for each in table.lines)) and not core.missing_holders(table, n, keys)
+    return bool(core.remaining_holders(each.line for each in table.lines)) and not core.missing_holders(table, n, keys)
 
 
 def the_file_before_all_know(table: Table, name: str, keys: ChainKeys) -> bool:
-    return name in core.staying(each.line for each in table.lines)
+    return name in core.remaining_holders(each.line for each in table.lines)
 
 
 def the_last_is_retired(table: Table, line: Line, keys: ChainKeys) -> Numbered:
@@ -109,13 +109,13 @@ _next_step = core.next_step
 MISTAKES: dict[str, dict[str, Callable[..., object]]] = {
     "nobody compares chains": {
         "_counts": acknowledged_without_chain,
-        "common": numbers_alone,
-        "missing": nothing_missing,
+        "last_common": numbers_alone,
+        "lost_lines": nothing_missing,
     },
-    "done when one holder has cut": {"acknowledged": one_is_enough},
+    "done when one holder has cut": {"acknowledged_by_all": one_is_enough},
     "acknowledged before the own lines are back": {
         "next_step": acknowledged_before_own_lines,
-        "acknowledged": trees_not_compared,
+        "acknowledged_by_all": trees_not_compared,
     },
     "the file is made before all others know": {"may_hand_over": the_file_before_all_know},
     "the last holder is retired": {"appended": the_last_is_retired},
@@ -126,7 +126,7 @@ MISTAKES: dict[str, dict[str, Callable[..., object]]] = {
 @pytest.mark.torture
 def test_a_line_that_counts_as_back_before_it_was_read_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
     written: set[str] = set()
-    missing = core.missing
+    lost_lines = core.lost_lines
 
     def next_step(held: Held, table: Table, keys: ChainKeys) -> Step:
         step = _next_step(held, table, keys)
@@ -135,10 +135,10 @@ def test_a_line_that_counts_as_back_before_it_was_read_is_lost(monkeypatch: pyte
         return step
 
     def without(log: tuple[Numbered, ...], table: Table) -> tuple[Line, ...]:
-        return tuple(line for line in missing(log, table) if line.id not in written)
+        return tuple(line for line in lost_lines(log, table) if line.id not in written)
 
     monkeypatch.setattr(core, "next_step", next_step)
-    monkeypatch.setattr(core, "missing", without)
+    monkeypatch.setattr(core, "lost_lines", without)
     for seed in range(1, FIND):
         written.clear()
         if run(schedule(seed), 3)[0]:

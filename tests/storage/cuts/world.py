@@ -27,7 +27,7 @@ from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
 from storage.cuts import holder as core
-from storage.cuts.holder import Acknowledge, Apply, BringBack, Held, SayReturn, Table
+from storage.cuts.holder import Acknowledge, AnnounceReturn, Apply, BringBack, Held, Table
 from storage.cuts.lines import Acknowledgement, ChainKeys, Kind, Line, Numbered
 
 DAY, LAG, SPLIT, SILENT, AWAY = 40, 6, 6, 14, 28
@@ -136,7 +136,7 @@ class State:
 
     def finished(self, leaf: Leaf) -> bool:
         mine = [each for each in self.table.lines if leaf in cut_of(each.line.text)]
-        done = (core.acknowledged(self.table, e.n, KEYS) and self.removed.get(e.line.id) == 2 for e in mine)
+        done = (core.acknowledged_by_all(self.table, e.n, KEYS) and self.removed.get(e.line.id) == 2 for e in mine)
         return not self.requests[leaf] and bool(mine) and all(done)
 
 
@@ -231,13 +231,13 @@ class Node:
     def remember(self, state: State) -> None:
         """Forget what is not needed as the holder of the product does."""
         assert self.keys is not None
-        if core.common(self.held.log, state.table) == state.table.head:
+        if core.last_common(self.held.log, state.table) == state.table.head:
             self.reduced = core.reduced(self.held.log, state.table)
 
     def seen(self, state: State) -> State:
         """Take all of the log again once the table has other lines than those that the holder remembers."""
         assert self.keys is not None
-        if self.reduced is not None and core.common(self.reduced, state.table) < self.reduced[-1].n:
+        if self.reduced is not None and core.last_common(self.reduced, state.table) < self.reduced[-1].n:
             self.reduced = None
         return state
 
@@ -321,9 +321,9 @@ class Node:
                     continue
                 case BringBack(line):
                     self.commit(lambda s, line=line: s.append(line, self.world))  # type: ignore[misc]
-                case SayReturn(None):
+                case AnnounceReturn(None):
                     self.keys.returning = self.world.new_id()
-                case SayReturn(str(id)):
+                case AnnounceReturn(str(id)):
                     line = Line(id, Kind.RETURN, self.name)
                     self.commit(lambda s, line=line: s.append(line, self.world))  # type: ignore[misc]
                 case Acknowledge() as step:
@@ -344,7 +344,7 @@ class Node:
         self.contact = self.world.now
         if step.returned or not self.world.rule("older keys return"):
             self.keys.returning, self.older = None, False
-        if self.name in core.staying(each.line for each in state.table.lines) and self.keys.returning is None:
+        if self.name in core.remaining_holders(each.line for each in state.table.lines) and self.keys.returning is None:
             self.world.retired.discard(self.name)  # the line is lost, it counts again
 
     def leave(self) -> Job:
@@ -372,9 +372,11 @@ class Node:
             at = state.table.number_of(line.id)
             if at is None or name in self.world.nodes or self.keys is None:
                 return
-            if name not in core.staying(e.line for e in state.table.lines):
+            if name not in core.remaining_holders(e.line for e in state.table.lines):
                 return
-            if core.common(self.held.log, self.seen(state).table) >= at and core.may_hand_over(state.table, name, KEYS):
+            if core.last_common(self.held.log, self.seen(state).table) >= at and core.may_hand_over(
+                state.table, name, KEYS
+            ):
                 break
         self.copies.clear()  # a copy of before is destroyed: it does not know the new one
         new = self.world.nodes[name] = Node(name, self.world)
@@ -400,7 +402,7 @@ class Node:
         state = self.read()
         silent = self.world.now - state.seen.get(name, self.world.now) > AWAY
         busy = any(n.older for n in self.world.nodes.values())  # assumed, see above
-        there = name in core.staying(each.line for each in state.table.lines)
+        there = name in core.remaining_holders(each.line for each in state.table.lines)
         if name != self.name and self.level(state) and there and silent and not busy:
             line = Line(self.world.new_id(), Kind.RETIRE, name)
             self.commit(lambda s: s.append(line, self.world))
@@ -468,9 +470,11 @@ class Node:
                 continue
             stage = state.removed.get(each.line.id, 0)
             first = (
-                stage == 0 and self.keys is not None and core.common(self.held.log, self.seen(state).table) >= each.n
+                stage == 0
+                and self.keys is not None
+                and core.last_common(self.held.log, self.seen(state).table) >= each.n
             )
-            if first or (stage == 1 and core.acknowledged(state.table, each.n, KEYS)):
+            if first or (stage == 1 and core.acknowledged_by_all(state.table, each.n, KEYS)):
                 if stage == 0 or self.world.rule("objects are removed twice"):
                     self.world.store = {leaf for leaf in self.world.store if not gone(leaf, cut)}
                 yield
@@ -697,12 +701,12 @@ class World:
             for leaf in sorted(self.asked - done):
                 node.jobs.pop("erase", None)
                 node.advance("erase", partial(node.erase, leaf), 3)
-            for name in sorted(core.staying(e.line for e in state.table.lines) - self.nodes.keys()):
+            for name in sorted(core.remaining_holders(e.line for e in state.table.lines) - self.nodes.keys()):
                 node.advance("shell", partial(node.admit, name), 9)
 
     def check(self) -> None:
         state = self.servers[0].state
-        there = core.staying(each.line for each in state.table.lines)
+        there = core.remaining_holders(each.line for each in state.table.lines)
         if not there <= self.nodes.keys():
             raise Violation("a holder is never admitted to the end")
         holders = [self.nodes[h] for h in sorted(there)]
@@ -720,7 +724,7 @@ class World:
                 raise Violation(f"{leaf} is not erased and missing in index or store")
         for name in self.retired:
             node = self.nodes.get(name)
-            if node and node.keys and name not in there and core.staying(e.line for e in node.keys.log):
+            if node and node.keys and name not in there and core.remaining_holders(e.line for e in node.keys.log):
                 raise Violation(f"{name} is retired and has its keys")
 
 

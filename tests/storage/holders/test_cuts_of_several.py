@@ -113,7 +113,7 @@ async def test_older_keys_open_nothing_until_all_others_have_spoken(two: Cluster
     (tmp_path / "rec2" / "customers" / "acme" / "tree.state").unlink()
     other = await two.open("rec2")
     assert not other.keys.keeps(row.leaf)  # the table still has the line
-    with pytest.raises(CutsBehind, match="older keys"):
+    with pytest.raises(CutsBehind, match="older copy"):
         await other.calls.get(kept.id)
     await two.settle()
     assert await other.calls.get(kept.id) is not None
@@ -256,7 +256,7 @@ async def test_a_live_call_is_ended_where_it_is_recorded_before_its_key_goes(two
 
     two.holder("rec2").stop_live = stop
     await ask(one, row.id)
-    with pytest.raises(CutsBehind, match="not erased yet"):
+    with pytest.raises(CutsBehind, match="not yet erased"):
         await other.calls.get(row.id)  # a look at the index ends no call
     assert other.keys.keeps(row.leaf)
     await two.turn("rec2")
