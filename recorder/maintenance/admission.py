@@ -1,13 +1,13 @@
-"""Give the keys of all customers to another node, once, over a file that only that node can open.
+"""Hand the keys of all customers to another node, once, in a file that only that node can open.
 
     recipient = prepare(settings)           on the new node: makes a one-time age identity, returns its recipient
     hand_over(settings, recipient, to)      on a node with the keys, once all others know of the admission
-    take(settings, file)                    on the new node: the keys are sealed under its own root secret, and the
-                                            identity is overwritten
+    take(settings, file)                    on the new node: seals the keys under its own root secret, and overwrites
+                                            the identity
 
-The file is made like a backup of the keys (recorder.maintenance.key_backup), but under a root secret of its own that
-nothing else uses, and without the audit log's proofs, because each node has an audit log of its own. Whoever has the
-file, and not the identity, opens nothing; once the identity is overwritten nobody opens it.
+The file is made like a backup of the keys (recorder.maintenance.key_backup), but under a root secret that nothing else
+uses, and without the proofs of the audit log, because each node has an audit log of its own. Without the identity the
+file does not open; once the identity is overwritten, nobody can open it.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from storage.files.durable_files import Disk
 from storage.keys.root_secret import RootSecret
 
 IDENTITY = ".admission.key"
-"""File in keys/ with the one-time identity, so no backup has it."""
+"""File with the one-time identity; it lies in keys/, so that no backup of the data directory includes it."""
 
 
 def prepare(settings: Settings) -> str:
-    """Return the recipient of this new node, whose identity is made if there is none; raises NotPossible."""
+    """Return the recipient of this new node; make its identity if there is none. Raises NotPossible."""
     for customer in settings.customers:
         if customer_exists(settings, customer):
             raise NotPossible(
-                f"This node has the keys of customer {customer.name} already.",
-                "A new node gets them from another one: begin with an empty data_dir.",
+                f"This node already has keys of customer {customer.name}.",
+                "A new node gets its keys from another one: start with an empty data_dir.",
             )
     path = settings.node.data_dir / customers.KEYS / IDENTITY
     settings.node.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -52,14 +52,17 @@ def prepare(settings: Settings) -> str:
 
 
 def check(recipient: str, to: Path) -> None:
-    """Raise WrongUse, before anything is written, if the file exists or the recipient is none."""
+    """Raise WrongUse, before anything is written, if the file exists or the recipient is invalid."""
     if to.exists():
         raise WrongUse(f"{to} already exists.", "Choose another file.")
     key_backup.encrypt(b"", [recipient])
 
 
 def hand_over(settings: Settings, recipient: str, to: Path) -> list[str]:
-    """Write the file for a new node; return whose keys it has. May be repeated. Raises WrongUse, StorageError."""
+    """Write the file for a new node; return the customers whose keys are in it.
+
+    May be repeated with another file. Raises WrongUse, StorageError.
+    """
     check(recipient, to)
     root, once = secret_of(settings, settings.keys.root), RootSecret(os.urandom(32), "of the admission")
     files: dict[str, bytes] = {}
@@ -74,7 +77,7 @@ def hand_over(settings: Settings, recipient: str, to: Path) -> list[str]:
 
 
 def _sealed_anew(settings: Settings, name: str, root: RootSecret, once: RootSecret) -> Mapping[str, bytes]:
-    """Return the files of a customer's keys under another root secret; they are on this disk for a moment only."""
+    """Return the files of a customer's keys, sealed under `once`; they are on this disk for a moment only."""
     data = settings.node.data_dir
     folder = data / customers.KEYS
     stage = Path(tempfile.mkdtemp(prefix=".admission-", dir=folder))  # no backup of the data directory includes it
@@ -102,16 +105,17 @@ def _clear(stage: Path) -> None:
 
 
 def take(settings: Settings, file: Path) -> list[str]:
-    """Put the keys of the file in place, under this node's root secret; return whose. The daemon must be stopped.
+    """Install the keys from the file, sealed under this node's root secret; return the customers whose keys they are.
 
-    Repeatable until the identity is overwritten, which is the last step. Raises NotPossible, Negative, KeysError.
+    The daemon must be stopped. Repeatable until the last step, which overwrites the identity. Raises NotPossible,
+    Negative, KeysError.
     """
     identity = settings.node.data_dir / customers.KEYS / IDENTITY
     if not identity.exists():
         raise NotPossible("This node has not asked to be admitted.", "Run recorder node admit on it first.")
     kind, _, place = settings.keys.root.partition(":")
     if kind == "file":
-        bootstrap.root_key(Path(place))  # unless there is one
+        bootstrap.root_key(Path(place))  # keeps one that exists
     with acting_as_owner(settings.node.data_dir):
         secret = identity.read_text()
     done, kept = restore(settings, key_backup.decrypt(file.read_bytes(), secret), older=False)

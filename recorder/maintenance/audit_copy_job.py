@@ -1,6 +1,7 @@
 """Copy this node's audit logs to the databases that several nodes share, in the background.
 
-An act is answered when it is in the node's own log. Its copy follows within seconds, or when the database is back.
+A request is answered once its entry is in the node's own log. The copy follows within seconds, or when the database is
+back.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from storage.customer.customers import Customer
 
 EVERY_SECONDS = 2.0
 LOOK_ROUNDS = 30
-"""After so many rounds the database is asked even if nothing was written since: it may have lost what was copied."""
+"""After so many rounds the job asks the database even if nothing is new: it may have lost what was copied."""
 
 
 class AuditCopyJob:
@@ -35,7 +36,10 @@ class AuditCopyJob:
             await asyncio.sleep(EVERY_SECONDS)
 
     async def copy(self, customer: Customer, *, look: bool = False) -> None:
-        """Copy what one customer's log has more; log the first failure."""
+        """Copy the entries of one customer's log that the database lacks; log the first failure.
+
+        `look`: ask the database what it has, even if the log has not grown.
+        """
         try:
             if customer.audit_copies is not None:
                 await customer.audit_copies.push(look=look)

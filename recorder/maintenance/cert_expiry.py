@@ -32,17 +32,18 @@ class Watched:
     """The certificate of one listener, and what was reported about it."""
 
     use: str
+    """Section of the configuration: sip or admin_api."""
     certificate: Path
     key: Path
     authorities: Sequence[Path] = ()
     ends: datetime | None = None
-    # of the last usable one
+    """When the last usable certificate expires."""
     well: bool = True
-    # it was usable at the last check
-    told: set[tuple[datetime | None, int]] = field(default_factory=set)
-    # expiry times and limits that were reported
+    """Whether it was usable at the last check."""
+    reported: set[tuple[datetime | None, int]] = field(default_factory=set)
+    """Expiry times, each with the limit of days that was reported for it."""
     broken: bool = False
-    # that it is unusable was reported
+    """Whether it was reported as unusable."""
 
     def read(self) -> bool:
         """Check the files; return whether they are usable."""
@@ -81,7 +82,7 @@ class CertificateExpiry:
         while True:
             try:
                 await self.look()
-            except Exception as problem:  # without this task nobody would be told
+            except Exception as problem:  # if this task ended, no expiry would be reported any more
                 self._log.fault("certificate.fault", problem)
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -104,8 +105,8 @@ class CertificateExpiry:
             return
         left = each.ends - now
         limit = next((days for days in WARN_DAYS if left <= timedelta(days=days)), None)
-        if limit is not None and (each.ends, limit) not in each.told:
-            each.told.add((each.ends, limit))
+        if limit is not None and (each.ends, limit) not in each.reported:
+            each.reported.add((each.ends, limit))
             days = max(-(-left // timedelta(days=1)), 0)
             self._log.warning("certificate.expires" if limit else "certificate.expired", use=each.use, days=days)
             self._incidents.add(

@@ -1,8 +1,8 @@
 """`recorder customer remove`: check that a customer may go, take it out of the configuration, erase everything.
 
-While a daemon has the customer open nothing is erased under it: the command takes the table out and stops there, the
-daemon lets go of the customer when it is reloaded, and the command goes on when it is run again. A removal that has
-begun is noted in `removed/NAME/`, so the folder without a table is no fault of the configuration until then.
+Nothing is erased while a daemon has the customer open. The command then takes the table out of the configuration and
+stops; a reload makes the daemon close the customer, and the next run of the command erases it. A removal that has begun
+is noted in `removed/NAME/`; until it is done, a folder without a table is not a fault of the configuration.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Confirm = Callable[[int], bool]
 
 
 def remove(config: Path, name: str, confirm: Confirm) -> Path | None:
-    """Remove a customer as far as it can be done now; return the receipt, None if the daemon has to let go of it first.
+    """Remove a customer as far as possible now; return the receipt, None if the daemon must close the customer first.
 
     Raises WrongUse, Negative (not confirmed), NotPossible, StorageError.
     """
@@ -56,7 +56,7 @@ def remove(config: Path, name: str, confirm: Confirm) -> Path | None:
     root = load_root_of(settings)
     if configured is not None and (begun is None or begun.calls is None):
         begun = _begin(settings, config, configured, root, confirm)
-    elif configured is not None:  # half of it is erased already, whoever wrote its table again
+    elif configured is not None:  # somebody wrote its table again, but part of it is erased already
         _take_out(config, name)
     return receipt if begun is None else _finish(settings, begun, root)
 
@@ -66,10 +66,11 @@ def _begin(settings: Settings, config: Path, configured: Configured, root: RootS
     name, data = configured.name, settings.node.data_dir
     if configured.state is not CustomerState.CLOSED:
         raise NotPossible(
-            f"Customer {name} is open.", f"First: recorder customer close {name}, then systemctl reload recorder."
+            f"Customer {name} is not closed.",
+            f"First: recorder customer close {name}, then systemctl reload recorder.",
         )
     if len(settings.customers) == 1:
-        raise WrongUse(f"{name} is the only customer.", "Add another one first: a recorder needs one.")
+        raise WrongUse(f"{name} is the only customer.", "Add another customer first: a recorder needs at least one.")
     editor.remove(editor.read(config), name)  # raises before anything is asked
     wanted = Removal(
         name, str(uuid.uuid4()), actor().name, to_text(datetime.now(UTC)), approval=configured.approve_erasures,
@@ -106,7 +107,7 @@ def _finish(settings: Settings, begun: Removal, root: RootSecret) -> Path | None
             try:
                 begun = replace(begun, calls=tuple(_checked(settings, begun, root)))
             except Kept as problem:
-                begun.call_off(data)  # then the folder without a table is a fault that names it
+                begun.call_off(data)  # then check-config reports the folder without a table again
                 raise NotPossible(
                     f"{problem}; nothing was erased.",
                     f"Write the [[customer]] table of {name} into {settings.source} again, and {problem.hint}.",
@@ -116,13 +117,16 @@ def _finish(settings: Settings, begun: Removal, root: RootSecret) -> Path | None
 
 
 def _checked(settings: Settings, wanted: Removal, root: RootSecret) -> Sequence[str]:
-    """Return the calls that would be erased; raises NotPossible (live calls), Kept (held, no waiver)."""
+    """Return the ids of the calls that would be erased.
+
+    Raises NotPossible if calls are live, Kept if a call is held or its erasure needs a waiver.
+    """
     live = live_customers(settings.node.runtime_dir)[wanted.customer]
     if live:
         calls = "1 call is" if live == 1 else f"{live} calls are"
         raise NotPossible(
             f"{calls} being recorded for {wanted.customer}.",
-            "systemctl reload recorder ends those of closed customers.",
+            "Run systemctl reload recorder, which ends the calls of closed customers, then run this again.",
         )
 
     async def look() -> Sequence[str]:
@@ -138,7 +142,7 @@ def _checked(settings: Settings, wanted: Removal, root: RootSecret) -> Sequence[
 
 
 def _own_store(configured: Configured) -> dict[str, Any]:
-    """Return how a customer's own object store is described, whose table is taken out before it is emptied."""
+    """Return the settings of a customer's own object store: its table is gone before the store is emptied."""
     return {key: value for key, value in configured.store.items() if key not in ("part_seconds", "keep_local")}
 
 

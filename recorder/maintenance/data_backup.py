@@ -24,7 +24,7 @@ _SQLITE, _ELSEWHERE = "sqlite", "elsewhere"
 
 
 def back_up(settings: Settings, path: Path, keep: int, watch: backup.Watch) -> backup.Made:
-    """Add a generation to the backup at `path`, which is made if it is missing; the daemon may run.
+    """Add a generation to the backup in the folder `path`, which is made if it is missing; the daemon may run.
 
     Raises WrongUse, NotPossible, StorageError.
     """
@@ -49,7 +49,7 @@ def bring_back(settings: Settings, path: Path, generation: int | None, watch: ba
     data = settings.node.data_dir
     _apart(path, data)
     if not path.is_dir():
-        raise WrongUse(f"There is no folder {path}.", "Name the folder that recorder backup wrote.")
+        raise WrongUse(f"There is no folder {path}.", "Name the folder into which recorder backup wrote.")
     if not data.is_dir():
         hint = f"Make it: install -d -m 700 -o recorder -g recorder {data}"
         raise NotPossible(f"There is no folder {data}.", hint)
@@ -68,7 +68,7 @@ def bring_back(settings: Settings, path: Path, generation: int | None, watch: ba
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """Give refusals the exit status of their kind."""
+    """Turn errors of a backup into the errors that set the exit status of a command."""
     try:
         yield
     except BackupDamaged as problem:
@@ -80,11 +80,17 @@ def _refusals() -> Iterator[None]:
 def _apart(path: Path, data: Path) -> None:
     one, other = path.resolve(), data.resolve()
     if one == other or one in other.parents or other in one.parents:
-        raise WrongUse(f"{path} and {data} lie in each other.", "Choose a folder on another disk.")
+        raise WrongUse(
+            f"One of {path} and {data} is inside the other.", "Choose a folder outside data_dir, on another disk."
+        )
 
 
 def _customers(settings: Settings) -> tuple[dict[str, str], list[str]]:
-    """Note the backup in the audit log of each customer; return their public keys, and what keeps others from that."""
+    """Note the backup in the audit log of each customer whose keys open.
+
+    Return the public keys of these customers by name, and a sentence about each other one. Raises KeysError if the keys
+    of no customer open.
+    """
     root = load_root(settings.keys.root)
     found: dict[str, str] = {}
     faults: list[str] = []

@@ -37,7 +37,7 @@ NICE = 10
 NOT_STARTED = -1
 """Used as the exit status of a synchronisation that could not be started."""
 TURN = "directory sync"
-"""Of several nodes, the one that synchronises keeps doing so, until it is late."""
+"""Name of the turn. One of several nodes synchronises, and goes on until it is late; then another one may."""
 BRAKED = 1
 """Exit status of a synchronisation that stopped because it would change too many users."""
 

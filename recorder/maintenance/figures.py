@@ -1,4 +1,4 @@
-"""Figures for the metrics that need the disk, which may hang: taken in a thread, twice a minute."""
+"""Set the metrics whose figures come from the disk, which may hang: in a thread, twice a minute."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ EVERY_SECONDS = 30.0
 
 
 class Figures:
-    """Free space of the folders, age of the key backup and of the last verify, and what is left of the certificates."""
+    """Free space of the folders, age of the key backup and of the last verify, time until certificates expire."""
 
     def __init__(self, metrics: Metrics, settings: Settings) -> None:
         self._metrics = metrics
@@ -25,13 +25,13 @@ class Figures:
         self._certificates = {use: file for use, file in (("sip", sip), ("admin_api", api)) if file is not None}
 
     async def run(self) -> None:
-        """Take them for ever; owned by recorder.runtime.tasks."""
+        """Set the metrics for ever; owned by recorder.runtime.tasks."""
         while True:
             await asyncio.to_thread(self.take)
             await asyncio.sleep(EVERY_SECONDS)
 
     def take(self) -> None:
-        """Take them once; what cannot be read is NaN."""
+        """Set the metrics once; a figure that cannot be read is NaN."""
         metrics, now = self._metrics, datetime.now(UTC)
         for name, folder in (("data", self._node.data_dir), ("runtime", self._node.runtime_dir)):
             try:

@@ -1,9 +1,9 @@
-"""Follow what other nodes cut, where several hold the keys of a customer (storage.holders).
+"""Cut what other nodes cut, where several nodes hold the keys of a customer (storage.holders).
 
     job = HolderJob(customers, tasks, log, incidents, stop_live); tasks.start(job.run(), "holders")
 
-Each customer has a task of its own, which is woken when something has changed (recorder.maintenance.poll_job). What is
-found out makes open erasures go on.
+Each customer has a task of its own, which recorder.maintenance.poll_job wakes when something has changed. The task
+wakes the erasures that wait for other nodes.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ from storage.erasure.erasures import StopLive
 from storage.holders.holder import Holder
 
 OPEN_SECONDS = 1.0
-"""Until the database was opened for the first time."""
+"""Pause between two looks whether the database has been opened for the first time."""
 
 REST_SECONDS = 60.0
-"""It looks for itself after this time, if nobody wakes it."""
+"""A task that nobody wakes looks after this time."""
 
 AWAY_LOOK_SECONDS = 600.0
 """Pause between two looks for holders that are away."""
 
 DAY = 86_400.0
 ALARM_DAYS = 21
-"""From this day on an erasure that waits for a holder may be late: Art. 12 GDPR gives one month."""
+"""After so many days an erasure that waits for a holder becomes urgent: Art. 12 GDPR gives one month."""
 
 
 class HolderJob:
-    """Follows the lines of every customer of whose keys this node is one of several holders."""
+    """Applies the cut lines of every customer whose keys this node holds together with others."""
 
     def __init__(
         self, customers: Mapping[str, Customer], tasks: Tasks, log: Log, incidents: Incidents, stop_live: StopLive
@@ -45,7 +45,7 @@ class HolderJob:
         self._incidents = incidents
         self._stop_live = stop_live
         self._next_look: dict[str, float] = {}
-        self._noticed: dict[tuple[str, str], float] = {}  # customer and node: when it was first seen to be away
+        self._noticed: dict[tuple[str, str], float] = {}  # (customer, node) → when the node was first seen to be away
 
     async def run(self) -> None:
         """Start the work for every customer; owned by recorder.runtime.tasks."""
@@ -53,11 +53,11 @@ class HolderJob:
             self.begin(customer)
 
     def begin(self, customer: Customer) -> None:
-        """Start the work for one customer, who may have been away when the others were begun."""
+        """Start the task of one customer, who may have been away when the others started."""
         self._tasks.start(self._serve(customer), "holders")
 
     async def _serve(self, customer: Customer) -> None:
-        while not customer.served:  # noqa: ASYNC110 - it is opened elsewhere, which reports what prevents it
+        while not customer.served:  # noqa: ASYNC110 - another task opens it and reports failures
             await asyncio.sleep(OPEN_SECONDS)
         holder = customer.holder
         if holder is None:
@@ -70,17 +70,18 @@ class HolderJob:
                 if changed and customer.erasures.soon and await holder.is_level():  # otherwise nothing could be erased
                     customer.erasures.wanted.set()
                 await self._look(customer, holder)
-            except Exception as problem:  # without this task this node would open nothing any more
+            except Exception as problem:  # if this task ended, this node could open nothing any more
                 if well:
                     self._log.fault("holder.failed", problem, customer=customer.name)
                 well = False
             else:
                 well = True
             await is_set_within(holder.wanted, REST_SECONDS)
-        self._log.error("holder.retired", customer=customer.name, hint="Its keys are overwritten: take the node away.")
+        hint = "This node was retired and has overwritten its keys: take it away."
+        self._log.error("holder.retired", customer=customer.name, hint=hint)
 
     async def _look(self, customer: Customer, holder: Holder) -> None:
-        """Report holders that are away for a day, and trees that differ."""
+        """Report holders that have been away for a day, and key trees that differ."""
         now = time.monotonic()
         if now < self._next_look.get(customer.name, 0.0):
             return

@@ -1,4 +1,4 @@
-"""Accept that a node's journal lines are lost, so that the database is served without them."""
+"""Accept that journal lines of a node are lost, so that the recorder serves the database without them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from storage.keys.root_secret import load_root
 
 
 async def accept_loss(settings: Settings, configured: Configured, node: int, reason: str) -> tuple[int, int] | None:
-    """Go without the lines that a database lacks of a node; return the first and the last, None if it lacks none.
+    """Accept the loss of a node's lines; return the numbers of the first and the last, None if none is missing.
 
-    This node's own lines are given back first. Raises StorageError.
+    First give the database back the lines that this node has itself. Raises StorageError.
     """
     customer = open_one(settings, configured, load_root(settings.keys.root))
     try:
@@ -31,8 +31,8 @@ async def accept_loss(settings: Settings, configured: Configured, node: int, rea
                 await shared.settle(database)
             lost = await lacking(database, node)
             if lost is not None:
-                said = f"node {node}, lines {lost[0]} to {lost[1]}: {reason}"
-                await asyncio.to_thread(tell, customer.audit, "journal.accept", reason=said)
+                text = f"node {node}, lines {lost[0]} to {lost[1]}: {reason}"
+                await asyncio.to_thread(tell, customer.audit, "journal.accept", reason=text)
                 await accept(database, node)
             return lost
     finally:

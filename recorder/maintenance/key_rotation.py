@@ -33,21 +33,21 @@ if TYPE_CHECKING:
     from storage.keys.key_store import CustomerKeys
 
 PROOFS = ("erasures", "audit", "audit.broken")
-"""Files of `keys/` that are not keys: they only grow, so an existing one is never replaced by an older one."""
+"""Files of `keys/` that are not keys. They only grow, so a restore never replaces an existing one by an older one."""
 
 COUNTER = "leaves"
 SPARE_BLOCKS = 64
-"""Blocks of 1,024 numbers to skip after the last known one: the keys of a day's search tokens have numbers too, which
-are only in the database. Every process takes a block.
+"""Blocks of 1,024 leaf numbers to skip after the last known one: the keys of a day's search tokens have numbers too,
+which are only in the database. Every process takes a block.
 """
 STAGE = ".restore-"
 """Folder in which keys are tested before they are installed."""
 LAST = "forget"
-"""Written last: without it the keys do not open, and the restore is repeated."""
+"""Written last: until it is there the keys do not open, so an interrupted restore is repeated."""
 
 
 def secret_of(settings: Settings, source: str) -> RootSecret:
-    """Read a root secret; root reads its own, and those of the service's user as that user. Raises KeysError."""
+    """Read a root secret: if this is root, first as the owner of data_dir, then as root. Raises KeysError."""
     data = settings.node.data_dir
     if owner_of(data) is not None:
         with acting_as_owner(data), suppress(KeysError):
@@ -56,7 +56,10 @@ def secret_of(settings: Settings, source: str) -> RootSecret:
 
 
 def make_secret(settings: Settings, source: str, before: str) -> bool:
-    """Make the root secret that `source` names if it is missing; a file gets the owner of the one `before`."""
+    """Make the root secret that `source` names if it is missing; return whether it was made.
+
+    A file gets the owner of the file that `before` names.
+    """
     kind, _, place = source.partition(":")
     if kind == "pkcs11":
         with acting_as_owner(settings.node.data_dir):
@@ -71,7 +74,10 @@ def make_secret(settings: Settings, source: str, before: str) -> bool:
 
 
 def rotate(settings: Settings, before: RootSecret, after: RootSecret) -> list[str]:
-    """Move every customer's keys to another root secret; returns whose were moved. Safe to repeat after a crash."""
+    """Seal every customer's keys under another root secret; return the customers whose keys were under the old one.
+
+    Safe to repeat after a crash.
+    """
     if before.secret == after.secret:
         raise WrongUse("Both root secrets are the same.", "Give the old one with --from or the new one with --to.")
     with acting_as_owner(settings.node.data_dir):
@@ -116,7 +122,10 @@ def gather(settings: Settings, root: RootSecret) -> dict[str, bytes]:
 
 
 def backup(settings: Settings, recipients: Sequence[str], to: Path, at: int) -> list[str]:
-    """Write the keys of all customers and the root secret, encrypted; returns whose. The daemon may run."""
+    """Write the root secret and the keys of all customers to a file, encrypted; return the names of the customers.
+
+    The daemon may run.
+    """
     if to.exists():
         raise WrongUse(f"{to} already exists.", "Choose another file.")
     key_backup.encrypt(b"", recipients)  # report a wrong recipient before anything is logged or read
@@ -134,10 +143,10 @@ def backup(settings: Settings, recipients: Sequence[str], to: Path, at: int) -> 
 
 
 def restore(settings: Settings, data: bytes, *, older: bool, to: str | None = None) -> tuple[list[str], list[str]]:
-    """Restore the keys that do not open; returns (whose were restored, whose opened and were left alone).
+    """Restore keys that do not open; return the customers whose keys were restored, and those whose keys open as is.
 
-    `older`: accept keys that are older than the data if nothing newer is left. `to`: the root secret from now on,
-    instead of the configured one. Raises Negative, NotPossible, KeysError.
+    `older`: accept keys that are older than the data, if nothing newer is left. `to`: the root secret to use from now
+    on instead of the configured one. Raises Negative, NotPossible, KeysError.
     """
     secret, files = key_backup.unpack(data)
     root = RootSecret(secret, "the backup")
@@ -152,7 +161,7 @@ def restore(settings: Settings, data: bytes, *, older: bool, to: str | None = No
         mine = {name: content for name, content in files.items() if name.split(".")[0] == customer.name}
         if not mine:
             raise Negative(f"The backup has no keys of customer {customer.name}.", "Look for a newer one.")
-        if not _opens(settings, customer.name, root):  # otherwise a restore was interrupted, or the root secret is new
+        if not _opens(settings, customer.name, root):  # they open if a restore was interrupted, or the secret is new
             with acting_as_owner(settings.node.data_dir):
                 _bring_back(settings, customer.name, mine, root, older=older)
         keep.root(root)
@@ -168,24 +177,24 @@ def _configured(settings: Settings, source: str, root: RootSecret) -> RootSecret
         return secret_of(settings, source)
     except KeysMissing:
         if not source.startswith("file:"):
-            hint = "Add --to file:PATH: the secret is written there; make a credential of it then."
+            hint = "Add --to file:PATH. The secret is written there; then make a credential of it."
             raise NotPossible("The configured root secret is missing.", hint) from None
         return root
 
 
 @dataclass(frozen=True, slots=True)
 class _Keep:
-    """Writes the backup's root secret where it is lost."""
+    """Writes the backup's root secret to the configured file if that is lost."""
 
     lost: bool
-    # whether there is none
+    """Whether the file is missing."""
     source: str
-    # where it belongs
+    """Where the root secret belongs: `file:PATH`."""
     owner: tuple[int, int] | None
-    # who reads it, if not who runs this
+    """User and group that own the file; None: those of this process."""
 
     def root(self, root: RootSecret) -> None:
-        """Write it, once it has opened keys; an existing file stays."""
+        """Write the secret, once it has opened keys; an existing file stays as it is."""
         path = Path(self.source.removeprefix("file:"))
         if self.lost and bootstrap.write_new(path, root.secret) and self.owner is not None:
             os.chown(path, *self.owner)
@@ -219,7 +228,7 @@ def _bring_back(settings: Settings, name: str, files: Mapping[str, bytes], root:
         _skip_numbers(data, name, keys)
         _cut_again(keys, Ledger(folder if (folder / f"{name}.erasures").exists() else stage / customers.KEYS, name))
         if older:
-            Disk().remove(copy)  # of a cut that these keys do not know; `settle` repeats it
+            Disk().remove(copy)  # it is of a cut that these keys do not know; `settle` repeats the cut
         _place(folder, name, {file: (stage / customers.KEYS / file).read_bytes() for file in files})
     finally:
         _clear(stage)
@@ -257,10 +266,11 @@ def _cut_again(keys: CustomerKeys, ledger: Ledger) -> None:
 
 
 def _finish(settings: Settings, name: str, root: RootSecret, configured: RootSecret, *, older: bool) -> None:
-    """Check that the configured root secret is the valid one, and record what was done."""
+    """Finish an interrupted cut, record the restore, and seal the keys under the configured root secret."""
     keys = customers.open_keys(settings.node.data_dir, name, root)
     keys.settle()
-    ReturnFile(settings.node.data_dir / customers.KEYS, name).remove()  # other holders may know what these do not
+    # other holders may have cut what these keys have not
+    ReturnFile(settings.node.data_dir / customers.KEYS, name).remove()
     note(settings, name, "keys.restore", reason="older than the data" if older else "", root=root)
     if root.secret != configured.secret:
         keys.rotate(configured)
@@ -279,7 +289,7 @@ def _try(stage: Path, name: str, files: Mapping[str, bytes], root: RootSecret, c
 
 
 def _place(folder: Path, name: str, files: Mapping[str, bytes]) -> None:
-    """Install the files, each atomically, the forget secret last."""
+    """Put the files in their place, each atomically, the forget secret last."""
     disk = Disk()
     for file in sorted(files, key=lambda f: f == f"{name}.{LAST}"):
         path, kind = folder / file, file.removeprefix(f"{name}.")

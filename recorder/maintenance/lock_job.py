@@ -2,10 +2,10 @@
 
     job = LockJob(customers, log); tasks.start(job.run(), "locks")
 
-An object is locked until the day after its call is due, from its upload on if that is known by then. Here locks are
-extended with retention, never shortened; calls under legal hold are held in the store too; and what a lock kept of
-erased calls is deleted when it ends. What is to be done is what index and notes on the disk show
-(storage.vault.lock_notes), so a kill forgets nothing.
+An object is locked until the day after its call is due: from its upload on, if the day is known by then. This job
+extends locks when retention grows, but never shortens them; it puts calls under legal hold on hold in the store too;
+and it deletes what is left of erased calls once their locks end. The work follows from the index and from notes on the
+disk (storage.vault.lock_notes), so nothing is forgotten if the process is killed.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ LOOK_SECONDS = 5.0
 """Pause between two looks for legal holds and for parts that were uploaded before their date was known."""
 
 ALL_SECONDS = 3600.0
-"""Pause between two comparisons of all locks with retention: it grows by days, and a lock outlasts a due call."""
+"""Pause between two comparisons of all locks with retention. An hour is enough: locks end a day after a call is due."""
 
 REST = 20
-"""And at least this many times as long as a comparison took: a vault may have millions of parts."""
+"""The pause is at least this many times as long as the comparison took: a vault may have millions of parts."""
 
 TRIES = 10
 """Failures in a row after which the store counts as away until the next look."""
@@ -42,13 +42,16 @@ BATCH = 1_000
 """Parts whose calls are looked up in the index together."""
 
 YEARS = 2
-"""What is kept for ever is locked until a New Year, the next but one: so the lock is extended once a year."""
+"""What is kept for ever is locked until the New Year after next, so that its lock is extended once a year."""
 
 T = TypeVar("T")
 
 
 def lock_day(due: datetime | None, now: datetime) -> int:
-    """Return the day on which the lock of a call ends whose retention ends at `due`; 0: it needs none any more."""
+    """Return the day on which a call's lock must end; 0 if it needs no lock any more.
+
+    `due`: when the retention of the call ends, None if it is kept for ever. Days since 1970-01-01.
+    """
     if due is None:
         return day_of(datetime(now.year + YEARS, 1, 1, tzinfo=UTC))
     day = day_of(due) + 1
@@ -56,7 +59,7 @@ def lock_day(due: datetime | None, now: datetime) -> int:
 
 
 def why_away(problem: StoreAway) -> str:
-    """Return the word for it in the log: refused where the store answers that this recorder may not."""
+    """Return the reason for the log: "refused" if the store denied access, else "away"."""
     return "refused" if "access_key" in problem.hint else "away"
 
 
@@ -64,13 +67,13 @@ def why_away(problem: StoreAway) -> str:
 class _Seen:
     """What is known of one customer."""
 
-    held: set[tuple[str, int, str]] = field(default_factory=set)  # parts whose hold was asked for since the start
-    next_all: float = 0.0
-    told: bool = False  # the present trouble was reported
+    held: set[tuple[str, int, str]] = field(default_factory=set)  # parts put on hold since the start
+    next_all: float = 0.0  # when all locks are compared again, by the monotonic clock
+    reported: bool = False  # the present failure was logged
 
 
 class _Round:
-    """One look at a customer: what fails for one part fails for no other, unless the store is away."""
+    """One pass over a customer's parts. The failure of one part does not stop the others, unless the store is away."""
 
     def __init__(self, threads: ThreadPoolExecutor) -> None:
         self.failed: Exception | None = None
@@ -78,7 +81,7 @@ class _Round:
         self._in_a_row = 0
 
     async def do(self, work: Callable[..., T], *given: object) -> T | None:
-        """Do something in the thread; return None if it fails, and raise after so many failures in a row."""
+        """Return the result of `work`, run in the thread; None if it fails. Raises after TRIES failures in a row."""
         try:
             result = await asyncio.get_running_loop().run_in_executor(self._threads, work, *given)
         except StorageError as problem:
@@ -92,7 +95,7 @@ class _Round:
 
 
 class LockJob:
-    """The locks of all customers of the node."""
+    """Keeps the locks of all customers of the node."""
 
     def __init__(self, customers: Mapping[str, Customer], log: Log) -> None:
         self._customers = customers
@@ -113,20 +116,20 @@ class LockJob:
             threads.shutdown(wait=False, cancel_futures=True)
 
     async def _guarded(self, threads: ThreadPoolExecutor, customer: Customer, vault: ObjectVault) -> None:
-        """Look at one customer; whatever goes wrong is reported once and tried again."""
+        """Bring the locks of one customer up to date; log a failure once and try again at the next look."""
         seen, one = self._seen.setdefault(customer.name, _Seen()), _Round(threads)
         try:
             await self._holds(one, customer, vault, seen)
             await self._dates(one, customer, vault, seen)
         except DatabaseAway:
-            return  # reported where it is opened
-        except Exception as problem:  # without this task no lock would be extended any more
+            return  # reported by the task that opens it
+        except Exception as problem:  # if this task ended, no lock would be extended any more
             one.failed = one.failed or problem
-        if one.failed is not None and not seen.told:
-            self._tell(customer, one.failed)
-        seen.told = one.failed is not None
+        if one.failed is not None and not seen.reported:
+            self._report(customer, one.failed)
+        seen.reported = one.failed is not None
 
-    def _tell(self, customer: Customer, problem: Exception) -> None:
+    def _report(self, customer: Customer, problem: Exception) -> None:
         if isinstance(problem, StoreAway):
             why = why_away(problem)
             self._log.error("store.lock_failed", customer=customer.name, reason=why, hint=problem.hint)
@@ -134,7 +137,7 @@ class LockJob:
             self._log.fault("store.lock_failed", problem, customer=customer.name)
 
     async def _holds(self, one: _Round, customer: Customer, vault: ObjectVault, seen: _Seen) -> None:
-        """Hold what is held, and nothing else."""
+        """Put the objects of all calls under legal hold on hold, and end the holds of all others."""
         wanted = await customer.holds.every()
         for ref in await one.do(vault.held) or ():
             if (ref.call, ref.leaf) not in wanted:
@@ -147,7 +150,7 @@ class LockJob:
                     seen.held.add(key)
 
     async def _dates(self, one: _Round, customer: Customer, vault: ObjectVault, seen: _Seen) -> None:
-        """Extend locks, and now and then compare all of them and delete what they keep no longer."""
+        """Extend the locks of new parts; every ALL_SECONDS compare all locks, and delete objects whose lock is over."""
         fresh = vault.take_unlocked()
         try:
             await self._extend(one, customer, vault, list(fresh))
@@ -164,7 +167,7 @@ class LockJob:
         seen.next_all = time.monotonic() + max(ALL_SECONDS, REST * (time.monotonic() - began))
 
     async def _extend(self, one: _Round, customer: Customer, vault: ObjectVault, found: Sequence[PartRef]) -> None:
-        """Extend the locks of parts; those that have none because their call is not over are looked at again."""
+        """Extend the locks of parts; look again later at parts without one, whose call is not over yet."""
         now = customer.now()
         for at in range(0, len(found), BATCH):
             some = found[at : at + BATCH]

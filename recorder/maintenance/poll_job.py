@@ -1,8 +1,8 @@
-"""Look once a second at what the other nodes of a customer have changed, and wake who has to act on it.
+"""Look about once a second at what other nodes have changed for a customer, and wake the tasks that must act on it.
 
     job = PollJob(customers, tasks, log, node.indexer.note); tasks.start(job.run(), "poll")
 
-Each customer has a task of its own. A quiet one costs one statement a look (storage.customer.poll).
+Each customer has a task of its own. While nothing changes, a look costs one statement (storage.customer.poll).
 """
 
 from __future__ import annotations
@@ -20,30 +20,30 @@ from storage.database.database_clock import MICROS
 from storage.nodes.indexed import until_of
 
 LOOK_SECONDS = 0.8
-"""What one node cuts, no other opens after a second, even if nobody asks for anything there, and a token counts
-everywhere: a second less the time of a look and of what follows from it.
+"""Pause between two looks: within a second, an idle node too cuts what another has cut, and knows a new token. The rest
+of the second is for the look and for the work that follows.
 """
 
 NEAR_SECONDS = 0.1
-"""A node that waits for others to cut what it erases looks this often."""
+"""Pause between two looks of a node whose erasure waits for the other nodes."""
 
 NEAR_MOST_SECONDS = 5.0
-"""But only so long after the request: a node that takes longer is busy or away."""
+"""NEAR_SECONDS applies for this time after the request: a node that takes longer is busy or away."""
 
 NOTE_SECONDS = 10.0
-"""Until when the calls of a node are indexed is noted this often if nobody waits for it."""
+"""How often a node notes until when its calls are indexed, if nobody waits for it."""
 
 LOOK_FOR_OTHERS_SECONDS = 2.0
-"""What other nodes were asked for, and have not carried out, is taken up after this time."""
+"""After this time a node takes up erasures that another node was asked for and has not finished."""
 
 SOON_SECONDS = 0.01
-"""So long after a note would say enough it is made."""
+"""Added to the pause before a note that somebody waits for, so that it is certainly late enough."""
 
 _EVERYWHERE = (True, 0)
-"""The calls of all nodes are indexed, and nothing of what was cut is left to remove."""
+"""The progress of erasures that are done on all nodes: all calls indexed, nothing left to remove."""
 
 Note = Callable[[Customer, int], Awaitable[int]]
-"""Notes and returns until when the calls of a customer are indexed, given the time of the database a moment ago."""
+"""Notes until when the calls of a customer are indexed, given the database's time a moment ago; returns that."""
 
 
 @dataclass(slots=True)
@@ -51,17 +51,17 @@ class _Known:
     """What one customer's task remembers."""
 
     noted: int = 0
-    """The moment of the last note, by the clock of the database."""
+    """Time of the last note, by the clock of the database."""
     until: int = 0
-    """What it said: until when calls are indexed."""
+    """What the last note said: until when calls are indexed."""
     take_up: float | None = None
-    """When an erasure that is open is looked at here, by the clock of the loop; None: there is none."""
-    came: tuple[bool, int] = (False, 0)
-    """How far the erasures have come among the nodes."""
+    """When this node takes up an open erasure, by the clock of the loop; None: none is open."""
+    progress: tuple[bool, int] = (False, 0)
+    """How far the erasures had come among the nodes: whether all calls were indexed, and the oldest unfinished line."""
 
 
 class PollJob:
-    """Looks for every customer."""
+    """Polls the database of every customer."""
 
     def __init__(self, customers: Mapping[str, Customer], tasks: Tasks, log: Log, note: Note) -> None:
         self._customers = customers
@@ -75,7 +75,7 @@ class PollJob:
             self.begin(customer)
 
     def begin(self, customer: Customer) -> None:
-        """Start the work for one customer, who may have been away when the others were begun."""
+        """Start the task of one customer, who may have been away when the others started."""
         self._tasks.start(self._serve(customer), "poll")
 
     async def _serve(self, customer: Customer) -> None:
@@ -85,7 +85,7 @@ class PollJob:
             try:
                 if customer.served:
                     pause = await self._look(customer, known)
-            except DatabaseAway:  # whoever needs it reports that
+            except DatabaseAway:  # reported by the tasks that need the database
                 pass
             except Exception as problem:  # without this task this node would follow the others once a minute
                 if well:
@@ -104,7 +104,7 @@ class PollJob:
         if shared is not None and not shared.documents.current(seen.versions):
             shared.wanted.set()
         self._take_up(customer, seen, known)
-        await self._say(customer, seen, known)
+        await self._note_indexed(customer, seen, known)
         if seen.open and customer.erasures.soon and seen.now - seen.asked < NEAR_MOST_SECONDS * MICROS:
             return NEAR_SECONDS
         if known.until <= seen.asked and (early := seen.asked - until_of(seen.now, 0.0)) >= 0:
@@ -112,20 +112,20 @@ class PollJob:
         return LOOK_SECONDS
 
     def _take_up(self, customer: Customer, seen: Seen, known: _Known) -> None:
-        """Let erasures go on that are another node's and lie still, or that this node waits with for others."""
+        """Wake the erasures: another node's after a while, this node's own as soon as the other nodes have got on."""
         now = asyncio.get_running_loop().time()
-        came = seen.indexed > seen.asked, seen.unfinished
-        on = customer.erasures.soon and (came != known.came or came == _EVERYWHERE)
+        progress = seen.indexed > seen.asked, seen.unfinished
+        advanced = customer.erasures.soon and (progress != known.progress or progress == _EVERYWHERE)
         if not seen.open:
             known.take_up = None
         elif known.take_up is None:
             known.take_up = now + LOOK_FOR_OTHERS_SECONDS
-        elif now >= known.take_up or on:
+        elif now >= known.take_up or advanced:
             known.take_up = now + LOOK_FOR_OTHERS_SECONDS
             customer.erasures.wanted.set()
-        known.came = came
+        known.progress = progress
 
-    async def _say(self, customer: Customer, seen: Seen, known: _Known) -> None:
-        """Note until when calls are indexed, if somebody waits for it, or after a while."""
+    async def _note_indexed(self, customer: Customer, seen: Seen, known: _Known) -> None:
+        """Note until when this node's calls are indexed, if somebody waits for that, or after NOTE_SECONDS."""
         if until_of(seen.now, 0.0) > seen.asked >= known.until or seen.now - known.noted >= NOTE_SECONDS * MICROS:
             known.noted, known.until = seen.now, await self._note(customer, seen.now)

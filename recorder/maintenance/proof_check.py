@@ -1,6 +1,6 @@
 """Check audit logs, receipts and records of requests with the customers' keys, without the daemon.
 
-A database is asked only where several nodes share it, for the copies of their audit logs.
+Needs no database, unless several nodes share it: then it has the copies of their audit logs.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from storage.subject_requests import closing_record
 
 
 def prove(settings: Settings, configured: Configured, told: Sequence[Checkpoint] = ()) -> dict[str, Any]:
-    """Check the chain of a customer against every checkpoint, including those sent to a witness.
+    """Check the audit log of a customer against every checkpoint; `told`: those that a witness kept.
 
-    Of several nodes, also the copies of the chains of all others. Raises KeysError if its keys do not open.
+    With several nodes, also check the copies of the other nodes' logs. Raises KeysError if the customer's keys do not
+    open.
     """
     name, data = configured.name, settings.node.data_dir
     files, key = (
@@ -46,7 +47,10 @@ def prove(settings: Settings, configured: Configured, told: Sequence[Checkpoint]
 
 
 def about_own_log(settings: Settings, name: str, told: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """Return the checkpoints of a customer's log of this node that are kept elsewhere. Raises StorageError."""
+    """Return the checkpoints of this node's log of a customer that a witness or the database kept.
+
+    Raises StorageError.
+    """
     data = settings.node.data_dir
     files = AuditFiles(customers.customer_folder(data, name), data / customers.KEYS, name)
     own: list[Checkpoint] = []
@@ -57,7 +61,7 @@ def about_own_log(settings: Settings, name: str, told: Sequence[Checkpoint]) -> 
 
 
 def several(settings: Settings) -> bool:
-    """Say whether several nodes may share the databases."""
+    """Return whether several nodes may share the databases."""
     return settings.node.number > 0 and settings.storage.database != "sqlite"
 
 
@@ -69,7 +73,7 @@ def prove_removed(settings: Settings, name: str, told: Sequence[Checkpoint] = ()
 
 
 def concerning(settings: Settings, files: AuditFiles, name: str, told: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """Return the checkpoints of a customer's log of this node; a witness may keep those of several nodes."""
+    """Return the checkpoints that are of this node's log of a customer: a witness may keep other nodes' too."""
     named = {settings.node.number, *(files.named() if told else ())}
     return [mark for mark in told if mark.customer == name and mark.node in named]
 

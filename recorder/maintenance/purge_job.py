@@ -22,9 +22,9 @@ from storage.errors import StorageError
 LOOK_SECONDS = 10.0
 """The end of an erasure or a synchronisation is noticed after this time."""
 SETTLE_SECONDS = 5.0
-"""Calls that just started are in the index after this time, or all users stay until the next round."""
+"""How long to wait until calls that just started are in the index; if they are not, all users stay for this round."""
 TURN_SECONDS = 120.0
-"""Of several nodes, the one that purges keeps doing so, until it has not looked for this time."""
+"""One of several nodes purges, and goes on until it has not looked for this time; then another one may."""
 REST_SECONDS = 0.1
 """Between two pages of users: calls are being recorded."""
 
@@ -45,7 +45,7 @@ class PurgeJob:
             self.begin(customer)
 
     def begin(self, customer: Customer) -> None:
-        """Start the work for one customer that wants it, who may have been away when the others were begun."""
+        """Start the task of one customer if it has `purge_users`; it may have been away when the others started."""
         if customer.settings.purge_users:
             self._tasks.start(self._serve(customer), "purge")
 

@@ -54,7 +54,7 @@ class RetentionJob:
         self._metrics = metrics
         self._swept: dict[str, float] = {}
         """When each customer was swept; at first, when its work began (time of the loop)."""
-        self._astray: set[str] = set()  # customers in whose database the time is another one than here
+        self._clock_differs: set[str] = set()  # customers whose database has another time than this node
         self._settings = settings.retention
         self._stop_live = stop_live
         self._clock = clock or WallClock.of(settings.node.runtime_dir)
@@ -112,9 +112,9 @@ class RetentionJob:
             return False
 
     async def _work(self, customer: Customer) -> bool:
-        """Carry out what is open, unless another node does; each ends calls that are live there in its own turn."""
+        """Carry out open erasures, unless another node has the turn; each node ends its own live calls in its turn."""
         if customer.several:
-            customer.erasures.wanted.clear()  # as `work` does: this node may have none
+            customer.erasures.wanted.clear()  # as `work` does, which is not called if nothing is open
             if not await customer.erasures.any_open():
                 return True
         async with customer.turns.turn("erasures") as turn:
@@ -128,7 +128,7 @@ class RetentionJob:
             self._metrics.erased.inc(customer.erasures.erased - before)
 
     async def _sweep(self, customer: Customer) -> bool:
-        """Sweep, unless another node did so lately; False if it is to be tried again soon."""
+        """Sweep, unless another node did so lately; return False if it should be tried again soon."""
         async with customer.turns.turn("retention") as turn:
             if turn is None:
                 self._swept[customer.name] = asyncio.get_running_loop().time()
@@ -141,7 +141,7 @@ class RetentionJob:
         return True
 
     async def _end_lost(self, customer: Customer) -> None:
-        """Let calls end that were live on a node which was retired since."""
+        """End the calls that were live on a node when it was retired."""
         if customer.several:
             from storage.nodes import lost_calls  # only where there are several
 
@@ -150,16 +150,16 @@ class RetentionJob:
                 await customer.retention.refresh()
 
     async def _clocks_agree(self, customer: Customer) -> bool:
-        """Tell whether what is due by the clock of this node is due by that of the others, too."""
+        """Return whether the clocks of this node and the database agree, so that all nodes find the same calls due."""
         if not customer.several:
             return True
         from storage.nodes.leases import agrees  # only where there are several
 
         well = await agrees(customer.database, self.now())
-        if not well and customer.name not in self._astray:
+        if not well and customer.name not in self._clock_differs:
             hint = "Nothing is erased by retention until the clocks of node and database agree within 60 s."
             self._log.error("retention.clock", customer=customer.name, hint=hint)
-        (self._astray.discard if well else self._astray.add)(customer.name)
+        (self._clock_differs.discard if well else self._clock_differs.add)(customer.name)
         return well
 
     async def _file(self, customer: Customer, turn: Turn) -> None:

@@ -1,11 +1,11 @@
-"""Upload finished parts to the object store, and let local copies go once the store has them for long enough.
+"""Upload finished parts to the object store, and remove local copies that the store has had for long enough.
 
     jobs = jobs_of(node)                          one for each object store
     for job in jobs: tasks.start(job.run(), "uploads")
 
-What waits is what the disk shows: a finished part without its pointer (storage.vault.object_vault). So nothing has to
-be told to this job, a kill forgets nothing, and no call waits for it. Its threads have a low priority and are few; a
-store that is away is tried again ever more rarely, and everything stays here meanwhile.
+The disk shows what waits: finished parts without a pointer (storage.vault.object_vault). So nobody has to notify this
+job, nothing is forgotten if the process is killed, and no call waits for it. It has few threads, of low priority. A
+store that is away is tried again at growing intervals; meanwhile everything stays on the disk.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from storage.vault.object_vault import ObjectVault
 from storage.vault.parts import PartRef
 
 AT_ONCE = 2
-"""Threads. One uploads some 100 MB/s, a thousand calls in G.711 make 16 MB/s."""
+"""Threads. One uploads some 100 MB/s; a thousand calls in G.711 make 16 MB/s."""
 
 NICE = 10
 """Priority of the threads below that of everything that records."""
@@ -44,28 +44,28 @@ LOOK_SECONDS = 1.0
 """Pause between two looks for new parts; a look at a folder that has not changed is one `stat`."""
 
 REST = 20
-"""After a look it rests this many times the processor time it took: folders of a day may list 300,000 parts."""
+"""The pause is at least this many times the processor time of the look: a day's folder may have 300,000 parts."""
 
 RELEASE_SECONDS = 60.0
-"""Pause between two looks for local copies that may go."""
+"""Pause between two looks for local copies that may be removed."""
 
 TRIES = 3
-"""Parts that may fail in one round: a store that is away fails for all, a part that cannot be uploaded delays none."""
+"""Parts that may fail in one round: then the store counts as away. A single bad part delays no other."""
 
 AGAIN_SECONDS = 600.0
-"""Pause before a part is tried again that failed while the store took others."""
+"""Pause before another try of a part that failed while the store took other parts."""
 
 DATE_SECONDS = 30.0
-"""With locks a part waits so long for the end of its retention to be known; then it is uploaded, and locked later."""
+"""With locks, how long a part waits until the end of its retention is known; then it is uploaded, and locked later."""
 
 MOST = 2_000
-"""Parts of a customer that one look queues for upload; the others are found by the next."""
+"""Parts of a customer that one look queues for upload; the next look finds the others."""
 
 BATCH = 200
 """Local copies whose calls are looked up in the index together."""
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
-"""Pauses of a store that is away: doubled each time, up to the longest, a random part of a fifth taken off."""
+"""Seconds until a store that is away is tried again: doubled each time, less up to a fifth at random."""
 
 T = TypeVar("T")
 
@@ -74,12 +74,12 @@ T = TypeVar("T")
 class _Watched:
     """What was seen of one customer's vault."""
 
-    days: dict[int, int] = field(default_factory=dict)  # day → when its list of parts had changed, if nothing waited
+    days: dict[int, int] = field(default_factory=dict)  # day → when its folder had changed, if no part of it waited
     waiting: dict[int, int] = field(default_factory=dict)  # day → parts that waited at the last look
 
 
 def jobs_of(node: Node) -> list[UploadJob]:
-    """Return the job of each object store to which recordings go; their figure is that of all together."""
+    """Return a job for each object store to which recordings go; the metric counts the waiting parts of all."""
     uploading: dict[S3, dict[str, int]] = {}
     for each in node.settings.customers:
         storage = node.settings.storage_of(each)
@@ -95,16 +95,16 @@ class UploadJob:
     """Uploads for all customers of one object store."""
 
     def __init__(self, node: Node, store: S3, keep_ns: Mapping[str, int]) -> None:
-        """`keep_ns`: the customers, and for how long a part that the store has stays here as well."""
+        """`keep_ns`: for each customer by name, the nanoseconds for which a part stays on the disk after its upload."""
         self._node = node
         self._log = node.log
         self._keep_ns = keep_ns
         self._store = store
         self._seen: dict[str, _Watched] = {}
         self._pause = 0.0
-        self._away = ""  # the class of what was reported last, if the store is away
+        self._away = ""  # the class of the failure that was logged last; "" while the store works
         self._refused: set[str] = set()  # files of parts whose upload failed last time
-        self._later: dict[str, float] = {}  # those that failed while the store took others: when they are tried again
+        self._later: dict[str, float] = {}  # parts that failed while the store took others → when to try them again
         self._next_release = 0.0
         self._looked = 0.0  # s of processor time that the last look took
 
@@ -115,14 +115,14 @@ class UploadJob:
             while True:
                 try:
                     await self._turn(threads, self._store)
-                except Exception as problem:  # without this task nothing would be uploaded any more
+                except Exception as problem:  # if this task ended, nothing would be uploaded any more
                     self._failed(problem)
                 await asyncio.sleep(max(LOOK_SECONDS, self._pause, min(REST * self._looked, LONGEST_PAUSE)))
         finally:
             threads.shutdown(wait=False, cancel_futures=True)
 
     def waiting(self) -> float:
-        """Return how many finished parts only this machine has."""
+        """Return how many finished parts are only on this machine."""
         return float(sum(sum(seen.waiting.values()) for seen in self._seen.values()))
 
     async def _turn(self, threads: ThreadPoolExecutor, store: S3) -> None:
@@ -153,7 +153,7 @@ class UploadJob:
     async def _of_level(
         self, vaults: Sequence[tuple[Customer, ObjectVault]], found: Sequence[tuple[ObjectVault, PartRef]]
     ) -> list[tuple[ObjectVault, PartRef]]:
-        """Leave out the parts of customers of whom this node does not know what the others have cut."""
+        """Return the parts that this node may upload: those of customers for whom it has cut what the others have."""
         level = set[str]()
         for customer, vault in vaults:
             if customer.served and customer.holder is not None and any(each[0] is vault for each in found):
@@ -163,7 +163,7 @@ class UploadJob:
         return [each for each in found if each[0].customer in level]
 
     async def _try(self, threads: ThreadPoolExecutor, store: S3) -> None:
-        """See what the store does before it is trusted with anything."""
+        """Probe the store, and trust it with recordings if it can do what is needed."""
         locks = store.settings.lock
         features = await _in(threads, lambda: probe(store, lock=bool(locks)))
         if usable(features, locks):
@@ -175,7 +175,7 @@ class UploadJob:
             self._log.error("store.unusable", hint="Run recorder store check; recordings stay in data_dir meanwhile.")
 
     def _look(self, customer: Customer, vault: ObjectVault) -> list[PartRef]:
-        """Return the parts of a customer that wait; a day is listed only if it may have changed."""
+        """Return the parts of a customer that wait for their upload; list a day only if its folder may have changed."""
         began, found = time.thread_time(), list[PartRef]()
         seen = self._seen.setdefault(customer.name, _Watched())
         vault.begin()
@@ -196,7 +196,10 @@ class UploadJob:
         return found
 
     async def _dated(self, found: Sequence[tuple[ObjectVault, PartRef]]) -> list[tuple[ObjectVault, PartRef, int]]:
-        """Return when the lock of each part ends; leave out those that were written just now and have no date yet."""
+        """Return the parts, each with the day on which its lock ends, 0 for none.
+
+        Leave out parts that were written just now and have no date yet.
+        """
         dated: list[tuple[ObjectVault, PartRef, int]] = []
         by_customer: dict[str, list[tuple[ObjectVault, PartRef]]] = {}
         for vault, ref in found:
@@ -211,12 +214,12 @@ class UploadJob:
             for vault, ref in some:
                 if ref.call in due:
                     dated.append((vault, ref, lock_day(due[ref.call], now)))
-                elif _age(ref) > DATE_SECONDS:  # it may be live, or the database away: it is locked later
+                elif _age(ref) > DATE_SECONDS:  # its call may be live, or the database away: it is locked later
                     dated.append((vault, ref, 0))
         return dated
 
     async def _upload(self, threads: ThreadPoolExecutor, found: Sequence[tuple[ObjectVault, PartRef, int]]) -> None:
-        """Upload parts, a few at once, until TRIES of them have failed; those come after all others the next time."""
+        """Upload parts, AT_ONCE at a time, until TRIES of them have failed; the failed ones come last the next time."""
         now = time.monotonic()
         due = [each for each in found if self._later.get(each[1].path.name, now) <= now]
         left = deque(sorted(due, key=lambda each: each[1].path.name in self._refused))  # stable: the oldest first
@@ -257,7 +260,7 @@ class UploadJob:
             self._refused.add(name)
 
     async def _release(self, threads: ThreadPoolExecutor, customer: Customer, vault: ObjectVault) -> None:
-        """Let local copies go that the store has long enough, and whose calls are finished in the index."""
+        """Remove local copies that the store has had for long enough, of calls that are finished in the index."""
         due = await _in(threads, lambda: list(vault.stored(time.time_ns() - self._keep_ns[customer.name])))
         for at in range(0, len(due), BATCH):
             some = due[at : at + BATCH]
@@ -274,7 +277,7 @@ class UploadJob:
             self._log.error("store.lost", customer=customer.name, call=ref.call, part=ref.part)
 
     def _failed(self, problem: Exception) -> None:
-        """Report a store that is away once, and wait longer each time."""
+        """Log the first of several failures, and double the pause before the next try."""
         longer = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
         self._pause = longer * (1 - random.random() / 5)  # noqa: S311 - it keeps recorders apart and guards nothing
         if self._away == type(problem).__name__:
@@ -297,7 +300,7 @@ async def _in(threads: ThreadPoolExecutor, work: Callable[..., T], *given: objec
 
 
 def _age(ref: PartRef) -> float:
-    """Return for how many seconds a part has not been written; a part that is gone is old."""
+    """Return the seconds since a part was last written; a part that is gone counts as old."""
     try:
         return time.time() - ref.path.lstat().st_mtime
     except OSError:

@@ -62,7 +62,7 @@ class Report:
     seen: set[str] = field(default_factory=set)
     unreadable: int = 0  # rows of the index that do not open
     elsewhere: list[dict[str, Any]] = field(default_factory=list)
-    """What only other nodes have so far, which are to verify it: call, part if it is an attachment, and node."""
+    """What only other nodes have so far and must verify: call, part if it is an attachment, and node."""
 
 
 async def verify_customer(
@@ -133,7 +133,7 @@ class _Objects:
 
 
 async def _is_only_elsewhere(customer: Customer, call: str, known: Known, found: Stored | None, report: Report) -> bool:
-    """Note that the node which recorded a call, or is recording it, has more of it than the object store."""
+    """Return whether another node may have more of a call than the object store; note it in the report if so."""
     if customer.nodes is None or known.node == customer.keys.node:
         return False
     node = await customer.nodes.of(known.node)

@@ -1,9 +1,10 @@
-"""What other nodes may have changed for a customer: one statement, which each node asks about once a second.
+"""Find out with one statement what other nodes may have changed for a customer; each node asks about once a second.
 
     seen = await Poll(database).look()
 
-It runs in no transaction and writes nothing. It only says that there is something to do: whoever does it looks again in
-a transaction of its own, which compares what this node has cut with the newest line (storage.holders).
+The statement runs outside a transaction and writes nothing. Its answer only says that there may be something to do. The
+task that does it reads again in a transaction of its own, which compares what this node has cut with the newest line
+(storage.holders).
 """
 
 import json
@@ -37,19 +38,19 @@ class Seen:
     """What the database says at one moment; times are microseconds by its clock."""
 
     now: int
-    """When."""
+    """The moment of the answer."""
     change_mark: ChangeMark
-    """The lines of what is cut, and who has acknowledged them."""
+    """Changes when a line is cut or acknowledged (storage.holders.cut_table)."""
     unfinished: int
-    """The oldest line of which something is left to remove; 0 if there is none."""
+    """Number of the oldest line of which something is left to remove; 0 if there is none."""
     versions: Mapping[str, int]
     """Versions of tokens and accounts, by name."""
     open: bool
-    """Whether an erasure is to be carried out, or waits."""
+    """Whether an erasure is open: to be carried out, or waiting for other nodes."""
     asked: int
-    """Somebody has waited, or waits, for all calls that ended before."""
+    """The newest time up to which some node or erasure needs all calls to be indexed."""
     indexed: int
-    """The calls of all nodes that ended before are indexed."""
+    """All calls of all nodes that ended before this time are indexed."""
 
 
 class Poll:
@@ -59,7 +60,7 @@ class Poll:
         self._database = database
 
     async def look(self) -> Seen:
-        """Ask once; raises StorageError."""
+        """Return what the database says now; raises StorageError."""
         row = await self._database.peek(_ALL)
         versions = json.loads(row.versions or "{}")
         asked, since = int(row.asked or 0), row.open_since

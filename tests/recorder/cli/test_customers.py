@@ -165,7 +165,7 @@ async def hold(globex: Customer) -> None:
 
 @pytest.mark.parametrize(
     ("works", "said"),
-    [((permit, hold), "under legal hold"), ((one_call,), "no waiver is active"), (None, "is open")],
+    [((permit, hold), "under legal hold"), ((one_call,), "no waiver is active"), (None, "is not closed")],
     ids=["held", "not waived", "open"],
 )
 def test_a_customer_that_must_stay_stays(place: Place, printed: Printed, works: Any, said: str) -> None:
