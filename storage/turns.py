@@ -1,10 +1,10 @@
-"""Whose turn it is to do a job that is done once for all nodes; a node that is alone has every turn.
+"""Which node's turn it is to do a job that one node does for all; a node that is alone has every turn.
 
     async with customer.turns.turn("retention") as turn:
-        if turn is None:            another node does it, or has done it lately
+        if turn is None:            another node does the job, or has done it lately
             return
-        …                           the effects can be repeated: this node may die, and another one begin again
-        turn.rest = 3600.0          for so long no other node does it again
+        …                           do only what can be repeated: this node may die, and another one start again
+        turn.rest = 3600.0          seconds for which no other node gets the turn afterwards
 
 Several nodes: storage.nodes.leases.
 """
@@ -20,7 +20,7 @@ if TYPE_CHECKING:  # no recording waits for it
     from sqlalchemy.ext.asyncio import AsyncConnection
 
 Still = Callable[["AsyncConnection"], Awaitable[bool]]
-"""Says in a writing transaction whether it is still this node's turn; if not, the transaction changes nothing."""
+"""Returns in a writing transaction whether it is still this node's turn; if not, nothing must be changed."""
 
 
 async def always(connection: AsyncConnection) -> bool:
@@ -33,7 +33,7 @@ class Turn:
     """The turn of this node."""
 
     still: Still = always
-    """For effects that must not come late."""
+    """To ask before effects that must not happen after the turn has ended."""
     rest: float = 0.0
     """Seconds after its end for which no other node gets the turn."""
 
@@ -46,7 +46,7 @@ class Turns(Protocol):
         ...
 
     def turn(self, job: str) -> AbstractAsyncContextManager[Turn | None]:
-        """Have a turn as long as the block runs; yields None if another node has it."""
+        """Have a turn while the block runs; yield None if another node has it."""
         ...
 
 

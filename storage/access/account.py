@@ -52,7 +52,7 @@ class Place:
     digest: str
     """Digest of the account's id and the network or address, hex; neither is stored itself."""
     seen_at: datetime
-    """When it last signed in from there."""
+    """When the account last signed in from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +86,22 @@ class Account:
     disabled: bool = False
     """The account stays, but nobody can sign in to it."""
     places: tuple[Place, ...] = field(default=(), repr=False)
-    """Networks that it signed in from, the latest last."""
+    """Networks that the account signed in from, the latest last."""
     addresses: tuple[Place, ...] = field(default=(), repr=False)
-    """Addresses that it signed in from, the latest last."""
+    """Addresses that the account signed in from, the latest last."""
 
     @property
     def second_factor(self) -> bool:
-        """Say whether the password alone is not enough."""
+        """Return whether the password alone is not enough."""
         return self.totp is not None or bool(self.passkeys)
 
     def usual(self, place: str, now: datetime) -> bool:
-        """Say whether it signed in from a network or an address within PLACE_LASTS."""
+        """Return whether the account signed in from a network or address (`place`) within PLACE_LASTS."""
         digest, known = _digest(self.id, place), (*self.places, *self.addresses)
         return any(each.digest == digest and now - each.seen_at <= PLACE_LASTS for each in known)
 
     def seen_at(self, network: str, address: str, now: datetime) -> "Account":
-        """Return the account with the place of this sign-in; drop old places, and the oldest if there are too many."""
+        """Return the account with this sign-in noted; drop places that are old or too many."""
 
         def added(known: Sequence[Place], place: str) -> tuple[Place, ...]:
             digest = _digest(self.id, place)

@@ -1,9 +1,9 @@
-"""The accounts of one customer: a small document that several processes may change and the daemon reads again.
+"""The accounts of one customer: a small document that several processes may change, and that the daemon then rereads.
 
     made = accounts.create("anna", ["admin"], now)       made.secret goes into a one-time link and is not stored
-    accounts.invited(made.secret, now)                   the account of a link
+    accounts.invited(made.secret, now)                   returns the account of a link
     accounts.change(id, lambda account: account.ended(password=...))
-    await accounts.changing(id, ...)                     the same for whoever must not wait
+    await accounts.changing(id, ...)                     the same, without blocking the event loop
 
 Everything but a random id is sealed under the account's own leaf (storage.keys.sealing), so the disk reveals nothing,
 and a removed account is unreadable in every copy of the document. With one node it is a file in the customer's folder
@@ -102,7 +102,7 @@ class Accounts:
         return self._fresh().get(id)
 
     def named(self, name: str) -> Account | None:
-        """Find an account in any spelling of its name."""
+        """Return the account with this name in any spelling, None if there is none."""
         wanted = canonical(name)
         return next((account for account in self._fresh().values() if canonical(account.name) == wanted), None)
 
@@ -111,12 +111,14 @@ class Accounts:
         return next((account for account in self._fresh().values() if self.admits(account, secret, now)), None)
 
     def admits(self, account: Account, secret: str, now: datetime) -> bool:
-        """Say whether this is the secret of an account's one-time link, which is still valid."""
-        out, wanted = account.invitation, self._digest(secret[:MAX_SECRET])
-        return bool(out and not account.disabled and now < out.expires_at and hmac.compare_digest(out.digest, wanted))
+        """Return whether this is the secret of the account's one-time link, and the link is still valid."""
+        link, digest = account.invitation, self._digest(secret[:MAX_SECRET])
+        return bool(
+            link and not account.disabled and now < link.expires_at and hmac.compare_digest(link.digest, digest)
+        )
 
     def like(self, name: str) -> Account | None:
-        """Find an account whose name people would confuse with this one."""
+        """Return an account whose name looks like this one, None if there is none."""
         return next((account for account in self._fresh().values() if actor.alike(account.name, name)), None)
 
     def create(self, name: str, roles: Sequence[str], now: datetime, taken: Collection[str] = ()) -> Created:
@@ -148,7 +150,7 @@ class Accounts:
 
         def again(account: Account) -> Account:
             cleared = account.ended(totp=None, totp_step=0, recovery=(), passkeys=()) if factors else account
-            cleared = replace(cleared, places=(), addresses=())  # whoever resets it may not know who signed in before
+            cleared = replace(cleared, places=(), addresses=())  # somebody else may have signed in from there
             secret, changed = self._invite(cleared, now)
             secrets.append(secret)
             return changed
@@ -189,7 +191,7 @@ class Accounts:
         return bool(removed)
 
     def leaves(self) -> list[int]:
-        """Yield the leaves that accounts are sealed under, so that none is allocated again."""
+        """Return the leaves that accounts are sealed under, so that none is allocated again."""
         return [_place(item)[1] for item in self._items(self._document.read())]
 
     def _invite(self, account: Account, now: datetime) -> tuple[str, Account]:

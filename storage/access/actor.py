@@ -60,7 +60,7 @@ def subject(issuer: str, sub: str) -> str:
 
 
 def same(identity: str, name: str, other_identity: str, other_name: str) -> bool:
-    """Say whether two identities may be one person; an identity is "" if only the name is known."""
+    """Return whether two identities may be one person; an identity is "" if only the name is known."""
     return (identity != "" and identity == other_identity) or alike(name, other_name)
 
 
@@ -80,7 +80,7 @@ def skeleton(name: str) -> str:
 
 
 def alike(name: str, other: str) -> bool:
-    """Say whether people would confuse the two names."""
+    """Return whether people would confuse the two names."""
     return canonical(name) == canonical(other) or skeleton(name) == skeleton(other)
 
 
@@ -100,12 +100,12 @@ def fault_of(name: str) -> str:
 
 
 def proper(name: str) -> bool:
-    """Say whether a name is allowed."""
+    """Return whether a name is allowed."""
     return not fault_of(name)
 
 
 def _one_script(plain: str) -> bool:
-    """Say whether all letters are of one script, or of scripts that one language combines (UTS 39 section 5.2)."""
+    """Return whether all letters are of one script, or of scripts that one language combines (UTS 39 section 5.2)."""
     scripts = {_script(each) for each in plain if unicodedata.category(each).startswith("L")}
     return len(scripts) <= 1 or any(scripts <= together for together in _TOGETHER)
 
@@ -116,7 +116,7 @@ def _script(letter: str) -> str:
 
 
 def _unseen(letter: str) -> bool:
-    """Say whether a letter is invisible although Unicode calls it printable."""
+    """Return whether a letter is invisible although Unicode calls it printable."""
     return letter in _UNSEEN or 0xFE00 <= ord(letter) <= 0xFE0F or 0xE0100 <= ord(letter) <= 0xE01EF
 
 

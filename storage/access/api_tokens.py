@@ -1,4 +1,4 @@
-"""The API tokens of one customer: a small document that several processes may change and the daemon reads again.
+"""The API tokens of one customer: a small document that several processes may change, and that the daemon then rereads.
 
 Only SHA-256 hashes are stored. That would not be enough for passwords, but a token is 256 random bits and cannot be
 guessed.
@@ -59,11 +59,11 @@ class Credential:
 
     @property
     def actor(self) -> Actor:
-        """Return the identity that acts with it."""
+        """Return the identity that acts with this token."""
         return Actor(Kind.TOKEN, self.id, self.name, self.account)
 
     def valid(self, now: datetime) -> bool:
-        """Say whether it has not expired."""
+        """Return whether the token has not expired."""
         return self.expires_at is None or now < self.expires_at
 
 
@@ -108,7 +108,7 @@ class Credentials:
         account: str = "",
         taken: Collection[str] = (),
     ) -> Created:
-        """Create a token; return it, to be shown once, and what is stored. Raises CredentialsError.
+        """Create a token; return its secret, to be shown once, and the token as it is stored. Raises CredentialsError.
 
         Tokens may have the same name, but a name must not look like another token's or like one of `taken` (accounts).
         """
@@ -135,7 +135,7 @@ class Credentials:
         return tuple(self._fresh().values())
 
     def revoke(self, name: str) -> int:
-        """Delete the tokens of this name, or the one with this id; return how many there were."""
+        """Delete the tokens with this name, or the one with this id; return how many were deleted."""
         gone: Entries = []
 
         def drop(all: Entries) -> Entries:
@@ -146,7 +146,7 @@ class Credentials:
         return len(gone)
 
     def check(self, token: str, now: datetime) -> Credential | None:
-        """Return the token if it is valid; None if unknown, revoked or expired. Notices other processes at once."""
+        """Return the token if it is valid; None if unknown, revoked or expired. Sees all changes at once."""
         found = self._fresh().get(digest(self._customer, token[:MAX_TOKEN]))
         return found if found and found.valid(now) else None
 

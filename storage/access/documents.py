@@ -1,11 +1,11 @@
-"""A small file of one customer that is replaced as a whole, by one change at a time: its tokens, its accounts.
+"""A small file of one customer that each change replaces as a whole, one change at a time: its tokens, its accounts.
 
-    document.read()                    as it is now; None if it was never written
-    document.change(change)            `change` is given what is stored and returns what replaces it, None for nothing
-    await document.changing(change)    the same for whoever must not wait
+    document.read()                    returns the content, None if it was never written
+    document.change(change)            `change` takes the content and returns what replaces it, None for no change
+    await document.changing(change)    the same, without blocking the event loop
 
-With one node it is a file under a lock between processes. Where several nodes share a database, it is a row there, and
-the file is the copy of this node (storage.access.shared_documents).
+With one node it is a file with a lock between processes. Where several nodes share a database it is a row there, and
+the file is this node's copy (storage.access.shared_documents).
 """
 
 import os
@@ -17,7 +17,7 @@ from typing import Protocol
 from storage.files.durable_files import Disk, alone, disk_errors
 
 Cut = Callable[..., object]
-"""Forgets leaves for good, given as arguments."""
+"""Cuts the leaves that are its arguments."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +25,13 @@ class Replacement:
     """What replaces a document."""
 
     content: bytes = field(repr=False)
-    """The whole of it."""
+    """The whole new content."""
     cut: tuple[int, ...] = ()
-    """Leaves whose keys are deleted first, so that what is gone opens in no copy."""
+    """Leaves that are cut first, so that removed entries open in no copy of the document."""
 
 
 Change = Callable[[bytes | None], Replacement | None]
-"""Takes what is stored; runs in any thread, once, and raises if nothing is to be changed."""
+"""Takes the content and returns what replaces it, None for no change. Runs once, in any thread; may raise to refuse."""
 
 
 class Document(Protocol):
@@ -43,15 +43,15 @@ class Document(Protocol):
         ...
 
     def signature(self) -> tuple[int, ...] | None:
-        """Return a value that differs whenever `read` may; None if there is nothing. Raises DiskFailed."""
+        """Return a value that changes whenever the content may have; None if there is no content. Raises DiskFailed."""
         ...
 
     def read(self) -> bytes | None:
-        """Return what is stored, None if nothing is. Raises DiskFailed."""
+        """Return the content, None if there is none. Raises DiskFailed."""
         ...
 
     def change(self, change: Change) -> None:
-        """Replace it by what `change` returns. Raises NoSpace, DiskFailed, DatabaseAway, and what `change` raises."""
+        """Replace the content by what `change` returns. Raises what it raises, NoSpace, DiskFailed, DatabaseAway."""
         ...
 
     async def changing(self, change: Change) -> None:
@@ -63,7 +63,7 @@ class FileDocument:
     """A document that this node alone has: a file under a lock between its processes."""
 
     def __init__(self, folder: Path, name: str, what: str, cut: Cut | None = None, disk: Disk | None = None) -> None:
-        """`what`: the word for it in messages; `cut` deletes keys, where its changes ask for that."""
+        """`what`: the word for the document in messages. `cut`: cuts leaves, if changes ask for that."""
         self.name = name
         self.what = what
         self._path = folder / name
@@ -91,11 +91,11 @@ class FileDocument:
             if made is None:
                 return
             if made.cut and self._cut is not None:
-                self._cut(*made.cut)  # first, so that nothing opens it even if the disk is full
+                self._cut(*made.cut)  # first, so that removed entries do not open even if the disk is full
             self._disk.replace(self._path, made.content)
 
     async def changing(self, change: Change) -> None:
-        """Wait for the disk in a thread."""
-        import asyncio  # who reads the names of roles, as the configuration does, needs none
+        """Replace the file durably, in a thread."""
+        import asyncio  # not at the top: the configuration imports this module for the names of roles
 
         await asyncio.to_thread(self.change, change)

@@ -1,4 +1,4 @@
-"""What the nodes of a customer share of who signs in: tokens, accounts, and what the page remembers for a while."""
+"""What the nodes of a customer share about people who sign in: tokens, accounts, and short-lived rows of the page."""
 
 import asyncio
 import os
@@ -14,13 +14,13 @@ from storage.database.database import Database
 from storage.keys.row_keys import Keys
 
 REFRESH_SECONDS = 60.0
-"""Seconds between two looks at what other nodes changed, if nobody says that they did (`wanted`)."""
+"""Seconds between two looks at what other nodes have changed, unless `wanted` is set earlier."""
 PURGE_SECONDS = 600.0
-"""Seconds between two deletions of what has ended."""
+"""Seconds between two deletions of rows that have ended."""
 
 
 class SharedAccess:
-    """What is shared, and the task that keeps this node's copies up to date."""
+    """The shared documents and rows of one customer, and the task that keeps this node's copies up to date."""
 
     def __init__(
         self,
@@ -30,7 +30,7 @@ class SharedAccess:
         cut: AsyncCut,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        """`database` returns the database, or raises StorageError; `cut` forgets leaves on all nodes."""
+        """`database` returns the database, or raises StorageError; `cut` cuts leaves on all nodes."""
         self.documents = SharedDocuments(folder, keys, database, cut)
         self.rows = SharedRows(keys, database, random, self._current, self.refresh)
         #: Set when other nodes have changed something.
@@ -51,7 +51,10 @@ class SharedAccess:
         await self.refresh()
 
     async def follow(self, told: Callable[[Sequence[News]], None], failed: Callable[[Exception], None]) -> None:
-        """Follow the other nodes for ever; `told` is given what an operator should know, `failed` each new failure."""
+        """Take over changes of other nodes for ever.
+
+        `told` is called with events that an operator should know of, `failed` with each new failure.
+        """
         purge, fault, clock = 0.0, "", asyncio.get_running_loop().time
         while True:
             self.wanted.clear()
@@ -61,7 +64,7 @@ class SharedAccess:
                     await self.rows.purge()
                     purge = clock() + PURGE_SECONDS
                 fault = ""
-            except Exception as problem:  # whatever it is, the copies are what is known
+            except Exception as problem:  # this node goes on with its copies
                 if str(problem) != fault:
                     failed(problem)
                 fault = str(problem)

@@ -1,21 +1,21 @@
 """The tokens and accounts of one customer where several nodes share its database: a row for each, a copy on each node.
 
-Reading needs no database: every node reads its own copy, the file that a single node has too, so clients are known
-while the database is away. `refresh` brings the copy up to date; whoever changes something does it in the row, in one
-writing transaction, and then in the copy.
+Reading needs no database: every node reads its own copy, the same file that a single node has. So tokens and sessions
+stay known while the database is away. `refresh` brings the copy up to date. A change replaces the row, in one writing
+transaction, and then the copy.
 
-Each change makes the version higher by one. A mark beside the copy (`.tokens.json.shared`) says which version the copy
-is, and the hash of its content:
+Each change raises the version by one. A mark beside the copy (`.tokens.json.shared`) holds the version of the copy and
+the hash of its content:
 
-- A row with a higher version replaces the copy.
-- A row with a lower version, or none, is that of a database that lost something: the copy is put back. The newest copy
-  of any node counts, so no token returns that was revoked.
-- A copy without a mark is a node's that was alone. The first one becomes the row; where there is a row already, the
-  copy is put aside as `tokens.json.replaced`.
-- A copy that its mark does not fit was changed by a node that was alone again, and counts as one version more.
+- If the row has a higher version, it replaces the copy.
+- If the row has a lower version, or is missing, the database has lost a change: the copy is written back. The newest
+  copy of any node wins, so a revoked token does not come back.
+- A copy without a mark is from a node that was alone. The first such copy becomes the row; if there is a row already,
+  the copy is put aside as `tokens.json.replaced`.
+- A copy that does not match its mark was changed by a node that was alone again, and counts as one version higher.
 
-The content is sealed under a leaf of the key tree that is never cut, bound to name and version: whoever writes to the
-database alone can forge no token. An account is sealed within, under its own leaf.
+The content is sealed under a leaf of the key tree that is never cut, bound to name and version, so that somebody who
+can only write the database can forge no token. An account is sealed within, under its own leaf.
 """
 
 import asyncio
@@ -47,14 +47,14 @@ REPLACED = ".replaced"
 
 T = TypeVar("T")
 AsyncCut = Callable[..., Awaitable[object]]
-"""Forgets leaves on every node, within the writing transaction of this task (storage.keys)."""
+"""Cuts leaves on every node, within the writing transaction of this task (storage.keys.cutter)."""
 
 
 class Event(enum.StrEnum):
-    """What `refresh` did besides following the other nodes."""
+    """What `refresh` did besides taking over changes of other nodes."""
 
-    TAKEN_OVER = "taken-over"  # this node's file became the one of all
-    PUT_BACK = "put-back"  # the database had lost changes
+    TAKEN_OVER = "taken-over"  # this node's file became the row
+    PUT_BACK = "put-back"  # the database had lost changes, and got them back from this node's copy
     REPLACED = "replaced"  # this node's own file was put aside
 
 
@@ -71,11 +71,11 @@ class News(NamedTuple):
 class _Stored:
     """A version of a document."""
 
-    version: int  # 0: of a node that was alone
+    version: int  # 0: from a node that was alone
     content: bytes | None = field(repr=False)
 
     def newer(self, stored: "_Stored | None") -> bool:
-        """Say whether this copy replaces the row: it is whole, and the row older or missing."""
+        """Return whether this copy replaces a row: it is undamaged, and the row is older or missing."""
         return _whole(self.content) and (stored is None or self.version > stored.version)
 
 
@@ -101,7 +101,7 @@ class SharedDocument(FileDocument):
             return self._own()
 
     def copy(self, new: _Stored, *, aside: bool = False) -> None:
-        """Make a version this node's copy, unless it has a newer one; `aside`: keep what a node alone had."""
+        """Write a version as this node's copy, unless the copy is newer; `aside`: keep the copy that it replaces."""
         with alone(self._lock, f"change the {self.what}"):
             own = self._own()
             if own == new or own.version > new.version or new.content is None:
@@ -118,7 +118,7 @@ class SharedDocument(FileDocument):
             return _Stored(0, content)
         try:
             version = int(json.loads(mark)["version"])
-        except (ValueError, KeyError, TypeError):  # a copy whose version nobody knows is like one of a node alone
+        except (ValueError, KeyError, TypeError):  # without a readable version, as if the node had been alone
             return _Stored(0, content)
         return _Stored(version if mark == _mark(version, content) else version + 1, content)
 
@@ -136,9 +136,9 @@ class SharedDocuments:
         self._keys = keys
         self._database = database
         self._cut = cut
-        self._versions: dict[str, int] = {}  # of the copies, where they are known
+        self._versions: dict[str, int] = {}  # of the copies, by name; empty until the first refresh
         self._turn = asyncio.Lock()
-        self._thread = ThreadPoolExecutor(1, "access")  # its own: whoever waits for it may fill the common ones
+        self._thread = ThreadPoolExecutor(1, "access")  # its own, because callers that wait may fill the default pool
         self._loop: asyncio.AbstractEventLoop | None = None
         self._loop_thread = 0
 
@@ -151,7 +151,7 @@ class SharedDocuments:
         self._thread.shutdown(wait=False)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Wait in this thread for work in the event loop."""
+        """Return the result of work that runs in the event loop; call it from another thread."""
         if self._loop is None:
             work.close()
             raise StorageError("the database is not open yet", "try again")
@@ -171,12 +171,12 @@ class SharedDocuments:
                 await self._cut(*made.cut)
             new = _Stored(newest.version + 1, made.content)
             await self._put(connection, document.name, new)
-        with suppress(NoSpace, DiskFailed):  # it is changed; the copy follows as soon as the disk can
+        with suppress(NoSpace, DiskFailed):  # the change is committed; the copy follows when the disk works again
             await self._apart(document.copy, new)
             self._versions[document.name] = new.version
 
     async def refresh(self) -> list[News]:
-        """Bring the copies of this node up to date; return what is worth telling. Raises DatabaseAway, NoSpace."""
+        """Bring the copies of this node up to date; return events for the operator. Raises DatabaseAway, NoSpace."""
         async with self._database().reading() as connection:
             versions = await self.versions(connection)
         return [] if self.current(versions) else await self._follow()
@@ -187,7 +187,7 @@ class SharedDocuments:
         return {row.name: row.version for row in found}
 
     def current(self, versions: Mapping[str, int]) -> bool:
-        """Say whether the copies of this node have these versions."""
+        """Return whether the copies of this node have these versions."""
         return all(self._versions.get(each.name) == versions.get(each.name, 0) for each in (self.tokens, self.accounts))
 
     async def _follow(self) -> list[News]:
@@ -227,7 +227,7 @@ class SharedDocuments:
         try:
             content = self._keys.unseal(LAST_LEAF, LABEL, found.content, _context(name, found.version))
         except SealBroken:
-            hint = "restore the keys and the database of one installation; nothing is let in by what others wrote"
+            hint = "restore keys and database of the same installation; until then nothing in the row is accepted"
             raise StorageError(f"{name} in the database was altered, or written with other keys", hint) from None
         return _Stored(found.version, content)
 
@@ -237,17 +237,17 @@ class SharedDocuments:
         await connection.execute(shared_files.insert().values(name=name, version=new.version, content=sealed))
 
     async def _apart(self, work: Callable[..., T], *given: object) -> T:
-        """Do what waits for a disk in the thread of this customer."""
+        """Return the result of work that waits for the disk, run in the thread of this customer."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
 
 
 def _newest(stored: _Stored | None, own: _Stored) -> _Stored:
-    """Return what a change begins with."""
+    """Return the newer of row and copy, which a change starts from."""
     return own if stored is None or own.newer(stored) else stored
 
 
 def _whole(content: bytes | None) -> bool:
-    """Say whether this was written by a recorder; a copy that a disk has damaged is given to nobody."""
+    """Return whether the content is a JSON object, so that a damaged copy is not spread to other nodes."""
     try:
         return isinstance(json.loads(content or b""), dict)
     except (ValueError, RecursionError):

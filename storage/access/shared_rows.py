@@ -1,11 +1,11 @@
-"""What the admin page remembers for a while, where several nodes share the database: rows with a name and an end.
+"""Short-lived values of the admin page, such as sessions, where several nodes share the database: named rows that end.
 
     values, now = await rows.look("session " + secret)          `now`: seconds, by the clock of the database
     await rows.change(("session " + secret,), change)           nobody else changes these names meanwhile
 
-A name holds a secret that only a browser keeps, as in a cookie, or a keyed hash of what was typed. Neither is stored:
-the key of a row is a keyed hash of its name, and its value, JSON, is sealed under a key that is derived from the name.
-All copies of the database and all keys of today open no session whose cookie is not presented.
+A name contains a secret that only a browser keeps, such as a cookie, or a keyed hash of what somebody typed. Neither is
+stored: the key of a row is a keyed hash of its name, and its value (JSON) is sealed under a key derived from the name.
+So a session opens only with its cookie, even for somebody who has the database and all present keys.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from storage.keys.row_keys import Keys
 
 LABEL = "page"
 SECRET_BYTES = 32
-PROOF_BYTES = 16  # of a secret: a made-up one costs no query and tells no customer from another
+PROOF_BYTES = 16  # of a secret: an invented secret is refused without a query, alike for all customers
 NONCE = 12
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class Written(Generic[T]):
 
 
 Change = Callable[[Mapping[str, Any], float], Written[T]]
-"""Takes the values that exist, and the time."""
+"""Takes the values that exist by name, and the time; returns what to write."""
 
 
 class SharedRows:
@@ -62,7 +62,7 @@ class SharedRows:
         refreshed: Callable[[AsyncConnection], Awaitable[bool]],
         refresh: Callable[[], Awaitable[object]],
     ) -> None:
-        """`refreshed` says whether the accounts of this node are those of the database, `refresh` makes them so."""
+        """`refreshed` returns whether this node's accounts are up to date with the database; `refresh` updates them."""
         self._keys = keys
         self._database = database
         self._random = random
@@ -70,21 +70,21 @@ class SharedRows:
         self._refresh = refresh
 
     def secret(self) -> str:
-        """Return a new secret for a browser, in which `genuine` recognises one of ours."""
+        """Return a new secret for a browser, which `genuine` recognises on any node."""
         plain = self._random(SECRET_BYTES).hex()
         return plain + self._proof(plain)
 
     def genuine(self, secret: str) -> bool:
-        """Say whether `secret` returned this, on any node."""
+        """Return whether this is a secret that `secret` returned on any node."""
         plain, proof = secret[: 2 * SECRET_BYTES], secret[2 * SECRET_BYTES :]
         return hmac.compare_digest(self._proof(plain).encode(), proof.encode("utf-8", "replace"))
 
     def key(self, name: str) -> str:
-        """Return the key of a row, by which it can be dropped and no more."""
+        """Return the key of a row, with which the row can be dropped but not opened."""
         return self._mac("row", name).hex()
 
     async def look(self, *names: str) -> tuple[Mapping[str, Any], float]:
-        """Return the values that exist by name, and the time. The accounts are then at least as new."""
+        """Return the existing values by name, and the time; bring the accounts up to date with them."""
         async with self._database().beside() as connection:
             found = await self._read(connection, names)
             current = await self._refreshed(connection)
@@ -93,10 +93,10 @@ class SharedRows:
         return found
 
     async def change(self, names: Sequence[str], change: Change[T]) -> T:
-        """Change values that nobody else changes meanwhile; the accounts are then at least as new as they are."""
+        """Change values under a lock and return the result of the change; bring the accounts up to date with them."""
         async with self._database().beside() as connection:
             locks = sorted(int.from_bytes(bytes.fromhex(self.key(name))[:8], signed=True) for name in names)
-            for lock in locks:  # in one order, so that two who want the same never wait for each other
+            for lock in locks:  # in one order, so that two changes of the same rows cannot deadlock
                 await connection.execute(sa.select(sa.func.pg_advisory_xact_lock(lock)))
             values, now = await self._read(connection, names)
             written = change(values, now)

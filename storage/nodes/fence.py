@@ -1,16 +1,17 @@
-"""What keeps a node that lost its row from writing, and notices a database that lost what was committed.
+"""Keep a node that lost its row from writing, and notice a database that lost commits.
 
-Each writing transaction begins with the row of its node: it must be there at the epoch that this process took, and is
-locked until the end. So a retirement, or another machine that takes the row, waits for it; after that nothing of this
-process is written any more, even if it stood still in between.
+Each writing transaction first updates the row of its node, which must still have the epoch that this process took; the
+row stays locked until the transaction ends. So a retirement, or another machine that takes the row, waits for the
+transaction. After that this process can write nothing more, even if it was suspended in between.
 
 The same statement counts the transactions of the node (`seq`), and the number is on the disk of the node before the
-commit. A database with a smaller one than has committed is an older one: a standby that took the place of its primary
-before it had everything, or a backup. A crash leaves the database one behind at most, and so does a commit without an
-answer.
+commit. A database whose number is smaller than the last one that committed is an older one: a standby that replaced its
+primary before it had everything, or a backup. After a crash, or a commit whose answer was lost, the database may be one
+behind the disk.
 
-The file is `customers/NAME/node.seq`: the number in 20 digits, then number and name of the node, which say that it was
-a node of this database. Transactions of all processes of a node follow each other, so one writes it at a time.
+The file is `customers/NAME/node.seq`: the count in 20 digits, then the number and the name of the node, which show that
+it was a node of this database. Transactions of all processes of a node come one after the other, so one process writes
+the file at a time.
 """
 
 import asyncio
@@ -29,31 +30,31 @@ FILE_NAME = "node.seq"
 DIGITS = 20
 
 OLDER = "the database lost what it had committed"
-"""It is opened again, and gets it back as far as this node has it."""
+"""The database is opened again, and gets back what this node still has."""
 
 
 class Fence:
     """The epoch of one process of a node in one database, and the numbers of its transactions."""
 
     def __init__(self, database: Database, me: Identity, folder: Path, *, alone: bool) -> None:
-        """`alone`: no other process of this machine may take the row, as for the daemon; a command follows it."""
+        """`alone`: only this process may write as the node, like the daemon; a command writes beside the daemon."""
         self._database = database
         self._me = me
         self._path = folder / FILE_NAME
         self._alone = alone
         self._epoch = 0
-        self._count: sa.Executable | None = None  # made once; None: there was no row yet
+        self._count: sa.Executable | None = None  # counts a transaction; None until `begin`
         self._committed = 0
         self._asked = False
 
     async def known(self) -> bool:
-        """Say whether this node was a node of this database before, as its own disk says."""
+        """Return whether the node's own disk shows that it was a node of this database before."""
         return (await asyncio.to_thread(self._read))[1]
 
     async def begin(self, row: NodeRow) -> bool:
-        """Let transactions of this process write at the epoch of a row; say whether the row lacks what has committed.
+        """Let transactions of this process write at the epoch of a row; return whether the row lacks commits.
 
-        In the transaction that takes the row, or after one that has read it.
+        Call it in the transaction that takes the row, or after one that has read it.
         """
         noted, known = await asyncio.to_thread(self._read)
         self._committed = max(self._committed, noted - 1)
@@ -68,7 +69,7 @@ class Fence:
         return row.seq < self._committed
 
     async def guard(self, connection: AsyncConnection, writes: bool) -> None:
-        """Begin a writing transaction; raises DatabaseAway, DatabaseOlder, DiskFailed if it may not go on."""
+        """Count a writing transaction; raise DatabaseAway, DatabaseOlder or DiskFailed if it may not go on."""
         if not writes or self._count is None:
             return
         number = await connection.scalar(self._count)
@@ -86,17 +87,17 @@ class Fence:
         once_committed(done)
 
     def compare(self, epoch: int, seq: int) -> None:
-        """Raise DatabaseOlder if the row of this node, just renewed, lacks what has committed, its start included."""
+        """Raise DatabaseOlder if the row of this node, just renewed, lacks commits, or the start of this process."""
         self._compare(seq if epoch == self._epoch else -1)
 
     async def settle(self, connection: AsyncConnection) -> None:
-        """Let the row have what has committed, once the database has been given it back."""
+        """Set the number in the row to the last one that committed, once the database has everything back."""
         newest = sa.func.greatest(nodes.c.seq, self._committed)
         await connection.execute(nodes.update().where(self._mine()).values(seq=newest))
 
     def _compare(self, seq: int) -> None:
         if seq < self._committed:
-            raise DatabaseOlder(OLDER, "it is opened again and gets it back")
+            raise DatabaseOlder(OLDER, "it is opened again and gets back what this node has")
 
     def _mine(self) -> sa.ColumnElement[bool]:
         mine, here = nodes.c.epoch == self._epoch, nodes.c.instance == self._me.instance
@@ -105,7 +106,7 @@ class Fence:
         return sa.and_(nodes.c.node == self._me.number, nodes.c.state != NodeState.RETIRED, ours)
 
     def _read(self) -> tuple[int, bool]:
-        """Return the number of the newest transaction of which a file knows, and whether it is this node's."""
+        """Return the number in the file, and whether the file is of this node; (0, False) if not."""
         data = Disk().read(self._path) or b""
         number, node = data[:DIGITS], data[DIGITS:]
         if node != self._node() or not number.isdigit():

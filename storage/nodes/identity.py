@@ -20,7 +20,7 @@ class Identity:
 
     @property
     def several(self) -> bool:
-        """Say whether it shares the database with other nodes."""
+        """Return whether it shares the database with other nodes."""
         return self.number > 0
 
     def __str__(self) -> str:

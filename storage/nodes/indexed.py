@@ -1,10 +1,10 @@
-"""Until when the calls of each node are in the index: no call of a node that ended before is missing there.
+"""Note until when the calls of each node are indexed: every call of the node that ended before is in the index.
 
-Whoever writes calls reads the time of the database first, then looks what still waits to be written, and notes the
-time less the age of the oldest that waits: whatever is queued later ended later.
+The indexer reads the time of the database, then looks which calls still wait to be written, and notes that time less
+the age of the oldest one: a call that is queued later also ended later.
 
-A node that writes no calls notes it every few seconds only, and when somebody waits for it: an erasure that is open, or
-a node that has written in its row until when it needs the calls of the others (`asked`; storage.customer.poll).
+A node that writes no calls notes it only every few seconds, and when somebody waits for it: an open erasure, or a node
+that has written into its row until when it needs the calls of the others (`asked`; storage.customer.poll).
 """
 
 import asyncio
@@ -25,23 +25,23 @@ MARGIN_SECONDS = 1.0
 LOOK_SECONDS = 0.25
 
 ASKED = sa.select(sa.func.max(nodes.c.asked)).scalar_subquery()
-"""Selects the newest moment for which a node has waited."""
+"""Selects the newest time up to which a node needs the calls of the others."""
 
-# One has no calls yet, the other none any more that anybody can read.
+# A pending node has no calls yet, and nobody can get the calls of a retired one.
 _NOT_WAITED_FOR = (NodeState.PENDING, NodeState.RETIRED)
 
 
 INDEXED = sa.select(sa.func.min(nodes.c.indexed_until)).where(nodes.c.state.not_in(_NOT_WAITED_FOR)).scalar_subquery()
-"""Selects until when the calls of all nodes are indexed."""
+"""Selects the time until which the calls of all nodes are indexed."""
 
 
 def until_of(moment: int, age: float) -> int:
-    """Return until when calls are indexed if the oldest that waited at a moment was so many seconds old."""
+    """Return until when calls are indexed; `age`: of the oldest call that waited at `moment`, in seconds."""
     return moment - round((age + MARGIN_SECONDS) * MICROS)
 
 
 class Indexed:
-    """What the nodes of one customer's database have written."""
+    """How far each node has indexed its calls in one customer's database."""
 
     def __init__(self, database: Database, node: int) -> None:
         self._database = database
@@ -52,11 +52,9 @@ class Indexed:
         return int(await connection.scalar(sa.select(NOW)) or 0)
 
     async def note(self, connection: AsyncConnection, moment: int, age: float, *, alone: bool = False) -> int:
-        """Note that all calls of this node are indexed that ended so many seconds before a moment, or earlier.
+        """Note that all calls of this node that ended `age` seconds before `moment` are indexed; return until when.
 
-        Return until when they are.
-
-        `alone`: nothing else is in the transaction, so nobody waits until the disk of the database has it.
+        `alone`: the transaction does nothing else, so its commit need not wait for the disk of the database.
         """
         if alone:
             await connection.execute(sa.select(sa.func.set_config("synchronous_commit", "off", True)))
@@ -66,15 +64,15 @@ class Indexed:
         return until
 
     async def until(self) -> int:
-        """Return until when the calls of this node are indexed, in microseconds; 0 if that is not known."""
+        """Return until when the calls of this node are indexed, in microseconds; 0 if unknown."""
         asked = sa.select(nodes.c.indexed_until).where(nodes.c.node == self._node)
         async with self._database.reading() as connection:
             return int(await connection.scalar(asked) or 0)
 
     async def behind(self, moment: int, *, away: bool = True) -> Sequence[str]:
-        """Return the names of other nodes whose calls from before a moment are not all indexed.
+        """Return the names of other nodes that have not indexed all their calls from before a moment.
 
-        `away`: also of those that are away. Retired nodes are not waited for.
+        `away`: include nodes that are away. Retired nodes never count.
         """
         late = sa.and_(nodes.c.indexed_until < moment, nodes.c.node != self._node)
         asked = sa.select(nodes.c.label).where(late, nodes.c.state.not_in(_NOT_WAITED_FOR)).order_by(nodes.c.node)
@@ -84,7 +82,7 @@ class Indexed:
             return list(await connection.scalars(asked))
 
     async def reached(self, seconds: float, *, away: bool = True) -> bool:
-        """Wait until other nodes have indexed their calls up to now; return False if that takes longer than this."""
+        """Wait until other nodes have indexed their calls up to now; return False if that takes longer."""
         async with self._database.beside() as connection:
             moment = await self.now(connection)
             mine = sa.and_(nodes.c.node == self._node, nodes.c.asked < moment)

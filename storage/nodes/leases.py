@@ -1,8 +1,8 @@
-"""The turns of jobs that one of several nodes does for all: a row for each job, with its owner and until when.
+"""The turns of jobs that one of several nodes does for all: a row for each job, with its owner and when its turn ends.
 
-Only the clock of the database counts. A node that dies keeps its turn until the time is over; nothing is lost, since
-whoever has the next turn begins where the rows of the job say. A node that was held up for longer than its turn may
-still write beside its successor: the effects of every job can be repeated, and what must not be is asked for `still`.
+Only the clock of the database counts. A node that dies keeps its turn until that time; nothing is lost, since the node
+with the next turn continues from the rows of the job. A node that was suspended for longer than its turn may still
+write beside its successor. Most effects of a job can be repeated; for those that cannot, the job asks `still` first.
 """
 
 import asyncio
@@ -23,10 +23,10 @@ from storage.timestamps import to_micros
 from storage.turns import Turn
 
 SPAN_SECONDS = 60.0
-"""A turn ends so long after its owner was last there: two renewals failed, and the third is late."""
+"""A turn ends so long after its last renewal: two renewals failed, and the third is late."""
 RENEW_SECONDS = 20.0
 AGREE_SECONDS = 60.0
-"""How far the clocks of node and database may be apart while anything is erased because it is due."""
+"""Retention erases nothing while the clocks of node and database are further apart."""
 
 _ME, _SPAN = sa.bindparam("me", type_=sa.SmallInteger), sa.bindparam("span", type_=sa.BigInteger)
 _NEW = insert(job_leases).values(job=sa.bindparam("job"), owner=_ME, until=NOW + _SPAN)
@@ -47,13 +47,13 @@ class Leases:
 
     async def hold(self, job: str, seconds: float) -> bool:
         """Take a turn, or prolong one's own, for so many seconds; return False if another node has it."""
-        given = {"job": job, "me": self._node, "span": round(seconds * MICROS)}
+        values = {"job": job, "me": self._node, "span": round(seconds * MICROS)}
         async with self._database.beside() as connection:
-            return (await connection.execute(_HOLD, given)).first() is not None
+            return (await connection.execute(_HOLD, values)).first() is not None
 
     @asynccontextmanager
     async def turn(self, job: str) -> AsyncIterator[Turn | None]:
-        """Have a turn as long as the block runs; yields None if another node has it."""
+        """Have a turn while the block runs; yield None if another node has it."""
         async with self._mine.setdefault(job, asyncio.Lock()):
             if not await self.hold(job, SPAN_SECONDS):
                 yield None
@@ -80,7 +80,7 @@ class Leases:
 
 
 async def agrees(database: Database, now: datetime) -> bool:
-    """Say whether a clock shows the time of the database, so that what is due by it is due for every node."""
+    """Return whether a clock agrees with the database's, so that all nodes find the same calls due."""
     async with database.reading() as connection:
-        theirs = await connection.scalar(sa.select(NOW)) or 0
-    return bool(abs(theirs - to_micros(now)) <= AGREE_SECONDS * MICROS)
+        database_now = await connection.scalar(sa.select(NOW)) or 0
+    return bool(abs(database_now - to_micros(now)) <= AGREE_SECONDS * MICROS)

@@ -1,4 +1,4 @@
-"""Calls that were live on a node when it was retired: nobody will ever say how they ended."""
+"""End the calls that were live on a node when it was retired: no process will ever index their end."""
 
 import sqlalchemy as sa
 
@@ -22,9 +22,9 @@ _END = (
 
 
 async def end(database: Database) -> int:
-    """Let the calls of retired nodes be interrupted, so that retention sees them; return how many.
+    """Mark the live calls of retired nodes as interrupted, so that retention applies to them; return how many.
 
-    They end when their node last said that its calls were indexed: they were live then.
+    Their end is the time until which their node had indexed its calls: they were live then.
     """
     async with database.reading() as connection:
         if not await connection.scalar(_LOST):

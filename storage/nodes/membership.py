@@ -1,6 +1,6 @@
-"""What makes a node one of several, and what ends that: admission, draining, retirement; each in a writing transaction.
+"""Admit, drain and retire nodes: change their rows in the table `nodes`, in a writing transaction.
 
-The keys of a node follow from the lines of the table `cuts`, which whoever admits or retires a node writes as well.
+Which nodes hold keys follows from the lines of the table `cuts`; the commands that admit or retire a node write both.
 """
 
 from dataclasses import replace
@@ -15,9 +15,9 @@ from storage.nodes.rows import LEFT, NodeRow, NodeState, nodes_of
 
 
 async def admit(connection: AsyncConnection, name: str, number: int) -> None:
-    """Give a node the row with which it may start, in a writing transaction; repeatable. Raises OtherNode.
+    """Insert the row that lets a node start; repeatable. Raises OtherNode if number or name belong to another node.
 
-    Its key tree is written when it starts. The number must be free, and the name be nobody else's.
+    The node writes the fingerprint of its key tree when it starts.
     """
     rows = await nodes_of(connection)
     for row in rows:
@@ -36,14 +36,14 @@ async def admit(connection: AsyncConnection, name: str, number: int) -> None:
 
 
 async def retire(connection: AsyncConnection, name: str) -> None:
-    """Let a node write no more, in a writing transaction; repeatable. A transaction of it that has begun ends first."""
+    """Keep a node from writing any more; repeatable. Waits for a transaction of that node that has begun."""
     mine = sa.and_(nodes.c.label == name, nodes.c.state != NodeState.RETIRED)
     values = {"state": NodeState.RETIRED.value, "epoch": nodes.c.epoch + 1, "seen": NOW}
     await connection.execute(nodes.update().where(mine).values(**values))
 
 
 async def drain(connection: AsyncConnection, name: str, *, undo: bool = False) -> NodeRow | None:
-    """Let a node take no new calls, or take them again, in a writing transaction; return its row, None if unknown."""
+    """Let a node take no new calls, or with `undo` take them again; return its row, None if unknown."""
     row = next((each for each in await nodes_of(connection) if each.name == name), None)
     wanted, others = NodeState.DRAINING, (NodeState.ACTIVE,)
     if undo:

@@ -1,4 +1,4 @@
-"""What people are told of the nodes that recorded calls: their names, and whether they are there."""
+"""The nodes that recorded calls, as pages and the API show them: their names, and whether they run."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -8,7 +8,7 @@ from storage.database.database import Database
 from storage.nodes.rows import NodeState, served_nodes_of
 
 KNOWN_SECONDS = 2.0
-"""What was read of the nodes is shown for so long, so that a page of calls asks once."""
+"""Rows of nodes are read again after this time, so that a page with many calls reads them once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,21 +20,21 @@ class Present:
     name: str
     """Its name."""
     state: NodeState
-    """Its state; away if it was not there lately."""
+    """Its state: AWAY if it has not renewed its row lately."""
 
     @property
     def there(self) -> bool:
-        """Say whether it runs, so that what only it has can be fetched there."""
+        """Return whether the node runs, so that files that only it has can be fetched there."""
         return self.state in (NodeState.ACTIVE, NodeState.DRAINING)
 
     @property
     def retired(self) -> bool:
-        """Say whether it will not come back."""
+        """Return whether the node was retired and will not come back."""
         return self.state is NodeState.RETIRED
 
 
 class Nodes:
-    """The nodes of one customer's database, as they were a moment ago."""
+    """The nodes of one customer's database, as they were at most KNOWN_SECONDS ago."""
 
     def __init__(self, database: Database, node: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
@@ -52,5 +52,5 @@ class Nodes:
         return self._known[1]
 
     async def of(self, number: int) -> Present | None:
-        """Return one node; None if nothing is known of it, as of the one that recorded before there were several."""
+        """Return the node with a number; None if it is unknown, such as 0, the only node before there were several."""
         return (await self.all()).get(number)

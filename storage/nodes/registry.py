@@ -1,32 +1,31 @@
 """Which nodes serve the database of a customer: the table `nodes`, and who may take a row of it.
 
     registry = Registry(database, me, folder, serves=True)
-    await registry.check(connection)    before anything is changed: may this node serve the database?
-    await registry.begin()              at a start: the row is this process's from now on; raises OtherNode
-    await registry.settle()             the database has everything of which this node knows, and may be served
+    await registry.check(connection)    before anything is changed: raises OtherNode if this node may not serve
+    await registry.begin()              at a start: takes the row for this process; raises OtherNode
+    await registry.settle()             once the database has everything that this node has written
     await registry.renew()              every ten seconds; returns the state of the node
     await registry.give_up()            at a stop for good: another instance may take the row at once
 
-All rows, for lists and for whoever waits for every node: storage.nodes.rows. Admission, draining and retirement:
-storage.nodes.membership.
+storage.nodes.rows reads the rows of all nodes; storage.nodes.membership admits, drains and retires nodes.
 
-Recording never waits for this: without a row the database is away, and the index catches up.
+Recording never waits for the registry: without a row the database counts as away, and the index catches up later.
 
-- Number 0 is *the only node*. Two would erase, sweep and repair each other's calls, so nobody else may be there: no
+- Number 0 is *the only node*. Two would erase, sweep and repair each other's calls, so no other node may be there: no
   fresh row of another instance, and no numbered node that was not retired.
 - Numbers 1 to 255 are *several nodes*. Each has a row of its own, which it gets when it is admitted; the first node
-  of an empty database needs no admission. A node without a row does not serve, nor one that was retired.
-- An *instance* is one boot of one machine (recorder.persist.instance). The next process of the same installation has
-  the same one, after a crash, reload or upgrade too, and takes over at once. A copy of the disk has another.
+  of an empty database needs no admission. A node without a row does not serve, nor does a retired one.
+- An *instance* is one boot of one machine (recorder.persist.instance). The next process of the same installation is the
+  same instance, also after a crash, reload or upgrade, and takes over at once. A copy of the disk is another instance.
 - After a restart of the machine, or on another machine where a backup was restored, the row of the old instance must
-  first be STALE_SECONDS old; a daemon that stops for good gives it up. A database that was away itself leaves its node
-  as long to come back before another one may take its row.
-- Each start of several nodes raises the *epoch* of its row, and so does its retirement; a transaction at another epoch
-  does not write (storage.nodes.fence).
-- A database that was written with other keys is refused however old its rows are: its rows could not be opened, and its
-  leaves would be given again.
+  first be STALE_SECONDS old; a daemon that stops for good gives its row up. After an outage of the database itself, a
+  node has as much time to come back before another one may take its row.
+- Each start of one of several nodes raises the *epoch* of its row, and so does its retirement; a transaction at another
+  epoch does not write (storage.nodes.fence).
+- A database that was written with other keys is refused, however old its rows are: its rows could not be opened, and
+  leaf numbers would be used twice.
 
-A file of SQLite is used by one node, which `data_dir/.lock` takes care of; it has no row.
+A SQLite file is used by one node, which `data_dir/.lock` ensures; it has no row.
 """
 
 from collections.abc import Sequence
@@ -52,18 +51,18 @@ class Registry:
     """The row of this node in the database of one customer."""
 
     def __init__(self, database: Database, me: Identity, folder: Path, *, serves: bool) -> None:
-        """`folder`: of the customer, where several nodes note what they have written.
+        """`folder`: of the customer; one of several nodes notes there what it has written.
 
-        `serves`: this process takes the row, as the daemon does; a command writes beside it.
+        `serves`: this process takes the row, as the daemon does; a command writes beside the daemon.
         """
         self._database = database
         self._me = me
         self._shared = database.dialect == "postgresql"
         self._serves = serves
         self._fence = _fence(database, me, folder, alone=serves) if me.several and self._shared else None
-        #: Whether the database was found to lack what this node has written; until `settle`.
+        #: Whether the database lacks something that this node has written; False after `settle`.
         self.older = False
-        #: State of this node when it was last looked at.
+        #: State of this node when its row was last read.
         self.state = NodeState.ACTIVE
 
     async def check(self, connection: AsyncConnection) -> None:
@@ -72,9 +71,9 @@ class Registry:
             judge(self._me, await nodes_of(connection), known=await self._known())
 
     async def begin(self) -> None:
-        """Take the row of this node, and calls that it recorded under another number; a command only looks at it.
+        """Take the row of this node, and the calls that it recorded under another number; a command only reads the row.
 
-        Raises OtherNode; everything is then as it was.
+        Raises OtherNode, and changes nothing then.
         """
         if self._serves:
             await self._take()
@@ -93,9 +92,9 @@ class Registry:
         self.older = False
 
     async def renew(self) -> NodeState:
-        """Say that this node is still there, and return its state.
+        """Renew the row of this node, and return the node's state.
 
-        Raises OtherNode if the row is another one's meanwhile, DatabaseOlder if the database lost what was committed.
+        Raises OtherNode if another node has the row meanwhile, DatabaseOlder if the database lost commits.
         """
         if not self._shared:
             return self.state
@@ -103,7 +102,7 @@ class Registry:
         if found is None:  # an older database may have been restored
             await self._take()
             if self.older:
-                raise DatabaseOlder("the database has no row of this node any more", "it is opened again")
+                raise DatabaseOlder("the database no longer has a row of this node", "it is opened again")
             return self.state
         self.state = NodeState(found.state)
         if self._fence is not None:
@@ -116,14 +115,14 @@ class Registry:
             await self._say(LEFT)
 
     async def _take(self) -> None:
-        with self._database.opening():  # its guards would see the row of before
+        with self._database.opening():  # without guards, which would see the row as it was
             async with self._database.writing() as connection:
                 await self._taken(connection)
 
     async def _taken(self, connection: AsyncConnection) -> None:
         rows = await nodes_of(connection, lock=True, since=UP_SINCE) if self._shared else []
         judge(self._me, rows, known=await self._known())
-        if not self._me.several or not any(row.number for row in rows):  # otherwise they are those of other nodes
+        if not self._me.several or not any(row.number for row in rows):  # else the calls are those of other nodes
             theirs = sa.and_(calls.c.state == STATE_CODES[CallState.RECORDING], calls.c.node != self._me.number)
             await connection.execute(calls.update().where(theirs).values(node=self._me.number))
         if self._shared:
@@ -133,7 +132,7 @@ class Registry:
                 self.older = await self._fence.begin(row) or self.older
 
     async def _written(self, connection: AsyncConnection, before: NodeRow | None) -> NodeRow:
-        """Write the row of this node, and remove those of others that nobody needs any more; return it."""
+        """Write the row of this node and return it; delete rows of other nodes that nobody needs any more."""
         gone = nodes.c.node == 0 if self._me.several else nodes.c.state != NodeState.RETIRED
         await connection.execute(nodes.delete().where(sa.or_(gone, nodes.c.node == self._me.number)))
         me, kept = self._me, before if before and self._me.several else None
@@ -157,12 +156,12 @@ class Registry:
             mine = sa.and_(mine, nodes.c.state != NodeState.RETIRED)
         change = nodes.update().where(mine).values(seen=seen).returning(nodes.c.state, nodes.c.epoch, nodes.c.seq)
         async with self._database.beside() as connection:
-            # nothing is lost with this commit, and a node may have a thousand customers
+            # losing this commit does no harm, and a node may have a thousand customers
             await connection.execute(sa.select(sa.func.set_config("synchronous_commit", "off", True)))
             return (await connection.execute(change)).first()
 
     async def _known(self) -> bool:
-        """Say whether this node was a node of this database before, as its own disk says."""
+        """Return whether the node's own disk shows that it was a node of this database before."""
         return self._fence is not None and await self._fence.known()
 
 
@@ -244,11 +243,11 @@ def _own(me: Identity, rows: Sequence[NodeRow]) -> NodeRow | None:
 
 
 def _same(me: Identity, row: NodeRow) -> bool:
-    """Say whether a row is of this node: of this boot of its machine, or of its name and not fresh."""
+    """Return whether a row is of this node: of this boot of its machine, or of its name and not fresh."""
     return row.instance == me.instance or (row.name == me.name and not row.fresh)
 
 
 def _fence(database: Database, me: Identity, folder: Path, *, alone: bool) -> "Fence":
-    from storage.nodes.fence import Fence  # the only node loads nothing of several
+    from storage.nodes.fence import Fence  # loaded only where there are several nodes
 
     return Fence(database, me, folder, alone=alone)

@@ -1,7 +1,7 @@
-"""The rows of the table `nodes`, as people, commands and other nodes read them.
+"""Read the rows of the table `nodes`, for pages, commands and other nodes.
 
-Only the clock of the database counts, in which rows are written and read; clocks of nodes may be off. A row of the
-future, which a database that took the place of another may have, is not fresh.
+Only the clock of the database counts, when rows are written and when they are read; clocks of nodes may be off. After a
+fail-over a row may lie in the future; it does not count as fresh.
 """
 
 import enum
@@ -19,17 +19,17 @@ from storage.database.schema import cut_acknowledgements, nodes
 from storage.timestamps import from_micros
 
 STALE_SECONDS = 30.0
-"""Age from which on a row no longer counts: two renewals failed, and the third is late."""
+"""A row is fresh until this age: after it two renewals have failed, and the third is late."""
 
 FREE_SECONDS = 2 * 86_400.0
-"""Age of a retirement from which on its number is free: no call gets a leaf of two days ago any more."""
+"""A number is free so long after its node was retired: no call gets a leaf of two days ago any more."""
 
 LEFT = 0
-"""The time at which a node was seen that has given up its row."""
+"""Value of `seen` for a node that has given up its row."""
 
 UP_SINCE = sa.cast(sa.extract("epoch", sa.func.pg_postmaster_start_time()) * MICROS, sa.BigInteger)
 _DEFAULTS: dict[str, Any] = {"state": "active", "epoch": 0, "indexed_until": 0, "seq": 0}
-"""Of columns that a schema of before has not."""
+"""Values of columns that an older schema does not have."""
 
 
 class NodeState(enum.StrEnum):
@@ -61,35 +61,35 @@ class NodeRow:
     state: NodeState
     """State in the row: never AWAY."""
     epoch: int
-    """Raised by each start and by the retirement."""
+    """Number that each start and the retirement raise."""
     indexed_until: int
     """Its calls that ended before are indexed; microseconds."""
     seq: int
     """Number of its newest transaction."""
     seen: int
-    """When it was last there, or was retired, microseconds by the clock of the database; LEFT."""
+    """When it last renewed its row or was retired, microseconds by the clock of the database; LEFT if it gave it up."""
     age: int
-    """Microseconds since, by the clock of the database."""
+    """Microseconds since `seen`, by the clock of the database."""
 
     @property
     def fresh(self) -> bool:
-        """Say whether its node is there, or was within STALE_SECONDS."""
+        """Return whether the node renewed its row within STALE_SECONDS."""
         return self.state is not NodeState.RETIRED and self.seen != LEFT and abs(self.age) < STALE_SECONDS * MICROS
 
     @property
     def shown(self) -> NodeState:
-        """Return the state for people."""
+        """Return the state as people see it: AWAY for an active or draining node whose row is not fresh."""
         on = self.state in (NodeState.ACTIVE, NodeState.DRAINING)
         return NodeState.AWAY if on and not self.fresh else self.state
 
     @property
     def lease_until(self) -> datetime | None:
-        """Return until when no other instance may take the row, by the clock of the database; None if one may now."""
+        """Return until when no other instance may take the row, by the clock of the database; None if one may."""
         return from_micros(self.seen + int(STALE_SECONDS * MICROS)) if self.fresh else None
 
     @property
     def free(self) -> bool:
-        """Say whether its number may be given to another node."""
+        """Return whether the number may be given to another node."""
         return self.state is NodeState.RETIRED and self.age >= FREE_SECONDS * MICROS
 
     def __str__(self) -> str:
@@ -100,10 +100,9 @@ class NodeRow:
 async def nodes_of(
     connection: AsyncConnection, *, lock: bool = False, since: sa.ColumnElement[int] | None = None
 ) -> list[NodeRow]:
-    """Return the rows of all nodes by number, of a schema of before as well.
+    """Return the rows of all nodes, sorted by number; works with an older schema too.
 
-    `lock`: keep them as they are until the end of this transaction. `since`: a row that was renewed before counts as
-    renewed then.
+    `lock`: lock the rows until the end of this transaction. `since`: rows renewed earlier count as renewed then.
     """
     have = {each["name"] for each in await connection.run_sync(lambda plain: sa.inspect(plain).get_columns(nodes.name))}
     renewed = nodes.c.seen if since is None else sa.func.greatest(nodes.c.seen, since)
@@ -112,7 +111,7 @@ async def nodes_of(
 
 
 async def served_nodes_of(connection: AsyncConnection) -> list[NodeRow]:
-    """Return the rows of all nodes by number, of a database that is served, so that its schema needs no look."""
+    """Return the rows of all nodes, sorted by number, of a database that is open: its schema is known to be new."""
     return await _rows(connection, _SERVED)
 
 
@@ -136,9 +135,9 @@ def _row(found: dict[str, Any]) -> NodeRow:
 
 
 async def listed(database: Database) -> list[tuple[NodeRow, int | None]]:
-    """Return the nodes of a database that need not be served, and how many lines of `cuts` each has acknowledged.
+    """Return the rows of all nodes, each with the number of the last line of `cuts` that it acknowledged, None if none.
 
-    A file of SQLite has none, nor has a database that nobody has used yet.
+    The database need not be open. A SQLite file has no rows, nor has a database that nobody has used yet.
     """
     if database.dialect != "postgresql":
         return []
