@@ -1,7 +1,7 @@
-"""A check of `recorder doctor`: its answer, and how checks are run so that none can hang the command.
+"""A check of `recorder doctor`: its result, and how checks run so that none can hang the command.
 
-Each runs in a process of its own, all at the same time. A check that does not answer in time is killed and counts as
-failed: a disk or a network that stands still must not keep the others from being told.
+Checks are grouped in steps. Each step runs in a process of its own, all at the same time. A step that does not answer
+in time is killed and counts as failed: a disk or network that hangs must not hide the results of the others.
 """
 
 from __future__ import annotations
@@ -20,31 +20,31 @@ from dataclasses import dataclass
 from recorder.observe.logs import failure
 
 MAX_ANSWER = 4 << 20
-"""Bytes of the answer of one step; a node with a thousand SBCs has less."""
+"""Bytes of a step's answer; a node with a thousand SBCs has less."""
 
 
 class State(enum.StrEnum):
-    """What a check found."""
+    """Result of a check."""
 
     OK = "ok"
     WARN = "warn"
-    """It works, and something can be better."""
+    """The recorder works, but something should be changed."""
     FAIL = "fail"
     UNCHECKED = "unchecked"
-    """It cannot be seen from here, or has not been asked for."""
+    """It cannot be seen from this machine, or nobody asked for the check."""
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One line of the doctor."""
+    """One line of `recorder doctor`."""
 
     name: str
-    """Dotted words; stays the same from run to run."""
+    """Dotted words that stay the same from run to run."""
     state: State
     detail: str
     """What was found."""
     remedy: str = ""
-    """What to type; empty if nothing is to be done."""
+    """What to type; "" if there is nothing to do."""
 
     def as_dict(self) -> dict[str, str]:
         """Return it for --json."""
@@ -52,7 +52,7 @@ class Check:
 
 
 def ok(name: str, detail: str) -> Check:
-    """Return a check that is well."""
+    """Return a check that found no fault."""
     return Check(name, State.OK, detail)
 
 
@@ -73,15 +73,16 @@ def unchecked(name: str, detail: str, remedy: str) -> Check:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Some checks that are made together."""
+    """Checks that are made together, in one process."""
 
     name: str
-    """Of the check that says that the step failed or took too long."""
+    """Name of the check that reports that the step failed or took too long."""
     make: Callable[[], Iterable[Check]]
+    """Makes the checks."""
     seconds: float
     """Time limit."""
     stuck: str
-    """What to type if it takes longer."""
+    """What to type if the step takes longer."""
 
 
 def run_apart(steps: Sequence[Step]) -> list[Check]:
@@ -124,7 +125,7 @@ def _start(step: Step) -> tuple[int, int]:
         return reader, pid
     status = 1
     try:
-        os.setsid()  # a step that is killed takes along what it has started
+        os.setsid()  # so that everything the step starts is killed with it
         answer = json.dumps([check.as_dict() for check in _checks(step)]).encode()
         with os.fdopen(writer, "wb") as out:
             out.write(answer)
@@ -136,14 +137,14 @@ def _start(step: Step) -> tuple[int, int]:
 def _checks(step: Step) -> list[Check]:
     try:
         return list(step.make())
-    except Exception as problem:  # a bug in one check is no reason to say nothing of the others
+    except Exception as problem:  # a bug in one check must not hide the others
         described = failure(problem)
         where = described["raised_at"][-1] if described["raised_at"] else "unknown"
         return [fail(step.name, f"the check itself failed: {described['error']} at {where}", "Please report it.")]
 
 
 def _end(pid: int) -> None:
-    """Kill a process and what it has started; do not wait for one that hangs in the kernel."""
+    """Kill a process and everything that it has started; do not wait for a process that hangs in the kernel."""
     with suppress(ProcessLookupError):
         os.killpg(pid, signal.SIGKILL)
     with suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""`recorder doctor`: all checks, in the order in which somebody looks for a fault: machine, recorder, SBCs, a call."""
+"""`recorder doctor`: all checks, in the order in which one looks for a fault: machine, recorder, SBCs, a call."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from recorder.diagnosis.check import Check, Step, run_apart, unchecked
 from recorder.trace.client import daemon_pid
 
 SECONDS = 15.0
-"""Time limit of a step: twice what the slowest takes when a server does not answer."""
+"""Time limit of a step: twice what the slowest one takes when a server does not answer."""
 DISK_SECONDS = 10.0
 CALL_SECONDS = 90.0
-"""Of the trial call: it may wait for its answer, for the index and for its audio on a busy machine."""
+"""Time limit of the trial call: it waits for its answer, for the index and for its audio, all on a busy machine."""
 GRACE_SECONDS = 15.0
-"""Beyond the time for which messages are watched."""
+"""Time limit of the watch for messages, beyond its length."""
 
-STUCK_DISK = "The disk stands still: dmesg | tail; iostat -x 1"
-STUCK = "Something does not answer: dmesg | tail; systemctl status recorder"
+STUCK_DISK = "The disk hangs: dmesg | tail; iostat -x 1"
+STUCK = "Something hangs: dmesg | tail; systemctl status recorder"
 
 
 def diagnose(
@@ -56,9 +56,7 @@ def diagnose(
 
 def _call(settings: Settings, customer: str | None) -> Iterable[Check]:
     if customer is None:
-        detail = (
-            "none was asked for: it stays in the list of the customer's calls, unless there is a waiver to erase it"
-        )
+        detail = "not asked for; it would stay in the customer's list of calls, unless a waiver permits to erase it"
         names = next((each.name for each in settings.customers), "CUSTOMER")
         return [unchecked("trial-call", detail, f"recorderctl doctor --call {names}")]
     from recorder.diagnosis.trial_call import trial_call  # loads what renders audio

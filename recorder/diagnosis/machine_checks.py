@@ -27,11 +27,12 @@ class Setting:
     """What a kernel setting should be; config/sysctl.conf has the same values and their reasons."""
 
     bound: str
+    """LEAST or MOST."""
     value: int
-    lacks: str
-    """What happens otherwise."""
+    otherwise: str
+    """What may happen if the setting is on the wrong side of the bound."""
     field: int = 0
-    """Which of several numbers counts."""
+    """Index of the number that counts, where the setting is several numbers."""
 
 
 KERNEL = {
@@ -49,21 +50,21 @@ RESERVED_PORTS = "net.ipv4.ip_local_reserved_ports"
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 TIMEX_LONGS = 26
-"""struct timex of adjtimex(2), as longs; those that are read are the first six."""
+"""Size of struct timex of adjtimex(2), in longs."""
 MAX_ERROR, STATUS = 3, 5
-"""Their places: maxerror in µs, status (an int)."""
+"""Indexes of the longs that hold maxerror (in µs) and status (an int)."""
 UNSYNCHRONISED = 0x40
 """STA_UNSYNC."""
 LARGE_ERROR = 1_000_000
-"""µs that the clock may be wrong by, says the kernel: times of calls and of audit entries."""
+"""µs by which the clock may be wrong, as the kernel estimates, before times of calls and audit entries are in doubt."""
 
 SLOW_SYNC = 0.1
-"""Seconds of a sync: from then on new calls are refused for the moment (503, `disk`)."""
+"""Seconds that a sync may take; while one takes longer, new calls are refused (503, `disk`)."""
 PROBE_BYTES = 1 << 20
 CALL_SPOOL = 10_000
 """Bytes of a call in runtime_dir."""
 FEW = 10
-"""A tenth of a disk: time to make room."""
+"""Warn if less than one part in so many of a disk is free."""
 REMOTE = frozenset("nfs nfs4 cifs smb3 9p ceph glusterfs".split())
 PASSING = frozenset("tmpfs ramfs overlay".split())
 
@@ -82,13 +83,13 @@ def kernel(settings: Settings, place: Path = SYSCTL) -> Iterator[Check]:
         if well:
             yield ok(f"sysctl.{key}", str(found))
         else:
-            detail = f"{found} instead of {wanted.bound} {wanted.value}: {wanted.lacks}"
+            detail = f"{found} instead of {wanted.bound} {wanted.value}: {wanted.otherwise}"
             yield warn(f"sysctl.{key}", detail, _set(key, " ".join(_filled(text or "", wanted))))
     yield _reserved(settings, _sysctl(RESERVED_PORTS, place))
 
 
 def _filled(text: str, wanted: Setting) -> list[str]:
-    """Return the numbers to set: those that are there, with the wanted one in its place."""
+    """Return the present numbers of a setting, with the wanted one put in its place."""
     words = text.split()
     words[wanted.field] = str(wanted.value)
     return words
@@ -106,7 +107,7 @@ def _set(key: str, value: str) -> str:
 
 
 def _reserved(settings: Settings, text: str | None) -> Check:
-    """Check that the kernel gives none of our ports to other programs as their source port."""
+    """Check that the kernel does not give SIP and media ports to other programs as source ports."""
     name = f"sysctl.{RESERVED_PORTS}"
     if text is None:
         return unchecked(name, "this kernel or container does not show it", f"On the host: sysctl {RESERVED_PORTS}")
@@ -135,7 +136,7 @@ def clock() -> Iterator[Check]:
         return
     error = timex[MAX_ERROR]
     if timex[STATUS] & UNSYNCHRONISED:
-        detail = "it is not synchronised: times of calls and of the audit log may be wrong"
+        detail = "not synchronised: times of calls and of the audit log may be wrong"
         yield warn("clock", detail, "apt install systemd-timesyncd && timedatectl set-ntp true")
     elif error > LARGE_ERROR:
         yield warn(
@@ -149,7 +150,7 @@ def clock() -> Iterator[Check]:
 def data_disk(settings: Settings) -> Iterator[Check]:
     """Check space, file system and speed of the disk with the recordings."""
     folder = settings.node.data_dir
-    there = next(place for place in (folder, *folder.parents) if place.exists())
+    there = _existing(folder)
     yield from _space("disk.data", there, LEAST_FREE_BYTES)
     kind = file_system(there)
     if kind in REMOTE:
@@ -162,6 +163,11 @@ def data_disk(settings: Settings) -> Iterator[Check]:
     else:
         yield ok("disk.data.filesystem", kind or "unknown")
     yield _sync(there)
+
+
+def _existing(folder: Path) -> Path:
+    """Return a folder, or the nearest one above it that exists."""
+    return next(place for place in (folder, *folder.parents) if place.exists())
 
 
 def _space(name: str, folder: Path, least: int) -> Iterator[Check]:
@@ -179,13 +185,13 @@ def _space(name: str, folder: Path, least: int) -> Iterator[Check]:
 
 
 def _sync(folder: Path) -> Check:
-    """Write and sync a file without a name, and tell how long it takes."""
+    """Write and sync a file without a name, and check how long that takes."""
     name = "disk.data.sync"
     try:
         fd = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     except PermissionError:
         return unchecked(
-            name, "this user may not write there", "Run it as root or as the recorder's user: recorderctl doctor"
+            name, "this user may not write there", "Run it as root or as the recorder's user: recorderctl doctor."
         )
     except OSError as problem:
         return unchecked(name, f"the file system has no files without names ({problem.strerror})", "ioping data_dir")
@@ -200,14 +206,14 @@ def _sync(folder: Path) -> Check:
         os.close(fd)
     detail = f"1 MiB written and synced in {took * 1000:.0f} ms"
     if took > SLOW_SYNC:
-        return warn(name, f"{detail}: calls are refused while the disk is that slow", "iostat -x 1; dmesg | tail")
+        return warn(name, f"{detail}: new calls are refused while the disk is so slow", "iostat -x 1; dmesg | tail")
     return ok(name, detail)
 
 
 def runtime_disk(settings: Settings) -> Iterator[Check]:
     """Check that the state of live calls lies in memory, and that there is room for it."""
     folder = settings.node.runtime_dir
-    there = next(place for place in (folder, *folder.parents) if place.exists())
+    there = _existing(folder)
     if not in_memory(folder):
         remedy = "Set [node] runtime_dir to a folder on a tmpfs, such as /run/recorder."
         detail = f"{file_system(there) or 'a disk'}: the state of live calls reaches a disk"
@@ -229,12 +235,12 @@ def swap(daemon: int | None) -> Iterator[Check]:
     if not swapping(group=group):
         yield ok("swap", "memory of the recorder is not swapped to a disk")
         return
-    detail = "keys and audio of live calls may be written to it"
+    detail = "the kernel may write keys and audio of live calls to a swap disk"
     yield warn("swap", detail, "swapoff -a, or MemorySwapMax=0 in the unit: systemctl edit recorder")
 
 
 def file_system(folder: Path) -> str:
-    """Return the type of the file system of a folder, as the kernel lists it; empty if it does not."""
+    """Return the type of the file system of a folder, as the kernel lists it; "" if the kernel does not."""
     try:
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
         where = os.stat(folder).st_dev
@@ -249,7 +255,7 @@ def file_system(folder: Path) -> str:
 
 
 def _size(count: int) -> str:
-    """Return a number of bytes for people."""
+    """Return a number of bytes as text with a unit."""
     size, units = float(count), iter(("bytes", "kB", "MB", "GB", "TB"))
     for unit in units:
         if size < 1000 or unit == "TB":

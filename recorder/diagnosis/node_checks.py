@@ -12,11 +12,11 @@ from storage.database.database import Database
 from storage.errors import StorageError
 from storage.nodes.rows import NodeRow, NodeState, listed
 
-AWAY = "bring it back; if it is gone for good: recorder node retire {} once it was silent for two days"
+AWAY = "Start it again. If it is gone for good, retire it once it has been silent for two days: recorder node retire {}"
 
 
 def nodes(settings: Settings) -> Iterator[Check]:
-    """Look what each database says of this node, and of the others."""
+    """Check this node and the others in the database of each customer."""
     for customer in settings.customers:
         try:
             found = asyncio.run(_listed(settings, customer.name))
@@ -26,7 +26,7 @@ def nodes(settings: Settings) -> Iterator[Check]:
         yield _own(settings, customer.name, next((row for row in found if row.number == settings.node.number), None))
         for row in found:
             if row.number != settings.node.number and row.shown is NodeState.AWAY:
-                detail = f"{row} does not serve; an erasure waits until it does or is retired"
+                detail = f"{row} is away: erasures wait until it runs again or is retired"
                 yield warn(f"node.{customer.name}.{row.number}", detail, AWAY.format(row.name))
 
 
@@ -41,9 +41,10 @@ async def _listed(settings: Settings, customer: str) -> list[NodeRow]:
 def _own(settings: Settings, customer: str, row: NodeRow | None) -> Check:
     name, me = f"node.{customer}", settings.node.name
     if row is None or row.name != me:
-        return fail(name, f"it is not a node of this database: {row or 'no row'}", f"recorder node admit {me}")
+        detail = "this node has no row in this database" if row is None else f"{row} has this node's number"
+        return fail(name, detail, f"On a node that runs: recorder node admit {me}")
     if row.shown is NodeState.ACTIVE:
-        return ok(name, f"it serves as number {row.number}")
+        return ok(name, f"this node serves as number {row.number}")
     if row.shown is NodeState.DRAINING:
-        return warn(name, "it drains: SBCs get 503 for new calls", f"recorder node drain {me} --undo")
-    return fail(name, f"it does not serve: it is {row.shown.value}", "recorderctl check-config --start")
+        return warn(name, "this node drains: SBCs get 503 for new calls", f"recorder node drain {me} --undo")
+    return fail(name, f"this node does not serve: it is {row.shown.value}", "recorderctl check-config --start")

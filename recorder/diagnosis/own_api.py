@@ -11,7 +11,7 @@ from recorder.config.model import Settings
 from recorder.config.readers import Address
 
 SECONDS = 5.0
-"""Time limit of one question."""
+"""Time limit of one request."""
 MAX_BODY = 8 << 20
 """Bytes of an answer; the metrics of a thousand customers have less."""
 ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what a listener on all addresses is reached by
@@ -23,7 +23,7 @@ def reachable(host: str) -> str:
 
 
 def get(settings: Settings, path: str) -> tuple[int, str]:
-    """GET a path of the admin API; raises OSError."""
+    """GET a path of the admin API; return status and body. Raises OSError."""
     return _get(settings.admin_api.listen, path, tls=settings.admin_api.certificate is not None)
 
 
@@ -51,10 +51,10 @@ def _get(listen: Address, path: str, *, tls: bool) -> tuple[int, str]:
 
 
 def unverified() -> ssl.SSLContext:
-    """Return a context that takes any certificate: nothing secret is sent, and the certificate is checked apart."""
-    made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
-    return made
+    """Return a context that accepts any certificate: nothing secret is sent, and another check has the certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def presented(listen: Address) -> bytes | None:

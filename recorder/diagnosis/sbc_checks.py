@@ -1,4 +1,4 @@
-"""Checks of the SBCs: whether each answers OPTIONS, and, if somebody waits for it, whether anything comes from it."""
+"""Checks of the SBCs: whether each answers OPTIONS and, with `--listen`, whether each sends anything."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ from recorder.simulate.plan import Plan
 from recorder.trace.client import follow
 
 ANSWER_SECONDS = 3.0
-"""For an answer to OPTIONS: three transmissions over UDP."""
+"""Time for an answer to OPTIONS: three transmissions over UDP."""
 MAX_SBCS = 200
-"""SBCs that are asked; a node has some dozens."""
+"""SBCs that are asked at most; a node has some dozens."""
 AT_ONCE = 32
 PORTS = {Transport.UDP: 5060, Transport.TCP: 5060, Transport.TLS: 5061}
-"""Where an SBC listens, unless it is named with a port (RFC 3261 section 19.1.2)."""
+"""Where an SBC listens if its URI has no port (RFC 3261 section 19.1.2)."""
 
 
 def addresses(settings: Settings) -> tuple[list[str], list[str]]:
-    """Return the SBCs that the configuration names one by one, and the networks in which they are not known."""
+    """Return the addresses that the configuration names one by one, and the networks whose SBCs it does not name."""
     single: list[str] = []
     networks: list[str] = []
     for source in dict.fromkeys(source for customer in settings.customers for source in customer.sources):
@@ -42,7 +42,7 @@ def addresses(settings: Settings) -> tuple[list[str], list[str]]:
 
 
 def _ours(host: str) -> bool:
-    """Tell whether an address is one of this machine: its own recorder would answer."""
+    """Return whether an address belongs to this machine, whose own recorder would answer."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_DGRAM) as probe:
         try:
@@ -66,13 +66,15 @@ def to_sbcs(settings: Settings, named: tuple[str, ...]) -> Iterator[Check]:
     yield from asyncio.run(_ask_each(wanted, settings))
     for network in networks:
         remedy = "recorder doctor --sbc 'sip:ADDRESS:5060;transport=udp'"
-        yield unchecked(f"sbc.{network}.to", "a network: which of its addresses are SBCs is not configured", remedy)
+        detail = "a network: the configuration does not say which of its addresses are SBCs"
+        yield unchecked(f"sbc.{network}.to", detail, remedy)
     for customer in settings.customers:
         if not customer.sources:
-            detail = "known by certificate or password: its address is not configured"
+            detail = "its SBCs are known by certificate or password; their addresses are not configured"
             yield unchecked(f"sbc.{customer.name}.to", detail, "recorder doctor --sbc 'sip:ADDRESS:5061;transport=tls'")
     if not single and not networks:
-        yield unchecked("sbc.to", "no other machine is among the sources", "Add the SBC to sources of its customer.")
+        detail = "no customer has another machine among its sources"
+        yield unchecked("sbc.to", detail, "Add the SBC to sources of its customer.")
 
 
 async def _ask_each(wanted: list[tuple[str, list[str]]], settings: Settings) -> list[Check]:
@@ -86,8 +88,8 @@ async def _ask_each(wanted: list[tuple[str, list[str]]], settings: Settings) -> 
             return ok(name, "; ".join(said))
         tried = " nor ".join(uri.partition(":")[2].replace(";transport=", " over ") for uri in uris)
         remedy = (
-            "If calls arrive, nothing is to be done: many SBCs answer no OPTIONS. Else: ping; the SBC's access list; "
-            "its port: recorder doctor --sbc 'sip:ADDRESS:PORT;transport=tcp'"
+            "If calls arrive, there is nothing to do: many SBCs do not answer OPTIONS. Otherwise ping it, look at its "
+            "access list, and try another port: recorder doctor --sbc 'sip:ADDRESS:PORT;transport=tcp'"
         )
         return warn(name, f"no answer to OPTIONS at {tried}", remedy)
 
@@ -95,7 +97,7 @@ async def _ask_each(wanted: list[tuple[str, list[str]]], settings: Settings) -> 
 
 
 async def _options(uri: str, settings: Settings) -> str | None:
-    """Return what was answered to OPTIONS, and how soon; None if nothing was."""
+    """Return the answer to OPTIONS and its time as text, None if there was no answer."""
     sip = settings.sip
     plan = Plan(
         uri, setup_timeout=ANSWER_SECONDS, insecure=True, certificate=sip.certificate, private_key=sip.private_key
@@ -125,11 +127,11 @@ def _shown(uri: str) -> str:
 
 # ---- from SBCs ----
 def from_sbcs(settings: Settings, seconds: float) -> Iterator[Check]:
-    """Watch what arrives for so many seconds, by source; 0: do not wait."""
+    """Count by source the messages that arrive within so many seconds; 0: do not watch."""
     single, networks = addresses(settings)
     if not seconds:
-        remedy = "recorder doctor --listen 60s, or recorder trace --for 5m; SBCs ask each 30 to 60 seconds"
-        yield unchecked("sbc.from", "whether requests arrive shows only to who waits for them", remedy)
+        remedy = "recorder doctor --listen 60s, or recorder trace --for 5m; most SBCs send OPTIONS every 30 to 60 s."
+        yield unchecked("sbc.from", "not watched: to see whether SBCs send anything takes a minute", remedy)
         return
     came: Counter[str] = Counter()
     unwanted: Counter[str] = Counter()
@@ -152,10 +154,10 @@ def from_sbcs(settings: Settings, seconds: float) -> Iterator[Check]:
         if came[host]:
             yield ok(f"sbc.{host}.from", f"{came[host]} messages in {seconds:g} s")
         else:
-            remedy = "At the SBC: is OPTIONS (keep-alive) on, and the recorder's address right? Is a firewall between?"
+            remedy = "At the SBC: is OPTIONS (keep-alive) on, and the recorder's address right? Is there a firewall?"
             yield warn(f"sbc.{host}.from", f"nothing in {seconds:g} s", remedy)
     for what, count in unwanted.most_common(20):
-        remedy = "docs/sbc.md explains each refusal. A source that is no customer's: add it to sources."
+        remedy = "docs/sbc.md explains each refusal. If no customer has this source yet, add it to sources."
         yield warn("sbc.refused", f"{what} ({count} times)", remedy)
 
 

@@ -1,4 +1,4 @@
-"""Checks of the recorder: what a start would say, whether it runs and accepts calls, ports, certificates, database."""
+"""Checks of the recorder: would it start, does it run and accept calls, ports, certificates, database, object store."""
 
 from __future__ import annotations
 
@@ -23,30 +23,30 @@ from storage.database.database import Database
 from storage.errors import StorageError
 
 WARN_DAYS = 30
-"""As the daemon warns (recorder.maintenance.cert_expiry)."""
+"""The daemon warns at the same time (recorder.maintenance.cert_expiry)."""
 MAX_DRIFT = 1.0
 """Seconds between our clock and the database server's."""
 START = "systemctl start recorder; if that fails: journalctl -u recorder -e"
 LOCAL = frozenset(("", "localhost", "127.0.0.1", "::1"))
 STAY_UP = frozenset(("customer", "storage"))
-"""First words of keys whose faults stop no start: other customers are recorded, and a database may be away."""
+"""First words of keys whose faults do not stop a start: other customers are recorded, and a database may be away."""
 
 
-# ---- what a start would say ----
+# ---- would it start? ----
 def start(config: Path) -> Iterator[Check]:
-    """Make every check of `recorder check-config --start`; each fault is a line."""
+    """Make every check of `recorder check-config --start`; yield a line for each fault."""
     settings, faults = check_start(config)
     handed_over = bool(os.environ.get("CREDENTIALS_DIRECTORY"))
     for fault in faults:
         name = f"start.{fault.key}"
         if fault.key == "keys.root" and settings.keys.root.startswith("credential:") and not handed_over:
-            yield unchecked(name, "only the service is given the root secret by systemd", "recorderctl doctor")
+            yield unchecked(name, "systemd gives the root secret to the service only", "recorderctl doctor")
         elif fault.key.split(".")[0].split("[")[0] in STAY_UP:
             yield warn(name, _found(fault), fault.right)
         else:
             yield fail(name, _found(fault), fault.right)
     if not faults:
-        yield ok("start", "a start with this configuration would serve all its customers")
+        yield ok("start", "with this configuration a start would serve all customers")
 
 
 def _found(fault: Fault) -> str:
@@ -60,16 +60,16 @@ def daemon(settings: Settings) -> Iterator[Check]:
     try:
         status, body = own_api.get(settings, "/readyz")
     except OSError:
-        yield fail("daemon", "nobody answers at the admin API's address", START)
+        yield fail("daemon", "no answer at the address of the admin API", START)
         return
     try:
-        said = json.loads(body)
+        state = json.loads(body)
     except ValueError:
-        said = {}
-    away = said.get("customers_away") or 0
+        state = {}
+    away = state.get("customers_away") or 0
     if status != 200:
-        why = said.get("detail") or status
-        yield fail("daemon", f"it runs and accepts no calls: {why}", "journalctl -u recorder -p warning -e")
+        why = state.get("detail") or status
+        yield fail("daemon", f"it runs but accepts no calls: {why}", "journalctl -u recorder -p warning -e")
     elif away:
         yield warn("daemon", f"it accepts calls; {away} customers cannot be served", "recorderctl check-config --start")
     else:
@@ -77,12 +77,12 @@ def daemon(settings: Settings) -> Iterator[Check]:
 
 
 def ports(settings: Settings) -> Iterator[Check]:
-    """Look who listens at each configured address."""
+    """Check that the recorder, and no other program, listens at each configured address."""
     held = held_sockets(settings.node.runtime_dir)
     for address in [*settings.sip.listen, *api_addresses(settings).values()]:
         name, there = f"port.{address}", bound_sockets(address)
         if not there:
-            yield fail(name, "nobody listens", START)
+            yield fail(name, "no program listens", START)
         elif there <= held:
             yield ok(name, "the recorder listens")
         else:
@@ -90,7 +90,7 @@ def ports(settings: Settings) -> Iterator[Check]:
             yield fail(name, "another program listens", f"ss {flag} 'sport = :{address.port}' shows which one")
     media = settings.media.ports
     yield unchecked(
-        "firewall", "what reaches the ports from outside cannot be seen from this machine",
+        "firewall", "this machine cannot see what reaches its ports from outside",
         f"nft list ruleset; SBCs need the SIP ports and UDP {media.first}-{media.last}",
     )  # fmt: skip
 
@@ -100,7 +100,7 @@ def certificates(settings: Settings) -> Iterator[Check]:
     """Check the certificate of each listener: its key, its days, its names, and whether the daemon presents it."""
     found = list(watched(settings))
     if not found:
-        yield ok("certificate", "no listener has one")
+        yield ok("certificate", "no listener has a certificate")
     for each in found:
         yield from _certificate(settings, each)
 
@@ -109,7 +109,8 @@ def _certificate(settings: Settings, each: Watched) -> Iterator[Check]:
     name = f"certificate.{each.use}"
     replace = f"Replace [{each.use}] private_key, then certificate; no restart is needed."
     if not each.read() or each.ends is None:
-        yield fail(name, "it cannot be used: unreadable, or the key does not fit", "recorderctl check-config --start")
+        detail = "it cannot be used: it is unreadable, or does not fit its key"
+        yield fail(name, detail, "recorderctl check-config --start")
         return
     days = (each.ends - datetime.now(UTC)).days
     if each.ends <= datetime.now(UTC):
@@ -152,17 +153,17 @@ def _listening(settings: Settings, use: str) -> list[Address]:
 
 def _presented(name: str, file: Path, listen: Address) -> Check:
     try:
-        there = own_api.presented(listen)
+        presented = own_api.presented(listen)
     except OSError:
         return unchecked(name, "no TLS connection to the listener", START)
-    if there == own_api.first_certificate(file):
+    if presented == own_api.first_certificate(file):
         return ok(name, "the daemon presents this certificate")
-    return warn(name, "the daemon presents another certificate than the file has", "systemctl reload recorder")
+    return warn(name, "the daemon does not present the certificate in the file", "systemctl reload recorder")
 
 
 # ---- database ----
 def database(settings: Settings) -> Iterator[Check]:
-    """Ask the database server what it is; whether each customer's database opens is a check of the start."""
+    """Check version, role, encryption and clock of the database server; `start` checks that each database opens."""
     if settings.storage.database == "sqlite":
         yield ok("database", "SQLite, a file for each customer")
         return
@@ -205,7 +206,7 @@ async def _server(settings: Settings, customer: str) -> list[Check]:
 
 # ---- object store ----
 def object_store(settings: Settings) -> Iterator[Check]:
-    """Ask each object store for a list; whether it can do all that is needed is for `recorder store check`."""
+    """Check that each object store answers; `recorder store check` finds out whether it can do what is needed."""
     stores = configured_stores(settings)
     if not stores:
         yield ok("object-store", "none: recordings stay in data_dir")

@@ -1,6 +1,6 @@
-"""What may leave the machine in an archive for support: of configuration, log, metrics, incidents, doctor's answer.
+"""Mask what must not leave the machine in an archive for support: configuration, log, metrics, incidents, doctor.
 
-Like the log, by lists of what is shown: a value that no list has is masked.
+As for the log, lists name what is shown; a value that no list allows is masked.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SHOWN_TEXTS = frozenset(
 )
 """Settings whose text is shown as it is; the log shows these names too."""
 SCHEMES = frozenset(("keys.root", "storage.database", "audit.witnesses"))
-"""Settings of which only the part up to the first colon is shown."""
+"""Settings whose value is shown up to the first colon only."""
 ADDRESSES = frozenset(("sip.advertise", "media.advertise", "media.bind"))
 """Settings that are shown if they are an IP address."""
 KNOWN_PARTS = frozenset(
@@ -34,7 +34,7 @@ KNOWN_PARTS = frozenset(
 )
 """Parts of paths that are shown; a path with any other part is masked."""
 
-_LONG = re.compile(r"[0-9]{7}")  # a telephone number has so many digits at least
+_LONG = re.compile(r"[0-9]{7}")  # a telephone number has at least so many digits
 _LABEL = re.compile(r'([a-z_]+)="([A-Za-z0-9_.:+-]{0,64})"(?:,|\Z)')
 _METRIC = re.compile(r"((?:recorder|process|python)_[a-z0-9_]+)(?:\{(.*)\})? (\S{1,32})(?: [0-9]+)?")
 _ABOUT = re.compile(r"# (HELP|TYPE) (recorder|process|python)_.*")
@@ -44,12 +44,12 @@ LABELS = frozenset(
     "patchlevel generation".split()
 )
 UNBOUND = frozenset(("commit", "version"))
-"""Labels of our own build."""
+"""Labels that describe our own build, so that long digits in them are no telephone numbers."""
 
 DETAILED = frozenset("sysctl clock disk swap daemon port firewall certificate sbc".split())
-"""First parts of the names of checks whose detail holds nothing but figures and addresses of machines."""
+"""First words of the names of checks whose detail holds only figures and addresses of machines."""
 UNDETAILED = frozenset(("name", "refused"))
-"""Last parts of names of checks whose detail is left out all the same."""
+"""Last words of the names of checks whose detail is left out even so."""
 
 
 # ---- configuration ----
@@ -95,11 +95,14 @@ def _text(key: str, value: str) -> str:
 
 # ---- log ----
 SENTENCES = frozenset(name for name, kind in FIELDS.items() if kind is Kind.SENTENCE)
-"""Fields with sentences for the operator, which may name a file of theirs."""
+"""Fields with sentences for the operator, which may contain file names."""
 
 
 def log_line(text: str, *, manager: bool = False) -> dict[str, Any]:
-    """Return a line of the log; one that is not ours is only counted. `manager`: the service manager wrote it."""
+    """Return a line of the log, masked; of a line of another program only its length.
+
+    `manager`: the service manager wrote the line.
+    """
     begin = text.find("{")
     try:
         line = json.loads(text[begin:]) if 0 <= begin <= len("<7>") else None
@@ -130,7 +133,7 @@ def _may_be_shown(labels: str) -> bool:
 
 # ---- incidents ----
 def incident(each: Incident, customer: str | None) -> dict[str, Any]:
-    """Return an incident as the archive has it."""
+    """Return an incident, masked."""
     facts = mask({name: clean(value) for name, value in each.facts.items()})
     times = {"first_at": rfc3339(each.first), "last_at": rfc3339(each.last)}
     return {"customer": customer, "kind": clean(each.kind), **times, "count": each.count, **facts}
@@ -138,7 +141,7 @@ def incident(each: Incident, customer: str | None) -> dict[str, Any]:
 
 # ---- doctor ----
 def checks(found: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Return what the doctor found, without what may name files, hosts or values of the configuration."""
+    """Return the doctor's checks, without details that may name files, hosts or values of the configuration."""
     return [_check(each) for each in found]
 
 

@@ -1,4 +1,4 @@
-"""`recorder support`: one archive of what somebody needs who helps from afar, with nothing personal and no secret."""
+"""`recorder support`: collect in one archive what remote support needs, with nothing personal and no secret."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from storage.customer.customers import customer_folder
 
 FOLDER = "recorder-support"
 LOG_LINES = 20_000
-"""Newest lines of the log; a busy node writes so many in some hours."""
+"""How many of the newest lines of the log are taken; a busy node writes so many in a few hours."""
 LOG_BYTES = 16 << 20
-"""Newest bytes of a log that is a file."""
+"""How many of the newest bytes are read of a log that is a file."""
 JOURNAL_SECONDS = 60
 DOCTOR_SECONDS = 180
-"""Beyond the doctor's own limits."""
+"""Time limit of the doctor, longer than its own limits."""
 INCIDENTS = 2_000
-"""Newest incidents of each owner."""
+"""How many of the newest incidents of the node and of each customer are taken."""
 UNIT = "recorder"
 DISTRIBUTION = "siprec-recorder"
 
 ABOUT = """\
-What recorder support collected, for somebody who helps from afar. Nothing in it is personal and no secret:
-configuration, log and all else are shown by lists of what is harmless; *** stands for the rest.
+What recorder support collected, for somebody who helps from afar. It contains nothing personal and no secrets:
+lists name the harmless values of configuration, log and all else that are shown; *** stands for the rest.
 
 versions.json       the recorder, Python, libraries, kernel, distribution
 configuration.json  the configuration; no comments, no secrets, no free texts
@@ -53,11 +53,14 @@ Missing, and why:
 
 
 class Missing(Exception):
-    """A part of the archive cannot be had; the message says why."""
+    """A part of the archive cannot be made; the message says why."""
 
 
 def collect(settings: Settings, config: Path, to: IO[bytes], log: Path | None = None) -> list[str]:
-    """Write the archive to a file, and return what is missing, in words. `log`: a file instead of the journal."""
+    """Write the archive to `to`; return a sentence for each part that is missing.
+
+    `log`: read the log from this file instead of the journal.
+    """
     missing: list[str] = []
     parts: dict[str, Callable[[], bytes]] = {
         "versions.json": lambda: _json(versions()),
@@ -99,7 +102,7 @@ def _text(lines: Iterable[str]) -> bytes:
 
 # ---- parts ----
 def versions() -> dict[str, Any]:
-    """Return what runs here: programs, libraries, kernel and its settings; never the machine's name."""
+    """Return versions of programs, libraries and kernel, and kernel settings; never the machine's name."""
     machine = os.uname()
     return {
         "recorder": VERSION,
@@ -118,7 +121,7 @@ def versions() -> dict[str, Any]:
 
 
 def _libraries() -> Iterator[tuple[str, str]]:
-    """Yield name and version of what the recorder depends on."""
+    """Yield name and version of each library that the recorder depends on."""
     try:
         wanted = metadata.requires(DISTRIBUTION) or []
     except metadata.PackageNotFoundError:
@@ -166,19 +169,22 @@ def _metrics(settings: Settings) -> str:
     try:
         return own_api.metrics(settings)
     except OSError:
-        raise Missing("the recorder does not run, or does not answer") from None
+        raise Missing("the recorder does not run or does not answer") from None
 
 
 def _doctor(config: Path) -> list[dict[str, Any]]:
-    """Run the doctor in a process of its own; as root through recorderctl, which hands the root secret over."""
-    words = ["doctor", "--json", "--config", str(config.absolute())]
-    line = python_command.command("recorder", *words)
-    through = shutil.which("recorderctl")
-    if os.geteuid() == 0 and through and Path("/run/systemd/system").is_dir():
-        line = [through, *words]
+    """Run the doctor in a process of its own and return its checks; as root by recorderctl, which has the root secret.
+
+    Raises Missing if there is no answer.
+    """
+    arguments = ["doctor", "--json", "--config", str(config.absolute())]
+    command = python_command.command("recorder", *arguments)
+    recorderctl = shutil.which("recorderctl")
+    if os.geteuid() == 0 and recorderctl and Path("/run/systemd/system").is_dir():
+        command = [recorderctl, *arguments]
     try:
         done = subprocess.run(
-            line, capture_output=True, timeout=DOCTOR_SECONDS, check=False, stdin=subprocess.DEVNULL,
+            command, capture_output=True, timeout=DOCTOR_SECONDS, check=False, stdin=subprocess.DEVNULL,
             env=python_command.environment(),
         )  # fmt: skip
         found = json.loads(done.stdout)["checks"]
@@ -198,10 +204,10 @@ def _log(file: Path | None) -> Iterator[dict[str, Any]]:
 
 def _journal() -> Iterator[dict[str, Any]]:
     """Yield the newest lines of the unit in the journal; raises Missing if this user may not read it."""
-    line = ["journalctl", "--unit", UNIT, "--output", "json", "--output-fields", "MESSAGE,_PID", "--no-pager"]
-    line += ["--quiet", "--lines", str(LOG_LINES)]
+    command = ["journalctl", "--unit", UNIT, "--output", "json", "--output-fields", "MESSAGE,_PID", "--no-pager"]
+    command += ["--quiet", "--lines", str(LOG_LINES)]
     try:
-        done = subprocess.run(line, capture_output=True, timeout=JOURNAL_SECONDS, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=JOURNAL_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         raise Missing("there is no journal here; name a file with --log") from None
     if done.returncode or not done.stdout.strip():

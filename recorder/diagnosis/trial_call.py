@@ -1,4 +1,4 @@
-"""A trial call of `recorder doctor --call`: place it at the running daemon, find it, hear it, have it erased."""
+"""The trial call of `recorder doctor --call`: place it, find its recording, compare the audio, ask for its erasure."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ FOUND_SECONDS = 20.0
 """Time for the call to be in the index; usually it is there within a second."""
 LOOK_SECONDS = 0.25
 MAX_FOUND = 50
-"""Trial calls of the last minutes."""
+"""Most trial calls of the last minutes that are looked at."""
 ADDRESS = "sip:doctor@trial.invalid"
-"""Of both sides: nobody's, and what the call is found and recognised by."""
+"""Address of a party, which belongs to nobody; the call is found by it."""
 PARTIES = (Party("recorder doctor", ADDRESS), Party("trial call", "sip:trial@trial.invalid"))
 ORDER = (Transport.TLS, Transport.TCP, Transport.UDP)
 REASON = "trial call of recorder doctor"
@@ -53,7 +53,7 @@ def trial_call(settings: Settings, customer: str) -> Iterator[Check]:
             f'Add "127.0.0.1" to sources of {customer} for the trial, then systemctl reload recorder; or call from '
             "where the SBC is: recorder simulate --to 'sip:rec@ADDRESS:5061;transport=tls' --ca tls.crt"
         )
-        yield unchecked(NAME, "no call from an address of this machine would be this customer's", remedy)
+        yield unchecked(NAME, "the recorder would not take a call from this machine as this customer's", remedy)
         return
     report = asyncio.run(run(plan))
     (call,) = report.calls or (None,)
@@ -72,7 +72,7 @@ def trial_call(settings: Settings, customer: str) -> Iterator[Check]:
 
 
 def planned(settings: Settings, customer: Configured) -> Plan | None:
-    """Return a call that the daemon would take as this customer's; None if there is none from this machine."""
+    """Plan a call from this machine that the daemon takes as this customer's; return None if that is impossible."""
     if customer.digest is not None:
         return None
     lookup = CustomerLookup(settings.customers)
@@ -96,16 +96,16 @@ def _hosts(settings: Settings, listener: Listener) -> list[str]:
     """Return addresses of this machine at which a listener is reached."""
     if listener.host not in ANYWHERE:
         return [listener.host]
-    told = [each for each in (settings.sip.advertise, settings.media.advertise) if each]
+    advertised = [each for each in (settings.sip.advertise, settings.media.advertise) if each]
     media = settings.media.bind if settings.media.bind not in ANYWHERE else None
     if media:
         return [media]
     family = ":" in listener.host
-    return [reachable(listener.host), *(each for each in told if (":" in each) is family)]
+    return [reachable(listener.host), *(each for each in advertised if (":" in each) is family)]
 
 
 def _srtp(settings: Settings, customer: Configured, transport: Transport) -> str | None:
-    """Return how the media are encrypted so that the customer's policy allows it; None if a trial cannot do that."""
+    """Return how to encrypt the media as the customer's policy demands; None if a trial call cannot."""
     if settings.srtp_of(customer) is Srtp.OFF:
         return "none"
     if transport is Transport.TLS or customer.sdes_without_tls:
@@ -128,7 +128,7 @@ async def _looked(settings: Settings, configured: Configured, call: CallReport) 
     try:
         row = await _row(customer, call)
         if row is None:
-            detail = f"it is not in the list after {FOUND_SECONDS:g} s"
+            detail = f"after {FOUND_SECONDS:g} s it is not in the list of calls"
             return [fail(f"{NAME}.listed", detail, "journalctl -u recorder -p warning -e; recorderctl verify")]
         checks = [ok(f"{NAME}.listed", f"{row.id}, {row.state.value}")]
         tell(customer.audit, "call.media", row.id, reason=REASON)
@@ -140,7 +140,7 @@ async def _looked(settings: Settings, configured: Configured, call: CallReport) 
 
 
 async def _row(customer: Any, call: CallReport) -> Any:
-    """Return the finished call's row of the index, once it is there."""
+    """Wait for the row of the finished call in the index; return it, None after FOUND_SECONDS."""
     asked = {"party": ADDRESS, "since": datetime.now(UTC) - timedelta(minutes=5), "until": None, "state": None}
     loop = asyncio.get_running_loop()
     until = loop.time() + FOUND_SECONDS
@@ -187,11 +187,11 @@ async def _erased(customer: Any, call: str) -> Check:
         )  # fmt: skip
     except NoWaiver:
         detail = f"it stays in the list as a call of 'recorder doctor' until its retention ends: {call}"
-        remedy = "With a waiver on file (PUT /waiver), a trial call asks for its own erasure."
+        remedy = "If a waiver is on file (PUT /waiver), a trial call asks for its own erasure."
         return warn(name, detail, remedy)
     if customer.settings.approval:
         return warn(name, f"its erasure waits for a second person: {filed.id}", "An approver approves it on the page.")
-    return ok(name, f"its erasure is asked for, and done by the next sweep (sweep_seconds): {filed.id}")
+    return ok(name, f"its erasure is requested; the next sweep (sweep_seconds) erases it: {filed.id}")
 
 
 def _telling(customer: Any) -> Any:
