@@ -29,7 +29,7 @@ Name = Annotated[str, typer.Argument(help="Name of the customer; it is in files 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    help = "Customers. Example: recorder customer add acme --title 'Acme Ltd' --source 192.0.2.0/24"
+    help = "Customers.\n\nExample: recorder customer add acme --title 'Acme Ltd' --source 192.0.2.0/24"
     customer = typer.Typer(no_args_is_help=True, help=help, rich_markup_mode=None)
     customer.command("add")(add)
     customer.command("title")(title)
@@ -51,7 +51,7 @@ def add(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Write a customer into the configuration and make its keys; it is recorded after a reload.
+    """Write a customer into the configuration and make its keys. It is recorded after a reload.
 
     Example: recorder customer add acme --title "Acme Ltd" --source 192.0.2.0/24
     """
@@ -85,19 +85,24 @@ def add(
 
 def title(
     name: Name,
-    text: Annotated[str, typer.Argument(metavar="TITLE", help="What people are shown in place of the name.")],
+    text: Annotated[str, typer.Argument(metavar="title", help="What people are shown in place of the name.")],
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Change what people are shown in place of a customer's name. Example: recorder customer title acme "Acme Ltd" """
+    """Change what people are shown in place of a customer's name.
+
+    Example: recorder customer title acme "Acme Ltd"
+    """
     changed = _changed(config, name, "title", text)
     return _told(name, changed.state.value, [f"{name} is shown as {text}.", f"Next: {RELOAD}"], json=json)
 
 
 def close(name: Name, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Record no more calls of a customer after a reload, which ends its live calls; everything else goes on.
+    """Record no more calls of a customer after a reload. The reload ends its live calls; everything else goes on.
 
-    To open it again, write state = "open" into its table. Example: recorder customer close acme
+    To open it again, write state = "open" into its table.
+
+    Example: recorder customer close acme
     """
     changed = _changed(config, name, "state", CustomerState.CLOSED.value)
     lines = [f"{name} is closed in {config}.", f"Next: {RELOAD}  (ends its live calls; its SBCs get 403 from then on)"]
@@ -110,7 +115,7 @@ def remove(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Erase everything of a closed customer and take it out of the configuration.
+    """Erase a closed customer and take it out of the configuration.
 
     Refused while a call is live or under legal hold, or if calls are kept and no waiver permits to erase them now.
     While the recorder runs this takes two runs with a reload between them: the first takes the customer out of the

@@ -26,7 +26,9 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     app.command("init")(init)
     app.command("check-config")(check_config)
-    tokens = typer.Typer(help="API tokens. Example: recorder token list", no_args_is_help=True, rich_markup_mode=None)
+    tokens = typer.Typer(
+        help="API tokens.\n\nExample: recorder token list", no_args_is_help=True, rich_markup_mode=None
+    )
     tokens.command("create")(create)
     tokens.command("list")(list_)
     tokens.command("revoke")(revoke)
@@ -39,7 +41,9 @@ def serve(
         bool, typer.Option(help="At SIGTERM running calls get `drain_seconds` to end, then they are sealed.")
     ] = False,
 ) -> int:
-    """Run the daemon until SIGTERM. Example: recorder serve --config /etc/recorder/recorder.toml
+    """Run the daemon until SIGTERM.
+
+    Example: recorder serve --config /etc/recorder/recorder.toml
 
     `runtime_dir` must be on a tmpfs, unless the configuration says [node] trial = true.
 
@@ -58,7 +62,7 @@ def init(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Write a configuration and make keys, certificates and a first token; what exists is kept.
+    """Make a configuration, keys, certificates and a first token. What exists is kept.
 
     Outside /etc, or without root, everything lies beside the configuration except `runtime_dir`, which is on a tmpfs.
     If there is no tmpfs, [node] trial = true is set: for trials, not for real calls.
@@ -84,7 +88,9 @@ def check_config(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Report every fault of a configuration. Example: recorder check-config --config recorder.toml
+    """Report every fault of a configuration.
+
+    Example: recorder check-config --config recorder.toml
 
     --start: also open the keys, bind the ports, ask the databases, and check certificates, write access and live calls,
     as the user who owns `data_dir`. Nothing is written, and a running recorder is not disturbed: its ports count as
@@ -162,7 +168,10 @@ def create(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Make an API token, shown once. Example: recorder token create --customer acme --role listener --name reports"""
+    """Make an API token, shown once.
+
+    Example: recorder token create --customer acme --role listener --name reports
+    """
     from recorder.persist.customers import open_accounts, open_credentials
 
     unknown = [r for r in role if r not in ROLES]
@@ -207,7 +216,10 @@ def _shown(entry: Credential) -> dict[str, object]:
 
 
 def list_(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """List API tokens without their secrets. Example: recorder token list --customer acme"""
+    """List API tokens without their secrets.
+
+    Example: recorder token list --customer acme
+    """
     from recorder.persist.customers import open_credentials
 
     settings = load(config)
@@ -227,7 +239,10 @@ def revoke(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Revoke an API token; a running daemon refuses it within 5 s. Example: recorder token revoke anna"""
+    """Revoke an API token; a running daemon refuses it within 5 s.
+
+    Example: recorder token revoke anna
+    """
     settings = load(config)
     names = [customer] if customer else [c.name for c in settings.customers]
     gone = [n for n in names if _revoke(settings, n, name)]
