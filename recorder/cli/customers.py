@@ -13,6 +13,7 @@ from recorder.cli import console
 from recorder.cli.options import DEFAULT_CONFIG, AsJson, Config
 from recorder.config import editor
 from recorder.config.faults import SettingsError
+from recorder.config.installation import Installation
 from recorder.config.loader import load
 from recorder.config.model import Customer as Configured
 from recorder.config.model import Settings
@@ -21,8 +22,6 @@ from recorder.errors import NotPossible, WrongUse
 from recorder.maintenance.cli_audit import note
 from recorder.persist.customers import check_not_removed, create_customer, is_new, load_root_of
 from recorder.runtime.service_user import acting_as_owner
-
-RELOAD = "systemctl reload recorder"
 
 Name = Annotated[str, typer.Argument(help="Name of the customer; it is in files and keys and never changes.")]
 
@@ -80,7 +79,8 @@ def add(
         with suppress(Exception):  # the first failure is the one to report
             editor.write(config, after, before)
         raise
-    return _told(name, made.state.value, [f"Added {name} to {config} and made its keys.", f"Next: {RELOAD}"], json=json)
+    lines = [f"Added {name} to {config} and made its keys.", f"Next: {_reload(config)}"]
+    return _told(name, made.state.value, lines, json=json)
 
 
 def title(
@@ -94,7 +94,7 @@ def title(
     Example: recorder customer title acme "Acme Ltd"
     """
     changed = _changed(config, name, "title", text)
-    return _told(name, changed.state.value, [f"{name} is shown as {text}.", f"Next: {RELOAD}"], json=json)
+    return _told(name, changed.state.value, [f"{name} is shown as {text}.", f"Next: {_reload(config)}"], json=json)
 
 
 def close(name: Name, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
@@ -105,7 +105,10 @@ def close(name: Name, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> 
     Example: recorder customer close acme
     """
     changed = _changed(config, name, "state", CustomerState.CLOSED.value)
-    lines = [f"{name} is closed in {config}.", f"Next: {RELOAD}  (ends its live calls; its SBCs get 403 from then on)"]
+    lines = [
+        f"{name} is closed in {config}.",
+        f"Next: {_reload(config)}  (ends its live calls; its SBCs get 403 from then on)",
+    ]
     return _told(name, changed.state.value, lines, json=json)
 
 
@@ -136,11 +139,15 @@ def remove(
     receipt = carry_out(config, name, confirm)
     if receipt is None:
         lines = [f"{name} is out of {config}; the running recorder still has it open.",
-                 f"Next: {RELOAD}, then run this command again."]  # fmt: skip
+                 f"Next: {_reload(config)}, then run this command again."]  # fmt: skip
         _told(name, "removing", lines, json=json)
         return NotPossible.status
     lines = [f"Everything of {name} is erased. Receipt, audit log and public key: {receipt.parent}"]
     return _told(name, "removed", lines, receipt, json=json)
+
+
+def _reload(config: Path) -> str:
+    return Installation.of(config).reload
 
 
 def _changed(config: Path, name: str, key: str, value: str) -> Configured:

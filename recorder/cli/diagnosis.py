@@ -109,9 +109,9 @@ def trace(
     from recorder.trace.client import follow, text_of
 
     length, where = _span(seconds), _network(source)
-    runtime_dir = load(config, files=False).node.runtime_dir
+    settings = load(config, files=False)
     with _output(to, quiet=json) as write:
-        done = follow(runtime_dir, length, where, lambda line: write(text_of(line)))
+        done = follow(settings, length, where, lambda line: write(text_of(line)))
     if json:
         console.document({"path": str(to) if to else None, "messages": done.messages})
         return 0

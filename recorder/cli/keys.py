@@ -12,6 +12,7 @@ import typer
 
 from recorder.cli import console
 from recorder.cli.options import DEFAULT_CONFIG, AsJson, Config
+from recorder.config.installation import Installation
 from recorder.config.loader import load
 from recorder.config.model import Settings
 from recorder.errors import NotPossible, WrongUse
@@ -144,5 +145,5 @@ def alone(settings: Settings) -> Iterator[None]:
         with acting_as_owner(settings.node.data_dir):  # whose the file of the lock has to be
             held = stack.enter_context(node_lock(settings))
         if not held:
-            raise NotPossible("The daemon is running.", "Stop it first: systemctl stop recorder.")
+            raise NotPossible("The daemon is running.", f"Stop it first: {Installation.of(settings.source).stop}.")
         yield

@@ -11,6 +11,7 @@ import typer
 from recorder.cli import console
 from recorder.cli.options import DEFAULT_CONFIG, AsJson, Config, OneCustomer
 from recorder.config.faults import SettingsError
+from recorder.config.installation import Installation
 from recorder.config.loader import load
 from recorder.config.model import Settings
 from recorder.errors import Negative, WrongUse
@@ -147,7 +148,7 @@ def _compare(settings: Settings, *, json: bool) -> int:
         if found.needs_restart:
             console.say(
                 f"A reload would lose live calls by the change of {', '.join(found.needs_restart)}. "
-                "To end them in order instead: systemctl stop recorder, then systemctl start recorder."
+                f"To end them in order instead: {Installation.of(settings.source).restart}."
             )
     return 1 if found.needs_restart else 0
 

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from recorder.config.installation import Installation
 from recorder.config.model import Settings
 from recorder.config.readers import Transport
 from recorder.diagnosis.check import Check, ok, unchecked, warn
@@ -57,6 +58,7 @@ def to_sbcs(settings: Settings, named: tuple[str, ...]) -> Iterator[Check]:
     if named:
         yield from asyncio.run(_ask_each([(f"sbc.{_shown(uri)}.to", [uri]) for uri in named], settings))
         return
+    how = Installation.of(settings.source)
     single, networks = addresses(settings)
     transports = list(dict.fromkeys(each.transport for each in settings.sip.listen))
     wanted = [
@@ -65,18 +67,19 @@ def to_sbcs(settings: Settings, named: tuple[str, ...]) -> Iterator[Check]:
     ]
     yield from asyncio.run(_ask_each(wanted, settings))
     for network in networks:
-        remedy = "recorder doctor --sbc 'sip:ADDRESS:5060;transport=udp'"
+        remedy = how.command("doctor --sbc 'sip:ADDRESS:5060;transport=udp'")
         yield unchecked(f"sbc.{network}.to", "a network: which of its addresses are SBCs is not configured", remedy)
     for customer in settings.customers:
         if not customer.sources:
+            remedy = how.command("doctor --sbc 'sip:ADDRESS:5061;transport=tls'")
             detail = "known by certificate or password: its address is not configured"
-            yield unchecked(f"sbc.{customer.name}.to", detail, "recorder doctor --sbc 'sip:ADDRESS:5061;transport=tls'")
+            yield unchecked(f"sbc.{customer.name}.to", detail, remedy)
     if not single and not networks:
         yield unchecked("sbc.to", "no other machine is among the sources", "Add the SBC to sources of its customer.")
 
 
 async def _ask_each(wanted: list[tuple[str, list[str]]], settings: Settings) -> list[Check]:
-    turn = asyncio.Semaphore(AT_ONCE)
+    turn, how = asyncio.Semaphore(AT_ONCE), Installation.of(settings.source)
 
     async def ask(name: str, uris: list[str]) -> Check:
         async with turn:
@@ -84,10 +87,11 @@ async def _ask_each(wanted: list[tuple[str, list[str]]], settings: Settings) -> 
         said = [each for each in answers if each]
         if said:
             return ok(name, "; ".join(said))
+        asked = how.command("doctor --sbc 'sip:ADDRESS:PORT;transport=tcp'")
         tried = " nor ".join(uri.partition(":")[2].replace(";transport=", " over ") for uri in uris)
         remedy = (
             "If calls arrive, nothing is to be done: many SBCs answer no OPTIONS. Else: ping; the SBC's access list; "
-            "its port: recorder doctor --sbc 'sip:ADDRESS:PORT;transport=tcp'"
+            f"its port: {asked}"
         )
         return warn(name, f"no answer to OPTIONS at {tried}", remedy)
 
@@ -128,7 +132,8 @@ def from_sbcs(settings: Settings, seconds: float) -> Iterator[Check]:
     """Watch what arrives for so many seconds, by source; 0: do not wait."""
     single, networks = addresses(settings)
     if not seconds:
-        remedy = "recorder doctor --listen 60s, or recorder trace --for 5m; SBCs ask each 30 to 60 seconds"
+        how = Installation.of(settings.source)
+        remedy = f"{how.command('doctor --listen 60s')}; SBCs ask each 30 to 60 seconds"
         yield unchecked("sbc.from", "whether requests arrive shows only to who waits for them", remedy)
         return
     came: Counter[str] = Counter()
@@ -142,7 +147,7 @@ def from_sbcs(settings: Settings, seconds: float) -> Iterator[Check]:
             unwanted[f"{host}: {line['text'].strip()}"] += 1
 
     try:
-        follow(settings.node.runtime_dir, seconds, None, take)
+        follow(settings, seconds, None, take)
     except NotPossible as problem:
         yield unchecked("sbc.from", str(problem), problem.hint)
         return

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from recorder.config.faults import Fault
+from recorder.config.installation import Installation
 from recorder.config.model import Settings
 from recorder.config.readers import Address, Transport
 from recorder.diagnosis import own_api
@@ -26,7 +27,6 @@ WARN_DAYS = 30
 """As the daemon warns (recorder.maintenance.cert_expiry)."""
 MAX_DRIFT = 1.0
 """Seconds between our clock and the database server's."""
-START = "systemctl start recorder; if that fails: journalctl -u recorder -e"
 LOCAL = frozenset(("", "localhost", "127.0.0.1", "::1"))
 STAY_UP = frozenset(("customer", "storage"))
 """First words of keys whose faults stop no start: other customers are recorded, and a database may be away."""
@@ -57,10 +57,11 @@ def _found(fault: Fault) -> str:
 # ---- the running daemon ----
 def daemon(settings: Settings) -> Iterator[Check]:
     """Ask the daemon whether it accepts calls."""
+    how = Installation.of(settings.source)
     try:
         status, body = own_api.get(settings, "/readyz")
     except OSError:
-        yield fail("daemon", "nobody answers at the admin API's address", START)
+        yield fail("daemon", "nobody answers at the admin API's address", how.start)
         return
     try:
         said = json.loads(body)
@@ -69,20 +70,23 @@ def daemon(settings: Settings) -> Iterator[Check]:
     away = said.get("customers_away") or 0
     if status != 200:
         why = said.get("detail") or status
-        yield fail("daemon", f"it runs and accepts no calls: {why}", "journalctl -u recorder -p warning -e")
+        yield fail("daemon", f"it runs and accepts no calls: {why}", how.log)
     elif away:
-        yield warn("daemon", f"it accepts calls; {away} customers cannot be served", "recorderctl check-config --start")
+        yield warn(
+            "daemon", f"it accepts calls; {away} customers cannot be served", how.command("check-config --start")
+        )
     else:
         yield ok("daemon", "it runs and accepts calls")
 
 
 def ports(settings: Settings) -> Iterator[Check]:
     """Look who listens at each configured address."""
+    how = Installation.of(settings.source)
     held = held_sockets(settings.node.runtime_dir)
     for address in [*settings.sip.listen, *api_addresses(settings).values()]:
         name, there = f"port.{address}", bound_sockets(address)
         if not there:
-            yield fail(name, "nobody listens", START)
+            yield fail(name, "nobody listens", how.start)
         elif there <= held:
             yield ok(name, "the recorder listens")
         else:
@@ -107,9 +111,10 @@ def certificates(settings: Settings) -> Iterator[Check]:
 
 def _certificate(settings: Settings, each: Watched) -> Iterator[Check]:
     name = f"certificate.{each.use}"
+    how = Installation.of(settings.source)
     replace = f"Replace [{each.use}] private_key, then certificate; no restart is needed."
     if not each.read() or each.ends is None:
-        yield fail(name, "it cannot be used: unreadable, or the key does not fit", "recorderctl check-config --start")
+        yield fail(name, "it cannot be used: unreadable, or the key does not fit", how.command("check-config --start"))
         return
     days = (each.ends - datetime.now(UTC)).days
     if each.ends <= datetime.now(UTC):
@@ -122,7 +127,7 @@ def _certificate(settings: Settings, each: Watched) -> Iterator[Check]:
     if wanted and wanted not in names:
         yield warn(f"{name}.name", f"it is not for {wanted}, which peers are told to connect to", replace)
     for listen in _listening(settings, each.use)[:1]:
-        yield _presented(f"{name}.presented", each.certificate, listen)
+        yield _presented(f"{name}.presented", each.certificate, listen, how)
 
 
 def _names(file: Path) -> set[str]:
@@ -150,14 +155,14 @@ def _listening(settings: Settings, use: str) -> list[Address]:
     return [settings.admin_api.listen]
 
 
-def _presented(name: str, file: Path, listen: Address) -> Check:
+def _presented(name: str, file: Path, listen: Address, how: Installation) -> Check:
     try:
         there = own_api.presented(listen)
     except OSError:
-        return unchecked(name, "no TLS connection to the listener", START)
+        return unchecked(name, "no TLS connection to the listener", how.start)
     if there == own_api.first_certificate(file):
         return ok(name, "the daemon presents this certificate")
-    return warn(name, "the daemon presents another certificate than the file has", "systemctl reload recorder")
+    return warn(name, "the daemon presents another certificate than the file has", how.reload)
 
 
 # ---- database ----
@@ -167,7 +172,7 @@ def database(settings: Settings) -> Iterator[Check]:
         yield ok("database", "SQLite, a file for each customer")
         return
     if not settings.customers:
-        yield unchecked("database", "no customer is configured", "recorder init")
+        yield unchecked("database", "no customer is configured", Installation.of(settings.source).command("init"))
         return
     yield from asyncio.run(_server(settings, settings.customers[0].name))
 
@@ -206,7 +211,7 @@ async def _server(settings: Settings, customer: str) -> list[Check]:
 # ---- object store ----
 def object_store(settings: Settings) -> Iterator[Check]:
     """Ask each object store for a list; whether it can do all that is needed is for `recorder store check`."""
-    stores = configured_stores(settings)
+    stores, how = configured_stores(settings), Installation.of(settings.source)
     if not stores:
         yield ok("object-store", "none: recordings stay in data_dir")
     for store in stores:
@@ -214,6 +219,6 @@ def object_store(settings: Settings) -> Iterator[Check]:
         try:
             next(iter(store.listing("doctor/")), None)
         except StorageError as problem:
-            yield fail("object-store", f"{place}{problem}", problem.hint or "recorderctl store check")
+            yield fail("object-store", f"{place}{problem}", problem.hint or how.command("store check"))
         else:
             yield ok("object-store", f"{place}it answers")

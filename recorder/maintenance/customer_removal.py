@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from recorder.config import editor
+from recorder.config.installation import Installation
 from recorder.config.loader import load
 from recorder.config.model import Customer as Configured
 from recorder.config.model import Settings
@@ -65,8 +66,9 @@ def _begin(settings: Settings, config: Path, configured: Configured, root: RootS
     """Check everything, note the removal, and take the customer out of the configuration."""
     name, data = configured.name, settings.node.data_dir
     if configured.state is not CustomerState.CLOSED:
+        how = Installation.of(config)
         raise NotPossible(
-            f"Customer {name} is open.", f"First: recorder customer close {name}, then systemctl reload recorder."
+            f"Customer {name} is open.", f"First: {how.command(f'customer close {name}')}, then {how.reload}."
         )
     if len(settings.customers) == 1:
         raise WrongUse(f"{name} is the only customer.", "Add another one first: a recorder needs one.")
@@ -122,7 +124,7 @@ def _checked(settings: Settings, wanted: Removal, root: RootSecret) -> Sequence[
         calls = "1 call is" if live == 1 else f"{live} calls are"
         raise NotPossible(
             f"{calls} being recorded for {wanted.customer}.",
-            "systemctl reload recorder ends those of closed customers.",
+            f"A reload ends those of closed customers: {Installation.of(settings.source).reload}",
         )
 
     async def look() -> Sequence[str]:
