@@ -33,7 +33,7 @@ Roles = Annotated[
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     admin = typer.Typer(
-        help="Accounts of the admin page. Example: recorder admin list", no_args_is_help=True, rich_markup_mode=None
+        help="Accounts of the admin page.\n\nExample: recorder admin list", no_args_is_help=True, rich_markup_mode=None
     )
     for name, command in (
         ("create", create),
@@ -55,7 +55,7 @@ def create(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Create an account and print a one-time link; its owner sets a password with it within an hour.
+    """Create an account and print a one-time link. Its owner sets a password with it within an hour.
 
     Example: recorder admin create anna --customer acme --role admin --role privacy
     """
@@ -86,7 +86,7 @@ def reset(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Print a new one-time link for somebody who is locked out; second factors stay unless you add --factors.
+    """Print a new one-time link for somebody who is locked out. Second factors stay unless you add --factors.
 
     Example: recorder admin reset anna --factors
     """
@@ -100,7 +100,10 @@ def reset(
 
 
 def list_(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """List accounts. Example: recorder admin list --customer acme"""
+    """List accounts.
+
+    Example: recorder admin list --customer acme
+    """
     settings = load(config)
     names = [customer] if customer else [c.name for c in settings.customers]
     found = [(where, account) for where in names for account in _accounts(settings, where).all()]
@@ -118,7 +121,10 @@ def list_(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: A
 def roles_(
     name: Name, role: Roles, customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False
 ) -> int:
-    """Change the roles of an account and end its sessions. Example: recorder admin roles anna --role listener"""
+    """Change the roles of an account and end its sessions.
+
+    Example: recorder admin roles anna --role listener
+    """
     _known(role)
     wanted, settings = tuple(dict.fromkeys(role)), load(config)
     change = _change(settings, customer, name, "account.roles", lambda a: a.ended(roles=wanted), ", ".join(wanted))
@@ -126,20 +132,29 @@ def roles_(
 
 
 def disable(name: Name, customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Disable an account and end its sessions; it is kept. Example: recorder admin disable anna"""
+    """Disable an account and end its sessions; it is kept.
+
+    Example: recorder admin disable anna
+    """
     settings = load(config)
     change = _change(settings, customer, name, "account.disable", lambda a: a.ended(disabled=True, invitation=None))
     return _show_change(*change, json=json)
 
 
 def enable(name: Name, customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Enable a disabled account. Example: recorder admin enable anna"""
+    """Enable a disabled account.
+
+    Example: recorder admin enable anna
+    """
     change = _change(load(config), customer, name, "account.enable", lambda a: replace(a, disabled=False))
     return _show_change(*change, json=json)
 
 
 def remove(name: Name, customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Delete an account for good and end its sessions. Example: recorder admin remove anna"""
+    """Delete an account for good and end its sessions.
+
+    Example: recorder admin remove anna
+    """
     settings = load(config)
     where, accounts, account = _find(settings, customer, name)
     note(settings, where, "account.remove", account.id)

@@ -29,7 +29,7 @@ def backup(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Back up everything but the keys to a folder; the daemon may be running.
+    """Back up everything but the keys to a folder. The daemon may be running.
 
     Copies the recordings that the folder does not have yet. After a failure, run it again: it continues. Keys are never
     in it; recorder keys backup writes them to another place.
@@ -66,7 +66,7 @@ def restore(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Bring a backup back into an empty data directory; the daemon must be stopped, keys/ stays as it is.
+    """Bring a backup back into an empty data directory. The daemon must be stopped; keys/ stays as it is.
 
     After a failure, run it again: it continues. What was erased after the backup stays erased with the keys of today.
 

@@ -99,7 +99,10 @@ def calls(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """List calls, newest first. Example: recorder calls --customer acme --party "+49 30 123456" --since 7d"""
+    """List calls, newest first.
+
+    Example: recorder calls --customer acme --party "+49 30 123456" --since 7d
+    """
     from recorder.persist.call_list import Item, find
 
     if state not in (None, *(s.value for s in CallState)):
@@ -160,7 +163,10 @@ def export(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Write a decrypted copy of one call. Example: recorder export CALL -o call.wav"""
+    """Write a decrypted copy of one call.
+
+    Example: recorder export CALL -o call.wav
+    """
     from recorder.cli.export import export_call
 
     form = (format or to.suffix.lstrip(".") or "wav").lower()
@@ -200,7 +206,7 @@ def check_owners(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Show who speaks in each stream according to the SBC, so that you can compare it with what you hear.
+    """Show who speaks in each stream according to the SBC. Compare it with what you hear.
 
     Exports silence the people that the SBC names: if it names the wrong ones, a person gets the voice of another.
 
@@ -266,7 +272,9 @@ def verify(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Read and authenticate stored recordings; report every defect. Example: recorder verify --customer acme
+    """Authenticate stored recordings and report every defect.
+
+    Example: recorder verify --customer acme
 
     Recordings that only the object store has are fetched. --sample N makes a check of a large store affordable.
     """
@@ -317,7 +325,10 @@ def _note_verified(data_dir: Path, at: datetime) -> None:
 
 
 def recover(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Repair and index recordings left by a crash, as serve does when it starts. Example: recorder recover"""
+    """Repair and index recordings left by a crash. `recorder serve` does the same when it starts.
+
+    Example: recorder recover
+    """
     from recorder.persist.checkpoint import refused
     from recorder.persist.instance_lock import node_lock
     from recorder.persist.repair import recover as repair

@@ -13,6 +13,7 @@ from recorder.cli import console
 from recorder.cli.options import DEFAULT_CONFIG, AsJson, Config
 from recorder.config import editor
 from recorder.config.faults import SettingsError
+from recorder.config.installation import Installation
 from recorder.config.loader import load
 from recorder.config.model import Customer as Configured
 from recorder.config.model import Settings
@@ -22,14 +23,12 @@ from recorder.maintenance.cli_audit import note
 from recorder.persist.customers import check_not_removed, create_customer, is_new, load_root_of
 from recorder.runtime.service_user import acting_as_owner
 
-RELOAD = "systemctl reload recorder"
-
 Name = Annotated[str, typer.Argument(help="Name of the customer; it is in files and keys and never changes.")]
 
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    help = "Customers. Example: recorder customer add acme --title 'Acme Ltd' --source 192.0.2.0/24"
+    help = "Customers.\n\nExample: recorder customer add acme --title 'Acme Ltd' --source 192.0.2.0/24"
     customer = typer.Typer(no_args_is_help=True, help=help, rich_markup_mode=None)
     customer.command("add")(add)
     customer.command("title")(title)
@@ -51,7 +50,7 @@ def add(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Write a customer into the configuration and make its keys; it is recorded after a reload.
+    """Write a customer into the configuration and make its keys. It is recorded after a reload.
 
     Example: recorder customer add acme --title "Acme Ltd" --source 192.0.2.0/24
     """
@@ -80,27 +79,36 @@ def add(
         with suppress(Exception):  # the first failure is the one to report
             editor.write(config, after, before)
         raise
-    return _told(name, made.state.value, [f"Added {name} to {config} and made its keys.", f"Next: {RELOAD}"], json=json)
+    lines = [f"Added {name} to {config} and made its keys.", f"Next: {_reload(config)}"]
+    return _told(name, made.state.value, lines, json=json)
 
 
 def title(
     name: Name,
-    text: Annotated[str, typer.Argument(metavar="TITLE", help="What people are shown in place of the name.")],
+    text: Annotated[str, typer.Argument(metavar="title", help="What people are shown in place of the name.")],
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Change what people are shown in place of a customer's name. Example: recorder customer title acme "Acme Ltd" """
+    """Change what people are shown in place of a customer's name.
+
+    Example: recorder customer title acme "Acme Ltd"
+    """
     changed = _changed(config, name, "title", text)
-    return _told(name, changed.state.value, [f"{name} is shown as {text}.", f"Next: {RELOAD}"], json=json)
+    return _told(name, changed.state.value, [f"{name} is shown as {text}.", f"Next: {_reload(config)}"], json=json)
 
 
 def close(name: Name, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Record no more calls of a customer after a reload, which ends its live calls; everything else goes on.
+    """Record no more calls of a customer after a reload. The reload ends its live calls; everything else goes on.
 
-    To open it again, write state = "open" into its table. Example: recorder customer close acme
+    To open it again, write state = "open" into its table.
+
+    Example: recorder customer close acme
     """
     changed = _changed(config, name, "state", CustomerState.CLOSED.value)
-    lines = [f"{name} is closed in {config}.", f"Next: {RELOAD}  (ends its live calls; its SBCs get 403 from then on)"]
+    lines = [
+        f"{name} is closed in {config}.",
+        f"Next: {_reload(config)}  (ends its live calls; its SBCs get 403 from then on)",
+    ]
     return _told(name, changed.state.value, lines, json=json)
 
 
@@ -110,7 +118,7 @@ def remove(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Erase everything of a closed customer and take it out of the configuration.
+    """Erase a closed customer and take it out of the configuration.
 
     Refused while a call is live or under legal hold, or if calls are kept and no waiver permits to erase them now.
     While the recorder runs this takes two runs with a reload between them: the first takes the customer out of the
@@ -131,11 +139,15 @@ def remove(
     receipt = carry_out(config, name, confirm)
     if receipt is None:
         lines = [f"{name} is out of {config}; the running recorder still has it open.",
-                 f"Next: {RELOAD}, then run this command again."]  # fmt: skip
+                 f"Next: {_reload(config)}, then run this command again."]  # fmt: skip
         _told(name, "removing", lines, json=json)
         return NotPossible.status
     lines = [f"Everything of {name} is erased. Receipt, audit log and public key: {receipt.parent}"]
     return _told(name, "removed", lines, receipt, json=json)
+
+
+def _reload(config: Path) -> str:
+    return Installation.of(config).reload
 
 
 def _changed(config: Path, name: str, key: str, value: str) -> Configured:

@@ -39,7 +39,7 @@ def doctor(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Check everything that a recorder needs, and say what to type where something is wrong.
+    """Check all that a recorder needs. Where something is wrong, say what to type.
 
     Looked at are kernel settings, clock, disks, swap, all that a start needs, ports, certificates, the database, and
     whether the SBCs answer OPTIONS. Nothing is changed, and each check has a time limit. What cannot be seen from here
@@ -97,7 +97,9 @@ def trace(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Show the SIP messages that the running recorder receives and sends, and why it refuses or ignores any.
+    """Show SIP messages of the running recorder.
+
+    These are all that it receives and sends, and why it refuses or ignores any.
 
     Names, numbers, users of addresses, texts of the metadata, SRTP keys and credentials are masked. The same value has
     the same word within a trace. Ctrl-C ends it. Without -o the messages are printed; with --json they are counted.
@@ -107,9 +109,9 @@ def trace(
     from recorder.trace.client import follow, text_of
 
     length, where = _span(seconds), _network(source)
-    runtime_dir = load(config, files=False).node.runtime_dir
+    settings = load(config, files=False)
     with _output(to, quiet=json) as write:
-        done = follow(runtime_dir, length, where, lambda line: write(text_of(line)))
+        done = follow(settings, length, where, lambda line: write(text_of(line)))
     if json:
         console.document({"path": str(to) if to else None, "messages": done.messages})
         return 0
@@ -126,7 +128,7 @@ def support(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Write one archive (tar.gz) for somebody who helps from afar: nothing personal and no secret is in it.
+    """Write an archive (tar.gz) for somebody who helps from afar. Nothing personal and no secret is in it.
 
     It has versions, the configuration without secrets, what `recorder doctor` finds, metrics, incidents and the newest
     lines of the log, and says what could not be had. Run it as root, who may read the journal.

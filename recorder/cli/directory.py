@@ -32,7 +32,7 @@ BRAKE_PERCENT = 5
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    help = "Directory users. Example: recorder directory sync --customer acme"
+    help = "Directory users.\n\nExample: recorder directory sync --customer acme"
     directory = typer.Typer(no_args_is_help=True, help=help, rich_markup_mode=None)
     directory.callback()(_directory)
     directory.command("sync")(sync)
@@ -42,7 +42,10 @@ def add_to(app: typer.Typer) -> None:
 
 
 def _directory() -> None:
-    """Directory users. Example: recorder directory sync --customer acme"""
+    """Directory users.
+
+    Example: recorder directory sync --customer acme
+    """
 
 
 def import_file(
@@ -56,10 +59,12 @@ def import_file(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Import users from a CSV file; users who are no longer in it become inactive.
+    """Import users from a CSV file. Users who are no longer in it become inactive.
 
     Columns: first_name, last_name, account_name, email, upn, object_id, numbers, addresses (several values with
-    semicolons). Example: recorder directory import people.csv --customer acme
+    semicolons).
+
+    Example: recorder directory import people.csv --customer acme
     """
     from recorder.directory.correlation_lock import importing, importing_for_all, matching_for_all
     from recorder.directory.csv_import import read
@@ -118,7 +123,7 @@ def sync(
     json: AsJson = False,
     unattended: Annotated[bool, typer.Option("--unattended", hidden=True)] = False,
 ) -> int:
-    """Import changes from Microsoft Entra ID; the daemon may be running or not.
+    """Import changes from Microsoft Entra ID. The daemon may be running or not.
 
     Example: recorder directory sync --customer acme --dry-run
     """
@@ -166,7 +171,7 @@ def check(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Check that the recorder can sign in to Microsoft Entra ID and read users; report what is missing.
+    """Check that Microsoft Entra ID lets the recorder read users. Report what is missing.
 
     Example: recorder directory check --customer acme
     """

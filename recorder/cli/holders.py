@@ -37,7 +37,7 @@ def add_to(node: typer.Typer, admit_row: AdmitRow, retire_row: RetireRow) -> Non
 
     @node.command("admit")
     def admit(
-        name: Annotated[str | None, typer.Argument(metavar="[NODE]", help="Name of the new node; not on it.")] = None,
+        name: Annotated[str | None, typer.Argument(metavar="node", help="Name of the new node; not on it.")] = None,
         number: Annotated[int | None, typer.Option("--number", min=1, max=255, help="Its [node] number.")] = None,
         recipient: Annotated[str | None, typer.Option("--recipient", "-r", help="What it shows: age1….")] = None,
         to: Annotated[Path | None, typer.Option("-o", "--output", help="File to write, for the new node.")] = None,
@@ -46,7 +46,9 @@ def add_to(node: typer.Typer, admit_row: AdmitRow, retire_row: RetireRow) -> Non
         config: Config = DEFAULT_CONFIG,
         json: AsJson = False,
     ) -> int:
-        """Give a new node the keys of all customers, in three steps. Example: recorder node admit
+        """Give a new node the keys of all customers, in three steps.
+
+        Example: recorder node admit
 
         1. On the new node, whose data_dir is empty: recorder node admit shows a recipient, age1….
         2. On a node with the keys: recorder node admit NAME --number N --recipient age1… -o FILE. It writes the file
@@ -65,12 +67,14 @@ def add_to(node: typer.Typer, admit_row: AdmitRow, retire_row: RetireRow) -> Non
 
     @node.command("retire")
     def retire(
-        name: Annotated[str, typer.Argument(metavar="NODE", help="Name of the node that is gone.")],
+        name: Annotated[str, typer.Argument(metavar="node", help="Name of the node that is gone.")],
         yes: Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")] = False,
         config: Config = DEFAULT_CONFIG,
         json: AsJson = False,
     ) -> int:
-        """Go on without a node for good: erasures do not wait for it any more. Example: recorder node retire rec2
+        """Go on without a node for good. Erasures do not wait for it any more.
+
+        Example: recorder node retire rec2
 
         Its recorder must have stopped, or been silent for two days. If it comes back it opens nothing and overwrites
         its keys. Calls that only it has are lost to the others until then.

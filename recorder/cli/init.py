@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from recorder.config import readers, template
+from recorder.config.installation import SYSTEM_FOLDER, program
 from recorder.config.loader import check_made, load
 from recorder.config.model import Settings
 from recorder.errors import WrongUse
@@ -18,9 +19,6 @@ from recorder.persist.customers import check_keys, create_customer, customer_exi
 from recorder.runtime.folders import memory_folder
 from storage.errors import KeysWrong
 from storage.keys.root_secret import load_root, make_token_root
-
-SYSTEM_FOLDER = Path("/etc")
-"""A configuration below this folder belongs to the machine and uses the system's usual paths."""
 
 FIRST_TOKEN = "first-admin"
 
@@ -55,10 +53,10 @@ class Made:
         if self.token:
             out += ["", f"Token of the first administrator of {self.customer}, shown once:", self.token]
         if self.customer:
-            words = f"recorder admin create NAME --customer {self.customer} --role admin --config {self.config}"
+            words = f"{program()} admin create NAME --customer {self.customer} --role admin --config {self.config}"
             out += ["", f"To sign in to the admin page: {words}"]
         sources = f"Next: see that sources in {self.config} are the addresses of your SBC"
-        return [*out, "", f"{sources}, then: recorder serve --config {self.config}"]
+        return [*out, "", f"{sources}, then: {program()} serve --config {self.config}"]
 
 
 def initialise(config: Path, first: str | None = None) -> Made:
@@ -74,7 +72,7 @@ def initialise(config: Path, first: str | None = None) -> Made:
     made.note(str(config), write_config(config, first))
     settings = load(config, files=False)
     if first is not None and settings.customer(first) is None:
-        hint = f"Add it: recorder customer add {first} --source ADDRESS --config {config}"
+        hint = f"Add it: {program()} customer add {first} --source ADDRESS --config {config}"
         raise WrongUse(f"{config} exists and has no customer {first}.", hint)
     _certificates(settings, made)
     check_made(settings)

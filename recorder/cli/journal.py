@@ -16,9 +16,7 @@ from recorder.runtime.service_user import become_owner
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    help = (
-        "The nodes' journals, where several share a database. Example: recorder journal accept --node 2 --reason TEXT"
-    )
+    help = "The journals of nodes that share a database.\n\nExample: recorder journal accept --node 2 --reason TEXT"
     journal = typer.Typer(no_args_is_help=True, help=help, rich_markup_mode=None)
     journal.callback()(_group)
     journal.command("accept")(accept)
@@ -36,7 +34,7 @@ def accept(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Serve databases without journal lines that a node lost with its disk.
+    """Serve databases without the journal lines that a node lost.
 
     A database that lost commits is not served until each node has given back its lines: a hold may be in them. Use this
     only if the node's disk is lost for good: what was in these lines is lost with it. The database keeps what it has.

@@ -12,6 +12,7 @@ import typer
 
 from recorder.cli import console
 from recorder.cli.options import DEFAULT_CONFIG, AsJson, Config
+from recorder.config.installation import Installation
 from recorder.config.loader import load
 from recorder.config.model import Settings
 from recorder.errors import NotPossible, WrongUse
@@ -20,7 +21,7 @@ from storage.files.durable_files import denied
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    help = "Life cycle of the keys. Example: recorder keys backup --recipient age1… -o keys.age"
+    help = "Life cycle of the keys.\n\nExample: recorder keys backup --recipient age1… -o keys.age"
     keys = typer.Typer(no_args_is_help=True, help=help, rich_markup_mode=None)
     keys.command("rotate")(rotate)
     keys.command("backup")(backup)
@@ -39,7 +40,7 @@ def rotate(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Encrypt all keys with another root secret; the daemon must be stopped.
+    """Encrypt all keys with another root secret. The daemon must be stopped.
 
     Example: recorder keys rotate --to file:/etc/recorder/root-2.key
     """
@@ -77,7 +78,7 @@ def backup(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Write keys/ and the root secret to a file that only the recipients can open; the daemon may be running.
+    """Write keys/ and the root secret to an encrypted file. Only the recipients can open it. The daemon may be running.
 
     Example: recorder keys backup --recipient age1… -o keys.age
     """
@@ -107,7 +108,7 @@ def restore(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Restore keys that are lost or do not open; keys that open are left alone. The daemon must be stopped.
+    """Restore keys that are lost or do not open. Keys that open are left alone. The daemon must be stopped.
 
     Example: recorder keys restore keys.age --identity key.txt
     """
@@ -144,5 +145,5 @@ def alone(settings: Settings) -> Iterator[None]:
         with acting_as_owner(settings.node.data_dir):  # whose the file of the lock has to be
             held = stack.enter_context(node_lock(settings))
         if not held:
-            raise NotPossible("The daemon is running.", "Stop it first: systemctl stop recorder.")
+            raise NotPossible("The daemon is running.", f"Stop it first: {Installation.of(settings.source).stop}.")
         yield

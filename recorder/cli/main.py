@@ -6,8 +6,10 @@ Exit status: 0 done, 1 the answer is "no", 2 wrong use or bad configuration, 3 c
 from __future__ import annotations
 
 import os
+import re
 import sys
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -157,7 +159,9 @@ def command() -> Any:
 
     app = typer.Typer(
         name="recorder",
-        help="Call recorder for SIPREC: records, encrypts, finds, exports and erases calls.\n\nExample: recorder demo",
+        help="Call recorder for SIPREC: records, encrypts, finds, exports and erases calls.\n\n"
+        "recorder COMMAND --help explains a command, recorder --version shows which version this is.\n\n"
+        "Example: recorder demo",
         no_args_is_help=True,
         add_completion=False,
         pretty_exceptions_enable=False,
@@ -181,7 +185,36 @@ def command() -> Any:
     ]
     for module in everything:
         module.add_to(app)
-    return typer.main.get_command(app)
+    made = typer.main.get_command(app)
+    _write_plainly(made)
+    return made
+
+
+def _write_plainly(command: Any) -> None:
+    """Let the help of a command, and of those below it, name parameters as people write them."""
+    for parameter in command.params:
+        parameter.get_help_record = partial(_plain_record, parameter.get_help_record)
+        parameter.get_usage_pieces = partial(_plain_usage, parameter.get_usage_pieces)
+    for below in getattr(command, "commands", {}).values():
+        _write_plainly(below)
+
+
+def _plain_record(record: Callable[[Any], tuple[str, str] | None], context: Any) -> tuple[str, str] | None:
+    """Return names and text of a parameter: of a list `--role <str...>` or `call... <str>`, of a range `<int>`.
+
+    Typer would write `<list[str]>`.
+    """
+    found = record(context)
+    if found is None:
+        return None
+    words, text = found
+    several = r"<\1>" if "... <" in words else r"<\1...>"
+    return re.sub(r"<list\[(\w+)]>", several, words).replace(" range>", ">"), text
+
+
+def _plain_usage(pieces: Callable[[Any], list[str]], context: Any) -> list[str]:
+    """Return what the usage line has of a parameter: `<call>`, because `{call}` looks like a choice."""
+    return [re.sub(r"{(\w+)}", r"<\1>", piece) for piece in pieces(context)]
 
 
 def _usage(problem: Exception) -> int | None:

@@ -27,7 +27,7 @@ V = TypeVar("V")
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    help = "Nodes that share the databases. Example: recorder node list"
+    help = "Nodes that share the databases.\n\nExample: recorder node list"
     node = typer.Typer(no_args_is_help=True, help=help, rich_markup_mode=None)
     node.command("list")(list_)
     node.command("drain")(drain)
@@ -36,7 +36,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def list_(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Show which nodes share the database of each customer, and how they are. Example: recorder node list
+    """Show which nodes share each customer's database. It also says how they are.
+
+    Example: recorder node list
 
     active: it renewed its row within 30 s. draining: it takes no new calls. away: neither. pending: it is admitted and
     has not started yet. retired: it may not write any more; its number is free after two days. A recorder with SQLite
@@ -54,12 +56,14 @@ def list_(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: A
 
 
 def drain(
-    name: Annotated[str, typer.Argument(metavar="NODE", help="Name of the node: [node] name in its configuration.")],
+    name: Annotated[str, typer.Argument(metavar="node", help="Name of the node: [node] name in its configuration.")],
     undo: Annotated[bool, typer.Option("--undo", help="Let it take calls again.")] = False,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Let a node take no new calls, before it is stopped or upgraded. Example: recorder node drain rec2
+    """Let a node take no new calls, before it is stopped or upgraded.
+
+    Example: recorder node drain rec2
 
     Within 10 s it answers INVITE and OPTIONS with 503, so that SBCs go on to another node. Its calls go on until they
     end, and everything else goes on as well; a restart changes nothing. May be run on any node, and again.

@@ -20,7 +20,7 @@ from storage.files.durable_files import denied
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     app.command("retention")(retention)
-    help = "The audit log. Example: recorder audit verify"
+    help = "The audit log.\n\nExample: recorder audit verify"
     audit = typer.Typer(no_args_is_help=True, help=help, rich_markup_mode=None)
     audit.command("verify")(audit_verify)
     audit.command("accept")(audit_accept)
@@ -33,7 +33,10 @@ def retention(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Show exactly which calls the next sweep would erase, and why. Example: recorder retention --dry-run"""
+    """Show which calls the next sweep would erase, and why.
+
+    Example: recorder retention --dry-run
+    """
     from recorder.maintenance.retention_preview import preview_retention
     from recorder.runtime.trusted_clock import WallClock, readings
 
@@ -68,7 +71,9 @@ def audit_verify(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Check every customer's audit log, or one receipt, offline. Example: recorder audit verify --receipt r.json
+    """Check every customer's audit log, or one receipt, offline.
+
+    Example: recorder audit verify --receipt r.json
 
     Of several nodes, the copies of the others' logs are checked too; they are in the database.
     """
@@ -124,7 +129,7 @@ def audit_accept(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Accept once that an audit log lacks entries, because a backup was restored; needs the root secret.
+    """Accept once that an audit log lacks entries. That is so after a backup was restored. It needs the root secret.
 
     Writes a signed entry into the log. It covers what is missing now; whatever is lost later is found again.
 

@@ -11,6 +11,7 @@ import typer
 from recorder.cli import console
 from recorder.cli.options import DEFAULT_CONFIG, AsJson, Config, OneCustomer
 from recorder.config.faults import SettingsError
+from recorder.config.installation import Installation
 from recorder.config.loader import load
 from recorder.config.model import Settings
 from recorder.errors import Negative, WrongUse
@@ -26,7 +27,9 @@ def add_to(app: typer.Typer) -> None:
     """Add these commands."""
     app.command("init")(init)
     app.command("check-config")(check_config)
-    tokens = typer.Typer(help="API tokens. Example: recorder token list", no_args_is_help=True, rich_markup_mode=None)
+    tokens = typer.Typer(
+        help="API tokens.\n\nExample: recorder token list", no_args_is_help=True, rich_markup_mode=None
+    )
     tokens.command("create")(create)
     tokens.command("list")(list_)
     tokens.command("revoke")(revoke)
@@ -39,7 +42,9 @@ def serve(
         bool, typer.Option(help="At SIGTERM running calls get `drain_seconds` to end, then they are sealed.")
     ] = False,
 ) -> int:
-    """Run the daemon until SIGTERM. Example: recorder serve --config /etc/recorder/recorder.toml
+    """Run the daemon until SIGTERM.
+
+    Example: recorder serve --config /etc/recorder/recorder.toml
 
     `runtime_dir` must be on a tmpfs, unless the configuration says [node] trial = true.
 
@@ -58,7 +63,7 @@ def init(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Write a configuration and make keys, certificates and a first token; what exists is kept.
+    """Make a configuration, keys, certificates and a first token. What exists is kept.
 
     Outside /etc, or without root, everything lies beside the configuration except `runtime_dir`, which is on a tmpfs.
     If there is no tmpfs, [node] trial = true is set: for trials, not for real calls.
@@ -84,7 +89,9 @@ def check_config(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Report every fault of a configuration. Example: recorder check-config --config recorder.toml
+    """Report every fault of a configuration.
+
+    Example: recorder check-config --config recorder.toml
 
     --start: also open the keys, bind the ports, ask the databases, and check certificates, write access and live calls,
     as the user who owns `data_dir`. Nothing is written, and a running recorder is not disturbed: its ports count as
@@ -141,7 +148,7 @@ def _compare(settings: Settings, *, json: bool) -> int:
         if found.needs_restart:
             console.say(
                 f"A reload would lose live calls by the change of {', '.join(found.needs_restart)}. "
-                "To end them in order instead: systemctl stop recorder, then systemctl start recorder."
+                f"To end them in order instead: {Installation.of(settings.source).restart}."
             )
     return 1 if found.needs_restart else 0
 
@@ -162,7 +169,10 @@ def create(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Make an API token, shown once. Example: recorder token create --customer acme --role listener --name reports"""
+    """Make an API token, shown once.
+
+    Example: recorder token create --customer acme --role listener --name reports
+    """
     from recorder.persist.customers import open_accounts, open_credentials
 
     unknown = [r for r in role if r not in ROLES]
@@ -207,7 +217,10 @@ def _shown(entry: Credential) -> dict[str, object]:
 
 
 def list_(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """List API tokens without their secrets. Example: recorder token list --customer acme"""
+    """List API tokens without their secrets.
+
+    Example: recorder token list --customer acme
+    """
     from recorder.persist.customers import open_credentials
 
     settings = load(config)
@@ -227,7 +240,10 @@ def revoke(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Revoke an API token; a running daemon refuses it within 5 s. Example: recorder token revoke anna"""
+    """Revoke an API token; a running daemon refuses it within 5 s.
+
+    Example: recorder token revoke anna
+    """
     settings = load(config)
     names = [customer] if customer else [c.name for c in settings.customers]
     gone = [n for n in names if _revoke(settings, n, name)]

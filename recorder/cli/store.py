@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def add_to(app: typer.Typer) -> None:
     """Add these commands."""
-    help = "The object stores of the configuration. Example: recorder store check"
+    help = "The object stores of the configuration.\n\nExample: recorder store check"
     store = typer.Typer(no_args_is_help=True, help=help, rich_markup_mode=None)
     store.command("check")(check)
     store.command("move")(move)
@@ -28,7 +28,9 @@ def add_to(app: typer.Typer) -> None:
 
 
 def check(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Try each object store of the configuration with scratch objects, which are removed. Example: recorder store check
+    """Try each object store with scratch objects, which are removed.
+
+    Example: recorder store check
 
     The store does not have to be in use yet: set endpoint, bucket and keys and leave media = "file". A lock is tried
     where the bucket takes one; the check then waits 15 s for its end, and a start with a lock needs it. Exit status: 1
@@ -87,7 +89,9 @@ def _refuse(place: StoreSettings, features: Features) -> None:
 
 
 def move(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Move all recordings to where media says, in [storage] or a customer's table. Example: recorder store move
+    """Move all recordings to where `media` says. It stands in [storage] or in a customer's table.
+
+    Example: recorder store move
 
     media = "s3": uploads what the store lacks, and makes good from each side what the other lost. media = "file":
     fetches everything and empties the store. Set media, restart the recorder, run this; calls are recorded meanwhile.

@@ -28,7 +28,10 @@ def demo(
     ] = None,
     no_browser: Annotated[bool, typer.Option("--no-browser", help="Do not open a browser.")] = False,
 ) -> int:
-    """Record real SIPREC calls on this machine over TLS with SRTP, and play them back. Example: recorder demo"""
+    """Record two SIPREC calls on this machine, and play them back. They go over TLS with SRTP.
+
+    Example: recorder demo
+    """
     from recorder.cli.demo import run_demo
 
     return run_demo(keep, browser=not no_browser)
@@ -65,7 +68,7 @@ def simulate(
     setup_timeout: Annotated[float, typer.Option(help="Seconds to wait for an answer.")] = 32.0,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
 ) -> int:
-    """Send SIPREC calls with known audio to a recorder and print what was sent: load generator and installation check.
+    """Send SIPREC calls with known audio and print what was sent. This generates load, or checks an installation.
 
     Exit status: 0 all calls went as planned, 1 some did not, 2 wrong use, 3 nobody answers.
 

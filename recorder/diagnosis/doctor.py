@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from recorder.config.installation import Installation
 from recorder.config.model import Settings
 from recorder.diagnosis import machine_checks, node_checks, sbc_checks, service_checks
 from recorder.diagnosis.check import Check, Step, run_apart, unchecked
@@ -19,7 +20,7 @@ GRACE_SECONDS = 15.0
 """Time limit of the watch for messages, beyond its length."""
 
 STUCK_DISK = "The disk hangs: dmesg | tail; iostat -x 1"
-STUCK = "Something hangs: dmesg | tail; systemctl status recorder"
+STUCK = "Something hangs: dmesg | tail"
 
 
 def diagnose(
@@ -31,7 +32,10 @@ def diagnose(
     `listen`: seconds to watch for requests of SBCs.
     """
 
-    def step(name: str, make: Callable[[], Iterable[Check]], seconds: float = SECONDS, stuck: str = STUCK) -> Step:
+    how = Installation.of(config)
+    stuck_here = f"{STUCK}; {how.status}"
+
+    def step(name: str, make: Callable[[], Iterable[Check]], seconds: float = SECONDS, stuck: str = stuck_here) -> Step:
         return Step(name, make, seconds, stuck)
 
     steps = [
@@ -39,7 +43,7 @@ def diagnose(
         step("clock", machine_checks.clock),
         step("disk.data", lambda: machine_checks.data_disk(settings), DISK_SECONDS, STUCK_DISK),
         step("disk.runtime", lambda: machine_checks.runtime_disk(settings), DISK_SECONDS, STUCK_DISK),
-        step("swap", lambda: machine_checks.swap(daemon_pid(settings.node.runtime_dir))),
+        step("swap", lambda: machine_checks.swap(daemon_pid(settings), how)),
         step("start", lambda: service_checks.start(config), 2 * SECONDS),
         step("daemon", lambda: service_checks.daemon(settings)),
         step("port", lambda: service_checks.ports(settings)),
@@ -58,7 +62,8 @@ def _call(settings: Settings, customer: str | None) -> Iterable[Check]:
     if customer is None:
         detail = "not asked for; it would stay in the customer's list of calls, unless a waiver permits to erase it"
         names = next((each.name for each in settings.customers), "CUSTOMER")
-        return [unchecked("trial-call", detail, f"recorderctl doctor --call {names}")]
+        remedy = Installation.of(settings.source).command(f"doctor --call {names}")
+        return [unchecked("trial-call", detail, remedy)]
     from recorder.diagnosis.trial_call import trial_call  # loads what renders audio
 
     return trial_call(settings, customer)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from recorder.calls.admission import LEAST_FREE_BYTES, LEAST_FREE_SPOOL, room
+from recorder.config.installation import Installation
 from recorder.config.model import Settings
 from recorder.diagnosis.check import Check, fail, ok, unchecked, warn
 from recorder.runtime.folders import in_memory, swapping
@@ -190,9 +191,7 @@ def _sync(folder: Path) -> Check:
     try:
         fd = os.open(folder, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     except PermissionError:
-        return unchecked(
-            name, "this user may not write there", "Run it as root or as the recorder's user: recorderctl doctor."
-        )
+        return unchecked(name, "this user may not write there", "Run it as root or as the recorder's user.")
     except OSError as problem:
         return unchecked(name, f"the file system has no files without names ({problem.strerror})", "ioping data_dir")
     try:
@@ -229,14 +228,15 @@ def runtime_disk(settings: Settings) -> Iterator[Check]:
         yield from _space("disk.runtime", there, LEAST_FREE_SPOOL)
 
 
-def swap(daemon: int | None) -> Iterator[Check]:
+def swap(daemon: int | None, how: Installation) -> Iterator[Check]:
     """Check that memory with keys and audio cannot be swapped; `daemon`: process id, whose limits count."""
     group = Path(f"/proc/{daemon or 'self'}/cgroup")
     if not swapping(group=group):
         yield ok("swap", "memory of the recorder is not swapped to a disk")
         return
     detail = "the kernel may write keys and audio of live calls to a swap disk"
-    yield warn("swap", detail, "swapoff -a, or MemorySwapMax=0 in the unit: systemctl edit recorder")
+    remedy = "swapoff -a, or MemorySwapMax=0 in the unit: systemctl edit recorder" if how.service else "swapoff -a"
+    yield warn("swap", detail, remedy)
 
 
 def file_system(folder: Path) -> str:

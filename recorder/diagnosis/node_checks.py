@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+from recorder.config.installation import Installation
 from recorder.config.model import Settings
 from recorder.diagnosis.check import Check, fail, ok, warn
 from storage.customer.settings import customer_folder
@@ -17,11 +18,12 @@ AWAY = "Start it again. If it is gone for good, retire it once it has been silen
 
 def nodes(settings: Settings) -> Iterator[Check]:
     """Check this node and the others in the database of each customer."""
+    how = Installation.of(settings.source)
     for customer in settings.customers:
         try:
             found = asyncio.run(_listed(settings, customer.name))
         except StorageError as problem:
-            yield fail(f"node.{customer.name}", str(problem), problem.hint or "recorderctl node list")
+            yield fail(f"node.{customer.name}", str(problem), problem.hint or how.command("node list"))
             continue
         yield _own(settings, customer.name, next((row for row in found if row.number == settings.node.number), None))
         for row in found:
@@ -47,4 +49,5 @@ def _own(settings: Settings, customer: str, row: NodeRow | None) -> Check:
         return ok(name, f"this node serves as number {row.number}")
     if row.shown is NodeState.DRAINING:
         return warn(name, "this node drains: SBCs get 503 for new calls", f"recorder node drain {me} --undo")
-    return fail(name, f"this node does not serve: it is {row.shown.value}", "recorderctl check-config --start")
+    remedy = Installation.of(settings.source).command("check-config --start")
+    return fail(name, f"this node does not serve: it is {row.shown.value}", remedy)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from recorder.config.installation import Installation
 from recorder.config.model import Settings
 from recorder.config.readers import Transport
 from recorder.diagnosis.check import Check, ok, unchecked, warn
@@ -57,6 +58,7 @@ def to_sbcs(settings: Settings, named: tuple[str, ...]) -> Iterator[Check]:
     if named:
         yield from asyncio.run(_ask_each([(f"sbc.{_shown(uri)}.to", [uri]) for uri in named], settings))
         return
+    how = Installation.of(settings.source)
     single, networks = addresses(settings)
     transports = list(dict.fromkeys(each.transport for each in settings.sip.listen))
     wanted = [
@@ -65,20 +67,21 @@ def to_sbcs(settings: Settings, named: tuple[str, ...]) -> Iterator[Check]:
     ]
     yield from asyncio.run(_ask_each(wanted, settings))
     for network in networks:
-        remedy = "recorder doctor --sbc 'sip:ADDRESS:5060;transport=udp'"
+        remedy = how.command("doctor --sbc 'sip:ADDRESS:5060;transport=udp'")
         detail = "a network: the configuration does not say which of its addresses are SBCs"
         yield unchecked(f"sbc.{network}.to", detail, remedy)
     for customer in settings.customers:
         if not customer.sources:
+            remedy = how.command("doctor --sbc 'sip:ADDRESS:5061;transport=tls'")
             detail = "its SBCs are known by certificate or password; their addresses are not configured"
-            yield unchecked(f"sbc.{customer.name}.to", detail, "recorder doctor --sbc 'sip:ADDRESS:5061;transport=tls'")
+            yield unchecked(f"sbc.{customer.name}.to", detail, remedy)
     if not single and not networks:
         detail = "no customer has another machine among its sources"
         yield unchecked("sbc.to", detail, "Add the SBC to sources of its customer.")
 
 
 async def _ask_each(wanted: list[tuple[str, list[str]]], settings: Settings) -> list[Check]:
-    turn = asyncio.Semaphore(AT_ONCE)
+    turn, how = asyncio.Semaphore(AT_ONCE), Installation.of(settings.source)
 
     async def ask(name: str, uris: list[str]) -> Check:
         async with turn:
@@ -86,10 +89,11 @@ async def _ask_each(wanted: list[tuple[str, list[str]]], settings: Settings) -> 
         said = [each for each in answers if each]
         if said:
             return ok(name, "; ".join(said))
+        asked = how.command("doctor --sbc 'sip:ADDRESS:PORT;transport=tcp'")
         tried = " nor ".join(uri.partition(":")[2].replace(";transport=", " over ") for uri in uris)
         remedy = (
             "If calls arrive, there is nothing to do: many SBCs do not answer OPTIONS. Otherwise ping it, look at its "
-            "access list, and try another port: recorder doctor --sbc 'sip:ADDRESS:PORT;transport=tcp'"
+            f"access list, and try another port: {asked}"
         )
         return warn(name, f"no answer to OPTIONS at {tried}", remedy)
 
@@ -130,7 +134,8 @@ def from_sbcs(settings: Settings, seconds: float) -> Iterator[Check]:
     """Count by source the messages that arrive within so many seconds; 0: do not watch."""
     single, networks = addresses(settings)
     if not seconds:
-        remedy = "recorder doctor --listen 60s, or recorder trace --for 5m; most SBCs send OPTIONS every 30 to 60 s."
+        how = Installation.of(settings.source)
+        remedy = f"{how.command('doctor --listen 60s')}; most SBCs send OPTIONS every 30 to 60 s."
         yield unchecked("sbc.from", "not watched: to see whether SBCs send anything takes a minute", remedy)
         return
     came: Counter[str] = Counter()
@@ -144,7 +149,7 @@ def from_sbcs(settings: Settings, seconds: float) -> Iterator[Check]:
             unwanted[f"{host}: {line['text'].strip()}"] += 1
 
     try:
-        follow(settings.node.runtime_dir, seconds, None, take)
+        follow(settings, seconds, None, take)
     except NotPossible as problem:
         yield unchecked("sbc.from", str(problem), problem.hint)
         return

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from recorder.config.faults import Fault
+from recorder.config.installation import Installation
 from recorder.config.model import Settings
 from recorder.config.readers import Address, Transport
 from recorder.diagnosis import own_api
@@ -26,7 +27,6 @@ WARN_DAYS = 30
 """The daemon warns at the same time (recorder.maintenance.cert_expiry)."""
 MAX_DRIFT = 1.0
 """Seconds between our clock and the database server's."""
-START = "systemctl start recorder; if that fails: journalctl -u recorder -e"
 LOCAL = frozenset(("", "localhost", "127.0.0.1", "::1"))
 STAY_UP = frozenset(("customer", "storage"))
 """First words of keys whose faults do not stop a start: other customers are recorded, and a database may be away."""
@@ -57,10 +57,11 @@ def _found(fault: Fault) -> str:
 # ---- the running daemon ----
 def daemon(settings: Settings) -> Iterator[Check]:
     """Ask the daemon whether it accepts calls."""
+    how = Installation.of(settings.source)
     try:
         status, body = own_api.get(settings, "/readyz")
     except OSError:
-        yield fail("daemon", "no answer at the address of the admin API", START)
+        yield fail("daemon", "no answer at the address of the admin API", how.start)
         return
     try:
         state = json.loads(body)
@@ -69,20 +70,23 @@ def daemon(settings: Settings) -> Iterator[Check]:
     away = state.get("customers_away") or 0
     if status != 200:
         why = state.get("detail") or status
-        yield fail("daemon", f"it runs but accepts no calls: {why}", "journalctl -u recorder -p warning -e")
+        yield fail("daemon", f"it runs but accepts no calls: {why}", how.log)
     elif away:
-        yield warn("daemon", f"it accepts calls; {away} customers cannot be served", "recorderctl check-config --start")
+        yield warn(
+            "daemon", f"it accepts calls; {away} customers cannot be served", how.command("check-config --start")
+        )
     else:
         yield ok("daemon", "it runs and accepts calls")
 
 
 def ports(settings: Settings) -> Iterator[Check]:
     """Check that the recorder, and no other program, listens at each configured address."""
+    how = Installation.of(settings.source)
     held = held_sockets(settings.node.runtime_dir)
     for address in [*settings.sip.listen, *api_addresses(settings).values()]:
         name, there = f"port.{address}", bound_sockets(address)
         if not there:
-            yield fail(name, "no program listens", START)
+            yield fail(name, "no program listens", how.start)
         elif there <= held:
             yield ok(name, "the recorder listens")
         else:
@@ -107,10 +111,11 @@ def certificates(settings: Settings) -> Iterator[Check]:
 
 def _certificate(settings: Settings, each: Watched) -> Iterator[Check]:
     name = f"certificate.{each.use}"
+    how = Installation.of(settings.source)
     replace = f"Replace [{each.use}] private_key, then certificate; no restart is needed."
     if not each.read() or each.ends is None:
         detail = "it cannot be used: it is unreadable, or does not fit its key"
-        yield fail(name, detail, "recorderctl check-config --start")
+        yield fail(name, detail, how.command("check-config --start"))
         return
     days = (each.ends - datetime.now(UTC)).days
     if each.ends <= datetime.now(UTC):
@@ -123,7 +128,7 @@ def _certificate(settings: Settings, each: Watched) -> Iterator[Check]:
     if wanted and wanted not in names:
         yield warn(f"{name}.name", f"it is not for {wanted}, which peers are told to connect to", replace)
     for listen in _listening(settings, each.use)[:1]:
-        yield _presented(f"{name}.presented", each.certificate, listen)
+        yield _presented(f"{name}.presented", each.certificate, listen, how)
 
 
 def _names(file: Path) -> set[str]:
@@ -151,14 +156,14 @@ def _listening(settings: Settings, use: str) -> list[Address]:
     return [settings.admin_api.listen]
 
 
-def _presented(name: str, file: Path, listen: Address) -> Check:
+def _presented(name: str, file: Path, listen: Address, how: Installation) -> Check:
     try:
         presented = own_api.presented(listen)
     except OSError:
-        return unchecked(name, "no TLS connection to the listener", START)
+        return unchecked(name, "no TLS connection to the listener", how.start)
     if presented == own_api.first_certificate(file):
         return ok(name, "the daemon presents this certificate")
-    return warn(name, "the daemon does not present the certificate in the file", "systemctl reload recorder")
+    return warn(name, "the daemon does not present the certificate in the file", how.reload)
 
 
 # ---- database ----
@@ -168,7 +173,7 @@ def database(settings: Settings) -> Iterator[Check]:
         yield ok("database", "SQLite, a file for each customer")
         return
     if not settings.customers:
-        yield unchecked("database", "no customer is configured", "recorder init")
+        yield unchecked("database", "no customer is configured", Installation.of(settings.source).command("init"))
         return
     yield from asyncio.run(_server(settings, settings.customers[0].name))
 
@@ -207,7 +212,7 @@ async def _server(settings: Settings, customer: str) -> list[Check]:
 # ---- object store ----
 def object_store(settings: Settings) -> Iterator[Check]:
     """Check that each object store answers; `recorder store check` finds out whether it can do what is needed."""
-    stores = configured_stores(settings)
+    stores, how = configured_stores(settings), Installation.of(settings.source)
     if not stores:
         yield ok("object-store", "none: recordings stay in data_dir")
     for store in stores:
@@ -215,6 +220,6 @@ def object_store(settings: Settings) -> Iterator[Check]:
         try:
             next(iter(store.listing("doctor/")), None)
         except StorageError as problem:
-            yield fail("object-store", f"{place}{problem}", problem.hint or "recorderctl store check")
+            yield fail("object-store", f"{place}{problem}", problem.hint or how.command("store check"))
         else:
             yield ok("object-store", f"{place}it answers")

@@ -16,6 +16,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import IO, Any
 
+from recorder.config.installation import Installation
 from recorder.config.model import Settings
 from recorder.diagnosis import own_api, shareable
 from recorder.diagnosis.machine_checks import KERNEL, RESERVED_PORTS, SYSCTL
@@ -65,7 +66,7 @@ def collect(settings: Settings, config: Path, to: IO[bytes], log: Path | None = 
     parts: dict[str, Callable[[], bytes]] = {
         "versions.json": lambda: _json(versions()),
         "configuration.json": lambda: _json(shareable.configuration(settings)),
-        "log.jsonl": lambda: _lines(_log(log)),
+        "log.jsonl": lambda: _lines(_log(log, Installation.of(config))),
         "metrics.txt": lambda: _text(shareable.metrics(_metrics(settings))),
         "incidents.jsonl": lambda: _lines(incidents(settings)),
         "doctor.json": lambda: _json({"checks": shareable.checks(_doctor(config))}),
@@ -193,13 +194,18 @@ def _doctor(config: Path) -> list[dict[str, Any]]:
     return [each for each in found if isinstance(each, dict) and {"name", "state", "detail"} <= set(each)]
 
 
-def _log(file: Path | None) -> Iterator[dict[str, Any]]:
+def _log(file: Path | None, how: Installation) -> Iterator[dict[str, Any]]:
     if file is not None:
         with file.open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_BYTES))
             text = log.read(LOG_BYTES).decode("utf-8", "replace")
         return (shareable.log_line(line) for line in text.splitlines()[-LOG_LINES:])
-    return _journal()
+    try:
+        return _journal()
+    except Missing:
+        if how.service:
+            raise
+        raise Missing("it is where the output of recorder serve goes; if that is a file, name it with --log") from None
 
 
 def _journal() -> Iterator[dict[str, Any]]:

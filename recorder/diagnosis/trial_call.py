@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from recorder.config.installation import Installation
 from recorder.config.model import Customer as Configured
 from recorder.config.model import Settings
 from recorder.config.readers import Listener, Srtp, Transport
@@ -47,10 +48,10 @@ def trial_call(settings: Settings, customer: str) -> Iterator[Check]:
     configured = settings.customer(customer)
     if configured is None:
         return
-    plan = planned(settings, configured)
+    plan, how = planned(settings, configured), Installation.of(settings.source)
     if plan is None:
         remedy = (
-            f'Add "127.0.0.1" to sources of {customer} for the trial, then systemctl reload recorder; or call from '
+            f'Add "127.0.0.1" to sources of {customer} for the trial, then {how.reload}; or call from '
             "where the SBC is: recorder simulate --to 'sip:rec@ADDRESS:5061;transport=tls' --ca tls.crt"
         )
         yield unchecked(NAME, "the recorder would not take a call from this machine as this customer's", remedy)
@@ -58,16 +59,16 @@ def trial_call(settings: Settings, customer: str) -> Iterator[Check]:
     report = asyncio.run(run(plan))
     (call,) = report.calls or (None,)
     if call is None or not call.well:
-        yield fail(
-            NAME, _refused(report, call), "docs/sbc.md explains each answer; journalctl -u recorder -p warning -e"
-        )
+        yield fail(NAME, _refused(report, call), f"docs/sbc.md explains each answer; {how.log}")
         return
     yield ok(NAME, f"accepted over {plan.carrier} after {call.setup_ms or 0:.0f} ms, {report.frames} packets sent")
     try:
         yield from asyncio.run(_looked(settings, configured, call))
     except StorageError as problem:
         yield unchecked(
-            f"{NAME}.listed", f"the recording cannot be opened here: {problem}", "recorderctl doctor --call …"
+            f"{NAME}.listed",
+            f"the recording cannot be opened here: {problem}",
+            how.command(f"doctor --call {customer}"),
         )
 
 
@@ -124,15 +125,15 @@ def _refused(report: Report, call: CallReport | None) -> str:
 
 
 async def _looked(settings: Settings, configured: Configured, call: CallReport) -> list[Check]:
-    customer = await open_customer(settings, configured)
+    customer, how = await open_customer(settings, configured), Installation.of(settings.source)
     try:
         row = await _row(customer, call)
         if row is None:
             detail = f"after {FOUND_SECONDS:g} s it is not in the list of calls"
-            return [fail(f"{NAME}.listed", detail, "journalctl -u recorder -p warning -e; recorderctl verify")]
+            return [fail(f"{NAME}.listed", detail, f"{how.log}; {how.command('verify')}")]
         checks = [ok(f"{NAME}.listed", f"{row.id}, {row.state.value}")]
         tell(customer.audit, "call.media", row.id, reason=REASON)
-        checks.append(await _heard(customer, row, call))
+        checks.append(await _heard(customer, row, call, how))
         checks.append(await _erased(customer, row.id))
         return checks
     finally:
@@ -152,10 +153,10 @@ async def _row(customer: Any, call: CallReport) -> Any:
     return None
 
 
-async def _heard(customer: Any, row: Any, call: CallReport) -> Check:
+async def _heard(customer: Any, row: Any, call: CallReport, how: Installation) -> Check:
     """Decode the recording in memory, and compare every frame with what was sent."""
     name = f"{NAME}.heard"
-    remedy = f"recorderctl verify {row.id}; recorderctl export {row.id} -o /tmp/trial.wav"
+    remedy = f"{how.command(f'verify {row.id}')}; {how.command(f'export {row.id} -o /tmp/trial.wav')}"
     fd = os.memfd_create("trial", os.MFD_CLOEXEC)
     try:
         async with media_parts(customer, row) as parts:

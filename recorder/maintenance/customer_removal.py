@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from recorder.config import editor
+from recorder.config.installation import Installation
 from recorder.config.loader import load
 from recorder.config.model import Customer as Configured
 from recorder.config.model import Settings
@@ -65,9 +66,10 @@ def _begin(settings: Settings, config: Path, configured: Configured, root: RootS
     """Check everything, note the removal, and take the customer out of the configuration."""
     name, data = configured.name, settings.node.data_dir
     if configured.state is not CustomerState.CLOSED:
+        how = Installation.of(config)
         raise NotPossible(
             f"Customer {name} is not closed.",
-            f"First: recorder customer close {name}, then systemctl reload recorder.",
+            f"First: {how.command(f'customer close {name}')}, then {how.reload}.",
         )
     if len(settings.customers) == 1:
         raise WrongUse(f"{name} is the only customer.", "Add another customer first: a recorder needs at least one.")
@@ -126,7 +128,8 @@ def _checked(settings: Settings, wanted: Removal, root: RootSecret) -> Sequence[
         calls = "1 call is" if live == 1 else f"{live} calls are"
         raise NotPossible(
             f"{calls} being recorded for {wanted.customer}.",
-            "Run systemctl reload recorder, which ends the calls of closed customers, then run this again.",
+            "Reload the recorder, which ends the calls of closed customers, then run this again: "
+            f"{Installation.of(settings.source).reload}",
         )
 
     async def look() -> Sequence[str]:

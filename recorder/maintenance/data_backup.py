@@ -7,6 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from recorder.config.installation import Installation
 from recorder.config.model import Settings
 from recorder.errors import Negative, NotPossible, WrongUse
 from recorder.maintenance.cli_audit import note
@@ -57,7 +58,7 @@ def bring_back(settings: Settings, path: Path, generation: int | None, watch: ba
         with acting_as_owner(data):
             held = stack.enter_context(node_lock(settings))
         if not held:
-            raise NotPossible("The daemon is running.", "Stop it first: systemctl stop recorder.")
+            raise NotPossible("The daemon is running.", f"Stop it first: {Installation.of(settings.source).stop}.")
         restored = restore.restore(Folder(path), generation, data, owner_of(data), watch)
         with acting_as_owner(data):
             for customer in settings.customers:

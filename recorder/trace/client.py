@@ -7,9 +7,10 @@ import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from recorder.config.installation import Installation
+from recorder.config.model import Settings
 from recorder.errors import NotPossible
 from recorder.trace.control_socket import MAX_LINE, short_path
 
@@ -36,10 +37,10 @@ class Traced:
     note: str = ""
 
 
-def follow(runtime_dir: Path, seconds: float, source: str | None, take: Callable[[dict[str, Any]], None]) -> Traced:
+def follow(settings: Settings, seconds: float, source: str | None, take: Callable[[dict[str, Any]], None]) -> Traced:
     """Trace for so many seconds, give each line of the daemon to `take`; Ctrl-C ends it. Raises NotPossible."""
     done = Traced()
-    with _connected(runtime_dir) as link:
+    with _connected(settings) as link:
         link.settimeout(seconds + GRACE_SECONDS)
         link.sendall(json.dumps({"seconds": seconds, "source": source}).encode() + b"\n")
         try:
@@ -58,10 +59,10 @@ def follow(runtime_dir: Path, seconds: float, source: str | None, take: Callable
     return done
 
 
-def daemon_pid(runtime_dir: Path) -> int | None:
+def daemon_pid(settings: Settings) -> int | None:
     """Return the process id of the daemon that listens for traces; None if there is none, or this user may not ask."""
     try:
-        with _connected(runtime_dir) as link:
+        with _connected(settings) as link:
             found = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
             return int(_CREDENTIALS.unpack(found)[0]) or None
     except (NotPossible, OSError):
@@ -74,20 +75,22 @@ def _ended(found: dict[str, Any]) -> Traced:
     return Traced(found["messages"], found["skipped"], ENDS.get(found["end"], ""))
 
 
-def _connected(runtime_dir: Path) -> socket.socket:
+def _connected(settings: Settings) -> socket.socket:
+    how = Installation.of(settings.source)
     link = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     try:
-        with short_path(runtime_dir) as path:
+        with short_path(settings.node.runtime_dir) as path:
             link.connect(path)
     except PermissionError:
         link.close()
         raise NotPossible(
-            "Only root and the recorder's user may trace.", "Type: sudo recorder trace, or recorderctl trace."
+            "Only root and the recorder's user may trace.", f"Type: sudo {how.command('trace')}"
         ) from None
     except OSError:
         link.close()
         raise NotPossible(
-            "The recorder does not run, or has only just started.", "Type: systemctl status recorder."
+            "The recorder does not run, or has only just started.",
+            f"Type: {how.status}" if how.service else f"Start it: {how.command('serve')}",
         ) from None
     return link
 

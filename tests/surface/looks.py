@@ -45,7 +45,12 @@ def _parameter(entry: str) -> str:
     found = _OPTION.match(entry) or _ARGUMENT.match(entry)
     assert found is not None
     notes = re.findall(r"\[(?:default:|required|[0-9.]+<=)[^]]*\]", entry)
-    return " ".join([found[1], found[2].strip(), *notes]).replace("  ", " ").strip()
+    kind = found[2].strip()
+    if "..." in found[1] + kind:
+        kind = f"<list[{kind.strip('<.>')}]>"
+    elif re.search(r"[0-9]<=x|x>=[0-9]", entry):  # of a number with limits
+        kind = kind.replace(">", " range>")
+    return " ".join([found[1], kind, *notes]).replace("  ", " ").strip()
 
 
 def shape(value: Any) -> Any:

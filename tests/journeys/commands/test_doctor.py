@@ -115,7 +115,9 @@ def test_what_is_wrong_is_named_with_what_to_type(tmp_path: Path) -> None:
         one.init()
         checks = examined(one)
         assert states(checks, "daemon", "start") == ["fail", "ok"]
-        assert "systemctl start recorder" in checks["daemon"]["remedy"]
+        assert f"recorder serve --config {one.config}" in checks["daemon"]["remedy"]
+        said = " ".join(each["remedy"] for name, each in checks.items() if not name.startswith("clock"))
+        assert not [word for word in ("systemctl", "journalctl", "recorderctl") if word in said]
         assert states(checks, f"port.udp:127.0.0.1:{one.udp}") == ["fail"]
         with taken(one, "udp"):
             checks = examined(one)
