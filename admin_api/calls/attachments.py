@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Annotated
 
 from msgspec import Meta
@@ -10,6 +11,7 @@ from starlette.responses import Response
 
 from admin_api.calls import call_views, calls
 from admin_api.calls.call_views import Attachment
+from admin_api.calls.playback import Sent, blocks
 from admin_api.http import reading
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
@@ -86,7 +88,8 @@ async def file(request: AuthorisedRequest, id: str, part: str) -> Response:
         raise unavailable(_STORE_AWAY, "object store away") from None
     suffix = "vtt" if wanted.media_type == MEDIA_TYPES[0] else "json"
     name = f'attachment; filename="{wanted.kind}-{wanted.id}.{suffix}"'
-    return Response(data, headers={"Content-Type": wanted.media_type, "Content-Disposition": name})
+    headers = {"Content-Type": wanted.media_type, "Content-Disposition": name, "Content-Length": str(len(data))}
+    return Sent(blocks(data), headers, reading=partial(request.customer.vault.in_use.reading, wanted.leaf))
 
 
 def check(media_type: str, data: bytes) -> None:

@@ -28,7 +28,7 @@ from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import Endpoint, endpoint
 from admin_api.http.messages import Message
 from admin_api.http.permissions import HEARERS, Action
-from admin_api.http.ports import BrokenOff, Rendered, Streamed
+from admin_api.http.ports import ABORT, BrokenOff, Rendered, Streamed
 from admin_api.http.problems import REFUSED, Problem, unavailable
 from admin_api.http.types import FORMATS, Given, word
 from storage.calls.call_index import CallRow
@@ -104,6 +104,12 @@ async def _always() -> AsyncIterator[Callable[[], bool]]:
     yield lambda: True
 
 
+async def blocks(data: bytes) -> AsyncIterator[bytes]:
+    """Yield data that lie in memory, so that an erasure may come between."""
+    for at in range(0, len(data), CHUNK):
+        yield data[at : at + CHUNK]
+
+
 class Sent(StreamingResponse):
     """A streaming answer whose source is always released."""
 
@@ -122,7 +128,10 @@ class Sent(StreamingResponse):
         self._reading = reading
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it; drop a client that stops reading, and stop if the call is erased, also while the client is slow."""
+        """Send it; drop a client that stops reading.
+
+        If the call is erased, also while the client is slow, drop the connection with what was not sent yet.
+        """
         try:
             async with self._reading() as keeps:
 
@@ -135,6 +144,8 @@ class Sent(StreamingResponse):
                 try:
                     await super().__call__(scope, receive, with_time_limit)
                 finally:  # an erasure waits for it
+                    if not keeps():
+                        scope["state"][ABORT]()
                     await self._release()
         except (TimeoutError, BrokenOff, Forgotten):
             return  # uvicorn closes the connection: the answer is incomplete

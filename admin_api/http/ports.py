@@ -13,6 +13,10 @@ from storage.calls.call_index import CallRow
 from storage.calls.call_row import Fresh
 from storage.customer.customers import Customer
 
+ABORT = "abort"
+"""The name under which a request's ASGI state has a function that drops its connection, and everything that the client
+has not received yet."""
+
 
 class CannotRender(Exception):
     """The media of a call cannot be rendered in this format; the message holds nothing personal."""

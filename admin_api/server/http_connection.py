@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+from contextlib import suppress
 from typing import Any
 
 import h11
@@ -13,6 +16,7 @@ from uvicorn.server import ServerState
 
 from admin_api.http import responses
 from admin_api.http.error_middleware import HEADERS, full
+from admin_api.http.ports import ABORT
 from admin_api.http.problems import Problem, malformed, too_many_connections
 from admin_api.server import connection_limits
 
@@ -28,6 +32,9 @@ MAX_HEAD = 32 << 10
 
 INVALID = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain"
 """How uvicorn's own answer to invalid HTTP begins. No answer of the application does: its first header is Date."""
+
+RESET = struct.pack("ii", 1, 0)
+"""Value of SO_LINGER: a socket that is closed sends a reset, and nothing of what it holds (socket(7))."""
 
 STATE = "connection"
 """The name under which a request's ASGI state has its connection."""
@@ -51,7 +58,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         super().__init__()
         self._connections = connections
         self._loop = _loop or asyncio.get_running_loop()
-        self._http = H11Protocol(config, server_state, {**app_state, STATE: self}, self._loop)
+        self._http = H11Protocol(config, server_state, {**app_state, STATE: self, ABORT: self.abort}, self._loop)
         self._requests = 0  # under way
         self._unread = 0  # bytes since the last request began
         self._refused = False  # sent what is not HTTP
@@ -120,6 +127,15 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         if self._refused:
             self._http.connection_lost(ConnectionAbortedError())
         self._transport.close()
+
+    def abort(self) -> None:
+        """Drop the connection and, by a reset, everything that the client has not received yet.
+
+        A closed one would still send what this process and the kernel hold, which are megabytes.
+        """
+        with suppress(OSError):  # it is closed already
+            self.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self._transport.abort()
 
     def begins(self) -> None:
         """Note that the head of a request is complete."""

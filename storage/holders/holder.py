@@ -464,6 +464,10 @@ class Holder:
         away = await cut_table.away(connection, behind)
         return Spread(done and not behind, tuple(sorted(behind)), bool(away), holders)
 
+    async def written(self, connection: AsyncConnection) -> int:
+        """Return since when every node has written to this database, or was waited for long enough: microseconds."""
+        return await cut_table.written(connection)
+
     async def away(self) -> dict[str, float | None]:
         """Return the other holders that are away, each with the seconds that it has been silent, None if unknown."""
         others = await self.others()

@@ -1,6 +1,11 @@
 """Transcripts and chats: taken, shown with the call, handed out to those who may hear."""
 
+import secrets
+
+import httpx2
 import pytest
+
+from tests.admin_api.calls.test_playback import erase
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 VTT = b"WEBVTT\n\n00:00.000 --> 00:01.000\nHello\n"
@@ -28,6 +33,28 @@ def test_an_attachment_is_returned_as_uploaded(service, data, kind, query):
     assert file.content == data
     assert file.headers["content-type"].startswith(made.json()["media_type"])
     assert file.headers["content-disposition"].startswith("attachment")
+
+
+def test_the_head_of_an_attachment_says_its_length(service):
+    made = attach(service, VTT).json()["id"]
+    head = service.ask(f"/calls/{service.ids['acme'][0]}/attachments/{made}", method="HEAD")
+    assert head.status_code == 200 and head.headers["content-length"] == str(len(VTT)) and not head.content
+
+
+def test_an_attachment_is_not_sent_to_its_end_when_its_call_is_erased(service):
+    call = service.ids["beta"][0]
+    data = b'"%s"' % secrets.token_hex(15 << 20).encode()
+    path = f"/api/v1/customers/beta/calls/{call}/attachments"
+    headers = {"Authorization": f"Bearer {service.tokens['beta']['admin']}"}
+    sent = {"content": data, "headers": {**headers, "Content-Type": "application/json"}}
+    made = service.client.post(path, **sent).raise_for_status().json()["id"]
+    with service.client.stream("GET", f"{path}/{made}", headers=headers) as answer:
+        blocks = answer.iter_raw(1 << 16)
+        next(blocks)
+        erase(service, call, "beta")
+        assert not service.customers["beta"].vault.in_use.any()
+        with pytest.raises(httpx2.RemoteProtocolError):
+            b"".join(blocks)
 
 
 def test_an_attachment_is_found_with_its_own_call_only(service):

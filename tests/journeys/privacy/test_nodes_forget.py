@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import secrets
 import signal
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,14 +13,62 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.api import WAIVER, Api, until
-from tests.daemon.coded_calls import record
+from recorder.simulate.plan import Plan
+from tests.daemon.api import SECONDS, WAIVER, Api, until
+from tests.daemon.coded_calls import place, record
 from tests.daemon.nodes import indexed, nodes
 from tests.daemon.object_stores import object_store
 from tests.daemon.postgresql import Cluster, cluster
 
 BY_ALL = 2.0
 """Seconds after which no other node opens what one has erased."""
+LENGTH = 8.0
+"""Seconds of a call whose sound is larger than what is on its way to a slow client."""
+ON_THE_WAY = 32 << 10
+"""Bytes that the kernel of a client may have received and not given to it; that of a node may hold more."""
+
+
+class Download:
+    """A client that reads a little now and then, and takes so little at once that the rest waits at the node."""
+
+    def __init__(self, api: Api, path: str) -> None:
+        self._socket = socket.socket()
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)  # the kernel of the node keeps as little
+        self._socket.settimeout(SECONDS)
+        self._socket.connect((api.one.api_host, api.one.api))
+        lines = (
+            f"GET /api/v1/customers/acme{path} HTTP/1.1",
+            "Host: x",
+            f"Authorization: Bearer {api.one.token('admin')}",
+        )
+        self._socket.sendall("\r\n".join([*lines, "", ""]).encode())
+        head = b""
+        while b"\r\n\r\n" not in head:
+            head += self._socket.recv(1)
+        status, *headers = head.decode().lower().splitlines()
+        assert " 200 " in status, status
+        self.size = int(next(line for line in headers if line.startswith("content-length:")).split()[1])
+        self.read = 0
+        self.is_over = False
+
+    def some(self, length: int = 1024) -> int:
+        """Read some; return 0 at the end, whatever it is."""
+        try:
+            got = 0 if self.is_over else len(self._socket.recv(min(length, self.size - self.read)))
+        except ConnectionResetError:
+            got = 0
+        self.read += got
+        self.is_over = not got
+        return got
+
+    def rest(self) -> int:
+        """Read to the end; return how much that was."""
+        before = self.read
+        while self.some(1 << 16):
+            pass
+        self._socket.close()
+        return self.read - before
 
 
 @contextmanager
@@ -96,3 +147,44 @@ def test_a_holder_that_is_away_is_named_until_it_is_retired(tmp_path: Path) -> N
         until(lambda: not any(tree.read_bytes()))
         assert other.one.stop() == 0 and other.one.run("calls").returncode != 0
         assert first.one.stop() == 0
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(300)
+def test_what_one_erases_no_other_goes_on_sending(tmp_path: Path) -> None:
+    """Sound, an export and an attachment are downloaded slowly; they end before the erasure is said to be done."""
+    with running_nodes(tmp_path, 2) as ((first, other), _):
+        first.ask("PUT", "/waiver", json=WAIVER)
+        place([Plan(first.one.uri(), calls=2, seconds=LENGTH, codec="opus", audio_kind="tone")])
+        mine, kept = (call["id"] for call in first.ended(2))
+        for call in (mine, kept):
+            said = json.dumps([{"text": secrets.token_hex(1 << 20)}]).encode()
+            kind = {"content-type": "application/json"}
+            added = first.ask("POST", f"/calls/{call}/attachments?kind=chat", "privacy", headers=kind, content=said)
+            assert added.status_code == 201, added.text
+        indexed([first, other])
+        until(lambda: other.get("/exports", "privacy").status_code == 200)  # it knows the new token
+
+        def downloads(call: str) -> dict[str, Download]:
+            (attached,) = other.get(f"/calls/{call}").json()["attachments"]
+            export = other.export(calls=[call], format="json", media="wav")
+            paths = {
+                "sound": f"/calls/{call}/media?format=wav",
+                "export": f"/exports/{export}/file",
+                "attachment": f"/calls/{call}/attachments/{attached['id']}",
+            }
+            return {name: Download(other, path) for name, path in paths.items()}
+
+        ending, going_on = downloads(mine), downloads(kept)
+        print({name: each.size for name, each in ending.items()})
+        assert all(each.size > 1 << 20 for each in ending.values())
+        id, _ = erased(first, mine)
+        while first.get(f"/erasures/{id}", "privacy").json()["state"] != "done":
+            for each in (*ending.values(), *going_on.values()):
+                each.some()
+            time.sleep(0.02)
+        left = {name: each.rest() for name, each in ending.items()}
+        assert all(each < ON_THE_WAY for each in left.values()), left
+        assert all(each.read < each.size // 2 for each in ending.values())
+        assert [each.size - each.read - each.rest() for each in going_on.values()] == [0, 0, 0]
+        assert first.one.stop() == other.one.stop() == 0

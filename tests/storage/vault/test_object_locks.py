@@ -24,7 +24,6 @@ from tests.daemon.object_stores import LOCKED, Proxy, Server
 from tests.storage.vault.test_object_vault import ALWAYS, CALL, DAY, LEAF, OTHER, read, store_part
 
 LATER = leaf_of(DAY, 8)
-TODAY = day_of(datetime.now(UTC))
 SEEN = Features(**{**dict.fromkeys((each.name for each in fields(Features)), True), "checksum": False})
 
 
@@ -42,6 +41,17 @@ def store(request: pytest.FixtureRequest, object_servers: dict[str, Server], doo
 @pytest.fixture
 def vault(tmp_path: Path, keys: CustomerKeys, store: S3) -> ObjectVault:
     return ObjectVault(tmp_path / "vault", "acme", keys, store)
+
+
+@pytest.fixture
+def today() -> int:
+    """Return the day on which a test begins; while it runs another one may begin."""
+    return day_of(datetime.now(UTC))
+
+
+def tomorrow() -> int:
+    """Return the day after now, which may not be the day after the test began."""
+    return day_of(datetime.now(UTC)) + 1
 
 
 def moment(day: int) -> datetime:
@@ -72,54 +82,58 @@ def refuses(store: S3) -> bool:
     return bool(found) and all(refused(each.key[skip:], each.id) for each in found)
 
 
-def test_a_part_is_locked_from_its_upload_on_and_its_lock_is_only_extended(vault: ObjectVault, store: S3) -> None:
+def test_a_part_is_locked_from_its_upload_on_and_its_lock_is_only_extended(
+    vault: ObjectVault, store: S3, today: int
+) -> None:
     ref = store_part(vault, b"kept")
-    assert vault.upload(ref, TODAY + 10)
+    assert vault.upload(ref, today + 10)
     mode = store.settings.lock.upper()
-    assert lock_of(vault, store, ref)[:2] == (mode, moment(TODAY + 10)) and refuses(store)
+    assert lock_of(vault, store, ref)[:2] == (mode, moment(today + 10)) and refuses(store)
     assert vault.release(ref) and read(vault, ref) == b"kept"
-    for until, then in ((TODAY + 30, TODAY + 30), (TODAY + 20, TODAY + 30), (TODAY + 31, TODAY + 31)):
+    for until, then in ((today + 30, today + 30), (today + 20, today + 30), (today + 31, today + 31)):
         assert vault.lock(ref, until)
         assert lock_of(vault, store, ref)[:2] == (mode, moment(then)) and vault.pointer(ref).locked == then
     assert read(vault, ref) == b"kept" and [found for found, _ in vault.pointers(DAY)] == [ref]
 
 
-def test_a_part_that_was_uploaded_before_its_date_was_known_is_locked_later(vault: ObjectVault, store: S3) -> None:
+def test_a_part_that_was_uploaded_before_its_date_was_known_is_locked_later(
+    vault: ObjectVault, store: S3, today: int
+) -> None:
     ref = store_part(vault, b"live")
     assert vault.upload(ref) and vault.take_unlocked() == {ref} and not vault.take_unlocked()
     assert lock_of(vault, store, ref) == (None, None, None)
     assert [found for found, _ in vault.pointers(DAY)] == [ref]
     since = time.time_ns()
-    assert vault.lock(ref, TODAY + 5)
+    assert vault.lock(ref, today + 5)
     assert [*vault.stored(since)] == [ref], "its local copy may go as early as before"
     assert [*vault.stored(ALWAYS)] == [ref] and not ref.path.is_symlink(), "the part is still here too"
-    assert lock_of(vault, store, ref)[1] == moment(TODAY + 5) and refuses(store)
+    assert lock_of(vault, store, ref)[1] == moment(today + 5) and refuses(store)
 
 
-def test_a_lock_that_only_the_store_knows_of_is_not_shortened(vault: ObjectVault, store: S3) -> None:
+def test_a_lock_that_only_the_store_knows_of_is_not_shortened(vault: ObjectVault, store: S3, today: int) -> None:
     """Pointers that were lost with a disk come back without the date."""
     ref = store_part(vault, b"kept")
-    vault.upload(ref, TODAY + 30)
+    vault.upload(ref, today + 30)
     vault.mistrust(ref)
     ref.path.unlink()
     assert into_store(vault, lambda units: None).done == 1
-    assert vault.pointer(ref).locked == 0 and vault.lock(ref, TODAY + 20)
-    assert lock_of(vault, store, ref)[1] == moment(TODAY + 30)
+    assert vault.pointer(ref).locked == 0 and vault.lock(ref, today + 20)
+    assert lock_of(vault, store, ref)[1] == moment(today + 30)
 
 
 def test_nothing_is_locked_in_a_store_that_was_not_seen_to_keep_a_lock(
-    tmp_path: Path, keys: CustomerKeys, store: S3, door: Proxy
+    tmp_path: Path, keys: CustomerKeys, store: S3, door: Proxy, today: int
 ) -> None:
     """`rclone serve s3` overwrites a part with the XML of `?retention`."""
     unseen = S3(store.settings)
     vault = ObjectVault(tmp_path / "unseen", "acme", keys, unseen)
     ref = store_part(vault, b"x")
-    assert vault.upload(ref, TODAY + 10) and lock_of(vault, unseen, ref) == (None, None, None)
+    assert vault.upload(ref, today + 10) and lock_of(vault, unseen, ref) == (None, None, None)
     door.play()
-    unseen.put("plain", b"x", moment(TODAY + 10))
+    unseen.put("plain", b"x", moment(today + 10))
     assert "x-amz-object-lock-mode" not in door.seen[-1][1]
     door.play()
-    for ask in (lambda: vault.lock(ref, TODAY + 10), lambda: vault.hold(ref)):
+    for ask in (lambda: vault.lock(ref, today + 10), lambda: vault.hold(ref)):
         with pytest.raises(StoreAway, match="not seen"):
             ask()
     assert door.seen == []
@@ -165,12 +179,12 @@ def test_an_erasure_ends_our_hold_and_deletes_all_versions(vault: ObjectVault, s
 
 
 def test_what_a_lock_keeps_is_named_without_asking_about_each_and_deleted_at_its_end(
-    vault: ObjectVault, store: S3, door: Proxy, monkeypatch: pytest.MonkeyPatch
+    vault: ObjectVault, store: S3, door: Proxy, monkeypatch: pytest.MonkeyPatch, today: int
 ) -> None:
     refs = [store_part(vault, b"gone", part) for part in ("c1", "m1", "m2")]
     free = store_part(vault, b"gone", "m1", OTHER, LATER)
     for ref in refs:
-        vault.upload(ref, TODAY + 2)
+        vault.upload(ref, today + 2)
     vault.upload(free)
     vault.release(refs[0])
     both = [(CALL, LEAF), (OTHER, LATER)]
@@ -178,16 +192,16 @@ def test_what_a_lock_keeps_is_named_without_asking_about_each_and_deleted_at_its
     door.play()
     assert vault.remove_objects(both) == 0
     kept = vault.kept(both)
-    assert [(call, each.until) for call, each in kept] == [(CALL, moment(TODAY + 2))] * 3
+    assert [(call, each.until) for call, each in kept] == [(CALL, moment(today + 2))] * 3
     assert not [first for first, _, _ in door.seen if first.startswith("HEAD")]
     assert compare(vault) == Comparison(), "it is known, so no fault"
     assert into_store(vault, lambda units: None).parts == 0
-    assert vault.delete_unlocked(TODAY + 1) == 0 and refuses(store)
-    assert vault.delete_unlocked(TODAY + 2) == 1, "it is tried"
+    assert vault.delete_unlocked(today + 1) == 0 and refuses(store)
+    assert vault.delete_unlocked(today + 2) == 1, "it is tried"
     assert refuses(store) and vault.kept(both) == kept, "and refused by this store, whose clock says otherwise"
     monkeypatch.setattr(store, "_delete", lambda some: _by_force(store, some))
-    assert vault.delete_unlocked(TODAY + 2) == 1
-    assert store.versions("") == [] and vault.delete_unlocked(TODAY + 1000) == 0
+    assert vault.delete_unlocked(today + 2) == 1
+    assert store.versions("") == [] and vault.delete_unlocked(today + 1000) == 0
 
 
 def _by_force(store: S3, some: list[Version]) -> bool:
@@ -205,10 +219,10 @@ def _by_force(store: S3, some: list[Version]) -> bool:
 
 
 def test_a_lock_that_is_extended_while_its_call_is_erased_is_told_as_it_is(
-    vault: ObjectVault, store: S3, monkeypatch: pytest.MonkeyPatch
+    vault: ObjectVault, store: S3, monkeypatch: pytest.MonkeyPatch, today: int
 ) -> None:
     ref = store_part(vault, b"gone")
-    vault.upload(ref, TODAY + 2)
+    vault.upload(ref, today + 2)
     real = store.lock
 
     def erased_meanwhile(name: str, until: datetime) -> None:
@@ -216,13 +230,13 @@ def test_a_lock_that_is_extended_while_its_call_is_erased_is_told_as_it_is(
         vault.remove_all([(CALL, LEAF)])
 
     monkeypatch.setattr(store, "lock", erased_meanwhile)
-    assert not vault.lock(ref, TODAY + 9)
+    assert not vault.lock(ref, today + 9)
     assert vault.remove_objects([(CALL, LEAF)]) == 0
-    assert [each.until for _, each in vault.kept([(CALL, LEAF)])] == [moment(TODAY + 9)]
+    assert [each.until for _, each in vault.kept([(CALL, LEAF)])] == [moment(today + 9)]
     assert [*vault.walk()] == [] and [*vault.stored(ALWAYS)] == []
 
 
-def test_a_lock_or_hold_that_others_have_set_is_named_and_left(vault: ObjectVault, store: S3) -> None:
+def test_a_lock_or_hold_that_others_have_set_is_named_and_left(vault: ObjectVault, store: S3, today: int) -> None:
     ref = store_part(vault, b"gone")
     vault.upload(ref)
     pointer = vault.pointer(ref)
@@ -232,15 +246,15 @@ def test_a_lock_or_hold_that_others_have_set_is_named_and_left(vault: ObjectVaul
     vault.remove_all([(CALL, LEAF)])
     assert vault.remove_objects([(CALL, LEAF)]) == 0
     assert vault.kept([(CALL, LEAF)]) == ((CALL, Kept(name, None)),)
-    assert vault.delete_unlocked(TODAY) == 0 and vault.delete_unlocked(TODAY + 1) == 1, "asked again every day"
+    assert vault.delete_unlocked(today) == 0 and vault.delete_unlocked(tomorrow()) == 1, "asked again every day"
     store.release(name)
-    assert vault.delete_unlocked(TODAY + 1) == 1 and store.versions("") == []
+    assert vault.delete_unlocked(tomorrow()) == 1 and store.versions("") == []
 
 
-def test_a_store_with_locks_is_left_by_name(vault: ObjectVault, store: S3) -> None:
+def test_a_store_with_locks_is_left_by_name(vault: ObjectVault, store: S3, today: int) -> None:
     one, two = store_part(vault, b"locked"), store_part(vault, b"free", "m2")
-    vault.upload(one, TODAY + 3)
+    vault.upload(one, today + 3)
     vault.upload(two)
     vault.hold(two)
-    assert [(call, each.until) for call, each in vault.leave()] == [(CALL, moment(TODAY + 3))]
+    assert [(call, each.until) for call, each in vault.leave()] == [(CALL, moment(today + 3))]
     assert vault.held() == []
