@@ -1,4 +1,4 @@
-"""Commands that back up the data directory and bring it back."""
+"""Commands for the data directory: backup, restore."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def backup(
 ) -> int:
     """Back up everything but the keys to a folder. The daemon may be running.
 
-    Copies the recordings that the folder does not have yet. After a failure, run it again: it continues. Keys are never
-    in it; recorder keys backup writes them to another place.
+    Copies the recordings that the folder does not have yet, and everything else anew. After a failure, run it again: it
+    continues. A backup never contains keys; recorder keys backup writes them to another place.
 
     Example: recorder backup /mnt/backup/recorder
     """
@@ -56,19 +56,19 @@ def backup(
     else:
         print(f"{path}: generation {made.generation}, {made.bytes:,} bytes, of which {made.copied:,} were copied.")
         if settings.storage.database != "sqlite":
-            print("The databases are on a server and not in it: pg_dump copies them. A lost one is built again.")
+            print("The databases are on a server, so not in the backup: use pg_dump. A lost database is built again.")
     return _end(made.faults, json=json)
 
 
 def restore(
-    path: Annotated[Path, typer.Argument(help="Folder that recorder backup wrote.")],
+    path: Annotated[Path, typer.Argument(help="Folder into which recorder backup wrote.")],
     generation: Annotated[int | None, typer.Option(help="Which generation; the newest if omitted.")] = None,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Bring a backup back into an empty data directory. The daemon must be stopped; keys/ stays as it is.
+    """Restore a backup into an empty data directory. The daemon must be stopped; keys/ stays as it is.
 
-    After a failure, run it again: it continues. What was erased after the backup stays erased with the keys of today.
+    After a failure, run it again: it continues. With today's keys/, what was erased after the backup stays erased.
 
     Example: recorder restore /mnt/backup/recorder
     """
@@ -83,13 +83,15 @@ def restore(
     else:
         print(f"{settings.node.data_dir}: generation {found.generation} of {found.at[:19]}Z, {found.bytes:,} bytes.")
         if found.database == _ELSEWHERE:
-            print("Databases were not in it: restore older ones or remove them; a lost one is built again.")
+            print(
+                "The backup has no databases: restore dumps that are not newer, or drop them to have them built again."
+            )
         print("Next: recorder keys restore if keys/ is lost, start the daemon, then recorder verify.")
     return _end(found.faults, json=json)
 
 
 def _end(faults: list[str], *, json: bool) -> int:
-    """Name what went wrong and return the exit status."""
+    """Print what went wrong, and return the exit status."""
     for fault in () if json else faults:
         console.say(console.plain(fault) + ".")
     return 1 if faults else 0

@@ -23,7 +23,7 @@ from recorder.maintenance.cli_audit import note
 from recorder.persist.customers import check_not_removed, create_customer, is_new, load_root_of
 from recorder.runtime.service_user import acting_as_owner
 
-Name = Annotated[str, typer.Argument(help="Name of the customer; it is in files and keys and never changes.")]
+Name = Annotated[str, typer.Argument(help="Name of the customer; files and keys contain it, so it never changes.")]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -50,13 +50,13 @@ def add(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Write a customer into the configuration and make its keys. It is recorded after a reload.
+    """Write a customer into the configuration and make its keys. Its calls are recorded after a reload.
 
     Example: recorder customer add acme --title "Acme Ltd" --source 192.0.2.0/24
     """
     settings = load(config, files=False)
     if settings.customer(name) is not None:
-        raise WrongUse(f"There is a customer {name} already.", "Choose another name.")
+        raise WrongUse(f"There already is a customer {name}.", "Choose another name.")
     check_not_removed(settings, name)
     given = {
         "name": name, "title": shown, "sources": source, "certificates": certificate, "domains": domain,
@@ -68,7 +68,7 @@ def add(
     made = checked(settings, after).customer(name)
     if made is None or not is_new(settings, made):
         folder = settings.node.data_dir
-        raise WrongUse(f"{folder} already has files of a customer {name}.", "Choose another name.")
+        raise WrongUse(f"{folder} already has files of a customer named {name}.", "Choose another name.")
     root = load_root_of(settings)
     editor.write(config, before, after)
     try:
@@ -98,7 +98,7 @@ def title(
 
 
 def close(name: Name, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Record no more calls of a customer after a reload. The reload ends its live calls; everything else goes on.
+    """Stop recording a customer after a reload. The reload ends its live calls; everything else goes on.
 
     To open it again, write state = "open" into its table.
 
@@ -120,8 +120,8 @@ def remove(
 ) -> int:
     """Erase a closed customer and take it out of the configuration.
 
-    Refused while a call is live or under legal hold, or if calls are kept and no waiver permits to erase them now.
-    While the recorder runs this takes two runs with a reload between them: the first takes the customer out of the
+    Refused while a call is live or under legal hold, or if calls are kept and no waiver permits erasing them now. While
+    the recorder runs, this takes two runs with a reload between them: the first takes the customer out of the
     configuration, the second erases. A receipt, the audit log and the public key stay in data_dir/removed/NAME/.
 
     Example: recorder customer remove acme --yes
@@ -138,7 +138,7 @@ def remove(
 
     receipt = carry_out(config, name, confirm)
     if receipt is None:
-        lines = [f"{name} is out of {config}; the running recorder still has it open.",
+        lines = [f"{name} is no longer in {config}, but the running recorder still has it open.",
                  f"Next: {_reload(config)}, then run this command again."]  # fmt: skip
         _told(name, "removing", lines, json=json)
         return NotPossible.status
@@ -151,7 +151,7 @@ def _reload(config: Path) -> str:
 
 
 def _changed(config: Path, name: str, key: str, value: str) -> Configured:
-    """Write one value of a customer into the configuration, and into its audit log."""
+    """Change one value of a customer in the configuration, and note it in the customer's audit log."""
     settings = load(config, files=False)
     found(settings, name)
     before = editor.read(config)

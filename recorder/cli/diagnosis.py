@@ -35,17 +35,17 @@ def doctor(
         list[str] | None,
         typer.Option(help="SIP URI of an SBC to ask instead of the configured addresses; may be repeated."),
     ] = None,
-    listen: Annotated[str | None, typer.Option(help="Watch so long (60s) for requests from the SBCs.")] = None,
+    listen: Annotated[str | None, typer.Option(help="How long to watch for requests from the SBCs: 60s.")] = None,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
     """Check all that a recorder needs. Where something is wrong, say what to type.
 
-    Looked at are kernel settings, clock, disks, swap, all that a start needs, ports, certificates, the database, and
-    whether the SBCs answer OPTIONS. Nothing is changed, and each check has a time limit. What cannot be seen from here
-    is `unchecked`.
+    Checks kernel settings, clock, disks, swap, all that a start needs, ports, certificates, the database, the object
+    store, and whether the SBCs answer OPTIONS. It changes nothing, and each check has a time limit. What cannot be seen
+    from this machine is `unchecked`.
 
-    --call: with a waiver on file the trial call asks for its own erasure; without one it stays in the list until its
+    --call: if a waiver is on file the trial call asks for its own erasure; if not, it stays in the list until its
     retention ends, as a call of `recorder doctor`. Exit status: 0 nothing failed, 1 something did.
 
     Example: recorder doctor --call acme --listen 60s
@@ -76,7 +76,7 @@ def doctor(
 
 
 def _check_uris(uris: list[str]) -> None:
-    """Raise WrongUse for what is no SIP URI."""
+    """Raise WrongUse if one is not a SIP URI."""
     from recorder.simulate import Plan, PlanError
 
     for uri in uris:
@@ -99,10 +99,11 @@ def trace(
 ) -> int:
     """Show SIP messages of the running recorder.
 
-    These are all that it receives and sends, and why it refuses or ignores any.
+    These are all that it receives and sends, and why it refuses or ignores some.
 
-    Names, numbers, users of addresses, texts of the metadata, SRTP keys and credentials are masked. The same value has
-    the same word within a trace. Ctrl-C ends it. Without -o the messages are printed; with --json they are counted.
+    Names, numbers, users of addresses, texts of the metadata, SRTP keys and credentials are masked. Within a trace, the
+    same value always has the same mask. Ctrl-C ends it. Without -o the messages are printed; with --json they are
+    counted.
 
     Example: recorder trace --for 10m --source 192.0.2.5 -o trace.txt
     """
@@ -128,10 +129,10 @@ def support(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Write an archive (tar.gz) for somebody who helps from afar. Nothing personal and no secret is in it.
+    """Write an archive (tar.gz) for somebody who helps from afar. It has no secrets and nothing personal.
 
     It has versions, the configuration without secrets, what `recorder doctor` finds, metrics, incidents and the newest
-    lines of the log, and says what could not be had. Run it as root, who may read the journal.
+    lines of the log; README.txt in it names what is missing. Run it as root, who may read the journal.
 
     Example: recorder support -o support.tar.gz
     """
@@ -152,13 +153,13 @@ def support(
 
 
 def _span(text: str) -> float:
-    """Read a length of time such as 10m."""
+    """Return the seconds of a length of time such as 10m; raises WrongUse."""
     from recorder.trace.control_socket import MAX_SECONDS
 
     found = re.fullmatch(r"([0-9]{1,5})([smh]?)", text)
     seconds = int(found[1]) * UNITS[found[2] or "s"] if found else 0
     if not 1 <= seconds <= MAX_SECONDS:
-        raise WrongUse(f"It cannot last {text!r}.", "Write 30s, 10m, or 1h at most.")
+        raise WrongUse(f"{text!r} is not a length of time up to an hour.", "Write 30s, 10m, or 1h at most.")
     return float(seconds)
 
 
@@ -173,7 +174,7 @@ def _network(text: str | None) -> str | None:
 
 @contextmanager
 def _output(to: Path | None, *, quiet: bool) -> Iterator[Callable[[str], None]]:
-    """Give what writes text: to a new file of mode 0600, to standard output, or nowhere."""
+    """Yield a function that writes text to a new file of mode 0600, to standard output, or nowhere."""
     if to is None:
         yield (lambda text: None) if quiet else _printed
         return
@@ -183,7 +184,7 @@ def _output(to: Path | None, *, quiet: bool) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[IO[bytes]]:
-    """Open a file that does not exist yet, which only its owner may read; raises WrongUse or NotPossible."""
+    """Open a new file that only its owner may read; remove it if the block fails. Raises WrongUse, NotPossible."""
     try:
         fd = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     except FileExistsError:

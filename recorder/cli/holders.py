@@ -33,15 +33,17 @@ LOOK_SECONDS = 0.5
 
 
 def add_to(node: typer.Typer, admit_row: AdmitRow, retire_row: RetireRow) -> None:
-    """Add these commands; the functions write the row of a node in the registry."""
+    """Add these commands; `admit_row` and `retire_row` write the row of a node in the table `nodes`."""
 
     @node.command("admit")
     def admit(
-        name: Annotated[str | None, typer.Argument(metavar="node", help="Name of the new node; not on it.")] = None,
+        name: Annotated[str | None, typer.Argument(metavar="node", help="Step 2: name of the new node.")] = None,
         number: Annotated[int | None, typer.Option("--number", min=1, max=255, help="Its [node] number.")] = None,
-        recipient: Annotated[str | None, typer.Option("--recipient", "-r", help="What it shows: age1….")] = None,
+        recipient: Annotated[
+            str | None, typer.Option("--recipient", "-r", help="The recipient that step 1 printed: age1….")
+        ] = None,
         to: Annotated[Path | None, typer.Option("-o", "--output", help="File to write, for the new node.")] = None,
-        file: Annotated[Path | None, typer.Option("--file", help="On the new node: the file to take.")] = None,
+        file: Annotated[Path | None, typer.Option("--file", help="Step 3: the file that step 2 wrote.")] = None,
         wait: Annotated[float, typer.Option("--wait", help="Seconds to wait for all other nodes.")] = 60.0,
         config: Config = DEFAULT_CONFIG,
         json: AsJson = False,
@@ -50,10 +52,11 @@ def add_to(node: typer.Typer, admit_row: AdmitRow, retire_row: RetireRow) -> Non
 
         Example: recorder node admit
 
-        1. On the new node, whose data_dir is empty: recorder node admit shows a recipient, age1….
+        1. On the new node, whose data_dir is empty: recorder node admit prints a recipient, age1….
         2. On a node with the keys: recorder node admit NAME --number N --recipient age1… -o FILE. It writes the file
-        when all other nodes know of the new one, and may be repeated.
-        3. Copy the file to the new node: recorder node admit --file FILE, then start its recorder, and delete the file.
+        once all other nodes know of the new one, and may be repeated.
+        3. Copy the file to the new node and run there: recorder node admit --file FILE. Then start its recorder, and
+        delete the file.
         """
         settings = _several(config)
         if file is not None:
@@ -62,7 +65,7 @@ def add_to(node: typer.Typer, admit_row: AdmitRow, retire_row: RetireRow) -> Non
             return _show(settings, json=json)
         if number is None or recipient is None or to is None:
             hint = f"recorder node admit {name} --number N --recipient age1… -o FILE"
-            raise WrongUse("The number, the recipient and the file are needed.", hint)
+            raise WrongUse("To admit a node, --number, --recipient and -o are needed.", hint)
         return _admit(settings, name, recipient, to, partial(_numbered, admit_row, name, number), wait, json=json)
 
     @node.command("retire")
@@ -72,26 +75,26 @@ def add_to(node: typer.Typer, admit_row: AdmitRow, retire_row: RetireRow) -> Non
         config: Config = DEFAULT_CONFIG,
         json: AsJson = False,
     ) -> int:
-        """Go on without a node for good. Erasures do not wait for it any more.
+        """Remove a node for good. Erasures no longer wait for it.
 
         Example: recorder node retire rec2
 
-        Its recorder must have stopped, or been silent for two days. If it comes back it opens nothing and overwrites
-        its keys. Calls that only it has are lost to the others until then.
+        Its recorder must have stopped, or been silent for two days. If it starts again, it opens nothing and overwrites
+        its keys. The other nodes do not get the calls that only it has.
         """
         settings = _several(config)
         if name == settings.node.name:
             raise WrongUse("A node cannot retire itself.", "Run the command on a node that stays.")
         returning = sorted({each for one in _each(settings, _returning) for each in one} - {name})
         if returning:
-            told = f"{', '.join(returning)} has not come back yet: what only {name} knows to be erased may open again."
-            _confirm(f"{told} Retire {name} nevertheless?", yes=yes)
+            warning = f"{', '.join(returning)} is still returning: what only {name} has erased so far may open again."
+            _confirm(f"{warning} Retire {name} nevertheless?", yes=yes)
         _confirm(f"Retire node {name} for good?", yes=yes)
         _each(settings, lambda holder: holder.retire(name, partial(_named, retire_row, name)))
         if json:
             console.document({"name": name, "state": "retired"})
         else:
-            print(f"{name} is retired. Destroy the disks that have its keys/, or start it once so that it does so.")
+            print(f"{name} is retired. Destroy the disks with its keys/, or start it once: it then overwrites them.")
         return 0
 
 
@@ -99,7 +102,7 @@ def _confirm(question: str, *, yes: bool) -> None:
     if yes:
         return
     if not sys.stdin.isatty():
-        raise WrongUse("A node is retired for good.", "Add --yes.")
+        raise WrongUse("Retiring a node cannot be undone.", "Add --yes.")
     if not typer.confirm(question):
         raise NotPossible("Nothing was changed.")
 
@@ -175,20 +178,20 @@ def _admit(
 
     if left := sorted({each for one in _each(settings, work) for each in one}):
         raise NotPossible(
-            f"{', '.join(left)} does not know of {name} yet, so the file is not written.",
-            "Start its recorder, or retire it if it is gone; then run the command again.",
+            f"The file is not written, because these nodes do not know of {name} yet: {', '.join(left)}.",
+            "Start their recorders, or retire nodes that are gone; then run the command again.",
         )
     names = hand_over(settings, recipient, to)
     if json:
         console.document({"name": name, "file": str(to), "customers": names})
         return 0
-    print(f"{to}: the keys of {', '.join(names)}, which only {name} can open.")
+    print(f"{to}: the keys of {', '.join(names)}; only {name} can open the file.")
     print(f"Next, on {name}: recorder node admit --file {to.name}, and start its recorder.")
     return 0
 
 
 def _each(settings: Settings, work: Callable[[Holder], Awaitable[V]]) -> list[V]:
-    """Do something as the holder of each customer's keys."""
+    """Return what `work` returns for the holder of each customer's keys, in the order of the customers."""
     from recorder.persist.customers import open_customers
     from recorder.runtime.service_user import acting_as_owner
 

@@ -24,7 +24,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def _group() -> None:
-    """Keep the command's own name although it is the only one."""
+    """Make `accept` a subcommand although it is the only one."""
 
 
 def accept(
@@ -36,8 +36,8 @@ def accept(
 ) -> int:
     """Serve databases without the journal lines that a node lost.
 
-    A database that lost commits is not served until each node has given back its lines: a hold may be in them. Use this
-    only if the node's disk is lost for good: what was in these lines is lost with it. The database keeps what it has.
+    A database that lost commits is not served until each node has given back its lines: they may hold legal holds. Use
+    this only if the node's disk is lost for good: what these lines held is lost too. The database keeps what it has.
 
     Example: recorder journal accept --node 2 --reason "both disks of rec2 failed, database of 2 o'clock restored"
     """
@@ -46,9 +46,9 @@ def accept(
     settings = load(config)
     become_owner(settings.node.data_dir)
     if settings.node.number == 0:
-        raise WrongUse("This recorder has its databases to itself.", "Only several nodes have a journal each.")
+        raise WrongUse("This recorder is the only node.", "The command is for several nodes that share a database.")
     if not reason.strip():
-        raise WrongUse("The reason is empty.", "Say why the lines are lost, for whoever reads the audit log.")
+        raise WrongUse("The reason is empty.", "Say why the lines are lost; the audit log keeps the reason.")
     wanted = [each for each in settings.customers if customer in (None, each.name)]
     if not wanted:
         raise WrongUse(f"There is no customer {customer!r}.", "recorder check-config checks the configuration.")

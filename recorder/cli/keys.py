@@ -40,7 +40,7 @@ def rotate(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Encrypt all keys with another root secret. The daemon must be stopped.
+    """Seal all keys under another root secret. The daemon must be stopped.
 
     Example: recorder keys rotate --to file:/etc/recorder/root-2.key
     """
@@ -49,8 +49,8 @@ def rotate(
 
     if old is None and new is None:
         raise WrongUse(
-            "Both root secrets are needed, the old and the new one.",
-            "Add --to file:PATH, or, if the configuration names the new one already, --from with the old one.",
+            "The command needs both root secrets, the old one and the new one.",
+            "Add --to file:PATH; or, if the configuration already names the new one, --from with the old one.",
         )
     settings = load(config, files=False)
     configured = settings.keys.root
@@ -89,7 +89,9 @@ def backup(
         console.document({"file": str(to), "bytes": to.stat().st_size, "customers": names})
         return 0
     print(f"{to}: the keys of {', '.join(names)}, {to.stat().st_size:,} bytes, encrypted.")
-    print("It opens everything that is erased from now on: destroy older backups, and this one once you make the next.")
+    print(
+        "It can open whatever is erased from now on: destroy older backups, and this one once you have made the next."
+    )
     return 0
 
 
@@ -142,7 +144,7 @@ def alone(settings: Settings) -> Iterator[None]:
 
     settings.node.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with ExitStack() as stack:
-        with acting_as_owner(settings.node.data_dir):  # whose the file of the lock has to be
+        with acting_as_owner(settings.node.data_dir):  # the lock file must belong to the owner
             held = stack.enter_context(node_lock(settings))
         if not held:
             raise NotPossible("The daemon is running.", f"Stop it first: {Installation.of(settings.source).stop}.")

@@ -36,13 +36,13 @@ def add_to(app: typer.Typer) -> None:
 
 
 def list_(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Show which nodes share each customer's database. It also says how they are.
+    """List the nodes that share each customer's database. It shows the state of each.
 
     Example: recorder node list
 
-    active: it renewed its row within 30 s. draining: it takes no new calls. away: neither. pending: it is admitted and
-    has not started yet. retired: it may not write any more; its number is free after two days. A recorder with SQLite
-    is the only node and is not listed.
+    active: it renewed its row within 30 s. draining: the same, and it takes no new calls. away: it was stopped or
+    cannot reach the database. pending: it is admitted and has not started yet. retired: it may not write any more; its
+    number is free after two days. A recorder with SQLite is the only node and is not listed.
     """
     from storage.nodes.rows import listed
 
@@ -65,8 +65,8 @@ def drain(
 
     Example: recorder node drain rec2
 
-    Within 10 s it answers INVITE and OPTIONS with 503, so that SBCs go on to another node. Its calls go on until they
-    end, and everything else goes on as well; a restart changes nothing. May be run on any node, and again.
+    Within 10 s it answers INVITE and OPTIONS with 503, so that SBCs go on to another node. Its running calls and
+    everything else go on, and a restart does not end the draining. Run it on any node; you may repeat it.
     """
     from storage.nodes.membership import drain as change
     from storage.nodes.rows import NodeState
@@ -79,11 +79,13 @@ def drain(
                 return await change(connection, name, undo=undo)
 
     if settings.node.number == 0:
-        raise WrongUse("This recorder is the only node.", "recorder serve --drain stops it once its calls have ended.")
+        hint = "recorder serve --drain lets its calls end before it stops."
+        raise WrongUse("This recorder is the only node.", hint)
     items = []
     for customer, row in each_database(settings, None, work).items():
         if row is None:
-            raise WrongUse(f"The database of customer {customer} has no node {name}.", "recorder node list shows them.")
+            hint = "recorder node list shows its nodes."
+            raise WrongUse(f"The database of customer {customer} has no node {name}.", hint)
         if row.state in (NodeState.PENDING, NodeState.RETIRED):
             raise WrongUse(f"Node {name} is {row.state.value}: it takes no calls.", "recorder node list shows it.")
         items.append(_item(customer, row, None))
@@ -120,7 +122,7 @@ def _item(customer: str, row: NodeRow, cuts: int | None) -> dict[str, Any]:
 
 
 def each_database(settings: Settings, name: str | None, work: Callable[[Database], Awaitable[V]]) -> dict[str, V]:
-    """Do the work with the database of each wanted customer, which is not opened; return the results by customer."""
+    """Return what `work` returns for the database of each customer, by name; the databases are not opened for it."""
     from storage.customer.settings import customer_folder
     from storage.database.database import Database
 

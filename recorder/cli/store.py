@@ -32,9 +32,9 @@ def check(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
 
     Example: recorder store check
 
-    The store does not have to be in use yet: set endpoint, bucket and keys and leave media = "file". A lock is tried
-    where the bucket takes one; the check then waits 15 s for its end, and a start with a lock needs it. Exit status: 1
-    if a store cannot be used, 3 if one cannot be reached.
+    The store does not have to be in use yet: set endpoint, bucket and keys and leave media = "file". If the bucket
+    takes locks, the check tries one and waits 15 s until it ends; a recorder with lock does not start before this check
+    has succeeded. Exit status: 1 if a store cannot be used, 3 if one cannot be reached.
     """
     from recorder.persist.object_store import described_stores
     from recorder.runtime.service_user import acting_as_owner
@@ -93,7 +93,7 @@ def move(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: As
 
     Example: recorder store move
 
-    media = "s3": uploads what the store lacks, and makes good from each side what the other lost. media = "file":
+    media = "s3": uploads what the store lacks, and restores on each side what the other still has. media = "file":
     fetches everything and empties the store. Set media, restart the recorder, run this; calls are recorded meanwhile.
     It may be stopped and run again. Exit status: 1 if parts failed, 3 if the store is away.
     """
@@ -109,7 +109,7 @@ def move(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: As
     uploading = {each.name for each in settings.customers if settings.storage_of(each).media == "s3"}
     if settings.node.number and len(uploading) < len(settings.customers):
         raise WrongUse(
-            "Other nodes have their recordings in the object store, and this node cannot fetch them all.",
+            "One of several nodes cannot leave the object store, which has the recordings of the others too.",
             "Retire the other nodes and remove [node] number first.",
         )
     with node_lock(settings) as alone:
@@ -136,7 +136,7 @@ def move(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: As
     if json:
         console.document(total)
     else:
-        print(f"{total['parts']} parts were elsewhere, {total['done']} moved, {total['failed']} failed.")
+        print(f"{total['parts']} parts to move: {total['done']} moved, {total['failed']} failed.")
     if total["failed"]:
-        console.say("recorder verify names what is missing.")
+        console.say("Run recorder verify: it names what is missing.")
     return 1 if total["failed"] else 0

@@ -44,7 +44,7 @@ def _own(settings: Settings, customer: str, row: NodeRow | None) -> Check:
     name, me = f"node.{customer}", settings.node.name
     if row is None or row.name != me:
         detail = "this node has no row in this database" if row is None else f"{row} has this node's number"
-        return fail(name, detail, f"On a node that runs: recorder node admit {me}")
+        return fail(name, detail, f"recorder node admit {me}")
     if row.shown is NodeState.ACTIVE:
         return ok(name, f"this node serves as number {row.number}")
     if row.shown is NodeState.DRAINING:
