@@ -41,7 +41,7 @@ def until_of(moment: int, age: float) -> int:
 
 
 Compare = Callable[[int, int], None]
-"""Raises DatabaseOlder if epoch and number of transactions in the row of a node are older than what it has committed."""
+"""Raises DatabaseOlder if epoch and number of transactions in the row of a node are below what it has committed."""
 
 
 def same(epoch: int, seq: int) -> None:
