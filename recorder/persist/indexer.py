@@ -236,7 +236,8 @@ class Indexer:
             return 0
         age = self._age(customer.name, ())
         async with customer.database.beside() as connection:
-            return await customer.indexed.note(connection, moment, age, alone=True)
+            compare = customer.registry.compare
+            return await customer.indexed.note(connection, moment, age, alone=True, compare=compare)
 
     def _age(self, name: str, written: Collection[_Waiting]) -> float:
         """Return the age of the oldest change of a customer that waits and is not among those that are written."""

@@ -141,6 +141,7 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
         now,
         gap.first,
         spread=None if holder is None else holder.spread,
+        written=None if holder is None else holder.written,
     )
     holds = Holds(store, erasures.wanted.set)
     twins += [holds.join, erasures.join]
@@ -162,7 +163,7 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
         waivers=Waivers(store),
         rules=rules,
         erasures=erasures,
-        retention=Retention(database, keys, calls, rules, erasures, now),
+        retention=Retention(database, keys, calls, rules, erasures),
         annotations=Annotations(store),
         attachments=Attachments(store, vault),
         exports=exports,

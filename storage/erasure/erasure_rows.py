@@ -229,11 +229,15 @@ async def withdraw(connection: AsyncConnection) -> str | None:
     return ids[0] if ids else None
 
 
-async def begin(connection: AsyncConnection, round: int = ROUND) -> list[tuple[ErasureTarget, Step]]:
+async def begin(
+    connection: AsyncConnection, round: int = ROUND, *, before: int | None = None
+) -> list[tuple[ErasureTarget, Step]]:
     """Close calls of running erasures to holds; return the calls to work on, each with its lowest step.
 
     The oldest days come first, each of them whole, up to the size of a round. Calls that retention filed and somebody
     has put under hold since are taken out: retention decides again when the hold is lifted.
+
+    `before`: of what retention files, only what it filed before this moment is begun.
     """
     held = erasure_calls.c.call.in_(sa.select(holds.c.call))
     filed = sa.and_(erasure_calls.c.step == Step.FILED, erasure_calls.c.leaf.is_not(None))
@@ -245,7 +249,11 @@ async def begin(connection: AsyncConnection, round: int = ROUND) -> list[tuple[E
         for id in list(await connection.scalars(asked)):
             await _add_twins(connection, id)
     going = erasure_calls.c.erasure.in_(sa.select(erasures.c.id).where(running))
-    await connection.execute(erasure_calls.update().where(filed, ~held, going).values(step=Step.BEGUN))
+    fresh = [filed, ~held, going]
+    if before is not None:
+        late = sa.func.greatest(erasures.c.requested_at, erasures.c.approved_at) >= before
+        fresh.append(erasure_calls.c.erasure.not_in(swept.where(late)))
+    await connection.execute(erasure_calls.update().where(*fresh).values(step=Step.BEGUN))
     under_way = sa.and_(
         going,
         erasure_calls.c.leaf.is_not(None),

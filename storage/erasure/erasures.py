@@ -73,6 +73,10 @@ Spreading = Callable[[AsyncConnection, str, int], Awaitable["Spread"]]
 """Says how far an erasure has come among the nodes, by its id and when it was requested."""
 
 
+Written = Callable[[AsyncConnection], Awaitable[int]]
+"""Returns a moment by the clock of the database: since then every node that could has given back what it lost."""
+
+
 async def unsettled() -> None:
     """Use the index as it is."""
 
@@ -115,10 +119,12 @@ class Erasures:
         gap: Callable[[], int | None],
         random: Callable[[int], bytes] = os.urandom,
         spread: Spreading | None = None,
+        written: Written | None = None,
     ) -> None:
         """Take `gap`, which returns the day from which on the index may lack recordings; any thread may call it.
 
-        `spread` says how far an erasure has come where several nodes hold the keys.
+        `spread` says how far an erasure has come where several nodes hold the keys; `written` since when each has
+        written to this database.
         """
         self.wanted = asyncio.Event()
         self.erased = 0
@@ -138,6 +144,7 @@ class Erasures:
         self._now = now
         self._random = random
         self._spread = spread
+        self._written = written
         self._working = asyncio.Lock()
 
     def gap(self) -> int | None:
@@ -192,7 +199,7 @@ class Erasures:
                 held = await rows.held_of(connection, ids)
                 if held and calls is not None:
                     raise Held(held)
-                await rows.file(connection, {**values, "requested_at": await self._moment(connection)})
+                await rows.file(connection, {**values, "requested_at": await self.moment(connection)})
                 await self._add(connection, id, ids, stored)
                 await told(id)
                 await self._journal.write(await journal.request(connection, id))  # last: from here on it is restored
@@ -326,7 +333,7 @@ class Erasures:
                 told = {"reason": "another recording of a session that was erased", "identity": ""}
                 same = ("cause", "requested_by", "approved_by", "approved_at")
                 values = {name: getattr(record, name) for name in same}
-                values |= {"id": id, "state": State.RUNNING.value, "requested_at": await self._moment(connection)}
+                values |= {"id": id, "state": State.RUNNING.value, "requested_at": await self.moment(connection)}
                 values |= {"leaf": leaf, "sealed": sealing.seal(self._keys, leaf, _KIND, id, told)}
                 await rows.file(connection, values)
             await rows.add_calls(connection, id, {late.id: late.leaf})
@@ -334,7 +341,7 @@ class Erasures:
                 await self._journal.write(await journal.request(connection, id))
             once_committed(self.wanted.set)
 
-    async def _moment(self, connection: AsyncConnection) -> int:
+    async def moment(self, connection: AsyncConnection) -> int:
         """Return the time of a request, in microseconds.
 
         Of several nodes the clock of the database tells it, which also says until when each has indexed its calls: by
@@ -366,7 +373,9 @@ class Erasures:
     async def _work(self, stop_live: StopLive | None) -> bool:
         while True:
             async with self._database.writing() as connection:
-                going = await rows.begin(connection)
+                await self._journal.compare(connection)
+                before = None if self._written is None else await self._written(connection)
+                going = await rows.begin(connection, before=before)
             ready, failed = await self._stop(going, stop_live)
             if ready:
                 self.soon = self._spread is not None

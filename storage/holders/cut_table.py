@@ -11,6 +11,7 @@ from storage.cuts.lines import BEGIN, Acknowledgement, ChainKeys, Kind, Line, Nu
 from storage.database.database_clock import MICROS, NOW
 from storage.database.schema import cut_acknowledgements, cut_erasures, cuts, nodes
 from storage.keys.cut_log import entry_of
+from storage.nodes.indexed import INDEXED
 from storage.nodes.rows import STALE_SECONDS, NodeState
 
 APPLIED, BY_ALL = 1, 2
@@ -18,6 +19,11 @@ APPLIED, BY_ALL = 1, 2
 
 MOST_LINES = 10_000
 """Lines of which one look removes what is left."""
+
+LOST_SECONDS = 900.0
+"""So long what is due is not erased while a node has not been heard of: after a fail-over it may know of a hold that
+the database has lost. Retention that is late by as much harms nobody.
+"""
 
 Place = tuple[int, bytes]
 """Number of a line and the chain there; (0, BEGIN) before the first."""
@@ -81,6 +87,15 @@ async def unindexed(connection: AsyncConnection, until: int, *, retired: bool = 
     not_waited_for = (NodeState.PENDING,) if retired else (NodeState.PENDING, NodeState.RETIRED)
     late = sa.and_(nodes.c.indexed_until <= until, nodes.c.state.not_in(not_waited_for))
     return set(await connection.scalars(sa.select(nodes.c.label).where(late)))
+
+
+async def written(connection: AsyncConnection) -> int:
+    """Return since when every node has written to this database, or was waited for long enough: microseconds.
+
+    A node that writes finds out first whether the database has lost what it had committed, and gives it back.
+    """
+    waited = NOW - round(LOST_SECONDS * MICROS)
+    return int(await connection.scalar(sa.select(sa.func.greatest(waited, INDEXED))) or 0)
 
 
 async def has(connection: AsyncConnection, place: Place) -> bool:

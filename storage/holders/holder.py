@@ -458,6 +458,10 @@ class Holder:
         away = await cut_table.away(connection, behind)
         return Spread(done and not behind, tuple(sorted(behind)), bool(away), {name: name in there for name in ever})
 
+    async def written(self, connection: AsyncConnection) -> int:
+        """Return since when every node has written to this database, or was waited for long enough: microseconds."""
+        return await cut_table.written(connection)
+
     async def away(self) -> dict[str, float | None]:
         """Return the other holders that were not there lately, and for how many seconds, None if that is unknown."""
         table = await self.table()

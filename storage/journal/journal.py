@@ -120,6 +120,9 @@ class Shared(Protocol):
     async def watch(self, database: Database) -> None:
         """Do what is due every few seconds; raises DatabaseOlder if the database must be opened again."""
 
+    async def compare(self, connection: AsyncConnection) -> None:
+        """Raise DatabaseOlder if a database lacks lines that it had, as a transaction sees it."""
+
     async def differences(self, database: Database) -> dict[str, int]:
         """Compare this node's journal with the rows that it is the last one to have written."""
 
@@ -220,9 +223,7 @@ class Journal:
         else:
             number, items = await self.shared.take(connection, items)
         if number <= self._committed:
-            raise DatabaseOlder(
-                "the database is older than its journal", "systemctl reload recorder brings it up to date"
-            )
+            raise _older()
         written = asyncio.ensure_future(asyncio.to_thread(self._write, items, number))
 
         async def undo() -> None:
@@ -235,6 +236,19 @@ class Journal:
         unless_committed(undo)
         once_committed(done)
         await asyncio.shield(written)
+
+    async def compare(self, connection: AsyncConnection) -> None:
+        """Raise DatabaseOlder if a database lacks a line that has committed, as a writing transaction sees it.
+
+        Ask before something is erased: the line may be a hold.
+        """
+        if self.shared is not None:
+            await self.shared.compare(connection)
+            return
+        newest = await mark(connection, self.node)
+        if newest < self._committed:
+            raise _older()
+        self._committed = newest  # perhaps by another process, or before the start
 
     async def keep(self, connection: AsyncConnection, table: sa.Table, *where: sa.ColumnElement[bool]) -> None:
         """Append rows as they are now in this transaction."""
@@ -421,6 +435,10 @@ async def advance(connection: AsyncConnection, by: int = 1) -> int:
     if number is None:
         await set_mark(connection, by)
     return by if number is None else int(number)
+
+
+def _older() -> DatabaseOlder:
+    return DatabaseOlder("the database is older than its journal", "systemctl reload recorder brings it up to date")
 
 
 async def committed(connection: AsyncConnection, journal: Journal) -> int:

@@ -162,16 +162,26 @@ class NodeJournal:
         Raises DatabaseOlder if the database lacks lines that it had: it must be opened again.
         """
         async with database.reading() as connection:
-            marks, retired = await _marks(connection), await _retired(connection)
-        heard = await asyncio.to_thread(self._read)
-        lost = any(mark.known > _known(marks.get(node)) for node, mark in heard.marks.items())
-        lacks = any(mark.lacks for node, mark in marks.items() if node not in retired)
-        if lost or lacks or await behind(self._journal, database):
-            raise DatabaseOlder("the database lacks lines of the nodes' journals", "it is opened again")
+            marks, retired = await self._compared(connection)
+        if await behind(self._journal, database):
+            raise _older()
         await self._hear(marks)
         for node in sorted(retired & marks.keys() - {self.node}):
             if marks[node].spare < _known(marks[node]):
                 await self._adopt(database, node)
+
+    async def compare(self, connection: AsyncConnection) -> None:
+        """Raise DatabaseOlder if the database lacks lines that it had, as far as this node has heard of them."""
+        await self._compared(connection)
+
+    async def _compared(self, connection: AsyncConnection) -> tuple[dict[int, Mark], set[int]]:
+        """Return the marks of all nodes and which were retired; raises DatabaseOlder if lines are missing."""
+        marks, retired = await _marks(connection), await _retired(connection)
+        heard = await asyncio.to_thread(self._read)
+        lost = any(mark.known > _known(marks.get(node)) for node, mark in heard.marks.items())
+        if lost or any(mark.lacks for node, mark in marks.items() if node not in retired):
+            raise _older()
+        return marks, retired
 
     async def differences(self, database: Database) -> dict[str, int]:
         """Compare this node's journal with the rows that it is the last one to have written; table → how many differ.
@@ -462,6 +472,10 @@ def _refuse(marks: Mapping[int, Mark]) -> None:
         f"recorder journal accept --node {number} --reason TEXT",
         first.label or str(number),
     )
+
+
+def _older() -> DatabaseOlder:
+    return DatabaseOlder("the database lacks lines of the nodes' journals", "it is opened again")
 
 
 def _known(mark: Mark | None) -> int:

@@ -8,7 +8,7 @@ a node that has written in its row until when it needs the calls of the others (
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 import sqlalchemy as sa
@@ -40,6 +40,14 @@ def until_of(moment: int, age: float) -> int:
     return moment - round((age + MARGIN_SECONDS) * MICROS)
 
 
+Compare = Callable[[int, int], None]
+"""Raises DatabaseOlder if epoch and number of transactions in the row of a node are less than it has committed."""
+
+
+def same(epoch: int, seq: int) -> None:
+    """Take the row as it is."""
+
+
 class Indexed:
     """What the nodes of one customer's database have written."""
 
@@ -51,18 +59,23 @@ class Indexed:
         """Return the time of the database, in microseconds since 1970-01-01 UTC."""
         return int(await connection.scalar(sa.select(NOW)) or 0)
 
-    async def note(self, connection: AsyncConnection, moment: int, age: float, *, alone: bool = False) -> int:
+    async def note(
+        self, connection: AsyncConnection, moment: int, age: float, *, alone: bool = False, compare: Compare = same
+    ) -> int:
         """Note that all calls of this node are indexed that ended so many seconds before a moment, or earlier.
 
         Return until when they are.
 
-        `alone`: nothing else is in the transaction, so nobody waits until the disk of the database has it.
+        `alone`: nothing else is in the transaction, so nobody waits until the disk of the database has it. No guard of
+        the database has looked at the row then, so `compare` does.
         """
         if alone:
             await connection.execute(sa.select(sa.func.set_config("synchronous_commit", "off", True)))
         until = until_of(moment, age)
         mine = sa.and_(nodes.c.node == self._node, nodes.c.indexed_until < until)
-        await connection.execute(nodes.update().where(mine).values(indexed_until=until))
+        change = nodes.update().where(mine).values(indexed_until=until).returning(nodes.c.epoch, nodes.c.seq)
+        for epoch, seq in await connection.execute(change):
+            compare(epoch, seq)
         return until
 
     async def until(self) -> int:

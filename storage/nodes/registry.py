@@ -110,6 +110,11 @@ class Registry:
             self._fence.compare(found.epoch, found.seq)
         return self.state
 
+    def compare(self, epoch: int, seq: int) -> None:
+        """Raise DatabaseOlder if the row of this node says that the database lacks what this node has committed."""
+        if self._fence is not None:
+            self._fence.compare(epoch, seq)
+
     async def give_up(self) -> None:
         """Let another instance take the row at once."""
         if self._shared and self._serves:

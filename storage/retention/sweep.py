@@ -32,7 +32,6 @@ from storage.keys.sealing import DeletableKeys
 from storage.retention.decisions import NEVER, Decided, Decisions
 from storage.retention.policy import Policy, brake
 from storage.retention.rules import Rules
-from storage.timestamps import to_micros
 from storage.turns import Still, always
 
 _BY_END = itemgetter(Decided._fields.index("until"), 0)
@@ -72,7 +71,6 @@ class Retention:
         calls: Calls,
         rules: Rules,
         erasures: Erasures,
-        now: Callable[[], datetime],
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
         self._database = database
@@ -80,7 +78,6 @@ class Retention:
         self._calls = calls
         self._rules = rules
         self._erasures = erasures
-        self._now = now
         self._random = random
 
     async def preview(self, now: datetime, percent: float, policy: Policy | None = None) -> Preview:
@@ -164,7 +161,7 @@ class Retention:
             "id": id,
             "state": state.value,
             "cause": rows.RETENTION if rule is None else f"{rows.RETENTION}:{rule}",
-            "requested_at": to_micros(self._now()),
+            "requested_at": await self._erasures.moment(connection),
             "requested_by": RECORDER,
         }
         await rows.file(connection, values)
