@@ -1,4 +1,4 @@
-"""The command's side of a trace: ask the daemon, and give its lines to whoever writes them."""
+"""The command's side of a trace: ask the running daemon for SIP messages, and hand its lines to a function."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from recorder.errors import NotPossible
 from recorder.trace.control_socket import MAX_LINE, short_path
 
 GRACE_SECONDS = 10.0
-"""How long after its time the daemon may take to say that the trace is over."""
+"""How long the daemon may take, after the time of the trace is over, to say so."""
 
 ENDS = {
     "time": "", "client": "", "size": "The trace has reached its largest size.",
@@ -28,16 +28,18 @@ _CREDENTIALS = struct.Struct("=iII")  # struct ucred: process, user, group
 
 @dataclass(slots=True)
 class Traced:
-    """What became of a trace."""
+    """Result of a trace."""
 
     messages: int = 0
+    """Messages that were shown."""
     skipped: int = 0
-    # why it ended before its time; empty if it did not
+    """Messages that were not shown because there were too many."""
     note: str = ""
+    """Why the trace ended before its time; "" if it did not."""
 
 
 def follow(runtime_dir: Path, seconds: float, source: str | None, take: Callable[[dict[str, Any]], None]) -> Traced:
-    """Trace for so many seconds, give each line of the daemon to `take`; Ctrl-C ends it. Raises NotPossible."""
+    """Trace for so many seconds, and call `take` with each line of the daemon; Ctrl-C ends it. Raises NotPossible."""
     done = Traced()
     with _connected(runtime_dir) as link:
         link.settimeout(seconds + GRACE_SECONDS)
@@ -53,13 +55,13 @@ def follow(runtime_dir: Path, seconds: float, source: str | None, take: Callable
         except KeyboardInterrupt:
             return done
         except (OSError, ValueError):
-            pass  # as if it had ended
+            pass  # the daemon is gone
     done.note = ENDS["stop"]
     return done
 
 
 def daemon_pid(runtime_dir: Path) -> int | None:
-    """Return the process id of the daemon that listens for traces; None if there is none, or this user may not ask."""
+    """Return the process id of the running daemon; None if there is none, or this user may not connect to it."""
     try:
         with _connected(runtime_dir) as link:
             found = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
@@ -70,7 +72,7 @@ def daemon_pid(runtime_dir: Path) -> int | None:
 
 def _ended(found: dict[str, Any]) -> Traced:
     if found["end"] == "busy":
-        raise NotPossible("Others are tracing already.", "Wait until they have finished.")
+        raise NotPossible("Too many traces are running already.", "Wait until one of them has ended.")
     return Traced(found["messages"], found["skipped"], ENDS.get(found["end"], ""))
 
 
@@ -82,18 +84,18 @@ def _connected(runtime_dir: Path) -> socket.socket:
     except PermissionError:
         link.close()
         raise NotPossible(
-            "Only root and the recorder's user may trace.", "Type: sudo recorder trace, or recorderctl trace."
+            "Only root and the recorder's user may trace.", "Run sudo recorder trace, or recorderctl trace."
         ) from None
     except OSError:
         link.close()
         raise NotPossible(
-            "The recorder does not run, or has only just started.", "Type: systemctl status recorder."
+            "The recorder does not run, or has only just started.", "Run systemctl status recorder."
         ) from None
     return link
 
 
 def text_of(line: dict[str, Any]) -> str:
-    """Return a line of the daemon for people: where and when, then the message, indented."""
+    """Return a line of the daemon as text: time and addresses, then the message, indented."""
     arrow = {"sent": f"to {line['peer']}", "received": f"from {line['peer']}"}.get(line["way"], line["peer"])
     over = f" over {line['transport']}, here {line['local']}" if "transport" in line else ""
     head = f"{line['time']} {line['way']} {arrow}{over}" if over else f"{line['time']} {arrow}"
