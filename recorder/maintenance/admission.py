@@ -13,7 +13,6 @@ file does not open; once the identity is overwritten, nobody can open it.
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from recorder.config.model import Settings
 from recorder.errors import NotPossible, WrongUse
 from recorder.maintenance import bootstrap, key_backup
 from recorder.maintenance.cli_audit import note
-from recorder.maintenance.key_rotation import restore, secret_of
+from recorder.maintenance.key_rotation import clear_stage, restore, secret_of
 from recorder.persist.customers import customer_exists
 from recorder.runtime.service_user import acting_as_owner
 from storage.customer import customers
@@ -90,18 +89,11 @@ def _sealed_anew(settings: Settings, name: str, root: RootSecret, once: RootSecr
         keys.rotate(once)
         found = dict(keys.snapshot())
     finally:
-        _clear(stage)
+        clear_stage(stage)
     ledger = folder / f"{name}.erasures"
     if ledger.exists():
         found[ledger.name] = ledger.read_bytes()
     return found
-
-
-def _clear(stage: Path) -> None:
-    for path in stage.rglob("*"):
-        if path.is_file() and not path.is_symlink():
-            Disk().overwrite(path, bytes(path.stat().st_size))
-    shutil.rmtree(stage)
 
 
 def take(settings: Settings, file: Path) -> list[str]:

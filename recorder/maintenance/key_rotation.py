@@ -219,7 +219,7 @@ def _bring_back(settings: Settings, name: str, files: Mapping[str, bytes], root:
     Disk().make_folder(folder)
     Disk().make_folder(copy.parent)
     for left in folder.glob(f"{STAGE}*"):  # left by a restore that was killed
-        _clear(left)
+        clear_stage(left)
     with disk_errors("restore the keys"):
         stage = Path(tempfile.mkdtemp(prefix=STAGE, dir=folder))  # no backup of the data directory includes it
     try:
@@ -231,11 +231,11 @@ def _bring_back(settings: Settings, name: str, files: Mapping[str, bytes], root:
             Disk().remove(copy)  # it is of a cut that these keys do not know; `settle` repeats the cut
         _place(folder, name, {file: (stage / customers.KEYS / file).read_bytes() for file in files})
     finally:
-        _clear(stage)
+        clear_stage(stage)
 
 
-def _clear(stage: Path) -> None:
-    """Delete the test folder; its keys are overwritten in place, as a forget secret is."""
+def clear_stage(stage: Path) -> None:
+    """Delete a folder with copies of keys; overwrite their files in place first, as a forget secret is."""
     for path in stage.rglob("*"):
         if path.is_file() and not path.is_symlink():
             with suppress(StorageError):  # if the disk refuses writes, at least delete the names

@@ -1,4 +1,4 @@
-"""The command's side of a trace: ask the daemon, and give its lines to whoever writes them."""
+"""The command's side of a trace: ask the running daemon for SIP messages, and hand its lines to a function."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from recorder.errors import NotPossible
 from recorder.trace.control_socket import MAX_LINE, short_path
 
 GRACE_SECONDS = 10.0
-"""How long after its time the daemon may take to say that the trace is over."""
+"""How long the daemon may take, after the time of the trace is over, to say so."""
 
 ENDS = {
     "time": "", "client": "", "size": "The trace has reached its largest size.",
@@ -29,16 +29,18 @@ _CREDENTIALS = struct.Struct("=iII")  # struct ucred: process, user, group
 
 @dataclass(slots=True)
 class Traced:
-    """What became of a trace."""
+    """Result of a trace."""
 
     messages: int = 0
+    """Messages that were shown."""
     skipped: int = 0
-    # why it ended before its time; empty if it did not
+    """Messages that were not shown because there were too many."""
     note: str = ""
+    """Why the trace ended before its time; "" if it did not."""
 
 
 def follow(settings: Settings, seconds: float, source: str | None, take: Callable[[dict[str, Any]], None]) -> Traced:
-    """Trace for so many seconds, give each line of the daemon to `take`; Ctrl-C ends it. Raises NotPossible."""
+    """Trace for so many seconds, and call `take` with each line of the daemon; Ctrl-C ends it. Raises NotPossible."""
     done = Traced()
     with _connected(settings) as link:
         link.settimeout(seconds + GRACE_SECONDS)
@@ -54,13 +56,13 @@ def follow(settings: Settings, seconds: float, source: str | None, take: Callabl
         except KeyboardInterrupt:
             return done
         except (OSError, ValueError):
-            pass  # as if it had ended
+            pass  # the daemon is gone
     done.note = ENDS["stop"]
     return done
 
 
 def daemon_pid(settings: Settings) -> int | None:
-    """Return the process id of the daemon that listens for traces; None if there is none, or this user may not ask."""
+    """Return the process id of the running daemon; None if there is none, or this user may not connect to it."""
     try:
         with _connected(settings) as link:
             found = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
@@ -71,7 +73,7 @@ def daemon_pid(settings: Settings) -> int | None:
 
 def _ended(found: dict[str, Any]) -> Traced:
     if found["end"] == "busy":
-        raise NotPossible("Others are tracing already.", "Wait until they have finished.")
+        raise NotPossible("Too many traces are running already.", "Wait until one of them has ended.")
     return Traced(found["messages"], found["skipped"], ENDS.get(found["end"], ""))
 
 
@@ -83,20 +85,18 @@ def _connected(settings: Settings) -> socket.socket:
             link.connect(path)
     except PermissionError:
         link.close()
-        raise NotPossible(
-            "Only root and the recorder's user may trace.", f"Type: sudo {how.command('trace')}"
-        ) from None
+        raise NotPossible("Only root and the recorder's user may trace.", f"Run sudo {how.command('trace')}.") from None
     except OSError:
         link.close()
         raise NotPossible(
             "The recorder does not run, or has only just started.",
-            f"Type: {how.status}" if how.service else f"Start it: {how.command('serve')}",
+            f"Run {how.status}." if how.service else f"Start it: {how.command('serve')}",
         ) from None
     return link
 
 
 def text_of(line: dict[str, Any]) -> str:
-    """Return a line of the daemon for people: where and when, then the message, indented."""
+    """Return a line of the daemon as text: time and addresses, then the message, indented."""
     arrow = {"sent": f"to {line['peer']}", "received": f"from {line['peer']}"}.get(line["way"], line["peer"])
     over = f" over {line['transport']}, here {line['local']}" if "transport" in line else ""
     head = f"{line['time']} {line['way']} {arrow}{over}" if over else f"{line['time']} {arrow}"

@@ -1,4 +1,4 @@
-"""Write the bodies of SIPREC as a trace shows them: session descriptions and recording metadata."""
+"""Mask the bodies of SIPREC messages for a trace: session descriptions and recording metadata."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from sip.siprec.xml_recovery import repair
 MAX_SDP_LINES = 1_000
 """Lines of a description that are shown."""
 MAX_ELEMENTS = 600
-"""Elements of a document that are shown; a conference of 50 has about so many."""
+"""Elements of a document that are shown; a conference of 50 has about that many."""
 MAX_DEPTH = 12
 """Levels of elements that are shown; real documents have at most 8."""
 

@@ -1,7 +1,7 @@
-"""Write a SIP message as a trace shows it: what is known to be harmless is listed here, everything else is masked.
+"""Mask a SIP message for a trace: the tables below list what is known to be harmless, everything else is masked.
 
-The message is taken apart as `sip` does it, and put together again from what the tables below allow: no pattern looks
-for names or numbers. A header field that no table has is shown without its name.
+The message is parsed by `sip` and put together again from what the tables allow; no pattern searches for names or
+numbers. A header field that no table has is shown without its name.
 """
 
 from __future__ import annotations

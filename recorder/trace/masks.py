@@ -1,7 +1,7 @@
-"""Replace what may be personal in a trace by words that are the same for the same value, within one trace only.
+"""Replace values of a trace that may be personal by words; within one trace, the same value gets the same word.
 
-A word is a keyed digest; the key is random, made for each trace, and never written. So it shows that the user of From
-is a participant of the metadata, and nobody can find the number by trying all numbers.
+A word is a keyed digest; its key is random, made for each trace, and never written. So a trace can show that the user
+of From is a participant of the metadata, but nobody can find a number by trying all numbers.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from sip.message.uri import SIP_SCHEMES, Uri, host_port
 
 KEY_BYTES = 32
 WORD_BYTES = 4
-"""Of a digest: values of one trace are told apart, and nothing more is wanted."""
+"""Bytes of a digest: enough to tell the values of one trace apart."""
 MOST = 999_999
 """The largest number that is shown: six digits are no telephone number, as in the log."""
 MORE = "…"
@@ -26,7 +26,7 @@ MORE = "…"
 
 TRANSPORTS = frozenset("udp tcp tls ws wss sctp".split())
 URI_FLAGS = frozenset("lr ob gr +sip.src +sip-src +sip-rec src".split())
-"""URI parameters that are shown without their value; the last four mark a recording client, some put them here."""
+"""URI parameters that are shown without their value; the last four mark a recording client where some put the mark."""
 SCHEMES = frozenset("urn mailto im pres xmpp http https cid".split())
 """Schemes besides sip, sips and tel that are shown."""
 
@@ -47,7 +47,7 @@ class Masks:
         return f"{kind}-{found.encode().translate(_LETTERS).decode()}"
 
     def host(self, text: str, *, machine: bool = True) -> str:
-        """Return a host: an address if it belongs to a `machine` of the signalling, a configured name; else a word."""
+        """Return a configured name, or the address of a `machine` of the signalling, as it is; else a word."""
         bare = text.strip("[]")
         if bare.lower() in self._shown:
             return bare.lower()
@@ -58,7 +58,7 @@ class Masks:
         return self.word("host", bare.lower())
 
     def uri(self, text: str, *, machine: bool = False) -> str:
-        """Return a URI without its user. `machine`: it names one of the signalling, not somebody's address."""
+        """Return a URI with its user masked. `machine`: it names a machine of the signalling, not a person."""
         try:
             uri = Uri.parse(text)
         except SipError:
@@ -105,7 +105,7 @@ def address(text: str, port: int | None = None) -> str:
 
 
 def is_address(text: str) -> bool:
-    """Tell whether a text is an IP address."""
+    """Return whether a text is an IP address."""
     try:
         ipaddress.ip_address(text)
     except ValueError:

@@ -1,6 +1,6 @@
-"""The daemon's side of `recorder trace`: while somebody is connected, show them the SIP messages, masked.
+"""The daemon's side of `recorder trace`: send masked SIP messages to the clients that are connected.
 
-Without a client the endpoint is not watched, so messages cost nothing more. A client that goes away ends its trace.
+Without a client the endpoint is not watched, so messages cost nothing extra. A client that disconnects ends its trace.
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ MAX_TRACES = 2
 MAX_BYTES = 64 << 20
 """Bytes written to one client: some 30,000 messages."""
 MAX_WAITING = 1 << 20
-"""Bytes that a client has not read yet; while there are more, messages are skipped and counted."""
+"""Bytes that a client may leave unread; while there are more, messages are skipped and counted."""
 MAX_A_SECOND = 50
-"""Messages of all traces: masking one takes up to a millisecond, and calls must not wait. Others are counted."""
+"""Messages shown a second in all traces: masking one takes up to a millisecond, and calls must not wait. The others are
+counted.
+"""
 ASK_SECONDS = 5.0
-"""Time that a client has to say what it wants."""
+"""Time that a client has to send its request."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -47,7 +49,7 @@ class _Trace:
 
     writer: asyncio.StreamWriter
     masks: Masks
-    source: Network | None  # only messages from and to there
+    source: Network | None  # only messages from and to this network
     over: asyncio.Event = field(default_factory=asyncio.Event)
     reason: str = "time"  # why it ends
     messages: int = 0
@@ -55,7 +57,7 @@ class _Trace:
     written: int = 0
 
     def wants(self, host: str | None) -> bool:
-        """Tell whether messages from or to an address are shown."""
+        """Return whether the client wants messages from and to an address."""
         if self.source is None:
             return True
         try:
@@ -66,13 +68,13 @@ class _Trace:
         return (mapped or found) in self.source
 
     def end(self, reason: str) -> None:
-        """End it, unless it has ended."""
+        """End the trace, unless it has ended."""
         if not self.over.is_set():
             self.reason = reason
             self.over.set()
 
     def write(self, line: dict[str, Any]) -> None:
-        """Write one line, unless the client does not read or has got enough."""
+        """Write a line; skip it if the client does not read, and end the trace after MAX_BYTES."""
         data = json.dumps(line).encode() + b"\n"
         if self.writer.transport.get_write_buffer_size() > MAX_WAITING:
             self.skipped += 1
@@ -92,7 +94,7 @@ class TraceServer:
         start: Callable[[Coroutine[Any, Any, None], str], object], hosts: Collection[str] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:  # fmt: skip
-        """`start` runs a task under a name. `hosts`: names of the configuration, which are shown."""
+        """`start` runs a task under a name. `hosts`: host names of the configuration, which are not masked."""
         self._start = start
         self._folder = runtime_dir
         self._endpoint = endpoint
@@ -108,7 +110,7 @@ class TraceServer:
         """Listen; raises OSError."""
         with short_path(self._folder) as path:
             with suppress(FileNotFoundError):
-                os.unlink(path)  # of a process before
+                os.unlink(path)  # left by an earlier process
             listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
             before = os.umask(0o177)
             try:
@@ -145,7 +147,7 @@ class TraceServer:
             trace = _Trace(writer, Masks(os.urandom(KEY_BYTES), self._hosts), source)
             await self._run(trace, reader, seconds)
         except (OSError, ValueError, TypeError, TimeoutError):
-            return  # it asked for nothing that there is, or is gone
+            return  # the request makes no sense, or the client is gone
         finally:
             writer.close()
 
@@ -201,7 +203,7 @@ class TraceServer:
                 each.write({"time": _now(), "way": "note", "peer": address(source or ""), "text": words + "\n"})
 
     def _may(self, wanted: list[_Trace]) -> bool:
-        """Tell whether a message may be shown now; count it as skipped if not."""
+        """Return whether a message may be shown now; count it as skipped if not."""
         second = int(self._clock())
         if second != self._second:
             self._second, self._count = second, 0

@@ -1,1 +1,1 @@
-"""Backups of the data directory without its keys, made while the recorder runs, and their restoring."""
+"""Back up the data directory without its keys while the recorder runs, and restore it."""

@@ -1,8 +1,8 @@
 """Back up a data directory, without keys/, while the recorder runs.
 
-What is copied earlier may be older than what is copied later, never newer, because a start brings only that up to date:
-first the databases, then the parts that are being written, which only move to the folder of their day, then finished
-parts, and then everything else, the checkpoints of an audit log before the log.
+A start can bring an older database up to date with newer recordings and a newer journal, but not the other way round.
+So the databases are copied first, then the parts that are being written (finished ones move to the folder of their
+day), then finished parts, then everything else, the checkpoints of an audit log before the log.
 """
 
 import os
@@ -29,13 +29,13 @@ from storage.vault.parts import OPEN
 NOT_KEPT = frozenset({KEYS, "lost+found"})
 """Entries of a data directory that are in no backup: keys never are. Hidden files are locks, drafts and the like."""
 SPARE = 64 << 20  # bytes that must stay free on the disk of the backup
-_PAGES = 1024  # of a database, copied at once
+_PAGES = 1024  # pages of a database that are copied at once
 _LINES = frozenset({LOG_NAME, MARKS_NAME, JOURNAL})
 _BESIDE_DATABASE = tuple(f"{DATABASE}-{kind}" for kind in ("wal", "shm", "journal"))
 _OF_CUSTOMER, _OF_DAY = 2, 4  # names in customers/NAME and customers/NAME/vault/DAY
 
 Watch = Callable[[int, int], None]
-"""Called with the bytes that are done and the bytes in all."""
+"""Called with the number of bytes that are done, and of all bytes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class Made:
     copied: int
     """Bytes that had to be copied."""
     faults: list[str]
-    """What could not be backed up as it should be, a sentence each."""
+    """A sentence about each file that could not be backed up as it should be."""
 
 
 def back_up(source: Source, folder: Folder, at: datetime, keep: int, watch: Watch) -> Made:
@@ -80,7 +80,7 @@ def back_up(source: Source, folder: Folder, at: datetime, keep: int, watch: Watc
 
 
 class _Run:
-    """One generation that is being written."""
+    """Writes one generation."""
 
     def __init__(self, source: Source, folder: Folder, place: Path, known: Manifest | None, watch: Watch) -> None:
         self._data, self._folder, self._place = source.data_dir, folder, place
@@ -90,7 +90,7 @@ class _Run:
         self._done = self._total = 0
 
     def write(self, head: Head) -> Made:
-        """Copy everything, make it durable, and write the manifest last."""
+        """Copy everything, make it durable, and write the manifest last; return what was backed up."""
         self._make_sure_it_fits()
         manifest = ManifestWriter(self._place / MANIFEST, head)
         try:
@@ -113,7 +113,7 @@ class _Run:
         self._watch(min(self._done, self._total), self._total)
 
     def _make_sure_it_fits(self) -> None:
-        """Add up what is not there yet; raises NoSpace before anything is copied."""
+        """Add up what must be copied; raise NoSpace, before anything is copied, if it does not fit."""
         with disk_errors("read the data directory"):
             for name in _days(self._data):
                 there = _sizes(self._copy_of(name))
@@ -122,8 +122,8 @@ class _Run:
                 self._total += max(0, _size(self._data / file))
             free = Space.of(self._folder.path).free
         if self._total + SPARE > free:
-            said = f"the backup needs {self._total:,} bytes and {SPARE:,} to spare; {free:,} are free"
-            raise NoSpace(said, "make room there, keep fewer generations, or use another disk")
+            problem = f"the backup needs {self._total:,} bytes and {SPARE:,} to spare; {free:,} are free"
+            raise NoSpace(problem, "make room there, keep fewer generations, or use another disk")
 
     # --- recordings --------------------------------------------------------------------------------------------------
 
@@ -131,25 +131,25 @@ class _Run:
         return self._folder.recordings / Path(name).relative_to(CUSTOMERS)
 
     def _day(self, copier: Copier, name: str) -> Prints:
-        """Copy the finished parts of a day that are not there yet; return all of them."""
+        """Copy those finished parts of a day that the backup lacks; return all parts of the day."""
         known = self._known.files(name) if self._known else {}
         target, found = self._copy_of(name), Prints()
         there = _sizes(target)
         for file, size in sorted(_sizes(self._data / name).items()):
             if file in there:
-                copy = known.get(file) or print_of(target / file)  # an earlier try copied it and did not get to its end
+                copy = known.get(file) or print_of(target / file)  # an earlier run copied it and was interrupted
             else:
                 copy = self._copied(copier, f"{name}/{file}", target / file)
             if copy is None:
                 continue  # erased meanwhile, or a fault
             found[file] = copy
             if file in there and {copy.size, there[file]} != {size}:
-                told = "has another size than its copy, which stays: recorder verify says which of them is whole"
-                self._faults.append(f"{name}/{file} {told}")
-            begun = f"{Path(name).parent}/{OPEN}/{file}"
-            if self._state.pop(begun, None):  # it was finished while the backup ran
+                fault = "has another size than its copy, which stays: recorder verify says which of them is whole"
+                self._faults.append(f"{name}/{file} {fault}")
+            unfinished = f"{Path(name).parent}/{OPEN}/{file}"
+            if self._state.pop(unfinished, None):  # the part was finished while the backup ran
                 copier.flush()
-                (self._place / STATE / begun).unlink(missing_ok=True)
+                (self._place / STATE / unfinished).unlink(missing_ok=True)
         return found
 
     # --- everything else ---------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ class _Run:
                 self._state[file] = copy
 
     def _copied(self, copier: Copier, file: str, target: Path) -> Print | None:
-        """Copy one file; None if it is gone or, which is a fault, cannot be read."""
+        """Copy one file and return its print; None if it is gone, or cannot be read, which is noted as a fault."""
         try:
             fd = os.open(self._data / file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -181,7 +181,7 @@ class _Run:
         return sorted((self._data / CUSTOMERS).glob(f"*/{DATABASE}"))
 
     def _database(self, copier: Copier, path: Path) -> None:
-        """Copy one state of a database that is in use."""
+        """Copy a consistent state of a database that is in use."""
         file = str(path.relative_to(self._data))
         target = self._place / STATE / file
         draft = target.with_name(f".{target.name}{DRAFT}")
@@ -192,8 +192,8 @@ class _Run:
         except sqlite3.Error as problem:
             draft.unlink()
             why = getattr(problem, "sqlite_errorname", type(problem).__name__)
-            told = "is not in this backup; a start builds it again from the recordings and the journal"
-            self._faults.append(f"{file} cannot be read ({why}): it {told}")
+            hint = "a start builds it again from the recordings and the journal"
+            self._faults.append(f"{file} cannot be read ({why}): it is not in this backup; {hint}")
             return
         found = print_of(draft)
         if found is not None:
@@ -202,7 +202,7 @@ class _Run:
 
 
 def _copy_database(path: Path, draft: Path, progress: Callable[[int], None]) -> None:
-    """Copy the state that a database has now, without keeping writers waiting; raises sqlite3.Error."""
+    """Copy the present state of a database without blocking writers; raises sqlite3.Error."""
     with (
         closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True)) as source,
         closing(sqlite3.connect(draft)) as target,
@@ -210,20 +210,22 @@ def _copy_database(path: Path, draft: Path, progress: Callable[[int], None]) -> 
         target.execute("PRAGMA journal_mode=OFF")
         target.execute("PRAGMA synchronous=OFF")  # the file is synced when it is whole
         source.execute("BEGIN")
-        source.execute("SELECT count(*) FROM sqlite_master").fetchone()  # a state that later commits do not change
+        source.execute(
+            "SELECT count(*) FROM sqlite_master"
+        ).fetchone()  # takes a snapshot that later commits do not change
         (size,) = source.execute("PRAGMA page_size").fetchone()
         left = 0
 
-        def told(_: int, remaining: int, total: int) -> None:
+        def copied(_: int, remaining: int, total: int) -> None:
             nonlocal left
             progress(((left or total) - remaining) * size)
             left = remaining
 
-        source.backup(target, pages=_PAGES, progress=told)
+        source.backup(target, pages=_PAGES, progress=copied)
 
 
 def _days(data: Path) -> Iterator[str]:
-    """Yield the folders of finished parts, below the data directory, in a fixed order."""
+    """Yield the paths of the folders with finished parts, relative to the data directory, in a fixed order."""
     for customer in _names(data / CUSTOMERS):
         for kind in (EXPORTS, VAULT):
             days = (name for name in _names(data / CUSTOMERS / customer / kind) if _is_day(name))
@@ -233,7 +235,7 @@ def _days(data: Path) -> Iterator[str]:
 
 
 def _files(data: Path, within: str) -> Iterator[str]:
-    """Yield all files that are no finished parts, databases or drafts, by their paths below the data directory."""
+    """Yield the paths of all files but finished parts, databases and drafts, relative to the data directory."""
     for name in _names(data / within):
         path = f"{within}/{name}" if within else name
         if (data / path).is_dir():

@@ -1,7 +1,7 @@
-"""Copy files so that a file that has its name is whole and durable.
+"""Copy files so that every file under its final name is whole and durable.
 
-Files are copied to drafts, a batch is written back to the disk, and only then do its files get their names. Whoever
-finds a name after a crash or a power cut finds the whole file.
+Files are copied to drafts; a batch of drafts is synced to the disk, and only then renamed. So after a crash or a power
+cut, a file that has its name is whole.
 """
 
 import hashlib
@@ -19,7 +19,7 @@ from storage.vault.group_sync import has_syncfs, syncfs
 
 BLOCK = 1 << 20  # bytes read at once
 MOST_FILES = 256  # of a batch; each has an open descriptor
-MOST_BYTES = 256 << 20  # of a batch; after a crash at most so much is copied again
+MOST_BYTES = 256 << 20  # of a batch; after a crash at most that much is copied again
 DRAFT = ".draft"
 
 
@@ -48,7 +48,7 @@ class Copier:
     base: Path
     """Folder below which everything is written; it exists."""
     progress: Progress
-    """Told how far it is."""
+    """Called as bytes are copied."""
     owner: tuple[int, int] | None = None
     """User and group that own what is written; None: who runs this."""
     _drafts: list[tuple[int, Path, Path]] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Copier:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Drop what has no name yet if anything failed."""
+        """Delete the drafts that have no name yet: there are some only if something failed."""
         for fd, draft, _ in self._drafts:
             os.close(fd)
             with suppress(OSError):
@@ -66,9 +66,9 @@ class Copier:
         self._drafts.clear()
 
     def copy(self, source: int, target: Path, *, lines: bool = False, wanted: Print | None = None) -> Print | None:
-        """Copy what an open file has now; return what was copied, or None if it is not what is `wanted`.
+        """Copy the present content of an open file; return its print, or None if it differs from `wanted`.
 
-        `lines`: only whole lines. The target has its name after the next `flush`. Raises Unreadable, NoSpace and
+        `lines`: copy only whole lines. The target gets its name at the next `flush`. Raises Unreadable, NoSpace and
         DiskFailed.
         """
         size = os.fstat(source).st_size
@@ -95,17 +95,17 @@ class Copier:
         return found
 
     def adopt(self, fd: int, draft: Path, target: Path) -> None:
-        """Give a file that somebody else has written to `draft` its name with the next `flush`, which closes it."""
+        """Take over a draft that the caller has written; the next `flush` renames it to `target` and closes `fd`."""
         self._drafts.append((fd, draft, target))
 
     def flush(self) -> None:
-        """Make everything copied so far durable and give it its names. Raises NoSpace, DiskFailed."""
+        """Make everything copied so far durable, then rename the drafts. Raises NoSpace, DiskFailed."""
         with disk_errors("write a copy"):
             if has_syncfs() and len(self._drafts) > 1:
                 syncfs(self._drafts[0][0])
             while self._drafts:
                 fd, draft, target = self._drafts[-1]
-                os.fsync(fd)  # reports what failed for this file; what is written back already costs nothing
+                os.fsync(fd)  # reports failures of this file; after syncfs it costs nothing
                 os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
                 draft.rename(target)
                 self._drafts.pop()
@@ -159,7 +159,7 @@ def _read(fd: int, size: int, at: int) -> bytes:
 
 
 def print_of(path: Path, progress: Progress = lambda _: None) -> Print | None:
-    """Read a file and return what it holds; None if there is no such file. Raises DiskFailed."""
+    """Read a file and return its print, None if there is no such file. Raises DiskFailed."""
     with disk_errors("read a copy"):
         try:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)

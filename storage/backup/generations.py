@@ -41,15 +41,15 @@ Prints = dict[str, Print]
 
 
 class BackupError(StorageError):
-    """A backup cannot be made here, or is not one that can be restored."""
+    """A backup cannot be made here, or cannot be restored."""
 
 
 class BackupDamaged(BackupError):
-    """A backup is not as it was written."""
+    """Files of a backup were changed after they were written."""
 
 
 class BackupForeign(BackupError):
-    """The folder holds something else than a backup of this installation."""
+    """The folder does not hold a backup of this installation."""
 
 
 class BackupBusy(BackupError):
@@ -80,7 +80,7 @@ class Folder:
 
     @contextmanager
     def locked(self, *, writing: bool) -> Iterator[None]:
-        """Keep a backup and other processes apart; a folder that is only read may be read-only.
+        """Lock the backup against other processes; with `writing` false the folder may be read-only.
 
         Raises BackupBusy, DiskFailed.
         """
@@ -102,7 +102,10 @@ class Folder:
             os.close(fd)
 
     def claim(self, customers: Mapping[str, str]) -> None:
-        """Note whose backup this is, or check that it is theirs; raises BackupError and changes nothing then."""
+        """Note in a new backup that it belongs to these customers, or check that an existing one does.
+
+        Raises BackupError, and changes nothing then.
+        """
         other = "choose an empty folder, or the one of this recorder"
         with disk_errors("read the backup"):
             there = {entry.name for entry in self.path.iterdir()}
@@ -133,7 +136,7 @@ class Folder:
         return Manifest(self.place(generation) / MANIFEST)
 
     def begin(self) -> tuple[int, Path]:
-        """Return the number of the next generation and its folder, whose state is empty."""
+        """Return the number of the next generation and its folder, which is made and empty."""
         number = max(self.complete(), default=0) + 1
         place = self._generations / f".{number}"
         with disk_errors("begin a backup"):
@@ -142,13 +145,13 @@ class Folder:
         return number, place
 
     def finish(self, number: int, place: Path) -> None:
-        """Make a generation count; everything of it is durable."""
+        """Make a generation complete by renaming its folder; everything in it must be durable."""
         with disk_errors("finish a backup"):
             place.rename(self.place(number))
         Disk().sync_folder(self._generations)
 
     def drop(self, generations: Iterable[int]) -> None:
-        """Remove generations; a crash leaves none of them half there."""
+        """Remove generations; a crash never leaves a part of one."""
         with disk_errors("remove old backups"):
             for number in generations:
                 gone = self._generations / f".old-{number}"
@@ -198,7 +201,7 @@ class ManifestWriter:
             self._line({"folder": folder, "files": _packed(files)})
 
     def end(self, state: Prints) -> None:
-        """Add everything else, and the line without which it is not complete."""
+        """Add everything else, and the last line, without which the manifest is not complete."""
         self._count(state)
         self._line({"state": _packed(state)})
         self._line({"files": self.files, "bytes": self.bytes, "sha256": self._digest.hexdigest()})
@@ -219,10 +222,10 @@ class ManifestWriter:
 
 
 class Manifest:
-    """The manifest of a complete generation; holds a place for each folder, not the files."""
+    """The manifest of a complete generation; keeps only where the line of each folder begins, not its files."""
 
     def __init__(self, path: Path) -> None:
-        """Read and check it; raises BackupDamaged, DiskFailed."""
+        """Read and check the manifest; raises BackupDamaged, DiskFailed."""
         self._path = path
         self.folders: dict[str, int] = {}
         """Folders of recordings, and where their lines begin."""
@@ -280,8 +283,8 @@ def _owners(data: bytes) -> dict[str, str]:
             raise ValueError
         return {str(name): str(key) for name, key in found["customers"].items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        said = f"{OWNER} of the backup is damaged or of another version"
-        raise BackupDamaged(said, "choose another folder") from None
+        problem = f"{OWNER} of the backup is damaged or of another version"
+        raise BackupDamaged(problem, "choose another folder") from None
 
 
 def _head(found: Any) -> Head:

@@ -1,7 +1,7 @@
-"""Bring a generation of a backup back into an empty data directory.
+"""Restore a generation of a backup into an empty data directory.
 
-Everything is copied into a folder beside its place, compared with the manifest, made durable, and then moved into place
-by renaming, `customers/` last. A restore that was killed continues with what is whole.
+Everything is copied to `.restore/` in the data directory, compared with the manifest, made durable, and then renamed
+into place, `customers/` last. A restore that was killed continues with the files that are whole.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from storage.files.durable_files import disk_errors, opened, write_all
 from storage.files.reserved_space import Space
 
 STAGE = ".restore"
-_OF = "of"  # file of the stage: which manifest it is of
+_OF = "of"  # file in the stage with the digest of the manifest
 _TREE = "data"
 
 
@@ -41,7 +41,7 @@ class Restored:
     bytes: int
     """Bytes of everything that was restored."""
     faults: list[str]
-    """What was missing or damaged in the backup and is therefore not restored, a sentence each."""
+    """A sentence about each file that was missing or damaged in the backup and is not restored."""
 
 
 def restore(
@@ -62,7 +62,7 @@ def restore(
 
 
 class _Run:
-    """One restore."""
+    """Restores one generation."""
 
     def __init__(self, folder: Folder, number: int, data: Path, owner: tuple[int, int] | None, watch: Watch) -> None:
         self._folder, self._place, self._data = folder, folder.place(number), data
@@ -74,21 +74,21 @@ class _Run:
         self._faults: list[str] = []
 
     def run(self) -> Restored:
-        """Do it; raises StorageError."""
+        """Restore the generation, or go on with an interrupted restore; raises StorageError."""
         with disk_errors("restore the backup"):
             placed = self._continued()
             others = [name for name in _occupied(self._data) if name not in placed]
             if others:
                 hint = f"stop the recorder and move everything but {KEYS}/ out of it"
                 raise NotEmpty(f"{self._data} is not empty: it holds {', '.join(others[:3])}", hint)
-            if not placed:  # otherwise everything was copied before the first of them
+            if not placed:  # an interrupted restore had copied everything before it put the first entry in place
                 self._copy()
             self._put_in_place()
         head = self._manifest.head
         return Restored(head.generation, head.at, head.database, self._bytes, self._faults)
 
     def _continued(self) -> set[str]:
-        """Prepare the folder beside; return what an earlier try of the same restore has put in place."""
+        """Prepare the stage; return the entries that an earlier run of the same restore has put in place."""
         mark = hashlib.sha256((self._place / MANIFEST).read_bytes()).hexdigest().encode()
         try:
             same = (self._stage / _OF).read_bytes() == mark
@@ -102,7 +102,7 @@ class _Run:
         return set()
 
     def _tops(self) -> set[str]:
-        """Return the entries of the data directory that the backup has."""
+        """Return the names of the entries of the data directory that the backup has."""
         return {PurePosixPath(path).parts[0] for path in (*self._manifest.state, *self._manifest.folders)}
 
     def _copy(self) -> None:
@@ -110,8 +110,8 @@ class _Run:
         free = Space.of(self._data).free
         there = 0 if not self._tree.exists() else sum(p.stat().st_size for p in self._tree.rglob("*") if p.is_file())
         if manifest.bytes - there + SPARE > free:
-            said = f"the backup holds {manifest.bytes:,} bytes; {free:,} are free"
-            raise NoSpace(said, "make room on the data disk, or use a larger one")
+            problem = f"the backup holds {manifest.bytes:,} bytes; {free:,} are free"
+            raise NoSpace(problem, "make room on the data disk, or use a larger one")
         with Copier(self._data, self._progress, self._owner) as copier:
             copier.make_folder(self._tree)
             with opened(self._stage / _OF, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as fd:
@@ -121,7 +121,7 @@ class _Run:
             copier.settle()
 
     def _files(self) -> Iterator[tuple[Path, str, Print]]:
-        """Yield where each file is in the backup, its path in the data directory, and what it holds."""
+        """Yield the path of each file in the backup, its path in the data directory, and its print."""
         for name in self._manifest.folders:
             source = self._folder.recordings / Path(name).relative_to(CUSTOMERS)
             for file, wanted in self._manifest.files(name).items():
@@ -131,7 +131,7 @@ class _Run:
 
     def _bring(self, copier: Copier, source: Path, file: str, wanted: Print) -> None:
         target = self._tree / file
-        if print_of(target) == wanted:  # an earlier try copied it
+        if print_of(target) == wanted:  # an earlier run copied it
             self._progress(wanted.size)
             self._bytes += wanted.size
             return
@@ -158,7 +158,7 @@ class _Run:
     def _put_in_place(self) -> None:
         for name in sorted(os.listdir(self._tree), key=lambda name: (name == CUSTOMERS, name)):
             target = self._data / name
-            if target.is_dir():  # without a file in it
+            if target.is_dir():  # it holds no files: `_occupied` has checked
                 shutil.rmtree(target)
             (self._tree / name).rename(target)
         with opened(self._data, os.O_RDONLY | os.O_DIRECTORY) as fd:
@@ -167,7 +167,7 @@ class _Run:
 
 
 def _occupied(data: Path) -> list[str]:
-    """Return the entries of a data directory that hold any file and would be mixed with those of a backup."""
+    """Return the entries of a data directory that hold files, which a restore would mix with those of the backup."""
     found = []
     for name in sorted(os.listdir(data)):
         path = data / name

@@ -1,29 +1,29 @@
 """A journal for each node, where several nodes share a database.
 
     journal.shared = NodeJournal(journal, folder, node, label)
-    await journal.shared.settle(database)     gives this node's lines back; raises LinesMissing if another's are needed
+    await journal.shared.settle(database)     gives this node's lines back; raises LinesMissing if others are missing
     await journal.shared.watch(database)      every few seconds; raises DatabaseOlder if the database lost lines
-    await accept(database, node)              goes without lines that a node lost with its disk
-    await alone_again(…)                      makes the journal of the only node that is left that of a single machine
+    await accept(database, node)              accepts that lines are lost with a node's disk
+    await alone_again(…)                      turns the journal of the last node into that of a single machine
 
-Each node's journal lies on its own disk and holds what was written through that node. Nodes never talk to each other,
-so each gives back its own lines when it opens a database that lacks them; storage.journal.merge decides which item of a
-row counts, so the order in which the nodes come does not matter. A row of `journal_mark` counts the lines of each node
-that the database has, and `journal_rows` says whose journal has the newest item of each row.
+Each node's journal is on its own disk and holds what was written through that node. Nodes never talk to each other, so
+each gives back its own lines when it opens a database that lacks them. storage.journal.merge decides which item of a
+row counts, so the order in which the nodes do that does not matter. A row of `journal_mark` counts the lines of each
+node that the database has, and `journal_rows` says whose journal has the newest item of each row.
 
-*Who knows that a line is missing.* Before a transaction that writes a line commits, it stores the counts of all other
-nodes in `customers/NAME/papers.nodes` on its node's disk; each node also does so every few seconds. Whoever opens a
-database tells it what that file knows (column `known`). A database that lacks a line that any node has heard of is
-served by no node until its writer has given it back: a hold may be in it. The error names the node and the lines. What
-the database lost before another node heard of it, only its writer knows; it gives it back when it comes.
+*How a missing line is noticed.* Before a transaction that writes a line commits, it stores the counts of all other
+nodes in `customers/NAME/papers.nodes` on its node's disk; each node also does so every few seconds. A node that opens a
+database writes into it what that file knows (column `known`). If the database lacks a line that any node knows of, no
+node serves it until the line's writer has given the line back: a legal hold may be in it. The error names the node and
+the lines. A line that was lost before another node knew of it comes back when its writer opens the database.
 
-*A node that is gone for good.* When a node is retired, another one writes every row whose newest item is in its journal
-into its own, at the same places; from then on nobody needs the journal that is gone (column `spare`). If the database
-lost lines of a node whose disk is lost too, they are gone: its rows are what the database still has, from its own
-backup. `recorder journal accept` says so, or the retirement of the node.
+*A node that is gone for good.* When a node is retired, another one copies every row whose newest item is in the retired
+node's journal into its own, at the same places; from then on nobody needs the old journal (column `spare`). If the
+database lost lines of a node whose disk is lost too, they are gone, and the rows stay as the database has them.
+`recorder journal accept` accepts that; so does the retirement of the node.
 
 `papers.nodes` also says whose journal lies beside it. Without it the journal is that of a single machine (number 0);
-the node that this machine becomes rewrites it, with a place for every row.
+when that machine becomes a node, it rewrites the journal, with a place for every row.
 """
 
 import asyncio
@@ -68,46 +68,47 @@ Places = dict[Key, int]
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How much of one node's journal there is."""
+    """How much of one node's journal exists."""
 
     label: str
     """Name of the node."""
     known: int
-    """Newest line that somebody has heard of."""
+    """Number of the newest line that any node knows of."""
     spare: int = 0
-    """Lines up to this one are not needed any more."""
+    """Lines up to this number are no longer needed."""
     line: int = 0
-    """Newest line that the database has."""
+    """Number of the newest line that the database has."""
 
     @property
     def lacks(self) -> bool:
-        """Say whether the database lacks a line that is needed."""
+        """Return whether the database lacks a line that is needed."""
         return max(self.line, self.spare) < self.known
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a node's disk knows of the journals, its own included."""
+    """What a node's disk says about the journals of all nodes: the file `papers.nodes`."""
 
     node: int | None = None
-    """Whose journal lies beside it; None for that of a single machine."""
+    """Number of the node whose journal lies beside the file; None for that of a single machine."""
     was: tuple[int, ...] = ()
-    """Numbers that it had before."""
+    """Numbers that the node had before."""
     marks: Mapping[int, Mark] = field(default_factory=dict)
-    """What it heard last of each other node; `line` is not stored."""
+    """The last known mark of each other node; `line` is not stored."""
 
     @classmethod
     def read(cls, path: Path) -> "Heard":
-        """Read the file; one that is damaged is taken for none, as it only says what may be missing."""
+        """Read the file; treat a damaged one as missing, since it only says what the database may lack."""
         data = Disk().read(path)
         if data is None:
             return cls()
         try:
-            told = json.loads(data)
+            members = json.loads(data)
             marks = {
-                int(node): Mark(str(m["label"]), int(m["known"]), int(m["spare"])) for node, m in told["nodes"].items()
+                int(node): Mark(str(m["label"]), int(m["known"]), int(m["spare"]))
+                for node, m in members["nodes"].items()
             }
-            return cls(int(told["node"]), tuple(map(int, told["was"])), marks)
+            return cls(int(members["node"]), tuple(map(int, members["was"])), marks)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return cls()
 
@@ -117,7 +118,7 @@ class Heard:
 
 
 class NodeJournal:
-    """What is different about the journal of a node that shares its database with others."""
+    """The part of a journal that only a node needs which shares its database with others."""
 
     def __init__(self, journal: Journal, folder: Path, node: int, label: str) -> None:
         self.node = node
@@ -126,7 +127,7 @@ class NodeJournal:
         self._label = label
 
     async def take(self, connection: AsyncConnection, items: Sequence[Item]) -> tuple[int, Sequence[Item]]:
-        """Return the number of this transaction's line, and the items with their place in the order of all nodes'.
+        """Return the number of this transaction's line, and the items, each with its place among all nodes' items.
 
         Items that have a place keep it. Raises DatabaseOlder, DiskFailed, NoSpace.
         """
@@ -134,16 +135,16 @@ class NodeJournal:
         await self._hear(await _marks(connection))
         placed = [replace(item, place=item.place or place) for item in items]
         for item in placed:
-            if item.put is None and not item.drop:  # whose rows are gone
+            if item.put is None and not item.drop:  # it removes all rows of its table
                 rows = sa.and_(journal_rows.c.name == item.table, journal_rows.c.place < item.place)
                 await connection.execute(journal_rows.delete().where(rows, journal_rows.c.key.not_like("{%")))
         await self._claim(connection, {key_of(item): item.place for item in placed})
         return number, placed
 
     async def settle(self, database: Database) -> int:
-        """Give the database the lines of this node that it lacks; return how many rows that changed.
+        """Give the database the lines of this node that it lacks; return how many rows have changed.
 
-        Tells it what this node has heard of the others, and raises LinesMissing if it lacks a line of theirs.
+        Also write into it what this node knows of the others' lines; raise LinesMissing if it lacks any of those.
         """
         await self.begin(database)
         async with database.reading() as connection:
@@ -157,7 +158,7 @@ class NodeJournal:
         return changed
 
     async def watch(self, database: Database) -> None:
-        """Remember the lines of the others, and take over the rows of nodes that were retired.
+        """Note how many lines the other nodes have written, and take over the rows of retired nodes.
 
         Raises DatabaseOlder if the database lacks lines that it had: it must be opened again.
         """
@@ -184,9 +185,9 @@ class NodeJournal:
         return marks, retired
 
     async def differences(self, database: Database) -> dict[str, int]:
-        """Compare this node's journal with the rows that it is the last one to have written; table → how many differ.
+        """Compare this node's journal with the rows that it wrote last; return how many differ, by table.
 
-        A row that no node's journal has differs too.
+        A row that is in no node's journal counts as different.
         """
         newest = await asyncio.to_thread(self._newest_items)
         found: dict[str, int] = {}
@@ -210,14 +211,14 @@ class NodeJournal:
         return found
 
     async def needed(self, connection: AsyncConnection) -> Callable[[Item], bool]:
-        """Return a function that says whether an item of this node's journal is the newest about its row."""
+        """Return a function that returns whether an item of this node's journal is the newest one of its row."""
         columns = journal_rows.c.name, journal_rows.c.key, journal_rows.c.place
         found = await connection.execute(sa.select(*columns).where(journal_rows.c.node == self.node))
         places = {(name, key): place for name, key, place in found}
         return lambda item: places.get(key_of(item)) == item.place
 
     async def begin(self, database: Database) -> None:
-        """Make the journal of a single machine that of this node: every row gets a place, and so does all before it."""
+        """Turn the journal of a single machine into this node's: give every row a place and drop all older items."""
         heard = await asyncio.to_thread(self._read)
         if heard.node is not None or not await asyncio.to_thread(lambda: self._journal.exists):
             return
@@ -243,7 +244,7 @@ class NodeJournal:
             await connection.execute(journal_mark.insert(), mine)
 
     async def _settle(self, connection: AsyncConnection) -> int:
-        """Bring database and journal together in a transaction; return how many rows that changed."""
+        """Bring database and journal to the same state, in a transaction; return how many rows have changed."""
         heard, marks = await asyncio.to_thread(self._read), await _marks(connection)
         exists, newest = await asyncio.to_thread(lambda: (self._journal.exists, self._journal.newest))
         changed = place = 0
@@ -279,7 +280,7 @@ class NodeJournal:
         return changed
 
     async def _take_row(self, connection: AsyncConnection, heard: Heard, marks: Mapping[int, Mark]) -> None:
-        """Make this node's row of `journal_mark`, from that of the number it had if there is one."""
+        """Insert this node's row into `journal_mark`; it replaces the row of a number that the node had before."""
         former = [node for node in (*heard.was, heard.node) if node is not None and node in marks]
         known = max((marks[node].known for node in former), default=0)
         row = {"node": self.node, "line": 0, "label": self._label, "known": known}
@@ -290,7 +291,7 @@ class NodeJournal:
             await connection.execute(mine.values(node=self.node))
 
     async def _merge(self, connection: AsyncConnection, items: Sequence[Item]) -> int:
-        """Carry out items unless newer ones are known; return how many rows that changed."""
+        """Carry out items unless the database has newer ones; return how many rows have changed."""
         before = await touched(connection, items)
         for name in UNIQUE.keys() & before.keys():
             before[name] |= await _alike(connection, name, items)
@@ -308,7 +309,7 @@ class NodeJournal:
         return sum(map(len, changes.values()))
 
     async def _claim(self, connection: AsyncConnection, places: Places) -> None:
-        """Store that the newest items of these rows are in this node's journal."""
+        """Note in `journal_rows` that this node's journal has the newest items of these rows."""
         rows = [{"name": n, "key": k, "place": place, "node": self.node} for (n, k), place in places.items()]
         put = postgresql_insert(journal_rows)
         new = {"place": put.excluded.place, "node": put.excluded.node}
@@ -316,7 +317,7 @@ class NodeJournal:
             await connection.execute(put.on_conflict_do_update(index_elements=["name", "key"], set_=new), part)
 
     async def _held(self, connection: AsyncConnection, node: int) -> list[Item]:
-        """Return the newest item of every row whose newest item is in a node's journal, in their order."""
+        """Return, by place, the newest items of all rows of which a node's journal has the newest item."""
         columns = journal_rows.c.name, journal_rows.c.key, journal_rows.c.place
         places: dict[str, dict[str, int]] = {}
         for name, key, place in await connection.execute(sa.select(*columns).where(journal_rows.c.node == node)):
@@ -335,7 +336,7 @@ class NodeJournal:
         return sorted(items, key=lambda item: (item.place, item.put is not None))
 
     async def _adopt(self, database: Database, node: int) -> None:
-        """Write the rows of a node that was retired into this node's journal, so that nobody needs that node's."""
+        """Copy the rows of a retired node into this node's journal, so that nobody needs the retired node's journal."""
         async with database.writing() as connection:
             for part in batches(await self._held(connection, node), BATCH):
                 await self._journal.write(part)
@@ -355,11 +356,11 @@ class NodeJournal:
         change = journal_mark.update().where(journal_mark.c.node == self.node).values(new)
         found = (await connection.execute(change.returning(journal_mark.c.line, journal_mark.c.place))).one_or_none()
         if found is None:
-            raise DatabaseOlder("the database has never heard of this node's journal", "it is opened again")
+            raise DatabaseOlder("the database has no entry for this node's journal", "it is opened again")
         return int(found[0]), int(found[1])
 
     def _settled(self, marks: Mapping[int, Mark]) -> bool:
-        """Say whether there is nothing to do: the database has this node's lines, and both know the same."""
+        """Return whether there is nothing to do: the database has this node's lines, and the marks are the same."""
         mine = marks.get(self.node)
         if mine is None or not self._journal.exists or mine.line != self._journal.newest:
             return False
@@ -367,7 +368,7 @@ class NodeJournal:
         return heard.node == self.node and heard.marks == self._others(marks) and self._label in ("", mine.label)
 
     def _items_after(self, number: int) -> list[Item]:
-        """Return the items of later lines, or of all if some of those lines were compacted away."""
+        """Return the items of the lines after `number`, or of all lines if a compaction removed some of those."""
         later = self._journal.since(number)
         if later is not None:
             return later
@@ -384,7 +385,7 @@ class NodeJournal:
         return found
 
     def _same(self, item: Item | None, row: Item | None, place: int) -> bool:
-        """Say whether the journal has what the database has of a row; what is forgotten is in neither."""
+        """Return whether journal and database agree about a row; a row whose key was cut does not count."""
         if row is not None and not self._journal.counts(row):
             return True
         if item is None or item.place != place:
@@ -392,7 +393,7 @@ class NodeJournal:
         return item.put == (None if row is None else row.put)
 
     async def _hear(self, marks: Mapping[int, Mark]) -> None:
-        """Store on this node's disk what the database knows, if it is more than before."""
+        """Store on this node's disk the marks that the database has, if they have changed."""
         heard = await asyncio.to_thread(self._read)
         was = heard.was if heard.node in (None, self.node) else (*heard.was, heard.node)
         found = Heard(self.node, was, {**heard.marks, **self._others(marks)})
@@ -403,11 +404,11 @@ class NodeJournal:
         await asyncio.to_thread(Disk().replace, self._path, bytes(heard))
 
     def _others(self, marks: Mapping[int, Mark]) -> dict[int, Mark]:
-        """Return the marks of the other nodes as they are stored."""
+        """Return the marks of the other nodes as `papers.nodes` stores them."""
         return {n: Mark(m.label, _known(m), m.spare) for n, m in marks.items() if n != self.node}
 
     def _read(self) -> Heard:
-        """Return what the disk knows; only this node writes it, but not only this process."""
+        """Read the file anew: other processes of this node write it too."""
         return Heard.read(self._path)
 
 
@@ -419,16 +420,16 @@ async def lacking(database: Database, node: int) -> tuple[int, int] | None:
 
 
 async def accept(database: Database, node: int) -> None:
-    """Go without the lines that the database lacks of a node's journal; the database need not be served."""
+    """Accept that the lines of a node's journal that the database lacks are lost; the database need not be served."""
     async with database.writing() as connection:
         change = journal_mark.update().where(journal_mark.c.node == node)
         await connection.execute(change.values(spare=sa.func.greatest(journal_mark.c.spare, journal_mark.c.known)))
 
 
 async def alone_again(journal: Journal, folder: Path, database: Database) -> None:
-    """Make the journal of the only node that is left that of a single machine.
+    """Turn the journal of the last node into that of a single machine.
 
-    Raises LinesMissing, and OtherNode if another one is not retired.
+    Raises LinesMissing, and OtherNode if another node is not retired.
     """
     path = folder / FILE_NAME
     heard = await asyncio.to_thread(Heard.read, path)
@@ -461,14 +462,14 @@ def _refuse(marks: Mapping[int, Mark]) -> None:
     lacking = {node: mark for node, mark in sorted(marks.items()) if mark.lacks}
     if not lacking:
         return
-    said = [
+    missing = [
         f"lines {max(m.line, m.spare) + 1} to {m.known} of node {m.label or '?'}, number {n}"
         for n, m in lacking.items()
     ]
     number, first = next(iter(lacking.items()))
     raise LinesMissing(
-        f"the database lacks lines of the nodes' journals: {'; '.join(said)}",
-        "start these nodes, which give them back; if the disk of one is lost for good: "
+        f"the database lacks lines of the nodes' journals: {'; '.join(missing)}",
+        "start these nodes, which give the lines back; if the disk of one is lost for good: "
         f"recorder journal accept --node {number} --reason TEXT",
         first.label or str(number),
     )
@@ -493,7 +494,7 @@ async def _retired(connection: AsyncConnection) -> set[int]:
 
 
 async def _tell(connection: AsyncConnection, node: int, mark: Mark) -> None:
-    """Store what a node has heard of another one's journal."""
+    """Write into the database what this node knows of another node's journal."""
     put = postgresql_insert(journal_mark).values(
         node=node, line=0, label=mark.label, known=mark.known, spare=mark.spare
     )
@@ -502,7 +503,7 @@ async def _tell(connection: AsyncConnection, node: int, mark: Mark) -> None:
 
 
 async def _places(connection: AsyncConnection, names: Iterable[str]) -> Places:
-    """Return what is known of the places of rows in some tables."""
+    """Return the places that `journal_rows` has for rows of some tables."""
     columns = journal_rows.c.name, journal_rows.c.key, journal_rows.c.place
     found = await connection.execute(sa.select(*columns).where(journal_rows.c.name.in_(list(names))))
     return {(name, key): place for name, key, place in found}
@@ -511,7 +512,7 @@ async def _places(connection: AsyncConnection, names: Iterable[str]) -> Places:
 async def _alike(
     connection: AsyncConnection, name: str, items: Sequence[Item]
 ) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """Return the rows of a table with the same unique value as one of these items."""
+    """Return the rows of a table whose unique column has the same value as one of the items."""
     table, column = metadata.tables[name], UNIQUE[name]
     values = [value_of(item.put[column]) for item in items if item.table == name and item.put and item.put[column]]
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -530,7 +531,7 @@ async def _under_requests(connection: AsyncConnection, table: sa.Table, found: l
 
 
 def _removal(table: sa.Table, key: str, place: int) -> Item:
-    """Return the item that removes a row, or rows by a condition."""
+    """Return the item that removes the row, or the rows that match a condition, of a key in `journal_rows`."""
     condition = condition_of((table.name, key))
     if condition is None:
         names = [column.name for column in table.primary_key]

@@ -5,7 +5,7 @@ with everything that a receipt needs. A line is durable before its cut. If the d
 it is older than the keys; `storage.erasure.reapply_after_restore` then repeats them before anything is served. Space
 for the next lines is reserved in advance, because they must be written even on a full disk.
 
-Where several nodes hold the keys, every line also says which line of theirs it is (docs/formats/cuts.md).
+Where several nodes hold the keys, each line also says which line of the table `cuts` it is (docs/formats/cuts.md).
 """
 
 import json
@@ -82,28 +82,28 @@ class Ledger:
         self._file.append(_pack(entry, self._customer))
 
     def follow(self, each: Numbered, at: datetime) -> bool:
-        """Append what all holders cut, at its place among their lines, durably; raises NoSpace, DiskFailed.
+        """Append a line of the table `cuts` with its number, durably; raises NoSpace, DiskFailed.
 
-        Return False if it is the newest line already: two processes may follow the same table. `at` is the time that a
-        line has which cuts nothing.
+        Return False if it is already the newest line: two processes may follow the same table. `at`: the time to write
+        into a line that cuts nothing.
         """
         newest = self._file.last()
         if newest is not None and _place(newest) == each:
             return False
         text = each.line.text.encode("ascii") or _pack(Entry((), at, ()), self._customer)[:-1]
-        place = {"n": each.n, "chain": each.chain.hex(), "id": each.line.id, "kind": each.line.kind.value}
-        told = ascii_json({**place, "node": each.line.node})
-        self._file.append(text[:-1] + _PLACE + told + b"}\n")
+        line = each.line
+        place = {"n": each.n, "chain": each.chain.hex(), "id": line.id, "kind": line.kind.value, "node": line.node}
+        self._file.append(text[:-1] + _PLACE + ascii_json(place) + b"}\n")
         return True
 
     def followed(self, offset: int = 0) -> tuple[tuple[Numbered, ...], int]:
-        """Return the lines of all holders from an offset on, and the offset after them; other lines are left out."""
+        """Return the lines of the table `cuts` from an offset on, and the offset of the end; leave out other lines."""
         lines, end = self._file.after(offset)
         return tuple(each for line in lines if (each := _place(line)) is not None), end
 
     @property
     def size(self) -> int:
-        """Return the bytes of the file."""
+        """Return the size of the file in bytes."""
         return self._file.size
 
     def prepare(self) -> None:
@@ -125,12 +125,12 @@ class Ledger:
 
 
 def entry_of(text: str, customer: str) -> Entry:
-    """Parse the line of a cut as all holders have it, without its line feed; raises LedgerDamaged."""
+    """Parse the text of a cut in the table `cuts`; raises LedgerDamaged."""
     return _parse(text.encode(), customer)
 
 
 def text_of(entry: Entry, customer: str) -> str:
-    """Return the line of a cut without its line feed."""
+    """Return the text of a cut for the table `cuts`: its line in the cut log without the line feed."""
     return _pack(entry, customer)[:-1].decode("ascii")
 
 
@@ -157,12 +157,12 @@ def _pack(entry: Entry, customer: str) -> bytes:
 
 
 def _place(line: bytes) -> Numbered | None:
-    """Return which line of all holders a line of the log is; None if it is of before there were several."""
-    text, there, told = line.rstrip(b"\n").rpartition(_PLACE)  # a quotation mark inside a text would be escaped
-    if not there:
+    """Return which line of the table `cuts` a line of the log is; None if it was written by a node that was alone."""
+    text, separator, place = line.rstrip(b"\n").rpartition(_PLACE)  # inside a text, quotation marks are escaped
+    if not separator:
         return None
     try:
-        j = json.loads(told[:-1])
+        j = json.loads(place[:-1])
         kind = Kind(j["kind"])
         cut = text.decode("ascii") + "}" if kind is Kind.CUT else ""
         return Numbered(int(j["n"]), bytes.fromhex(j["chain"]), Line(j["id"], kind, j["node"], cut))

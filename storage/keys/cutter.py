@@ -1,9 +1,9 @@
-"""The port that every cut goes through while a customer is in use: of this node's keys, or of all who hold them.
+"""The port through which keys are cut while a customer is in use, on this node alone or on all nodes that hold them.
 
-A cut that is asked for in a writing transaction of the customer's database belongs to it. One node cuts at once, so the
-keys are gone before the transaction commits. Where several nodes hold the keys, the transaction writes what all of them
-cut, and this node has cut it when the transaction is over (storage.holders). A customer who is removed is cut without
-this port, because the cut log goes too.
+A cut in a writing transaction of the customer's database is part of that transaction. A single node cuts at once, so
+the keys are gone before the transaction commits. Where several nodes hold the keys, the transaction writes a line that
+all of them apply; this node has applied it when the transaction is over (storage.holders). The removal of a customer
+does not use this port, because it deletes the cut log too.
 """
 
 import asyncio
@@ -14,19 +14,19 @@ from storage.keys.sealing import DeletableKeys
 
 
 class Cutter(Protocol):
-    """Forgets leaves for good."""
+    """Deletes the keys of leaves for good."""
 
     async def cut(self, *leaves: int) -> None:
-        """Forget leaves, durably, with a line of the cut log; raises NoSpace, DiskFailed, DatabaseAway."""
+        """Write leaves to the cut log, then cut them, both durably; raises NoSpace, DiskFailed, DatabaseAway."""
         ...
 
     async def forget(self, entry: Entry) -> None:
-        """Write a line of the cut log, then forget its leaves and days, both durably; raises as `cut` does."""
+        """Write an entry to the cut log, then cut its leaves and days, both durably; raises as `cut` does."""
         ...
 
 
 class OwnKeys:
-    """Cuts the keys that this node alone holds."""
+    """Cuts keys that only this node holds."""
 
     def __init__(self, keys: DeletableKeys) -> None:
         self._keys = keys
