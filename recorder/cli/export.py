@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recorder.cli.progress import progress
-from recorder.errors import WrongUse
+from recorder.errors import NotPossible, WrongUse
 from recorder.exports.render_client import render
 from recorder.exports.render_sources import caveat, media_parts, render_streams
 from storage.customer.customers import Customer
@@ -21,6 +21,8 @@ async def export_call(customer: Customer, call: str, form: str, to: Path) -> dic
     row = await customer.calls.get(call)
     if row is None:
         return None
+    if not to.parent.is_dir():
+        raise NotPossible(f"There is no folder {to.parent}.", "Make it first, or choose another one.")
     partial = to.with_name(f".{to.name}.{os.getpid()}.partial")
     fd = os.open(partial, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
     try:

@@ -31,6 +31,8 @@ def back_up(settings: Settings, path: Path, keep: int, watch: backup.Watch) -> b
     """
     data = settings.node.data_dir
     _apart(path, data)
+    if not (above := path.absolute().parent).is_dir():
+        raise NotPossible(f"There is no folder {above}.", "Mount its disk or make it: only the last folder is made.")
     known, unopened = _customers(settings)
     with disk_errors("make the folder of the backup"):
         path.mkdir(mode=0o700, exist_ok=True)

@@ -7,7 +7,7 @@ import socket
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, BinaryIO
 
 from recorder.config.installation import Installation
 from recorder.config.model import Settings
@@ -47,18 +47,24 @@ def follow(settings: Settings, seconds: float, source: str | None, take: Callabl
         link.sendall(json.dumps({"seconds": seconds, "source": source}).encode() + b"\n")
         try:
             with link.makefile("rb") as lines:
-                while line := lines.readline(MAX_LINE):
-                    found = json.loads(line)
+                while found := _next(lines):
                     if "end" in found:
                         return _ended(found)
                     done.messages += found["way"] != "note"
                     take(found)
         except KeyboardInterrupt:
             return done
-        except (OSError, ValueError):
-            pass  # the daemon is gone
     done.note = ENDS["stop"]
     return done
+
+
+def _next(lines: BinaryIO) -> dict[str, Any] | None:
+    """Return what the daemon says next; None if it says no more. What `take` raises is not about the daemon."""
+    try:
+        line = lines.readline(MAX_LINE)
+        return dict(json.loads(line)) if line else None
+    except (OSError, ValueError):
+        return None
 
 
 def daemon_pid(settings: Settings) -> int | None:

@@ -10,9 +10,11 @@ from typing import Any
 
 import jinja2
 from jinja2.ext import Extension
+from jinja2.runtime import Context
 from markupsafe import Markup, escape
 
 from admin_api.http.types import HALVES
+from admin_api.page.framework import figures
 from admin_api.page.framework.invisible_characters import visible
 from admin_api.page.framework.static import shipped
 from admin_api.page.framework.translations import languages
@@ -87,16 +89,16 @@ def length(milliseconds: int | None) -> str:
     return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
 
 
-def size(count: int | None) -> str:
-    """Show a number of bytes with the unit that keeps it short."""
-    if count is None:
-        return "–"
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} TB"
+@jinja2.pass_context
+def number(context: Context, value: float, exact: bool = False) -> str:
+    """Show a number as the reader's language writes it."""
+    return figures.number(value, context["language"], exact=exact)
 
 
-FILTERS = {"as_sent": as_sent, "moment": moment, "length": length, "size": size}
+@jinja2.pass_context
+def size(context: Context, count: int | None) -> str:
+    """Show a number of bytes as the reader's language writes it."""
+    return figures.size(count, context["language"])
+
+
+FILTERS = {"as_sent": as_sent, "moment": moment, "length": length, "number": number, "size": size}

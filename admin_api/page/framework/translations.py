@@ -2,7 +2,8 @@
 
     _ = Translations.chosen(cookie, accept_language)
     _("common.calls")                         "Anrufe"
-    _("calls.and-n-more", n=3)                values are put in after translation; `n` chooses the plural form
+    _("calls.and-n-more", n=3)                values are put in after translation; `n` chooses the plural form,
+                                              numbers are written as the language does: 1.000
     _.code("incident", "sync-failed")         the words of a code, or the code itself if it has none
     _.sentence(problem.detail)                a message (`admin_api.http.messages`), such as what a problem says
 
@@ -24,6 +25,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
 from admin_api.http.messages import Message, Value
+from admin_api.page.framework import figures
 
 SOURCE = "en"
 """The language of the ids' first texts, for readers whose language is missing."""
@@ -51,7 +53,11 @@ class Translations:
         text = self._texts.ngettext(id, id, number) if isinstance(number, int) else id
         if text == id:
             text = self._texts.gettext(id)
-        return text.format(**values) if values else text
+        return text.format(**{name: self._figure(value) for name, value in values.items()}) if values else text
+
+    def _figure(self, value: object) -> object:
+        """Return a value as it is put into a text: a number as the language writes it."""
+        return figures.number(value, self.language) if isinstance(value, int | float) else value
 
     def code(self, group: str, code: str, /, **values: object) -> str:
         """Return the words of a code, such as a state or a reason; the code itself if the group does not have it."""

@@ -17,7 +17,7 @@
   function points(table) {
     const rows = Array.from(table.tBodies[0].rows);
     const times = rows.map((row) => Date.parse(row.querySelector("time").dateTime) / 1000);
-    return [times, rows.map((row) => Number(row.cells[1].textContent))];
+    return [times, rows.map((row) => Number(row.cells[1].dataset.value))];
   }
 
   function colour(place, name) {
@@ -44,8 +44,13 @@
       cursor: { show: false },
       scales: { x: { time: true }, y: { range: [0, most * 1.1] } },
       series: [{}, { stroke: line, width: 2, points: { show: false } }],
-      axes: [{ ...axis, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 56 }],
+      axes: [{ ...axis, values: (_, ticks) => ticks.map(clock) }, { ...axis, size: 56, values: (_, ticks) => ticks.map(figure) }],
     }, data, place);
+  }
+
+  /** Write a number as the page's language does. */
+  function figure(value) {
+    return value.toLocaleString(document.documentElement.lang);
   }
 
   function clock(seconds) {

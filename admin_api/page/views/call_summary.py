@@ -79,7 +79,7 @@ def _marks(call: Mapping[str, Any]) -> Iterable[Mark]:
         yield graded
     missing = max((int(s.get("gap_ms") or 0) for s in streams), default=0)
     if missing:
-        yield Mark("mark.missing", "warn", {"seconds": f"{missing / 1000:.1f}"})
+        yield Mark("mark.missing", "warn", {"seconds": missing / 1000})
     if any(s.get("media") == "video" for s in streams):
         yield Mark("mark.video")
     if call.get("hold"):

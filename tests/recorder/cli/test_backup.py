@@ -25,6 +25,11 @@ def emptied(place: Place) -> None:
     shutil.rmtree(place.data / "customers")
 
 
+def test_a_backup_into_a_folder_that_is_not_there_names_it(place: Place, tmp_path: Path, printed: Printed) -> None:
+    assert f"no folder {tmp_path}/usb/deep" in printed("backup", str(tmp_path / "usb" / "deep" / "backup"), status=3)[1]
+    assert not place.folder.joinpath("usb").exists()
+
+
 def test_backup_restore_and_accept(place: Place, to: Path, answer: Answer, printed: Printed) -> None:
     place.run("calls")  # one entry
     with node_lock(place.settings()):  # the daemon may run

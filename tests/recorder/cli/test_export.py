@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from recorder.cli.export import export_call
-from recorder.errors import WrongUse
+from recorder.errors import NotPossible, WrongUse
 from recorder.exports.render_job import INCOMPLETE
 from tests.in_process.recorder_node import stage
 
@@ -31,6 +31,8 @@ def test_a_copy_is_whole_private_and_over_no_other_file(tmp_path: Path, monkeypa
             assert report and report["bytes"] == (folder / "call.wav").stat().st_size and report["caveat"] is None
             assert (folder / "call.wav").stat().st_mode & 0o777 == 0o600
             assert await export_call(acme, "unknown", "wav", folder / "x") is None
+            with pytest.raises(NotPossible, match=f"no folder {tmp_path}/none"):
+                await export_call(acme, call.id, "wav", tmp_path / "none" / "call.wav")
 
             (folder / "mine.wav").write_text("mine")
             with pytest.raises(WrongUse, match="exists"):

@@ -83,7 +83,7 @@ def test_a_message_is_said_in_the_language_of_the_reader_with_its_values():
     most = Message("problem.most-bytes", "At most {limit} bytes are accepted.").of(limit=4096)
     assert (most, GERMAN.sentence(most)) == (
         "At most 4096 bytes are accepted.",
-        "Höchstens 4096 Bytes werden angenommen.",
+        "Höchstens 4.096 Bytes werden angenommen.",
     )
     choices = Message("reason.one-of", "must be one of {choices}").of(choices=("wav", "{mp3}"))
     assert (choices, GERMAN.sentence(choices)) == (

@@ -38,7 +38,7 @@ def test_an_administrator_keeps_rules(browse, service):
     (rule,) = kept["rules"]
     assert (rule["name"], rule["days"], rule["direction"], rule["party"]) == ("Trading", 3650, "inbound", None)
     seen = admin.text("/retention")
-    assert "kept for ever" in seen and "Trading" in seen and "3650 days" in seen
+    assert "kept for ever" in seen and "Trading" in seen and "3,650 days" in seen
 
 
 def test_rules_are_added_and_removed_in_the_form(browse, service):

@@ -11,7 +11,7 @@ def test_operators_see_the_node_and_administrators_their_calls(browse, service):
     service.daemon.figures = sample_customer.figures(12)
     operator = browse(Role.OPERATOR)
     seen = operator.text("/system")
-    assert "The recorder accepts calls." in seen and "of at most 2000" in seen and "Your calls" not in seen
+    assert "The recorder accepts calls." in seen and "of at most 2,000" in seen and "Your calls" not in seen
     part = operator.get("/system", headers={"HX-Request": "true"}).text
     assert "The recorder accepts calls." in part and "<html" not in part and "data-plot" not in part
     seen = browse(Role.ADMIN).text("/system")
