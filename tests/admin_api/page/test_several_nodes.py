@@ -211,6 +211,33 @@ def test_what_ends_sessions_ends_them_on_every_node_at_once(nodes: Nodes) -> Non
     assert anna.get(0, "/account").status_code == 303
 
 
+def test_a_session_whose_end_a_fail_over_lost_is_open_again(nodes: Nodes) -> None:
+    """As docs/cluster.md says; a change of the account ends it nevertheless, for its copies know of that."""
+    id = nodes[0].settle()
+    anna = Browser(nodes)
+    anna.sign_in(0)
+    assert anna.get(1, "/calls").status_code == 200
+    database = nodes[0].customers["acme"].database
+
+    async def rows() -> list[dict[str, Any]]:
+        async with database.reading() as connection:
+            return [dict(row._mapping) for row in await connection.execute(page_sessions.select())]
+
+    async def put_back(found: list[dict[str, Any]]) -> None:
+        async with database.writing() as connection:
+            await connection.execute(page_sessions.delete())
+            await connection.execute(page_sessions.insert(), found)
+
+    before, cookies = nodes[0].run(rows()), dict(anna.client.cookies)
+    anna.post(1, "/sign-out", form_of(anna.get(1, "/calls"), "/sign-out"))
+    anna.client.cookies.update(cookies)
+    assert anna.get(0, "/calls").status_code == 303
+    nodes[0].run(put_back(before))
+    assert anna.get(0, "/calls").status_code == 200
+    nodes[1].customers["acme"].accounts.change(id, lambda account: account.ended(disabled=True))
+    assert anna.get(0, "/calls").status_code == 303
+
+
 def test_a_one_time_link_works_once(nodes: Nodes) -> None:
     secret = nodes[0].invite()
     browser = Browser(nodes)
