@@ -137,7 +137,7 @@ def remove(
         return sys.stdin.readline().strip() == name
 
     receipt = carry_out(config, name, confirm)
-    if receipt is None:
+    if receipt is None:  # debian/recorderctl knows it by "still has it open", or "removing" in JSON, and reloads
         lines = [f"{name} is no longer in {config}, but the running recorder still has it open.",
                  f"Next: {_reload(config)}, then run this command again."]  # fmt: skip
         _told(name, "removing", lines, json=json)
