@@ -1,6 +1,7 @@
 """The tables `cuts` and `cut_acknowledgements` in one transaction (docs/formats/cuts.md). Policy: storage.cuts."""
 
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from storage.database.database_clock import MICROS, NOW
 from storage.database.schema import cut_acknowledgements, cut_erasures, cuts, nodes
 from storage.keys.cut_log import entry_of
 from storage.nodes.rows import STALE_SECONDS, NodeState
+from storage.timestamps import from_micros
 
 APPLIED, BY_ALL = 1, 2
 """What `removed` says: rows and objects were removed after a line was applied, and once more after all had."""
@@ -58,6 +60,11 @@ def rest_of(row: sa.Row[Any]) -> Rest:
 async def at_rest(connection: AsyncConnection) -> Rest:
     """Return what changes whenever a holder has something to do."""
     return rest_of((await connection.execute(sa.select(*REST))).one())
+
+
+async def moment(connection: AsyncConnection) -> datetime:
+    """Return the time by the clock of the database."""
+    return from_micros(int(await connection.scalar(sa.select(NOW)) or 0))
 
 
 async def silent_for(connection: AsyncConnection, name: str) -> float | None:

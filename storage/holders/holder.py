@@ -12,6 +12,9 @@
     BringBack, SayReturn    append a line to the table
     Acknowledge   when everything before is done, and at least every RENEW seconds
 
+How long this node was away is told by the clock of the database: its own may be wrong by days, and at a start nothing
+else knows. While it runs its own clock measures, and a clock that was set by a day, either way, counts as a day away.
+
 A line is applied by whoever meets it first: the loop, a transaction that would otherwise be behind (the guard), or the
 task that wrote it. Only the loop ends live calls, so the others leave a line that names one to it.
 """
@@ -168,6 +171,7 @@ class Holder:
         self._since = 0
         self._level: Place | None = None
         self._told: tuple[Place, datetime] | None = None  # the last acknowledgement, and when
+        self._noted: datetime | None = None  # when the file of the return was written last
         self._tree = (-1, b"")
         self._dropping: list[Entry] = []
         self._filed: set[str] = set()  # ids of lines that this process wrote
@@ -214,7 +218,7 @@ class Holder:
 
     def _silent(self) -> bool:
         """Say whether the last acknowledgement is so old that this node must return."""
-        return self._told is not None and self._now() - self._told[1] > SILENT
+        return self._told is not None and abs(self._now() - self._told[1]) > SILENT
 
     async def _catch_up(self, connection: AsyncConnection) -> bool:
         """Apply what can be applied without ending a call; return whether this node is level then."""
@@ -258,17 +262,17 @@ class Holder:
     async def _find_standing(self) -> None:
         """Decide whether this node must return; the first of all writes that it is a holder."""
         async with self._database.reading() as connection:
-            table = await cut_table.read(connection)
+            table, now = await cut_table.read(connection), await cut_table.moment(connection)
         await self._read_log()  # again: the daemon may have applied and acknowledged a line since
         own = (table.acknowledged or {}).get(self.name)
         if not table.lines and not self._log:
-            await self._stand(Standing(None, self._now()))
+            await self._stand(Standing(None, now))
             line = Line(self._new_id(), Kind.ADMIT, self.name)
             async with self._database.writing() as connection:
                 if await cut_table.newest(connection) == cut_table.START:
                     await cut_table.append(connection, line, self.chain, self.customer)
         newer = own is not None and self.chain.genuine(own) and own.n > max(path(self._log), default=0)
-        old = self._standing.at is None or self._now() - self._standing.at > SILENT
+        old = self._standing.at is None or abs(now - self._standing.at) > SILENT
         if self._standing.returning is None and (newer or old):
             await self._stand(Standing(""))
 
@@ -405,14 +409,17 @@ class Holder:
                     return False
             self._told = place, self._now()
         if step.returned or (self._standing.returning is None and self._old_note()):
-            await self._stand(Standing(None, self._now()))
+            async with self._database.reading() as connection:
+                at = await cut_table.moment(connection)
+            await self._stand(Standing(None, at))
+            self._noted = self._now()
         return True
 
     def _due(self) -> bool:
-        return self._told is None or self._now() - self._told[1] > RENEW
+        return self._told is None or abs(self._now() - self._told[1]) > RENEW
 
     def _old_note(self) -> bool:
-        return self._standing.at is None or self._now() - self._standing.at > NOTED
+        return self._noted is None or abs(self._now() - self._noted) > NOTED
 
     async def _tree_mac(self) -> bytes:
         """Return the MAC of the key tree, which is made once for each cut."""
@@ -432,7 +439,7 @@ class Holder:
             if each.n > mine or table.head < each.n:
                 continue
             cut, done = entry(each.line, self.customer), stage
-            if stage < APPLIED and (each.line.id in self._filed or self._now() - cut.at > OTHERS):
+            if stage < APPLIED and (each.line.id in self._filed or abs(self._now() - cut.at) > OTHERS):
                 await self._local.remove(cut)
                 done = APPLIED
             if done >= APPLIED and acknowledged(table, each.n, self.chain):

@@ -28,7 +28,9 @@ class Standing:
     returning: str | None
     """Id of the line of the return; "" if it is still to be chosen, None if there is none to write."""
     at: datetime | None = None
-    """When this node acknowledged last, as far as the file tells; it is not written each time."""
+    """When this node acknowledged last by the clock of the database, as far as the file tells; it is not written each
+    time.
+    """
 
 
 class ReturnFile:
