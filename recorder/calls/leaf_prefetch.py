@@ -29,7 +29,7 @@ class LeafPrefetch:
         """Fetch numbers for every customer that is running short of them."""
         now = int(self._now().wall.timestamp())
         for customer in self._customers.values():
-            for day in {now // DAY_SECONDS, (now + AHEAD_SECONDS) // DAY_SECONDS}:
+            for day in {customer.recording_day(each // DAY_SECONDS) for each in (now, now + AHEAD_SECONDS)}:
                 if customer.keys.low(day) and customer.name not in self._fetching:
                     self._fetching.add(customer.name)
                     self._tasks.start(self._fetch(customer, day), "numbers")

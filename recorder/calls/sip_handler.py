@@ -158,7 +158,7 @@ class SipHandler:
 
     def _number(self, customer: Customer) -> int:
         """Give a new recording its leaf: from memory, unless so few are left that the disk may be asked for more."""
-        day = int(self._node.now().wall.timestamp()) // DAY_SECONDS
+        day = customer.recording_day(int(self._node.now().wall.timestamp()) // DAY_SECONDS)
         take = partial(customer.keys.allocate, day)
         return self._node.disk.within(take) if customer.keys.low(day) else take()
 

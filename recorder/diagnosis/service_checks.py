@@ -27,6 +27,9 @@ WARN_DAYS = 30
 """The daemon warns at the same time (recorder.maintenance.cert_expiry)."""
 MAX_DRIFT = 1.0
 """Seconds between our clock and the database server's."""
+NODES_DRIFT = 60.0
+"""The same of one of several nodes, as storage.nodes.leases.AGREE_SECONDS, which one machine does not load."""
+RIGHT_CLOCK = "timedatectl set-ntp true; a node that started with a wrong clock: restart its machine too"
 LOCAL = frozenset(("", "localhost", "127.0.0.1", "::1"))
 STAY_UP = frozenset(("customer", "storage"))
 """First words of keys whose faults do not stop a start: other customers are recorded, and a database may be away."""
@@ -202,7 +205,10 @@ async def _server(settings: Settings, customer: str) -> list[Check]:
         detail = "the connection is not encrypted"
         checks.append(warn("database.tls", detail, "Add ?sslmode=verify-full to [storage] database."))
     drift = f"its clock differs by {abs(found.ahead):.1f} s"
-    if abs(found.ahead) > MAX_DRIFT:
+    if settings.node.number and abs(found.ahead) > NODES_DRIFT:
+        detail = f"{drift}: nothing is erased by retention here, and calls get wrong times"
+        checks.append(fail("database.clock", detail, RIGHT_CLOCK))
+    elif abs(found.ahead) > MAX_DRIFT:
         checks.append(warn("database.clock", drift, "Synchronise both machines: timedatectl set-ntp true"))
     else:
         checks.append(ok("database.clock", drift))

@@ -129,12 +129,12 @@ class RetentionJob:
 
     async def _sweep(self, customer: Customer) -> bool:
         """Sweep, unless another node did so lately; return False if it should be tried again soon."""
+        if not await self._clocks_agree(customer):  # before it has the turn: each node says so of its own clock
+            return False
         async with customer.turns.turn("retention") as turn:
             if turn is None:
                 self._swept[customer.name] = asyncio.get_running_loop().time()
                 return True
-            if not await self._clocks_agree(customer):
-                return False
             await self._end_lost(customer)
             await self._file(customer, turn)
             turn.rest = self._settings.sweep_seconds
@@ -157,7 +157,10 @@ class RetentionJob:
 
         well = await agrees(customer.database, self.now())
         if not well and customer.name not in self._clock_differs:
-            hint = "Nothing is erased by retention until the clocks of node and database agree within 60 s."
+            hint = (
+                "This node erases nothing by retention until its clock and that of the database agree within 60 s: "
+                "timedatectl set-ntp true; if it started with a wrong clock, restart its machine too."
+            )
             self._log.error("retention.clock", customer=customer.name, hint=hint)
         (self._clock_differs.discard if well else self._clock_differs.add)(customer.name)
         return well

@@ -160,6 +160,10 @@ class Customer:
 
         return Poll(self.database)
 
+    def recording_day(self, day: int) -> int:
+        """Return on which day a recording is numbered that begins on a day (since 1970-01-01) by our clock."""
+        return self.poll.recording_day(day) if self.place.several else day
+
     # Tokens and accounts do not need the index, so that clients get 503 instead of 401 while it is not open.
 
     @cached_property

@@ -1,6 +1,7 @@
 """The tables `cuts` and `cut_acknowledgements` in one transaction (docs/formats/cuts.md). Policy: storage.cuts."""
 
 from collections.abc import Collection, Iterable
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,6 +14,7 @@ from storage.database.schema import cut_acknowledgements, cut_erasures, cuts, no
 from storage.keys.cut_log import entry_of
 from storage.nodes.indexed import INDEXED
 from storage.nodes.rows import STALE_SECONDS, NodeState
+from storage.timestamps import from_micros
 
 APPLIED, BY_ALL = 1, 2
 """Values of the column `removed`: rows and objects were removed once this node had applied the line; and again once
@@ -67,6 +69,11 @@ def change_mark_of(row: sa.Row[Any]) -> ChangeMark:
 async def change_mark(connection: AsyncConnection) -> ChangeMark:
     """Return the change mark of the tables as they are now."""
     return change_mark_of((await connection.execute(sa.select(*CHANGE_COLUMNS))).one())
+
+
+async def moment(connection: AsyncConnection) -> datetime:
+    """Return the time by the clock of the database."""
+    return from_micros(int(await connection.scalar(sa.select(NOW)) or 0))
 
 
 async def silent_for(connection: AsyncConnection, name: str) -> float | None:

@@ -12,6 +12,9 @@
     BringBack, AnnounceReturn    append a line to the table
     Acknowledge      when everything before is done, and again after RENEW_AFTER
 
+How long this node was away is told by the clock of the database: its own may be wrong by days, and at a start nothing
+else knows. While it runs its own clock measures, and a clock that was set by a day, either way, counts as a day away.
+
 The first task that sees a line applies it: the loop, a transaction that would otherwise be behind (the guard), or the
 task that wrote the line. Only the loop ends live calls, so the others leave a line that cuts a live call to the loop.
 """
@@ -168,6 +171,7 @@ class Holder:
         self._since = 0
         self._level: Place | None = None
         self._last_acknowledged: tuple[Place, datetime] | None = None  # the last acknowledgement, and when
+        self._noted: datetime | None = None  # when the file of the return was written last
         self._tree = (-1, b"")
         self._dropping: list[Entry] = []
         self._written_here: set[str] = set()  # ids of lines that this process wrote
@@ -216,7 +220,7 @@ class Holder:
 
     def _silent(self) -> bool:
         """Return whether the last acknowledgement is so old that this node must return."""
-        return self._last_acknowledged is not None and self._now() - self._last_acknowledged[1] > SILENT_AFTER
+        return self._last_acknowledged is not None and abs(self._now() - self._last_acknowledged[1]) > SILENT_AFTER
 
     async def _catch_up(self, connection: AsyncConnection) -> bool:
         """Apply lines up to the first that cuts a live call; return whether this node may then open sealed values."""
@@ -260,17 +264,17 @@ class Holder:
     async def _find_standing(self) -> None:
         """Decide whether this node must return. The first node of a database admits itself here."""
         async with self._database.reading() as connection:
-            table = await cut_table.read(connection)
+            table, now = await cut_table.read(connection), await cut_table.moment(connection)
         await self._read_log()  # again: another process of this node may have applied and acknowledged a line since
         own = (table.acknowledged or {}).get(self.name)
         if not table.lines and not self._log:
-            await self._stand(Standing(None, self._now()))
+            await self._stand(Standing(None, now))
             line = Line(self._new_id(), Kind.ADMIT, self.name)
             async with self._database.writing() as connection:
                 if await cut_table.newest(connection) == cut_table.START:
                     await cut_table.append(connection, line, self.chain, self.customer)
         newer = own is not None and self.chain.genuine(own) and own.n > max(followed_lines(self._log), default=0)
-        old = self._standing.at is None or self._now() - self._standing.at > SILENT_AFTER
+        old = self._standing.at is None or abs(now - self._standing.at) > SILENT_AFTER
         if self._standing.returning is None and (newer or old):
             await self._stand(Standing(""))
 
@@ -408,15 +412,18 @@ class Holder:
                     return False
             self._last_acknowledged = place, self._now()
         if step.returned or (self._standing.returning is None and self._old_note()):
-            await self._stand(Standing(None, self._now()))
+            async with self._database.reading() as connection:
+                at = await cut_table.moment(connection)
+            await self._stand(Standing(None, at))
+            self._noted = self._now()
         return True
 
     def _due(self) -> bool:
         """Return whether the acknowledgement must be written again although nothing has changed."""
-        return self._last_acknowledged is None or self._now() - self._last_acknowledged[1] > RENEW_AFTER
+        return self._last_acknowledged is None or abs(self._now() - self._last_acknowledged[1]) > RENEW_AFTER
 
     def _old_note(self) -> bool:
-        return self._standing.at is None or self._now() - self._standing.at > NOTE_AGAIN_AFTER
+        return self._noted is None or abs(self._now() - self._noted) > NOTE_AGAIN_AFTER
 
     async def _tree_mac(self) -> bytes:
         """Return the MAC of the key tree, computed once after each cut."""
@@ -436,7 +443,8 @@ class Holder:
             if each.n > mine or table.head < each.n:
                 continue
             cut, done = entry(each.line, self.customer), stage
-            if stage < APPLIED and (each.line.id in self._written_here or self._now() - cut.at > OTHERS_REMOVE_AFTER):
+            others = abs(self._now() - cut.at) > OTHERS_REMOVE_AFTER
+            if stage < APPLIED and (each.line.id in self._written_here or others):
                 await self._local.remove(cut)
                 done = APPLIED
             if done >= APPLIED and acknowledged_by_all(table, each.n, self.chain):

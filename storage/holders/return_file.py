@@ -28,7 +28,7 @@ class Standing:
     returning: str | None
     """Id of the line of the return; "" if it is not chosen yet, None if this node need not return."""
     at: datetime | None = None
-    """About when this node acknowledged last; the file is not written at every acknowledgement."""
+    """About when this node acknowledged last, by the clock of the database; not written at every acknowledgement."""
 
 
 class ReturnFile:

@@ -143,29 +143,44 @@ class Scene:
         links = self.links[name(away)]
         links.cut(silent=self.chance.random() < 0.5)
         time.sleep(self.chance.uniform(0, 3))
-        if others := [api for api in self.apis if api is not away]:
-            gone = self.erase(self.chance.choice(others))
-            end = time.monotonic() + self.chance.uniform(2, 6)
+        others = [api for api in self.apis if api is not away]
+        gone = self.erase(self.chance.choice(others)) if others else ""
+
+        def silent(seconds: float) -> None:
+            end = time.monotonic() + seconds
             while time.monotonic() < end:
                 assert not gone or not opens(away, gone)
-                time.sleep(0.2)
+                time.sleep(0.05)
+
+        if others:
+            silent(self.chance.uniform(2, 6))
         if self.chance.random() < 0.3:
             away.one.stop(signal.SIGKILL)
             away.one.start()
         links.mend()
+        silent(2.0)  # nor before it has heard what it missed
 
-    def clock_off(self) -> None:
-        """The clock of a node is set by minutes to days; perhaps the node starts with it, and trusts it."""
+    def clock_off(self, wrong: int = 0, boots: bool | None = None) -> None:
+        """Set the clock of a node by minutes to days; perhaps the node starts with it, and trusts it.
+
+        By how many seconds, and whether the node starts with it, is drawn unless it is given; then a call is erased.
+        """
+        erases = bool(wrong)
         node = self.any()
         clock = self.clocks[name(node)]
-        wrong = self.chance.choice(WRONG)
-        self.said.append(f"{name(node)} {wrong:+d} s")
+        wrong = wrong or self.chance.choice(WRONG)
+        if boots is None:
+            boots = len(self.apis) > 1 and self.chance.random() < 0.5  # a node that is alone has no other clock to ask
+        self.said.append(f"{name(node)} {wrong:+d} s{', starts' * boots}")
         clock.set(ahead=wrong)
-        if len(self.apis) > 1 and self.chance.random() < 0.5:  # a node that is alone has no other clock to ask
+        if boots:
             node.one.stop(signal.SIGKILL)
             (node.one.folder / "run" / "clock").unlink(missing_ok=True)
             node.one.start()
-        if self.chance.random() < 0.5:
+        until(lambda: answers(node))
+        if erases:
+            assert self.erase(node, surely=True)
+        elif self.chance.random() < 0.5:
             self.erase(node)
         time.sleep(self.chance.uniform(3, 6))
         clock.set(ahead=0)
@@ -200,7 +215,7 @@ class Scene:
         """
         node, *others = self.chance.sample(self.apis, len(self.apis))
         self.said.append(name(node))
-        made = [self.erased[call] for api in others if (call := self.erase(api))]
+        made = [self.erased[call] for api in others if (call := self.erase(api, surely=True))]
         if not made:
             return  # the copy is as new as what it replaces
         until(lambda: all(told(others[0], id).get("state") == "done" for id in made), UPLOADED)
@@ -249,9 +264,11 @@ class Scene:
             await asyncio.to_thread(kind, self)
 
         uris = self.chance.sample([api.one.uri() for api in self.apis], len(self.apis))
-        plan = Plan(uris[0], calls=CALLS, seconds=LONG if kind is Scene.burnt else SECONDS, others=tuple(uris[1:]))
+        seconds, each = LONG if kind is Scene.burnt else SECONDS, CALLS // len(uris)
+        orders = [(*uris[at:], *uris[:at]) for at in range(len(uris))]  # each node has live calls in its trouble
+        plans = [Plan(first, calls=each, seconds=seconds, others=tuple(rest)) for first, *rest in orders]
         self.began = time.monotonic()
-        placed = place([plan], meanwhile)
+        placed = place(plans, meanwhile)
         print(*self.said, [(call.status, call.faults) for call in placed], flush=True)
         self.calls += [call for call in placed if call.answered]
         uri, safe = self.burning
@@ -262,8 +279,11 @@ class Scene:
         """Choose a node."""
         return self.chance.choice(self.apis)
 
-    def erase(self, api: Api) -> str:
-        """Ask a node to erase a call that is over, if one can be spared; return its id, "" if none was erased."""
+    def erase(self, api: Api, *, surely: bool = False) -> str:
+        """Ask a node to erase a call that is over, if one can be spared; return its id, "" if none was erased.
+
+        `surely`: ask until it takes the request, as a node does again that had to ask the others what it missed.
+        """
         kept = {call.session_id for call in self.calls} - self.gone
         over = [call for call in api.calls() if call["session_id"] in kept and call["state"] != "recording"]
         if len(over) < 2:
@@ -271,7 +291,7 @@ class Scene:
         self.collect()
         call = self.chance.choice(over)
         self.gone.add(call["session_id"])
-        self.erased[call["id"]] = asked(api, call["id"])
+        self.erased[call["id"]] = until(lambda: asked(api, call["id"])) if surely else asked(api, call["id"])
         return str(call["id"]) if self.erased[call["id"]] else ""
 
     def collect(self) -> None:
@@ -337,6 +357,7 @@ class Scene:
             mine = recorded[call.session_id]
             found_in = api.channels(mine["id"])
             if call.session_id in self.lost:
+                assert mine["state"] == "interrupted", mine  # nobody may take it for whole
                 for sent, found in zip(call.streams, found_in, strict=True):
                     assert min(missing(sent, found), default=1 << 31) >= self.lost[call.session_id], mine
                 continue

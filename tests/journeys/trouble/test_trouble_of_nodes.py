@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.daemon.fault_injection import troublemaker
-from tests.journeys.trouble.node_scene import Scene, scene
+from tests.journeys.trouble.node_scene import DAY, Scene, scene
 
 __all__ = ["troublemaker"]
 
@@ -39,5 +39,24 @@ def test_a_node_in_trouble_of_its_own_loses_no_frame_and_opens_nothing_that_was_
 ) -> None:
     with scene(tmp_path, 3, 0, troublemaker) as it:
         it.round(Scene.killed)
+        it.round(Scene.killed)  # so that there are calls to erase in the trouble
         it.round(kind)
+        it.judge()
+
+
+@pytest.mark.torture
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("wrong", [-30 * DAY, -90, 90, 30 * DAY])
+def test_a_node_whose_clock_is_off_while_it_runs_and_when_it_starts_loses_no_frame_and_opens_nothing_that_was_erased(
+    tmp_path: Path, troublemaker: Path, wrong: int
+) -> None:
+    def clock_off(it: Scene) -> None:
+        it.clock_off(wrong, boots=False)
+
+    def starts_with_clock_off(it: Scene) -> None:
+        it.clock_off(wrong, boots=True)
+
+    with scene(tmp_path, 3, 0, troublemaker) as it:
+        for kind in (Scene.killed, Scene.killed, clock_off, starts_with_clock_off):
+            it.round(kind)
         it.judge()

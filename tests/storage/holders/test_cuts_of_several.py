@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Coroutine, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from storage.database.schema import erasure_calls, erasures, journal_mark, nodes
 from storage.errors import Forgotten, StorageError
 from storage.holders import cut_table
 from storage.holders.holder import CutsBehind
-from storage.holders.return_file import ReturnFile
+from storage.holders.return_file import ReturnFile, Standing
 from storage.keys.cut_log import Ledger
 from storage.timestamps import to_micros
 from tests.in_process.storage_node import NOON, opens, permit, record
@@ -117,6 +118,36 @@ async def test_older_keys_open_nothing_until_all_others_have_spoken(two: Cluster
         await other.calls.get(kept.id)
     await two.settle()
     assert await other.calls.get(kept.id) is not None
+
+
+@pytest.mark.parametrize("away", [0.5, 2.0])
+async def test_a_clock_that_is_days_behind_hides_no_day_that_a_node_was_away(two: Cluster, away: float) -> None:
+    kept = await record(two.nodes["rec1"])
+    await two.settle()
+    await two.close("rec2")
+    now = datetime.now(UTC)  # of the database
+    ReturnFile(two.keys("rec2"), "acme").write(Standing(None, now - timedelta(days=away)))
+    two.watch.at = now - timedelta(days=3)
+    other = await two.open("rec2")
+    if away > 1:
+        with pytest.raises(CutsBehind, match="was away"):
+            await other.calls.get(kept.id)
+        await two.settle()
+    assert await other.calls.get(kept.id) is not None
+
+
+async def test_an_erasure_is_done_although_the_clock_of_its_node_was_days_ahead(two: Cluster) -> None:
+    row = await record(two.nodes["rec1"])
+    two.watch.wait(days=3)
+    await two.settle()  # both were away, by their clocks
+    id = await ask(two.nodes["rec1"], row.id)
+    await two.close("rec1")  # before it has removed anything
+    two.watch.wait(days=-3)
+    one = await two.open("rec1")
+    for _ in range(2):
+        await two.settle()
+    await one.erasures.work()
+    assert await state(one, id) == ("done", ())
 
 
 async def test_a_line_that_a_failover_lost_comes_back(two: Cluster) -> None:
