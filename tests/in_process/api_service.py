@@ -42,6 +42,8 @@ NAMES = ("acme", "beta")
 DAY = 20_500
 T0 = datetime(2026, 2, 16, 9, 0, tzinfo=UTC)
 SOUND = bytes(range(256)) * 4096  # 1 MiB: several chunks
+RESET = (httpx2.ReadError, httpx2.RemoteProtocolError)
+"""What a client raises when its connection is reset within an answer: which one depends on the version of Python."""
 PEAKS = b'{"seconds":12.0,"started_ns":1771232400120000000,"channels":[{"label":"1","peaks":[0,900,30],"gaps":[]}]}'
 CALLS = 3
 

@@ -2,10 +2,10 @@
 
 import secrets
 
-import httpx2
 import pytest
 
 from tests.admin_api.calls.test_playback import erase
+from tests.in_process.api_service import RESET
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
 VTT = b"WEBVTT\n\n00:00.000 --> 00:01.000\nHello\n"
@@ -53,7 +53,7 @@ def test_an_attachment_is_not_sent_to_its_end_when_its_call_is_erased(service):
         next(blocks)
         erase(service, call, "beta")
         assert not service.customers["beta"].vault.in_use.any()
-        with pytest.raises(httpx2.RemoteProtocolError):
+        with pytest.raises(RESET):
             b"".join(blocks)
 
 

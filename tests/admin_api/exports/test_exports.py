@@ -6,7 +6,6 @@ import threading
 import time
 from datetime import UTC, datetime
 
-import httpx2
 import pytest
 
 from admin_api.exports import exports
@@ -17,6 +16,7 @@ from storage.calls import stored_query
 from storage.exports.columns import COLUMNS, usual
 from storage.exports.exports import ExportState
 from tests.admin_api.privacy.test_waiver import WAIVER
+from tests.in_process.api_service import RESET
 
 NOBODY = "00000000-0000-4000-8000-00000000ffff"
 
@@ -111,7 +111,7 @@ def test_a_download_ends_when_a_call_in_it_is_erased(service):
         assert answer.status_code == 200 and next(parts)
         service.ask("/erasures", "privacy", method="POST", json={"calls": [call], "reason": "she asked"})
         service.run(service.customers["acme"].erasures.work())
-        with pytest.raises(httpx2.RemoteProtocolError):
+        with pytest.raises(RESET):
             list(parts)
     assert service.ask(f"/exports/{id}/file", "privacy").status_code == 404
 

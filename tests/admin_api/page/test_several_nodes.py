@@ -21,6 +21,7 @@ from storage.database.schema import page_sessions, shared_files
 from tests.admin_api.page.conftest import words
 from tests.admin_api.page.framework.test_forms import form_of
 from tests.admin_api.privacy.test_waiver import WAIVER
+from tests.in_process.api_service import RESET
 from tests.in_process.shared_keys import admit, settled
 from tests.in_process.shared_service import SharedService
 from tests.in_process.sign_in_service import PASSWORD, app_secret, field
@@ -373,6 +374,6 @@ def test_what_one_erases_the_other_stops_sending(nodes: Nodes) -> None:
         assert asked.status_code == 202 and not other.daemon.streams[-1].closed and holder is not None
         other.run(holder.turn())
         assert not other.customers["beta"].vault.in_use.any()
-        with pytest.raises(httpx2.RemoteProtocolError):
+        with pytest.raises(RESET):
             b"".join(sound)
     assert other.daemon.streams[-1].closed
