@@ -166,6 +166,7 @@ def test_a_call_that_went_on_to_another_node_is_whole_beside_the_dialog_that_the
     for api in (one, other):
         nothing_missing(api, placed)
         listed = [call for call in api.calls() if call["session_id"] == placed[0].session_id]
+        assert [(call["sip_call_id"], call["node"]) for call in listed] == [(placed[0].call_id, "rec2")]
         until(lambda id=listed[0]["id"], api=api: len(api.get(f"/calls/{id}").json()["recordings"]) == 1)  # type: ignore[misc]
 
 
