@@ -44,6 +44,7 @@ from storage.timestamps import day_of, to_micros
 FIRST_DAYS = 16  # days probed at first: in more days a common name has thousands of calls, and a page needs 50
 FIRST_CALLS = 20_000  # the same if a day has many calls, but always one day
 MAX_DAYS = 2048  # days probed at once; more would block the event loop for over 10 ms
+AT_ONCE = 1_000  # milliseconds that a dialog lasts at most whose client has gone on to another node
 FRESH_AT_ONCE = 10  # rows of fresh calls built before other tasks run
 
 READ_COLUMNS = tuple(c for c in calls.c if c.name not in ("version", "direction", "source", "session"))
@@ -321,9 +322,12 @@ def _conditions(
 
 
 def _shown_instead(query: Query) -> sa.Exists:
-    """Return whether another recording of the session is in the list: the one with the smallest leaf is."""
+    """Return whether another recording of the session is in the list: the one with the smallest leaf is.
+
+    One that was over at once comes last: the client had gone on to another node, where the whole call is.
+    """
     other = calls.alias("instead")
-    meets = [together(calls, other), other.c.leaf < calls.c.leaf]
+    meets = [together(calls, other), _place_in_session(other) < _place_in_session(calls)]
     if query.state is not None:
         meets.append(other.c.state == STATE_CODES[CallState(query.state)])
     if query.since is not None:
@@ -331,6 +335,12 @@ def _shown_instead(query: Query) -> sa.Exists:
     if query.until is not None:
         meets.append(other.c.started_at < to_micros(query.until))
     return sa.exists().where(*meets)
+
+
+def _place_in_session(one: Any) -> sa.Tuple:
+    """Return the order of the recordings of a session, the first of which is listed."""
+    over_at_once = sa.and_(one.c.state != STATE_CODES[CallState.RECORDING], one.c.duration_ms < AT_ONCE)
+    return sa.tuple_(sa.case((over_at_once, 1), else_=0), one.c.leaf)
 
 
 def _filters(query: Query, filters: FilterValues, *, looked_up: bool) -> list[sa.ColumnElement[bool]]:

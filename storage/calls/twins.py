@@ -2,8 +2,9 @@
 
 An SBC may record a call at two nodes at once (2N), or go on at another node when the first refuses or is lost (N+1).
 All these recordings name the same communication session in their metadata (RFC 7865 section 6.2), whose keyed hash is
-in `calls.session`. Lists show the one with the smallest leaf that meets their filters; hold, retention, erasure and
-exports take all. With one node the column is empty, because one node tells its recordings apart by itself.
+in `calls.session`. Lists show the one with the smallest leaf that meets their filters, but one that was over at once
+only if there is no other; hold, retention, erasure and exports take all. With one node the column is empty, because one
+node tells its recordings apart by itself.
 
 Only recordings of different nodes belong together, and only within a day of each other: a client that counts its
 sessions from 1 after each restart must not have strangers' calls erased.

@@ -7,7 +7,7 @@ import hashlib
 import struct
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -118,16 +118,32 @@ class Api:
         await self.until(lambda: self.figure('recorder_rtp_packets_total{result="stored"}') >= packets)
 
     def over(self, calls: Sequence[CallReport]) -> dict[str, dict[str, Any]]:
-        """Wait until every call was recorded and ended; give its recording by session, of which there is one."""
-        wanted, end = {call.session_id for call in calls}, time.monotonic() + SECONDS
+        """Wait until every call was recorded and ended; give the recording of its dialog by session.
+
+        There is one, and no other one of its session at the same node. Another node may have one that is empty, of a
+        dialog that the client left to go on here; the list may show that one alone (storage.calls.twins).
+        """
+        dialogs, end = {call.session_id: call.call_id for call in calls}, time.monotonic() + SECONDS
         while True:
-            found = [call for call in self.calls() if call["session_id"] in wanted]
-            if len(found) >= len(wanted) and not any(call["state"] == "recording" for call in found):
+            found = self._recordings(dialogs)
+            mine = [each for each in found if each["sip_call_id"] == dialogs[each["session_id"]]]
+            if len(mine) >= len(dialogs) and not any(each["state"] == "recording" for each in found):
                 break
-            assert time.monotonic() < end, Counter(call["state"] for call in found)
+            assert time.monotonic() < end, Counter(each["state"] for each in found)
             time.sleep(0.1)
-        assert Counter(call["session_id"] for call in found) == dict.fromkeys(wanted, 1)
-        return {call["session_id"]: call for call in found}
+        assert Counter(each["session_id"] for each in mine) == dict.fromkeys(dialogs, 1)
+        assert set(Counter((each["session_id"], each.get("node")) for each in found).values()) <= {1}
+        assert not any(stream["packets"] for each in found if each not in mine for stream in each["streams"])
+        return {each["session_id"]: each for each in mine}
+
+    def _recordings(self, sessions: Container[str]) -> list[dict[str, Any]]:
+        """Return all recordings of some sessions, those too in whose place the list shows that of another node."""
+        found = {call["id"]: call for call in self.calls() if call["session_id"] in sessions}
+        for listed in [call for call in found.values() if "node" in call]:
+            for other in self.get(f"/calls/{listed['id']}").json().get("recordings", ()):
+                if other["key"] == listed["session_id"] and other["id"] not in found:
+                    found[other["id"]] = self.get(f"/calls/{other['id']}").json()
+        return list(found.values())
 
     def channels(self, call: str) -> list[list[Found]]:
         """Return the frames of a recording by channel; `wave` of Python 3.11 reads no more than two of them."""

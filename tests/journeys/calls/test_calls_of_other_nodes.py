@@ -79,6 +79,7 @@ def test_what_one_node_recorded_any_node_plays_exports_and_verifies(two: Two) ->
     )  # fmt: skip
 
     vtt = {"content-type": "text/vtt"}
+    until(lambda: other.get(f"/calls/{mine['id']}", "privacy").is_success)  # the token is new
     added = other.ask("POST", f"/calls/{mine['id']}/attachments", "privacy", headers=vtt, content=b"WEBVTT\n")
     attachment = f"/calls/{mine['id']}/attachments/{added.json()['id']}"
     until(lambda: one.get(attachment).status_code == 200)
@@ -151,6 +152,22 @@ def test_a_killed_node_goes_on_with_its_calls_and_the_other_one_takes_none(two: 
     recorded = other.over([placed])[placed.session_id]
     assert (recorded["end_reason"], recorded["node"]) == ("bye", "rec2")  # what came while nobody was there is lost
     assert "recovery.done" not in one.one.events()
+
+
+def test_a_call_that_went_on_to_another_node_is_whole_beside_the_dialog_that_the_first_answers_late(two: Two) -> None:
+    one, other, _ = two
+    one.one.stop(signal.SIGKILL)
+
+    async def meanwhile() -> None:
+        await other.talking(1)
+        one.one.start()  # and answers the INVITE that waited in its socket; the client ends that dialog at once
+
+    placed = place([Plan(to=one.one.uri(), seconds=8, others=(other.one.uri(),))], meanwhile)
+    for api in (one, other):
+        nothing_missing(api, placed)
+        listed = [call for call in api.calls() if call["session_id"] == placed[0].session_id]
+        assert [(call["sip_call_id"], call["node"]) for call in listed] == [(placed[0].call_id, "rec2")]
+        until(lambda id=listed[0]["id"], api=api: len(api.get(f"/calls/{id}").json()["recordings"]) == 1)  # type: ignore[misc]
 
 
 def test_jobs_have_an_owner_and_a_hold_counts_on_both_nodes(two: Two) -> None:

@@ -11,6 +11,7 @@ from storage.calls.call_document import wrapped
 from storage.calls.call_index import Calls
 from storage.calls.call_row import CallRow, CallState, Query
 from storage.customer.customers import Customer
+from storage.database.schema import calls
 from storage.erasure.erasure_rows import State
 from storage.exports.exports import Request
 from storage.search_forms import stored_of
@@ -66,6 +67,20 @@ async def test_a_session_that_two_nodes_recorded_is_listed_once(acme: Customer) 
     assert set(await shown(acme)) == {first.id, alone.id}
     assert set(await shown(acme, replace(ONCE, party=first.details["parties"][0]["number"]))) == {first.id, alone.id}
     assert set(await shown(acme, Query())) == {first.id, twin.id, alone.id}
+
+
+async def test_the_recording_that_was_over_at_once_is_listed_only_if_there_is_no_other(acme: Customer) -> None:
+    left = await record(acme, session_id=SESSION)
+    async with acme.database.writing() as connection:
+        await connection.execute(calls.update().values(duration_ms=7))
+    assert await shown(acme) == [left.id]
+    later = left.started_at + timedelta(seconds=2)
+    live = await elsewhere(acme, left, state=CallState.RECORDING, started_at=later, ended_at=None, duration_ms=0)
+    assert await shown(acme) == [live.id]
+    await elsewhere(acme, live, id=live.id, leaf=live.leaf, state=CallState.COMPLETE, ended_at=NOON, duration_ms=9_000)
+    assert await shown(acme) == [live.id]
+    assert await shown(acme, replace(ONCE, party=left.details["parties"][0]["number"])) == [live.id]
+    assert await shown(acme, replace(ONCE, until=later)) == [left.id]
 
 
 @pytest.mark.parametrize("named", [None, "", "17", "a session of one client that is named otherwise"])
