@@ -200,7 +200,7 @@ def test_a_customer_is_removed_while_calls_of_another_go_on(tmp_path: Path) -> N
 
         def remove() -> None:
             refused = one.run("customer", "remove", "initech", "--yes")
-            assert refused.returncode == 3 and "is open" in refused.stderr
+            assert refused.returncode == 3 and "is not closed" in refused.stderr
             ran(one, "close", "initech")
             reload(one)
             refused = one.run("customer", "remove", "initech", "--yes")

@@ -134,7 +134,7 @@ def test_nothing_is_locked_in_a_store_that_was_not_seen_to_keep_a_lock(
     assert "x-amz-object-lock-mode" not in door.seen[-1][1]
     door.play()
     for ask in (lambda: vault.lock(ref, today + 10), lambda: vault.hold(ref)):
-        with pytest.raises(StoreAway, match="not seen"):
+        with pytest.raises(StoreAway, match="not been seen"):
             ask()
     assert door.seen == []
 
