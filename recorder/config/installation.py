@@ -1,8 +1,8 @@
 """What somebody types to start, reload and stop this recorder, to see its log, and to run a command beside it.
 
     how = Installation.of(settings.source)
-    how.start               "systemctl start recorder; …", or "recorder serve --config /home/anna/recorder.toml; …"
-    how.command("verify")   "recorderctl verify", or "recorder verify --config /home/anna/recorder.toml"
+    how.start               "systemctl start recorder; …", or "recorder serve --config /srv/trial/recorder.toml; …"
+    how.command("verify")   "recorderctl verify", or "recorder verify --config /srv/trial/recorder.toml"
 
 The configuration of the service lies below /etc, on a machine that systemd runs. Any other recorder is run by somebody
 who typed `recorder serve`, as a trial, or by a container, where the same words hold: its log is what it prints.

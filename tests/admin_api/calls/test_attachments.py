@@ -41,7 +41,7 @@ def test_the_head_of_an_attachment_says_its_length(service):
     assert head.status_code == 200 and head.headers["content-length"] == str(len(VTT)) and not head.content
 
 
-def test_an_attachment_is_not_sent_to_its_end_when_its_call_is_erased(service):
+def test_an_attachment_ends_when_its_call_is_erased(service):
     call = service.ids["beta"][0]
     data = b'"%s"' % secrets.token_hex(15 << 20).encode()
     path = f"/api/v1/customers/beta/calls/{call}/attachments"

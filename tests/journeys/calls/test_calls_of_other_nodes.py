@@ -154,7 +154,7 @@ def test_a_killed_node_goes_on_with_its_calls_and_the_other_one_takes_none(two: 
     assert "recovery.done" not in one.one.events()
 
 
-def test_a_call_that_went_on_to_another_node_is_whole_beside_the_dialog_that_the_first_answers_late(two: Two) -> None:
+def test_a_call_that_went_on_to_another_node_is_whole_there(two: Two) -> None:
     one, other, _ = two
     one.one.stop(signal.SIGKILL)
 

@@ -91,7 +91,7 @@ def test_commits_that_a_failover_lost_are_made_again(tmp_path: Path, between: bo
 @pytest.mark.torture
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize("count", [1, 2])
-def test_a_hold_that_a_failover_lost_stops_the_sweep_that_follows(tmp_path: Path, count: int) -> None:
+def test_a_hold_that_a_fail_over_lost_stops_the_next_sweep(tmp_path: Path, count: int) -> None:
     """Of two nodes, the one that knows of the hold stands still while the other one sweeps."""
     with ExitStack() as stack:
         primary, standby, url, _ = stack.enter_context(pair(stack, between=False))

@@ -23,9 +23,7 @@ __all__ = ["troublemaker"]
 
 @pytest.mark.torture
 @pytest.mark.timeout(900)
-def test_a_node_that_starts_three_days_behind_opens_nothing_erased_and_says_what_is_wrong(
-    tmp_path: Path, troublemaker: Path
-) -> None:
+def test_a_node_that_starts_days_behind_opens_nothing_erased(tmp_path: Path, troublemaker: Path) -> None:
     with scene(tmp_path, 2, 0, troublemaker) as it:
         it.round(Scene.killed)
         it.round(Scene.killed)

@@ -40,9 +40,7 @@ def test_without_systemd_nobody_is_told_to_ask_it(tmp_path: Path, monkeypatch: p
     assert "systemctl" not in everything(Installation.of(None))
 
 
-def test_a_recorder_that_the_shell_would_not_find_is_called_with_its_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_recorder_outside_PATH_is_called_with_its_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     there = tmp_path / "recorder"
     there.write_text("#!/bin/sh\n")
     there.chmod(0o755)

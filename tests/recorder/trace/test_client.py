@@ -51,7 +51,7 @@ def test_a_daemon_that_hangs_up_has_stopped(settings: Settings) -> None:
     assert json.loads(MESSAGE) == seen[0]
 
 
-def test_what_hinders_writing_is_not_taken_for_the_end_of_the_daemon(settings: Settings) -> None:
+def test_a_full_disk_is_not_taken_for_the_end_of_the_daemon(settings: Settings) -> None:
     def take(line: dict[str, Any]) -> None:
         raise OSError(28, "No space left on device")
 

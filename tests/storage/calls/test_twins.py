@@ -69,7 +69,7 @@ async def test_a_session_that_two_nodes_recorded_is_listed_once(acme: Customer) 
     assert set(await shown(acme, Query())) == {first.id, twin.id, alone.id}
 
 
-async def test_the_recording_that_was_over_at_once_is_listed_only_if_there_is_no_other(acme: Customer) -> None:
+async def test_a_recording_over_at_once_is_listed_only_if_alone(acme: Customer) -> None:
     left = await record(acme, session_id=SESSION)
     async with acme.database.writing() as connection:
         await connection.execute(calls.update().values(duration_ms=7))

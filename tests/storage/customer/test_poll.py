@@ -22,7 +22,7 @@ def cluster(tmp_path: Path, postgresql: str, loop: asyncio.Runner) -> Iterator[C
     loop.run(cluster.close())
 
 
-async def test_recordings_are_numbered_on_the_day_of_the_database_or_the_next(cluster: Cluster) -> None:
+async def test_recordings_get_the_day_of_the_database_or_the_next(cluster: Cluster) -> None:
     passed = [1000.0]
     poll = Poll(cluster.nodes["rec1"].database, lambda: passed[0])
     assert poll.recording_day(17) == 17  # nothing is known yet

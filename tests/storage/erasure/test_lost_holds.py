@@ -23,7 +23,7 @@ def alone(tmp_path: Path, postgresql: str, loop: asyncio.Runner) -> JournalNode:
     return loop.run(storage_nodes.first_node(tmp_path, postgresql, JournalNode))
 
 
-async def test_a_recorder_that_runs_erases_nothing_before_it_has_its_journal_back(alone: JournalNode) -> None:
+async def test_nothing_is_erased_before_the_journal_is_back(alone: JournalNode) -> None:
     async with alone.opened() as acme:
         due, free = await record(acme), await record(acme)
         await permit(acme)
@@ -43,7 +43,7 @@ async def test_a_recorder_that_runs_erases_nothing_before_it_has_its_journal_bac
         assert opens(acme, due) and not opens(acme, free)
 
 
-async def test_nor_if_the_hold_is_older_than_its_start(alone: JournalNode) -> None:
+async def test_a_lost_hold_from_before_the_start_stops_a_sweep(alone: JournalNode) -> None:
     async with alone.opened() as acme:
         due = await record(acme)
         copy = await taken_copy(alone)
@@ -57,7 +57,7 @@ async def test_nor_if_the_hold_is_older_than_its_start(alone: JournalNode) -> No
         assert opens(acme, due)
 
 
-async def test_a_node_erases_nothing_if_it_has_heard_of_lines_that_are_missing(
+async def test_a_node_erases_nothing_while_known_lines_are_missing(
     first_node: StorageNode, two_nodes: tuple[Customer, Customer]
 ) -> None:
     one, other = two_nodes

@@ -121,7 +121,7 @@ async def test_older_keys_open_nothing_until_all_others_have_spoken(two: Cluster
 
 
 @pytest.mark.parametrize("away", [0.5, 2.0])
-async def test_a_clock_that_is_days_behind_hides_no_day_that_a_node_was_away(two: Cluster, away: float) -> None:
+async def test_a_clock_days_behind_hides_no_day_of_absence(two: Cluster, away: float) -> None:
     kept = await record(two.nodes["rec1"])
     await two.settle()
     await two.close("rec2")
@@ -136,7 +136,7 @@ async def test_a_clock_that_is_days_behind_hides_no_day_that_a_node_was_away(two
     assert await other.calls.get(kept.id) is not None
 
 
-async def test_an_erasure_is_done_although_the_clock_of_its_node_was_days_ahead(two: Cluster) -> None:
+async def test_an_erasure_by_a_clock_days_ahead_is_done(two: Cluster) -> None:
     row = await record(two.nodes["rec1"])
     two.watch.wait(days=3)
     await two.settle()  # both were away, by their clocks
