@@ -30,7 +30,7 @@ def ask(service, method, path="", body=ADA, role="privacy"):
 
 
 def test_one_is_made_changed_and_gone(clean):
-    clean.run(clean.customers["acme"].correlation.load())
+    clean.run(clean.customers["acme"].user_matcher.load())
     made = ask(clean, "POST")
     user = made.json()
     assert (made.status_code, user["source"], user["state"], user["numbers"]) == (201, "api", "active", ADA["numbers"])
