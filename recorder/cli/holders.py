@@ -127,7 +127,7 @@ def _several(config: Path) -> Settings:
 
 
 def _show(settings: Settings, *, json: bool) -> int:
-    from recorder.maintenance.admission import prepare
+    from recorder.maintenance.node_admission import prepare
 
     recipient = prepare(settings)
     node = settings.node
@@ -143,7 +143,7 @@ def _show(settings: Settings, *, json: bool) -> int:
 
 def _take(settings: Settings, file: Path, *, json: bool) -> int:
     from recorder.cli.keys import alone
-    from recorder.maintenance.admission import take
+    from recorder.maintenance.node_admission import take
 
     with alone(settings):
         names = take(settings, file)
@@ -165,7 +165,7 @@ def _admit(
     *,
     json: bool,
 ) -> int:
-    from recorder.maintenance.admission import check, hand_over
+    from recorder.maintenance.node_admission import check, hand_over
 
     check(recipient, to)
     until = time.monotonic() + wait

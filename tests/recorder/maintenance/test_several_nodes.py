@@ -225,8 +225,8 @@ async def test_users_are_purged_by_one_node_that_knows_the_calls_of_all(
         jobs.append(PurgeJob(parts.customers, parts.tasks, parts.log, parts.indexer))
     for people in ([Person("Mira", account_name="mira", numbers=("+4930123456",))], []):
         await one.users.carry_out(await one.users.plan(people, "csv", whole=True))
-    await one.correlation.load()
-    await one.correlation.settle()
+    await one.user_matcher.load()
+    await one.user_matcher.settle()
     assert await jobs[0].turn(one) == 0  # node 2 has not said that its calls are in the index
     assert await jobs[1].turn(other) == 0  # it is the turn of node 1
     await set_node(one, 2, indexed_until=int((datetime.now(UTC) + timedelta(minutes=1)).timestamp() * 1e6))

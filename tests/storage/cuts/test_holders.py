@@ -1,7 +1,8 @@
 """Holders that crash, lag behind, get an older `keys/` back, and a database that loses commits: nothing erased opens.
 
 The code under test decides each step; the shell around it, with its disks and databases, is played here. Left out, and
-tried in a model of the whole design: nodes that do not hold keys, objects, twins, admission, retirement, clocks.
+tried in a model of the whole design: nodes that do not hold keys, objects, recordings of one session, admission,
+retirement, clocks.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from storage.cuts.holder import (
+from storage.cuts.holder_steps import (
     Acknowledge,
     AnnounceReturn,
     Apply,

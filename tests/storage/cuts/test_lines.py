@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from storage.cuts.holder import (
+from storage.cuts.holder_steps import (
     Apply,
     Held,
     Table,

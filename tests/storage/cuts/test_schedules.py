@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
-from storage.cuts import holder as core
-from storage.cuts.holder import Acknowledge, BringBack, Held, Step, Table
+from storage.cuts import holder_steps as core
+from storage.cuts.holder_steps import Acknowledge, BringBack, Held, Step, Table
 from storage.cuts.lines import ChainKeys, Kind, Line, Numbered
 from tests.storage.cuts.world import SEEDS, STORIES, run, schedule, search, story
 

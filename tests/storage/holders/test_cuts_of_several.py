@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.calls.call_row import CallState
 from storage.customer.customers import Customer
-from storage.cuts.holder import Table
+from storage.cuts.holder_steps import Table
 from storage.cuts.lines import Acknowledgement
 from storage.database.database_clock import MICROS
 from storage.database.schema import erasure_calls, erasures, journal_mark, nodes, waivers

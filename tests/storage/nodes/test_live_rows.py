@@ -99,10 +99,10 @@ async def test_users_of_a_live_call_are_matched_by_its_own_node(two_nodes: Two) 
     await record(other, state=CallState.RECORDING)
     await record(one)
     for acme in two_nodes:
-        await acme.correlation.load()
-    await one.correlation.settle()
+        await acme.user_matcher.load()
+    await one.user_matcher.settle()
     assert await unmatched(one) == [2]
-    assert await other.correlation.settle_live() == 0
+    assert await other.user_matcher.settle_live() == 0
     assert await unmatched(one) == []
 
 
