@@ -26,7 +26,7 @@ BOARD = json.loads(FILE.read_text())
 PANELS = [panel for panel in BOARD["panels"] if panel["type"] != "row"]
 QUERIES = [(panel["title"], target["expr"]) for panel in PANELS for target in panel["targets"]]
 VARIABLES = {each["name"]: each for each in BOARD["templating"]["list"]}
-NEVER = {"Keys backed up before", "Since the keys were backed up", "Since everything was verified"}
+NEVER = {"Age of the key backup", "Since the keys were backed up", "Since everything was verified"}
 """Panels whose value is NaN here, because nobody has done it."""
 
 
