@@ -24,8 +24,8 @@ from tests.recorder.calls.client import hang_up
 def parts(one: Stage, monkeypatch: pytest.MonkeyPatch) -> PartTask:
     """The task, which ends a part at every other look."""
     monkeypatch.setattr(sync_task, "MAX_PART", 0)
-    one.node.settings = replace(one.node.settings, storage=Storage(media="s3"))
-    return PartTask(one.node, one.live, one.executor)
+    node = replace(one.node, settings=replace(one.node.settings, storage=Storage(media="s3")))
+    return PartTask(node, one.resources, one.live, one.executor)
 
 
 def finished(call: LiveCall) -> set[str]:
@@ -49,8 +49,8 @@ async def test_a_live_call_continues_in_new_parts_and_ends_whole(one: Stage, par
         assert call.files.finished == number
     assert finished(call) == {"c1", "c2", "c3", "m1", "m2", "m3"}
     assert await hang_up(one) == [200]
-    await one.node.indexer.drain(30)
-    row = await one.node.customers["acme"].calls.get(call.id)
+    await one.indexer.drain(30)
+    row = await one.customers["acme"].calls.get(call.id)
     assert row is not None and row.state == "complete"
     assert finished(call) == {f"{kind}{number}" for kind in "cm" for number in (1, 2, 3, 4)}
     assert row.size_bytes == call.customer.vault.size(call.id, call.leaf)
@@ -79,7 +79,7 @@ async def test_without_an_object_store_no_part_ends_before_its_call(
     one: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sync_task, "MAX_PART", 0)
-    parts, call = PartTask(one.node, one.live, one.executor), one.invite()
+    parts, call = PartTask(one.node, one.resources, one.live, one.executor), one.invite()
     for _ in range(3):
         call.noticed(one.node.monotonic() + 1)
         parts.turn()
@@ -112,11 +112,11 @@ async def test_a_call_without_a_worker_gets_its_next_part_with_the_next_worker(o
     call = one.invite()
     parts.turn()
     call.noticed(one.node.monotonic() + 1)
-    entry = one.node.workers._entries[call.id]
+    entry = one.resources.workers._entries[call.id]
     process, entry.process = entry.process, None
     parts.turn()
     assert call.files.media_part == 1
-    one.node.workers.next_part(call.id, call.files.media_fd, messages.Part("m9", b"k" * 32))
+    one.resources.workers.next_part(call.id, call.files.media_fd, messages.Part("m9", b"k" * 32))
     assert entry.waiting == (), "its successor would go back to it"
     entry.process = process
 
@@ -132,8 +132,8 @@ async def test_a_disk_that_refuses_is_tried_again(one: Stage, parts: PartTask, m
 
         broken.setattr(one.executor, "next_part", refuse)
         parts.turn()
-    assert call.files.media_part == 1 and not one.node.storage.well
-    one.node.storage.found(well=True, away=False)
+    assert call.files.media_part == 1 and not one.resources.storage.well
+    one.resources.storage.found(well=True, away=False)
     await one.until(lambda: "c1" not in finished(call))
     await end(one, parts, call)
     assert await hang_up(one) == [200]
@@ -153,6 +153,6 @@ async def test_no_part_is_finished_that_the_checkpoint_names(
     assert "c1" not in finished(call)
     monkeypatch.undo()
     monkeypatch.setattr(sync_task, "MAX_PART", 0)
-    one.node.storage.found(well=True, away=False)
+    one.resources.storage.found(well=True, away=False)
     await end(one, parts, call)
     assert {"c1", "c2"} <= finished(call)

@@ -92,10 +92,10 @@ def stream(data: Callable[[bytes], bytes]) -> Story:
 
     def story(one: Stage, name: bytes) -> None:
         now = time.monotonic()
-        one.node.endpoint.connection_made(TCP, now)
-        one.node.endpoint.receive_stream(data(name), TCP, now)
+        one.resources.endpoint.connection_made(TCP, now)
+        one.resources.endpoint.receive_stream(data(name), TCP, now)
         one.flush()
-        one.node.endpoint.connection_lost(TCP, now)
+        one.resources.endpoint.connection_lost(TCP, now)
 
     return story
 
@@ -120,24 +120,24 @@ def twice(one: Stage, name: bytes) -> None:
 
 
 def refuse_all(one: Stage, name: bytes) -> None:
-    one.node.endpoint.set_accepting(False, 30)
+    one.resources.endpoint.set_accepting(False, 30)
     one.hear(invite_of(name))
-    one.node.endpoint.set_accepting(True)
+    one.resources.endpoint.set_accepting(True)
 
 
 def no_storage(one: Stage, name: bytes) -> None:
-    one.node.storage.well = False
+    one.resources.storage.well = False
     one.hear(invite_of(name))
-    one.node.storage.well = True
+    one.resources.storage.well = True
 
 
 def disk_away(one: Stage, name: bytes) -> None:
     """Let the disk stand still, which somebody else found out."""
     go = threading.Event()
-    one.node.disk.begin(lambda: go.wait(30))
+    one.resources.disk.begin(lambda: go.wait(30))
     one.hear(invite_of(name))
     go.set()
-    while one.node.disk.away:
+    while one.resources.disk.away:
         time.sleep(0.001)
 
 
@@ -154,7 +154,7 @@ def bug(one: Stage, name: bytes) -> None:
 
 def glare(one: Stage, name: str, tag: str) -> None:
     call = next(each for each in one.live if each.recording.call_id == name)
-    one.node.endpoint.reoffer(call.session, OFFER, time.monotonic())
+    one.resources.endpoint.reoffer(call.session, OFFER, time.monotonic())
     one.flush()
     one.hear(sip_request("INVITE", name, 2, OFFER, to=tag))
 
@@ -163,7 +163,7 @@ def busy(one: Stage, name: str, tag: str) -> None:
     """Ask twice before the first is answered."""
     now = time.monotonic()
     for number in (2, 3):
-        one.node.endpoint.receive_datagram(sip_request("INVITE", name, number, OFFER, to=tag), FLOW, now)
+        one.resources.endpoint.receive_datagram(sip_request("INVITE", name, number, OFFER, to=tag), FLOW, now)
     one.flush()
 
 
