@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from recorder.calls.context import Node
+from recorder.runtime.tasks import retry
 from storage.customer.customers import Customer
 from storage.errors import LinesMissing, OtherNode
 
@@ -135,20 +136,17 @@ class Databases:
     async def _insist(self, customer: Customer, what: str, step: Callable[[], Awaitable[None]]) -> None:
         """Retry until it succeeds; log the first failure, another node, and the recovery from whatever was logged."""
         told: set[type[Exception]] = set()
-        while True:
-            try:
-                await step()
-            # calls use the memory, descriptors and threads, and may release them at any moment
-            except Exception as problem:
-                if isinstance(problem, OtherNode):
-                    self._lost(customer)
-                self._tell(what, customer.name, problem, told)
-                await asyncio.sleep(AGAIN_SECONDS)
-                continue
-            if told or (what == "database" and customer.name in self._told):
-                self._node.log.info(f"{what}.back", customer=customer.name)
-                self._told.discard(customer.name)
-            return
+
+        def failed(problem: Exception) -> float:
+            if isinstance(problem, OtherNode):
+                self._lost(customer)
+            self._tell(what, customer.name, problem, told)
+            return AGAIN_SECONDS
+
+        await retry(step, failed)  # calls use the memory, descriptors and threads, and may release them at any moment
+        if told or (what == "database" and customer.name in self._told):
+            self._node.log.info(f"{what}.back", customer=customer.name)
+            self._told.discard(customer.name)
 
     def _tell(self, what: str, customer: str, problem: Exception, told: set[type[Exception]]) -> None:
         """Report a failure unless one of this opening was reported already."""

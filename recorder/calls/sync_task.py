@@ -23,6 +23,7 @@ from recorder.calls.executor import Executor
 from recorder.calls.live_call import LiveCall
 from recorder.calls.registry import Live
 from recorder.errors import NotPossible
+from recorder.runtime.tasks import repeat
 from recorder.session import events as e
 from storage.errors import StorageError, SyncFailed
 
@@ -51,12 +52,8 @@ class SyncTask:
 
     async def run(self) -> None:
         """Sync for ever; owned by recorder.runtime.tasks."""
-        while True:
-            await asyncio.sleep(PAUSE_SECONDS)
-            try:
-                await self.turn()
-            except Exception as problem:  # without this task nothing live would become durable any more
-                self._node.log.fault("sync.fault", problem)
+        # without this task nothing live would become durable any more
+        await repeat(self.turn, PAUSE_SECONDS, lambda problem: self._node.log.fault("sync.fault", problem))
 
     async def turn(self) -> None:
         """Sync once if there is something to sync, then renew the calls that a failed sync affected."""
@@ -111,14 +108,10 @@ class PartTask:
 
     async def run(self) -> None:
         """Look for ever; owned by recorder.runtime.tasks."""
-        while True:
-            await asyncio.sleep(PAUSE_SECONDS)
-            try:
-                self.turn()
-            except Exception as problem:  # without this task nothing live would be uploaded any more
-                self._node.log.fault("parts.fault", problem)
+        # without this task nothing live would be uploaded any more
+        await repeat(self.turn, PAUSE_SECONDS, lambda problem: self._node.log.fault("parts.fault", problem))
 
-    def turn(self) -> None:
+    async def turn(self) -> None:
         """End the parts that are old or large enough."""
         now, live, ended = self._node.monotonic(), set[str](), 0
         most = FEW + 2 * len(self._live) // min(self._seconds.values(), default=1)

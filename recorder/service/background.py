@@ -13,10 +13,12 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from importlib import import_module
+from itertools import count
 from typing import TYPE_CHECKING
 
 from recorder.calls.context import Node, Resources
 from recorder.calls.databases import Databases
+from recorder.runtime.tasks import retry
 
 if TYPE_CHECKING:
     from recorder.access.api_server import AdminApiServer
@@ -93,14 +95,14 @@ class BackgroundServices:
         usual = sys.getswitchinterval()
         sys.setswitchinterval(LOADING_SECONDS)
         try:
-            await self._retry(lambda: asyncio.to_thread(self._load))
+            await self._until_done(lambda: asyncio.to_thread(self._load))
         finally:
             sys.setswitchinterval(usual)
         await self._listen_for_traces()
         self._databases.start()
         await self._databases.settled()
         retention = self._begin()
-        await self._retry(lambda: self._serve(listening, retention.now))
+        await self._until_done(lambda: self._serve(listening, retention.now))
         opened()
         self._node.log.info("api.ready", customers=len(self._customers))
 
@@ -120,19 +122,16 @@ class BackgroundServices:
         else:
             self._tracing = tracing
 
-    async def _retry(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def _until_done(self, step: Callable[[], Awaitable[None]]) -> None:
         """Repeat a step until it succeeds: calls are recorded without it, and a shortage may be over in a moment."""
-        reported = False
-        while True:
-            try:
-                await step()
-            except Exception as problem:
-                if not reported:
-                    self._node.log.fault("api.failed", problem)
-                reported = True
-                await asyncio.sleep(AGAIN_SECONDS)
-            else:
-                return
+        failures = count()
+
+        def failed(problem: Exception) -> float:
+            if not next(failures):
+                self._node.log.fault("api.failed", problem)
+            return AGAIN_SECONDS
+
+        await retry(step, failed)
 
     def _load(self) -> None:
         for module in MODULES:

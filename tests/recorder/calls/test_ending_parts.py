@@ -35,9 +35,9 @@ def finished(call: LiveCall) -> set[str]:
 async def end(one: Stage, parts: PartTask, call: LiveCall) -> None:
     """Have the newest part end, as if media had arrived in it."""
     number = call.files.media_part
-    parts.turn()
+    await parts.turn()
     call.noticed(one.node.monotonic() + 1)
-    parts.turn()
+    await parts.turn()
     assert call.files.media_part == number + 1
     await one.until(lambda: {f"c{number}", f"m{number}"} <= finished(call))
 
@@ -82,7 +82,7 @@ async def test_without_an_object_store_no_part_ends_before_its_call(
     parts, call = PartTask(one.node, one.resources, one.live, one.executor), one.invite()
     for _ in range(3):
         call.noticed(one.node.monotonic() + 1)
-        parts.turn()
+        await parts.turn()
     assert call.files.media_part == 1
 
 
@@ -91,30 +91,30 @@ async def test_parts_that_are_due_at_one_moment_end_one_after_the_other(
 ) -> None:
     monkeypatch.setattr(sync_task, "FEW", 1)
     calls = [one.invite(name) for name in ("c1", "c2", "c3")]
-    parts.turn()
+    await parts.turn()
     for call in calls:
         call.noticed(one.node.monotonic() + 1)
     for number in (4, 5, 6):
-        parts.turn()
+        await parts.turn()
         assert sum(call.files.media_part for call in calls) == number
 
 
 async def test_a_quiet_call_makes_no_parts(one: Stage, parts: PartTask) -> None:
     call = one.invite()
-    parts.turn()
+    await parts.turn()
     call.heard = 0.0
     for _ in range(3):
-        parts.turn()
+        await parts.turn()
     assert call.files.media_part == 1
 
 
 async def test_a_call_without_a_worker_gets_its_next_part_with_the_next_worker(one: Stage, parts: PartTask) -> None:
     call = one.invite()
-    parts.turn()
+    await parts.turn()
     call.noticed(one.node.monotonic() + 1)
     entry = one.resources.workers._entries[call.id]
     process, entry.process = entry.process, None
-    parts.turn()
+    await parts.turn()
     assert call.files.media_part == 1
     one.resources.workers.next_part(call.id, call.files.media_fd, messages.Part("m9", b"k" * 32))
     assert entry.waiting == (), "its successor would go back to it"
@@ -123,7 +123,7 @@ async def test_a_call_without_a_worker_gets_its_next_part_with_the_next_worker(o
 
 async def test_a_disk_that_refuses_is_tried_again(one: Stage, parts: PartTask, monkeypatch: pytest.MonkeyPatch) -> None:
     call = one.invite()
-    parts.turn()
+    await parts.turn()
     call.noticed(one.node.monotonic() + 1)
     with monkeypatch.context() as broken:
 
@@ -131,7 +131,7 @@ async def test_a_disk_that_refuses_is_tried_again(one: Stage, parts: PartTask, m
             raise NotPossible("no room")
 
         broken.setattr(one.executor, "next_part", refuse)
-        parts.turn()
+        await parts.turn()
     assert call.files.media_part == 1 and not one.resources.storage.well
     one.resources.storage.found(well=True, away=False)
     await one.until(lambda: "c1" not in finished(call))
@@ -145,10 +145,10 @@ async def test_no_part_is_finished_that_the_checkpoint_names(
 ) -> None:
     """A call whose control part is finished is taken for one that has ended."""
     call = one.invite()
-    parts.turn()
+    await parts.turn()
     call.noticed(one.node.monotonic() + 1)
     monkeypatch.setattr(one.executor.checkpoints, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
-    parts.turn()
+    await parts.turn()
     await one.until(lambda: "m1" in finished(call))
     assert "c1" not in finished(call)
     monkeypatch.undo()
