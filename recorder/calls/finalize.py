@@ -112,7 +112,7 @@ class Finalizer:
         self._node.metrics.inferred_owners.inc(recording.inferred)
 
     def _not_durable(self, call: LiveCall, document: CallDocument, problem: Exception) -> None:
-        """Say so to the client, and have the recording mended as soon as the disk allows it."""
+        """Say so to the client, and have the recording repaired as soon as the disk allows it."""
         self._storage.trouble(problem)
         self._node.log.fault("call.finish_failed", problem, call=call.id)
         if isinstance(problem, SyncFailed):
@@ -227,7 +227,7 @@ class Finalizer:
 
     async def _remove(self, call: LiveCall) -> None:
         """Remove the files once the disk has finished their pending requests, or as soon as it can."""
-        await self._disk.patiently(_nothing)
+        await self._disk.without_limit(_nothing)
         try:
             await asyncio.to_thread(take_back, call.customer, call.id, call.leaf)
         except (StorageError, OSError) as problem:
@@ -238,7 +238,7 @@ class Finalizer:
             self._checkpoints.remove(call.id)
 
     def abandon(self, call: LiveCall, document: CallDocument | None = None) -> None:
-        """Let go of a call that cannot be finished as it should; its parts are mended and indexed behind its back."""
+        """Let go of a call that cannot be finished as it should; the repair queue ends its parts and indexes it."""
         self._answer_bye(call, durable=False)
         self._workers.drop(call.id)
         self._mark_over(call)

@@ -147,7 +147,7 @@ class RepairQueue:
                 break
             if left.customer.name in self._away and left.call in self._repaired:
                 spared.append(left)
-            elif await self._mend(left):
+            elif await self._repair(left):
                 self._known.discard(left.call)
                 self._refused.discard(left.call)
                 self._told.discard(left.call)
@@ -176,7 +176,7 @@ class RepairQueue:
             del self._closing[name]
         return True
 
-    async def _mend(self, left: Left) -> bool:
+    async def _repair(self, left: Left) -> bool:
         try:
             found = await asyncio.to_thread(_end, left, refused=left.call in self._refused)
             if found.document is not None:

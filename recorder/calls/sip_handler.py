@@ -349,7 +349,7 @@ class SipHandler:
         if event.answer is not None or call.recording.offers_first:
             self._feed(call, e.Agreed(event.answer))
         self._replacing.settle(call)
-        self._mend(call)
+        self._complete_metadata(call)
         self._see(call)
         if event.news:
             call.changed()  # until it is saved some seconds later, a successor repeats the 200
@@ -371,9 +371,9 @@ class SipHandler:
         if call:
             self._noticed(call)
             self._replacing.settle(call)
-            self._mend(call)
+            self._complete_metadata(call)
 
-    def _mend(self, call: LiveCall) -> None:
+    def _complete_metadata(self, call: LiveCall) -> None:
         """Ask for the whole metadata if something is missing and the client accepts such requests (RFC 7866 9.2)."""
         why = call.recording.wants_snapshot
         if why and self._endpoint.ask_snapshot(call.session, f"metadata {why}", self._node.monotonic()):

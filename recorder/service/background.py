@@ -89,7 +89,7 @@ class BackgroundServices:
 
         `listening`: the socket of the API, then that of [metrics] if there is one.
         """
-        self._opening = self._node.tasks.start(self._open(listening, opened), "office")
+        self._opening = self._node.tasks.start(self._open(listening, opened), "background")
 
     async def _open(self, listening: Sequence[socket.socket], opened: Callable[[], None]) -> None:
         usual = sys.getswitchinterval()
@@ -172,7 +172,7 @@ class BackgroundServices:
         tasks, log, incidents, settings = node.tasks, node.log, node.incidents, node.settings
         start = tasks.start
         start(indexer.run(), "indexer")
-        start(self._repairs.run(), "mending")
+        start(self._repairs.run(), "repairs")
         start(self._crash_scan(customers.values()).run(), "startup")
         exports = ExportJob(customers, tasks, log, settings.node)
         start(exports.run(), "exports")

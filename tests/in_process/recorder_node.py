@@ -231,7 +231,7 @@ def standing(one: Stage, now: float) -> Iterator[None]:
 
 @asynccontextmanager
 async def stage(
-    folder: Path, text: str = CONFIG, patience: float = 10.0, notify: Notifier | None = None
+    folder: Path, text: str = CONFIG, give_up_seconds: float = 10.0, notify: Notifier | None = None
 ) -> AsyncIterator[Stage]:
     """Build a node in a folder and take it down again."""
     read = configured(folder, text)
@@ -239,7 +239,7 @@ async def stage(
     faults: list[tuple[str, BaseException]] = []
     tasks = Tasks(lambda name, error: faults.append((name, error)))
     syncer = Syncer(read.node.data_dir)
-    disk = Disk(lambda problem: faults.append(("disk", problem)), patience=patience)
+    disk = Disk(lambda problem: faults.append(("disk", problem)), give_up_seconds=give_up_seconds)
     events: list[Any] = []
     built: list[Stage] = []
 
@@ -290,7 +290,7 @@ async def stage(
     built.append(one)
     await resources.workers.start()
     tasks.start(indexer.run(), "indexer")
-    tasks.start(repairs.run(), "mending")
+    tasks.start(repairs.run(), "repairs")
     try:
         yield one
     finally:

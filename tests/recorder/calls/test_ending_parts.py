@@ -13,7 +13,7 @@ from recorder.calls.live_call import LiveCall
 from recorder.calls.sync_task import PartTask
 from recorder.config.model import Storage
 from recorder.errors import NotPossible
-from recorder.persist.repair import rebuild
+from recorder.persist.repair import content
 from recorder.session.commands import Kept
 from recorder.workers import messages
 from tests.in_process.recorder_node import Stage
@@ -70,7 +70,7 @@ async def test_what_is_finished_of_a_live_call_says_what_it_is(one: Stage, parts
     for ref in call.customer.vault.parts(call.id, call.leaf):
         if not ref.finished:
             ref.path.unlink()
-    document = rebuild(call.customer, call.id, call.leaf)
+    document = content(call.customer, call.id, call.leaf).document
     assert document is not None
     assert (document["id"], document["state"], len(document["streams"])) == (call.id, "interrupted", 2)
 

@@ -14,7 +14,7 @@ from recorder.calls import fd_store, finalize
 from recorder.calls.leaf_prefetch import DAY_SECONDS
 from recorder.errors import NotPossible
 from recorder.persist.control_part import ControlPart
-from recorder.persist.repair import rebuild
+from recorder.persist.repair import content
 from recorder.runtime.disk_thread import Work
 from recorder.session.states import State
 from sip.ua.events import Token
@@ -224,7 +224,7 @@ async def test_a_live_calls_records_are_written_after_a_stall(one: Stage) -> Non
     go.set()
     await one.until(lambda: one.statuses("BYE"))
     assert one.statuses("BYE") == [200]
-    document = rebuild(call.customer, call.id, call.leaf)
+    document = content(call.customer, call.id, call.leaf).document
     assert document and (document["state"], len(document["streams"][0]["pauses"])) == ("complete", 1)
     assert one.faults == []
 
@@ -260,7 +260,7 @@ async def test_one_visit_to_the_disk_stores_what_a_200_promises(one: Stage, monk
 
     def look(token: Token, answer: bytes, now: float) -> bool:
         (call,) = one.live
-        found.append((rebuild(call.customer, call.id, call.leaf) or {}).get("state"))
+        found.append((content(call.customer, call.id, call.leaf).document or {}).get("state"))
         return accept(token, answer, now)
 
     monkeypatch.setattr(one.resources.disk, "begin", count)

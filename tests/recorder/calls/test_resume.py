@@ -17,7 +17,7 @@ from recorder.calls.stream_specs import former_keys
 from recorder.persist import part_files
 from recorder.persist.checkpoint import Mark
 from recorder.persist.checkpoint_file import SPOOL
-from recorder.persist.repair import rebuild
+from recorder.persist.repair import content
 from recorder.session import events as e
 from recorder.session.states import State
 from sip.message.message import Request, parse
@@ -125,7 +125,7 @@ async def test_a_lost_spool_keeps_the_vault_and_interrupts_the_call(one: Stage) 
     await one.until(lambda: again.recording.notes)
     one.hear(sip_request("BYE", "c1", 9, to=tag))
     await one.until(lambda: not len(one.live))
-    document = rebuild(call.customer, call.id, call.leaf)
+    document = content(call.customer, call.id, call.leaf).document
     assert document
     assert (document["state"], [note["kind"] for note in document["notes"]]) == ("interrupted", ["spool-lost"])
     (first,) = (ref for ref in call.customer.vault.parts(call.id, call.leaf) if ref.part == "m1")

@@ -18,7 +18,7 @@ from recorder.config.parser import parse
 from recorder.maintenance import upload_job
 from recorder.maintenance.upload_job import jobs_of
 from recorder.observe.metrics import Metrics
-from recorder.persist.object_store import forget_clients, store_of
+from recorder.persist.object_store import store_of
 from storage.calls.call_row import CallState
 from storage.customer.customers import Customer, CustomerSettings
 from storage.vault import object_vault
@@ -81,7 +81,6 @@ async def uploading(folder: Path, port: int, prefix: str, keep: str = "0s") -> A
                 store_of(configured.storage).requests.close()
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
-                forget_clients()
 
 
 async def until(true: Any) -> None:
@@ -218,7 +217,6 @@ prefix = "{prefix}own"
                 for task in running:
                     task.cancel()
                 await asyncio.gather(*running, return_exceptions=True)
-                forget_clients()
 
 
 def test_uploads_have_a_lower_priority(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,7 +43,7 @@ class Case:
     more: str = ""  # configuration of the customer
     change: tuple[str, str] = ("", "")  # of the rest of the configuration
     kind: str = "call-refused"
-    patience: float = 10.0  # seconds after which a disk is taken for away
+    give_up_seconds: float = 10.0  # seconds after which a disk is taken for away
 
 
 def changed(*pairs: tuple[bytes, bytes], body: bytes = OFFER) -> Story:
@@ -299,7 +299,7 @@ CASES = (
     Case("dtls-fingerprint", 488, offer(("sha-256", "md5"), base=DTLS_OFFER.encode())),
     # what cannot be done now
     Case("storage", 503, no_storage),
-    Case("disk", 503, disk_away, patience=0.5),
+    Case("disk", 503, disk_away, give_up_seconds=0.5),
     Case("no-port", 503, changed(body=sdp(*["sendonly"] * 3)), change=("{first}-{last}", "19000-19003")),
     Case("internal", 500, bug),
     # in a call that runs
@@ -345,21 +345,23 @@ def groups() -> Iterator[tuple[str, float, list[Case]]]:
     found: dict[tuple[str, float], list[Case]] = {}
     for case in CASES:
         text = CONFIG if case.change == ("", "") else CONFIG.replace(*case.change)
-        found.setdefault((text + case.more, case.patience), []).append(case)
-    yield from ((text, patience, cases) for (text, patience), cases in found.items())
+        found.setdefault((text + case.more, case.give_up_seconds), []).append(case)
+    yield from ((text, give_up_seconds, cases) for (text, give_up_seconds), cases in found.items())
 
 
 @pytest.mark.parametrize(
-    ("text", "patience", "cases"), [pytest.param(*group, id=group[2][0].reason) for group in groups()]
+    ("text", "give_up_seconds", "cases"), [pytest.param(*group, id=group[2][0].reason) for group in groups()]
 )
-def test_every_refusal_is_listed_with_its_reason(tmp_path: Path, text: str, patience: float, cases: list[Case]) -> None:
+def test_every_refusal_is_listed_with_its_reason(
+    tmp_path: Path, text: str, give_up_seconds: float, cases: list[Case]
+) -> None:
     """Duties S29 and 8.11."""
     (tmp_path / "users").write_text("sbc:rec:" + "0" * 64 + "\n")
     text = text.replace("{folder}/users", f"{tmp_path}/users").replace("max_calls = 5", "max_calls = 500")
     text = text.replace('ports = "{first}-{last}"', 'ports = "20000-30999"')
 
     async def story() -> None:
-        async with stage(tmp_path, text, patience) as one:
+        async with stage(tmp_path, text, give_up_seconds) as one:
             wrong: list[tuple[object, ...]] = []
             for number, case in enumerate(cases):
                 before = one.node.incidents.of("acme")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from media.records.summary import Summary
-from recorder.persist.repair import Found, left_behind, rebuild, recover, repair
+from recorder.persist.repair import Found, content, left_behind, recover, repair
 from storage.errors import DiskFailed
 from storage.vault import parts, vault
 from tests.in_process.recorder_node import Stage
@@ -53,7 +53,7 @@ async def test_a_recording_with_anything_unreadable_is_never_removed(one: Stage)
     control, media = (customer.vault.find(call, leaf, part) for part in ("c1", "m1"))
     assert control and media
     media.path.write_bytes(os.urandom(5000))
-    assert rebuild(customer, call, leaf) is not None, "damage costs only what the part holds"
+    assert content(customer, call, leaf).document is not None, "damage costs only what the part holds"
     damaged = bytearray(control.path.read_bytes())
     damaged[-20] ^= 1
     control.path.write_bytes(damaged)
@@ -64,11 +64,11 @@ async def test_a_recording_with_anything_unreadable_is_never_removed(one: Stage)
 async def test_a_document_that_is_known_is_kept_with_the_recording(one: Stage) -> None:
     customer = one.customers["acme"]
     call, leaf = crashed(one)
-    before = rebuild(customer, call, leaf)
+    before = content(customer, call, leaf).document
     assert before
     known: Any = {**before, "state": "complete", "end_reason": "bye"}
     repair(customer, call, leaf, known)
-    after = rebuild(customer, call, leaf)
+    after = content(customer, call, leaf).document
     assert after
     assert (after["state"], after["end_reason"]) == ("complete", "bye")
 
@@ -102,14 +102,14 @@ async def test_an_interrupted_call_ends_with_its_last_packet(
 ) -> None:
     customer = one.customers["acme"]
     call, leaf = crashed(one)
-    live: Any = {**(rebuild(customer, call, leaf) or {}), "state": "recording"}
+    live: Any = {**(content(customer, call, leaf).document or {}), "state": "recording"}
     live |= {"started_at": started, "duration_ms": 90_000, "kept_from": kept_from}
     known = {"packets": 5, "lost": 1, "gap_ms": 900, "gaps": [["a", "b", "loss"]], "pauses": [["p", None]]}
     live["streams"] = [{**live["streams"][0], **known, "jitter_ms": 2.5}]
     repair(customer, call, leaf, live)
     monkeypatch.setattr(Summary, "last_ns", lambda _: int(last.timestamp()) * 10**9)
     monkeypatch.setattr(Summary, "figures", lambda *_: {"packets": 7, "lost": 1, "gap_ms": 20})
-    ended: Any = rebuild(customer, call, leaf)
+    ended: Any = content(customer, call, leaf).document
     assert (ended["state"], ended["end_reason"]) == ("interrupted", "crash")
     assert (ended["ended_at"], ended["duration_ms"], ended["kept_from"]) == wanted
     found = {**live["streams"][0], "packets": 7, "pauses": [["p", wanted[0]]]}  # only the worker knew the others

@@ -44,7 +44,7 @@ async def serving(one: Stage) -> AsyncIterator[socket.socket]:
 async def close_customer(one: Stage, name: str, assembled: Callable[..., Components] = assemble) -> Customer:
     """Leave a customer as a start of the daemon has it: what it needs beyond keys is put together later."""
     for task in asyncio.all_tasks():
-        if task.get_name() in ("indexer", "mending"):
+        if task.get_name() in ("indexer", "repairs"):
             task.cancel()  # the services start their own
     whole = one.customers[name]
     lean = Customer(whole.settings, whole.keys, whole.place, assembled)
