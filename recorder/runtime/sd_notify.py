@@ -33,7 +33,7 @@ class Notifier:
         """Take the value of $NOTIFY_SOCKET: a path, or an abstract name after `@`; None or empty if there is none."""
         self._address = address or None
         self._channel: socket.socket | None = None
-        self._patient = True
+        self._may_wait = True
         self._owed: dict[str, list[str]] = {}  # messages that must arrive and were not taken, in order
         self.was_ready = False  # READY=1 was reported
         self.stored_early: set[str] = set()  # names of what was stored before that
@@ -52,7 +52,7 @@ class Notifier:
     @property
     def busy(self) -> bool:
         """Tell whether it had no room for the last message."""
-        return not self._patient
+        return not self._may_wait
 
     def ready(self) -> bool:
         """Report that calls, media and the API are served."""
@@ -123,14 +123,14 @@ class Notifier:
         for _ in range(2):  # a manager that restarted has a new socket under the same name
             try:
                 self._channel = self._channel or _connected(self._address)
-                self._channel.sendmsg(data, rights, 0 if self._patient else socket.MSG_DONTWAIT)
+                self._channel.sendmsg(data, rights, 0 if self._may_wait else socket.MSG_DONTWAIT)
             except BlockingIOError:
-                self._patient = False
+                self._may_wait = False
                 return False
             except OSError:
                 self.close()
             else:
-                self._patient, self.deaf = True, False
+                self._may_wait, self.deaf = True, False
                 return True
         return False
 

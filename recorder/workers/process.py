@@ -125,7 +125,7 @@ class Worker:
                 due = max(due + self._tick, time.monotonic())
             self._account()
             self._since = None
-            self._chores()
+            self._between_calls()
 
     def last_round(self) -> None:
         """Main is gone: read what the kernel has, so that a successor only has to take what arrives from now on."""
@@ -135,7 +135,7 @@ class Worker:
                 return
             self._guard(recorder.id, partial(recorder.drain, self._region, time.time_ns()))
 
-    def _chores(self) -> None:
+    def _between_calls(self) -> None:
         """Check for floods, advance handshakes, send heartbeats and reports when due, also during a long round."""
         now = time.monotonic()
         if self._recorders or self._overflow.hot:
@@ -170,7 +170,7 @@ class Worker:
                 if bool(recorder.trouble) != (recorder.id in self._troubled):
                     self._trouble(recorder)
             if number % CALLS_BETWEEN_LOOKS == 0:
-                self._chores()
+                self._between_calls()
                 if not self._listen():
                     return False
         return True

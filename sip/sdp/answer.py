@@ -91,7 +91,7 @@ def _no_downgrade(plans: Sequence[LinePlan], before: Mapping[int, LinePlan], pol
     refused, since a client that adds plain video to a call would lose the rest of its offer.
     """
     secured = any(line.least is not None for line in before.values())
-    shaken = secured and all(line.handshaken for line in before.values() if line.least is not None)
+    by_handshake = secured and all(line.handshaken for line in before.values() if line.least is not None)
     exposed = policy.srtp == "required" and not policy.secure
     mixed = any(line.accepted and line.protection is None for line in before.values())
     for line in plans:
@@ -108,7 +108,7 @@ def _no_downgrade(plans: Sequence[LinePlan], before: Mapping[int, LinePlan], pol
                 raise NotAcceptable(DOWNGRADE, 399, "RTP must not take the place of SRTP")
             if new and secured and not mixed:
                 line.refuse(DOWNGRADE)
-        elif line.suite is not None and exposed and (line.shaken or (least is None and shaken)):
+        elif line.suite is not None and exposed and (line.shaken or (least is None and by_handshake)):
             if not new:
                 raise NotAcceptable(DOWNGRADE, 399, "Keys must not be sent in the clear in place of a handshake")
             line.refuse(DOWNGRADE)

@@ -193,10 +193,6 @@ class Database:
         """Ask `guard` at the beginning of each transaction that is not part of the opening."""
         self._guards.append(guard)
 
-    def ask_no_guard(self) -> None:
-        """Begin every transaction unasked from now on; for tests of nodes that have no rows and admit nobody."""
-        self._guards.clear()
-
     def refuse(self) -> None:
         """Let no task use the database until it is opened and served again."""
         self._served = False

@@ -224,7 +224,7 @@ class Journal:
             number, items = await self.shared.take(connection, items)
         if number <= self._committed:
             raise _older()
-        written = asyncio.ensure_future(asyncio.to_thread(self._write, items, number))
+        written = asyncio.create_task(asyncio.to_thread(self._write, items, number), name="write-journal")
 
         async def undo() -> None:
             line = await written  # even if the task was cancelled: the thread still writes the line

@@ -159,23 +159,23 @@ async def received(one: Stage, call: LiveCall, packets: int) -> None:
 
 
 async def nobody_dies(one: Stage, call: LiveCall) -> LiveCall:
-    await one.node.workers.snapshot(call.id)
+    await one.resources.workers.snapshot(call.id)
     return call
 
 
 async def worker_dies(one: Stage, call: LiveCall) -> LiveCall:
     kill_worker(one)
     await one.until(lambda: call.files.media_part == 2)
-    await one.node.workers.snapshot(call.id)
+    await one.resources.workers.snapshot(call.id)
     return call
 
 
 async def everybody_dies(one: Stage, call: LiveCall) -> LiveCall:
     """Main and worker at once, when all is stored; what the service manager keeps of the sockets is kept."""
-    await one.node.workers.snapshot(call.id)
+    await one.resources.workers.snapshot(call.id)
     kept = {call.sockets.name: [socket.socket(fileno=os.dup(each)) for each in call.sockets.descriptors()]}
     again = resumed(one, call, kept)
-    await one.node.workers.snapshot(call.id)
+    await one.resources.workers.snapshot(call.id)
     return again
 
 
@@ -208,7 +208,7 @@ async def test_packets_to_the_old_port_before_the_answer_are_kept_r15(
     ports = [stream["port"] for stream in state["recording"]["streams"]]
     assert ports == [0, fresh]  # the other may be another call's by now
     open_pair("127.0.0.1", port).close()  # no worker hears it
-    assert one.node.ports.former(port) == ((*phone.socket.getsockname(), (7,)),)  # not heard in the next call
+    assert one.resources.ports.former(port) == ((*phone.socket.getsockname(), (7,)),)  # not heard in the next call
     before, after = await heard(one, call)
     assert sound_of(ALIGNED_FORM, ALIGNED)[0].tobytes() in before.tobytes()
     assert sound_of(Format("AMR", 8000), PACKED)[0].tobytes() in after.tobytes()

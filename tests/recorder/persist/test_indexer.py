@@ -16,7 +16,6 @@ from typing import Any
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from recorder.access.api_backend import Daemon
 from recorder.persist import indexer as module
 from recorder.persist.indexer import Indexer
 from storage.calls.call_index import Calls
@@ -281,11 +280,11 @@ async def test_an_erased_refused_call_is_no_longer_waited_for(acme: Customer, mo
 
 
 async def test_a_list_without_a_refused_call_is_incomplete(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    daemon, acme = Daemon(one.node, one.live, one.executor), one.node.customers["acme"]
+    daemon, acme = one.backend(), one.customers["acme"]
     monkeypatch.setattr(module, "REFUSED_SECONDS", 0.1)
     with monkeypatch.context() as small:
         small.setattr("storage.calls.call_row.MAX_SEALED", 300)
-        one.node.indexer.put(acme, row(acme, 1, details=LARGE), ())
+        one.indexer.put(acme, row(acme, 1, details=LARGE), ())
         assert not daemon.lacking("acme"), "it comes in a moment"
         await until(lambda: daemon.lacking("acme"))
     await until(lambda: not daemon.lacking("acme"))

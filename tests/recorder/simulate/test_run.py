@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
-from recorder.simulate import Plan, PlanError, Report, run
+from recorder.simulate.plan import Plan, PlanError
+from recorder.simulate.report import Report
+from recorder.simulate.run import run
 from tests.in_process.recorder_double import RecorderDouble
 from tests.recorder.timing import steady
 
