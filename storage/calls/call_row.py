@@ -88,15 +88,22 @@ class CallRow:
     node: int = 0
     """Number of the node that recorded it; of a row to be written, the writer's is stored."""
 
-    def columns_shown(self) -> CallDocument:
-        """Return the members of its document that are in columns of their own."""
+    def document(self, live: CallDocument | None = None) -> CallDocument:
+        """Return the document: the sealed part and the columns; for a live call, `live` is what the daemon knows now.
+
+        Only the index knows of a legal hold and of the end of retention.
+        """
         return {
+            **self.details,
             "id": self.id,
             "state": self.state.value,
             "started_at": rfc3339(self.started_at),
             "ended_at": rfc3339(self.ended_at),
             "duration_ms": self.duration_ms,
             "size_bytes": self.size_bytes,
+            **(live or CallDocument()),
+            "hold": self.hold,
+            "erase_after": rfc3339(self.erase_after),
         }
 
     @property
