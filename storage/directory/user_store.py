@@ -27,8 +27,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from personal import Personal
+from storage.batches import BATCH, batches
 from storage.calls.call_index import Calls, Query
-from storage.database.database import BATCH, batches
 from storage.database.schema import directories, export_calls, exports, users
 from storage.directory import match_queue
 from storage.directory.user import Change, Person, Since, User, UserState, by_name, former_of, later_of, shown, told
