@@ -18,7 +18,8 @@ import sqlalchemy as sa
 from storage.audit import audit_copies
 from storage.audit.audit_copies import AuditCopies
 from storage.audit.audit_files import Wanted
-from storage.audit.hash_chain import ACCEPT, Act, AuditError, Checkpoint
+from storage.audit.hash_chain import ACCEPT, Act, Checkpoint
+from storage.cursors import BadCursor
 from storage.customer.customers import Customer
 from storage.database.database import Database
 from storage.database.schema import audit_copies as table
@@ -106,7 +107,7 @@ async def test_every_node_shows_the_entries_of_all_by_time(one: NumberedNode, tw
         assert [item["action"] for item in late] == ["call.media", "call.view", "call.view"]
         assert [item["node"] for item in await copies(first).about([CALL])][-1] == "rec2"
         for cursor in ("x", "1.2.3", "1.2.3.-4", "1.2.3.4.5"):
-            with pytest.raises(AuditError):
+            with pytest.raises(BadCursor):
                 await copies(first).read(None, cursor)
 
 
