@@ -20,7 +20,7 @@ from media.rtp import header as rtp
 from media.rtp.sequence import Source, Verdict
 from media.spec import Address, StreamSpec
 from media.srtp.context import REPLAYED
-from media.stream import fast_path, pause_filter
+from media.stream import fast_path
 from media.stream.gap_detection import NEVER, QUIET, GapTracker
 from media.stream.gaps import Reason
 from media.stream.pauses import Pauses
@@ -315,7 +315,7 @@ class ReceivedStream:
             if payload_type != reception.payload_type:
                 reception.switch(payload_type, self.spec.codec(payload_type)[1])
             reception.follow(source, timestamp, arrival, end - begin, goes_on=explains is not None, followed=followed)
-        if self.pauses.items and pause_filter.unwanted(self.spec, self.pauses, header, packet, arrival):
+        if self.pauses.items and self.pauses.unwanted(self.spec, header, packet, arrival):
             return None
         reception.store(end - begin, arrival)
         return extended, arrival, header, packet
