@@ -19,7 +19,7 @@ from media.receive.recvmmsg import OrphanedRegion, Region
 from media.receive.sockets import disconnect
 from media.records import commit_slots, record_format
 from media.spec import StreamSpec
-from media.stream import checkpoint, gap_detection
+from media.stream import checkpoint
 from media.stream.gaps import MAX_GAPS
 from media.stream.pauses import Pauses
 from media.stream.receiver import ReceivedStream
@@ -80,8 +80,8 @@ class CallRecorder:
         self.handshakes: Handshakes | None = None
         self._tell = tell
         self.generation = 0
-        #: errno of the last save, 0 = success.
-        self._unsaved = 0
+        #: errno of the last save if it failed.
+        self._unsaved: int | None = None
         self._parts: tuple[tuple[str, int | None], ...] = ()
         self._writer = PartWriter(new.part, part_fd, self._key)
         #: Number of the base that the last slot names; whether the next slot needs another base.
@@ -124,7 +124,7 @@ class CallRecorder:
             sockets = self.sockets.get(number)
             if sockets:
                 out.append(record_format.mark(number, record_format.Mark.HOLD, at))
-                sockets.stream.forgive(at, gap_detection.NEVER)
+                sockets.stream.forgive(at, None)
                 leave(sockets, at)
                 self._silence(sockets)
         known = [spec for spec in streams if spec.stream in self.sockets and self.sockets[spec.stream].rtp >= 0]
@@ -148,7 +148,7 @@ class CallRecorder:
             if sockets is not None and spec.stream in fresh:
                 sockets.stream.change(spec, at, [])
                 if not (spec.held or self._pauses.lasting):
-                    sockets.stream.forgive(sockets.stream.gaps.excused_from, at)
+                    sockets.stream.gaps.end_excuse(spec, at)
                 self.sockets[spec.stream] = StreamSockets(sockets.stream, fresh[spec.stream])
                 if spec.dtls:
                     self._associate(self.sockets[spec.stream])
@@ -195,7 +195,7 @@ class CallRecorder:
     def pause(self, at: int) -> None:
         """Drop everything that arrives from `at` on; each packet's arrival time decides, whenever it is read."""
         if self._pauses.begin(at):
-            self._forgive(at, gap_detection.NEVER)
+            self._forgive(at, None)
             self._mark(record_format.Mark.PAUSE, at)
 
     def unpause(self, at: int) -> None:
@@ -204,7 +204,7 @@ class CallRecorder:
             self._forgive(self._pauses.items[-1][0], at)
             self._mark(record_format.Mark.RESUME, at)
 
-    def _forgive(self, begin: int, end: int) -> None:
+    def _forgive(self, begin: int, end: int | None) -> None:
         for sockets in self.sockets.values():
             if sockets.rtp >= 0 and not sockets.stream.spec.held:  # media of a removed stream are no longer expected
                 sockets.stream.forgive(begin, end)
@@ -302,7 +302,7 @@ class CallRecorder:
         except OSError as problem:
             self._unsaved = problem.errno or errno.EIO
             return
-        self._unsaved = 0 if written == len(slot) else errno.ENOSPC
+        self._unsaved = None if written == len(slot) else errno.ENOSPC
         if not self._unsaved:
             self.generation = generation
             self._base += self._changed
@@ -429,8 +429,8 @@ class CallRecorder:
         return max((sockets.stream.reception.last_arrival for sockets in self.sockets.values()), default=0)
 
     @property
-    def trouble(self) -> int:
-        """Return the errno of the last failed write of the part or the spool, 0 = no failure."""
+    def trouble(self) -> int | None:
+        """Return the errno of the last write of the part or the spool that failed; None if both succeeded."""
         return self._writer.trouble or self._unsaved
 
     @property

@@ -26,7 +26,7 @@ from recorder.workers.version_check import GREETING
 class SimulatedCall:
     """Stands in for a CallRecorder: nothing is received or written, all that is asked of it is noted."""
 
-    paused, trouble, clean, part, parts = False, 0, True, "m1", ()
+    paused, trouble, clean, part, parts = False, None, True, "m1", ()
 
     def __init__(self, worker: InProcessWorker, new: NewCall) -> None:
         self.worker, self.id, self.heard = worker, new.call, worker.heard.get(new.call, 0)
