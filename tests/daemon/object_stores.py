@@ -18,11 +18,11 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from storage.objects.store import StoreSettings
+from storage.objects.store import Features, StoreSettings
 from tests.ports import spans
 
 KEY, SECRET, BUCKET, LOCKED = "ACCESSKEYOFTESTS", "secret-of-the-tests", "parts", "locked"
@@ -212,3 +212,17 @@ def _reset(writer: asyncio.StreamWriter) -> bool:
     writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()
     return False
+
+
+SEEN = Features(**{**dict.fromkeys((each.name for each in fields(Features)), True), "checksum": False})
+"""What a store with versions and locks is found to have."""
+
+
+def client(settings: StoreSettings) -> Any:
+    """Return a client that asks a store what it has, beside the recorder's own."""
+    import boto3  # slow to import, and few tests need it
+
+    key, secret = settings.secrets()
+    return boto3.client(
+        "s3", endpoint_url=settings.endpoint, aws_access_key_id=key, aws_secret_access_key=secret, region_name="none"
+    )

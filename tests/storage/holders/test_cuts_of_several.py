@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,15 +26,6 @@ from tests.in_process.storage_node import NOON, opens, permit, record
 from tests.storage.holders.cluster import Cluster
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-def two(tmp_path: Path, postgresql: str, loop: asyncio.Runner) -> Iterator[Cluster]:
-    """Nodes rec1 and rec2, which hold the same keys."""
-    cluster = Cluster(tmp_path, postgresql)
-    loop.run(cluster.start("rec1", "rec2"))
-    yield cluster
-    loop.run(cluster.close())
 
 
 async def ask(acme: Customer, *calls: str) -> str:

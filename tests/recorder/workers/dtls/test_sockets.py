@@ -22,7 +22,8 @@ from recorder.workers import messages
 from recorder.workers.dtls_sockets import Handshakes
 from recorder.workers.stream_sockets import StreamSockets, newest_slot
 from tests.in_process.dtls_peer import NOW, SBC, US, Peer, udp
-from tests.in_process.worker_call import CALL, SPOOL_KEY, WorkerCall, run, until
+from tests.in_process.waiting import until
+from tests.in_process.worker_call import CALL, SPOOL_KEY, WorkerCall, run
 from tests.recorder.timing import steady
 
 

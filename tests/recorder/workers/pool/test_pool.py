@@ -14,13 +14,13 @@ from recorder.workers import messages
 from recorder.workers.messages import NewCall, Part
 from recorder.workers.pool import Workers
 from recorder.workers.worker_handle import HANG, Process, activity
+from tests.in_process.waiting import until
 from tests.in_process.worker_call import (
     CALL,
     Sender,
     open_pair,
     recording,
     started,
-    until,
     worker_pid,
 )
 
