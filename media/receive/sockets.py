@@ -75,7 +75,7 @@ class Pair:
             return None
         return str(name[0]), int(name[1])
 
-    def deafen(self) -> None:
+    def shrink_buffer(self) -> None:
         """Have the kernel keep next to nothing of further packets, because nobody will read them."""
         for each in (self.rtp, self.rtcp):
             if each:
@@ -195,7 +195,7 @@ def _own_address(descriptor: int) -> bytes:
 
 
 def is_ours(host: str) -> bool:
-    """Return whether this machine has an address; that of a NAT in front of it does not count.
+    """Return whether this machine has an address; the address of a NAT in front of it does not count.
 
     If that cannot be found out, return True: receiving from everybody loses nothing.
     """

@@ -20,26 +20,29 @@ def unwanted(spec: StreamSpec, pauses: Pauses, header: header.Parsed, packet: by
     _, payload_type, _, timestamp, ssrc, begin, end = header
     name, clock = spec.codec(payload_type)
     if name.lower() != red.NAME:
-        return _tells(spec, pauses, payload_type, packet[begin:end], (ssrc, timestamp), arrival, arrival)
+        return _is_unwanted(spec, pauses, payload_type, packet[begin:end], (ssrc, timestamp), arrival, arrival)
     try:
         blocks = red.blocks(packet[begin:end])
     except Malformed:
         return pauses.covers(arrival)
-    told = [
-        _tells(
+    results = [
+        _is_unwanted(
             spec, pauses, block.payload_type, block.payload, (ssrc, (timestamp - block.behind) & 0xFFFFFFFF),
             arrival - int(block.behind * unit_of(clock)), arrival,
         )
         for block in blocks
     ]  # fmt: skip
-    return any(told) or pauses.covers(arrival)
+    return any(results) or pauses.covers(arrival)
 
 
-def _tells(
+def _is_unwanted(
     spec: StreamSpec, pauses: Pauses, payload_type: int, payload: bytes, digit: tuple[int, int], said: int,
     arrival: int,
 ) -> bool:  # fmt: skip
-    """Return the same for one block, which on its own would have come at `said`; `digit`: its SSRC and timestamp."""
+    """Return whether one block must not be stored; alone it would have come at `said`.
+
+    `digit`: its SSRC and timestamp.
+    """
     name, clock = spec.codec(payload_type)
     if name.lower() != DIGITS or len(payload) < 4:
         return pauses.covers(said)

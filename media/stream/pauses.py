@@ -12,7 +12,7 @@ GRACE = 2_000_000_000
 #: Age in ns that a digit may have in its first packet (RFC 4733 section 2.5.1.2): one pressed right after a pause does
 #: not belong to it.
 FIRST_UPDATE = 50_000_000
-#: Digits of pauses that are remembered: those of a second or two.
+#: How many digits keyed in pauses are remembered: those of a second or two.
 MAX_DIGITS = 64
 
 
@@ -54,9 +54,9 @@ class Pauses:
         return True
 
     def take_over(self, left: Iterable[Interval], over: int | None) -> None:
-        """Add the pauses that a predecessor knew to those that we were told, which are newer.
+        """Add the pauses that a predecessor knew to ours, which are newer.
 
-        A pause in progress of which we were told nothing ended at `over` (None: it is still in progress).
+        If the predecessor knew a pause in progress and we do not, it ended at `over` (None: it is still in progress).
         """
         before = [
             (begin, end if end is not None or over is None else max(begin, over))

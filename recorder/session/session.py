@@ -168,7 +168,7 @@ class Recording:
         return self._state
 
     def _takes(self, what: Input) -> bool:
-        """Tell whether an input is possible in the current state."""
+        """Return whether an input is possible in the current state."""
         return what in TRANSITIONS[self._state]
 
     def _move(self, what: Input) -> None:
@@ -381,7 +381,7 @@ class Recording:
 
     @property
     def _may_offer(self) -> bool:
-        """Tell whether we can send an offer now, and the customer's clients accept that."""
+        """Return whether we can send an offer now, and the customer's clients accept that."""
         return self.policy.reoffers and bool(self.agreement.answer_sdp) and not self.offers_first
 
     # ---- information about the call ----
@@ -428,7 +428,7 @@ class Recording:
     @property
     def wants_snapshot(self) -> str | None:
         """Return why to ask the client for the whole metadata (RFC 7866 section 9.2), None if there is no reason."""
-        return self.picture.wanting
+        return self.picture.snapshot_reason
 
     def snapshot_asked(self) -> None:
         """Note that the client was asked for the whole metadata."""

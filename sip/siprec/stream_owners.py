@@ -89,7 +89,7 @@ def exchanged(owners: Sequence[Owner], kinds: Sequence[str]) -> tuple[Owner, ...
 
 
 def pair(labels: Sequence[str | None], tracks: Sequence[Track]) -> list[tuple[list[Track], bool]]:
-    """Match m= lines with streams, and tell whether only by order: if a label is missing, repeated or unknown."""
+    """Match m= lines with streams; also return whether only by order: a label is missing, repeated or unknown."""
     found: list[tuple[list[Track], bool]] = [([], False) for _ in labels]
     free = [track for track in tracks if track.current]
     for line, label in enumerate(labels):

@@ -190,7 +190,7 @@ class Datagrams:
 
 
 def local_address_of(told: list[tuple[int, int, bytes]]) -> str:
-    """Return our address to which a datagram was sent, says the kernel; empty if we cannot send from it."""
+    """Return our address to which a datagram was sent, from the kernel; empty if we cannot send from it."""
     for level, kind, data in told:
         if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO):
             _, here, _ = _INFO4.unpack_from(data)
