@@ -68,8 +68,9 @@ class Providers:
         self._known = {sign_in.issuer: _Known() for sign_in in sign_ins}
 
     def names(self, customer: str) -> Sequence[str]:
-        """Return the names of a customer's providers for the page; the position in the list is the
-        provider's number.
+        """Return the names of a customer's providers for the page.
+
+        A provider's position in the list is its number.
         """
         return [sign_in.title for sign_in in self._of(customer)]
 
@@ -162,7 +163,7 @@ class Providers:
 
 
 def _taken(customer: Customer, name: str) -> bool:
-    """Tell whether this name could be confused with an account or token of the customer in its audit log."""
+    """Return whether this name could be confused with an account or token of the customer in its audit log."""
     return customer.accounts.like(name) is not None or any(
         alike(name, each.name) for each in customer.credentials.list()
     )

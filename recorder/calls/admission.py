@@ -48,11 +48,11 @@ class Admission:
     """Decides every second, and whenever the load changes, whether new calls are accepted."""
 
     def __init__(
-        self, node: Node, live: Live, save: Callable[[LiveCall], None], chores: Sequence[Callable[[], None]] = ()
+        self, node: Node, live: Live, save: Callable[[LiveCall], None], periodic: Sequence[Callable[[], None]] = ()
     ) -> None:
-        """`save` renews the checkpoint of a call that changed; `chores` run every second."""
+        """`save` renews the checkpoint of a call that changed; `periodic` functions are called every second."""
         self._node = node
-        self._chores = chores
+        self._periodic = periodic
         self._live = live
         self._save = save
         self._draining = False
@@ -97,15 +97,16 @@ class Admission:
         """Run the checks for ever; owned by recorder.runtime.tasks."""
         while True:
             try:
-                self.beat()
+                self.run_checks()
             # without this task the recorder would never notice that a full disk has space again
             except Exception as problem:
                 self._node.log.fault("housekeeping.fault", problem)
             await self._pause()
 
     async def _pause(self) -> None:
-        """Wait for the next round. A service manager whose queue was full is asked more often: its
-        queue may hold ten.
+        """Wait for the next round.
+
+        If the service manager's queue was full, ask it more often meanwhile: the queue may hold only ten messages.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + BEAT_SECONDS
@@ -113,24 +114,24 @@ class Admission:
             await asyncio.sleep(min(left, ASK_SECONDS) if self._unstored else left)
             self._unstored = self._unstored and not self._store_again()
 
-    def beat(self) -> None:
+    def run_checks(self) -> None:
         """Run every check once."""
         self._storage()
         self._measure()
         self._checkpoints()
         self._unstored = not self._store_again()
         self.review()
-        for chore in self._chores:
-            chore()
+        for action in self._periodic:
+            action()
         if self._node.workers.well:
             self._node.notify.watchdog()
 
     def _store_again(self) -> bool:
-        """Give the service manager the sockets that it had no room for; False if some still do not fit."""
+        """Give the service manager the sockets for which it had no room; False if some still do not fit."""
         return fd_store.stored_again(self._node.notify, (call.sockets for call in self._live))
 
     def _checkpoints(self) -> None:
-        """Save what only an ACK changed. This is delayed because a short call is over before it matters."""
+        """Save the calls that changed only by an ACK; delayed, because a short call is over before that matters."""
         settled = self._node.monotonic() - SETTLED_SECONDS
         for call in self._live:
             started = call.recording.started
@@ -156,10 +157,9 @@ class Admission:
         return room(node.data_dir, LEAST_FREE_BYTES) and room(node.runtime_dir, LEAST_FREE_SPOOL)
 
     def _probe(self) -> bool:
-        """After a failure, write, sync and remove a small file: free space alone does not prove that writing works
-        again.
+        """After a failure, write, sync and remove a small file: free space does not prove that writing works again.
 
-        If the disk is slow to answer, its result is read in the next round.
+        If the disk answers slowly, the result is read in the next round.
         """
         asked = self._probing or self._node.disk.begin(self._write)
         self._probing = None if asked.over else asked
@@ -176,7 +176,7 @@ class Admission:
 
 
 def room(folder: Path, least: int) -> bool:
-    """Tell whether a file system has room for more calls; a small one counts as full at a twentieth."""
+    """Return whether a file system has room for more calls; a small one counts as full at a twentieth."""
     try:
         found = Space.of(folder)
     except OSError:

@@ -67,7 +67,7 @@ class Node:
         self.storage = StorageHealth(self.log, self.metrics, lambda: self.load_changed())
 
     def connect(self, *, flush: Callable[[], None], load_changed: Callable[[], None]) -> None:
-        """Take what could be made only once there was a node; see the fields of the same names."""
+        """Set what can only be created once the node exists; see the fields of the same names."""
         self.flush, self.load_changed = flush, load_changed
 
     @property
@@ -81,7 +81,7 @@ class Node:
         return len(self.settings.customers) - len(self.customers)
 
     def takes(self, customer: str) -> bool:
-        """Say whether calls of a customer may be taken, as far as other nodes are concerned."""
+        """Return whether calls of a customer may be taken, as far as other nodes are concerned."""
         return self.membership is None or self.membership.takes(customer)
 
     @staticmethod

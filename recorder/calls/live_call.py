@@ -89,7 +89,7 @@ class LiveCall:
         self.acknowledged = False
 
     def noticed(self, now: float) -> None:
-        """Take something that the client sent as proof that the call exists."""
+        """Take a message of the client as proof that the call exists."""
         self.heard = now
 
     def has_answer(self) -> bool:
@@ -98,11 +98,11 @@ class LiveCall:
         return news
 
     def asked(self, now: float) -> None:
-        """Note that the client is asked whether the call exists."""
+        """Note that the client was asked whether the call exists."""
         self.probed = now
 
     def answered(self, status: int) -> int:
-        """Take the answer to that; return how many consecutive questions failed."""
+        """Note the answer to that question; return how many consecutive questions failed."""
         self.unanswered = self.unanswered + 1 if status == NO_ANSWER and self.heard <= self.probed else 0
         return self.unanswered
 
@@ -111,7 +111,7 @@ class LiveCall:
         return max(self.heard, self.probed)
 
     def begins_video(self) -> bool:
-        """Tell whether video starts or resumes and RTCP cannot request a full picture; true once each time."""
+        """Return whether video starts or resumes and RTCP cannot request a full picture; true once each time."""
         video = [s for s in self.recording.streams if s.line.media == "video" and not s.line.feedback]
         shown = frozenset(s.number for s in video if not (s.held or s.removed)) if video else NONE
         before, self.pictured = self.pictured, shown

@@ -53,13 +53,13 @@ async def test_calls_are_taken_before_the_index_is_loaded(one: Stage) -> None:
         return assemble(settings, *more)
 
     acme = await close_customer(one, "acme", assembled)
-    chores = (
-        LeafPrefetch(one.node.customers, one.node.tasks, one.node.now).tend,
+    periodic = (
+        LeafPrefetch(one.node.customers, one.node.tasks, one.node.now).fetch_due,
         System(one.node, one.live).sample,
         one.node.incidents.save,
     )
     ended = one.invite("c1")
-    Admission(one.node, one.live, one.executor.checkpoint, chores).beat()
+    Admission(one.node, one.live, one.executor.checkpoint, periodic).run_checks()
     one.bye("c1")
     await one.until(lambda: not len(one.live))
     lost = one.invite("c2")
