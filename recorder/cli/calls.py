@@ -206,9 +206,9 @@ def check_owners(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Show who speaks in each stream according to the SBC. Compare it with what you hear.
+    """Show who speaks in each stream according to the SBC. Compare that with what you hear.
 
-    Exports silence the people that the SBC names: if it names the wrong ones, a person gets the voice of another.
+    Exports that silence people rely on the names from the SBC: if those are wrong, the export has the wrong voices.
 
     Example: recorder check-owners CALL --customer acme -o clips
     """

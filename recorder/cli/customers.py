@@ -142,7 +142,7 @@ def remove(
                  f"Next: {_reload(config)}, then run this command again."]  # fmt: skip
         _told(name, "removing", lines, json=json)
         return NotPossible.status
-    lines = [f"Everything of {name} is erased. Receipt, audit log and public key: {receipt.parent}"]
+    lines = [f"All data of {name} is erased. Receipt, audit log and public key: {receipt.parent}"]
     return _told(name, "removed", lines, receipt, json=json)
 
 

@@ -209,7 +209,7 @@ async def place(stage: Stage) -> list[Report]:
 
 
 def show(stage: Stage, reports: Sequence[Report]) -> bool:
-    """List, play and compare the calls; True if every voice was heard as it was said."""
+    """List, play and compare the calls; return whether every voice was heard as it was sent."""
     listed: list[PlainDocument] = json.loads(stage.body("/api/v1/customers/demo/calls"))["items"]
     calls = {call["session_id"]: call for call in listed}
     audio = stage.folder / "audio"
@@ -252,7 +252,7 @@ def listen(stage: Stage, scene: Scene, found: PlainDocument, placed: Any, audio:
 
 
 def tell_next(stage: Stage, *, kept: bool) -> str:
-    """Say where everything is and what to do next; return the link that signs in to the page."""
+    """Print where everything is and what to do next; return the link that signs in to the page."""
     link = stage.invite()
     print(f"\nEncrypted recordings: {stage.folder / 'data' / 'customers' / 'demo' / 'vault'}")
     print(f"Log, masked:          {stage.folder / 'recorder.log'}")
@@ -279,7 +279,7 @@ def open_browser(link: str) -> None:
 
 
 def executable() -> str:
-    """Return how this program was called, so that the commands shown can be typed."""
+    """Return how this program was called, so that the commands shown can be typed as they are."""
     called = sys.argv[0]
     return called if Path(called).name == "recorder" else f"{sys.executable} -m recorder"
 

@@ -204,7 +204,7 @@ def check(
 
 
 async def _looked(customer: Any, *, ours: bool) -> int | None:
-    """Look at the calls that a change of users affects; None if the daemon does it."""
+    """Match the calls that a change of users affects; None if the daemon does it."""
     from recorder.directory.correlation_lock import look
 
     if not ours:

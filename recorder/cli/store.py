@@ -71,7 +71,7 @@ def _show(features: Features) -> None:
 
     missing = lacking(features)
     rows = [(name, "yes" if there else "no", missing.get(name, "")) for name, there in asdict(features).items()]
-    console.table(("feature", "there", "what that means"), rows)
+    console.table(("feature", "there", "consequence"), rows)
 
 
 def _refuse(place: StoreSettings, features: Features) -> None:
@@ -89,7 +89,7 @@ def _refuse(place: StoreSettings, features: Features) -> None:
 
 
 def move(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Move all recordings to where `media` says. It stands in [storage] or in a customer's table.
+    """Move all recordings to where `media` says. Set `media` in [storage] or in a customer's table.
 
     Example: recorder store move
 

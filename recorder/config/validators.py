@@ -102,7 +102,7 @@ def _media_ports(settings: Settings) -> Iterator[Fault]:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Tell whether two sockets on one port would conflict."""
+    """Return whether two sockets on one port would conflict."""
     return one == other or any(ipaddress.ip_address(host).is_unspecified for host in (one, other))
 
 
@@ -229,7 +229,7 @@ def _several_nodes(settings: Settings) -> Iterator[Fault]:
 
 
 def _is_loopback(origin: str) -> bool:
-    """Tell whether only this machine can be meant."""
+    """Return whether only this machine can be meant."""
     host = urlsplit(origin).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

@@ -36,7 +36,7 @@ LOOK_SECONDS = 0.25
 MAX_FOUND = 50
 """Most trial calls of the last minutes that are looked at."""
 ADDRESS = "sip:doctor@trial.invalid"
-"""Address of a party, which belongs to nobody; the call is found by it."""
+"""Address of a party, which belongs to no real person; used to find the call."""
 PARTIES = (Party("recorder doctor", ADDRESS), Party("trial call", "sip:trial@trial.invalid"))
 ORDER = (Transport.TLS, Transport.TCP, Transport.UDP)
 REASON = "trial call of recorder doctor"

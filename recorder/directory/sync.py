@@ -52,7 +52,7 @@ class Braked(Negative):
     """More users would become inactive than the brake allows; nothing was changed."""
 
     def __init__(self, plan: Plan, brake: float) -> None:
-        """Say how many users would become inactive."""
+        """Create the message that says how many users would become inactive."""
         super().__init__(
             f"{len(plan.unmapped)} of {plan.active} users are no longer in the directory and would become inactive; "
             f"that is more than brake_percent allows ({brake:g} %).",

@@ -1,9 +1,8 @@
-"""Build what a data subject is told about the calls that concern them, as JSON values (docs/formats/subject-report.md);
-pure.
+"""Build what a data subject is told about the calls that concern them, as JSON values; pure.
 
-Other people appear only as a number, unless the administrator asks for more: names, numbers, addresses, corrections and
-transcripts may be about others. People who accessed a call are named by role and time, not by name: those who work with
-the recordings have rights too (CJEU C-579/21).
+The format is docs/formats/subject-report.md. Other people appear only as a number, unless the administrator asks for
+more: names, numbers, addresses, corrections and transcripts may be about others. People who accessed a call are named
+by role and time, not by name, because employees who work with the recordings have rights too (CJEU C-579/21).
 """
 
 from __future__ import annotations
@@ -42,7 +41,7 @@ _PARTY = ("role", "name", "number", "uri", "joined_at", "left_at")
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What is known about one call beside its row."""
+    """What is known about one call in addition to its row."""
 
     parties: Collection[int]
     """Positions of the participants that are the person."""
@@ -91,7 +90,7 @@ def call(row: CallRow, told: Told, user: User | None, *, others: bool) -> dict[s
 
 
 def because(shown: dict[str, Any], decision: Decision, stored: Stored) -> None:
-    """Describe the rule by which a call is kept; its name may be about others, so only its days are given."""
+    """Describe the rule by which a call is kept; give only its days, because its name may be about others."""
     rule = next((rule for rule in stored.rules if rule.id == decision.rule), None)
     days = stored.default_days if decision.rule is None else rule.spec.days if rule is not None else None
     shown["kept"] |= {"by": "default" if decision.rule is None else "rule", "days": days}
@@ -134,7 +133,7 @@ def user_record(user: User, seen_by: Sequence[Mapping[str, Any]]) -> dict[str, A
 
 
 def _unsigned(written: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out the author: people who work here are not reported."""
+    """Leave out the author: employees are not named in the report."""
     return {name: value for name, value in written.items() if name != "created_by"}
 
 

@@ -1,11 +1,10 @@
-"""Make the report of a subject request: a zip with a page, tables, media and the user record; sealed, and encrypted if
-requested.
+"""Make the report of a subject request: a zip with a page, tables, media and the user record.
 
     count, size, facts = await SubjectReport(customer, export, tools).run()
 
-It is written sequentially into the sealed file of an export (recorder.exports.export_job). So it survives a restart,
-can be cancelled, expires, and is deleted with the first erased call, as exports are. `facts` stay in the request: ids,
-and the digest of the file that is handed over.
+The zip is sealed, and encrypted if requested. It is written sequentially into the sealed file of an export
+(recorder.exports.export_job). So it survives a restart, can be cancelled, expires, and is deleted with the first erased
+call, as exports are. `facts` stay in the request: ids, and the digest of the file that is handed over.
 """
 
 from __future__ import annotations
@@ -115,7 +114,7 @@ class SubjectReport:
         return age.Encrypter(out.write, passphrase=self._asked.passphrase) if self._asked.passphrase else None
 
     async def _fill(self, archive: Archive, case: Case) -> None:
-        """Write every file: media first, since the tables say what became of them."""
+        """Write every file: media first, since the tables report what became of them."""
         ids = list(case.selection.inside)
         user = await self._customer.users.get(case.asked.user) if case.asked and case.asked.user else None
         fit = await self._customer.exports.admit(self._export.id, [*ids, *([user.id] if user else [])])
@@ -136,7 +135,7 @@ class SubjectReport:
         await self._tables(archive, case, user)
 
     async def _chosen(self, case: Case, row: CallRow) -> Sequence[int]:
-        """Return the confirmed participants; for a call that was live then, only those who still are the person.
+        """Return the confirmed participants; for a call that was live then, only those who are still the person.
 
         A client that replaces a placeholder by a real participant shifts the positions of those that follow.
         """
@@ -147,7 +146,7 @@ class SubjectReport:
         return tuple(number for number in parties if number in now)
 
     async def _told(self, archive: Archive, row: CallRow, parties: Sequence[int], decision: Decision) -> Told:
-        """Find what is known about a call beside its row, and write its files."""
+        """Find what is known about a call in addition to its row, and write its files."""
         media = Added(row.id, None, None)
         if self._asked.media is not None and self._asked.silence_others and not parties:
             media = Added(row.id, None, UNDECIDED)

@@ -1,5 +1,6 @@
-"""The zip of an export with media: a table, a file for each call, and `media.json`, which says what became of each
-call.
+"""The zip of an export with media: a table, a file for each call, and `media.json`.
+
+`media.json` says what became of each call's media.
 """
 
 from __future__ import annotations
@@ -137,12 +138,12 @@ async def add_media(
 def chosen(
     details: CallDetails, whose: Whose | None, known: datetime | None = None
 ) -> tuple[Sequence[RenderStream], str | None]:
-    """Return the streams to be heard, and what has to be said about them.
+    """Return the streams to be heard, and remarks about them.
 
     `known`: until when the details of a live call say who speaks, None for a finished call.
 
     If only some people are to be heard, the audio of the others becomes silence on its channel, also in a stream that
-    changed its owner, and their video is left out; all of it still determines where time 0 and the end are.
+    changed its owner, and their video is left out. All streams still determine where time 0 and the end are.
     """
     streams = details.get("streams") or ()
     every = render_streams(streams)
@@ -159,7 +160,7 @@ def chosen(
 
 
 def _before(known: datetime | None, times: Moments | None) -> Moments | None:
-    """Return those of some times (None: always) that lie before another one."""
+    """Return those of some times (None: always) that are before another one."""
     if known is None:
         return times
     every = [(None, None)] if times is None else times
@@ -175,7 +176,7 @@ def _told(details: CallDetails, named: Whose | None) -> CallDetails:
 
 
 def _partly(stream: RenderStream, when: Moments) -> RenderStream:
-    """Return a stream that is heard at these times only; its label may name somebody else, so its number is used."""
+    """Return a stream that is only heard at these times, titled by number: its label may name somebody else."""
     heard = tuple([(_ns(begin, 0), _ns(end, FOREVER)) for begin, end in when])
     return replace(stream, heard=heard, label=str(stream.index + 1))
 
@@ -186,5 +187,5 @@ def _ns(at: datetime | None, otherwise: int) -> int:
 
 
 def _mixes(party: object, meant: set[int]) -> bool:
-    """Tell whether the person may share a stream with others, or the stream's owner is unknown."""
+    """Return whether the person may share a stream with others, or the stream's owner is unknown."""
     return bool(meant & set(party)) if isinstance(party, list) else party is None

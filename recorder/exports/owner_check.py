@@ -33,7 +33,7 @@ _PARTY = ("role", "name", "number", "uri")
 
 
 def told(row: CallRow, swaps: bool) -> dict[str, Any]:
-    """Return who is in each stream as the client stated it; `swaps`: what the configuration says now."""
+    """Return who is in each stream according to the client; `swaps`: the present value of swap_owners."""
     parties = revealed_parties(row.details)
     notes = [note.get("kind") for note in row.details.get("notes") or ()]
     streams = [

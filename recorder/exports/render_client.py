@@ -186,7 +186,7 @@ async def lines(stderr: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 
 def told(raw: bytes) -> dict[str, Any]:
-    """Read one line; lines that are not ours (a library prints them) are dropped."""
+    """Read one line; drop lines that are not ours, such as those that a library prints."""
     try:
         line = json.loads(raw)
     except (ValueError, RecursionError):
@@ -195,7 +195,7 @@ def told(raw: bytes) -> dict[str, Any]:
 
 
 def _is_report(report: object) -> TypeGuard[dict[str, Any]]:
-    """Tell whether this is a valid report: every field that is read must have the expected type."""
+    """Return whether this is a valid report: every field that is read must have the expected type."""
     if not isinstance(report, dict):
         return False
     streams = report.get("streams", [])
@@ -227,7 +227,7 @@ def undecoded(report: Mapping[str, Any]) -> str | None:
 
 
 async def end_worker(worker: Process) -> None:
-    """Make sure that it is gone, also while we are being cancelled."""
+    """Make sure that a worker is gone, even while we are being cancelled."""
     if worker.returncode is None:
         worker.kill()
         await worker.wait()

@@ -1,10 +1,9 @@
-"""One render worker: `python -m recorder.exports.render_worker`, a job on standard input, the file on an inherited
-descriptor.
+"""One render worker: `python -m recorder.exports.render_worker`, with a job on standard input.
 
-It reports on standard error, one JSON object a line: {"progress": 0.25}, then {"report": {…}} or {"error": "…"}. A job
-on demand reports {"size": 115200044} as soon as that is known, and then waits for a line that requests a range; it
-writes that range and ends. Exit status: 0 the file is complete, 1 it cannot be made from what is stored, 2 the job is
-invalid, 3 any other failure.
+It writes the file to an inherited descriptor. It reports on standard error, one JSON object a line: {"progress": 0.25},
+then {"report": {…}} or {"error": "…"}. A job on demand reports {"size": 115200044} as soon as that is known, and then
+waits for a line that requests a range; it writes that range and ends. Exit status: 0 the file is complete, 1 it cannot
+be made from what is stored, 2 the job is invalid, 3 any other failure.
 """
 
 from __future__ import annotations
@@ -237,11 +236,13 @@ def main() -> int:
 
 
 def confine_self(job: Job) -> Confined:
-    """Load all that the job may need, then drop every other right; raise Unconfined if the sandbox is too weak.
+    """Load everything that the job may need, then drop all other rights; raise Unconfined if the sandbox is too weak.
 
-    Nothing that an outsider sent has been read at this point.
+    No outsider's bytes have been read at this point.
     """
-    if job.form is not Container.PCAP:  # whatever the SDP names: packets of any static payload type may be stored
+    if (
+        job.form is not Container.PCAP
+    ):  # all of them, since packets of any static payload type may be stored, whatever the SDP names
         load_decoders()
     for coding in ("ascii", "latin-1", "utf-8", "unicode_escape"):
         codecs.lookup(coding)

@@ -1,6 +1,6 @@
 """Every minute, write a signed checkpoint beside each audit log that has grown, and send it to the witnesses.
 
-The newest checkpoint is stored beside the keys with every entry; these are for whoever copies them elsewhere.
+The newest checkpoint is stored beside the keys with every entry. The checkpoints written here are for copies elsewhere.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from storage.errors import StorageError
 EVERY_SECONDS = 60.0
 
 THIN_ROUNDS = 24 * 60
-"""After so many rounds, and at the start, old checkpoints are thinned out."""
+"""Old checkpoints are thinned out at the start and every this many rounds."""
 
 Failure = tuple[str, str, Exception]
 """Customer, the witness that could not be reached or "" for the checkpoint itself, and why."""
@@ -35,7 +35,9 @@ class AuditJob:
         self._incidents = incidents
         self._witnesses = witnesses
         self._rounds = 0
-        self._untold: dict[tuple[str, str], bytes] = {}  # (customer, witness) → the newest checkpoint it does not have
+        self._untold: dict[
+            tuple[str, str], bytes
+        ] = {}  # (customer, witness) → the newest checkpoint that the witness does not have
 
     async def run(self) -> None:
         """Run for ever; owned by recorder.runtime.tasks."""

@@ -33,8 +33,9 @@ def actor() -> Actor:
 
 
 def tell(audit: Audit, action: str, object: str = "", outcome: str = "done", reason: str = "") -> None:
-    """Append an action and wait until it is durable; `object` is an id, nothing about a participant. Raises
-    StorageError.
+    """Append an action and wait until it is durable; raises StorageError.
+
+    `object` is an id and holds nothing about a participant.
     """
     from storage.audit.hash_chain import Act
 
@@ -59,8 +60,8 @@ def note(
 def accept(settings: Settings, customer: str, reason: str, told: Sequence[Checkpoint]) -> int | None:
     """Accept what the log of a customer has lost; return the number of the entry, None if nothing is lost.
 
-    `told`: checkpoints that a witness kept; where several nodes share the database, those that were copied there count
-    as well. Raises AuditError if a rollback does not explain what is wrong.
+    `told`: checkpoints that a witness kept. If several nodes share the database, the checkpoints that were copied there
+    count as well. Raises AuditError if a rollback does not explain what is wrong.
     """
     from recorder.maintenance.proof_check import about_own_log
     from storage.audit.hash_chain import ACCEPT, Act

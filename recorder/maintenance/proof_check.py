@@ -66,14 +66,14 @@ def several(settings: Settings) -> bool:
 
 
 def prove_removed(settings: Settings, name: str, told: Sequence[Checkpoint] = ()) -> dict[str, Any]:
-    """Check the chain of a customer that was removed, with the public key that stayed."""
+    """Check the chain of a removed customer with its public key, which was kept."""
     data = settings.node.data_dir
     key = removed_customers.public_key_of(data, name)
     return _proven(settings, name, removed_customers.files_of(data, name), key, told)
 
 
 def concerning(settings: Settings, files: AuditFiles, name: str, told: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """Return the checkpoints that are of this node's log of a customer: a witness may keep other nodes' too."""
+    """Return the checkpoints that belong to this node's log of a customer: a witness may keep other nodes' too."""
     named = {settings.node.number, *(files.named() if told else ())}
     return [mark for mark in told if mark.customer == name and mark.node in named]
 
@@ -98,7 +98,7 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 async def _copied(
     settings: Settings, name: str, files: AuditFiles, key: Ed25519PublicKey, told: Sequence[Checkpoint]
 ) -> tuple[list[Checkpoint], list[dict[str, Any]]]:
-    """Return the checkpoints of the own log that were copied, and what is found of the copies of the others' logs."""
+    """Return the checkpoints of our own log that were copied, and the verdicts on the copies of the others' logs."""
     from storage.audit.audit_copies import AuditCopies
     from storage.database.database import Database
 

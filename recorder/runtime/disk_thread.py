@@ -1,9 +1,9 @@
-"""Use the disk under the vault from the event loop: through a thread, which the loop waits for only briefly.
+"""Use the disk below the vault from the event loop, through a thread for which the loop waits only briefly.
 
 A healthy disk takes a write in some ten microseconds, and the caller has the result when the call returns. A disk that
-hangs blocks the writer for seconds, and no signal ends that. The loop must not be blocked: it stops waiting after
-GIVE_UP_SECONDS and submits nothing more until everything that was begun has ended. What was begun is not undone: it is
-done when the disk allows, and `late` gets the result, also in the thread.
+hangs blocks the writer for seconds, and no signal ends that. The loop must not be blocked, so it stops waiting after
+GIVE_UP_SECONDS and submits nothing more until all work that has begun has ended. Work that has begun is not undone: it
+is done when the disk allows, and `late` gets the result, also in the thread.
 
 While `away` is false the thread is idle, so what the work and the loop share needs no lock.
 """
@@ -92,13 +92,13 @@ class Disk:
 
     @property
     def away(self) -> bool:
-        """Tell whether the disk has not ended something in time."""
+        """Return whether the disk has failed to end some work in time."""
         return self._owed > 0
 
     def within(self, do: Callable[[], T], late: Callable[[T], None] | None = None) -> T:
         """Do something; raise DiskAway if the disk does not end it in time, or at once if the disk is away already.
 
-        What was begun is done in any case, and `late` gets the result if there is no error.
+        Work that has begun is done in any case, and `late` gets the result if there is no error.
         """
         if self.away:
             raise DiskAway
@@ -108,7 +108,7 @@ class Disk:
         return work.outcome()
 
     async def patiently(self, do: Callable[[], T]) -> T:
-        """Do something however long the disk takes; only the caller waits, the loop continues."""
+        """Do something however long the disk takes: only the caller waits, the loop continues."""
         loop = asyncio.get_running_loop()
         waking: asyncio.Future[None] = loop.create_future()
 
@@ -192,7 +192,7 @@ class Disk:
         return self._starved() and work.ended.acquire(timeout=STARVED_SECONDS)
 
     def _starved(self) -> bool:
-        """Tell whether the thread waits for a processor and not for the disk (proc(5): R)."""
+        """Return whether the thread waits for a processor and not for the disk (proc(5): R)."""
         try:
             stat = Path(f"/proc/self/task/{self._thread.native_id}/stat").read_text("ascii", "replace")
         except OSError:

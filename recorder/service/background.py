@@ -211,7 +211,7 @@ class BackgroundServices:
         self._node.tasks.start(scan.index(), "startup")
 
     async def _join(self, customer: Customer) -> None:
-        """Take up the work for a customer that could not be opened at the start."""
+        """Begin the work for a customer that could not be opened at the start."""
         from recorder.calls.crash_scan import CrashScan
 
         if self._resume:

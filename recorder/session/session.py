@@ -83,8 +83,8 @@ class Recording:
     ) -> None:
         """`source`: address of the client. `swapped`: the client attributes each stream to the wrong party.
 
-        `certify` returns our certificate, needed if the policy accepts DTLS-SRTP; `closed` says where nothing may be
-        sent.
+        `certify` returns our certificate, which is needed if the policy accepts DTLS-SRTP; `closed` returns where
+        nothing may be sent.
         """
         self.id = call
         self.policy = policy
@@ -351,7 +351,7 @@ class Recording:
 
     # ---- our offers in the dialog ----
     def _pause(self, now: e.Now, *, paused: bool) -> list[c.Command]:
-        """Pause or resume the recording as an administrator asks; nothing in between is stored.
+        """Pause or resume the recording as an administrator requested; nothing in between is stored.
 
         Do nothing if it already is in that state.
         """
@@ -419,7 +419,7 @@ class Recording:
         return [self._event(why, now), c.Index()]
 
     def note(self, kind: str, now: e.Now, **more: Any) -> bool:
-        """Note an oddity of the call once, to be shown with it; nothing personal. Return False if it is known."""
+        """Note an oddity of the call once, to be shown with it; nothing personal. Return False if it is not new."""
         known = any(n["kind"] == kind for n in self.notes)
         if not known:
             self.notes = (*self.notes, {"kind": kind, "at": rfc3339(now.wall), **more})
@@ -427,7 +427,7 @@ class Recording:
 
     @property
     def wants_snapshot(self) -> str | None:
-        """Return why to ask the client for the whole metadata (RFC 7866 section 9.2), None if there is no reason."""
+        """Return why the client should be asked for its complete metadata (RFC 7866 section 9.2); None: no reason."""
         return self.picture.snapshot_reason
 
     def snapshot_asked(self) -> None:
@@ -464,7 +464,7 @@ class Recording:
         return [c.Finish(self.call_document(now), clean)]
 
     def not_durable(self) -> None:
-        """Note that the recording could not be made durable, whatever the last document says."""
+        """Note that the recording could not be made durable, although the last document may say otherwise."""
         self.interrupted = True
 
     def take_bye(self) -> Token | None:

@@ -39,7 +39,7 @@ def owners(streams: Sequence[Stream], lines: Sequence[LinePlan], picture: CallMo
 
 
 def known(streams: Sequence[Stream], lines: Sequence[LinePlan], picture: CallModel) -> list[Known]:
-    """Return what is known of the live streams; `remember` takes it once they and the metadata have changed."""
+    """Return what is known of the live streams, for `remember` to use once they and the metadata have changed."""
     if not streams:
         return []
     of_stream = zip(streams, owners(streams, lines, picture), strict=True)
@@ -58,11 +58,11 @@ def remember(before: Sequence[Known]) -> None:
 def change(
     before: Sequence[Known], streams: Sequence[Stream], lines: Sequence[LinePlan], picture: CallModel, at: datetime
 ) -> None:
-    """Note who speaks in each stream from `at` on; call it after `remember`, which keeps those of streams without a
-    line.
+    """Note who speaks in each stream from `at` on.
 
-    Late information applies from the stream's first packet on: the first name for an unknown speaker, and the client's
-    statement where the owner had only been inferred. Anything else is another speaker, as after a transfer.
+    Call it after `remember`, which keeps the speakers of streams without a line. Late information applies from the
+    stream's first packet on: the first name for an unknown speaker, and the client's statement if the owner had only
+    been inferred. Anything else is another speaker, as after a transfer.
     """
     if not before:
         return

@@ -121,7 +121,7 @@ class Stream:
             self.keys = replace(before.keys, stale=bool(before.keys.rtp or before.keys.rtcp))
 
     def told(self, here: str) -> None:
-        """Note where media arrive by the newest answer; a new address is another network path."""
+        """Note where media arrive, according to the newest answer; a new address is another network path."""
         self.moved = self.moved or bool(self.here and self.here != here)
         self.here = here
 
@@ -138,8 +138,7 @@ class Stream:
             self.keys = replace(self.keys, stale=bool(self.keys.rtp or self.keys.rtcp))
 
     def redefines(self, line: LinePlan, *, silent: bool = False) -> bool:
-        """Tell whether a line assigns a payload type to another codec, which is forbidden in a stream (RFC 3264 section
-        8.3.2).
+        """Return whether a line assigns a payload type to another codec, which is forbidden (RFC 3264 section 8.3.2).
 
         What was recorded before would be decoded wrongly.
         """
@@ -153,9 +152,7 @@ class Stream:
 
     @property
     def _never_sent(self) -> bool:
-        """Tell whether the stream has been on hold since it began, so that none of its packets depend on a packing
-        mode.
-        """
+        """Return whether the stream has been on hold since it began, so that no packet depends on a packing mode."""
         return self.line.held and self.held and self.pauses == ((self.began, None),)
 
     def named(self, line: LinePlan, *, silent: bool) -> LinePlan:
@@ -287,10 +284,10 @@ class Stream:
 
 
 def _codec(entry: Format) -> tuple[str, int, object]:
-    """Return what decides how a payload is decoded. Digits are not decoded, and many codecs have one clock whatever the
-    SDP says.
+    """Return what decides how a payload is decoded.
 
-    For AMR the parameters give the bit layout; for L16 the channels give the sample layout.
+    Digits are not decoded, and many codecs have one clock whatever the SDP says. For AMR the parameters give the bit
+    layout; for L16 the channels give the sample layout.
     """
     name = entry.encoding.lower()
     coding = CODINGS.get(name.upper())
@@ -320,7 +317,7 @@ def own_key(line: LinePlan, random: Callable[[int], bytes]) -> bytes:
 
 
 def arriving(live: Sequence[Stream], ours: Addresses) -> Sequence[Stream]:
-    """Note where the media of streams arrive by the answer that names our addresses."""
+    """Note where the media of streams arrive, according to the answer that names our addresses."""
     for stream in live:
         stream.told(ours.reached(stream.line.family))
     return live

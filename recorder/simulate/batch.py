@@ -90,7 +90,7 @@ class Source:
         self.session = session
 
     def skip(self, ticks: int) -> None:
-        """Send nothing for so many ticks: the sequence continues where it stopped."""
+        """Send nothing for so many ticks; the sequence continues where it stopped."""
         self.sequence -= ticks
 
 
@@ -112,7 +112,9 @@ class Batch:
 
     def arrange(self, sources: Iterable[Source]) -> None:
         """Prepare buffers, addresses and message headers for these streams."""
-        self._sources = sources = list(sources)  # their sessions live as long as their places here
+        self._sources = sources = list(
+            sources
+        )  # the sessions must live as long as the places that are made from them here
         count = max(1, len(sources))
         self._buffer = bytearray(STRIDE * count)
         self._names = bytearray(b"".join(s.name.ljust(28, b"\0") for s in sources))

@@ -92,7 +92,7 @@ class Engine:
         return {}
 
     def keyed(self, words: Words) -> Words:
-        """Tell whether the handshakes of streams are over, and any error."""
+        """Return whether the handshakes of streams are over, and any error."""
         made = [self._shaking[number] for number in words["ids"] if number in self._shaking]
         return {"over": all(each.over for each in made), "faults": [each.fault for each in made if each.fault]}
 

@@ -112,9 +112,7 @@ class CallRecorder:
         self, region: Region, streams: Iterable[StreamSpec], descriptors: Mapping[int, list[int]],
         removed: Iterable[int], at: int,
     ) -> None:  # fmt: skip
-        """Take a re-offer: its keys at once, because packets under them may be waiting; the rest after the earlier
-        packets.
-        """
+        """Take a re-offer: its keys at once, since packets under them may be waiting; the rest after those packets."""
         expect(self.lanes, streams)
         self.drain(region, at, rounds=LAST_ROUNDS)
         if self.handshakes is not None:
@@ -162,7 +160,7 @@ class CallRecorder:
     # ---- DTLS ----
     @property
     def shaking(self) -> bool:
-        """Tell whether a handshake is in progress, so that waiting for a tick takes too long."""
+        """Return whether a handshake is in progress, so that waiting for a tick takes too long."""
         return self.handshakes is not None and self.handshakes.pending
 
     def shake(self, region: Region, now: int) -> None:
@@ -189,7 +187,7 @@ class CallRecorder:
     # ---- pauses ----
     @property
     def paused(self) -> bool:
-        """Tell whether recording is paused."""
+        """Return whether recording is paused."""
         return self._pauses.lasting
 
     def pause(self, at: int) -> None:
@@ -215,8 +213,9 @@ class CallRecorder:
 
     # ---- the tick ----
     def drain(self, region: Region, now: int, *, reports: bool = False, rounds: int = MAX_ROUNDS) -> None:
-        """Empty the sockets and commit, until nothing is left or the other calls have their turn. `now` is in ns since
-        the epoch; `reports` also reads RTCP, which otherwise has its own interval.
+        """Empty the sockets and commit, until nothing is left or the other calls have their turn.
+
+        `now` is in ns since the epoch; `reports` also reads RTCP, which otherwise has its own interval.
         """
         hearing = [lanes for lanes in self.lanes.values() if lanes.rtp >= 0]
         sources = [(lanes, False) for lanes in hearing if not lanes.let_go]
@@ -277,7 +276,7 @@ class CallRecorder:
         shaken = self.handshakes if self.handshakes and self.handshakes.stirred else None
         self._changed = (shaken is not None and shaken.news()) or self._changed
         self._save()
-        if shaken is not None:  # what it holds may be sent now that a successor would know of it
+        if shaken is not None:  # what it holds may be sent, because a successor would know about it
             shaken.speak()
 
     def _miss(self, missed: Missed, end: int) -> None:
@@ -310,8 +309,9 @@ class CallRecorder:
             writer.leave_rest(self._spool_fd, at, len(slot))
 
     def _rebase(self, tracks: list[ReceivedStream]) -> bytes:
-        """Write the base anew, next to the one that the last slot names; return what has changed
-        since. Raises OSError.
+        """Write the base anew, next to the one that the last slot names; raises OSError.
+
+        Return what has changed since.
         """
         self._changed = True
         shaken = {"dtls": self.handshakes.state()} if self.handshakes else {}
@@ -365,8 +365,7 @@ class CallRecorder:
 
     # ---- resume ----
     def resume(self, region: Region, raw: str | int | None, kept: bool, at: int) -> None:
-        """Continue from a dead worker's spool: first what it had not sealed, then what it had received but not
-        committed.
+        """Continue from a dead worker's spool: first what it had not sealed, then what it had not committed.
 
         `raw`: its receive region, a path or a descriptor, which is closed.
         """

@@ -49,7 +49,7 @@ class Handshakes:
 
     @property
     def pending(self) -> bool:
-        """Tell whether any stream waits for keys."""
+        """Return whether any stream waits for keys."""
         return any(handshake.waits() for handshake, _ in self._all.values())
 
     def start_round(self, now: int) -> None:
@@ -59,7 +59,7 @@ class Handshakes:
     def begin(self, lanes: StreamSockets, left: Mapping[bool, Left] = NOTHING) -> None:
         """Continue the current association if the stream's spec names the same one, otherwise start the one it names.
 
-        `left`: what a dead worker left of it.
+        `left`: what a dead worker left.
         """
         track = lanes.track
         number, dtls = track.spec.stream, track.spec.dtls
@@ -113,7 +113,7 @@ class Handshakes:
 
     # ---- the spool ----
     def news(self) -> bool:
-        """Tell whether a successor would need more than what was saved at the last call."""
+        """Return whether a successor would need more than what was saved at the last call."""
         before, self._saved = self._saved, self._left()
         return before != self._saved
 
@@ -158,7 +158,7 @@ class Handshakes:
         self.stirred = True
 
     def speak(self) -> None:
-        """Send what waits, and report keys that the peer has to main; all of it is saved already."""
+        """Send what waits, and report to main the keys that the peer has; all of that is already saved."""
         self.stirred, out, self._out = False, self._out, []
         for lanes, rtcp, datagram, target in out:
             descriptor = lanes.rtcp if rtcp else lanes.rtp
@@ -195,7 +195,7 @@ class Handshakes:
 
 
 def _proven(handshake: Handshake, lanes: StreamSockets) -> bool:
-    """Tell whether media arrived under the keys of the RTP port, which proves that the peer has them."""
+    """Return whether media arrived under the keys of the RTP port, which proves that the peer has them."""
     keys, ring = handshake.keys.get(False), lanes.track.srtp.keyring
     if keys is None or ring is None:
         return False

@@ -99,7 +99,7 @@ class PartWriter:
 
     @property
     def open(self) -> bool:
-        """Tell whether data wait that the passing of time could seal or write."""
+        """Return whether data wait that the passing of time could seal or write."""
         return bool(self._aged or self.trouble)
 
     @property
@@ -122,8 +122,7 @@ class PartWriter:
         return self._cipher
 
     def leave_rest(self, descriptor: int, at: int, length: int) -> None:
-        """Keep the rest in the slot that was just saved, not in memory: 4 KB a call. It stays there until the next
-        save.
+        """Keep the rest only in the slot that was just saved, until the next save: 4 KB a call less in memory.
 
         The slot has `length` bytes.
         """
@@ -154,7 +153,7 @@ class PartWriter:
         return written // self._segment * self._segment if self._unwritten else written
 
     def write(self, data: bytes, now: int) -> None:
-        """Append records; afterwards `missed` says which of them were dropped."""
+        """Append records; afterwards `missed` contains those that were dropped."""
         if now > self._written_at:
             self._written_before, self._written_at = self._written_at or now, now
         if not self.trouble:
@@ -172,7 +171,7 @@ class PartWriter:
 
     @property
     def dropping(self) -> bool:
-        """Tell whether records are being dropped."""
+        """Return whether records are being dropped."""
         return bool(self._dropped_from)
 
     def hole(self, now: int) -> bytes:

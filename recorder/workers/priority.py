@@ -35,9 +35,9 @@ class HandshakePriority:
         return self._next if self.shaking or self._overflow.hot else inf
 
     def spell(self, look: Callable[[str], bool], clock: Callable[[], float]) -> float:
-        """Serve some calls, leave the others for the next run, and return the seconds that took.
+        """Serve some calls, leave the others for the next run, and return how many seconds that took.
 
-        `look` empties the sockets of a call and tells whether its handshake is still in progress.
+        `look` empties the sockets of a call and returns whether its handshake is still in progress.
         """
         began, took = clock(), 0.0
         if not self._waiting:

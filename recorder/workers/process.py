@@ -128,7 +128,7 @@ class Worker:
             self._chores()
 
     def last_round(self) -> None:
-        """Main is gone: read what the kernel has, so that a successor only has to take what arrives from now on."""
+        """Read what the kernel has once main is gone, so that a successor only has to take what arrives from now on."""
         until = time.monotonic() + LAST_ROUND
         for recorder in list(self._recorders.values()):
             if time.monotonic() > until:
@@ -176,9 +176,7 @@ class Worker:
         return True
 
     def _in_turn(self) -> list[CallRecorder]:
-        """Return all calls; after a worker died, those that have waited longest come first, because workers may die
-        repeatedly.
-        """
+        """Return all calls; after a worker died, those that waited longest first, since workers may die repeatedly."""
         recorders = list(self._recorders.values())
         if self._adopted:
             self._adopted = False
@@ -326,7 +324,7 @@ class Worker:
 
     # ---- events ----
     def _account(self) -> None:
-        """Count the time of a running round; otherwise an overloaded worker looks idle in every other heartbeat."""
+        """Count the time of a running round; without that, an overloaded worker looks idle in every other heartbeat."""
         now = time.monotonic()
         if self._since is not None:
             self._busy += now - self._since
@@ -411,7 +409,7 @@ def main() -> None:
     close_others((CONTROL,))  # descriptors that our parent left open for its children are inherited
     try:
         _work()
-    except MemoryError:  # effective anywhere: between two calls as well as during one
+    except MemoryError:  # effective both between two calls and during one
         os._exit(NO_MEMORY)
     os._exit(0)
 

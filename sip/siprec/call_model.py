@@ -52,8 +52,19 @@ class CallModel:
     """All that is known about one call. Feed it documents and requests; ask for parties, owners and ids at any time."""
 
     __slots__ = (
-        "_based", "_identities", "_ids", "_people", "_tracks", "client_ended_at", "client_started_at",
-        "correlations", "damage", "direction", "session_id", "swapped", "snapshot_reason",
+        "_based",
+        "_identities",
+        "_ids",
+        "_people",
+        "_tracks",
+        "client_ended_at",
+        "client_started_at",
+        "correlations",
+        "damage",
+        "direction",
+        "session_id",
+        "snapshot_reason",
+        "swapped",
     )  # fmt: skip
 
     def __init__(self, *, swapped: bool = False) -> None:

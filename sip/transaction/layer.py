@@ -60,7 +60,7 @@ def _hop(headers: Headers) -> tuple[str, str]:
 class ServerTransaction:
     """One request from a peer and our response."""
 
-    __slots__ = ("flow", "interval", "key", "port", "reply", "response", "session", "state", "table", "sent_1xx")
+    __slots__ = ("flow", "interval", "key", "port", "reply", "response", "sent_1xx", "session", "state", "table")
 
     def __init__(self, key: ServerKey, flow: Flow, port: int, reply: Reply | None, session: str | None) -> None:
         self.key = key

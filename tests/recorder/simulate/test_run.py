@@ -99,7 +99,7 @@ def test_a_call_goes_on_to_the_next_recorder_after_a_503_and_when_nobody_is_ther
 
     taken, refused, nowhere, nobody = asyncio.run(story())
     assert taken.exit_status == 0 and {call.to for call in taken.calls} == {taken.as_dict()["each"][0]["to"]}
-    assert str(last.port) in taken.calls[0].to and taken.facts()["calls"] == "2 of 2 answered, 2 as told"
+    assert str(last.port) in taken.calls[0].to and taken.facts()["calls"] == "2 of 2 answered, 2 as planned"
     assert (
         sum(r.method == "INVITE" for r in full.requests) == 4 and sum(r.method == "INVITE" for r in last.requests) == 2
     )
