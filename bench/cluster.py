@@ -262,7 +262,7 @@ async def _lock(config: Path, server: int) -> list[float]:
             ]
             begun = time.process_time() + processes.cpu(server)
             async with acme.database.writing() as connection:
-                await acme.correlation.notice_in(connection)
+                await acme.user_matcher.notice_in(connection)
                 policy = await acme.rules.policy_in(connection)
                 rows = [with_erase_after(row, forms, policy) for row in rows]
                 await acme.calls.put_in(connection, rows, [forms] * size)

@@ -25,7 +25,7 @@ from sip.message.message import Request, parse
 from sip.sdp.answer import Policy
 from sip.sdp.plan import Addresses
 from sip.siprec import document as metadata
-from sip.siprec.correlation import call_group, call_names
+from sip.siprec.call_names import call_group, call_names
 from sip.siprec.parties import read_headers
 from sip.siprec.vendor_extensions import read_extensions
 from sip.ua.events import Informed, Invited, SessionKey, Token
@@ -238,7 +238,7 @@ def test_personal_values_compare_by_what_they_hold() -> None:
 MAY_REVEAL = {
     "personal/__init__.py": "the type itself",
     "sip/siprec/call_model.py": "writes the live state, which is sealed; session ids",
-    "sip/siprec/correlation.py": "compares names of calls",
+    "sip/siprec/call_names.py": "compares names of calls",
     "sip/siprec/document.py": "takes an address for the id of a participant that has none",
     "sip/siprec/participants.py": "writes the live state, which is sealed",
     "sip/siprec/parties.py": "compares addresses and reads numbers in them",
@@ -248,7 +248,7 @@ MAY_REVEAL = {
     "storage/calls/call_document.py": "reveals a document as a whole",
     "storage/calls/call_row.py": "seals a row",
     "storage/calls/search.py": "turns a query into search tokens",
-    "storage/calls/twins.py": "hashes the id of a session",
+    "storage/calls/session_recordings.py": "hashes the id of a session",
     "storage/calls/stored_query.py": "writes the query of an erasure, which is sealed",
     "storage/directory/match_keys.py": "turns a party into keyed hashes",
     "storage/search_forms.py": "turns a party into search tokens",
@@ -276,7 +276,7 @@ def revealing(source: str) -> bool:
     return False
 
 
-def test_only_the_modules_of_a_short_list_reveal_personal_values() -> None:
+def test_only_the_listed_modules_reveal_personal_values() -> None:
     files = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]
     found = {str(file.relative_to(ROOT)) for file in files if revealing(file.read_text())}
     assert found == set(MAY_REVEAL)

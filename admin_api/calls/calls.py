@@ -102,9 +102,9 @@ async def _recordings(request: AuthorisedRequest, shown: PlainDocument) -> list[
     First those that other nodes made of the same communication session.
     """
     session = str(shown.get("session_id") or "")
-    twins = await request.customer.calls.others(request.object) if request.customer.place.several else ()
-    of_session: list[Recording] = [{"id": id, "key": session, "sure": "stated"} for id in twins]
-    return of_session + [each for each in await _related(request, shown) if each["id"] not in twins]
+    of_nodes = await request.customer.calls.others(request.object) if request.customer.place.several else ()
+    of_session: list[Recording] = [{"id": id, "key": session, "sure": "stated"} for id in of_nodes]
+    return of_session + [each for each in await _related(request, shown) if each["id"] not in of_nodes]
 
 
 async def _related(request: AuthorisedRequest, shown: PlainDocument) -> list[Recording]:

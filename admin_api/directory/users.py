@@ -194,13 +194,13 @@ async def named(request: AuthorisedRequest) -> StoredUser:
 
 async def _found(customer: Customer, query: UserQuery, after: str) -> tuple[tuple[StoredUser, ...], str | None]:
     """Find users; with a text, those who were just added are found too."""
-    country, who = customer.settings.country, customer.correlation.who
+    country, who = customer.settings.country, customer.user_matcher.who
     if query.q is not None:
-        await customer.correlation.refresh(most=FEW)
-        who = customer.correlation.who
+        await customer.user_matcher.refresh(most=FEW)
+        who = customer.user_matcher.who
         if who is None and await customer.users.count() > MOST_UNREAD:
-            await customer.correlation.load_now()
-            who = customer.correlation.who
+            await customer.user_matcher.load_now()
+            who = customer.user_matcher.who
     limit, state = query.limit, query.state
     return await user_search.find(customer.users, who, query.q, country, limit=limit, after=after, state=state)
 

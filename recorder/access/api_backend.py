@@ -247,4 +247,4 @@ def _long(duration_ms: int | None, streams: Sequence[RenderStream]) -> bool:
 def _with_users(customer: Customer, document: CallDocument) -> CallDocument:
     """Return a document with its users, as the index will have them."""
     began = parse_time(document["started_at"])
-    return with_parties(document, customer.correlation.parties(document["parties"], began)) if began else document
+    return with_parties(document, customer.user_matcher.parties(document["parties"], began)) if began else document

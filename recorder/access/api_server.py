@@ -10,7 +10,7 @@ from admin_api.server.uvicorn_server import ApiServer
 from recorder.access.accounts import AccountService
 from recorder.access.api_backend import Daemon
 from recorder.calls.context import Node
-from recorder.config.readers import SecondFactor
+from recorder.config.value_readers import SecondFactor
 from recorder.observe.log_throttle import RateLimit
 from recorder.runtime.tls import https
 

@@ -16,7 +16,7 @@ from recorder.calls.recordings import Recordings
 from recorder.calls.registry import Live
 from recorder.calls.replaces import Replacements
 from recorder.config.model import Customer as Configured
-from recorder.config.readers import Siprec, Srtp
+from recorder.config.value_readers import Siprec, Srtp
 from recorder.errors import NotPossible
 from recorder.observe.rejections import Challenges
 from recorder.runtime.disk_thread import DiskAway

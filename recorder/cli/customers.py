@@ -17,7 +17,7 @@ from recorder.config.installation import Installation
 from recorder.config.loader import load
 from recorder.config.model import Customer as Configured
 from recorder.config.model import Settings
-from recorder.config.readers import CustomerState
+from recorder.config.value_readers import CustomerState
 from recorder.errors import NotPossible, WrongUse
 from recorder.maintenance.cli_audit import note
 from recorder.persist.customers import check_not_removed, create_customer, is_new, load_root_of

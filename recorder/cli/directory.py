@@ -66,8 +66,8 @@ def import_file(
 
     Example: recorder directory import people.csv --customer acme
     """
-    from recorder.directory.correlation_lock import importing, importing_for_all, matching_for_all
     from recorder.directory.csv_import import read
+    from recorder.directory.matching_lock import importing, importing_for_all, matching_for_all
     from recorder.directory.sync import Report
     from storage.database.database import BATCH
 
@@ -128,7 +128,7 @@ def sync(
     Example: recorder directory sync --customer acme --dry-run
     """
     from recorder.directory import factory
-    from recorder.directory.correlation_lock import importing_for_all, matching_for_all
+    from recorder.directory.matching_lock import importing_for_all, matching_for_all
     from recorder.directory.sync import SOURCE, synchronise
     from storage.access.actor import RECORDER
     from storage.directory.delta_link import DirectoryLink
@@ -205,7 +205,7 @@ def check(
 
 async def _looked(customer: Any, *, ours: bool) -> int | None:
     """Match the calls that a change of users affects; None if the daemon does it."""
-    from recorder.directory.correlation_lock import look
+    from recorder.directory.matching_lock import look
 
     if not ours:
         return None

@@ -132,7 +132,7 @@ def _several(config: Path) -> Settings:
 
 
 def _print_recipient(settings: Settings, *, json: bool) -> int:
-    from recorder.maintenance.admission import prepare
+    from recorder.maintenance.node_admission import prepare
 
     recipient = prepare(settings)
     node = settings.node
@@ -148,7 +148,7 @@ def _print_recipient(settings: Settings, *, json: bool) -> int:
 
 def _install(settings: Settings, file: Path, *, json: bool) -> int:
     from recorder.cli.keys import alone
-    from recorder.maintenance.admission import take
+    from recorder.maintenance.node_admission import take
 
     with alone(settings):
         names = take(settings, file)
@@ -170,7 +170,7 @@ def _write_file(
     *,
     json: bool,
 ) -> int:
-    from recorder.maintenance.admission import check, hand_over
+    from recorder.maintenance.node_admission import check, hand_over
 
     check(recipient, to)
     until = time.monotonic() + wait

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from recorder.config import readers, template
+from recorder.config import template, value_readers
 from recorder.config.installation import SYSTEM_FOLDER, program
 from recorder.config.loader import check_made, load
 from recorder.config.model import Settings
@@ -107,8 +107,8 @@ def write_config(config: Path, customer: str | None = None) -> bool:
 
 def _customer_name(text: str) -> str:
     try:
-        return readers.name(text)
-    except readers.Wrong as problem:
+        return value_readers.name(text)
+    except value_readers.Wrong as problem:
         raise WrongUse(f"{text!r} cannot be the name of a customer.", f"It has {problem}.") from None
 
 

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from recorder.config import readers as read
-from recorder.config.readers import (
+from recorder.config import value_readers as read
+from recorder.config.value_readers import (
     Address,
     CustomerState,
     Duration,

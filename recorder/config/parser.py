@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, Field, fields
 from typing import Any, TypeVar
 
-from recorder.config import readers as read
-from recorder.config import validators
+from recorder.config import consistency
+from recorder.config import value_readers as read
 from recorder.config.faults import Fault, SettingsError
 from recorder.config.model import SECTIONS, TABLES, Settings
-from recorder.config.readers import Wrong
+from recorder.config.value_readers import Wrong
 
 Section = TypeVar("Section")
 
@@ -48,7 +48,7 @@ def examine(data: bytes) -> tuple[Settings, tuple[Fault, ...]]:
         member: _tables(TABLES[member], document.get(header, []), header, faults) for header, member in headers.items()
     }
     settings = Settings(**sections, **tables)
-    faults += new_ones(validators.faults(settings), faults)
+    faults += new_ones(consistency.faults(settings), faults)
     return settings, in_order(faults, lines)
 
 

@@ -8,7 +8,7 @@ import ssl
 from pathlib import Path
 
 from recorder.config.model import Settings
-from recorder.config.readers import Address
+from recorder.config.value_readers import Address
 
 SECONDS = 5.0
 """Time limit of one request."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from recorder.config.installation import Installation
 from recorder.config.model import Settings
-from recorder.config.readers import Transport
+from recorder.config.value_readers import Transport
 from recorder.diagnosis.check import Check, ok, unchecked, warn
 from recorder.errors import NotPossible
 from recorder.simulate.agent import Agent

@@ -12,7 +12,7 @@ from pathlib import Path
 from recorder.config.faults import Fault
 from recorder.config.installation import Installation
 from recorder.config.model import Settings
-from recorder.config.readers import Address, Transport
+from recorder.config.value_readers import Address, Transport
 from recorder.diagnosis import own_api
 from recorder.diagnosis.check import Check, fail, ok, unchecked, warn
 from recorder.maintenance.cert_expiry import Watched, watched

@@ -16,7 +16,7 @@ from typing import Any
 
 from personal import MASK
 from recorder.config.model import SECTIONS, TABLES, Settings
-from recorder.config.readers import Address, Listener, PortRange
+from recorder.config.value_readers import Address, Listener, PortRange
 from recorder.observe.redaction import FIELDS, Kind, mask, scrub
 from storage.audit.incidents import Incident, clean
 from storage.timestamps import rfc3339

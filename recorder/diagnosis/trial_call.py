@@ -11,7 +11,7 @@ from typing import Any
 from recorder.config.installation import Installation
 from recorder.config.model import Customer as Configured
 from recorder.config.model import Settings
-from recorder.config.readers import Listener, Srtp, Transport
+from recorder.config.value_readers import Listener, Srtp, Transport
 from recorder.diagnosis.check import Check, fail, ok, unchecked, warn
 from recorder.diagnosis.own_api import ANYWHERE, reachable
 from recorder.exports.render_client import RenderFailed, render

@@ -20,7 +20,7 @@ from recorder.config.installation import Installation
 from recorder.config.loader import load
 from recorder.config.model import Customer as Configured
 from recorder.config.model import Settings
-from recorder.config.readers import CustomerState
+from recorder.config.value_readers import CustomerState
 from recorder.errors import Negative, NotPossible, WrongUse
 from recorder.maintenance.cli_audit import actor, note
 from recorder.persist import instance

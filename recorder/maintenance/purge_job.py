@@ -68,7 +68,7 @@ class PurgeJob:
                 return 0  # a running call is a recording too
             if customer.indexed and not await customer.indexed.reached(SETTLE_SECONDS):
                 return 0  # and so is one of another node
-            if await customer.correlation.outstanding():
+            if await customer.user_matcher.outstanding():
                 return 0  # the participants of some calls are not known yet
             gone = await user_purge.purge(customer.users, lambda id: _noted(customer, id), _rest)
             self._seen[customer.name] = await user_purge.reason(customer.database) if gone else reason

@@ -307,8 +307,9 @@ class Indexer:
         indexed = customer.indexed
         async with customer.database.writing() as connection:  # one for all: a transaction costs more than a call in it
             moment = await indexed.now(connection) if indexed else 0
-            await customer.correlation.notice_in(connection)
-            made = [customer.correlation.applied(*entry) for entry in entries]  # at once: users may be loaded meanwhile
+            await customer.user_matcher.notice_in(connection)
+            # All of them before the next await, because users may be loaded meanwhile.
+            made = [customer.user_matcher.applied(*entry) for entry in entries]
             ended = any(row.ended_at for row, _ in made)
             policy = await customer.rules.policy_in(connection) if ended else None
             rows = [row if policy is None else with_erase_after(row, forms, policy) for row, forms in made]
@@ -365,7 +366,7 @@ def _as_written(customer: Customer, waiting: _Waiting, policy: Policy) -> Entry 
     """Return a call as `_put` would write it now; None if it was just erased and never will be written."""
     if not customer.keys.keeps(waiting.leaf):
         return None
-    row, forms = customer.correlation.applied(*waiting.entry)
+    row, forms = customer.user_matcher.applied(*waiting.entry)
     row = replace(row, node=customer.keys.node)
     return with_erase_after(row, forms, policy) if row.ended_at else row, forms
 

@@ -197,5 +197,5 @@ async def recover(
 
 async def index(customer: Customer, leaf: int, document: CallDocument) -> None:
     """Write a rebuilt document to the database."""
-    row, forms = customer.correlation.applied(row_of(document, leaf), forms_of(document, customer.settings.country))
+    row, forms = customer.user_matcher.applied(row_of(document, leaf), forms_of(document, customer.settings.country))
     await customer.calls.put([with_erase_after(row, forms, await customer.rules.policy())], [forms])

@@ -35,7 +35,7 @@ MODULES = (
     "sqlalchemy.ext.asyncio", "storage.customer.wiring", "starlette.applications",
     "recorder.access.api_server", "recorder.access.api_backend", "recorder.calls.crash_scan",
     "recorder.exports.export_job", "recorder.maintenance.retention_job", "recorder.maintenance.audit_job",
-    "recorder.maintenance.directory_job", "recorder.maintenance.correlation_job", "recorder.maintenance.purge_job",
+    "recorder.maintenance.directory_job", "recorder.maintenance.user_matching_job", "recorder.maintenance.purge_job",
     "recorder.maintenance.cert_expiry", "recorder.maintenance.figures", "recorder.access.metrics_server",
     "recorder.trace.server",
     "cryptography.x509", "phonenumbers",
@@ -152,11 +152,11 @@ class BackgroundServices:
         from recorder.exports.export_job import ExportJob
         from recorder.maintenance.audit_job import AuditJob
         from recorder.maintenance.cert_expiry import CertificateExpiry
-        from recorder.maintenance.correlation_job import CorrelationJob
         from recorder.maintenance.directory_job import DirectoryJob
         from recorder.maintenance.figures import Figures
         from recorder.maintenance.purge_job import PurgeJob
         from recorder.maintenance.retention_job import RetentionJob, stopper
+        from recorder.maintenance.user_matching_job import UserMatchingJob
 
         node = self._node
         customers, tasks, log, incidents, settings = node.customers, node.tasks, node.log, node.incidents, node.settings
@@ -172,8 +172,8 @@ class BackgroundServices:
 
             start(AuditCopyJob(customers, log).run(), "copies")
         start(DirectoryJob(customers, tasks, log, incidents, settings).run(), "directory")
-        correlation, purge = CorrelationJob(customers, tasks, log), PurgeJob(customers, tasks, log, node.indexer)
-        start(correlation.run(), "correlation")
+        user_matcher, purge = UserMatchingJob(customers, tasks, log), PurgeJob(customers, tasks, log, node.indexer)
+        start(user_matcher.run(), "correlation")
         start(purge.run(), "purge")
         start(Figures(node.metrics, settings).run(), "figures")
         if any(each.media == "s3" for each in settings.stores):
@@ -189,7 +189,7 @@ class BackgroundServices:
         stop_live = stopper(self._live, self._executor, lambda: node.flush())
         retention = RetentionJob(customers, tasks, log, incidents, node.metrics, settings, stop_live)
         start(retention.run(), "retention")
-        self._of_each_customer = [exports.begin, correlation.begin, purge.begin, retention.begin]
+        self._of_each_customer = [exports.begin, user_matcher.begin, purge.begin, retention.begin]
         if settings.node.number:
             from recorder.maintenance.holder_job import HolderJob
             from recorder.maintenance.poll_job import PollJob

@@ -31,7 +31,7 @@ from recorder.calls.sync_task import PartTask, SyncTask
 from recorder.calls.worker_events import WorkerEvents
 from recorder.config.loader import load
 from recorder.config.model import Settings
-from recorder.config.readers import Siprec, Transport
+from recorder.config.value_readers import Siprec, Transport
 from recorder.errors import OtherVersion
 from recorder.observe.incidents import Incidents
 from recorder.observe.logs import Log

@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recorder.config.model import Settings
-from recorder.config.readers import Listener, Transport
+from recorder.config.value_readers import Listener, Transport
 from recorder.errors import NotPossible
 
 BACKLOG = 1024

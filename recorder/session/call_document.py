@@ -12,7 +12,7 @@ import msgspec
 from personal import revealed
 from sip.message.message import Request
 from sip.sdp.description import Format
-from sip.siprec import correlation, parties
+from sip.siprec import call_names, parties
 from sip.siprec.stream_owners import Owner
 from storage.calls.call_document import CallDocument, Party, Payload, Speaker, Stream
 from storage.calls.call_document import revealed as in_the_clear
@@ -116,9 +116,9 @@ def figures(measured: Mapping[str, Any]) -> Stream:
     return shown
 
 
-def belonging(names: Sequence[correlation.CallName]) -> CallDocument:
+def belonging(names: Sequence[call_names.CallName]) -> CallDocument:
     """Return what links the recording to others of the same call: its group, and every name others may share."""
-    group = correlation.call_group(names)
+    group = call_names.call_group(names)
     return {
         "call_group": {"key": group.key, "sure": group.sure.value} if group else None,
         "related": [{"key": name.key, "sure": name.sure.value} for name in names],

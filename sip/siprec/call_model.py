@@ -30,7 +30,7 @@ from typing import Any
 
 from personal import Personal
 from sip.message.message import Request
-from sip.siprec.correlation import CallName, call_names
+from sip.siprec.call_names import CallName, call_names
 from sip.siprec.document import Document, Identity, Participant, SessionLink
 from sip.siprec.media_streams import Tracks
 from sip.siprec.participants import HEADERS, VENDOR, ParticipantEntry, Participants, Source

@@ -101,13 +101,13 @@ def pair(labels: Sequence[str | None], tracks: Sequence[Track]) -> list[tuple[li
         past = None if found[line][0] else _first(list(reversed(tracks)), label)
         if past is not None and not past.current:
             found[line] = ([past], False)
-    twins = {label for label in labels if label is not None and labels.count(label) == 1}
+    unique = {label for label in labels if label is not None and labels.count(label) == 1}
     for line in range(len(labels)):
         if not found[line][0] and free:
             found[line] = ([free.pop(0)], True)
     for track in free:
         # Two streams with one label: a mixed stream, written as one element per voice.
-        if track.label in twins:
+        if track.label in unique:
             found[labels.index(track.label)][0].append(track)
     return found
 

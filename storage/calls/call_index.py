@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.calls import filter_columns, statements, twins
+from storage.calls import filter_columns, session_recordings, statements
 from storage.calls.call_row import (
     DAY_SHIFT,
     MAX_LIMIT,
@@ -59,7 +59,7 @@ class Calls:
     """The calls of one customer; numbers in queries are read as in `country`, and `node` writes their rows.
 
     `several`: other nodes write rows, too; that of a live call is changed by its own node only. `joined` is called with
-    the new calls then, which get their session (storage.calls.twins).
+    the new calls then, which get their session (storage.calls.session_recordings).
     """
 
     def __init__(
@@ -121,9 +121,9 @@ class Calls:
         return opened[0] if opened else None
 
     async def others(self, id: str) -> tuple[str, ...]:
-        """Return the ids of the recordings that other nodes made of the session of a call (storage.calls.twins)."""
+        """Return the ids of the recordings of the same session by other nodes (storage.calls.session_recordings)."""
         async with self._database.reading() as connection:
-            return tuple((await twins.others_of(connection, [id])).get(id, ()))
+            return tuple((await session_recordings.others_of(connection, [id])).get(id, ()))
 
     async def find(self, query: Query, fresh: Sequence[Fresh] = ()) -> Page:
         """Return a page of calls, newest first, including `fresh` ones that are not indexed; raises BadCursor."""
@@ -342,7 +342,7 @@ class Calls:
         told = [{**columns(row), **filter_columns.columns(self._keys, row.details)} for row in rows]
         if self._joined is not None:
             for row, each in zip(rows, told, strict=True):
-                each["session"] = twins.session_of(self._keys, row.details)
+                each["session"] = session_recordings.session_of(self._keys, row.details)
         values = [
             {
                 "b_hold": each.pop("hold"), "b_id": each["id"], **each,

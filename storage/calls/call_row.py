@@ -154,7 +154,7 @@ class Query:
     source: str | None = field(default=None, repr=False)
     """Only calls from this address, in any spelling."""
     each_once: bool = False
-    """Only one of the recordings that several nodes made of one session (storage.calls.twins)."""
+    """Only one of the recordings that several nodes made of one session (storage.calls.session_recordings)."""
 
     def meets(self, details: Mapping[str, Any]) -> bool:
         """Check direction and source against the sealed details; the columns only narrow the search."""

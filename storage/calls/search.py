@@ -33,7 +33,7 @@ from storage.calls.day_keys import DayKeys
 from storage.calls.filter_columns import ANY, FEW, FilterValues, asked_for, equalities
 from storage.calls.sealed_row import open_row
 from storage.calls.search_tokens import token
-from storage.calls.twins import together
+from storage.calls.session_recordings import together
 from storage.database.database import batches
 from storage.database.schema import call_tokens, calls, days
 from storage.errors import Forgotten, StorageError

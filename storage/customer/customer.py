@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from storage.customer.poll import Poll
     from storage.customer.wiring import Components
     from storage.database.database import Database
-    from storage.directory.matcher import Correlation
+    from storage.directory.matcher import UserMatcher
     from storage.directory.user_store import Users
     from storage.erasure.erasures import Erasures
     from storage.erasure.holds import Holds
@@ -286,9 +286,9 @@ class Customer:
         return self._opened.users
 
     @property
-    def correlation(self) -> Correlation:
+    def user_matcher(self) -> UserMatcher:
         """Matches the parties of calls with directory users."""
-        return self._opened.correlation
+        return self._opened.user_matcher
 
     @property
     def gap(self) -> Gap:

@@ -18,7 +18,7 @@ from storage.audit.audit_log import Audit
 from storage.calls.call_index import Calls, Joined
 from storage.customer.settings import KEYS, CustomerSettings, Place, audit_key, customer_folder, identity
 from storage.database.database import Database
-from storage.directory.matcher import Correlation
+from storage.directory.matcher import UserMatcher
 from storage.directory.sync_pages import DirectoryPages
 from storage.directory.user_store import Users
 from storage.erasure.erasure_rows import ErasureTarget
@@ -91,7 +91,7 @@ class Components:
     """Named selections of export columns."""
     users: Users
     """Directory users."""
-    correlation: Correlation
+    user_matcher: UserMatcher
     """Matches the parties of calls with directory users."""
     gap: Gap
     """Day from which on the index may lack recordings."""
@@ -107,8 +107,8 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     folder = customer_folder(place.data_dir, name)
     database = Database(place.database, name, folder)
     registry = Registry(database, identity(place, keys), folder, serves=place.claims)
-    twins: list[Joined] = []  # what is done with a new call of a session that another node recorded too
-    joined = partial(_join, twins) if place.several else None
+    done_to_both: list[Joined] = []  # what is done with a new call of a session that another node recorded too
+    joined = partial(_join, done_to_both) if place.several else None
     calls = Calls(database, keys, settings.country, keys.node, several=place.several, joined=joined)
     shared = place.several and database.dialect == "postgresql"
     audit = Audit(folder, place.data_dir / KEYS, name, signer, now, keys.node if shared else 0)
@@ -144,9 +144,9 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
         written=None if holder is None else holder.written,
     )
     holds = Holds(store, erasures.wanted.set)
-    twins += [holds.join, erasures.join]
+    done_to_both += [holds.join, erasures.join]
     users = Users(store, calls, DirectoryPages(folder, keys, "").leaves)
-    correlation = Correlation(
+    user_matcher = UserMatcher(
         database, keys, calls, users, rules, settings.country, settings.extension_digits, node=several
     )
     look = partial(measure, gap, journal, database, vault, node=several)
@@ -168,18 +168,18 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
         attachments=Attachments(store, vault),
         exports=exports,
         requests=Requests(store, name, exports, erasures, signer),
-        candidates=Candidates(calls, users, correlation, settings.country),
+        candidates=Candidates(calls, users, user_matcher, settings.country),
         column_sets=ColumnSets(store),
         users=users,
-        correlation=correlation,
+        user_matcher=user_matcher,
         gap=gap,
         journal=journal,
         catch_up=partial(_catch_up, registry, database, journal, folder, lambda older: look(now(), older), again),
     )
 
 
-async def _join(twins: Sequence[Joined], connection: AsyncConnection, ids: Sequence[str]) -> None:
-    for each in twins:
+async def _join(done_to_both: Sequence[Joined], connection: AsyncConnection, ids: Sequence[str]) -> None:
+    for each in done_to_both:
         await each(connection, ids)
 
 

@@ -1,9 +1,9 @@
 """Match the parties of calls with the users of the directory: when a call is written, and afterwards.
 
-    await correlation.load(pause)                   read all users into memory; nothing waits for it
-    await correlation.notice_in(connection)         before calls are written
-    row, forms = correlation.applied(row, forms)    the row with its users; unmatched until `load` has finished
-    changed = await correlation.settle(told, pause) match again every call that a change may concern
+    await user_matcher.load(pause)                   read all users into memory; nothing waits for it
+    await user_matcher.notice_in(connection)         before calls are written
+    row, forms = user_matcher.applied(row, forms)    the row with its users; unmatched until `load` has finished
+    changed = await user_matcher.settle(told, pause) match again every call that a change may concern
 
 A party gets `user_id`, or `user_candidates` if several users fit; search finds the call by both. The match is made for
 the moment at which the call began (storage.directory.user_lookup), so a call keeps its users when they are renamed,
@@ -57,7 +57,7 @@ async def no_pause() -> None:
     """Return at once."""
 
 
-class Correlation:
+class UserMatcher:
     """Matches the calls of one customer with its users."""
 
     def __init__(

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.calls.call_row import DAY_SHIFT
-from storage.calls.twins import any_session, together
+from storage.calls.session_recordings import any_session, together
 from storage.database.database import batches
 from storage.database.schema import calls, erasure_calls, erasures, export_calls, exports, holds
 from storage.timestamps import from_micros
@@ -185,10 +185,10 @@ async def add_calls(connection: AsyncConnection, id: str, leaves: dict[str, int 
         ]
         await connection.execute(erasure_calls.insert(), values)
     if await any_session(connection):
-        await _add_twins(connection, id)
+        await _add_other_recordings(connection, id)
 
 
-async def _add_twins(connection: AsyncConnection, id: str) -> None:
+async def _add_other_recordings(connection: AsyncConnection, id: str) -> None:
     """Note the session of each call of an erasure, and add the other recordings of it."""
     mine = erasure_calls.c.erasure == id
     session = sa.select(calls.c.session).where(calls.c.id == erasure_calls.c.call).scalar_subquery()
@@ -247,7 +247,7 @@ async def begin(
     if await any_session(connection):  # a request that a lost database has back may lack some
         asked = sa.select(erasures.c.id).where(running, erasures.c.cause == REQUEST)
         for id in list(await connection.scalars(asked)):
-            await _add_twins(connection, id)
+            await _add_other_recordings(connection, id)
     going = erasure_calls.c.erasure.in_(sa.select(erasures.c.id).where(running))
     fresh = [filed, ~held, going]
     if before is not None:

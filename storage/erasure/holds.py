@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.calls import twins
+from storage.calls import session_recordings
 from storage.database.schema import calls, erasure_calls, holds
 from storage.errors import StorageError
 from storage.journal.journal import JournaledDatabase, JournaledRows, dropped
@@ -59,13 +59,13 @@ class Holds(JournaledRows):
         async with self._database.writing() as connection:
             await leaf_of(connection, self._keys, call)
             hold = Hold(call, now, by, reason[: sealing.MAX_TEXT])
-            await self._set(connection, hold, await twins.with_others(connection, [call]))
+            await self._set(connection, hold, await session_recordings.with_others(connection, [call]))
         return hold
 
     async def remove(self, call: str) -> bool:
         """Lift a hold; return False if the call was not held; raises NoCall."""
         async with self._database.writing() as connection:
-            every = await twins.with_others(connection, [call])
+            every = await session_recordings.with_others(connection, [call])
             held = {each.call: each.leaf for each in await connection.execute(_HELD.where(holds.c.call.in_(every)))}
             if call not in held:
                 await leaf_of(connection, self._keys, call)
@@ -78,7 +78,7 @@ class Holds(JournaledRows):
 
     async def join(self, connection: AsyncConnection, ids: Sequence[str]) -> None:
         """Hold new calls if another recording of their session is held."""
-        others = await twins.others_of(connection, ids)
+        others = await session_recordings.others_of(connection, ids)
         for id in others:
             for other in others[id]:
                 hold = await self._of(connection, other)

@@ -33,7 +33,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import cursors
-from storage.calls.twins import with_others
+from storage.calls.session_recordings import with_others
 from storage.database.database import Database, batches
 from storage.database.schema import erasure_calls, export_calls, exports
 from storage.errors import Forgotten, PartMissing, StorageError

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.cuts.holder import Table, appended
+from storage.cuts.holder_steps import Table, appended
 from storage.cuts.lines import BEGIN, Acknowledgement, ChainKeys, Kind, Line, Numbered
 from storage.database.database_clock import MICROS, NOW
 from storage.database.schema import cut_acknowledgements, cut_erasures, cuts, nodes

@@ -32,7 +32,7 @@ from typing import Protocol
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.cuts.holder import (
+from storage.cuts.holder_steps import (
     Acknowledge,
     AnnounceReturn,
     Apply,

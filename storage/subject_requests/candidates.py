@@ -17,7 +17,7 @@ from personal import Personal
 from storage.calls.call_index import Batch, CallRow, Calls, Query
 from storage.calls.call_row import Position
 from storage.directory import match_keys
-from storage.directory.matcher import Correlation
+from storage.directory.matcher import UserMatcher
 from storage.directory.user import User
 from storage.directory.user_lookup import UserLookup
 from storage.directory.user_store import Users
@@ -62,10 +62,10 @@ class Candidate:
 class Candidates:
     """Finds the calls that concern a person, for one customer."""
 
-    def __init__(self, calls: Calls, users: Users, correlation: Correlation, country: str) -> None:
+    def __init__(self, calls: Calls, users: Users, user_matcher: UserMatcher, country: str) -> None:
         self._calls = calls
         self._users = users
-        self._correlation = correlation
+        self._user_matcher = user_matcher
         self._country = country
 
     async def find(self, asked: Asked) -> list[Candidate]:
@@ -89,10 +89,10 @@ class Candidates:
 
     async def _who(self) -> UserLookup:
         """Return the users in memory, up to date with their rows."""
-        await (self._correlation.refresh() if self._correlation.ready else self._correlation.load_now())
-        if self._correlation.who is None:
+        await (self._user_matcher.refresh() if self._user_matcher.ready else self._user_matcher.load_now())
+        if self._user_matcher.who is None:
             raise StorageError("the directory could not be read")
-        return self._correlation.who
+        return self._user_matcher.who
 
     async def _add(
         self,

@@ -121,7 +121,7 @@ class Api:
         """Wait until every call was recorded and ended; give the recording of its dialog by session.
 
         There is one, and no other one of its session at the same node. Another node may have one that is empty, of a
-        dialog that the client left to go on here; the list may show that one alone (storage.calls.twins).
+        dialog that the client left to go on here; the list may show that one alone (storage.calls.session_recordings).
         """
         dialogs, end = {call.session_id: call.call_id for call in calls}, time.monotonic() + SECONDS
         while True:

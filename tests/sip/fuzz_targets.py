@@ -18,7 +18,7 @@ from sip.sdp.description import SessionDescription
 from sip.sdp.plan import Policy
 from sip.sdp.sdes import SUITES, CryptoOffer, UnusableCrypto, canonical
 from sip.siprec.call_model import CallModel
-from sip.siprec.correlation import call_names
+from sip.siprec.call_names import call_names
 from sip.siprec.document import parse as read_metadata
 from sip.siprec.parties import read_headers
 from sip.ua.events import Dropped, Invited, Reoffered

@@ -46,8 +46,8 @@ def test_everything_kept_of_one_is_a_file(service, people):
     document = answer.json()
     assert document["user"]["first_name"] == "Ada"
     assert (document["calls"], document["uncertain"], document["calls_settled"]) == (calls, calls, False)
-    service.run(service.customers["acme"].correlation.load())
-    service.run(service.customers["acme"].correlation.settle())
+    service.run(service.customers["acme"].user_matcher.load())
+    service.run(service.customers["acme"].user_matcher.settle())
     document = ask(service, people["Ada"], "/export").json()
     assert (document["calls"], document["uncertain"], document["calls_settled"]) == (calls, [], True)
 
@@ -72,7 +72,7 @@ def test_the_life_of_a_user(service, people, monkeypatch):
 @pytest.mark.parametrize("ready", [False, True])
 def test_they_are_found_by_name_number_and_address(service, people, ready):
     if ready:
-        service.run(service.customers["acme"].correlation.load())
+        service.run(service.customers["acme"].user_matcher.load())
     for question in ("ada", "Acme Ada", "030 1234000", "ADA@acme.example"):
         found = service.ask("/users", "privacy", params={"q": question, "state": "active"}).json()
         assert [user["id"] for user in found["items"]] == [people["Ada"]]
@@ -85,10 +85,10 @@ def test_a_user_search_loads_the_users_not_yet_read(tmp_path, monkeypatch):
     monkeypatch.setattr("admin_api.directory.users.MOST_UNREAD", 0)
     with contextlib.closing(Service(tmp_path)) as fresh:
         made = fresh.ask("/users", "privacy", method="POST", json={"first_name": "Ada", "upn": "ada@acme.example"})
-        assert not fresh.customers["acme"].correlation.ready
+        assert not fresh.customers["acme"].user_matcher.ready
         answer = fresh.ask("/users?q=ada", "privacy")
         assert [user["id"] for user in answer.json()["items"]] == [made.json()["id"]]
-        assert fresh.customers["acme"].correlation.ready
+        assert fresh.customers["acme"].user_matcher.ready
 
 
 def test_another_customers_user_is_a_random_one(service, people):

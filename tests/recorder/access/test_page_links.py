@@ -10,7 +10,7 @@ import pytest
 
 from recorder.access.page_links import invitation, page_address
 from recorder.config.model import AdminApi, Settings
-from recorder.config.readers import Address
+from recorder.config.value_readers import Address
 
 CERTIFICATE = Path("/admin.crt")
 

@@ -14,7 +14,7 @@ from recorder.config.default_path import DEFAULT_CONFIG
 from recorder.config.faults import Fault, SettingsError
 from recorder.config.model import SECTIONS, TABLES, Settings
 from recorder.config.parser import MAX_FILE, key_lines, parse, suggestion
-from recorder.config.readers import Srtp
+from recorder.config.value_readers import Srtp
 from recorder.persist.customers import storage_settings
 
 SMALL = """

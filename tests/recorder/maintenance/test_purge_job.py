@@ -36,8 +36,8 @@ async def test_a_former_user_is_deleted_after_all_calls_are_matched(
         await acme.users.carry_out(await acme.users.plan(people, "csv", whole=True))
     (user,), _ = await acme.users.listed(9)
     assert await job.turn(acme) == 0  # not known yet whether a recording refers to her
-    await acme.correlation.load()
-    await acme.correlation.settle()
+    await acme.user_matcher.load()
+    await acme.user_matcher.settle()
 
     async def not_yet(customer: str, seconds: float) -> bool:
         return False  # a call that runs is not in the index, and may be hers
@@ -62,5 +62,5 @@ async def test_a_former_user_is_deleted_after_all_calls_are_matched(
     await node.until(gone)
     (act,) = acme.audit.read(limit=1).items
     assert (act["action"], act["object"], act["actor"]) == ("user.delete", user.id, "recorder")
-    await acme.correlation.settle()
+    await acme.user_matcher.settle()
     assert await job.turn(acme) == 0

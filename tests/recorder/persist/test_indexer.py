@@ -22,7 +22,7 @@ from recorder.persist.indexer import Indexer
 from storage.calls.call_index import Calls
 from storage.calls.call_row import BadDetails, CallRow, CallState
 from storage.customer.customers import Customer
-from storage.directory.matcher import Correlation
+from storage.directory.matcher import UserMatcher
 from storage.directory.user import Person
 from storage.errors import DatabaseFault, DiskFailed
 from storage.retention.policy import Policy
@@ -165,7 +165,7 @@ async def test_a_finished_call_is_kept_as_long_as_the_rules_say(acme: Customer) 
 
 
 async def test_a_call_written_while_users_load_is_matched(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
-    mine, other = (Correlation(acme.database, acme.keys, acme.calls, acme.users, acme.rules, "DE") for _ in range(2))
+    mine, other = (UserMatcher(acme.database, acme.keys, acme.calls, acme.users, acme.rules, "DE") for _ in range(2))
     await acme.users.carry_out(await acme.users.plan([MIRA], "csv", whole=False))
     await other.load()
     await other.settle()  # finds no calls
@@ -177,7 +177,7 @@ async def test_a_call_written_while_users_load_is_matched(acme: Customer, monkey
         return await policy_in(self, connection)
 
     monkeypatch.setattr(Rules, "policy_in", slow)
-    monkeypatch.setattr(type(acme), "correlation", property(lambda _: mine))
+    monkeypatch.setattr(type(acme), "user_matcher", property(lambda _: mine))
     async with indexing() as (here, faults):
         here.put(acme, row(acme, 1), ())
         await here.drain(30)

@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from recorder.config.readers import Address, Listener, Transport
+from recorder.config.value_readers import Address, Listener, Transport
 from recorder.errors import NotPossible
 from recorder.service.listeners import open_all, open_socket
 

@@ -1,7 +1,8 @@
 """Holders that crash, lag behind, get an older `keys/` back, and a database that loses commits: nothing erased opens.
 
 The code under test decides each step; the shell around it, with its disks and databases, is played here. Left out, and
-tried in a model of the whole design: nodes that do not hold keys, objects, twins, admission, retirement, clocks.
+tried in a model of the whole design: nodes that do not hold keys, objects, recordings of one session, admission,
+retirement, clocks.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from storage.cuts.holder import (
+from storage.cuts.holder_steps import (
     Acknowledge,
     AnnounceReturn,
     Apply,
@@ -244,7 +245,7 @@ class Holders(RuleBasedStateMachine):
             assert last_common(node.held.log, table) == table.head
 
 
-def test_a_lost_line_is_back_only_when_it_was_read_again_and_applied() -> None:
+def test_a_lost_line_counts_as_back_only_once_applied_again() -> None:
     """Chance finds rarely why: the next fail-over may lose it once more, and nobody would bring it back."""
     server, lines = Server(), [Line(f"{n:032x}", Kind.ADMIT, name) for n, name in enumerate("ab")]
     gone, other = Line(f"{8:032x}", Kind.CUT, text="8"), Line(f"{9:032x}", Kind.CUT, text="9")

@@ -13,8 +13,8 @@ every request is done, trees are equal, every other call is listed and in the st
 Assumed: a fail-over loses at most LAG steps and two primaries last at most SPLIT, both well below SILENT, and that
 below AWAY; an upload ends with its process, landed or not; at most one holder at a time has an older `keys/`, none is
 retired meanwhile, and the copy is newer than that holder's last admission. Exempt until it has come back: a retired
-node with the calls that only it knew, and a node with an older `keys/`. Left out: twins, damage, forged lines, clocks
-that differ.
+node with the calls that only it knew, and a node with an older `keys/`. Left out: recordings of one session,
+damage, forged lines, clocks that differ.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
-from storage.cuts import holder as core
-from storage.cuts.holder import Acknowledge, AnnounceReturn, Apply, BringBack, Held, Table
+from storage.cuts import holder_steps as core
+from storage.cuts.holder_steps import Acknowledge, AnnounceReturn, Apply, BringBack, Held, Table
 from storage.cuts.lines import Acknowledgement, ChainKeys, Kind, Line, Numbered
 
 DAY, LAG, SPLIT, SILENT, AWAY = 40, 6, 6, 14, 28

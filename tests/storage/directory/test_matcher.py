@@ -14,7 +14,7 @@ from storage.calls.call_document import wrapped
 from storage.calls.call_row import CallRow, CallState, Query
 from storage.customer.customers import Customer
 from storage.database.schema import call_tokens
-from storage.directory.matcher import Correlation
+from storage.directory.matcher import UserMatcher
 from storage.directory.user import User
 from storage.directory.user_lookup import UserLookup
 from storage.directory.user_store import Referred
@@ -30,9 +30,9 @@ pytestmark = pytest.mark.both_databases
 
 
 async def matched(acme: Customer, **more: Any) -> int:
-    if not acme.correlation.ready:
-        await acme.correlation.load()
-    return await acme.correlation.settle(**more)
+    if not acme.user_matcher.ready:
+        await acme.user_matcher.load()
+    return await acme.user_matcher.settle(**more)
 
 
 async def parties(acme: Customer, call: str) -> list[tuple[str | None, list[str]]]:
@@ -51,10 +51,10 @@ class Killed(Exception):
 async def test_a_first_import_matches_all_existing_calls(acme: Customer) -> None:
     hers, his, other = await record(acme), await record(acme, number=HIS), await record(acme, number="+491111111")
     users = await imported(acme, MIRA, TOVE)
-    assert await acme.correlation.outstanding()
+    assert await acme.user_matcher.outstanding()
     told: list[tuple[int, int]] = []
     assert await matched(acme, told=lambda done, of: told.append((done, of))) == 2
-    assert told[-1] == (3, 3) and not await acme.correlation.outstanding()
+    assert told[-1] == (3, 3) and not await acme.user_matcher.outstanding()
     assert await parties(acme, hers.id) == [(users["Mira"].id, [])]
     assert await found(acme, users["Mira"].id) == {hers.id}
     assert await acme.users.calls_of(users["Tove"]) == (his.id,) and await acme.users.settled(users["Tove"])
@@ -63,18 +63,18 @@ async def test_a_first_import_matches_all_existing_calls(acme: Customer) -> None
 
 
 async def test_it_rests_once_the_users_are_known_and_not_worn(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert not await acme.correlation.at_rest()
-    await acme.correlation.load()
-    assert await acme.correlation.at_rest()
+    assert not await acme.user_matcher.at_rest()
+    await acme.user_matcher.load()
+    assert await acme.user_matcher.at_rest()
     monkeypatch.setattr(UserLookup, "worn", True)
-    assert not await acme.correlation.at_rest()
+    assert not await acme.user_matcher.at_rest()
 
 
 async def test_a_call_is_matched_when_it_is_written(acme: Customer) -> None:
     users = await imported(acme, MIRA)
     early = await written(acme, HERS)
-    assert await parties(acme, early) == [(None, [])] and await acme.correlation.outstanding()
-    await acme.correlation.load()
+    assert await parties(acme, early) == [(None, [])] and await acme.user_matcher.outstanding()
+    await acme.user_matcher.load()
     late = await written(acme, HERS)
     assert await parties(acme, late) == [(users["Mira"].id, [])]
     assert await found(acme, users["Mira"].id) == {late}
@@ -83,19 +83,19 @@ async def test_a_call_is_matched_when_it_is_written(acme: Customer) -> None:
 
 
 async def test_a_call_written_after_a_foreign_match_is_matched(acme: Customer) -> None:
-    await acme.correlation.load()
-    other = Correlation(acme.database, acme.keys, acme.calls, acme.users, acme.rules, "DE")
+    await acme.user_matcher.load()
+    other = UserMatcher(acme.database, acme.keys, acme.calls, acme.users, acme.rules, "DE")
     users = await imported(acme, MIRA)
     await other.load()
     await other.settle()
-    assert not await acme.correlation.outstanding()
+    assert not await acme.user_matcher.outstanding()
     await notice(acme)
     late = await written(acme, HERS)
     assert await parties(acme, late) == [(None, [])] and not await acme.users.settled(users["Mira"])
     assert await matched(acme) == 1 and await parties(acme, late) == [(users["Mira"].id, [])]
     await notice(acme)
     await written(acme, HERS)
-    assert not await acme.correlation.outstanding()
+    assert not await acme.user_matcher.outstanding()
 
 
 async def written(acme: Customer, *numbers: str, at: datetime = NOON) -> str:
@@ -106,14 +106,14 @@ async def written(acme: Customer, *numbers: str, at: datetime = NOON) -> str:
     row = CallRow(
         id, leaf, CallState.COMPLETE, at, end, 60_000, 1, details=wrapped({"parties": parties, "streams": []})
     )
-    row, forms = acme.correlation.applied(row, stored_of(parties, "DE"))
+    row, forms = acme.user_matcher.applied(row, stored_of(parties, "DE"))
     await acme.calls.put([row], [forms])
     return id
 
 
 async def test_the_call_keeps_who_it_was_then(node: StorageNode, acme: Customer) -> None:
     await imported(acme, MIRA, TOVE)
-    await acme.correlation.load()
+    await acme.user_matcher.load()
     before = await written(acme, HERS)
     node.watch.wait(days=10)  # she marries and moves; he gets her number
     married = replace(MIRA, last_name="Lind", email="mira.lind@x.example", numbers=("+4930999",))
@@ -170,7 +170,7 @@ async def test_a_walk_that_breaks_off_goes_on_where_it_was(node: StorageNode, ac
     looked: list[int] = []
     with pytest.raises(Killed):
         await matched(acme, told=lambda done, of: looked.append(done), pause=die, batch=3)
-    assert looked == [3] and (await acme.correlation.outstanding()).calls == 4
+    assert looked == [3] and (await acme.user_matcher.outstanding()).calls == 4
     assert not await acme.users.settled(users["Mira"])
     await acme.close()
     async with node.opened() as again:
@@ -196,7 +196,7 @@ async def test_a_change_during_matching_is_matched_too(acme: Customer) -> None:
     mira = await acme.users.known("csv", MIRA)
     assert mira is not None and await parties(acme, hers.id) == [(mira.id, [])]
     assert await parties(acme, his.id) == [(came[0]["Tove"].id, [])]
-    assert not await acme.correlation.outstanding()
+    assert not await acme.user_matcher.outstanding()
 
 
 async def test_damaged_and_erased_calls_are_skipped(acme: Customer) -> None:
@@ -205,7 +205,7 @@ async def test_damaged_and_erased_calls_are_skipped(acme: Customer) -> None:
     acme.keys.cut(erased.leaf)
     users = await imported(acme, MIRA)
     assert await matched(acme) == 1
-    assert not await acme.correlation.outstanding()
+    assert not await acme.user_matcher.outstanding()
     assert await acme.users.calls_of(users["Mira"]) == (well.id,)
 
 
@@ -213,14 +213,14 @@ async def test_a_call_cut_during_matching_gets_no_new_tokens(acme: Customer) -> 
     """That key stays when the erasure is done, and a copy of the database could be asked who took part."""
     gone, stays = await record(acme), await record(acme)
     users = await imported(acme, MIRA)
-    await acme.correlation.load()
+    await acme.user_matcher.load()
     index = await acme.calls.index_leaf(gone.day)
     assert index is not None
 
     async def cut() -> None:
         acme.keys.cut(gone.leaf, index)
 
-    assert await acme.correlation.settle(pause=cut) == 1
+    assert await acme.user_matcher.settle(pause=cut) == 1
     async with acme.database.reading() as connection:
         assert set(await connection.scalars(sa.select(call_tokens.c.leaf))) == {stays.leaf}
     assert await found(acme, users["Mira"].id) == {stays.id}
@@ -248,4 +248,4 @@ async def test_a_user_is_not_deleted_before_all_calls_were_looked_at(acme: Custo
 
 async def notice(acme: Customer) -> None:
     async with acme.database.reading() as connection:
-        await acme.correlation.notice_in(connection)
+        await acme.user_matcher.notice_in(connection)

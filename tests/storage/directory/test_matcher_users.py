@@ -1,4 +1,4 @@
-"""The users as a correlation has them in memory: loaded once, kept up with, without rests for whoever waits."""
+"""The users as the matcher has them in memory: loaded once, kept up with, without rests for whoever waits."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import pytest
 
 from storage.customer.customers import Customer
 from storage.directory import match_queue
-from storage.directory.matcher import Correlation
+from storage.directory.matcher import UserMatcher
 from tests.storage.directory.people import MIRA, TOVE, imported
 from tests.storage.directory.test_matcher import matched
 
@@ -17,14 +17,14 @@ async def test_a_deleted_user_matches_nothing_in_any_process(acme: Customer) -> 
     await acme.users.unmap(user.id)
     await matched(acme)
     assert await acme.users.delete(user.id)
-    assert await acme.correlation.refresh() == 1 and len(acme.correlation.who or ()) == 0
-    assert await matched(acme) == 0 and not await acme.correlation.outstanding()
+    assert await acme.user_matcher.refresh() == 1 and len(acme.user_matcher.who or ()) == 0
+    assert await matched(acme) == 0 and not await acme.user_matcher.outstanding()
 
 
 async def test_a_process_too_far_behind_reloads_all_users(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
     await imported(acme, MIRA)
     await matched(acme)
-    elsewhere = Correlation(
+    elsewhere = UserMatcher(
         acme.database, acme.keys, acme.calls, acme.users, acme.rules, "DE", random=lambda count: bytes(count)
     )
     await elsewhere.load()

@@ -17,8 +17,8 @@ async def test_who_may_go_goes_and_is_written_down_before(acme: Customer) -> Non
     call = await record(acme)
     ids = await imported(acme, MIRA, TOVE, LIV)
     await imported(acme, LIV)
-    await acme.correlation.load()
-    await acme.correlation.settle()
+    await acme.user_matcher.load()
+    await acme.user_matcher.settle()
     told: list[str] = []
 
     async def noted(id: str) -> None:

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.both_databases
 
 
 async def names(acme: Customer, text: str, state: UserState | None = None) -> list[str]:
-    found, more = await find(acme.users, acme.correlation.who, text, "DE", limit=50, state=state)
+    found, more = await find(acme.users, acme.user_matcher.who, text, "DE", limit=50, state=state)
     assert more is None
     return sorted(user.person.first_name for user in found)
 
@@ -24,7 +24,7 @@ async def paged(acme: Customer, text: str | None, limit: int) -> list[User]:
     seen: list[User] = []
     after: str | None = ""
     while after is not None:
-        found, after = await find(acme.users, acme.correlation.who, text, "DE", limit=limit, after=after)
+        found, after = await find(acme.users, acme.user_matcher.who, text, "DE", limit=limit, after=after)
         seen += found
     return seen
 
@@ -34,14 +34,14 @@ async def test_they_are_found_in_any_spelling(acme: Customer, ready: bool) -> No
     await imported(acme, MIRA, TOVE)
     await imported(acme, replace(MIRA, last_name="Lind", numbers=("+4930999999",)), TOVE)
     if ready:
-        await acme.correlation.load()
+        await acme.user_matcher.load()
     assert await names(acme, "LIND") == ["Mira", "Tove"]
     assert await names(acme, "lind, mira") == ["Mira"]
     assert await names(acme, "030/999999") == ["Mira"] and await names(acme, "tove@X.example") == ["Tove"]
     assert await names(acme, "030/123456") == ["Mira"]  # hers before
     assert await names(acme, "nobody") == []
     await imported(acme, TOVE)
-    await acme.correlation.refresh()
+    await acme.user_matcher.refresh()
     assert await names(acme, "lind", UserState.INACTIVE) == ["Mira"]
     assert await names(acme, "lind", UserState.ACTIVE) == ["Tove"]
 
@@ -57,7 +57,7 @@ async def test_a_word_prefix_finds_a_user(acme: Customer, ready: bool) -> None:
         Person("Zoe", "O'Hara", "zo", upn="odd.one@x.example"),
     )
     if ready:
-        await acme.correlation.load()
+        await acme.user_matcher.load()
     assert await names(acme, "Mül") == ["Anna", "Jürgen"]  # written without its points it may be either
     assert await names(acme, "muel") == await names(acme, "Müller") == await names(acme, "MULLER") == ["Jürgen"]
     assert await names(acme, "mulli") == ["Anna"] and await names(acme, "müllerin") == []
@@ -97,7 +97,7 @@ async def test_lists_stand_by_name_over_all_pages(
     await imported(acme, *people)
     for ready in (False, True):
         if ready:
-            await acme.correlation.load()
+            await acme.user_matcher.load()
         for limit in (1, 3, 50):
             found = [user.person.first_name for user in await paged(acme, text, limit)]
             if most == 3:
@@ -105,6 +105,6 @@ async def test_lists_stand_by_name_over_all_pages(
             else:
                 assert found == ["Ada", "Ämilie", "anna", "Bo", "Carl", "Émile", "Zoe", "Østen"]
     await imported(acme, *people, Person("Aaron", "Lind", "aaron"))
-    await acme.correlation.refresh()
+    await acme.user_matcher.refresh()
     found = [user.person.first_name for user in await paged(acme, text, 2)]
     assert "Aaron" in found and (most == 3 or found[0] == "Aaron")

@@ -64,9 +64,7 @@ async def test_a_start_takes_no_call_of_another_node_for_crashed(two_nodes: Two,
         assert states[theirs.id] is CallState.RECORDING
 
 
-async def test_the_next_start_looks_as_far_back_as_its_own_calls_are_indexed(
-    two_nodes: Two, first_node: StorageNode
-) -> None:
+async def test_a_start_looks_back_to_where_its_own_calls_are_indexed(two_nodes: Two, first_node: StorageNode) -> None:
     """Another node wrote today, and this one was away for two weeks with calls that are in no index."""
     one, other = two_nodes
     lost = await record(one, ended=NOON - timedelta(days=14))
@@ -99,10 +97,10 @@ async def test_users_of_a_live_call_are_matched_by_its_own_node(two_nodes: Two) 
     await record(other, state=CallState.RECORDING)
     await record(one)
     for acme in two_nodes:
-        await acme.correlation.load()
-    await one.correlation.settle()
+        await acme.user_matcher.load()
+    await one.user_matcher.settle()
     assert await unmatched(one) == [2]
-    assert await other.correlation.settle_live() == 0
+    assert await other.user_matcher.settle_live() == 0
     assert await unmatched(one) == []
 
 

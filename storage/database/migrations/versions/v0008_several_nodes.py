@@ -1,4 +1,4 @@
-"""Several nodes on one database: registry, cuts, jobs, sessions, shared files, journals and audit logs; twins."""
+"""Several nodes on one database: registry, cuts, jobs, sessions, shared files, journals, audit logs."""
 
 import sqlalchemy as sa
 from alembic import op

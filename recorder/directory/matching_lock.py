@@ -53,12 +53,12 @@ def importing(customer: Customer) -> AbstractContextManager[bool]:
 
 async def look(customer: Customer, shown: Callable[[int, int], None]) -> int | None:
     """Match the calls; return how many got or lost a user, None if it is left to the daemon. Raises StorageError."""
-    correlation = customer.correlation
-    left = await correlation.outstanding()
+    user_matcher = customer.user_matcher
+    left = await user_matcher.outstanding()
     if not left:
         return 0
     much = left.users > MUCH_USERS or left.calls > MUCH_CALLS
     if not much and await customer.users.count() > FEW_USERS:
         return None
-    await correlation.load()
-    return await correlation.settle(shown)
+    await user_matcher.load()
+    return await user_matcher.settle(shown)

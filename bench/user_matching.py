@@ -1,4 +1,4 @@
-"""How long it takes to match calls with users: `python -m bench.correlation [CALLS [USERS]]`, 20,000 and 10,000.
+"""How long it takes to match calls with users: `python -m bench.user_matching [CALLS [USERS]]`, 20,000 and 10,000.
 
 Fill one customer's index with generated calls (bench.people) and its directory with the people in them, then measure
 CPU time, which is what it takes when nobody else uses the processors:
@@ -104,12 +104,12 @@ async def measure(folder: Path, count: int, people: int) -> bool:
     filled = await fill(acme, count, everybody(people))
     print(f"{count:,} calls, {people:,} users\n{processes.machine()}\n")
     with Spent() as loading:
-        await acme.correlation.load()
+        await acme.user_matcher.load()
     with Spent() as looking:
-        changed = await acme.correlation.settle()
+        changed = await acme.user_matcher.settle()
     with Spent() as writing:
         for row in filled.some:
-            acme.correlation.applied(row, ())
+            acme.user_matcher.applied(row, ())
     mistakes = await wrong(acme, filled)
     each, one = looking.seconds / count, 1000 * writing.seconds / len(filled.some)
     print(f"users into memory       {loading.seconds:6.1f} s, {1e6 * loading.seconds / people:,.0f} µs each")
@@ -138,7 +138,7 @@ def main() -> None:
     """Run it in a temporary folder; exit status 1 if a goal is missed."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
     people = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
-    with tempfile.TemporaryDirectory(prefix="bench-correlation-") as folder:
+    with tempfile.TemporaryDirectory(prefix="bench-user-matching-") as folder:
         if not asyncio.run(measure(Path(folder), count, people)):
             sys.exit("a goal was missed: the right users in every call, a million within 300 s, a new one within 1 ms")
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from recorder.config.faults import Fault
 from recorder.config.model import Settings, Storage
-from recorder.config.readers import Listener, Transport
+from recorder.config.value_readers import Listener, Transport
 
 _UNREACHABLE = "this customer needs sources, certificates or domains, or no call is recorded for it"
 

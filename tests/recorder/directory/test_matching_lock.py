@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from recorder.directory.correlation_lock import importing, look, matching
+from recorder.directory.matching_lock import importing, look, matching
 from storage.customer.customers import Customer
 from storage.directory.user import Person
 from tests.in_process.storage_node import record
@@ -34,9 +34,9 @@ async def test_it_looks_and_says_how_far_it_is(acme: Customer) -> None:
 async def test_little_work_among_many_users_is_the_daemons(acme: Customer, monkeypatch: pytest.MonkeyPatch) -> None:
     await record(acme)
     await imported(acme)
-    monkeypatch.setattr("recorder.directory.correlation_lock.FEW_USERS", 0)
-    assert await look(acme, nothing) is None and await acme.correlation.outstanding()
-    monkeypatch.setattr("recorder.directory.correlation_lock.MUCH_CALLS", 0)
+    monkeypatch.setattr("recorder.directory.matching_lock.FEW_USERS", 0)
+    assert await look(acme, nothing) is None and await acme.user_matcher.outstanding()
+    monkeypatch.setattr("recorder.directory.matching_lock.MUCH_CALLS", 0)
     assert await look(acme, nothing) == 1
 
 

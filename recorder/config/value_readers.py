@@ -1,7 +1,7 @@
 """Readers of single configured values: a TOML value in, a typed value out, or Wrong with what would be right.
 
 A reader is a plain function that knows nothing about sections, files or other values; rules between values are in
-recorder.config.validators. `option` and `required` declare a field of the model together with its reader.
+recorder.config.consistency. `option` and `required` declare a field of the model together with its reader.
 """
 
 from __future__ import annotations

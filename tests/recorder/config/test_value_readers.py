@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.config import readers as read
+from recorder.config import value_readers as read
 
 READERS: list[Callable[[object], Any]] = [
     read.text,

@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from recorder.directory.correlation_lock import matching
-from recorder.maintenance.correlation_job import CorrelationJob
+from recorder.directory.matching_lock import matching
+from recorder.maintenance.user_matching_job import UserMatchingJob
 from recorder.session.index_row import forms_of
 from storage.calls.call_document import wrapped
 from storage.calls.call_row import CallRow, CallState
 from storage.customer.customers import Customer
 from storage.database.database import DatabaseAway
 from storage.database.schema import calls
-from storage.directory.matcher import Correlation
+from storage.directory.matcher import UserMatcher
 from storage.directory.user import Person
 from tests.recorder.job_parts import Parts
 
@@ -29,9 +29,9 @@ LOST = calls.update().values(direction=None, source=None, matched=True)  # as an
 
 
 @pytest.fixture
-async def job(node: Parts) -> CorrelationJob:
+async def job(node: Parts) -> UserMatchingJob:
     node.tasks.start(node.indexer.run(), "indexer")
-    return CorrelationJob(node.customers, node.tasks, node.log)
+    return UserMatchingJob(node.customers, node.tasks, node.log)
 
 
 async def rest() -> None:
@@ -71,7 +71,7 @@ async def user_of(acme: Customer, id: str) -> object:
 
 
 async def test_missing_columns_are_filled_as_soon_as_possible(
-    node: Parts, acme: Customer, job: CorrelationJob, monkeypatch: pytest.MonkeyPatch
+    node: Parts, acme: Customer, job: UserMatchingJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await indexed(node, 1)
     async with acme.database.writing() as connection:
@@ -81,15 +81,17 @@ async def test_missing_columns_are_filled_as_soon_as_possible(
         raise DatabaseAway("the database is away")
 
     with monkeypatch.context() as patch:
-        patch.setattr("recorder.maintenance.correlation_job.filter_columns.fill", away)
+        patch.setattr("recorder.maintenance.user_matching_job.filter_columns.fill", away)
         assert not await job.turn(acme, rest)
-    assert await acme.correlation.at_rest()  # and yet it goes on
+    assert await acme.user_matcher.at_rest()  # and yet it goes on
     assert await directions(acme) == [None]
     assert await job.turn(acme, rest)
     assert await directions(acme) == [0]
 
 
-async def test_earlier_calls_are_matched_and_new_ones_at_once(node: Parts, acme: Customer, job: CorrelationJob) -> None:
+async def test_earlier_calls_are_matched_and_new_ones_at_once(
+    node: Parts, acme: Customer, job: UserMatchingJob
+) -> None:
     early = await indexed(node, 1)
     assert await user_of(acme, early) is None
     mira = await imported(acme, MIRA)
@@ -99,10 +101,12 @@ async def test_earlier_calls_are_matched_and_new_ones_at_once(node: Parts, acme:
     assert await job.turn(acme, rest)  # nothing is left to do
 
 
-async def test_a_call_indexed_after_a_foreign_sync_is_matched(node: Parts, acme: Customer, job: CorrelationJob) -> None:
+async def test_a_call_indexed_after_a_foreign_sync_is_matched(
+    node: Parts, acme: Customer, job: UserMatchingJob
+) -> None:
     await job.turn(acme, rest)
     mira = await imported(acme, MIRA)
-    there = Correlation(acme.database, acme.keys, acme.calls, acme.users, acme.rules, "DE")
+    there = UserMatcher(acme.database, acme.keys, acme.calls, acme.users, acme.rules, "DE")
     await there.load()
     await there.settle()
     call = await indexed(node, 1)
@@ -110,19 +114,19 @@ async def test_a_call_indexed_after_a_foreign_sync_is_matched(node: Parts, acme:
     assert await user_of(acme, call) == mira
 
 
-async def test_a_change_of_another_process_is_noticed(acme: Customer, job: CorrelationJob) -> None:
+async def test_a_change_of_another_process_is_noticed(acme: Customer, job: UserMatchingJob) -> None:
     await imported(acme, MIRA)
     assert await job.turn(acme, rest)
     await imported(acme, replace(MIRA, account_name="other", email="other@x.example"))
     with matching(acme) as ours:  # as a command does
         assert ours and await job.turn(acme, rest)
-        assert await acme.correlation.outstanding()
-    assert await job.turn(acme, rest) and not await acme.correlation.outstanding()
+        assert await acme.user_matcher.outstanding()
+    assert await job.turn(acme, rest) and not await acme.user_matcher.outstanding()
 
 
 @pytest.mark.parametrize("problem", [DatabaseAway("the database is away"), LookupError()])
 async def test_failed_matching_is_tried_again(
-    acme: Customer, job: CorrelationJob, monkeypatch: pytest.MonkeyPatch, problem: Exception
+    acme: Customer, job: UserMatchingJob, monkeypatch: pytest.MonkeyPatch, problem: Exception
 ) -> None:
     async def away() -> int:
         raise problem
@@ -130,14 +134,14 @@ async def test_failed_matching_is_tried_again(
     with monkeypatch.context() as patch:
         patch.setattr(acme.users, "count", away)
         assert not await job.turn(acme, rest)
-    assert not acme.correlation.ready
-    assert await job.turn(acme, rest) and acme.correlation.ready
+    assert not acme.user_matcher.ready
+    assert await job.turn(acme, rest) and acme.user_matcher.ready
 
 
 async def test_it_goes_on_by_itself(
-    node: Parts, acme: Customer, job: CorrelationJob, monkeypatch: pytest.MonkeyPatch
+    node: Parts, acme: Customer, job: UserMatchingJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recorder.maintenance.correlation_job.LOOK_SECONDS", 0.01)
+    monkeypatch.setattr("recorder.maintenance.user_matching_job.LOOK_SECONDS", 0.01)
     await job.run()
     mira, call = await imported(acme, MIRA), await indexed(node, 1)
 

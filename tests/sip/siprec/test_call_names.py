@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from personal import Personal
-from sip.siprec.correlation import MAX_NAMES, CallName, Sureness, call_group, call_names
+from sip.siprec.call_names import MAX_NAMES, CallName, Sureness, call_group, call_names
 from tests.plain_values import plain
 
 PlainCallName: Any = CallName

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from recorder.errors import Negative, NotPossible
-from recorder.maintenance import admission, key_backup
+from recorder.maintenance import key_backup, node_admission
 from storage.keys.cut_log import Entry
 from storage.keys.key_tree import leaf_of
 from tests.in_process.command_line import Place
@@ -38,33 +38,31 @@ def new(tmp_path: Path) -> Place:
 
 
 def identity(new: Place) -> str:
-    return (new.keys / admission.IDENTITY).read_text()
+    return (new.keys / node_admission.IDENTITY).read_text()
 
 
 def test_the_new_node_opens_and_cuts_what_the_old_one_does(old: Place, new: Place, tmp_path: Path) -> None:
-    recipient = admission.prepare(new.settings())
-    assert admission.prepare(new.settings()) == recipient  # asked again, it says the same
+    recipient = node_admission.prepare(new.settings())
+    assert node_admission.prepare(new.settings()) == recipient  # asked again, it says the same
     file = tmp_path / "keys.age"
-    assert admission.hand_over(old.settings(), recipient, file) == ["acme"]
-    assert admission.take(new.settings(), file) == ["acme"]
+    assert node_admission.hand_over(old.settings(), recipient, file) == ["acme"]
+    assert node_admission.take(new.settings(), file) == ["acme"]
     assert new.open().secret(LEAF, "media") == old.open().secret(LEAF, "media")
     assert new.open().state() == old.open().state() and not new.open().keeps(GONE)
     assert (new.keys / "acme.erasures").read_bytes() == (old.keys / "acme.erasures").read_bytes()
 
 
-def test_the_file_has_neither_root_secret_and_opens_nowhere_once_it_was_taken(
-    old: Place, new: Place, tmp_path: Path
-) -> None:
-    recipient, file = admission.prepare(new.settings()), tmp_path / "keys.age"
-    admission.hand_over(old.settings(), recipient, file)
+def test_the_file_holds_no_root_secret_and_can_be_taken_once(old: Place, new: Place, tmp_path: Path) -> None:
+    recipient, file = node_admission.prepare(new.settings()), tmp_path / "keys.age"
+    node_admission.hand_over(old.settings(), recipient, file)
     content = key_backup.decrypt(file.read_bytes(), identity(new))
     for place in (old, new):
         assert (place.folder / "root.key").read_bytes() not in content
     assert not list(old.keys.glob(".admission-*"))
-    admission.take(new.settings(), file)
-    assert not (new.keys / admission.IDENTITY).exists()
+    node_admission.take(new.settings(), file)
+    assert not (new.keys / node_admission.IDENTITY).exists()
     with pytest.raises(NotPossible, match="not asked"):
-        admission.take(new.settings(), file)
+        node_admission.take(new.settings(), file)
 
 
 def test_another_node_cannot_take_it(old: Place, new: Place, tmp_path: Path) -> None:
@@ -72,23 +70,23 @@ def test_another_node_cannot_take_it(old: Place, new: Place, tmp_path: Path) -> 
     third = Place(tmp_path / "third")
     shutil.rmtree(third.data)
     third.data.mkdir()
-    admission.prepare(third.settings())
+    node_admission.prepare(third.settings())
     file = tmp_path / "keys.age"
-    admission.hand_over(old.settings(), admission.prepare(new.settings()), file)
+    node_admission.hand_over(old.settings(), node_admission.prepare(new.settings()), file)
     with pytest.raises(Negative):
-        admission.take(third.settings(), file)
+        node_admission.take(third.settings(), file)
 
 
 def test_a_node_with_keys_does_not_ask(old: Place) -> None:
     with pytest.raises(NotPossible, match="already"):
-        admission.prepare(old.settings())
+        node_admission.prepare(old.settings())
 
 
-def test_it_goes_on_after_a_crash_before_the_identity_is_overwritten(old: Place, new: Place, tmp_path: Path) -> None:
-    recipient, file = admission.prepare(new.settings()), tmp_path / "keys.age"
+def test_keys_are_taken_again_if_a_crash_left_the_identity(old: Place, new: Place, tmp_path: Path) -> None:
+    recipient, file = node_admission.prepare(new.settings()), tmp_path / "keys.age"
     kept = identity(new)
-    admission.hand_over(old.settings(), recipient, file)
-    admission.take(new.settings(), file)
-    (new.keys / admission.IDENTITY).write_text(kept)
-    assert admission.take(new.settings(), file) == ["acme"]
-    assert not (new.keys / admission.IDENTITY).exists()
+    node_admission.hand_over(old.settings(), recipient, file)
+    node_admission.take(new.settings(), file)
+    (new.keys / node_admission.IDENTITY).write_text(kept)
+    assert node_admission.take(new.settings(), file) == ["acme"]
+    assert not (new.keys / node_admission.IDENTITY).exists()

@@ -1,6 +1,6 @@
 """Match calls with users: keep the users in memory, and match calls again that new data affects.
 
-    job = CorrelationJob(customers, tasks, log); tasks.start(job.run(), "correlation")
+    job = UserMatchingJob(customers, tasks, log); tasks.start(job.run(), "correlation")
 
 No other task waits for this job. A call that ends before the users are loaded is matched afterwards. One customer is
 processed at a time, and a few milliseconds of work are followed by a pause several times as long, because calls are
@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 
-from recorder.directory.correlation_lock import MATCHING, matching_for_all
+from recorder.directory.matching_lock import MATCHING, matching_for_all
 from recorder.observe.logs import Log
 from recorder.runtime.tasks import Tasks
 from storage.calls import filter_columns
@@ -33,7 +33,7 @@ TELL_CALLS = 10_000
 """Processing a million calls logs its progress a hundred times."""
 
 
-class CorrelationJob:
+class UserMatchingJob:
     """Keeps every customer's calls matched with its users."""
 
     def __init__(self, customers: Mapping[str, Customer], tasks: Tasks, log: Log) -> None:
@@ -64,7 +64,7 @@ class CorrelationJob:
         """Do what is due; False if it must be retried."""
         async with self._turn:
             try:
-                if not (customer.name in self._filled and await customer.correlation.at_rest()):
+                if not (customer.name in self._filled and await customer.user_matcher.at_rest()):
                     await self._learn(customer, pause)
                     await self._fill(customer, pause)
                     await self._look(customer, pause)
@@ -90,23 +90,23 @@ class CorrelationJob:
 
     async def _learn(self, customer: Customer, pause: Pause) -> None:
         """Load the users from the database."""
-        correlation = customer.correlation
-        if correlation.ready:
-            await correlation.refresh(pause)
+        user_matcher = customer.user_matcher
+        if user_matcher.ready:
+            await user_matcher.refresh(pause)
             return
-        await correlation.load(pause)
-        self._log.info("correlation.ready", customer=customer.name, count=len(correlation.who or ()))
+        await user_matcher.load(pause)
+        self._log.info("correlation.ready", customer=customer.name, count=len(user_matcher.who or ()))
 
     async def _look(self, customer: Customer, pause: Pause) -> None:
         """Match the waiting calls, unless a command or another node does."""
-        if not await customer.correlation.outstanding():
+        if not await customer.user_matcher.outstanding():
             return
         async with matching_for_all(customer) as ours:
             if not ours and customer.several:
-                await customer.correlation.settle_live(pause)
+                await customer.user_matcher.settle_live(pause)
             if ours:
                 progress = _Progress(self._log, customer.name)
-                changed = await customer.correlation.settle(progress, pause, AT_ONCE)
+                changed = await customer.user_matcher.settle(progress, pause, AT_ONCE)
                 self._log.info("correlation.settled", customer=customer.name, calls=progress.done, changed=changed)
 
 
