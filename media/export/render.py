@@ -316,8 +316,8 @@ class Voices:
         self._channels = {s.index: i for i, s in enumerate(self.measured.streams) if not s.silent}
         self._shown = {s.index for s in self.measured.pictures}
         self._ready = FLUSH_SECONDS * self.measured.rate
-        told = (*self.measured.streams, *self.measured.pictures)
-        self._heard = {s.index: [self._stretch(pair) for pair in s.heard] for s in told if s.heard is not None}
+        sources = (*self.measured.streams, *self.measured.pictures)
+        self._heard = {s.index: [self._stretch(pair) for pair in s.heard] for s in sources if s.heard is not None}
 
     def sound(self, placed: list[Placed], floor: int) -> None:
         """Decode one block; nothing in later blocks lies before sample `floor`."""

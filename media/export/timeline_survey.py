@@ -353,10 +353,10 @@ class Survey:
         for (stream, ssrc), source in self._sources.items():
             if source.spans and (stream not in firsts or source.spans[0].number < firsts[stream][1].spans[0].number):
                 firsts[stream] = ssrc, source
-        told = {s: (s, ssrc) for s, (ssrc, _) in firsts.items() if (s, ssrc) in self._reports}
-        sent = {s: _sent(self._reports[key], firsts[s][1].spans[0]) for s, key in told.items()}
-        skews = {s: min(self._ahead[key], self._prompt[key] - sent[s]) for s, key in told.items()}
-        for stream, key in told.items():
+        keyed = {s: (s, ssrc) for s, (ssrc, _) in firsts.items() if (s, ssrc) in self._reports}
+        sent = {s: _sent(self._reports[key], firsts[s][1].spans[0]) for s, key in keyed.items()}
+        skews = {s: min(self._ahead[key], self._prompt[key] - sent[s]) for s, key in keyed.items()}
+        for stream, key in keyed.items():
             peers = [skew for skew in skews.values() if abs(skew - skews[stream]) <= SAME_CLOCK]
             due = sent[stream] + min(peers)
             if len(peers) > 1 and due >= self._prompt[key] - ARRIVAL_BOUND:  # else its reports are nonsense

@@ -107,12 +107,13 @@ class Daemon:
         """Put current figures into a document; if a worker does not answer, the older ones stay."""
         with suppress(TimeoutError):
             async with asyncio.timeout(MEASURE_SECONDS):
-                told = (await self._node.workers.snapshot(call.id)).streams
+                figures_now = (await self._node.workers.snapshot(call.id)).streams
             shown = found[call.id]
             if shown is not None:
                 numbered = zip(call.recording.streams, shown["streams"], strict=False)  # a re-offer may have added some
                 streams: list[Stream] = [
-                    {**each, **figures(told[s.number])} if s.number in told else each for s, each in numbered
+                    {**each, **figures(figures_now[s.number])} if s.number in figures_now else each
+                    for s, each in numbered
                 ]
                 found[call.id] = {**shown, "streams": streams}
 
@@ -131,7 +132,7 @@ class Daemon:
     async def settle(self, customer: str, call: str) -> bool:
         """Write a call to the index now, live or missing there; False on a timeout."""
         indexer = self._node.indexer
-        if indexer.pending(customer, call) is not None:  # so that other missing calls delay nobody
+        if indexer.pending(customer, call) is not None:  # first, so that other missing calls do not delay this one
             return await indexer.hurry(customer, call, SETTLE_SECONDS)
         return await indexer.repaired(customer, SETTLE_SECONDS)
 

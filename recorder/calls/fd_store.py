@@ -126,7 +126,7 @@ class CallSockets:
         ports: Ports[Pair],
         notify: Notifier,
     ) -> bool:
-        """Take the sockets of the previous process, or bind the same ports again; tell whether all were taken over.
+        """Take the sockets of the previous process, or bind the same ports again; return whether all were taken over.
 
         `name`: from the checkpoint. `stored`: what the store kept, by name, and `bound`: pairs that are bound again
         already, by port; the call's are removed from both. Raises SocketRefused.

@@ -49,7 +49,7 @@ class Finalizer:
         self._durability = Durability(node.syncer)
 
     async def close_media(self, call: LiveCall) -> None:
-        """Have the worker seal the media part, then tell the recording."""
+        """Have the worker seal the media part, then report that to the recording."""
         figures: Mapping[int, Mapping[str, Any]] = {}
         clean = False
         try:

@@ -154,7 +154,7 @@ def run_demo(keep: Path | None, *, browser: bool = False) -> int:
     folder = (keep or Path(tempfile.mkdtemp(prefix="recorder-demo-"))).absolute()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     stage = Stage(folder)
-    heard = told = False
+    heard = explained = False
     for ending in (signal.SIGTERM, signal.SIGHUP):  # by default they would leave the daemon behind
         signal.signal(ending, _interrupted)
     try:
@@ -165,14 +165,14 @@ def run_demo(keep: Path | None, *, browser: bool = False) -> int:
         reports = asyncio.run(place(stage))
         heard = show(stage, reports)
         link = tell_next(stage, kept=keep is not None)
-        told = True
+        explained = True
         if keep is not None:
             if browser:
                 open_browser(link)
             stage.wait()
     finally:
         stage.stop()
-        if keep is None and not told:  # otherwise it has just said what to look at there, all the more if not heard
+        if keep is None and not explained:  # otherwise the folder was just shown as something to look at
             shutil.rmtree(folder, ignore_errors=True)
     return 0 if heard else 1
 

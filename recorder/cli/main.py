@@ -57,12 +57,12 @@ def _failed(problem: Exception, daemon: bool) -> int:
     """Print why a command ends, and return its exit status; the daemon also logs it."""
     from recorder.observe import logs
 
-    status, said = _outcome(problem)
+    status, text = _outcome(problem)
     if daemon:
-        logs.ended(problem, status, said, getattr(problem, "faults", ()))
+        logs.ended(problem, status, text, getattr(problem, "faults", ()))
         if logs.one_file(sys.stdout, sys.stderr):
             return status
-    print(f"recorder: {said}", file=sys.stderr)
+    print(f"recorder: {text}", file=sys.stderr)
     return status
 
 
@@ -92,10 +92,10 @@ def sentence(problem: Exception) -> str:
     if isinstance(problem, SettingsError):
         return problem.sentence()
     hint = str(getattr(problem, "hint", ""))
-    said = str(problem)
+    text = str(problem)
     if not hint:
-        return said
-    return f"{said} {hint}" if said.endswith((".", "!", "?")) else f"{said}: {hint}"
+        return text
+    return f"{text} {hint}" if text.endswith((".", "!", "?")) else f"{text}: {hint}"
 
 
 def _serve(arguments: list[str]) -> int:

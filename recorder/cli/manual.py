@@ -217,9 +217,9 @@ def _table(header: str, kind: type[Any]) -> Iterator[str]:
     yield f".SH {escaped(header)}"
     yield from _paragraphs(tuple(" ".join(text.split()) for text in (kind.__doc__ or "").split("\n\n")))
     for item in fields(kind):
-        said = item.metadata["doc"].rstrip()
-        stop = "" if said.endswith((".", "?", ")")) else "."
-        yield from (".TP", f"\\fB{escaped(item.name)}\\fR", escaped(f"{said}{stop} {_default(item)}"))
+        doc = item.metadata["doc"].rstrip()
+        stop = "" if doc.endswith((".", "?", ")")) else "."
+        yield from (".TP", f"\\fB{escaped(item.name)}\\fR", escaped(f"{doc}{stop} {_default(item)}"))
 
 
 def _default(item: Field[Any]) -> str:

@@ -94,8 +94,8 @@ def audit_verify(
         return 0 if good else 1
     for one in found:
         where = f"entry {one['bad']} " if one["bad"] is not None else ""
-        told = "all as written" if one["ok"] else f"then {where}{one['fault']}"
-        print(f"{one['customer']}: {one['entries']} entries, {told}.")
+        mention = "all as written" if one["ok"] else f"then {where}{one['fault']}"
+        print(f"{one['customer']}: {one['entries']} entries, {mention}.")
         for each in one["accepted"]:
             print(_accepted(each))
         if not one["ok"]:
@@ -109,8 +109,8 @@ def audit_verify(
 def _of_node(customer: str, each: dict[str, Any]) -> str:
     """Return the sentence about the copy of another node's log."""
     where = f"entry {each['bad']} " if each["bad"] is not None else ""
-    told = "all as written" if each["ok"] else f"then {where}{each['fault']}"
-    return console.plain(f"{customer}, copy of node {each['node']}: {each['entries']} entries, {told}.")
+    mention = "all as written" if each["ok"] else f"then {where}{each['fault']}"
+    return console.plain(f"{customer}, copy of node {each['node']}: {each['entries']} entries, {mention}.")
 
 
 def _accepted(each: dict[str, Any]) -> str:

@@ -141,8 +141,8 @@ def _compare(settings: Settings, *, json: bool) -> int:
 
     found = changes(settings)
     if json:
-        told = {"changed": list(found.changed), "needs_restart": list(found.needs_restart)}
-        console.document({"ok": not found.needs_restart, **told})
+        differences = {"changed": list(found.changed), "needs_restart": list(found.needs_restart)}
+        console.document({"ok": not found.needs_restart, **differences})
     else:
         print("\n".join(f"changed  {key}" for key in found.changed) or "Nothing has changed in the configuration.")
         if found.needs_restart:

@@ -191,11 +191,11 @@ def _object_store(settings: Settings) -> Iterator[Fault]:
     """Check that an object store is described whole, and that recordings do not cross a network in the clear."""
     common = list(_described(settings.storage, "storage"))
     yield from common
-    told = {_name(fault) for fault in common}
+    shared_names = {_name(fault) for fault in common}
     for index, customer in enumerate(settings.customers):
         own = customer.store
         for fault in _described(settings.storage_of(customer), f"customer[{index}]"):
-            if own and (_name(fault) in own or _name(fault) not in told):
+            if own and (_name(fault) in own or _name(fault) not in shared_names):
                 yield fault
 
 

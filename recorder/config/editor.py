@@ -57,22 +57,22 @@ def change(text: str, name: str, key: str, value: str) -> str:
     """Set a text in the table of a customer that is there; raises WrongUse if it cannot be done by lines."""
     lines, wanted = text.splitlines(keepends=True), _document(text)
     index = _index(wanted, name)
-    said = f"{key} = {toml(value)}"
+    setting = f"{key} = {toml(value)}"
     start, stop = _places(lines, CUSTOMER, wanted)[index]
     at = _line_of(lines, range(start + 1, stop), key)
     if at is not None:
         head, _, old = lines[at].partition("=")
         found = _VALUE.fullmatch(old.strip())
         if not found:
-            raise _unknown(f"{said} in the table of {name}")
+            raise _unknown(f"{setting} in the table of {name}")
         lines[at] = f"{head}= {toml(value)}{found['comment']}{_line_end(lines[at])}"
     else:
         example = _line_of(lines, range(start + 1, stop), f"#\\s*{key}")
         below = example if example is not None else _line_of(lines, range(start + 1, stop), "name")
         below = start if below is None else below
-        lines.insert(below + 1, f"{said}{_line_end(text)}")
+        lines.insert(below + 1, f"{setting}{_line_end(text)}")
     wanted[CUSTOMER][index][key] = value
-    return _checked("".join(lines), wanted, f"{said} in the table of {name}")
+    return _checked("".join(lines), wanted, f"{setting} in the table of {name}")
 
 
 def remove(text: str, name: str) -> str:

@@ -69,8 +69,8 @@ class Installation:
         """Return how to stop it so that its calls end in order, and how to start it again."""
         if self.service:
             return "systemctl stop recorder, then systemctl start recorder"
-        told = "send SIGUSR1 to its main process, which announces that no successor will take over its calls"
-        return f"{told}; then {self.reload}"
+        signal = "send SIGUSR1 to its main process, which announces that no successor will take over its calls"
+        return f"{signal}; then {self.reload}"
 
     @property
     def status(self) -> str:

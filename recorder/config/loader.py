@@ -184,12 +184,12 @@ def _unseen_lock(settings: Settings, place: str, storage: Storage) -> Iterator[F
 
 def _places(settings: Settings, key: str) -> Iterator[tuple[str, Storage]]:
     """Yield each description of an object store that has this key, and its table."""
-    told = set[tuple[str, Storage]]()
+    yielded = set[tuple[str, Storage]]()
     for index, customer in enumerate(settings.customers):
         place = f"customer[{index}]" if key in customer.store else "storage"
         storage = settings.storage_of(customer)
-        if (place, storage) not in told:
-            told.add((place, storage))
+        if (place, storage) not in yielded:
+            yielded.add((place, storage))
             yield place, storage
 
 

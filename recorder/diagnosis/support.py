@@ -144,10 +144,12 @@ def _distribution() -> str:
 
 def _systemd() -> str:
     try:
-        said = subprocess.run(["systemctl", "--version"], capture_output=True, text=True, timeout=5, check=False).stdout
+        result = subprocess.run(
+            ["systemctl", "--version"], capture_output=True, text=True, timeout=5, check=False
+        ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return "none"
-    return said.partition("\n")[0]
+    return result.partition("\n")[0]
 
 
 def _read(path: Path) -> str | None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from admin_api.calls import call_views
-from recorder.exports.dsar_data import Told, because, call, head, seen, user_record
+from recorder.exports.dsar_data import CallFacts, because, call, head, seen, user_record
 from recorder.exports.dsar_page import page, words
 from recorder.exports.media_zip import MIXED, Added, Archive, add_media
 from recorder.exports.render_client import Renderer
@@ -127,9 +127,9 @@ class SubjectReport:
                 parties = self._mine[id] = await self._chosen(case, row)
                 forms = search_forms.stored_of(row.details.get("parties") or (), self._customer.settings.country)
                 decision = judge(row, forms, policy, self._customer.now(), held=row.hold)
-                told = await self._told(archive, row, parties, decision)
+                facts = await self._facts_of(archive, row, parties, decision)
                 self._rows.append(row)
-                self._calls.append(call(row, told, user, others=self._asked.other_parties))
+                self._calls.append(call(row, facts, user, others=self._asked.other_parties))
                 because(self._calls[-1], decision, stored)
             self._customer.exports.progress[self._export.id] = (len(self._rows), len(ids))
         await self._tables(archive, case, user)
@@ -145,7 +145,7 @@ class SubjectReport:
         now = await self._customer.candidates.parties(case.asked, row)
         return tuple(number for number in parties if number in now)
 
-    async def _told(self, archive: Archive, row: CallRow, parties: Sequence[int], decision: Decision) -> Told:
+    async def _facts_of(self, archive: Archive, row: CallRow, parties: Sequence[int], decision: Decision) -> CallFacts:
         """Find what is known about a call in addition to its row, and write its files."""
         media = Added(row.id, None, None)
         if self._asked.media is not None and self._asked.silence_others and not parties:
@@ -161,7 +161,7 @@ class SubjectReport:
         notes = [call_views.annotation(note) for note in await self._customer.annotations.of(row.id)]
         held_since = None if hold is None else hold.set_at
         files = await self._attachments(archive, row.id)
-        return Told(parties, decision, held_since, media.file, media.problem, notes, files)
+        return CallFacts(parties, decision, held_since, media.file, media.problem, notes, files)
 
     async def _attachments(self, archive: Archive, call: str) -> list[dict[str, Any]]:
         """Describe transcripts and chats; they are in the zip if others may be named."""
@@ -177,8 +177,8 @@ class SubjectReport:
     async def _tables(self, archive: Archive, case: Case, user: User | None) -> None:
         """Write the user record, who accessed what, the tables and the page."""
         shown = await self._seen(user)
-        for told in self._calls:
-            told["seen"] = shown.get(told["id"], [])
+        for each in self._calls:
+            each["seen"] = shown.get(each["id"], [])
         top = head(case, self._customer.name, self._customer.now())
         record = None if user is None else user_record(user, shown.get(user.id, []))
         await asyncio.to_thread(self._write, archive, case, top, record)
@@ -213,9 +213,9 @@ class SubjectReport:
         try:
             with os.fdopen(os.dup(out), "w+b") as file:
                 table = table_writers.XlsxTable(file, (*names, _FILE))
-                for row, told in zip(self._rows, self._calls, strict=True):
+                for row, each in zip(self._rows, self._calls, strict=True):
                     values = columns.values(chosen, call_views.call(row, None), self._mine[row.id])
-                    table.add([[*values, told["media"]["file"]]])
+                    table.add([[*values, each["media"]["file"]]])
                 table.close()
             archive.add("calls.xlsx", out, packed=False)
         finally:

@@ -261,7 +261,7 @@ class _Making:
             await self._customer.exports.admit(self._export.id, [])  # is it still wanted?
             added = await add_media(zip, self._customer, id, form, self._job.renderer, silent, named)
             self._lacking += added.problem is not None
-            zip.told(added)
+            zip.note(added)
             self._customer.exports.progress[self._export.id] = (done + 1, len(self._held))
         await asyncio.to_thread(zip.close)
 

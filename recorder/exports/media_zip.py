@@ -90,7 +90,7 @@ class Archive:
         info.external_attr = 0o600 << 16
         self._zip.writestr(info, data)
 
-    def told(self, added: Added) -> None:
+    def note(self, added: Added) -> None:
         """Note what became of a call's media."""
         if self._media is not None:
             self._media.append({"call": added.call, "file": added.file, "problem": added.problem})
@@ -118,7 +118,7 @@ async def add_media(
     if row is None:
         return Added(call, None, NOTHING)
     known = None if row.ended_at else datetime.now(UTC) - BEHIND
-    streams, problem = chosen(_told(row.details, named), whose, known)
+    streams, problem = chosen(_without_labels(row.details, named), whose, known)
     name = f"media/{call}.{ENDINGS.get(form, form)}"
     if not streams:
         return Added(call, None, problem or NOTHING)
@@ -127,8 +127,8 @@ async def add_media(
         async with media_parts(customer, row) as parts:
             report = await renderer.render(parts, streams, form, out)
         await asyncio.to_thread(zip.add, name, out, packed=False)
-        told = filter(None, (problem, await asyncio.to_thread(caveat, customer, row, report)))
-        return Added(call, name, " ".join(told) or None)
+        problems = filter(None, (problem, await asyncio.to_thread(caveat, customer, row, report)))
+        return Added(call, name, " ".join(problems) or None)
     except RenderFailed as error:
         return Added(call, None, str(error))
     finally:
@@ -150,9 +150,9 @@ def chosen(
     if whose is None:
         return every, None
     meant = set(whose(details.get("parties") or ()))
-    times = [_before(known, moments(told, meant)) for told in streams]
+    times = [_before(known, moments(stream, meant)) for stream in streams]
     heard = [stream if when is None else _partly(stream, when) for stream, when in zip(every, times, strict=True)]
-    sent = [part.party for told in streams for part in stretches(told)]
+    sent = [part.party for stream in streams for part in stretches(stream)]
     problem = MIXED if any(_mixes(party, meant) for party in sent) else None
     if all(stream.silent for stream in heard):
         return (), problem and f"{problem} {LEFT_OUT}"
@@ -167,12 +167,12 @@ def _before(known: datetime | None, times: Moments | None) -> Moments | None:
     return [(begin, known if end is None else min(end, known)) for begin, end in every if not begin or begin < known]
 
 
-def _told(details: CallDetails, named: Whose | None) -> CallDetails:
+def _without_labels(details: CallDetails, named: Whose | None) -> CallDetails:
     """Return the details of a call without labels that may name anybody but the intended participants."""
     if named is None:
         return details
-    told = named(details.get("parties") or ())
-    return {**details, "streams": without_names(details.get("streams") or (), told)}
+    shown = named(details.get("parties") or ())
+    return {**details, "streams": without_names(details.get("streams") or (), shown)}
 
 
 def _partly(stream: RenderStream, when: Moments) -> RenderStream:

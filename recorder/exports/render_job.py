@@ -140,6 +140,6 @@ def _stream(stream: Mapping[str, Any]) -> JobStream:
         int(number): Format(str(name), int(clock), int(channels), None if fmtp is None else str(fmtp))
         for number, name, clock, channels, fmtp in stream["payloads"]
     }
-    told = stream["heard"]
-    heard = None if told is None else tuple([(int(begin), int(end)) for begin, end in told])
+    times = stream["heard"]
+    heard = None if times is None else tuple([(int(begin), int(end)) for begin, end in times])
     return JobStream(int(stream["index"]), str(stream["label"]), payloads, str(stream["media"]), heard)

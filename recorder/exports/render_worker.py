@@ -83,7 +83,7 @@ class Source:
         self._parts = job.parts
         self._whole = max(sum(part.size for part in job.parts) * readings, 1)
         self._read = 0
-        self._told = 0
+        self._reported_step = 0
         self.torn = 0
         # parts whose end is missing
 
@@ -104,13 +104,13 @@ class Source:
     def _at(self, fd: int, offset: int, length: int) -> bytes:
         self._read += length
         step = PROGRESS_STEPS * self._read // self._whole
-        if step > self._told:
-            self._told = step
-            tell({"progress": round(min(self._read / self._whole, 1), 3)})
+        if step > self._reported_step:
+            self._reported_step = step
+            write_line({"progress": round(min(self._read / self._whole, 1), 3)})
         return os.pread(fd, length, offset)
 
 
-def tell(line: Mapping[str, Any]) -> None:
+def write_line(line: Mapping[str, Any]) -> None:
     """Write one line for the daemon."""
     sys.stderr.write(json.dumps(line) + "\n")
     sys.stderr.flush()
@@ -135,7 +135,7 @@ def make(job: Job, out: BinaryIO) -> dict[str, Any]:
     elif job.form == PEAKS:
         report = _loudness(measured, source, out)
     elif pictures:
-        return _film(measured, pictures, source, out)
+        return _render_video(measured, pictures, source, out)
     else:
         encoder = Encoder(out, Container(job.form), measured.rate, [stream.label for stream in streams])
         report = render.render(measured, source.records(), encoder.give)
@@ -151,7 +151,7 @@ def _part_of(measured: render.Measured, source: Source, out: BinaryIO) -> None:
     """Report the length of the audio as WAV, wait for the requested range, and write it."""
     channels = len(measured.streams)
     head = wav_header.header(measured.rate, channels, measured.samples)
-    tell({"size": len(head) + 2 * channels * measured.samples})
+    write_line({"size": len(head) + 2 * channels * measured.samples})
     window = ByteRange(out.write, *span_from_json(sys.stdin.buffer.readline(MAX_SPAN)))
     try:
         window.write(head)
@@ -173,7 +173,7 @@ def _loudness(measured: render.Measured, source: Source, out: BinaryIO) -> rende
     return report
 
 
-def _film(
+def _render_video(
     measured: render.Measured, pictures: Sequence[render.RenderStream], source: Source, out: BinaryIO
 ) -> dict[str, Any]:
     """Make a file with all video streams side by side."""
@@ -231,7 +231,7 @@ def main() -> int:
     except Exception as error:
         # any failure of FFmpeg or a decoder: the class is enough, because the text may contain content of the call
         return _fail(3, f"the call could not be rendered ({type(error).__name__})")
-    tell({"report": report | {"confined": asdict(confined)}})
+    write_line({"report": report | {"confined": asdict(confined)}})
     return 0
 
 
@@ -254,7 +254,7 @@ def confine_self(job: Job) -> Confined:
 
 
 def _fail(status: int, sentence: str) -> int:
-    tell({"error": sentence})
+    write_line({"error": sentence})
     return status
 
 

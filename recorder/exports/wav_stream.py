@@ -28,8 +28,8 @@ from recorder.exports.render_client import (
     failure,
     job_part,
     lines,
+    read_message,
     start_worker,
-    told,
 )
 from recorder.exports.render_job import Job, span_to_json, to_json
 
@@ -138,7 +138,7 @@ async def _size(worker: Process) -> int:
         raise RenderFailed("the render worker has no pipes")
     last: dict[str, Any] = {}
     async for raw in lines(worker.stderr):
-        last = told(raw)
+        last = read_message(raw)
         if type(size := last.get("size")) is int and 0 <= size <= LONGEST:
             return size
     raise failure(last, await worker.wait())

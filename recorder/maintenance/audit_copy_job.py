@@ -14,7 +14,7 @@ from storage.customer.customers import Customer
 
 EVERY_SECONDS = 2.0
 LOOK_ROUNDS = 30
-"""After so many rounds the job asks the database even if nothing is new: it may have lost what was copied."""
+"""After this many rounds the job asks the database even if nothing is new: it may have lost what was copied."""
 
 
 class AuditCopyJob:

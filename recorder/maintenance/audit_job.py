@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from recorder.errors import NotPossible
-from recorder.maintenance.audit_witnesses import tell
+from recorder.maintenance.audit_witnesses import send
 from recorder.observe.incidents import Incidents
 from recorder.observe.logs import Log
 from storage.customer.customers import Customer
@@ -64,7 +64,7 @@ class AuditJob:
                 continue
             if mark is not None:
                 self._untold.update(((customer.name, witness), bytes(mark)) for witness in self._witnesses)
-            failures += self._tell(customer)
+            failures += self._checkpoint(customer)
         return failures
 
     def report(self, failures: list[Failure]) -> None:
@@ -77,14 +77,14 @@ class AuditJob:
             self._log.fault("audit.witness_failed", problem, customer=name, kind=kind)
             self._incidents.add("audit-witness", name, reason=kind)
 
-    def _tell(self, customer: Customer) -> list[Failure]:
+    def _checkpoint(self, customer: Customer) -> list[Failure]:
         failures: list[Failure] = []
         for witness in self._witnesses:
             line = self._untold.get((customer.name, witness))
             if line is None:
                 continue
             try:
-                tell(witness, line)
+                send(witness, line)
             except (StorageError, NotPossible) as problem:
                 failures.append((customer.name, witness, problem))
             else:

@@ -36,7 +36,7 @@ from storage.keys.root_secret import RootSecret
 from storage.timestamps import to_text
 
 Confirm = Callable[[int], bool]
-"""Asks whether to erase so many calls and everything else of the customer."""
+"""Asks whether to erase this many calls and all other data of the customer."""
 
 
 def remove(config: Path, name: str, confirm: Confirm) -> Path | None:

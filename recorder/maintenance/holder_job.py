@@ -30,7 +30,7 @@ AWAY_LOOK_SECONDS = 600.0
 
 DAY = 86_400.0
 ALARM_DAYS = 21
-"""After so many days an erasure that waits for a holder becomes urgent: Art. 12 GDPR gives one month."""
+"""After this many days an erasure that waits for a holder becomes urgent: Art. 12 GDPR gives one month."""
 
 
 class HolderJob:

@@ -169,7 +169,7 @@ class RetentionJob:
         swept = await customer.retention.sweep(self.now(), self._settings.brake_percent, turn.still)
         self._swept[customer.name] = asyncio.get_running_loop().time()
         if swept.asked or swept.filed:
-            await self._tell(customer, swept)
+            await self._report_sweep(customer, swept)
 
     async def _compact(self, customer: Customer) -> bool:
         """Compact the journal when most of it is obsolete."""
@@ -184,7 +184,7 @@ class RetentionJob:
                 await customer.retention.refresh()
         return turn is not None
 
-    async def _tell(self, customer: Customer, swept: Swept) -> None:
+    async def _report_sweep(self, customer: Customer, swept: Swept) -> None:
         """Record in audit log, log and incidents what a sweep found."""
         kind = "retention.brake" if swept.asked else "retention.sweep"
         for id in [swept.asked] if swept.asked else swept.filed:

@@ -107,7 +107,7 @@ async def verify_customer(
     await _attachments(customer, wanted, report, objects)
     if not wanted:
         _unreadable(customer, report)
-        await _papers(customer, report)
+        await _journal(customer, report)
         await _audit(customer, report)
     report.seen = {*stored, *(c for c in indexed if c in wanted)}
     report.calls = len(report.seen) if wanted else len({*stored, *indexed})
@@ -240,15 +240,15 @@ async def _attachments(customer: Customer, wanted: Collection[str], report: Repo
         except OnOtherNode as problem:
             node = await customer.nodes.of(problem.node) if customer.nodes else None
             if node is not None and not node.retired:
-                told = {"customer": customer.name, "call": each.call, "part": each.part, "node": node.name}
-                report.elsewhere.append(told)
+                missing_part = {"customer": customer.name, "call": each.call, "part": each.part, "node": node.name}
+                report.elsewhere.append(missing_part)
                 continue
             there = None
         if there is None:
             _defect(report, customer, each.call, each.part, "attachment without its part", 0)
 
 
-async def _papers(customer: Customer, report: Report) -> None:
+async def _journal(customer: Customer, report: Report) -> None:
     """Compare the data that only the database has with its journal; a change between two reads is no difference."""
     for last in (False, True):
         try:

@@ -204,10 +204,10 @@ def left_ports(runtime_dir: Path) -> Iterator[tuple[int, bool]]:
 def ports_of(state: State) -> Iterator[tuple[int, bool]]:
     """Yield the RTP ports of a call, and whether each has an RTCP port above it; nothing if they cannot be read."""
     try:
-        told = [(port, bool(rtcp)) for port, rtcp in state.outer["ports"]]
+        stored = [(port, bool(rtcp)) for port, rtcp in state.outer["ports"]]
     except (ValueError, KeyError, TypeError):
         return
-    yield from ((port, rtcp) for port, rtcp in told[:MAX_PORTS] if type(port) is int and 0 < port < HIGHEST_PORT)
+    yield from ((port, rtcp) for port, rtcp in stored[:MAX_PORTS] if type(port) is int and 0 < port < HIGHEST_PORT)
 
 
 def left_calls(runtime_dir: Path) -> set[str]:

@@ -51,9 +51,9 @@ class DataFormats:
 def read(data_dir: Path) -> DataFormats:
     """Return what the file says; nothing where it is missing or damaged."""
     try:
-        told = json.loads((data_dir / NAME).read_bytes())
-        numbers = {str(name): number for name, number in told["formats"].items() if type(number) is int}
-        return DataFormats(str(told["version"]), numbers)
+        content = json.loads((data_dir / NAME).read_bytes())
+        numbers = {str(name): number for name, number in content["formats"].items() if type(number) is int}
+        return DataFormats(str(content["version"]), numbers)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return DataFormats("", {})
 

@@ -95,7 +95,7 @@ class Indexer:
     """One queue per customer; the newest state of a call replaces an older one that still waits."""
 
     def __init__(self, clock: Callable[[], float], on_fault: Callable[[str, Exception], None]) -> None:
-        """`on_fault` is told the id of a call that the index refuses, once, and why."""
+        """`on_fault` is called once with the id of each call that the index refuses, and why."""
         self._clock = clock
         self._on_fault = on_fault
         self._waiting: dict[str, dict[str, _Waiting]] = {}
@@ -155,7 +155,7 @@ class Indexer:
             entry.done.append(done)
         queue[call] = entry
         self._idle.clear()
-        self._look_when(self._due(entry))
+        self._wake_when_due(self._due(entry))
 
     def pending(self, customer: str, call: str) -> CallRow | None:
         """Return the newest state of a call that the database does not have yet."""
@@ -226,7 +226,7 @@ class Indexer:
                 continue
             waiting = [w for q in self._waiting.values() for w in q.values()]
             if waiting:
-                self._look_when(min(map(self._due, waiting)))
+                self._wake_when_due(min(map(self._due, waiting)))
             if all(w.again for w in waiting):
                 self._idle.set()
 
@@ -253,7 +253,7 @@ class Indexer:
         settled = entry.since + SETTLE_SECONDS if entry.live and not (entry.urgent or self._draining) else 0.0
         return max(settled, entry.again)
 
-    def _look_when(self, due: float) -> None:
+    def _wake_when_due(self, due: float) -> None:
         """Wake `run` when some of what waits is due; each round finds the next time."""
         wait = due - self._clock()
         if wait <= 0:
@@ -264,9 +264,9 @@ class Indexer:
             return
         if self._alarm is not None:
             self._alarm.cancel()
-        self._alarm = loop.call_later(wait, self._ring)
+        self._alarm = loop.call_later(wait, self._on_due)
 
-    def _ring(self) -> None:
+    def _on_due(self) -> None:
         self._alarm = None
         self._wake.set()
 
@@ -341,8 +341,8 @@ class Indexer:
 
     def _refuse(self, entry: _Waiting, problem: Exception) -> None:
         """Defer a call. It keeps waiting, so that no search claims to have found all calls of a participant."""
-        told, entry.again = entry.again, self._clock() + REFUSED_SECONDS
-        if not told:
+        refused_before, entry.again = entry.again, self._clock() + REFUSED_SECONDS
+        if not refused_before:
             self._on_fault(entry.call, problem)
 
     def _written(self, name: str, entry: _Waiting) -> None:
@@ -351,8 +351,8 @@ class Indexer:
         queue = self._waiting[name]
         if queue.get(entry.call) is entry:
             del queue[entry.call]
-            for tell in entry.done:
-                tell()
+            for callback in entry.done:
+                callback()
 
 
 def _fresh(customer: Customer, waiting: _Waiting, policy: Policy) -> Fresh:

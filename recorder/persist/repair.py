@@ -160,7 +160,7 @@ def _end_stream(stream: Stream, counted: Mapping[str, Any], end: str | None) -> 
 
 
 async def recover(
-    customer: Customer, living: Iterable[str], tell: Callable[[Found], None], refused: Container[str] = ()
+    customer: Customer, living: Iterable[str], report: Callable[[Found], None], refused: Container[str] = ()
 ) -> int:
     """Repair and index everything that a crash left for one customer; return the number of recordings.
 
@@ -188,7 +188,7 @@ async def recover(
         if found.document is not None:
             await index(customer, leaf, found.document)
         count += 1
-        tell(found)
+        report(found)
     if failed is not None:
         raise failed
     customer.gap.close()

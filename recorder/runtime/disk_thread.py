@@ -128,11 +128,11 @@ class Disk:
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not self._joining:
-            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._set_out)
+            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._start_trip)
         self._joining.append((do, future))
         return future
 
-    def _set_out(self) -> None:
+    def _start_trip(self) -> None:
         loop, joining = asyncio.get_running_loop(), self._joining
         self._joining = []
 
@@ -144,7 +144,7 @@ class Disk:
                 done.append(_tried(do))
             return done
 
-        def tell(work: Work[list[Exception | None]]) -> None:
+        def hand_over(work: Work[list[Exception | None]]) -> None:
             with suppress(RuntimeError):  # the loop has closed, so nobody waits
                 loop.call_soon_threadsafe(arrive, work)
 
@@ -159,14 +159,14 @@ class Disk:
                 else:
                     future.set_exception(problem)
 
-        begun = self.begin(work, tell)
+        begun = self.begin(work, hand_over)
         if begun.over:
             arrive(begun)
 
     def _join(self, rest: list[tuple[Callable[[], None], asyncio.Future[None]]]) -> None:
         """Put what a trip did not begin at the head of the next one."""
         if rest and not self._joining:
-            asyncio.get_running_loop().call_soon(self._set_out)
+            asyncio.get_running_loop().call_soon(self._start_trip)
         self._joining = [*rest, *self._joining]
 
     def begin(self, do: Callable[[], T], late: Callable[[Work[T]], None] | None = None) -> Work[T]:

@@ -11,7 +11,7 @@ STOP_SECONDS = 5.0  # how long cancelled tasks may take to clean up; systemd's s
 
 
 async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    """Wait at most so many seconds until an event is set; return whether it is.
+    """Wait until an event is set, at most this many seconds; return whether it is.
 
     asyncio.wait_for is not used: in Python 3.11 it loses a cancellation that comes together with the event.
     """

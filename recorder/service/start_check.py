@@ -60,8 +60,8 @@ def check_start(config: Path) -> tuple[Settings, tuple[Fault, ...]]:
         settings, unread = examine(config, files=False)
     found = list(unread)
     for step in STEPS:
-        told = [fault for fault in found if fault in unread or not fault.key.startswith("node.")]
-        found += parser.new_ones(step(settings), told)
+        reported = [fault for fault in found if fault in unread or not fault.key.startswith("node.")]
+        found += parser.new_ones(step(settings), reported)
     return settings, parser.in_order(found, lines_of(settings))
 
 
@@ -207,15 +207,15 @@ def _program(version: object) -> str:
 
 def _databases(settings: Settings) -> Iterator[Fault]:
     """Yield a fault for each way in which databases cannot be used, with the first customer that it concerns."""
-    told: dict[str, list[str]] = {}
+    by_problem: dict[str, list[str]] = {}
     first: dict[str, Exception] = {}
     for name, problem in asyncio.run(_looked(settings)):
-        told.setdefault(str(problem).replace(name, "…"), []).append(name)
+        by_problem.setdefault(str(problem).replace(name, "…"), []).append(name)
         first.setdefault(str(problem).replace(name, "…"), problem)
-    for said, names in told.items():
+    for text, names in by_problem.items():
         others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        fault = _fault("storage.database", first[said], f" (customer {names[0]}{others})")
-        if isinstance(first[said], DatabaseAway) and "://" in settings.storage.database:
+        fault = _fault("storage.database", first[text], f" (customer {names[0]}{others})")
+        if isinstance(first[text], DatabaseAway) and "://" in settings.storage.database:
             place = settings.storage.database.replace("+asyncpg", "").replace("{customer}", names[0])
             fault = replace(fault, right=f"{fault.right}; try: psql '{place}' as {_user()}")
         yield fault

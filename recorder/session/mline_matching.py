@@ -100,7 +100,7 @@ def hold(streams: Sequence[Stream], holding: Holding, at: datetime) -> None:
             stream.hold(stream.away or stream.line.held or holding(stream.label), at)
 
 
-def let_go(streams: Sequence[Stream], numbers: Sequence[int]) -> tuple[int, ...]:
+def release_ports(streams: Sequence[Stream], numbers: Sequence[int]) -> tuple[int, ...]:
     """Release the ports of removed streams; return the numbers of those that had one."""
     gone = [s for s in streams if s.removed and s.port and s.number in numbers]
     for stream in gone:

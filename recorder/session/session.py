@@ -149,7 +149,7 @@ class Recording:
                 self.note(f"dtls-{reason}", now)
                 return [c.Index()] if self.alive else []
             case e.Lingered(streams):
-                gone = mline_matching.let_go(self.streams, streams) if self.alive else ()
+                gone = mline_matching.release_ports(self.streams, streams) if self.alive else ()
                 return [c.EndStreams(gone)] if gone else []
             case e.Severed(certificate):
                 return self._renew(certificate)
@@ -319,8 +319,8 @@ class Recording:
         self._move(Input.ANSWER)
         plans = plans_of(arriving(live, ours))
         kept, reason = c.Keep(c.Kept.ANSWER, sdp), mline_matching.unkept(self._pending)
-        told = reason and self.note("line-refused", now, reason=reason)  # half a conversation must not pass as complete
-        reports = [c.Report("line-refused", reason)] if told and reason else []
+        new = reason and self.note("line-refused", now, reason=reason)  # half a conversation must not pass as complete
+        reports = [c.Report("line-refused", reason)] if new and reason else []
         if first:  # after an offer of ours, media start with the answer
             return [kept, c.Accept(token, sdp, first=True, streams=() if ask else plans), *reports]
         # an offer that is withdrawn must not change the media
@@ -339,7 +339,7 @@ class Recording:
             self.agreement.settle(asked, taken=False)  # it stays with the previous certificate
             return []
         for stream in self.streams if renewed else ():
-            stream.forsake()
+            stream.request_handshake()
         known = speakers.known(self.streams, self.agreement.lines, self.picture)
         self._match(plans, now, answered=True)
         speakers.remember(known)

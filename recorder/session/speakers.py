@@ -73,18 +73,18 @@ def change(
 
 def _changed(known: tuple[Speakers, ...], was: Owner, now: Owner, at: datetime) -> tuple[Speakers, ...]:
     # others spoke earlier and no time is known (a call of an older version): the speaker may be any of them
-    told = known or (Speakers(None, (*was.parties, *was.earlier), was.inferred),)
-    last = told[-1]
+    entries = known or (Speakers(None, (*was.parties, *was.earlier), was.inferred),)
+    last = entries[-1]
     same = now.parties == last.parties
     if same and (now.inferred or not last.inferred):
         return known
-    if same or (len(told) == 1 and not last.parties):
-        told = (*told[:-1], Speakers(last.since, now.parties, now.inferred))
-    elif len(told) > MOST_CHANGES:
-        return known if not last.parties else (*told[:-1], Speakers(last.since, (), False))
+    if same or (len(entries) == 1 and not last.parties):
+        entries = (*entries[:-1], Speakers(last.since, now.parties, now.inferred))
+    elif len(entries) > MOST_CHANGES:
+        return known if not last.parties else (*entries[:-1], Speakers(last.since, (), False))
     else:
-        told = (*told, Speakers(at, now.parties, now.inferred))
-    return told if len(told) > 1 else ()
+        entries = (*entries, Speakers(at, now.parties, now.inferred))
+    return entries if len(entries) > 1 else ()
 
 
 def begin(fresh: Sequence[Stream], streams: Sequence[Stream], lines: Sequence[LinePlan], picture: CallModel) -> None:
@@ -115,10 +115,10 @@ def _labels(streams: Sequence[Stream], lines: Sequence[LinePlan], picture: CallM
     labels = [line.label for line in lines]
     live = {stream.line.index: stream for stream in streams if not stream.removed}
     labels += [None] * (max(live, default=-1) + 1 - len(labels))
-    stated, told = set(labels), picture.labels
-    renamed = bool(told - stated - {stream.label for stream in live.values()})
+    stated, entries = set(labels), picture.labels
+    renamed = bool(entries - stated - {stream.label for stream in live.values()})
     for index, stream in live.items():
-        over = renamed and not stream.away and stream.label not in told
+        over = renamed and not stream.away and stream.label not in entries
         if labels[index] is None and stream.label not in stated and not over:
             labels[index] = stream.label
     return labels

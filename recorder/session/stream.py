@@ -120,7 +120,7 @@ class Stream:
         if before.keys:
             self.keys = replace(before.keys, stale=bool(before.keys.rtp or before.keys.rtcp))
 
-    def told(self, here: str) -> None:
+    def set_local_address(self, here: str) -> None:
         """Note where media arrive, according to the newest answer; a new address is another network path."""
         self.moved = self.moved or bool(self.here and self.here != here)
         self.here = here
@@ -132,7 +132,7 @@ class Stream:
         before = DtlsKeys() if self.keys.stale else self.keys
         self.keys = replace(before, rtcp=keys) if rtcp else replace(before, rtp=keys)
 
-    def forsake(self) -> None:
+    def request_handshake(self) -> None:
         """Request another handshake; the current keys stay in use until it completes."""
         if self.keys is not None:
             self.keys = replace(self.keys, stale=bool(self.keys.rtp or self.keys.rtcp))
@@ -276,8 +276,8 @@ class Stream:
         self.owner = Owner(tuple(owner[0]), owner[1], owner[2], tuple(owner[3]), owner[4]) if owner else None
         self.before = tuple(state.get("before", ()))
         self.elsewhere = tuple(state.get("elsewhere", ()))
-        told = state.get("speakers", ())  # earlier versions did not store when the speaker changed
-        self.speakers = tuple(Speakers(_time(at) if at else None, tuple(who), inferred) for at, who, inferred in told)
+        kept = state.get("speakers", ())  # earlier versions did not store when the speaker changed
+        self.speakers = tuple(Speakers(_time(at) if at else None, tuple(who), inferred) for at, who, inferred in kept)
         self.pauses = tuple((_time(a), _time(b) if b else None) for a, b in state["pauses"])
         self.figures = state["figures"]
         return self
@@ -319,7 +319,7 @@ def own_key(line: LinePlan, random: Callable[[int], bytes]) -> bytes:
 def arriving(live: Sequence[Stream], ours: Addresses) -> Sequence[Stream]:
     """Note where the media of streams arrive, according to the answer that names our addresses."""
     for stream in live:
-        stream.told(ours.reached(stream.line.family))
+        stream.set_local_address(ours.reached(stream.line.family))
     return live
 
 

@@ -98,7 +98,7 @@ class CustomerLookup:
         """Return whether to answer a source at all: over UDP, strangers get no answer.
 
         On a connection the peer has proven its address, so it gets one proper refusal. A customer known only by domain
-        may call from anywhere; if there is one, nobody is a stranger.
+        may call from anywhere; if there is one, every source is admitted.
         """
         return transport != "udp" or self._open or self.covers(source)
 

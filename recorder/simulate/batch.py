@@ -90,7 +90,7 @@ class Source:
         self.session = session
 
     def skip(self, ticks: int) -> None:
-        """Send nothing for so many ticks; the sequence continues where it stopped."""
+        """Send nothing for a number of ticks; the sequence continues where it stopped."""
         self.sequence -= ticks
 
 
@@ -178,5 +178,5 @@ def _address(buffer: bytearray) -> int:
 
 
 def random_number(bits: int) -> int:
-    """Return a random number of so many bits, for SSRCs and first sequence numbers (RFC 3550 section 5.1)."""
+    """Return a random number with this many bits, for SSRCs and first sequence numbers (RFC 3550 section 5.1)."""
     return int.from_bytes(os.urandom(8), "big") >> 64 - bits

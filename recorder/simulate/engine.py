@@ -239,7 +239,7 @@ class Orders:
         self.over = False
 
     def take(self, wait: float) -> None:
-        """Carry out waiting commands; wait at most so many seconds for one."""
+        """Carry out waiting commands; wait for one, at most this many seconds."""
         if not select.select([0], [], [], wait)[0]:
             return
         data = os.read(0, 1 << 20)

@@ -40,7 +40,7 @@ class Traced:
 
 
 def follow(settings: Settings, seconds: float, source: str | None, take: Callable[[dict[str, Any]], None]) -> Traced:
-    """Trace for so many seconds, and call `take` with each line of the daemon; Ctrl-C ends it. Raises NotPossible."""
+    """Trace for this many seconds, and call `take` with each line of the daemon; Ctrl-C ends it. Raises NotPossible."""
     done = Traced()
     with _connected(settings) as link:
         link.settimeout(seconds + GRACE_SECONDS)

@@ -45,14 +45,14 @@ class CallRecorder:
         "_base",
         "_changed",
         "_key",
+        "_knows_pauses",
         "_nonces",
         "_parts",
         "_pauses",
         "_random",
         "_reports",
+        "_send_event",
         "_spool_fd",
-        "_tell",
-        "_told",
         "_unsaved",
         "_writer",
         "clean",
@@ -74,11 +74,11 @@ class CallRecorder:
         self._random = random
         self._spool_fd = spool_fd
         self._pauses = Pauses(new.pauses or ())
-        self._told = new.pauses is not None
+        self._knows_pauses = new.pauses is not None
         self.lanes: dict[int, StreamSockets] = {}
         #: With DTLS-SRTP only.
         self.handshakes: Handshakes | None = None
-        self._tell = tell
+        self._send_event = tell
         self.generation = 0
         #: errno of the last save, 0 = success.
         self._unsaved = 0
@@ -181,7 +181,7 @@ class CallRecorder:
                 Handshakes,  # 50 ms and 8 MB that a node without DTLS-SRTP saves
             )
 
-            self.handshakes = Handshakes(self.id, self._random, self._tell)
+            self.handshakes = Handshakes(self.id, self._random, self._send_event)
         self.handshakes.begin(lanes)
 
     # ---- pauses ----
@@ -218,7 +218,7 @@ class CallRecorder:
         `now` is in ns since the epoch; `reports` also reads RTCP, which otherwise has its own interval.
         """
         hearing = [lanes for lanes in self.lanes.values() if lanes.rtp >= 0]
-        sources = [(lanes, False) for lanes in hearing if not lanes.let_go]
+        sources = [(lanes, False) for lanes in hearing if not lanes.open_to_all]
         emptied = len(sources) == len(hearing)
         due = self._reports.due(now)
         if self.handshakes is not None:
@@ -376,7 +376,9 @@ class CallRecorder:
             head = json.loads(slot.head)
             self._parts = (*((name, length) for name, length in head["parts"]), (f"m{slot.part}", slot.committed))
             expected = max((lanes.track.spec.since for lanes in self.lanes.values()), default=0)
-            self._pauses.take_over([(a, b) for a, b in head["pauses"]], (expected or at) if self._told else None)
+            self._pauses.take_over(
+                [(a, b) for a, b in head["pauses"]], (expected or at) if self._knows_pauses else None
+            )
             if self.handshakes is not None and "dtls" in head:  # earlier versions did not write it
                 self.handshakes.inherit(head["dtls"], self.lanes.values())
             knew = checkpoint.restore(

@@ -34,7 +34,7 @@ class Handshakes:
         self._call = call
         self._random = random
         self._secret = random(SECRET)
-        self._tell = tell
+        self._send_event = tell
         #: Start of the present round, ns since the epoch.
         self._now = 0
         #: Something may have to be saved or sent.
@@ -42,7 +42,7 @@ class Handshakes:
         self._all: dict[int, tuple[Handshake, StreamSockets]] = {}
         self._out: list[tuple[StreamSockets, bool, bytes, tuple[str, int]]] = []
         #: What main knows about each stream and port.
-        self._told: dict[tuple[int, bool], Keys] = {}
+        self._reported: dict[tuple[int, bool], Keys] = {}
         self._saved: dict[int, dict[bool, Left]] | None = None
         #: What was last saved for each stream and port: a base is written anew for many reasons.
         self._texts: dict[tuple[int, bool], tuple[Left, str]] = {}
@@ -77,7 +77,7 @@ class Handshakes:
         track.give_dtls_to(partial(self._greet, number))
         for rtcp, keys in made.agreed().items():
             if dtls is not None and not (dtls.rtcp if rtcp else dtls.rtp):
-                self._told[number, rtcp] = keys
+                self._reported[number, rtcp] = keys
 
     def reached(self) -> None:
         """Let handshakes start whose peers are known to have our answer."""
@@ -89,7 +89,7 @@ class Handshakes:
         number = lanes.track.spec.stream
         self._all.pop(number, None)
         for rtcp in (False, True):
-            self._told.pop((number, rtcp), None)
+            self._reported.pop((number, rtcp), None)
         lanes.track.give_dtls_to(None)
 
     def keyed(self, spec: StreamSpec) -> StreamSpec:
@@ -98,7 +98,7 @@ class Handshakes:
         return found[0].keyed(spec) if found and spec.dtls and found[0].dtls.same(spec.dtls) else spec
 
     def turn(self) -> bool:
-        """Start, repeat and give up what is due; tell whether something may have to be saved or sent."""
+        """Start, repeat and give up what is due; return whether something may have to be saved or sent."""
         for number, (handshake, lanes) in self._all.items():
             if not handshake.waits():
                 continue
@@ -108,7 +108,7 @@ class Handshakes:
                 self.stirred = True
             self._take(handshake, lanes)
             if not handshake.waits() and handshake.failed:
-                self._tell(Unkeyed(self._call, number, handshake.failed))
+                self._send_event(Unkeyed(self._call, number, handshake.failed))
         return self.stirred
 
     # ---- the spool ----
@@ -154,7 +154,7 @@ class Handshakes:
             if handshake.keys:
                 lanes.track.rekey(handshake.keyed(lanes.track.spec))
             if handshake.severed:
-                self._tell(Severed(self._call, number))
+                self._send_event(Severed(self._call, number))
         self.stirred = True
 
     def speak(self) -> None:
@@ -167,10 +167,10 @@ class Handshakes:
                     send(descriptor, datagram, target, lanes.track.latch.connected and not rtcp, lanes.track.spec.here)
         for number, (handshake, _) in self._all.items():
             for rtcp, keys in handshake.agreed().items():
-                if self._told.get((number, rtcp)) != keys:
-                    self._told[number, rtcp] = keys
+                if self._reported.get((number, rtcp)) != keys:
+                    self._reported[number, rtcp] = keys
                     known = handshake.dtls.fingerprints
-                    self._tell(Keyed(self._call, number, rtcp, keys.suite, keys.theirs, keys.ours, known))
+                    self._send_event(Keyed(self._call, number, rtcp, keys.suite, keys.theirs, keys.ours, known))
 
     # Internals.
 
@@ -186,9 +186,9 @@ class Handshakes:
         return True
 
     def _take(self, handshake: Handshake, lanes: StreamSockets) -> None:
-        said = [(lanes, *each) for each in handshake.data_to_send()]
-        self._out += said
-        self.stirred = self.stirred or bool(said)
+        queued = [(lanes, *each) for each in handshake.data_to_send()]
+        self._out += queued
+        self.stirred = self.stirred or bool(queued)
 
     def _left(self) -> dict[int, dict[bool, Left]]:
         return {number: handshake.left(_proven(handshake, lanes)) for number, (handshake, lanes) in self._all.items()}

@@ -122,7 +122,7 @@ class PartWriter:
         return self._cipher
 
     def leave_rest(self, descriptor: int, at: int, length: int) -> None:
-        """Keep the rest only in the slot that was just saved, until the next save: 4 KB a call less in memory.
+        """Drop the rest from memory until the next save, because the slot that was just saved has it: 4 KB a call.
 
         The slot has `length` bytes.
         """
@@ -204,7 +204,7 @@ class PartWriter:
         """Write ciphertext: `pending` and the records `data`, whose plaintext is dropped once all is written."""
         written = self._try(sealed)
         cut = len(data) - len(self._sealer.pending)
-        if written == len(sealed) and cut >= 0:  # what was started before is whole in the part
+        if written == len(sealed) and cut >= 0:  # what was begun earlier is complete in the part
             self._begun = data[record_format.last_start(data, cut) : cut]
             return
         whole = b"".join((self._begun, pending, data))

@@ -339,11 +339,11 @@ class Workers:
                     self._on_event(messages.OtherVersion(process.number))
                 return
             try:
-                said = codec.decode_report(memoryview(self._inbox)[:length])
+                decoded = codec.decode_report(memoryview(self._inbox)[:length])
             except codec.WireError:
                 self._died(process, crashed=True)
                 return
-            self._take(process, said)
+            self._take(process, decoded)
         if not process.dead and not process.may_say(taken + size // SAID_BYTES, time.monotonic()):
             self._died(process, crashed=True)
 

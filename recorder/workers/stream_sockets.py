@@ -22,7 +22,7 @@ class StreamSockets:
         self.rtcp = descriptors[1] if len(descriptors) > 1 else -1
 
     @property
-    def let_go(self) -> bool:
+    def open_to_all(self) -> bool:
         """Return whether main opened the socket to all senders because the source moves with a re-offer.
 
         We are about to receive that re-offer. Until then everything waits in the kernel, because only the source

@@ -295,8 +295,8 @@ def spawn(number: int, raw: Path, tick: float, start: float, ready: asyncio.Even
         {name: value for name, value in os.environ.items() if name not in FOR_MAIN}
     )
     try:
-        told = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)]
-        pid = os.posix_spawn(sys.executable, line, environment, file_actions=told)
+        actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)]
+        pid = os.posix_spawn(sys.executable, line, environment, file_actions=actions)
     except OSError:
         ours.close()
         raise
@@ -321,7 +321,7 @@ def _stat_of(pid: int) -> int:
 
 
 def backoff(fails: int) -> float:
-    """Return the seconds to wait before the next start of a worker that died young so many times in a row."""
+    """Return the seconds to wait before the next start of a worker that has died young this many times in a row."""
     return min(MAX_BACKOFF, FIRST_BACKOFF * 2.0 ** min(fails, 16))  # a float cannot hold 2^1024
 
 
@@ -413,8 +413,8 @@ def activity(pid: int, stat: int = -1) -> tuple[str, float]:
     `stat`: its /proc/PID/stat, if that is open.
     """
     try:
-        told = os.pread(stat, STAT, 0) if stat >= 0 else Path(f"/proc/{pid}/stat").read_bytes()
-        fields = told.rpartition(b")")[2].decode("ascii", "replace").split()
+        actions = os.pread(stat, STAT, 0) if stat >= 0 else Path(f"/proc/{pid}/stat").read_bytes()
+        fields = actions.rpartition(b")")[2].decode("ascii", "replace").split()
     except OSError:
         return "X", 0.0
     return fields[0], (int(fields[11]) + int(fields[12])) / TICKS
