@@ -135,10 +135,11 @@ class Endpoint:
         known: Callable[[Flow], bool] = lambda flow: True,
         is_foreign: IsForeign = lambda owner, flow: False,
     ) -> None:
-        """Set who decides which senders may act for the owner of a session. Until then, knowing the tags is enough.
+        """Set the functions that decide which senders may act for the owner of a session; until then, the tags suffice.
 
-        `known` returns whether an address belongs to somebody; refusals are not repeated to anyone else (section
-        26.3.2.4). No request of ours goes to an address for which `is_foreign` is true, whatever Contact or route says.
+        `known` returns whether an address belongs to a customer; refusals are not repeated to anyone else (section
+        26.3.2.4). We send no request to an address for which `is_foreign` returns true, whatever the Contact or the
+        route says.
         """
         self._context.authorize_by(authorize, known, is_foreign)
 
@@ -188,16 +189,16 @@ class Endpoint:
         self._context.refuse_calls(None if accepting else seconds)
 
     def refuse_from(self, seconds: Callable[[Flow], int | None]) -> None:
-        """Set who tells that nobody at an address can be served now, and the seconds for Retry-After; None: served.
+        """Set the function that returns Retry-After in seconds if nobody at an address can be served now, else None.
 
-        OPTIONS and requests in dialogs that are unknown here then get 503. What becomes of an INVITE, the user decides.
+        OPTIONS and requests in unknown dialogs then get 503. The user decides about each INVITE.
         """
         self._context.refuse_from(seconds)
 
     def watched_by(self, watch: Watch | None) -> None:
-        """Set who sees each whole message, before it is processed or sent, and its flow; None: nobody.
+        """Set the function that sees each whole message and its flow, before it is processed or sent; None: nobody.
 
-        The last argument is whether we send it. `watch` raises nothing.
+        The last argument is whether we send the message. `watch` raises nothing.
         """
         self._watch = watch
 

@@ -34,11 +34,11 @@ def packing(fmtp: str | None) -> Packing | None:
     Each of crc, robust-sorting and interleaving implies octet-aligned; the last two change the order of the bytes.
     """
     pairs = (each.strip().lower().partition("=") for each in (fmtp or "").split(";"))
-    told = {name.strip(): value.strip() for name, _, value in pairs}
-    if told.get("robust-sorting") == "1" or "interleaving" in told:
+    params = {name.strip(): value.strip() for name, _, value in pairs}
+    if params.get("robust-sorting") == "1" or "interleaving" in params:
         return None
-    checked = told.get("crc") == "1"
-    return Packing(checked or told.get("octet-align") == "1", checked)
+    checked = params.get("crc") == "1"
+    return Packing(checked or params.get("octet-align") == "1", checked)
 
 
 def frames(payload: bytes, *, wide: bool, aligned: bool, checked: bool = False) -> list[bytes | None]:

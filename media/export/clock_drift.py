@@ -4,26 +4,26 @@ from __future__ import annotations
 
 SECOND = 1_000_000_000  # ns
 STEP = 6_000_000  # ns; with the lag of REPORTS reports at 100 ppm, two streams stay within 20 ms of each other
-REPORTS = 12  # of these the least error counts: some senders report the time of their last packet, up to 20 ms old
+REPORTS = 12  # the smallest error of these counts: some senders report the time of their last packet, up to 20 ms old
 FASTEST = 500  # a clock drifts by at most one part in this many: 2,000 ppm, as poor sound cards do
-LEAP = 100_000_000  # ns between the errors of two reports: no clock drifts so fast, it was set
+LEAP = 100_000_000  # ns between the errors of two reports: no clock drifts so fast, so it was set
 
 
 class Drift:
     """The error of one RTP clock, reported in steps that are worth a correction."""
 
-    __slots__ = ("_clock", "_errors", "_ntp", "_ts", "_zero", "told")
+    __slots__ = ("_clock", "_errors", "_ntp", "_ts", "_zero", "correction")
 
     def __init__(self, clock: int, ntp: int, ts: int) -> None:
         """Start with a report: `ntp` in ns, `ts` unwrapped in units of `clock` Hz."""
         self._clock, self._ntp, self._ts = clock, ntp, ts
         self._errors = [0]
         self._zero: int | None = None  # error of the first REPORTS reports, each of which may be off
-        self.told = 0
+        self.correction = 0
         # ns by which later packets must be moved behind their timestamps
 
     def take(self, ntp: int, ts: int) -> bool:
-        """Add a further report; return True if `told` has changed."""
+        """Add a further report; return True if `correction` has changed."""
         error = ntp - self._ntp - (ts - self._ts) * SECOND // self._clock
         if abs(error - self._errors[-1]) > LEAP:
             self._ntp += error - self._errors[-1]  # a clock was set: earlier errors remain valid
@@ -34,7 +34,7 @@ class Drift:
         least = min(self._errors)
         if self._zero is None:
             self._zero = least
-        if abs(least - self._zero - self.told) < STEP:
+        if abs(least - self._zero - self.correction) < STEP:
             return False
-        self.told = least - self._zero
+        self.correction = least - self._zero
         return True

@@ -39,7 +39,7 @@ class CapturedStream(NamedTuple):
     payloads: Mapping[int, Format]
     # payload type -> format
     silent: bool = False
-    # nothing of it is captured, but it still counts for the start of the capture
+    # not captured, but it counts for the start of the capture
 
 
 def write(records: Iterable[Record], streams: Sequence[CapturedStream], give: Callable[[bytes], object]) -> int:
@@ -113,7 +113,7 @@ def _sorted(datagrams: Iterable[Datagram]) -> Iterator[Datagram]:
 
 
 def _with_offer(datagrams: Iterator[Datagram], streams: Sequence[CapturedStream]) -> Iterator[Datagram]:
-    """Put offer and answer 2 ms before the first packet, captured or not; pass on what is captured."""
+    """Put offer and answer 2 ms before the first packet, whether that is captured or not; pass on what is captured."""
     first = next(datagrams, None)
     start = first[0] if first else 2_000_000
     offer, answer = _invite(streams)

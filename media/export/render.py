@@ -48,7 +48,7 @@ class RenderStream:
 
     @property
     def silent(self) -> bool:
-        """Return whether nothing of it is heard; it keeps its channel and its place in time."""
+        """Return whether all of it is silenced; it keeps its channel and its place in time."""
         return self.heard == ()
 
 
@@ -229,8 +229,8 @@ class Voice:
     def __post_init__(self) -> None:
         self.decoder = decoder(self.form)
 
-    def speak(self, placed: Placed, canvas: Canvas) -> None:
-        """Decode payloads and place them."""
+    def decode(self, placed: Placed, canvas: Canvas) -> None:
+        """Decode payloads and place them on the canvas."""
         if self.decoder is None:
             return
         if self.decoder.joins:
@@ -316,8 +316,8 @@ class Voices:
         self._channels = {s.index: i for i, s in enumerate(self.measured.streams) if not s.silent}
         self._shown = {s.index for s in self.measured.pictures}
         self._ready = FLUSH_SECONDS * self.measured.rate
-        told = (*self.measured.streams, *self.measured.pictures)
-        self._heard = {s.index: [self._stretch(pair) for pair in s.heard] for s in told if s.heard is not None}
+        sources = (*self.measured.streams, *self.measured.pictures)
+        self._heard = {s.index: [self._stretch(pair) for pair in s.heard] for s in sources if s.heard is not None}
 
     def sound(self, placed: list[Placed], floor: int) -> None:
         """Decode one block; nothing in later blocks lies before sample `floor`."""
@@ -325,7 +325,7 @@ class Voices:
             if min(item.position, floor) - self.canvas.base >= self._ready:
                 self._flush(min(item.position, floor))
             if item.stream in self._channels:
-                self._voice(item).speak(item, self.canvas)
+                self._voice(item).decode(item, self.canvas)
             elif self.show is not None and item.stream in self._shown and self._seen(item):
                 self.show(item)
         if floor - self.canvas.base >= self._ready:

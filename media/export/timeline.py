@@ -84,7 +84,7 @@ class Span:
         self.last_ts, self.last_arrival = ts, arrival
 
     def move(self, by: int) -> None:
-        """Place the packets by so many ns later."""
+        """Place the packets later by this many ns."""
         self.anchor += by
 
     def rewind(self) -> None:
@@ -248,8 +248,8 @@ class Timeline:
             for piece in pieces(batch.part(first, count), known):
                 position = self._locate(source, piece)
                 if position is not None:
-                    told = position, piece.stream, piece.ssrc, piece.ext_seq, known.form
-                    placed.append(Placed(*told, piece.payloads, piece.arrivals))
+                    located = position, piece.stream, piece.ssrc, piece.ext_seq, known.form
+                    placed.append(Placed(*located, piece.payloads, piece.arrivals))
 
     def _skip(self, source: Source | None, batch: Batch, known: Known | None) -> None:
         """Follow the timestamps of what is not decoded, as the first reading did."""

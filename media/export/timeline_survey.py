@@ -14,8 +14,8 @@ If the wall clock in a source's reports drifts from its timestamps, its packets 
 `media.export.clock_drift.STEP`: two streams of a call stay together however long it lasts.
 
 A new span, a new source and the first packet of each stream are placed by arrival time, so streams are aligned by the
-arrival of their first packets. A source that closely follows another one is placed after all of it, even if the last
-packets of the one or the first of the other were overtaken (`Seam`).
+arrival of their first packets. A source that closely follows another one is placed after all its packets, even if the
+last packets of the old source or the first of the new one were overtaken (`Seam`).
 
 If sender reports (RFC 3550 section 6.4.1) of two streams use one clock, the delay of the first packets is removed: a
 report says when each packet was sent, and among many packets some were not delayed, however late the report itself was
@@ -86,17 +86,17 @@ class Seam:
     arrival: int
     # ns, when that end would have arrived
     reached: int
-    # ns, place: the end with the packets of before that were overtaken by the new source
+    # ns, place: the end including earlier packets that the new source overtook
     begin: int = 0
     # ns from its anchor, of the earliest packet of the new source
 
     def take(self, span: Span, begin: int, lasts: int, batch: Batch) -> None:
-        """Take a batch at ns `begin` of a span, whose first packet lasts so long."""
+        """Update the seam with a batch that begins at ns `begin` of a span; `lasts`: ns of its first packet."""
         if span is self.span:
             self.begin = min(self.begin, begin)
         elif span.number < self.span.number:
             step = batch.step * SECOND // span.clock
-            # who came in time after the new one began speaks at the same time as it, and was not overtaken
+            # a packet that arrived in time after the new source began was not overtaken: both sources spoke at once
             room = self.span.first_arrival - lasts // 2 - (self.arrival + span.anchor + begin - self.end)
             before = min(batch.packets, 1 + (room - 1) // step if step else 1) if room > 0 else 0
             if before:
@@ -104,7 +104,7 @@ class Seam:
 
     @property
     def missing(self) -> int:
-        """Return the ns that the new source lies too early."""
+        """Return by how many ns the new source lies too early."""
         behind = self.reached - self.span.anchor - self.begin
         return behind if 0 < behind <= OVERLAP else 0
 
@@ -158,7 +158,7 @@ class Survey:
         elif known[1].take(report.ntp, ts):
             # in plain RTP anybody at the client's address may report
             most = (span.last_ts - span.first_ts) * SECOND // span.clock // FASTEST
-            span.steps.append((span.last_ts + 1, max(-most, min(known[1].told, most))))
+            span.steps.append((span.last_ts + 1, max(-most, min(known[1].correction, most))))
 
     def add(self, batch: Batch) -> None:
         """Add the next batch in file order."""
@@ -266,7 +266,7 @@ class Survey:
         return lead > ARRIVAL_BOUND and moved != (batch.ext_seq - source.last_seq) * step
 
     def _follow_on(self, source: Source, batch: Batch, clock: int) -> Span:
-        """Start a source, and remember the seam if it closely follows another one."""
+        """Start a source; remember the seam if the source closely follows another one."""
         lane = self._lanes.get(batch.stream)
         span = self._begin(source, batch, clock, self._anchor(batch, alone=False))
         if lane is not None and span.anchor == lane.end:
@@ -276,7 +276,7 @@ class Survey:
         return span
 
     def _settle(self, stream: int, seams: list[Seam], count: int) -> None:
-        """Hold what the oldest seams of a stream have come to."""
+        """Store by how much the sources of the oldest seams must move, and forget these seams."""
         for seam in seams[: max(count, 0)]:
             if seam.missing:
                 self._joined.setdefault(stream, []).append((seam.span.number, seam.missing))
@@ -353,10 +353,10 @@ class Survey:
         for (stream, ssrc), source in self._sources.items():
             if source.spans and (stream not in firsts or source.spans[0].number < firsts[stream][1].spans[0].number):
                 firsts[stream] = ssrc, source
-        told = {s: (s, ssrc) for s, (ssrc, _) in firsts.items() if (s, ssrc) in self._reports}
-        sent = {s: _sent(self._reports[key], firsts[s][1].spans[0]) for s, key in told.items()}
-        skews = {s: min(self._ahead[key], self._prompt[key] - sent[s]) for s, key in told.items()}
-        for stream, key in told.items():
+        keyed = {s: (s, ssrc) for s, (ssrc, _) in firsts.items() if (s, ssrc) in self._reports}
+        sent = {s: _sent(self._reports[key], firsts[s][1].spans[0]) for s, key in keyed.items()}
+        skews = {s: min(self._ahead[key], self._prompt[key] - sent[s]) for s, key in keyed.items()}
+        for stream, key in keyed.items():
             peers = [skew for skew in skews.values() if abs(skew - skews[stream]) <= SAME_CLOCK]
             due = sent[stream] + min(peers)
             if len(peers) > 1 and due >= self._prompt[key] - ARRIVAL_BOUND:  # else its reports are nonsense

@@ -44,7 +44,7 @@ class Cell:
         self.shown = at
 
     def is_still(self, now: float) -> bool:
-        """Tell whether the newest picture is older than it may be shown."""
+        """Return whether the newest picture is too old to be shown any longer."""
         return 0 <= self.shown < now - STILL
 
     def blacken(self) -> None:

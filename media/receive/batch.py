@@ -164,7 +164,7 @@ class Lane:
         return first if self.lengths[:count].tobytes() == first.to_bytes(4, "little") * count else 0
 
     def count(self) -> int:
-        """Count the slots that the kernel has filled; after a crash nothing else tells."""
+        """Count the slots that the kernel has filled; after a crash nothing else records that."""
         lengths = LENGTHS[SLOTS](self.headers, 0)
         return next((i for i, length in enumerate(lengths) if length == UNUSED), SLOTS)
 

@@ -1,5 +1,6 @@
-"""Shell: what the receive region of a worker (media.receive.recvmmsg) says about itself: its last batch, and which
-process holds it. Main can read it without receiving.
+"""Shell: the journal at the start of a worker's receive region, and which process holds the region.
+
+The region itself is in media.receive.recvmmsg. Main can read both without receiving.
 """
 
 import fcntl
@@ -11,7 +12,7 @@ MAGIC = b"RAW1"
 #: RTP and RTCP sockets of two streams; calls with more take several rounds.
 LANES = 4
 JOURNAL = struct.Struct(f"=4sBxxxQ36s{LANES}s")
-#: Process id for versions before this one. We ask the kernel instead (`holder`): an attacker in a worker could write
+#: Process id for versions before this one. We ask the kernel (`holder`), because an attacker in a worker could write
 #: any process id here.
 PID = struct.Struct("=I")
 PID_AT = 64
@@ -26,7 +27,7 @@ RTCP = 0x80
 
 @dataclass(frozen=True)
 class Journal:
-    """What a region says about its last batch."""
+    """The last batch that a region holds."""
 
     call: str
     # the commit to which this batch belongs
@@ -38,7 +39,7 @@ class Journal:
 def hold(fd: int) -> None:
     """Lock a new region until the process is certainly gone: only the holder of the lock may receive into it.
 
-    flock(2) tells that it is locked, a record lock tells by which process.
+    flock(2) shows that the region is locked; a record lock shows which process holds it.
     """
     fcntl.flock(fd, fcntl.LOCK_EX)
     fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,7 +48,7 @@ def hold(fd: int) -> None:
 def holder(path: str) -> int | None:
     """Return the process id of the worker that may still receive into this region; None if it is certainly gone.
 
-    0: it is locked, and the kernel does not tell by which process.
+    Return 0 if the region is locked but the kernel does not say by which process.
     """
     with open(path, "rb") as file:
         try:
@@ -60,7 +61,7 @@ def holder(path: str) -> int | None:
 
 
 def journal_of(path: str) -> Journal | None:
-    """Read whose batch a region holds; None if it holds none."""
+    """Read which call's batch a region holds; None if it holds none."""
     with open(path, "rb") as file:
         return journal_in(file.read(JOURNAL.size))
 

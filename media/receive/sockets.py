@@ -75,8 +75,8 @@ class Pair:
             return None
         return str(name[0]), int(name[1])
 
-    def deafen(self) -> None:
-        """Have the kernel keep next to nothing of further packets, because nobody will read them."""
+    def shrink_buffer(self) -> None:
+        """Have the kernel keep almost no further packets, because nobody will read them."""
         for each in (self.rtp, self.rtcp):
             if each:
                 each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 0)
@@ -152,14 +152,14 @@ def _leaves_elsewhere(peer: str, here: str) -> bool:
 def _send_from(descriptor: int, packet: bytes, target: tuple[str, int], here: str) -> None:
     host, port = target
     packed = socket.inet_pton(_family(here), here)
-    told = (
+    source = (
         (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO, packed + bytes(4))
         if ":" in here
         else (socket.IPPROTO_IP, IP_PKTINFO, bytes(4) + packed + bytes(4))
     )
     with socket.socket(fileno=os.dup(descriptor)) as own:
         mapped = own.family == socket.AF_INET6 and ":" not in host
-        own.sendmsg([packet], [told], _DONTWAIT, (f"::ffff:{host}" if mapped else host, port))
+        own.sendmsg([packet], [source], _DONTWAIT, (f"::ffff:{host}" if mapped else host, port))
 
 
 def _name(host: str, port: int) -> bytes:
@@ -195,7 +195,7 @@ def _own_address(descriptor: int) -> bytes:
 
 
 def is_ours(host: str) -> bool:
-    """Return whether this machine has an address; that of a NAT in front of it does not count.
+    """Return whether this machine has an address; the address of a NAT in front of it does not count.
 
     If that cannot be found out, return True: receiving from everybody loses nothing.
     """

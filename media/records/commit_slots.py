@@ -1,4 +1,4 @@
-"""Commit slots of a call: all a successor needs to go on where the last commit was (docs/formats/records.md, "Spool").
+"""Commit slots of a call: all a successor needs to continue after the last commit (docs/formats/records.md, "Spool").
 
     file = two places at FIRST, SLOT bytes each; in the middle of each a slot ends and a base begins
     slot = sealed (remainder, moving; tag at its end), nonce 12, end
@@ -7,18 +7,18 @@
     base = magic u32, number u32, head length u32, state length u32, nonce 12,
            sealed (head (JSON), state; tag at its end)
 
-`committed` is the ciphertext length of the part that is certainly written. `remainder` is the plaintext after it, from
-the start of the record that the committed end cuts. `head` holds the earlier parts, the pauses and the state of
-handshakes. `state` holds the streams, `moving` what each batch in sequence changes in them. Slots and bases are written
-in turn, each in the place given by its number's lowest bit: a base before the first slot that names it, a slot in one
-piece and in the order above. So if a kill interrupts a write, the end does not match what precedes it, and nothing that
-another slot needs was overwritten.
+`committed` is how many ciphertext bytes of the part are certainly written. `remainder` is the plaintext after them,
+from the start of the record that the committed end cuts. `head` holds the earlier parts, the pauses and the state of
+handshakes. `state` holds the streams; `moving` holds what batches in sequence have changed in them since. Slots and
+bases are written alternately to the two places, each to the one given by the lowest bit of its number. A base is
+written before the first slot that names it, and a slot is written in one piece, in the order above. So if a kill
+interrupts a write, the end does not match what precedes it, and nothing that another slot needs was overwritten.
 
 Both are sealed with AES-256-GCM under the recording's own key; the fields outside are the associated data. The nonce is
-a keyed fingerprint of everything sealed (`Nonces`): two different slots never share one, whatever happened to counters,
-clock or random numbers of the machine in between.
+a keyed fingerprint of everything sealed (`Nonces`): two different slots never share a nonce, whatever happened to the
+machine's counters, clock or random numbers in between.
 
-Slots of the version before are not sealed. They are read until the calls that had one at an upgrade have ended.
+The previous version did not seal its slots. They are read until the calls that had one at an upgrade have ended.
 """
 
 import struct
@@ -52,7 +52,7 @@ _MAGIC, _BASE_MAGIC = 0x53504F33, 0x42415332
 _END = struct.Struct("!QQIIIIII")
 _BASE = struct.Struct("!IIII")
 
-#: Of the version before: a checksum over everything from `moving` on followed the end; a base had one after its magic.
+#: In the previous version a checksum over everything from `moving` on followed the end; a base had one after its magic.
 _PLAIN_MAGIC, _PLAIN_BASE_MAGIC = 0x53504F32, 0x42415331
 _CHECK = struct.Struct("!I")
 _PLAIN_BASE = struct.Struct("!IIIII")
@@ -106,7 +106,8 @@ class Nonces:
 
     def of(self, plain: bytes, outside: bytes) -> bytes:
         """Return the nonce for sealing this with the associated data `outside`."""
-        fingerprint = self._seal(_FINGERPRINT, outside, plain)[-TAG:]  # it must stay secret: it tells about its key
+        # the fingerprint must stay secret, because it reveals something about its key
+        fingerprint = self._seal(_FINGERPRINT, outside, plain)[-TAG:]
         return self._seal(fingerprint[:NONCE], b"", None)[:NONCE]
 
 
@@ -194,7 +195,7 @@ def _base(read: Read, cipher: AESGCM, number: int) -> tuple[bytes, bytes] | None
     return None if plain is None else (plain[:head], plain[head:])
 
 
-# ---- the version before ----
+# ---- the previous version ----
 def _plain_end(read: Read, place: int) -> tuple[tuple[int, ...], bytes, int] | None:
     """Read the numbers of an unsealed slot, its `moving`, and the start of its remainder."""
     at = middle(place) - _END.size - _CHECK.size

@@ -263,8 +263,9 @@ def last_start(data: bytes, limit: int) -> int:
 
 
 def read(chunks: Iterable[bytes]) -> Iterator[Record]:
-    """Yield the records of one part. Skip pads, unknown types, and a record cut off by the end of the part (the next
-    part repeats it).
+    """Yield the records of one part.
+
+    Skip pads, unknown types, and a record that the end of the part cuts off (the next part repeats it).
     """
     buffer = bytearray()
     for chunk in chunks:

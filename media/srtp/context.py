@@ -286,7 +286,7 @@ class Context:
         self.engine.begin_at(self.suite, self.key, ssrc, rollover)
 
     def go_on_after(self, ssrc: int, index: int) -> None:
-        """Know a source that has reached this index (rollover counter << 16 | sequence), for instance before a restart.
+        """Continue after this index (rollover counter << 16 | sequence) of a source, for instance after a restart.
 
         libsrtp learns it from a packet with that index, which never leaves the process.
         """

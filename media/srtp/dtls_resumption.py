@@ -102,7 +102,7 @@ class ResumedAssociation:
     def start(self, now: float) -> None:
         """Start: a client sends the flight again, since it may never have been sent."""
         if self.keys is None:
-            self._say(now)
+            self._send_flight(now)
 
     def receive(self, datagram: bytes, source: Source, now: float) -> None:
         """Process a datagram: answer the flight before our last one; the peer's last one shows that it is done."""
@@ -111,7 +111,7 @@ class ResumedAssociation:
         found = kinds(datagram)
         if self._active and (CHANGE_CIPHER_SPEC in found or FINISHED in found):
             self.settle()
-        elif (HANDSHAKE if self._active else FINISHED) in found and not self._lately(source == self._home, now):
+        elif (HANDSHAKE if self._active else FINISHED) in found and not self._just_answered(source == self._home, now):
             self._out += self.last_flight
 
     def settle(self) -> None:
@@ -130,14 +130,14 @@ class ResumedAssociation:
     def handle_timer(self, now: float) -> None:
         """Repeat the flight if it is due; the caller decides when to give up."""
         if not self.keys and self._due is not None and now >= self._due:
-            self._say(now)
+            self._send_flight(now)
 
-    def _say(self, now: float) -> None:
+    def _send_flight(self, now: float) -> None:
         self._out += self.last_flight
         self._due = now + self._wait
         self._wait *= 2
 
-    def _lately(self, at_home: bool, now: float) -> bool:
+    def _just_answered(self, at_home: bool, now: float) -> bool:
         lately = now - self._answered.get(at_home, -inf) < APART
         if not lately:
             self._answered[at_home] = now

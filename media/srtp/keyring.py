@@ -1,6 +1,4 @@
-"""The keys of one stream: the one in use, earlier ones for a short overlap, later ones, and the search for rollover
-counters.
-"""
+"""The keys of one stream (the one in use, earlier ones for a short overlap, later ones) and the rollover search."""
 
 import hashlib
 from collections.abc import Container, Iterable, Sequence
@@ -189,7 +187,7 @@ class Keyring:
         self._newer = len(awaited)
         self._offers = self._alternates = ()
 
-    def walk(self, check: bytes, sources: Iterable[tuple[int, int]], shift: int | None = None) -> bool:
+    def restore_indexes(self, check: bytes, sources: Iterable[tuple[int, int]], shift: int | None = None) -> bool:
         """After a restart, advance (ssrc, index) to their old values under the key then in use, which is used again.
 
         Return False if we do not have that key. `shift`: rollover counter minus that of the stream's own numbers.
@@ -225,7 +223,7 @@ class Keyring:
         opened = _brought(context, packet, index)
         return None if isinstance(opened, int) else self._switch(context, arrival, index >> 16, opened)
 
-    def stay(self) -> None:
+    def note_current_key(self) -> None:
         """Note that the next packet was decrypted by the key in use, outside this object."""
         self.switched = False
 

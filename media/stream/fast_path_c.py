@@ -1,5 +1,6 @@
-"""The fast path in C, if it was compiled: it does what media.stream.fast_path does with a batch that becomes a RUN, in
-one call for all packets.
+"""The fast path in C, if it was compiled: store a batch that becomes a RUN in one call.
+
+It does what media.stream.fast_path does with such a batch.
 """
 
 from __future__ import annotations

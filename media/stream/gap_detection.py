@@ -1,4 +1,4 @@
-"""What is missing from one stream and why: numbers that did not come, and times when nobody listened or spoke."""
+"""What is missing from one stream and why: numbers that did not come, and times in which nobody listened or spoke."""
 
 from __future__ import annotations
 
@@ -131,9 +131,10 @@ class GapTracker(Gaps):
         self.name(source.ssrc, extended, Reason.LATE)
 
     def overdue(self, source: Source, extended: int, timestamp: int, arrival: int) -> bool:
-        """Tell a late packet of this source from a restarted sender: its number is missing and its timestamp fits.
+        """Return whether a packet of this source is late and not from a restarted sender.
 
-        If nothing else comes any more, it is not late: the newest number was not the sender's, or the sender went back.
+        It is late if its number is missing and its timestamp fits. If nothing else comes any more, it is not late: the
+        newest number was not the sender's, or the sender went back.
         """
         behind = source.highest - extended
         if behind < WINDOW or arrival - source.arrival > GOING_ON or not self.holds(source.ssrc, extended):
@@ -195,7 +196,7 @@ class GapTracker(Gaps):
         self.forgive(spec, self.excused[0] if self.excused else 0, end)
 
     def finish(self, spec: StreamSpec, at: int) -> None:
-        """At the end, note the time when nobody listened and nothing came after it, then the silence."""
+        """At the end, note the time in which nobody listened and after which nothing came, then the silence."""
         source = self.reception.current
         if source is not None and not self.kept and self.resumed_at is not None and source.arrival < self.resumed_at:
             self._between(source, source.arrival, self.resumed_at, Reason.RESTART)  # as many packets as may have come

@@ -20,7 +20,7 @@ GRACE = 2_000_000_000
 #: Age in ns that a digit may have in its first packet (RFC 4733 section 2.5.1.2): one pressed right after a pause does
 #: not belong to it.
 FIRST_UPDATE = 50_000_000
-#: Digits of pauses that are remembered: those of a second or two.
+#: How many digits keyed in pauses are remembered: those of a second or two.
 MAX_DIGITS = 64
 #: Encoding name of DTMF events (RFC 4733).
 DIGITS = "telephone-event"
@@ -64,9 +64,9 @@ class Pauses:
         return True
 
     def take_over(self, left: Iterable[Interval], over: int | None) -> None:
-        """Add the pauses that a predecessor knew to those that we were told, which are newer.
+        """Add the pauses that a predecessor knew to ours, which are newer.
 
-        A pause in progress of which we were told nothing ended at `over` (None: it is still in progress).
+        If the predecessor knew a pause in progress and we do not, it ended at `over` (None: it is still in progress).
         """
         before = [
             (begin, end if end is not None or over is None else max(begin, over))
@@ -86,24 +86,27 @@ class Pauses:
         _, payload_type, _, timestamp, ssrc, begin, end = header
         name, clock = spec.codec(payload_type)
         if name.lower() != red.NAME:
-            return self._repeats(spec, payload_type, packet[begin:end], (ssrc, timestamp), arrival, arrival)
+            return self._is_unwanted(spec, payload_type, packet[begin:end], (ssrc, timestamp), arrival, arrival)
         try:
             blocks = red.blocks(packet[begin:end])
         except Malformed:
             return self.covers(arrival)
-        told = [
-            self._repeats(
+        results = [
+            self._is_unwanted(
                 spec, block.payload_type, block.payload, (ssrc, (timestamp - block.behind) & 0xFFFFFFFF),
                 arrival - int(block.behind * unit_of(clock)), arrival,
             )
             for block in blocks
         ]  # fmt: skip
-        return any(told) or self.covers(arrival)
+        return any(results) or self.covers(arrival)
 
-    def _repeats(
+    def _is_unwanted(
         self, spec: StreamSpec, payload_type: int, payload: bytes, digit: tuple[int, int], said: int, arrival: int
     ) -> bool:
-        """Return the same for one block, which alone would have come at `said`; `digit`: its SSRC and timestamp."""
+        """Return whether one block must not be stored; alone it would have come at `said`.
+
+        `digit`: its SSRC and timestamp.
+        """
         name, clock = spec.codec(payload_type)
         if name.lower() != DIGITS or len(payload) < 4:
             return self.covers(said)

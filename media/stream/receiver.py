@@ -94,7 +94,7 @@ class ReceivedStream:
             if packet is None:
                 self.reception.reject()
             elif not rtp.is_media(packet):
-                self.stranger(False, lane, slot, packet)
+                self.receive_other(False, lane, slot, packet)
             elif rtp.is_rtcp(packet):
                 self.take_rtcp(packet, lane.address(slot), arrival, out)
             else:
@@ -120,7 +120,7 @@ class ReceivedStream:
                 return
         elif opened is not None and not opened.statuses[slot]:
             packet = opened.bench.opened(slot)
-            keyring.stay()
+            keyring.note_current_key()
         else:
             tried, status = (opened.context, opened.statuses[slot]) if opened else (None, None)
             expected = bool(self.latch.name) or lane.address(slot)[0] in self.latch.allowed
@@ -207,7 +207,7 @@ class ReceivedStream:
             if packet is None:
                 self.reception.ignore()
             elif not rtp.is_rtcp(packet):
-                self.stranger(own_port, lane, slot, packet)
+                self.receive_other(own_port, lane, slot, packet)
             else:
                 # a key proves more than an address
                 sender = None if self.srtp.keyring else self.sender(own_port, lane, slot)
@@ -252,7 +252,7 @@ class ReceivedStream:
             return packet
         return self.srtp.protect(packet)
 
-    def stranger(self, rtcp: bool, lane: Lane, slot: int, packet: bytes) -> None:
+    def receive_other(self, rtcp: bool, lane: Lane, slot: int, packet: bytes) -> None:
         """Process a datagram that is no media: it may belong to a handshake; otherwise it is not ours."""
         if self.greet is not None and self.greet(rtcp, packet, self.sender(rtcp, lane, slot)):
             return
@@ -279,9 +279,9 @@ class ReceivedStream:
 
     def replay(self, lane: Lane, count: int, out: list[bytes]) -> None:
         """Process what a dead worker had received. Its choice of a source holds; our socket is not connected yet."""
-        self.latch.vouch(pure=not lane.named)
+        self.latch.note_filtered(pure=not lane.named)
         self.receive(lane, count, out)
-        self.latch.vouch(pure=False)
+        self.latch.note_filtered(pure=False)
 
     # ---- where it belongs ----
     def _place(self, header: rtp.Parsed, packet: bytes, arrival: int, extended: int | None = None) -> Item | None:
@@ -291,7 +291,7 @@ class ReceivedStream:
         found, keyring, gaps = extended is not None, self.srtp.keyring, self.gaps
         extended = source.extend(sequence) if extended is None else extended
         free = keyring is None or (keyring.fresh and not found)
-        anew = free and self._begins_anew(source, extended, timestamp, arrival)
+        anew = free and self._has_restarted(source, extended, timestamp, arrival)
         explains = source if source.known and not anew else None
         if anew:
             if gaps.before_restart(source.arrival):
@@ -320,14 +320,14 @@ class ReceivedStream:
         reception.store(end - begin, arrival)
         return extended, arrival, header, packet
 
-    def _begins_anew(self, source: Source, extended: int, timestamp: int, arrival: int) -> bool:
-        """Tell a restarted sender from missing packets and from a late one."""
+    def _has_restarted(self, source: Source, extended: int, timestamp: int, arrival: int) -> bool:
+        """Return whether the sender restarted, rather than packets being missing or this one being late."""
         if not source.jumped(extended) or self.reception.agrees(source, extended, arrival):
             return False
         return not self.gaps.overdue(source, extended, timestamp, arrival)
 
     def _refuse(self, verdict: Verdict, source: Source, extended: int) -> None:
-        """Count a packet that was here before or comes too late; under SRTP it may be a replay."""
+        """Count a packet that is a duplicate or too late; under SRTP it may be a replay."""
         if verdict is Verdict.OLD:
             self._late(source, extended)
         elif self.srtp.keyring:

@@ -159,8 +159,9 @@ class Reception:
         self.payload_type, self.unit = payload_type, unit_of(clock)
 
     def follow(self, source: Source, timestamp: int, arrival: int, size: int, *, goes_on: bool, followed: bool) -> None:
-        """Note the clocks of a source's newest packet: whether the source is the same as before (`goes_on`), and
-        whether the packet directly follows (`followed`).
+        """Note the clocks of a source's newest packet.
+
+        `goes_on`: the source is the same as before. `followed`: the packet directly follows the previous one.
         """
         if goes_on:
             self._transit(source, timestamp, arrival)
@@ -215,8 +216,10 @@ class Reception:
         return *numbers, _FULL if window == FULL else window.to_bytes(WINDOW // 8, "big")
 
     def moving(self) -> tuple[int | float, ...]:
-        """Return what batches in sequence change: the newest packet's extended number, timestamp, arrival and step;
-        payload bytes so far, and jitter.
+        """Return what batches in sequence change.
+
+        These are the newest packet's extended number, timestamp, arrival and step, the payload bytes so far, and the
+        jitter.
         """
         source = self.current or _NOBODY
         return source.highest, source.timestamp, source.arrival, source.step, self.size, self.jitter

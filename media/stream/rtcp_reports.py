@@ -38,8 +38,9 @@ class RtcpReports:
         self.report_base = (0, 0)
 
     def take(self, packet: bytes, arrival: int) -> tuple[int | None, bool]:
-        """Process a compound; return the SSRC of a sender that has sent nothing since its last report (or None), and
-        whether the compound has a sender report. Raise Malformed if it is no RTCP.
+        """Process a compound; return the SSRC of a sender that has become silent, and whether it has a sender report.
+
+        The SSRC is None unless its sender has sent nothing since its last report. Raise Malformed if it is no RTCP.
         """
         sender, sent, middle = rtcp.heard(packet)
         silent = None

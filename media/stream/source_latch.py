@@ -116,7 +116,7 @@ class SourceLatch:
         """Note that the socket holds nothing from before it was connected."""
         self.pure = True
 
-    def vouch(self, *, pure: bool) -> None:
+    def note_filtered(self, *, pure: bool) -> None:
         """Note whether the packets that come next were received by a socket that was connected and emptied."""
         self.pure = pure
 

@@ -79,8 +79,9 @@ class SourceProbation:
     def proven(
         self, spec: StreamSpec, reception: Reception, one: Unproven, *, doubtful: bool
     ) -> tuple[tuple[Unproven, ...], int]:
-        """Return what to place now that a packet has come (with those that waited for it, alone, or nothing), and how
-        many were dropped.
+        """Return which packets to place now that one has come, and how many were dropped.
+
+        The new packet is placed with those that waited for it, alone, or not at all.
         """
         ssrc = one.header[4]
         known = (each for each in self.unproven if each.header[4] == ssrc and each.since < GOES_ON)
@@ -101,8 +102,9 @@ class SourceProbation:
     def _keep(
         self, spec: StreamSpec, reception: Reception, waiting: tuple[Unproven, ...], now: int
     ) -> tuple[tuple[Unproven, ...], int]:
-        """Drop packets that the source has passed, and the oldest beyond the limit; return those that it left out, and
-        how many were dropped.
+        """Drop packets that the source has passed, and the oldest beyond the limit.
+
+        Return the packets that the source left out, and how many were dropped.
         """
         waits = [each.since < GOES_ON or _overtakes(reception, each, now) for each in waiting]
         kept = tuple(compress(waiting, waits))[-MOST:]
@@ -183,7 +185,7 @@ def _off(
         return False  # late, or a duplicate: it moves nothing
     moved, elapsed = _signed(timestamp - source.timestamp), arrival - source.arrival
     event = _is_event(spec, payload_type)
-    if ahead > NEXT and _hurries(
+    if ahead > NEXT and _too_fast(
         spec, reception, source, ahead, elapsed if event else max(elapsed, moved * reception.unit)
     ):
         return True
@@ -196,7 +198,7 @@ def _off(
     return not follows(spec, reception.unit, moved, elapsed) and not _early(reception, source, ahead, moved)
 
 
-def _hurries(spec: StreamSpec, reception: Reception, source: Source, ahead: int, passed: float) -> bool:
+def _too_fast(spec: StreamSpec, reception: Reception, source: Source, ahead: int, passed: float) -> bool:
     """Return whether numbers are ahead of the elapsed time (ns), so that no packets can be missing."""
     each = reception.packet_ns(source) if spec.continuous else PICTURE_PACKET
     return ahead * each > passed + LEAP

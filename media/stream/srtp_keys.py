@@ -132,7 +132,7 @@ class SrtpKeys:
             current = reception.current
             known = [each for each in reception.sources if each.known]
             indexes = [(each.ssrc, each.highest + (each.shift << 16)) for each in known]
-            self.keyring.walk(check, indexes, current.shift if current else None)
+            self.keyring.restore_indexes(check, indexes, current.shift if current else None)
         if self.outgoing and spec.own_suite:
             self.reports += UNCOMMITTED
             self.outgoing = Srtcp(spec.own_suite, spec.own_key, self.reports)

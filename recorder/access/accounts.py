@@ -72,13 +72,13 @@ class AccountService:
     # ---- signing in ----
 
     async def fresh(self, customer: str) -> None:
-        """See what other nodes have changed, where there are any."""
+        """Load what other nodes have changed, if there are other nodes."""
         found = self.customers.get(customer)
         if found is not None and found.shared is not None:
             await found.shared.refresh()
 
     def stands(self, person: Person) -> bool:
-        """Tell whether a session of this person may continue; a person from a provider has no account to check."""
+        """Return whether a session of this person may continue; a person from a provider has no account to check."""
         account = person.customer.accounts.get(person.account) if person.account else None
         return not person.account or (account is not None and not account.disabled and account.stamp == person.stamp)
 
@@ -113,7 +113,7 @@ class AccountService:
             await self._change(person, enter, write_audit)
 
     def usual(self, person: Person | None, place: str) -> bool:
-        """Tell whether somebody signed in from this network, or address, within the last months."""
+        """Return whether somebody signed in from this network, or address, within the last months."""
         account = person.customer.accounts.get(person.account) if person else None
         return account is not None and account.usual(place, self._now())
 
@@ -124,7 +124,8 @@ class AccountService:
     async def code(self, person: Person, code: str) -> bool:
         """Check a code of the app or a recovery code, and use it up: it is valid only once.
 
-        On a full disk a code of the app is remembered here; a recovery code would not be, so it raises NoSpace.
+        On a full disk, a used code of the app is remembered in memory. A recovery code could not be used up, so it
+        raises NoSpace.
         """
         step: int | None = None
         taken = False
@@ -305,7 +306,7 @@ class AccountService:
             if account.disabled or account.stamp != person.stamp:
                 raise Declined(GONE)
             made = change(account)
-            write_audit()  # nothing can be declined any more, and nothing is written yet
+            write_audit()  # the change can no longer be declined, and nothing is written yet
             return made
 
         try:

@@ -90,7 +90,7 @@ class Daemon:
             return _with_users(found.customer, found.recording.call_document(self._node.now())) if own else None
         row = self._indexer.pending(customer, call)
         if row is None or not self._customers[customer].keys.keeps(row.leaf):
-            return None  # a call that was just erased may wait to be written; it never will be
+            return None  # a call that was just erased may still be queued, but is never written
         return _with_users(self._customers[customer], row.document())
 
     async def documents(
@@ -98,8 +98,7 @@ class Daemon:
     ) -> dict[str, CallDocument]:
         """Return the newest documents of the live ones among these calls, with what is stored of them so far.
 
-        `measured`: with current figures, for which a worker is asked; otherwise those of its last report, which has no
-        times.
+        `measured`: ask a worker for current figures. Otherwise the figures are those of its last report, without times.
         """
         found = {call: self.document(customer, call) for call in calls}
         live = [one for call in calls if found[call] and (one := self._live.by_id(call)) and one.recording.alive]
@@ -115,17 +114,18 @@ class Daemon:
         """Put current figures into a document; if a worker does not answer, the older ones stay."""
         with suppress(TimeoutError):
             async with asyncio.timeout(MEASURE_SECONDS):
-                told = (await self._workers.snapshot(call.id)).streams
+                figures_now = (await self._workers.snapshot(call.id)).streams
             shown = found[call.id]
             if shown is not None:
                 numbered = zip(call.recording.streams, shown["streams"], strict=False)  # a re-offer may have added some
                 streams: list[Stream] = [
-                    {**each, **figures(told[s.number])} if s.number in told else each for s, each in numbered
+                    {**each, **figures(figures_now[s.number])} if s.number in figures_now else each
+                    for s, each in numbered
                 ]
                 found[call.id] = {**shown, "streams": streams}
 
     async def unwritten(self, customer: Customer, call: str | None = None) -> Sequence[Fresh]:
-        """Return what the index lacks for a customer, or for one call."""
+        """Return the changes that the index does not have yet, of a customer or of one call."""
         return await self._indexer.unwritten(customer, call)
 
     def pause(self, customer: str, call: str) -> bool:
@@ -139,20 +139,20 @@ class Daemon:
     async def settle(self, customer: str, call: str) -> bool:
         """Write a call to the index now, live or missing there; False on a timeout."""
         indexer = self._indexer
-        if indexer.pending(customer, call) is not None:  # so that other missing calls delay nobody
+        if indexer.pending(customer, call) is not None:  # first, so that other missing calls do not delay this one
             return await indexer.hurry(customer, call, SETTLE_SECONDS)
         return await indexer.repaired(customer, SETTLE_SECONDS)
 
     async def settle_all(self, customer: str) -> bool:
-        """Write all that the index lacks for a customer now; False on a timeout."""
+        """Write everything that the index lacks for a customer now; False on a timeout."""
         if not await self._indexer.hurry_all(customer, SETTLE_SECONDS):
             return False
         indexed = self._customers[customer].indexed
-        # Nodes that are away are not waited for: what they recorded last comes when they are back, or never.
+        # Do not wait for nodes that are away: their last recordings are indexed when they return, if they do.
         return indexed is None or await indexed.reached(SETTLE_SECONDS, away=False)
 
     def lacking(self, customer: str) -> bool:
-        """Tell whether the index of a customer may lack finished recordings."""
+        """Return whether the index of a customer may lack finished recordings."""
         return self._indexer.lacks(customer)
 
     def sweep_terms(self) -> tuple[datetime, float]:
@@ -187,7 +187,7 @@ class Daemon:
         return Rendered(out, os.fstat(out).st_size, content_type)
 
     def is_long(self, customer: Customer, row: CallRow, form: str) -> bool:
-        """Tell whether a call is sent as WAV while it is rendered."""
+        """Return whether a call is sent as WAV while it is rendered."""
         document = self.document(customer.name, row.id)  # the index has a live call's document from its start
         duration = document["duration_ms"] if document else row.duration_ms
         return form == Container.WAV and _long(duration, self._streams(customer, row))
@@ -246,7 +246,7 @@ def _refused(problem: RenderFailed) -> CannotRender:
 
 
 def _long(duration_ms: int | None, streams: Sequence[RenderStream]) -> bool:
-    """Tell whether a call as WAV is too large to be cached in memory for every listener."""
+    """Return whether a call as WAV is too large to be cached in memory for every listener."""
     sound = [stream for stream in streams if stream.media == "audio"]
     rate = max((each.clock for stream in sound for each in stream.payloads.values()), default=BASE_RATE)
     return duration_ms is None or duration_ms / 1000 * rate * 2 * len(sound) > WHOLE

@@ -53,7 +53,7 @@ class AdminApiServer:
             self._account_service.close()
 
     def _drop(self, reason: str) -> None:
-        """Count a failed connection; at most one line a second logs it, whoever it was."""
+        """Count a failed connection; at most one line a second logs it, whichever peer it was."""
         self._node.metrics.api_dropped.labels(reason).inc()
         held = self._lines.admit("", self._node.monotonic())
         if held is None:

@@ -68,8 +68,9 @@ class Providers:
         self._known = {sign_in.issuer: _Known() for sign_in in sign_ins}
 
     def names(self, customer: str) -> Sequence[str]:
-        """Return the names of a customer's providers for the page; the position in the list is the
-        provider's number.
+        """Return the names of a customer's providers for the page.
+
+        A provider's position in the list is its number.
         """
         return [sign_in.title for sign_in in self._of(customer)]
 
@@ -89,15 +90,15 @@ class Providers:
         if not isinstance(token, str):
             raise NotVouched("token")
         keys = await self._keys(sign_in, found, rules.key_id(token))
-        said = dict(rules.claims(token, keys, attempt, self._now()))
-        if not {sign_in.groups_claim, sign_in.name_claim} <= set(said) and found.userinfo:
-            said = {**await self._userinfo(sign_in, found, tokens, said["sub"]), **said}
-        name, roles = rules.person(said, sign_in)
+        given = dict(rules.claims(token, keys, attempt, self._now()))
+        if not {sign_in.groups_claim, sign_in.name_claim} <= set(given) and found.userinfo:
+            given = {**await self._userinfo(sign_in, found, tokens, given["sub"]), **given}
+        name, roles = rules.person(given, sign_in)
         customer = self._customers[sign_in.customer]
         if await asyncio.to_thread(_taken, customer, name):
             raise NotVouched("name taken")
         lasts = 60.0 * sign_in.session_minutes
-        return Person(customer, name, roles, lasts=lasts, subject=rules.identity(said, sign_in))
+        return Person(customer, name, roles, lasts=lasts, subject=rules.identity(given, sign_in))
 
     def _of(self, customer: str) -> list[SignIn]:
         return [each for each in self._sign_ins if each.customer == customer and customer in self._customers]
@@ -134,10 +135,10 @@ class Providers:
     ) -> Mapping[str, Any]:
         """Fetch claims that the token lacks; the answer must be about the same person (Core section 5.3.2)."""
         headers = {"Authorization": f"Bearer {tokens.get('access_token', '')}"}
-        said = await self._ask(sign_in, "GET", found.userinfo, headers=headers)
-        if not hmac.compare_digest(str(said.get("sub", "")).encode(), subject.encode()):
+        given = await self._ask(sign_in, "GET", found.userinfo, headers=headers)
+        if not hmac.compare_digest(str(given.get("sub", "")).encode(), subject.encode()):
             raise NotVouched("subject")
-        return said
+        return given
 
     async def _ask(self, sign_in: SignIn, method: str, link: str, **more: Any) -> Mapping[str, Any]:
         """Fetch a document; raises ProviderAway, or NotVouched if the provider refuses what we sent."""
@@ -162,7 +163,7 @@ class Providers:
 
 
 def _taken(customer: Customer, name: str) -> bool:
-    """Tell whether this name could be confused with an account or token of the customer in its audit log."""
+    """Return whether this name could be confused with an account or token of the customer in its audit log."""
     return customer.accounts.like(name) is not None or any(
         alike(name, each.name) for each in customer.credentials.list()
     )

@@ -89,7 +89,7 @@ _NEEDED = ("authorization_endpoint", "token_endpoint", "jwks_uri")
 
 
 def _safe(link: str, issuer: str) -> bool:
-    """Tell whether a link is as safe as the issuer's: HTTPS, or loopback if the provider is there."""
+    """Return whether a link is as safe as the issuer's: HTTPS, or loopback if the provider is there."""
     try:
         parts = urlsplit(link)
     except ValueError:

@@ -81,7 +81,7 @@ class Passwords:
         return await self._in_turn(lambda: self._hasher.hash(_bytes(password)))
 
     async def genuine(self, kept: str | None, password: str, elsewhere: str = "") -> bool:
-        """Tell whether it is the password; without a hash it takes as long and is wrong. Raises Busy.
+        """Return whether it is the password; without a hash it takes as long and is wrong. Raises Busy.
 
         `elsewhere`: the network of the attempt, if the account has not signed in from there.
         """
@@ -118,7 +118,7 @@ class Passwords:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # it was ours just now
+            if turn.done() and not turn.cancelled():  # our attempt had its turn
                 self._next()
             raise
 
@@ -135,7 +135,7 @@ class Passwords:
     def _compare(self, kept: str | None, password: str) -> bool:
         from argon2.exceptions import InvalidHashError, VerificationError
 
-        dummy = self._dummy  # made with the first password that is compared, whoever's it is
+        dummy = self._dummy  # made when the first password is compared, for any account
         try:
             self._hasher.verify(kept or dummy, _bytes(password))
         except (VerificationError, InvalidHashError):

@@ -51,9 +51,9 @@ class Admission:
         resources: Resources,
         live: Live,
         membership: Membership | None = None,
-        every_second: Sequence[Callable[[], None]] = (),
+        periodic: Sequence[Callable[[], None]] = (),
     ) -> None:
-        """`membership`: None if this is the only node; `every_second`: what else is done every second."""
+        """`membership`: None if this is the only node; `periodic`: functions to call every second."""
         self._node = node
         self._endpoint = resources.endpoint
         self._notify = resources.notify
@@ -62,7 +62,7 @@ class Admission:
         self._storage = resources.storage
         self._live = live
         self._membership = membership
-        self._every_second = every_second
+        self._periodic = periodic
         self._draining = False
         self._accepting = True
         self._busy_since: float | None = None
@@ -105,15 +105,16 @@ class Admission:
         """Run the checks for ever; owned by recorder.runtime.tasks."""
         while True:
             try:
-                self.beat()
+                self.run_checks()
             # without this task the recorder would never notice that a full disk has space again
             except Exception as problem:
                 self._node.log.fault("housekeeping.fault", problem)
             await self._pause()
 
     async def _pause(self) -> None:
-        """Wait for the next round. A service manager whose queue was full is asked more often: its
-        queue may hold ten.
+        """Wait for the next round.
+
+        If the service manager's queue was full, ask it more often meanwhile: the queue may hold only ten messages.
         """
         loop = asyncio.get_running_loop()
         until = loop.time() + BEAT_SECONDS
@@ -121,19 +122,19 @@ class Admission:
             await asyncio.sleep(min(left, ASK_SECONDS) if self._unstored else left)
             self._unstored = self._unstored and not self._store_again()
 
-    def beat(self) -> None:
+    def run_checks(self) -> None:
         """Run every check once."""
         self._check_storage()
         self._measure()
         self._unstored = not self._store_again()
         self.review()
-        for do in self._every_second:
-            do()
+        for action in self._periodic:
+            action()
         if self._workers.well:
             self._notify.watchdog()
 
     def _store_again(self) -> bool:
-        """Give the service manager the sockets that it had no room for; False if some still do not fit."""
+        """Give the service manager the sockets for which it had no room; False if some still do not fit."""
         return fd_store.stored_again(self._notify, (call.sockets for call in self._live))
 
     def _measure(self) -> None:
@@ -155,10 +156,9 @@ class Admission:
         return room(node.data_dir, LEAST_FREE_BYTES) and room(node.runtime_dir, LEAST_FREE_SPOOL)
 
     def _probe(self) -> bool:
-        """After a failure, write, sync and remove a small file: free space alone does not prove that writing works
-        again.
+        """After a failure, write, sync and remove a small file: free space does not prove that writing works again.
 
-        If the disk is slow to answer, its result is read in the next round.
+        If the disk answers slowly, the result is read in the next round.
         """
         asked = self._probing or self._disk.begin(self._write)
         self._probing = None if asked.over else asked
@@ -175,7 +175,7 @@ class Admission:
 
 
 def room(folder: Path, least: int) -> bool:
-    """Tell whether a file system has room for more calls; a small one counts as full at a twentieth."""
+    """Return whether a file system has room for more calls; a small one counts as full at a twentieth."""
     try:
         found = Space.of(folder)
     except OSError:

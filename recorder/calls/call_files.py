@@ -1,6 +1,4 @@
-"""The parts of a live call's recording: the control part, which main writes, and the media parts, which its worker
-writes.
-"""
+"""The parts of a live call's recording: main writes the control part, the call's worker writes the media parts."""
 
 from __future__ import annotations
 
@@ -74,11 +72,11 @@ class CallFiles:
         return drafts, self.part
 
     def create(self, drafts: Sequence[Draft], document: CallDocument, disk: Disk, epoch: int) -> None:
-        """Create all files that the answer promises, and write the stored records; Discard removes what exists after a
-        failure.
+        """Create all files that the answer promises, and write the stored records.
 
-        One request to the disk thread does all of it, because waking a thread costs more than the work. Keys, names and
-        ciphers are made before: the event loop waits, and the thread runs on another processor with cold caches.
+        After a failure, Discard removes the files that exist. One request to the disk thread does everything, because
+        waking a thread costs more than the work. Keys, names and ciphers are made before: the event loop waits
+        meanwhile, and the thread runs on another processor with cold caches.
         """
         self.epoch = epoch
         control = ControlPart("c1", drafts[0].secret)
@@ -105,8 +103,9 @@ class CallFiles:
 
     # ---- further parts ----
     def next_control(self, disk: Disk, least: int = 0) -> int:
-        """Start the next control part, number `least` or above; return its number. The caller seals
-        the earlier ones.
+        """Start the next control part, number `least` or above; return its number.
+
+        The caller seals the earlier parts.
         """
         before = self.control
         number, part = self._new_part(disk, "c", least or (int(before.name[1:]) + 1 if before else 1))
@@ -162,10 +161,9 @@ class CallFiles:
             self.control.seal()
 
     def put_away(self, *, sealed: bool) -> None:
-        """Finish the newest parts, the media part only if `sealed`. Control goes first because it says what the media
-        are.
+        """Finish the newest parts, the media part only if it is `sealed`; waits for the disk.
 
-        Waits for the disk.
+        The control part goes first because it says what the media are.
         """
         if self.control:
             self.control.finish()
@@ -174,8 +172,9 @@ class CallFiles:
             self.vault.finish(self.call, self.leaf, f"m{self.media_part}")
 
     def end_part(self, part: str, committed: int | None = None) -> None:
-        """Repair a part if its writer died, and move it to the folder of its day; waits for the disk unless it is
-        finished.
+        """Repair a part if its writer died, and move it to the folder of its day.
+
+        Waits for the disk unless the part is finished.
         """
         ref = self.vault.find(self.call, self.leaf, part)
         if ref is None or ref.finished:
@@ -205,7 +204,7 @@ class CallFiles:
         return self.vault.size(self.call, self.leaf, self.parts)
 
     def close(self) -> None:
-        """Close the descriptors of the parts as they are; calling it again does nothing."""
+        """Close the descriptors of the parts as they are; a second call does nothing."""
         if self.control:
             self.control.abandon()
         if self.media_fd >= 0:

@@ -21,18 +21,18 @@ from storage.timestamps import DAY_MICROS, day_of
 
 
 class CrashScan:
-    """Runs once for some customers; calls are taken meanwhile."""
+    """The scan, which runs once for some customers; calls are taken meanwhile."""
 
     def __init__(
         self, customers: Iterable[Customer], live: Live, repairs: RepairQueue, indexer: Indexer, log: Log
     ) -> None:
-        """`customers`: whose recordings to find."""
+        """Scan for `customers`."""
         self._customers = tuple(customers)
         self._indexer = indexer
         self._log = log
         self._live = live
         self._repairs = repairs
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._looked: set[str] = set()
         for customer in self._customers:
             repairs.looking(customer.name)
@@ -40,8 +40,9 @@ class CrashScan:
                 customer.erasures.look_from(partial(self._gap, customer))
 
     def _gap(self, customer: Customer) -> int | None:
-        """Return from which day on the index may lack recordings, including those queued for it; callable from any
-        thread.
+        """Return the first day of which the index may lack recordings, counting those that are queued for it.
+
+        May be called from any thread.
         """
         waits, found = timedelta(seconds=self._indexer.oldest()), customer.gap.first()
         days = [day_of(customer.now() - waits) - 1] if waits else []
@@ -57,7 +58,7 @@ class CrashScan:
         await self.index()
 
     async def index(self) -> None:
-        """Find recordings that the index lacks, or lists as live, and nobody is working on."""
+        """Find recordings that the index lacks or lists as live although nobody is working on them."""
         waiting = list(self._customers)
         while waiting:
             waiting = [customer for customer in waiting if not await self._unfinished(customer)]
@@ -93,9 +94,9 @@ class CrashScan:
                 await asyncio.to_thread(customer.gap.widen, min(leaf for _, leaf in lacking) >> DAY_SHIFT)
         except DatabaseAway:
             return False  # reported where it is opened
-        except Exception as problem:  # without it no search for a participant would be answered any more
-            if customer.name not in self._told:
-                self._told.add(customer.name)
+        except Exception as problem:  # without this scan no search for a participant would be answered any more
+            if customer.name not in self._reported:
+                self._reported.add(customer.name)
                 self._log.fault("recovery.failed", problem, customer=customer.name)
             return False
         for call, leaf in unfinished:

@@ -1,7 +1,7 @@
-"""Customers that could not be opened at the start: their SBCs get 503, and each is tried again until it opens.
+"""Customers that could not be opened at the start: their SBCs get 503, and each customer is tried again until it opens.
 
-One customer's keys must not keep the others from being recorded. A start fails only if no customer can be opened,
-because then the disk is likely not there, and later it would be another one than the start has seen.
+One customer's keys must not keep the others from being recorded. A start fails only if no customer can be opened: then
+the disk is probably not mounted, and the disk that appears later would not be the one that the start has checked.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class CustomersAway:
         self, log: Log, incidents: Incidents, customers: Customers, away: Mapping[str, Exception],
         open_one: Callable[[str], Customer], never: Mapping[str, Exception] = MappingProxyType({}),
     ) -> None:  # fmt: skip
-        """`away`: their names and what is wrong; `open_one` opens one in a thread, or raises.
+        """`away`: their names, with what is wrong; `open_one` opens one in a thread, or raises.
 
-        `never`: those that are away until the next start, because a file that the configuration names for them cannot
-        be used.
+        `never`: customers that stay away until the next start, because a file that the configuration names for them
+        cannot be used.
         """
         self._never = dict(never)
         self._log = log
@@ -42,11 +42,11 @@ class CustomersAway:
 
     @property
     def names(self) -> frozenset[str]:
-        """Return whose keys cannot be opened."""
+        """Return the names of the customers that cannot be opened."""
         return frozenset((*self._away, *self._never))
 
     def report(self) -> None:
-        """Log each, and list an incident."""
+        """Log each customer, and list an incident."""
         for name, problem in (*self._away.items(), *self._never.items()):
             self._log.fault("customer.away", problem, customer=name)
             self._incidents.add("customer-away", name)

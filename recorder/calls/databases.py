@@ -44,18 +44,19 @@ class Databases:
         node: Node,
         customers: Mapping[str, Customer],
         membership: Membership | None,
-        brought_back: Callable[[Customer], None],
+        on_reopened: Callable[[Customer], None],
     ) -> None:
-        """`membership`: None if this is the only node; `brought_back` is told of a customer whose database had lost
-        commits and is open again.
+        """`membership`: None if this is the only node.
+
+        `on_reopened` is called with each customer whose database had lost commits and is open again.
         """
         self._node = node
         self._customers = customers
         self._membership = membership
-        self._brought_back = brought_back
+        self._on_reopened = on_reopened
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._following: set[str] = set()  # customers whose tokens and accounts follow those of other nodes
-        self._told: set[str] = set()  # customers whose opening was logged as slow or failed
+        self._reported: set[str] = set()  # customers whose opening was logged as slow or failed
 
     def start(self) -> None:
         """Start opening all of them at once."""
@@ -71,13 +72,13 @@ class Databases:
         if self._opening:
             await asyncio.wait(self._opening.values(), timeout=seconds)
         for name, opening in self._opening.items():
-            if not opening.done() and name not in self._told:
-                self._told.add(name)
+            if not opening.done() and name not in self._reported:
+                self._reported.add(name)
                 self._node.log.warning("database.late", customer=name)
 
     async def _open(self, customer: Customer) -> None:
-        await self._insist(customer, "customer", lambda: asyncio.to_thread(customer.complete))
-        await self._insist(customer, "database", customer.open_database)
+        await self._retry(customer, "customer", lambda: asyncio.to_thread(customer.complete))
+        await self._retry(customer, "database", customer.open_database)
         if self._membership is not None:
             self._membership.served(customer.name, customer.registry.state)
         self._node.tasks.start(self._hold(customer), "claim")
@@ -86,8 +87,9 @@ class Databases:
             self._node.tasks.start(self._follow(customer), "access")
 
     async def _hold(self, customer: Customer) -> None:
-        """Renew the claim on a database, and open it again if it lost commits or when another node that took it has
-        left.
+        """Renew the claim on a database.
+
+        Open the database again if it lost commits, or once another node that took it has left.
         """
         while True:
             await asyncio.sleep(RENEW_SECONDS)
@@ -109,17 +111,17 @@ class Databases:
         """Open a database that lost commits, so that it gets them back, and look for recordings that it lacks."""
         self._node.log.warning("database.older", customer=customer.name)
         await self._open(customer)
-        self._brought_back(customer)
+        self._on_reopened(customer)
 
     def _lost(self, customer: Customer) -> None:
         if self._membership is not None:
             self._membership.lost(customer.name)
 
     async def _follow(self, customer: Customer) -> None:
-        """Keep tokens and accounts as the other nodes have them; report once what goes wrong."""
+        """Keep tokens and accounts as the other nodes have them; report each problem once."""
         log, shared = self._node.log, customer.shared
 
-        def told(news: Sequence[News]) -> None:
+        def report(news: Sequence[News]) -> None:
             kinds: dict[str, list[str]] = {}
             for event, name in news:
                 kinds.setdefault(event, []).append(name.partition(".")[0])
@@ -131,31 +133,31 @@ class Databases:
                 log.warning("access.replaced", customer=customer.name, kind=kinds["replaced"])
 
         if shared is not None:
-            await shared.follow(told, lambda problem: log.fault("access.failed", problem, customer=customer.name))
+            await shared.follow(report, lambda problem: log.fault("access.failed", problem, customer=customer.name))
 
-    async def _insist(self, customer: Customer, what: str, step: Callable[[], Awaitable[None]]) -> None:
-        """Retry until it succeeds; log the first failure, another node, and the recovery from whatever was logged."""
-        told: set[type[Exception]] = set()
+    async def _retry(self, customer: Customer, what: str, step: Callable[[], Awaitable[None]]) -> None:
+        """Retry until it succeeds; log the first failure, another node, and the recovery after a logged failure."""
+        reported: set[type[Exception]] = set()
 
         def failed(problem: Exception) -> float:
             if isinstance(problem, OtherNode):
                 self._lost(customer)
-            self._tell(what, customer.name, problem, told)
+            self._report_failure(what, customer.name, problem, reported)
             return AGAIN_SECONDS
 
         await retry(step, failed)  # calls use the memory, descriptors and threads, and may release them at any moment
-        if told or (what == "database" and customer.name in self._told):
+        if reported or (what == "database" and customer.name in self._reported):
             self._node.log.info(f"{what}.back", customer=customer.name)
-            self._told.discard(customer.name)
+            self._reported.discard(customer.name)
 
-    def _tell(self, what: str, customer: str, problem: Exception, told: set[type[Exception]]) -> None:
+    def _report_failure(self, what: str, customer: str, problem: Exception, reported: set[type[Exception]]) -> None:
         """Report a failure unless one of this opening was reported already."""
-        if isinstance(problem, OtherNode | LinesMissing) and type(problem) not in told:
+        if isinstance(problem, OtherNode | LinesMissing) and type(problem) not in reported:
             hint = f"{problem}: {problem.hint}."
             self._node.log.fault(f"{what}.away", problem, customer=customer, node=problem.node, hint=hint)
-        elif not told:
+        elif not reported:
             self._node.log.fault(f"{what}.away", problem, customer=customer)
-        if not told:
+        if not reported:
             self._node.incidents.add(f"{what}-away", customer)
-            self._told.add(customer)
-        told.add(type(problem))
+            self._reported.add(customer)
+        reported.add(type(problem))

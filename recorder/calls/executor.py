@@ -115,7 +115,7 @@ class Executor:
         except Exception as problem:
             if isinstance(event, e.Offered | e.OfferWanted | e.HungUp):
                 self._endpoint.refuse(event.token, 500, self._node.monotonic())
-                self._tell(call, event.request.method, 500, "internal", first=not call.started)
+                self._list_refusal(call, event.request.method, 500, "internal", first=not call.started)
             self.give_up(call, problem)
 
     def give_up(self, call: LiveCall, problem: Exception) -> None:
@@ -126,7 +126,7 @@ class Executor:
         self.flush()
 
     def end_closed(self, closed: Collection[str]) -> int:
-        """End the live calls of customers that are closed; return how many. They are complete: nobody wants more."""
+        """End the live calls of closed customers; return how many. They count as complete: they end on purpose."""
         ended = Counter[str]()
         for call in [each for each in self.live if each.customer.name in closed and each.recording.alive]:
             ended[call.customer.name] += 1
@@ -152,7 +152,7 @@ class Executor:
 
     def _save(self, call: LiveCall) -> None:
         if call.recording.state is State.OPENING:
-            return  # it is not answered: nobody could continue it
+            return  # it is not answered yet, so nobody could continue it
         try:
             dialog = self._endpoint.export(call.session)
         except KeyError:
@@ -224,9 +224,9 @@ class Executor:
             self._storage.trouble(problem)
 
     # ---- media ----
-    def _start(self, call: LiveCall, new: NewCall, told: bytes = b"") -> None:
+    def _start(self, call: LiveCall, new: NewCall, encoded: bytes = b"") -> None:
         self.checkpoints.lend(call.id)
-        self._workers.add(new, call.sockets.pairs, call.files.media_fd, call.files.spool_fd, told)
+        self._workers.add(new, call.sockets.pairs, call.files.media_fd, call.files.spool_fd, encoded)
         call.taken()
 
     def specs(self, call: LiveCall, plans: Sequence[c.StreamPlan]) -> tuple[StreamSpec, ...]:
@@ -250,12 +250,13 @@ class Executor:
     def _change_media(self, call: LiveCall, command: c.ChangeMedia) -> e.Event | None:
         specs = self.specs(call, command.streams)
         if not fits(specs):
-            return self._unfit(call)
+            return self._end_too_long(call)
         if not call.started:  # the first offer was ours
             self._start(call, new_call(call.recording, call.files.part or self.next_part(call), specs, call.spool_key))
         else:
             for plan in command.streams:
-                if plan.moved:  # at once rather than when the worker reads its message: the client learns of it sooner
+                # at once: the client may have our answer before the worker reads its message
+                if plan.moved:
                     disconnect(call.sockets.pairs[plan.number].rtp.fileno())
             pairs = {plan.number: call.sockets.pairs[plan.number] for plan in command.streams}
             self._workers.change(call.id, specs, pairs)
@@ -263,7 +264,7 @@ class Executor:
         return None
 
     def linger(self, call: LiveCall, streams: tuple[int, ...]) -> None:
-        """Keep receiving removed streams for a moment: the client sends to them until it has our answer."""
+        """Keep receiving removed streams for a moment: the client sends them until it has our answer."""
         if streams:
             self._node.tasks.start(self._lingered(call, streams), "linger")
 
@@ -276,25 +277,26 @@ class Executor:
         self._workers.change(call.id, (), {}, command.streams)
         self._node.tasks.start(self._close_once_drained(call, c.CloseSockets(command.streams)), "close-sockets")
 
-    def _unfit(self, call: LiveCall) -> e.Event:
-        """End a call after an answer that no worker could be told of: only BYE can follow an ACK
-        (RFC 3261 13.2.2.4).
+    def _end_too_long(self, call: LiveCall) -> e.Event:
+        """End a call whose answer is too long for a message to a worker.
+
+        After the client's ACK, only BYE is left (RFC 3261 13.2.2.4).
         """
         self._node.log.warning("call.answer_too_long", call=call.id)
         return e.StopAsked("too-long", interrupted=True)
 
     async def _close_once_drained(self, call: LiveCall, command: c.CloseSockets) -> None:
         """Release removed streams once a worker has the preceding message: the worker may die on it."""
-        told = await self._workers.snapshot(call.id)
-        self._close_sockets(call, command, told.figures)
+        answer = await self._workers.snapshot(call.id)
+        self._close_sockets(call, command, answer.figures)
 
     def _close_media(self, call: LiveCall, _: c.CloseMedia) -> None:
         self._node.tasks.start(self.finishing.close_media(call), "close")
 
     # ---- SIP ----
     def _accept(self, call: LiveCall, command: c.Accept) -> e.Event | None:
-        """Let the endpoint answer; what a first 200 promises is done before. For a later one, ChangeMedia follows."""
-        document = self._promised(call, command) if command.first else None
+        """Let the endpoint answer, after doing all that a first 200 promises; ChangeMedia follows a later answer."""
+        document = self._prepare_first_answer(call, command) if command.first else None
         if command.first:
             if document is None:
                 return e.Unwanted()
@@ -310,7 +312,7 @@ class Executor:
         return None
 
     def _answered(self, call: LiveCall, command: c.Accept) -> None:
-        """Note that a call is being recorded; before its first answer nothing was heard of it but the INVITE."""
+        """Log the start of a recording. Nothing was logged about the call before its first answer."""
         self._node.metrics.setup.observe(self._node.monotonic() - call.heard)
         lines = [stream.line for stream in command.streams]
         self._node.log.info(
@@ -324,14 +326,15 @@ class Executor:
         )
 
     def _too_long(self, call: LiveCall, command: c.Accept) -> None:
-        """Refuse an offer that no worker could be told of; a running call continues unchanged (RFC 3261 14.1)."""
-        self._tell(call, "INVITE" if command.first else "re-offer", 488, "too-long", first=command.first)
+        """Refuse an offer that is too long for a message to a worker; a running call goes on (RFC 3261 14.1)."""
+        self._list_refusal(call, "INVITE" if command.first else "re-offer", 488, "too-long", first=command.first)
         self._endpoint.refuse(command.token, 488, self._node.monotonic(), warning=TOO_LONG)
 
-    def _promised(self, call: LiveCall, command: c.Accept) -> CallDocument | None:
-        """Do all that a first 200 promises; None where the client withdrew, or was refused for want of it.
+    def _prepare_first_answer(self, call: LiveCall, command: c.Accept) -> CallDocument | None:
+        """Do all that a first 200 promises; return None if the call was withdrawn, or refused because a step failed.
 
-        The files come last: once they hold the document they show that there is a call, answered or interrupted.
+        The files come last: once they hold the document, they show that there is a call, whether it was answered or
+        interrupted.
         """
         if not self._endpoint.waits(command.token):
             return None
@@ -342,19 +345,19 @@ class Executor:
             specs = self.specs(call, streams)
             drafts, part = call.files.draft(self.checkpoints.begin(call.id))
             new = new_call(call.recording, part, specs, call.spool_key)
-            told = self._workers.told(new, call.sockets.pairs) if streams else b""
+            encoded = self._workers.encode_new(new, call.sockets.pairs) if streams else b""
             call.files.create(drafts, document, self._disk, self._syncer.epoch)
             if streams:
-                self._start(call, new, told)
+                self._start(call, new, encoded)
         except WireError:
             self._too_long(call, command)
         except (StorageError, NotPossible, OSError) as problem:
             self._storage.trouble(problem)
-            self._tell(call, "INVITE", 503, "disk" if isinstance(problem, DiskAway) else "storage", first=True)
+            self._list_refusal(call, "INVITE", 503, "disk" if isinstance(problem, DiskAway) else "storage", first=True)
             self._endpoint.refuse(command.token, 503, self._node.monotonic(), retry_after=RETRY_AFTER)
         except Exception as problem:
             self._node.log.fault("call.fault", problem, call=call.id)
-            self._tell(call, "INVITE", 500, "internal", first=True)
+            self._list_refusal(call, "INVITE", 500, "internal", first=True)
             self._endpoint.refuse(command.token, 500, self._node.monotonic())
         else:
             return document
@@ -362,11 +365,11 @@ class Executor:
 
     def _refuse(self, call: LiveCall, command: c.Refuse) -> None:
         first = call.recording.state is State.OVER
-        self._tell(call, "INVITE" if first else "re-offer", command.status, command.reason, first=first)
+        self._list_refusal(call, "INVITE" if first else "re-offer", command.status, command.reason, first=first)
         now, warning, later = self._node.monotonic(), command.warning, command.retry_after
         self._endpoint.refuse(command.token, command.status, now, retry_after=later, warning=warning)
 
-    def _tell(self, call: LiveCall, method: str, status: int, reason: str, *, first: bool) -> None:
+    def _list_refusal(self, call: LiveCall, method: str, status: int, reason: str, *, first: bool) -> None:
         """List a refusal as an incident; a refused first INVITE was never a call."""
         source, known = call.recording.source, None if first else call.id
         now = self._node.monotonic()

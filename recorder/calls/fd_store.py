@@ -1,9 +1,9 @@
-"""Keep the sockets of live calls in the service manager's store, where they outlive this process (sd_notify(3),
-FDSTORE=1).
+"""Keep the sockets of live calls in the service manager's store, where they outlive this process (FDSTORE=1).
 
-All sockets of a call share one name, so that a call costs the manager two messages; only a whole name can be removed.
-So the sockets of a removed stream stay stored, unused, until the call ends. Removing the name and storing the other
-sockets again would leave them unstored for a moment, and a kill in that moment would lose audio.
+The protocol is that of sd_notify(3). All sockets of a call share one name, so that a call costs the manager two
+messages; only a whole name can be removed. So the sockets of a removed stream stay stored, unused, until the call ends.
+To remove the name and store the other sockets again would leave them unstored for a moment, and a kill in that moment
+would lose audio.
 """
 
 from __future__ import annotations
@@ -54,8 +54,9 @@ class CallSockets:
         return [descriptor for pair in pairs for descriptor in pair.filenos()]
 
     def store(self, notify: Notifier, opened: Mapping[int, Pair]) -> None:
-        """Take new sockets and store them, under the existing name or one made from the lowest port
-        of the first ones.
+        """Take new sockets and store them under the call's name.
+
+        A call without a name gets one from the lowest port of its first sockets.
         """
         self.pairs.update(opened)
         if not opened:
@@ -73,7 +74,7 @@ class CallSockets:
             self.retired = (*self.retired, *released)
             if self.pairs:
                 for _, pair in gone:
-                    pair.deafen()
+                    pair.shrink_buffer()
                 return []
             released, self.retired = list(self.retired), ()
             self.forget(notify)
@@ -97,7 +98,7 @@ class CallSockets:
 
     # ---- a busy service manager ----
     def waits(self, notify: Notifier) -> bool:
-        """Tell whether to wait for the manager before answering a new call: it is busy, not gone."""
+        """Return whether to wait for the manager before answering a new call: it is busy but has not gone."""
         return self.unstored and notify.busy and not notify.deaf
 
     async def wait_stored(self, notify: Notifier) -> None:
@@ -125,7 +126,7 @@ class CallSockets:
         ports: Ports[Pair],
         notify: Notifier,
     ) -> bool:
-        """Take the sockets of the previous process, or bind the same ports again; tell whether all were taken over.
+        """Take the sockets of the previous process, or bind the same ports again; return whether all were taken over.
 
         `name`: from the checkpoint. `stored`: what the store kept, by name, and `bound`: pairs that are bound again
         already, by port; the call's are removed from both. Raises SocketRefused.
@@ -154,7 +155,7 @@ class CallSockets:
 
 
 def stored_again(notify: Notifier, calls: Iterable[CallSockets]) -> bool:
-    """Store what a busy manager did not take; False if it still has no room for some of it."""
+    """Store what a busy manager did not take; False if it still has no room for some sockets."""
     if not notify.present:
         return True
     if not notify.settle():
@@ -188,7 +189,7 @@ def base36(number: int) -> str:
 
 
 def _kept_as(name: str, streams: Sequence[Stream], stored: Mapping[str, Sequence[socket.socket]]) -> str:
-    """Return the name a call's sockets are stored under. After a kill it may be newer than the checkpoint's."""
+    """Return the name under which a call's sockets are stored; after a kill it may be newer than the checkpoint's."""
     if name in stored:
         return name
     ports = {stream.port for stream in streams}

@@ -65,7 +65,7 @@ class Finalizer:
         self._durability = Durability(resources.syncer)
 
     async def close_media(self, call: LiveCall) -> None:
-        """Have the worker seal the media part, then tell the recording."""
+        """Have the worker seal the media part, then report that to the recording."""
         figures: Mapping[int, Mapping[str, Any]] = {}
         clean = False
         try:
@@ -94,7 +94,7 @@ class Finalizer:
             return
         self._mark_over(call)
         self._answer_bye(call, durable=True)
-        self._let_go(call)
+        self._release(call)
         self._ended(call)
         self.index(call, self._sized(call, command.document), done=lambda: self._checkpoints.remove(call.id))
         self._load_changed()
@@ -112,7 +112,7 @@ class Finalizer:
         self._node.metrics.inferred_owners.inc(recording.inferred)
 
     def _not_durable(self, call: LiveCall, document: CallDocument, problem: Exception) -> None:
-        """Say so to the client, and have the recording repaired as soon as the disk allows it."""
+        """Tell the client that the recording is not durable, and queue it for repair."""
         self._storage.trouble(problem)
         self._node.log.fault("call.finish_failed", problem, call=call.id)
         if isinstance(problem, SyncFailed):
@@ -141,7 +141,8 @@ class Finalizer:
     async def cut(self, call: LiveCall, before: int, parts: Sequence[tuple[str, int | None]]) -> None:
         """Finish the media parts below number `before` at the lengths that their dead worker had committed.
 
-        None: its spool was lost, so all genuine data are kept; the streams' figures are lost with the spool.
+        A length of None means that the worker's spool was lost: then all genuine data are kept, and the streams'
+        figures are lost.
         """
         whole = dict(parts)
         lengths = {f"m{n}": whole.get(f"m{n}", 0) for n in range(1, before)}
@@ -149,7 +150,7 @@ class Finalizer:
         lost = [name for name, length in parts if length is None]
         if not lost:
             return
-        if await asyncio.to_thread(_spoken, call, lost):
+        if await asyncio.to_thread(_has_media, call, lost):
             self._node.log.error("media.spool_lost", call=call.id)
             self._feed(call, e.Distrusted("spool-lost"))
 
@@ -188,7 +189,7 @@ class Finalizer:
         row = row_of(document, call.leaf)
         return row, call.search_forms(document)
 
-    def _let_go(self, call: LiveCall) -> None:
+    def _release(self, call: LiveCall) -> None:
         """Release everything that was held for the call."""
         call.files.close()
         streams = (
@@ -200,7 +201,7 @@ class Finalizer:
         self._live.remove(call)
 
     def _mark_over(self, call: LiveCall) -> None:
-        """Stop a successor of this process from continuing the call; only indexing is left."""
+        """Keep a successor of this process from continuing the call; only indexing is left."""
         try:
             self._checkpoints.mark_over(call.id)
         except OSError:
@@ -208,8 +209,8 @@ class Finalizer:
 
     def discard(self, call: LiveCall) -> None:
         """Discard a recording that never started: its files hold nothing but a refused offer."""
-        self._workers.drop(call.id)  # also if a worker received only half of the messages
-        self._let_go(call)
+        self._workers.drop(call.id)  # even if a worker received only some of the messages
+        self._release(call)
         if call.files.maybe_there:
             self._repairs.refuse(call.id)
             self._mark_refused(call)
@@ -219,7 +220,7 @@ class Finalizer:
         self._load_changed()
 
     def _mark_refused(self, call: LiveCall) -> None:
-        """Stop a successor of this process from taking the files for those of an interrupted call."""
+        """Keep a successor of this process from taking the files for those of an interrupted call."""
         try:
             self._checkpoints.mark_refused(Mark(call.id, call.customer.name, call.leaf, ()), call.customer.keys)
         except (OSError, StorageError) as problem:
@@ -238,11 +239,11 @@ class Finalizer:
             self._checkpoints.remove(call.id)
 
     def abandon(self, call: LiveCall, document: CallDocument | None = None) -> None:
-        """Let go of a call that cannot be finished as it should; the repair queue ends its parts and indexes it."""
+        """Release a call that cannot be finished normally; the repair queue repairs and indexes its parts."""
         self._answer_bye(call, durable=False)
         self._workers.drop(call.id)
         self._mark_over(call)
-        self._let_go(call)
+        self._release(call)
         self._repairs.put(Left(call.customer, call.id, call.leaf, document))
         self._load_changed()
 
@@ -251,8 +252,8 @@ def _nothing() -> None:
     pass
 
 
-def _spoken(call: LiveCall, parts: Sequence[str]) -> bool:
-    """Tell whether parts of a call hold any media."""
+def _has_media(call: LiveCall, parts: Sequence[str]) -> bool:
+    """Return whether any of these parts holds media."""
     for part in parts:
         ref = call.customer.vault.find(call.id, call.leaf, part)
         with suppress(StorageError, ValueError):  # `verify` names the defect

@@ -25,7 +25,7 @@ class LeafPrefetch:
         self._now = now
         self._fetching: set[str] = set()
 
-    def tend(self) -> None:
+    def fetch_due(self) -> None:
         """Fetch numbers for every customer that is running short of them."""
         now = int(self._now().wall.timestamp())
         for customer in self._customers.values():

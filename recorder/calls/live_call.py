@@ -96,12 +96,12 @@ class LiveCall:
 
     @property
     def started(self) -> bool:
-        """Tell whether a worker has recorded it."""
+        """Return whether a worker has recorded it."""
         return self.in_worker is not InWorker.NOT_YET
 
     @property
     def stranded(self) -> bool:
-        """Tell whether nobody records it because its worker died."""
+        """Return whether nobody records it because its worker died."""
         return self.in_worker is InWorker.LOST
 
     # ---- its client ----
@@ -110,7 +110,7 @@ class LiveCall:
         self.acknowledged = False
 
     def noticed(self, now: float) -> None:
-        """Take something that the client sent as proof that the call exists."""
+        """Take a message of the client as proof that the call exists."""
         self.heard = now
 
     def has_answer(self) -> bool:
@@ -119,11 +119,11 @@ class LiveCall:
         return news
 
     def asked(self, now: float) -> None:
-        """Note that the client is asked whether the call exists."""
+        """Note that the client was asked whether the call exists."""
         self.probed = now
 
     def answered(self, status: int) -> int:
-        """Take the answer to that; return how many consecutive questions failed."""
+        """Note the answer to that question; return how many consecutive questions failed."""
         self.unanswered = self.unanswered + 1 if status == NO_ANSWER and self.heard <= self.probed else 0
         return self.unanswered
 
@@ -132,7 +132,7 @@ class LiveCall:
         return max(self.heard, self.probed)
 
     def begins_video(self) -> bool:
-        """Tell whether video starts or resumes and RTCP cannot request a full picture; true once each time."""
+        """Return whether video starts or resumes and RTCP cannot request a full picture; true once each time."""
         video = [s for s in self.recording.streams if s.line.media == "video" and not s.line.feedback]
         shown = frozenset(s.number for s in video if not (s.held or s.removed)) if video else NONE
         before, self.pictured = self.pictured, shown
@@ -160,7 +160,7 @@ class LiveCall:
     # ---- checkpoints ----
     @property
     def outdated(self) -> bool:
-        """Tell whether the newest checkpoint lacks something."""
+        """Return whether the newest checkpoint lacks something."""
         return self.revision != self.saved_revision
 
     def changed(self) -> None:

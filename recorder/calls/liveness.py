@@ -91,26 +91,26 @@ class Liveness:
     async def _end(self, call: LiveCall, status: int) -> None:
         """Ask the worker for current figures: its last ones are some seconds old."""
         figures = await self._workers.snapshot(call.id)
-        if call.heard > call.probed or came(call, figures.streams):
+        if call.heard > call.probed or counts_more(call, figures.streams):
             return
         self._node.log.warning("call.client_gone", call=call.id, status=status)
         self._node.incidents.add("client-gone", call.customer.name, call=call.id, status=status)
         self._executor.guarded(call, e.StopAsked("dialog-gone", interrupted=False))
 
 
-def came(call: LiveCall, figures: Mapping[int, Mapping[str, Any]]) -> bool:
-    """Tell whether a worker has counted more for a call than was known; packets from strangers do not count."""
-    told = ((stream.figures, figures.get(stream.number)) for stream in call.recording.streams)
-    return any(heard(growth(before, now)) for before, now in told if now is not None)
+def counts_more(call: LiveCall, figures: Mapping[int, Mapping[str, Any]]) -> bool:
+    """Return whether a worker has counted more packets of a call than before; packets from strangers do not count."""
+    pairs = ((stream.figures, figures.get(stream.number)) for stream in call.recording.streams)
+    return any(heard(growth(before, now)) for before, now in pairs if now is not None)
 
 
 def heard(more: Growth) -> bool:
-    """Tell whether packets of the client arrived, including those that could not be decrypted or stored."""
+    """Return whether packets of the client arrived, including those that could not be decrypted or stored."""
     return more.packets > 0 or more.late > 0 or more.duplicates > 0 or more.rejected > 0 or more.gap_ms > 0
 
 
 def audible(call: LiveCall) -> bool:
-    """Tell whether media are expected from a recorded call."""
+    """Return whether media are expected from a recorded call."""
     recording = call.recording
     if recording.paused:
         return False

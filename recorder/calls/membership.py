@@ -1,12 +1,12 @@
 """Whether this node, one of several, may take calls: its number must be its own in the databases, and it may drain.
 
 Two nodes with one number would give the same leaves to different calls. So a customer's calls are taken only once its
-database has said, within this boot of the machine, that the number is this node's: `runtime_dir/served/NAME` notes it,
-and a process that takes over after a crash goes on at once, whether the database answers or not. After a restart of the
-machine, or if another machine has the number, calls get 503 until the database says so, and the SBC tries another node.
-Calls that run go on in any case.
+database has confirmed, since the machine booted, that the number belongs to this node. `runtime_dir/served/NAME`
+records that, so a process that takes over after a crash continues at once, whether the database answers or not. After a
+restart of the machine, or if another machine has the number, calls get 503 until the database confirms it, and the SBC
+tries another node. Running calls continue in any case.
 
-A node that is the only one has none of this.
+A node that is the only one needs none of this.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ NOT_REGISTERED = "not registered"
 
 
 class Membership:
-    """What the databases of the customers say of this node."""
+    """What the customers' databases say about this node."""
 
     def __init__(self, runtime_dir: Path, node: str, customers: Collection[str]) -> None:
-        """Take what processes before this one, of the same `node`, were told since the machine started."""
+        """Load what earlier processes of the same `node` recorded since the machine started."""
         self._folder = runtime_dir / FOLDER
         self._node = node
         self._customers = customers
         self._states: dict[str, str] = {}
         self._changed: Callable[[], None] = lambda: None
-        self._told = asyncio.Event()  # some database has said that this node is one of its own
+        self._confirmed = asyncio.Event()  # set once some database has confirmed this node
         make_folder(self._folder, private=True)
         for path in self._folder.iterdir():
             state, _, whose = path.read_text("utf-8", "replace").partition(" ")
@@ -47,20 +47,20 @@ class Membership:
         self._changed = changed
 
     def served(self, customer: str, state: str) -> None:
-        """Note that the database of a customer says that this node is one of its own, and whether it drains."""
+        """Note that a customer's database confirms this node's number, and whether the node drains."""
         if self._states.get(customer) == state:
             return
         draft = self._folder / f".{customer}"
         draft.write_text(f"{state} {self._node}", "utf-8")
         draft.replace(self._folder / customer)
         self._states[customer] = state
-        self._told.set()
+        self._confirmed.set()
         self._changed()
 
     async def registered(self, seconds: float) -> None:
-        """Wait until calls of some customer may be taken, at most so long."""
+        """Wait until calls of some customer may be taken, at most `seconds`."""
         if not self._states:
-            await is_set_within(self._told, seconds)
+            await is_set_within(self._confirmed, seconds)
 
     def leave(self) -> None:
         """Note that this node stops for good: another machine may take its number at once."""
@@ -74,11 +74,11 @@ class Membership:
         self._changed()
 
     def takes(self, customer: str) -> bool:
-        """Say whether calls of a customer may be taken."""
+        """Return whether calls of a customer may be taken."""
         return customer in self._states
 
     def not_accepting(self) -> str | None:
-        """Return why no calls at all are taken, None if some are."""
+        """Return why no calls at all are taken; None if some are."""
         if DRAINING in self._states.values():
             return DRAINING
         return None if self._states else NOT_REGISTERED

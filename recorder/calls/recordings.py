@@ -31,8 +31,9 @@ class Recordings:
         self._certify = self._current  # one bound method for all calls
 
     def new(self, policy: Policy, source: str, *, swapped: bool) -> Recording:
-        """Start a recording for an INVITE from `source`; `swapped`: its client attributes streams
-        to the wrong party.
+        """Start a recording for an INVITE from `source`.
+
+        `swapped`: the client attributes streams to the wrong party.
         """
         return Recording(
             str(uuid.uuid4()),

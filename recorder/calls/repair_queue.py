@@ -34,8 +34,8 @@ class Left:
     customer: Customer
     call: str
     leaf: int
-    document: CallDocument | None = None  # its last document, where this process still knew it
-    lacking: bool = False  # the index has no row of it, so nobody finds it by a party
+    document: CallDocument | None = None  # its last document, if this process still knew it
+    lacking: bool = False  # the index has no row for it, so no search for a party finds it
 
 
 class RepairQueue:
@@ -48,9 +48,9 @@ class RepairQueue:
         self._forget = forget
         self._queues: dict[str, deque[Left]] = {}  # by customer, in the order of their turns
         self._known: set[str] = set()
-        self._refused: set[str] = set()  # calls of which nothing may be kept, whoever finds files of them
+        self._refused: set[str] = set()  # calls of which nothing may be kept, even if their files are found later
         self._wake = asyncio.Event()
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         self._looking: set[str] = set()  # customers for whom it is not yet known what the index lacks
         self._lacking: dict[str, set[str]] = {}  # by customer, recordings that the index lacks
         self._closing: dict[str, Customer] = {}  # customers whose gap ends with the last of these
@@ -66,7 +66,7 @@ class RepairQueue:
         self._looking.add(customer)
 
     def looked(self, customer: Customer) -> None:
-        """Note that all missing recordings are queued; the customer's gap is closed when they are repaired."""
+        """Note that all missing recordings are queued; the customer's gap closes when they are repaired."""
         self._looking.discard(customer.name)
         self._closing[customer.name] = customer
         self._news.set()
@@ -82,7 +82,7 @@ class RepairQueue:
         return self._is_whole(customer)
 
     def lacks(self, customer: str) -> bool:
-        """Tell whether the index of a customer lacks finished recordings, or may lack some."""
+        """Return whether the index of a customer lacks finished recordings, or may lack some."""
         return not self._is_whole(customer)
 
     def _is_whole(self, customer: str) -> bool:
@@ -109,8 +109,9 @@ class RepairQueue:
         self._queues.setdefault(left.customer.name, deque()).append(left)
 
     def _next(self) -> Left | None:
-        """Take one of each customer in turn, so that a customer with a lost index does not delay
-        the others for hours.
+        """Take one recording of each customer in turn.
+
+        So a customer with a lost index does not delay the others for hours.
         """
         if not self._queues:
             return None
@@ -150,7 +151,7 @@ class RepairQueue:
             elif await self._repair(left):
                 self._known.discard(left.call)
                 self._refused.discard(left.call)
-                self._told.discard(left.call)
+                self._reported.discard(left.call)
                 self._repaired.discard(left.call)
                 self._lacking.get(left.customer.name, set()).discard(left.call)
                 self._news.set()
@@ -161,18 +162,18 @@ class RepairQueue:
         return await self._close_gaps() and not again
 
     async def _close_gaps(self) -> bool:
-        """Store durably whose index is complete again; False if the disk refuses."""
+        """Store durably that the index of a customer is complete again; False if the disk refuses."""
         for name, customer in list(self._closing.items()):
             if not self._is_whole(name):
                 continue
             try:
                 await asyncio.to_thread(customer.gap.close)
             except StorageError as problem:
-                if name not in self._told:
-                    self._told.add(name)
+                if name not in self._reported:
+                    self._reported.add(name)
                     self._node.log.fault("recovery.failed", problem, customer=name)
                 return False
-            self._told.discard(name)
+            self._reported.discard(name)
             del self._closing[name]
         return True
 
@@ -183,18 +184,18 @@ class RepairQueue:
                 await asyncio.wrap_future(self._syncer.wait())
                 await self._index(left, found.document)
         except Forgotten:
-            pass  # erased meanwhile: nothing of it may be kept
+            pass  # erased meanwhile, so none of its files may be kept
         except DamagedPart as problem:
             self._node.log.fault("recovery.damaged", problem, call=left.call)
         except Exception as problem:
             if isinstance(problem, NotPossible) or passes(problem):
-                if left.call not in self._told:
-                    self._told.add(left.call)
+                if left.call not in self._reported:
+                    self._reported.add(left.call)
                     self._node.log.fault("recovery.failed", problem, call=left.call)
                 return False
             self._node.log.fault("recovery.fault", problem, call=left.call)
         else:
-            self._tell(left, found)
+            self._report(left, found)
         self._forget(left.call)
         return True
 
@@ -207,7 +208,7 @@ class RepairQueue:
                 self._away.add(left.customer.name)
             raise
 
-    def _tell(self, left: Left, found: Found) -> None:
+    def _report(self, left: Left, found: Found) -> None:
         self._node.log.info("recovery.done", call=found.call, parts=found.repaired)
         if left.document is None and found.document is not None and found.document["state"] == "interrupted":
             self._node.incidents.add("call-interrupted", left.customer.name, call=found.call, reason="crash")

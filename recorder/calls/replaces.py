@@ -52,8 +52,9 @@ class Replacements:
         return call.id
 
     def settle(self, call: LiveCall) -> None:
-        """End the call that this one replaces, once its client is known to have our answer; a
-        second time does nothing.
+        """End the call that this one replaces, once its client is known to have our answer.
+
+        A second call does nothing.
         """
         old = call.take_replaced()
         if old is None:

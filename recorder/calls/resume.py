@@ -100,7 +100,7 @@ class Resume:
         self._executor.end_closed(self._node.settings.closed)
 
     def _wait(self, outer: Outer, unused: dict[str, list[socket.socket]], bound: dict[int, Pair]) -> None:
-        """Keep a call and whatever belongs to it out of what is closed and handed out."""
+        """Keep a call, with its sockets and ports, for later, so that these are not closed or given to other calls."""
         names = [name for name, group in unused.items() if any(_port(each) in outer.ports for each in group)]
         sockets = {name: unused.pop(name) for name in names}
         pairs = {port: bound.pop(port) for port in outer.ports if port in bound}
@@ -129,7 +129,7 @@ class Resume:
             return
         try:
             self._resume(outer, customer, state, unused, bound)
-        except Exception as problem:  # whatever is wrong with one call, the others and the service continue
+        except Exception as problem:  # a fault in one call must not stop the others or the service
             self._node.log.fault("call.resume_failed", problem, call=outer.call)
             self._repairs.put(Left(customer, outer.call, outer.leaf))
 
@@ -171,8 +171,7 @@ class Resume:
             self._ask(call)
 
     def _ask(self, call: LiveCall) -> None:
-        """Ask whether the client has our 200 if its ACK can no longer arrive because the connection closed with the
-        process.
+        """Ask whether the client has our 200 if its ACK was lost with the connection that the previous process closed.
 
         The call that it replaces continues until then (recorder.calls.replaces).
         """
@@ -181,7 +180,7 @@ class Resume:
         self._endpoint.probe(call.session, now)
 
     def _await_bye(self, dialog: Mapping[str, Any], customer: Customer) -> None:
-        """Answer a repeated BYE whose answer was lost: everything that it ends is durable."""
+        """Answer a repeated BYE whose answer was lost: everything recorded until that BYE is durable."""
         with suppress(ValueError):  # with a damaged dialog the repeated BYE gets a 481
             gone = {**dialog, "phase": Phase.LEAVING.value}
             self._endpoint.own(self._endpoint.restore(gone, self._node.monotonic()), customer.name)
@@ -207,6 +206,6 @@ def _port(kept: socket.socket) -> int:
 
 
 def _is_finished(customer: Customer, outer: Outer, control: str) -> bool:
-    """Tell whether a call has already ended: a compromised worker may replay an older state of it."""
+    """Return whether a call has already ended: a compromised worker may replay an older state of it."""
     ref = customer.vault.find(outer.call, outer.leaf, control)
     return ref is not None and ref.finished

@@ -94,9 +94,9 @@ class SipHandler:
             s.Reanswered: self._reanswered,
             s.HungUp: self._hung_up,
             s.Probed: self._probed,
-            s.Cancelled: lambda x: self._tell(x.session, e.Unwanted()),
-            s.Expired: lambda x: self._tell(x.session, e.Lost(x.reason.value)),
-            s.Closed: lambda x: self._tell(x.session, e.Lost("closed")),
+            s.Cancelled: lambda x: self._feed_session(x.session, e.Unwanted()),
+            s.Expired: lambda x: self._feed_session(x.session, e.Lost(x.reason.value)),
+            s.Closed: lambda x: self._feed_session(x.session, e.Lost("closed")),
             s.Refused: self._refused,
             s.Dropped: lambda x: self._rejections.drop(x.reason, _source(x.flow), self._node.monotonic()),
         }
@@ -145,7 +145,7 @@ class SipHandler:
         configured = self._node.settings.customer(customer.name)
         if configured is None or not self._in_bounds(event, customer, configured):
             return
-        if not self._welcome(event, customer, configured):
+        if not self._check_policy(event, customer, configured):
             return
         try:
             old = self._replacing.find(event, customer)
@@ -177,7 +177,7 @@ class SipHandler:
         self._executor.load_changed()
 
     def _number(self, customer: Customer) -> int:
-        """Give a new recording its leaf: from memory, unless so few are left that the disk may be asked for more."""
+        """Give a new recording its leaf from memory, or from the disk if few leaves are left."""
         day = customer.recording_day(int(self._node.now().wall.timestamp()) // DAY_SECONDS)
         take = partial(customer.keys.allocate, day)
         return self._disk.within(take) if customer.keys.low(day) else take()
@@ -211,11 +211,11 @@ class SipHandler:
         return self._lookup.customer_of(event.flow.remote[0], event.flow.certificate_names, host)
 
     def _takes(self, name: str) -> bool:
-        """Tell whether calls of a customer may be taken, as far as other nodes are concerned."""
+        """Return whether calls of a customer may be taken, as far as other nodes are concerned."""
         return self._membership is None or self._membership.takes(name)
 
     def _unserved(self, flow: Flow) -> int | None:
-        """Return the seconds for Retry-After if calls of the only customer from there cannot be taken now."""
+        """Return the seconds for Retry-After if this source has only one customer and its calls cannot be taken now."""
         if len(self._customers) == len(self._node.settings.customers) and self._membership is None:
             return None
         name = self._lookup.only(flow.remote[0], flow.certificate_names)
@@ -242,7 +242,7 @@ class SipHandler:
         call = self._live.by_session(event.session) if event.session else None
         flow = event.flow
         if event.reason == s.NOT_OWNER:
-            self._strange(event, call)
+            self._report_stranger(event, call)
             return
         if event.status == 401:  # a first try without credentials, as for an INVITE
             return
@@ -250,7 +250,7 @@ class SipHandler:
         now, known = self._node.monotonic(), call.id if call else None
         self._rejections.report(event.method, event.status, event.reason, name, _source(flow), now, call=known)
 
-    def _strange(self, event: s.Refused, call: LiveCall | None) -> None:
+    def _report_stranger(self, event: s.Refused, call: LiveCall | None) -> None:
         """List an incident if somebody else sent a request in the call's dialog; the log line has the address."""
         flow, now = event.flow, self._node.monotonic()
         name = self._lookup.only(flow.remote[0], flow.certificate_names)
@@ -264,7 +264,7 @@ class SipHandler:
         for customer, source in self._challenges.overdue(now):
             self._rejections.report("INVITE", 401, "digest-missing", customer, source, now)
 
-    def _welcome(self, event: s.Invited, customer: Customer, configured: Configured) -> bool:
+    def _check_policy(self, event: s.Invited, customer: Customer, configured: Configured) -> bool:
         """Refuse what this customer's clients must not do."""
         marks, plain = event.marks, configured.siprec is Siprec.PLAIN
         if (marks == "none" and not plain) or (marks != "both" and configured.siprec is Siprec.STRICT):
@@ -349,8 +349,8 @@ class SipHandler:
         if event.answer is not None or call.recording.offers_first:
             self._feed(call, e.Agreed(event.answer))
         self._replacing.settle(call)
-        self._complete_metadata(call)
-        self._see(call)
+        self._request_metadata(call)
+        self._request_picture(call)
         if event.news:
             call.changed()  # until it is saved some seconds later, a successor repeats the 200
 
@@ -366,21 +366,21 @@ class SipHandler:
             self._feed(call, e.Agreed(event.sdp, event.asked))
 
     def _informed(self, event: s.Informed) -> None:
-        self._tell(event.session, e.Informed(event.request, event.metadata))
+        self._feed_session(event.session, e.Informed(event.request, event.metadata))
         call = self._live.by_session(event.session)
         if call:
             self._noticed(call)
             self._replacing.settle(call)
-            self._complete_metadata(call)
+            self._request_metadata(call)
 
-    def _complete_metadata(self, call: LiveCall) -> None:
-        """Ask for the whole metadata if something is missing and the client accepts such requests (RFC 7866 9.2)."""
+    def _request_metadata(self, call: LiveCall) -> None:
+        """Ask for the complete metadata if something is missing and the client accepts such requests (RFC 7866 9.2)."""
         why = call.recording.wants_snapshot
         if why and self._endpoint.ask_snapshot(call.session, f"metadata {why}", self._node.monotonic()):
             call.recording.snapshot_asked()
 
-    def _see(self, call: LiveCall) -> None:
-        """Request a full picture by INFO where video starts or resumes and RTCP cannot (RFC 5168)."""
+    def _request_picture(self, call: LiveCall) -> None:
+        """Request a full picture by INFO if video starts or resumes and RTCP cannot request one (RFC 5168)."""
         if call.begins_video():
             self._endpoint.ask_picture(call.session, self._node.monotonic())
 
@@ -408,7 +408,7 @@ class SipHandler:
         self._replacing.answered(event)
         self.liveness.answered(event)
 
-    def _tell(self, session: s.SessionKey, event: e.Event) -> None:
+    def _feed_session(self, session: s.SessionKey, event: e.Event) -> None:
         call = self._live.by_session(session)
         if call:
             self._feed(call, event)

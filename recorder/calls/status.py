@@ -55,7 +55,7 @@ class System:
         self._history.add(Sample(self._node.now().wall, len(self._live), free, round(busy, 3), counts))
 
     async def document(self, customer: str | None, *, node: bool) -> dict[str, Any]:
-        """Return what may be shown: of a customer, None for none; of the node, if requested."""
+        """Return the document for a customer (None: no customer), with the node's own part if requested."""
         return {
             "at": rfc3339(self._node.now().wall),
             "customer": None if customer is None else await self._of_customer(customer),

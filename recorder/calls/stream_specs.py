@@ -112,7 +112,7 @@ def stream_specs(
 
 
 def fits(specs: tuple[StreamSpec, ...]) -> bool:
-    """Tell whether the messages about these streams fit, now and when another worker has to continue the call."""
+    """Return whether the messages about these streams fit, now and when another worker continues the call."""
     try:
         return len(codec.encode(messages.Change("", specs, (), (), 0))) <= codec.MAX_OFFERED
     except codec.WireError:
@@ -130,7 +130,7 @@ def new_call(recording: Recording, part: Part, specs: tuple[StreamSpec, ...], sp
 
 
 def _lasting(recording: Recording) -> tuple[tuple[int, None], ...]:
-    """Return the current pause, from when it was requested; a worker may not know of it yet."""
+    """Return the current pause, from when it was requested; a worker may not know about it yet."""
     if not recording.paused:
         return ()
     return ((_ns(paused_since(recording.streams)), None),)

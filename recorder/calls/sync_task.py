@@ -2,14 +2,14 @@
 
 Syncing (docs/decisions/0002-answer-200-only-when-stored.md):
 
-When a sync fails, the kernel reports it once and drops the pages: a second sync would succeed and prove nothing. So
-nothing written before is trusted again: each live call gets a new control part and a new media part, is shown as
-`interrupted`, and only what it writes from then on must become durable before its BYE is answered with success.
+When a sync fails, the kernel reports that once and drops the pages: a second sync would succeed and prove nothing. So
+nothing written before is trusted again. Each live call gets a new control part and a new media part and is shown as
+`interrupted`; only what it writes from then on must become durable before its BYE is answered with success.
 
 Ending parts: with an object store a live part ends after [storage] part_seconds, or 16 MiB. The call continues in a new
-media part, and in a new control part, so that what is uploaded says whose media it is. The ended parts are finished,
-and then uploaded like any others: a machine that burns takes at most part_seconds of its live calls with it, and what
-waits for its upload. Without an object store nothing ends before its call.
+media part, and in a new control part, so that what is uploaded says whose media it is. Ended parts are finished and
+then uploaded like any others. So a machine that is destroyed loses at most part_seconds of its live calls, and the
+parts that wait for their upload. Without an object store, no part ends before its call does.
 """
 
 from __future__ import annotations
@@ -130,7 +130,7 @@ class PartTask:
             del self._newest[gone]
 
     def _due(self, call: LiveCall, newest: _Newest, old: bool) -> bool:
-        """Tell whether a part that is old, or large, is to end: it has recorded something, and another can begin."""
+        """Return whether a part is old or large enough to end, has recorded something, and another part can begin."""
         ready = call.started and not call.stranded and call.recording.alive and self._storage.well
         if not (ready and call.heard > newest.since and self._workers.has_worker(call.id)):
             return False
@@ -146,7 +146,8 @@ class PartTask:
                 part = self._executor.next_part(call)
                 self._workers.next_part(call.id, files.media_fd, part, files.finished)
             finally:
-                self._executor.checkpoint(call)  # before a part is finished that the last one names as unfinished
+                # before a part is finished that the last checkpoint names as unfinished
+                self._executor.checkpoint(call)
         except (StorageError, NotPossible, OSError) as problem:
             self._storage.trouble(problem)
             return

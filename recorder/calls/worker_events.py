@@ -83,7 +83,7 @@ class WorkerEvents:
 
     # ---- figures ----
     def _stats(self, event: messages.Stats) -> None:
-        """Take figures of many calls; a bug in one call does not lose the figures of another."""
+        """Take the figures of many calls; a bug in one call does not lose the figures of another."""
         sums = [0] * len(Growth._fields)
         for name, counts in event.calls.items():
             call = self._live.by_id(name)
@@ -170,7 +170,7 @@ class WorkerEvents:
         call.taken()
 
     def _resumed(self, event: messages.Resumed) -> None:
-        """Finish the earlier parts at the reported lengths; what lies behind was written again in the new one."""
+        """Finish the earlier parts at the reported lengths; what lies beyond them was written again in the new part."""
         call = self._live.by_id(event.call)
         if call is None:
             return

@@ -195,7 +195,7 @@ def _accounts(settings: Settings, customer: str) -> Accounts:
 
 
 def _customer(settings: Settings, customer: str | None) -> str:
-    """Return the customer that is meant; it may be omitted if there is only one."""
+    """Return the intended customer; it may be omitted if there is only one."""
     if customer:
         return customer
     if len(settings.customers) != 1:

@@ -56,7 +56,9 @@ def backup(
     else:
         print(f"{path}: generation {made.generation}, {made.bytes:,} bytes, of which {made.copied:,} were copied.")
         if settings.storage.database != "sqlite":
-            print("The databases are on a server, so not in the backup: use pg_dump. A lost database is built again.")
+            print(
+                "The databases are on a server, not in the backup: use pg_dump. The recorder rebuilds a lost database."
+            )
     return _end(made.faults, json=json)
 
 
@@ -83,9 +85,7 @@ def restore(
     else:
         print(f"{settings.node.data_dir}: generation {found.generation} of {found.at[:19]}Z, {found.bytes:,} bytes.")
         if found.database == _ELSEWHERE:
-            print(
-                "The backup has no databases: restore dumps that are not newer, or drop them to have them built again."
-            )
+            print("The backup has no databases: restore dumps that are not newer, or drop them: they are then rebuilt.")
         print("Next: recorder keys restore if keys/ is lost, start the daemon, then recorder verify.")
     return _end(found.faults, json=json)
 

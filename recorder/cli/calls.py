@@ -18,7 +18,7 @@ from recorder.cli.progress import progress
 from recorder.config.loader import load
 from recorder.config.model import Settings
 from recorder.errors import Negative, NotPossible, WrongUse
-from recorder.maintenance.cli_audit import shown, tell
+from recorder.maintenance.cli_audit import record, shown
 from storage.calls.call_row import CallState, Direction
 from storage.errors import StorageError
 
@@ -115,7 +115,7 @@ def calls(
     lacking: list[str] = []
 
     async def search(one: Any) -> list[Item]:
-        tell(one.audit, "calls.search")
+        record(one.audit, "calls.search")
         lacking.extend([one.name] * (one.gap.first() is not None))
         return await find(one, asked, limit)
 
@@ -179,9 +179,9 @@ def export(
     async def play(one: Any) -> dict[str, Any] | None:
         if await one.calls.get(call) is None:
             if customer:
-                tell(one.audit, "call.media", shown(call), "failed")
+                record(one.audit, "call.media", shown(call), "failed")
             return None
-        tell(one.audit, "call.media", call)
+        record(one.audit, "call.media", call)
         return await export_call(one, call, form, to)
 
     reports = [r for r in with_customers(load(config), customer, play) if r]
@@ -206,9 +206,9 @@ def check_owners(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Show who speaks in each stream according to the SBC. Compare it with what you hear.
+    """Show who speaks in each stream according to the SBC. Compare that with what you hear.
 
-    Exports silence the people that the SBC names: if it names the wrong ones, a person gets the voice of another.
+    Exports that silence people rely on the names from the SBC: if those are wrong, the export has the wrong voices.
 
     Example: recorder check-owners CALL --customer acme -o clips
     """
@@ -220,11 +220,11 @@ def check_owners(
         row = await one.calls.get(call)
         if row is None:
             if customer:
-                tell(one.audit, "call.view", shown(call), "failed")
+                record(one.audit, "call.view", shown(call), "failed")
             return None
-        tell(one.audit, "call.view" if clips is None else "call.media", call)
+        record(one.audit, "call.view" if clips is None else "call.media", call)
         configured = settings.customer(one.name)
-        found = {"customer": one.name, **owner_check.told(row, configured is not None and configured.swap_owners)}
+        found = {"customer": one.name, **owner_check.owners_of(row, configured is not None and configured.swap_owners)}
         written = {} if clips is None else await owner_check.write_clips(one, row, clips, seconds)
         for stream in found["streams"]:
             stream["clip"] = written.get(stream["stream"])
@@ -236,7 +236,7 @@ def check_owners(
     if json:
         console.document(found)
         return 0
-    heads = ("stream", "label", "media", "speaker", "told", "clip")
+    heads = ("stream", "label", "media", "speaker", "basis", "clip")
     console.table(heads, [_owned(stream) for stream in found["streams"]])
     console.say(_advice(found))
     return 0
@@ -245,9 +245,9 @@ def check_owners(
 def _owned(stream: dict[str, Any]) -> tuple[str, ...]:
     """Return the table row of a stream."""
     speakers = ", ".join(p["name"] or p["number"] or p["uri"] or "?" for p in stream["speakers"]) or "unknown"
-    told = "inferred" if stream["inferred"] else "changed during the call" if stream["earlier"] else "stated"
+    basis = "inferred" if stream["inferred"] else "changed during the call" if stream["earlier"] else "stated"
     label, clip = stream["label"] or "", stream["clip"] or ""
-    return str(stream["stream"]), label, stream["media"], speakers, told if stream["speakers"] else "", clip
+    return str(stream["stream"]), label, stream["media"], speakers, basis if stream["speakers"] else "", clip
 
 
 def _advice(found: dict[str, Any]) -> str:
@@ -292,8 +292,8 @@ def verify(
     elsewhere = [e for r in reports for e in r.elsewhere]
     if json:
         totals = {name: sum(getattr(r, name) for r in reports) for name in ("calls", "parts", "bytes")}
-        told = {"ok": not defects and not missing, **totals, "defects": defects, "missing": missing}
-        console.document({**told, "elsewhere": elsewhere} if settings.node.number else told)
+        result = {"ok": not defects and not missing, **totals, "defects": defects, "missing": missing}
+        console.document({**result, "elsewhere": elsewhere} if settings.node.number else result)
     else:
         for d in defects:
             place = f" part {d['part']} offset {d['offset']}" if d["part"] else ""
@@ -339,12 +339,12 @@ def recover(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json:
         if not held:
             raise NotPossible("The daemon is running; it recovers recordings by itself when it starts.")
 
-        def tell(x: Any) -> None:
+        def show(x: Any) -> None:
             found.append({"call": x.call, "repaired_parts": x.repaired, "readable": x.document is not None})
             advance(1)
 
         def mend(c: Any) -> Any:
-            return repair(c, (), tell, refused(settings.node.runtime_dir, c.name, c.keys))
+            return repair(c, (), show, refused(settings.node.runtime_dir, c.name, c.keys))
 
         with_customers(settings, customer, mend)
     if json:

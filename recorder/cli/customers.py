@@ -80,7 +80,7 @@ def add(
             editor.write(config, after, before)
         raise
     lines = [f"Added {name} to {config} and made its keys.", f"Next: {_reload(config)}"]
-    return _told(name, made.state.value, lines, json=json)
+    return _print_result(name, made.state.value, lines, json=json)
 
 
 def title(
@@ -94,7 +94,9 @@ def title(
     Example: recorder customer title acme "Acme Ltd"
     """
     changed = _changed(config, name, "title", text)
-    return _told(name, changed.state.value, [f"{name} is shown as {text}.", f"Next: {_reload(config)}"], json=json)
+    return _print_result(
+        name, changed.state.value, [f"{name} is shown as {text}.", f"Next: {_reload(config)}"], json=json
+    )
 
 
 def close(name: Name, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
@@ -109,7 +111,7 @@ def close(name: Name, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> 
         f"{name} is closed in {config}.",
         f"Next: {_reload(config)}  (ends its live calls; its SBCs get 403 from then on)",
     ]
-    return _told(name, changed.state.value, lines, json=json)
+    return _print_result(name, changed.state.value, lines, json=json)
 
 
 def remove(
@@ -140,10 +142,10 @@ def remove(
     if receipt is None:  # debian/recorderctl knows it by "still has it open", or "removing" in JSON, and reloads
         lines = [f"{name} is no longer in {config}, but the running recorder still has it open.",
                  f"Next: {_reload(config)}, then run this command again."]  # fmt: skip
-        _told(name, "removing", lines, json=json)
+        _print_result(name, "removing", lines, json=json)
         return NotPossible.status
-    lines = [f"Everything of {name} is erased. Receipt, audit log and public key: {receipt.parent}"]
-    return _told(name, "removed", lines, receipt, json=json)
+    lines = [f"All data of {name} is erased. Receipt, audit log and public key: {receipt.parent}"]
+    return _print_result(name, "removed", lines, receipt, json=json)
 
 
 def _reload(config: Path) -> str:
@@ -184,7 +186,7 @@ def checked(settings: Settings, text: str) -> Settings:
     return after
 
 
-def _told(name: str, state: str, lines: list[str], receipt: Path | None = None, *, json: bool) -> int:
+def _print_result(name: str, state: str, lines: list[str], receipt: Path | None = None, *, json: bool) -> int:
     if json:
         console.document({"name": name, "state": state, "receipt": None if receipt is None else str(receipt)})
     else:

@@ -156,7 +156,7 @@ def run_demo(keep: Path | None, *, browser: bool = False) -> int:
     folder = (keep or Path(tempfile.mkdtemp(prefix="recorder-demo-"))).absolute()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     stage = Stage(folder)
-    heard = told = False
+    heard = explained = False
     for ending in (signal.SIGTERM, signal.SIGHUP):  # by default they would leave the daemon behind
         signal.signal(ending, _interrupted)
     try:
@@ -167,14 +167,14 @@ def run_demo(keep: Path | None, *, browser: bool = False) -> int:
         reports = asyncio.run(place(stage))
         heard = show(stage, reports)
         link = tell_next(stage, kept=keep is not None)
-        told = True
+        explained = True
         if keep is not None:
             if browser:
                 open_browser(link)
             stage.wait()
     finally:
         stage.stop()
-        if keep is None and not told:  # otherwise it has just said what to look at there, all the more if not heard
+        if keep is None and not explained:  # otherwise the folder was just shown as something to look at
             shutil.rmtree(folder, ignore_errors=True)
     return 0 if heard else 1
 
@@ -211,7 +211,7 @@ async def place(stage: Stage) -> list[Report]:
 
 
 def show(stage: Stage, reports: Sequence[Report]) -> bool:
-    """List, play and compare the calls; True if every voice was heard as it was said."""
+    """List, play and compare the calls; return whether every voice was heard as it was sent."""
     listed: list[PlainDocument] = json.loads(stage.body("/api/v1/customers/demo/calls"))["items"]
     calls = {call["session_id"]: call for call in listed}
     audio = stage.folder / "audio"
@@ -254,7 +254,7 @@ def listen(stage: Stage, scene: Scene, found: PlainDocument, placed: Any, audio:
 
 
 def tell_next(stage: Stage, *, kept: bool) -> str:
-    """Say where everything is and what to do next; return the link that signs in to the page."""
+    """Print where everything is and what to do next; return the link that signs in to the page."""
     link = stage.invite()
     print(f"\nEncrypted recordings: {stage.folder / 'data' / 'customers' / 'demo' / 'vault'}")
     print(f"Log, masked:          {stage.folder / 'recorder.log'}")
@@ -281,7 +281,7 @@ def open_browser(link: str) -> None:
 
 
 def executable() -> str:
-    """Return how this program was called, so that the commands shown can be typed."""
+    """Return how this program was called, so that the commands shown can be typed as they are."""
     called = sys.argv[0]
     return called if Path(called).name == "recorder" else f"{sys.executable} -m recorder"
 

@@ -39,13 +39,13 @@ def doctor(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Check all that a recorder needs. Where something is wrong, say what to type.
+    """Check everything that a recorder needs. If something is wrong, print what to type.
 
     Checks kernel settings, clock, disks, swap, all that a start needs, ports, certificates, the database, the object
     store, and whether the SBCs answer OPTIONS. It changes nothing, and each check has a time limit. What cannot be seen
     from this machine is `unchecked`.
 
-    --call: if a waiver is on file the trial call asks for its own erasure; if not, it stays in the list until its
+    --call: if a waiver is on file, the trial call asks for its own erasure; if not, it stays in the list until its
     retention ends, as a call of `recorder doctor`. Exit status: 0 nothing failed, 1 something did.
 
     Example: recorder doctor --call acme --listen 60s
@@ -129,7 +129,7 @@ def support(
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Write an archive (tar.gz) for somebody who helps from afar. It has no secrets and nothing personal.
+    """Write an archive (tar.gz) for remote support. It contains no secrets and no personal data.
 
     It has versions, the configuration without secrets, what `recorder doctor` finds, metrics, incidents and the newest
     lines of the log; README.txt in it names what is missing. Run it as root, who may read the journal.

@@ -82,7 +82,7 @@ def import_file(
             )
         if dry_run:
             return Report(plan.counts, whole=not partial)
-        await _noted(one, plan, actor(), ROLE)
+        await _write_audit(one, plan, actor(), ROLE)
         async with matching_for_all(one) as ours:
             with watched("users") as shown:
                 done = 0
@@ -91,7 +91,7 @@ def import_file(
                     shown(done := done + piece.size, plan.size)
             if not partial:
                 await one.users.completed(plan)
-            return Report(plan.counts, not partial, await _looked(one, ours=ours))
+            return Report(plan.counts, not partial, await _match_calls(one, ours=ours))
 
     async def work(one: Any) -> Report:
         with importing(one) as alone:
@@ -101,7 +101,7 @@ def import_file(
                 return await take_over(one)
 
     report: Report = with_customers(load(config), customer, work)[0]
-    _tell(customer, report, done=not dry_run, json=json)
+    _print_report(customer, report, done=not dry_run, json=json)
     return 0
 
 
@@ -156,13 +156,13 @@ def sync(
                         one.now,
                         whole=whole,
                         brake=None if yes or dry_run else directory.brake_percent,
-                        told=None if dry_run else lambda plan: _noted(one, plan, *by),
+                        on_plan=None if dry_run else lambda plan: _write_audit(one, plan, *by),
                         progress=shown,
                     )
-            return report if dry_run else replace(report, calls=await _looked(one, ours=ours))
+            return report if dry_run else replace(report, calls=await _match_calls(one, ours=ours))
 
     report: Report = with_customers(settings, customer, work)[0]
-    _tell(customer, report, done=not dry_run, json=json)
+    _print_report(customer, report, done=not dry_run, json=json)
     return 0
 
 
@@ -203,8 +203,8 @@ def check(
     return 0
 
 
-async def _looked(customer: Any, *, ours: bool) -> int | None:
-    """Look at the calls that a change of users affects; None if the daemon does it."""
+async def _match_calls(customer: Any, *, ours: bool) -> int | None:
+    """Match the calls that a change of users affects; None if the daemon does it."""
     from recorder.directory.matching_lock import look
 
     if not ours:
@@ -213,7 +213,7 @@ async def _looked(customer: Any, *, ours: bool) -> int | None:
         return await look(customer, shown)
 
 
-def _tell(customer: str, report: Report, *, done: bool, json: bool) -> None:
+def _print_report(customer: str, report: Report, *, done: bool, json: bool) -> None:
     """Print what changed or would change."""
     if json:
         found = {"customer": customer, "done": done, "whole": report.whole, **report.counts}
@@ -232,9 +232,9 @@ def _configured(settings: Settings, customer: str) -> Directory:
     return directory
 
 
-async def _noted(customer: Any, plan: Plan, actor: Actor, role: str) -> None:
+async def _write_audit(customer: Any, plan: Plan, actor: Actor, role: str) -> None:
     """Write a change of users to the audit log before it is made."""
     from storage.audit.hash_chain import Act
 
-    told = ", ".join(f"{count} {name}" for name, count in plan.counts.items())
-    await asyncio.wrap_future(customer.audit.append(Act.of(actor, role, "users.import", "", "done", told)))
+    summary = ", ".join(f"{count} {name}" for name, count in plan.counts.items())
+    await asyncio.wrap_future(customer.audit.append(Act.of(actor, role, "users.import", "", "done", summary)))

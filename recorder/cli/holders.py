@@ -29,7 +29,7 @@ AdmitRow = Callable[["AsyncConnection", str, int], Awaitable[None]]
 RetireRow = Callable[["AsyncConnection", str], Awaitable[None]]
 
 LOOK_SECONDS = 0.5
-"""Pause between two looks whether all other nodes know of an admission."""
+"""Pause between two checks whether all other nodes know about an admission."""
 
 
 def add_to(node: typer.Typer, admit_row: AdmitRow, retire_row: RetireRow) -> None:
@@ -60,13 +60,13 @@ def add_to(node: typer.Typer, admit_row: AdmitRow, retire_row: RetireRow) -> Non
         """
         settings = _several(config)
         if file is not None:
-            return _take(settings, file, json=json)
+            return _install(settings, file, json=json)
         if name is None:
-            return _show(settings, json=json)
+            return _print_recipient(settings, json=json)
         if number is None or recipient is None or to is None:
             hint = f"recorder node admit {name} --number N --recipient age1… -o FILE"
             raise WrongUse("To admit a node, --number, --recipient and -o are needed.", hint)
-        return _admit(settings, name, recipient, to, partial(_numbered, admit_row, name, number), wait, json=json)
+        return _write_file(settings, name, recipient, to, partial(_numbered, admit_row, name, number), wait, json=json)
 
     @node.command("retire")
     def retire(
@@ -82,20 +82,25 @@ def add_to(node: typer.Typer, admit_row: AdmitRow, retire_row: RetireRow) -> Non
         Its recorder must have stopped, or been silent for two days. If it starts again, it opens nothing and overwrites
         its keys. The other nodes do not get the calls that only it has.
         """
-        settings = _several(config)
-        if name == settings.node.name:
-            raise WrongUse("A node cannot retire itself.", "Run the command on a node that stays.")
-        returning = sorted({each for one in _each(settings, _returning) for each in one} - {name})
-        if returning:
-            warning = f"{', '.join(returning)} is still returning: what only {name} has erased so far may open again."
-            _confirm(f"{warning} Retire {name} nevertheless?", yes=yes)
-        _confirm(f"Retire node {name} for good?", yes=yes)
-        _each(settings, lambda holder: holder.retire(name, partial(_named, retire_row, name)))
-        if json:
-            console.document({"name": name, "state": "retired"})
-        else:
-            print(f"{name} is retired. Destroy the disks with its keys/, or start it once: it then overwrites them.")
-        return 0
+        return _retire(_several(config), name, partial(_named, retire_row, name), yes=yes, json=json)
+
+
+def _retire(
+    settings: Settings, name: str, row: Callable[[AsyncConnection], Awaitable[None]], *, yes: bool, json: bool
+) -> int:
+    if name == settings.node.name:
+        raise WrongUse("A node cannot retire itself.", "Run the command on a node that stays.")
+    returning = sorted({each for one in _each(settings, _returning) for each in one} - {name})
+    if returning:
+        warning = f"{', '.join(returning)} is still returning: what only {name} has erased so far may open again."
+        _confirm(f"{warning} Retire {name} nevertheless?", yes=yes)
+    _confirm(f"Retire node {name} for good?", yes=yes)
+    _each(settings, lambda holder: holder.retire(name, row))
+    if json:
+        console.document({"name": name, "state": "retired"})
+    else:
+        print(f"{name} is retired. Destroy the disks with its keys/, or start it once: it then overwrites them.")
+    return 0
 
 
 def _confirm(question: str, *, yes: bool) -> None:
@@ -126,7 +131,7 @@ def _several(config: Path) -> Settings:
     return settings
 
 
-def _show(settings: Settings, *, json: bool) -> int:
+def _print_recipient(settings: Settings, *, json: bool) -> int:
     from recorder.maintenance.node_admission import prepare
 
     recipient = prepare(settings)
@@ -141,7 +146,7 @@ def _show(settings: Settings, *, json: bool) -> int:
     return 0
 
 
-def _take(settings: Settings, file: Path, *, json: bool) -> int:
+def _install(settings: Settings, file: Path, *, json: bool) -> int:
     from recorder.cli.keys import alone
     from recorder.maintenance.node_admission import take
 
@@ -155,7 +160,7 @@ def _take(settings: Settings, file: Path, *, json: bool) -> int:
     return 0
 
 
-def _admit(
+def _write_file(
     settings: Settings,
     name: str,
     recipient: str,

@@ -55,7 +55,7 @@ class Made:
         if self.customer:
             words = f"{program()} admin create NAME --customer {self.customer} --role admin --config {self.config}"
             out += ["", f"To sign in to the admin page: {words}"]
-        sources = f"Next: see that sources in {self.config} are the addresses of your SBC"
+        sources = f"Next: check that sources in {self.config} are the addresses of your SBC"
         return [*out, "", f"{sources}, then: {program()} serve --config {self.config}"]
 
 
@@ -88,9 +88,9 @@ def initialise(config: Path, first: str | None = None) -> Made:
 
 
 def write_config(config: Path, customer: str | None = None) -> bool:
-    """Write the commented example as configuration; outside /etc everything lies beside it, except runtime_dir.
+    """Write the commented example as configuration; outside /etc everything is beside it, except runtime_dir.
 
-    `customer` takes the place of the example's name. Raises WrongUse if it cannot be the name of one.
+    `customer` takes the place of the example's name. Raises WrongUse if it is not a valid name.
     """
     if config.exists():
         return False

@@ -62,7 +62,7 @@ def rotate(
     if json:
         console.document({"rotated": moved, "root": source, "made": made})
         return 0
-    print(f"Sealed anew: {', '.join(moved) or 'nothing, all were'} under {source}.")
+    print(f"Sealed under {source}: {', '.join(moved) or 'nothing new, all keys already were'}.")
     if configured.startswith("credential:") and source.startswith("file:"):
         name, path = configured.removeprefix("credential:"), source.removeprefix("file:")
         print(f"Next: make {path} the credential {name} (LoadCredential={name}:{path}), then start the daemon.")

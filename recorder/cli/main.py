@@ -49,20 +49,20 @@ def run(arguments: list[str]) -> int:
 
 
 def serves(arguments: list[str]) -> bool:
-    """Tell whether the arguments start the daemon."""
+    """Return whether the arguments start the daemon."""
     return arguments[:1] == [SERVE] and not {"--help", "-h"} & set(arguments)
 
 
 def _failed(problem: Exception, daemon: bool) -> int:
-    """Say why a command ends, and return its exit status; of the daemon, the log says it too."""
+    """Print why a command ends, and return its exit status; the daemon also logs it."""
     from recorder.observe import logs
 
-    status, said = _outcome(problem)
+    status, text = _outcome(problem)
     if daemon:
-        logs.ended(problem, status, said, getattr(problem, "faults", ()))
+        logs.ended(problem, status, text, getattr(problem, "faults", ()))
         if logs.one_file(sys.stdout, sys.stderr):
             return status
-    print(f"recorder: {said}", file=sys.stderr)
+    print(f"recorder: {text}", file=sys.stderr)
     return status
 
 
@@ -88,14 +88,14 @@ def _outcome(problem: Exception) -> tuple[int, str]:
 
 
 def sentence(problem: Exception) -> str:
-    """Return what is wrong and what to do about it, in one sentence or two, or the faults one a line."""
+    """Return what is wrong and what to do about it, in one or two sentences; faults get a line each."""
     if isinstance(problem, SettingsError):
         return problem.sentence()
     hint = str(getattr(problem, "hint", ""))
-    said = str(problem)
+    text = str(problem)
     if not hint:
-        return said
-    return f"{said} {hint}" if said.endswith((".", "!", "?")) else f"{said}: {hint}"
+        return text
+    return f"{text} {hint}" if text.endswith((".", "!", "?")) else f"{text}: {hint}"
 
 
 def _serve(arguments: list[str]) -> int:
@@ -103,7 +103,7 @@ def _serve(arguments: list[str]) -> int:
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> NoReturn:
-            raise WrongUse(f"{message[:1].upper()}{message[1:]}.", "recorder serve --help shows what there is.")
+            raise WrongUse(f"{message[:1].upper()}{message[1:]}.", "recorder serve --help lists the options.")
 
     parser = Parser(prog="recorder serve", add_help=False)
     parser.add_argument("--config", type=Path, default=DEFAULT_CONFIG)
@@ -213,12 +213,12 @@ def _plain_record(record: Callable[[Any], tuple[str, str] | None], context: Any)
 
 
 def _plain_usage(pieces: Callable[[Any], list[str]], context: Any) -> list[str]:
-    """Return what the usage line has of a parameter: `<call>`, because `{call}` looks like a choice."""
+    """Return a parameter for the usage line: `<call>`, because `{call}` looks like a choice."""
     return [re.sub(r"{(\w+)}", r"<\1>", piece) for piece in pieces(context)]
 
 
 def _usage(problem: Exception) -> int | None:
-    """Show what is wrong with a command's arguments; None if the failure is another one."""
+    """Print what is wrong with a command's arguments; None if the failure is a different one."""
     show, status = getattr(problem, "show", None), getattr(problem, "exit_code", None)
     if isinstance(status, int):
         if show:

@@ -1,7 +1,7 @@
 """Write the man pages and the shell completion: `python -m recorder.cli.manual FOLDER`.
 
 Pages of commands come from the help of the command line, recorder.toml(5) from the model of the configuration. So both
-say what the program says, and nobody keeps them by hand. man-pages(7) has the order of the sections.
+always match the program, and nobody maintains them by hand. The order of the sections is that of man-pages(7).
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Parameter:
 
     @property
     def is_path(self) -> bool:
-        """Return whether the name of a file is wanted."""
+        """Return whether the value is the name of a file."""
         return "<path>" in self.words
 
 
@@ -64,7 +64,7 @@ class Command:
         return "-".join(self.path)
 
     def all(self) -> Iterator[Command]:
-        """Yield it and every command below it."""
+        """Yield this command and every command below it."""
         yield self
         for each in self.commands:
             yield from each.all()
@@ -201,7 +201,7 @@ def configuration_page() -> str:
         *_head("recorder.toml", 5, "recorder.toml", "Configuration of the call recorder"),
         ".SH DESCRIPTION",
         escaped("One TOML file, by default /etc/recorder/recorder.toml. `recorder init` writes it, with comments."),
-        escaped("`recorder check-config` reports every mistake in it. Secrets never stand in it."),
+        escaped("`recorder check-config` reports every mistake in it. It never contains secrets."),
     ]
     for name, kind in SECTIONS.items():
         out += _table(f"[{name}]", kind)
@@ -217,9 +217,9 @@ def _table(header: str, kind: type[Any]) -> Iterator[str]:
     yield f".SH {escaped(header)}"
     yield from _paragraphs(tuple(" ".join(text.split()) for text in (kind.__doc__ or "").split("\n\n")))
     for item in fields(kind):
-        said = item.metadata["doc"].rstrip()
-        stop = "" if said.endswith((".", "?", ")")) else "."
-        yield from (".TP", f"\\fB{escaped(item.name)}\\fR", escaped(f"{said}{stop} {_default(item)}"))
+        doc = item.metadata["doc"].rstrip()
+        stop = "" if doc.endswith((".", "?", ")")) else "."
+        yield from (".TP", f"\\fB{escaped(item.name)}\\fR", escaped(f"{doc}{stop} {_default(item)}"))
 
 
 def _default(item: Field[Any]) -> str:

@@ -122,7 +122,7 @@ def _item(customer: str, row: NodeRow, cuts: int | None) -> dict[str, Any]:
 
 
 def each_database(settings: Settings, name: str | None, work: Callable[[Database], Awaitable[V]]) -> dict[str, V]:
-    """Return what `work` returns for the database of each customer, by name; the databases are not opened for it."""
+    """Return what `work` returns for the database of each customer, by name, without opening the databases."""
     from storage.customer.settings import customer_folder
     from storage.database.database import Database
 

@@ -94,8 +94,8 @@ def audit_verify(
         return 0 if good else 1
     for one in found:
         where = f"entry {one['bad']} " if one["bad"] is not None else ""
-        told = "all as written" if one["ok"] else f"then {where}{one['fault']}"
-        print(f"{one['customer']}: {one['entries']} entries, {told}.")
+        mention = "all as written" if one["ok"] else f"then {where}{one['fault']}"
+        print(f"{one['customer']}: {one['entries']} entries, {mention}.")
         for each in one["accepted"]:
             print(_accepted(each))
         if not one["ok"]:
@@ -109,8 +109,8 @@ def audit_verify(
 def _of_node(customer: str, each: dict[str, Any]) -> str:
     """Return the sentence about the copy of another node's log."""
     where = f"entry {each['bad']} " if each["bad"] is not None else ""
-    told = "all as written" if each["ok"] else f"then {where}{each['fault']}"
-    return console.plain(f"{customer}, copy of node {each['node']}: {each['entries']} entries, {told}.")
+    mention = "all as written" if each["ok"] else f"then {where}{each['fault']}"
+    return console.plain(f"{customer}, copy of node {each['node']}: {each['entries']} entries, {mention}.")
 
 
 def _accepted(each: dict[str, Any]) -> str:
@@ -124,14 +124,15 @@ def audit_accept(
     reason: Annotated[str, typer.Option(help="Why the log lacks entries; it is written into the log.")],
     customer: WhichCustomer = None,
     witness: Annotated[
-        Path | None, typer.Option(help="Also accept what only checkpoints that a witness kept in this file show.")
+        Path | None, typer.Option(help="Also accept a loss that only a witness's checkpoints in this file show.")
     ] = None,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
 ) -> int:
-    """Accept once that an audit log lacks entries. That is so after a backup was restored. It needs the root secret.
+    """Accept once that an audit log lacks entries. This needs the root secret.
 
-    Writes a signed entry into the log. It covers what is missing now; whatever is lost later is found again.
+    It is for a log that lacks entries because a backup was restored. It writes a signed entry into the log, which
+    covers what is missing now; a later loss is reported again.
 
     Example: recorder audit accept --customer acme --reason "restored the backup of 30 November after a disk failed"
     """
@@ -153,11 +154,11 @@ def audit_accept(
     except AuditError as problem:
         raise Negative(f"{problem}.", f"{problem.hint}.".capitalize()) from None
     if entry is None:
-        raise Negative(f"The audit log of {name} lacks nothing.", "recorder audit verify checks it.")
+        raise Negative(f"The audit log of {name} lacks no entries.", "recorder audit verify checks it.")
     if json:
         console.document({"customer": name, "entry": entry})
         return 0
-    print(f"{name}: what the audit log lacks is accepted in entry {entry}. Next: recorder audit verify")
+    print(f"{name}: entry {entry} accepts what the audit log lacks. Next: recorder audit verify")
     return 0
 
 

@@ -28,11 +28,11 @@ def watched(title: str, *, stream: TextIO | None = None) -> Iterator[Callable[[i
     """Yield a function to call with the amount done and the total, 0 while that is unknown."""
     with _bar(title, None, stream) as shown:
 
-        def told(done: int, of: int) -> None:
+        def advance(done: int, of: int) -> None:
             if shown is not None:
                 shown.bar.update(shown.task, completed=done, total=of or None)
 
-        yield told
+        yield advance
 
 
 class _Shown(NamedTuple):

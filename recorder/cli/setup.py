@@ -82,9 +82,9 @@ def init(
 
 
 def check_config(
-    start: Annotated[bool, typer.Option("--start", help="Do everything that a start does, but listen.")] = False,
+    start: Annotated[bool, typer.Option("--start", help="Do everything that a start does except listen.")] = False,
     reload: Annotated[
-        bool, typer.Option("--reload", help="Also say what differs from the configuration of the running recorder.")
+        bool, typer.Option("--reload", help="Also show what differs from the configuration of the running recorder.")
     ] = False,
     config: Config = DEFAULT_CONFIG,
     json: AsJson = False,
@@ -141,13 +141,13 @@ def _compare(settings: Settings, *, json: bool) -> int:
 
     found = changes(settings)
     if json:
-        told = {"changed": list(found.changed), "needs_restart": list(found.needs_restart)}
-        console.document({"ok": not found.needs_restart, **told})
+        differences = {"changed": list(found.changed), "needs_restart": list(found.needs_restart)}
+        console.document({"ok": not found.needs_restart, **differences})
     else:
         print("\n".join(f"changed  {key}" for key in found.changed) or "Nothing has changed in the configuration.")
         if found.needs_restart:
             console.say(
-                f"A reload would lose live calls by the change of {', '.join(found.needs_restart)}. "
+                f"A reload would lose live calls, because it changes {', '.join(found.needs_restart)}. "
                 f"To end them in order instead: {Installation.of(settings.source).restart}."
             )
     return 1 if found.needs_restart else 0
@@ -158,7 +158,7 @@ def create(
     role: Annotated[
         list[str], typer.Option(help="admin, listener, privacy, approver, auditor or operator; may be repeated.")
     ],
-    name: Annotated[str, typer.Option(help="Name to list and revoke it by.")],
+    name: Annotated[str, typer.Option(help="Name by which to list and revoke it.")],
     days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Days it is valid; for ever if omitted.")] = None,
     account: Annotated[
         str | None,

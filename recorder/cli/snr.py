@@ -33,30 +33,30 @@ def channels(data: bytes) -> tuple[int, list[array[int]]]:
         return file.getframerate(), [samples[n::count] for n in range(count)]
 
 
-def snr_db(said: Sequence[int], heard: Sequence[int], rate: int, longest_lag: float = 0.1) -> float:
-    """Return how far `heard` is from `said` in dB, after shifting it by at most `longest_lag` seconds and scaling it.
+def snr_db(original: Sequence[int], heard: Sequence[int], rate: int, longest_lag: float = 0.1) -> float:
+    """Return how far `heard` is from `original` in dB, after shifting by at most `longest_lag` seconds and scaling.
 
     Infinite for equal samples.
     """
-    lag = _best_lag(said, heard, int(rate * WINDOW), int(rate * longest_lag))
-    paired = heard[lag : lag + len(said)]
-    said = said[: len(paired)]
-    power = sum(x * x for x in said)
-    cross = sum(x * y for x, y in zip(said, paired, strict=True))
+    lag = _best_lag(original, heard, int(rate * WINDOW), int(rate * longest_lag))
+    paired = heard[lag : lag + len(original)]
+    original = original[: len(paired)]
+    power = sum(x * x for x in original)
+    cross = sum(x * y for x, y in zip(original, paired, strict=True))
     energy = sum(y * y for y in paired)
     if not power or not energy:
         return -math.inf
     gain = cross / energy
-    noise = sum((x - gain * y) ** 2 for x, y in zip(said, paired, strict=True))
+    noise = sum((x - gain * y) ** 2 for x, y in zip(original, paired, strict=True))
     return math.inf if noise == 0 else 10 * math.log10(power / noise)
 
 
-def _best_lag(said: Sequence[int], heard: Sequence[int], window: int, longest: int) -> int:
-    """Return the shift at which the loudest stretches of `said` fit best, all of them together."""
-    starts = _loudest(said, window)
+def _best_lag(original: Sequence[int], heard: Sequence[int], window: int, longest: int) -> int:
+    """Return the shift at which the loudest stretches of `original` fit best, all of them together."""
+    starts = _loudest(original, window)
     blurred = [_blurred(heard[start : start + longest + window]) for start in starts]
-    rough = [_blurred(said[start : start + window]) for start in starts]
-    exact = [said[start : start + window] for start in starts]
+    rough = [_blurred(original[start : start + window]) for start in starts]
+    exact = [original[start : start + window] for start in starts]
 
     def near(lag: int) -> float:
         return _fit((one, other[lag : lag + len(one)]) for one, other in zip(rough, blurred, strict=True))
@@ -83,11 +83,11 @@ def _blurred(samples: Sequence[int]) -> list[int]:
     return [sum(samples[at : at + COARSE]) for at in range(0, len(samples) - COARSE + 1, COARSE)]
 
 
-def _loudest(said: Sequence[int], window: int) -> list[int]:
+def _loudest(original: Sequence[int], window: int) -> list[int]:
     """Return where the loudest stretch in each of STRETCHES equal parts begins."""
-    part = max(1, len(said) // STRETCHES)
+    part = max(1, len(original) // STRETCHES)
     found = []
     for begin in range(0, part * STRETCHES, part):
-        starts = range(begin, max(begin + 1, min(begin + part, len(said) - window)), max(1, window // 2))
-        found.append(max(starts, key=lambda at: sum(abs(x) for x in said[at : at + window : 16])))
+        starts = range(begin, max(begin + 1, min(begin + part, len(original) - window)), max(1, window // 2))
+        found.append(max(starts, key=lambda at: sum(abs(x) for x in original[at : at + window : 16])))
     return found

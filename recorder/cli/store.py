@@ -46,15 +46,15 @@ def check(config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
     for place, features in seen:
         with acting_as_owner(settings.node.data_dir):
             locking_stores.note(settings.node.data_dir, place.endpoint, place.bucket, seen=features.lock)
-    told = [
+    results = [
         {"ok": usable(features, place.lock), "features": asdict(features), "endpoint": place.endpoint,
          "bucket": place.bucket, "prefix": place.prefix}
         for place, features in seen
     ]  # fmt: skip
-    good = all(each["ok"] for each in told)
+    good = all(each["ok"] for each in results)
     if json:
-        more = {"stores": told} if len(told) > 1 else {}
-        console.document({"ok": good, "features": told[0]["features"], **more})
+        more = {"stores": results} if len(results) > 1 else {}
+        console.document({"ok": good, "features": results[0]["features"], **more})
         return 0 if good else 1
     for place, features in seen:
         if len(seen) > 1:
@@ -71,7 +71,7 @@ def _show(features: Features) -> None:
 
     missing = lacking(features)
     rows = [(name, "yes" if there else "no", missing.get(name, "")) for name, there in asdict(features).items()]
-    console.table(("feature", "there", "what that means"), rows)
+    console.table(("feature", "there", "consequence"), rows)
 
 
 def _refuse(place: StoreSettings, features: Features) -> None:
@@ -89,7 +89,7 @@ def _refuse(place: StoreSettings, features: Features) -> None:
 
 
 def move(customer: OneCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False) -> int:
-    """Move all recordings to where `media` says. It stands in [storage] or in a customer's table.
+    """Move all recordings to where `media` says. Set `media` in [storage] or in a customer's table.
 
     Example: recorder store move
 

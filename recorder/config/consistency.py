@@ -102,7 +102,7 @@ def _media_ports(settings: Settings) -> Iterator[Fault]:
 
 
 def _overlap(one: str, other: str) -> bool:
-    """Tell whether two sockets on one port would conflict."""
+    """Return whether two sockets on one port would conflict."""
     return one == other or any(ipaddress.ip_address(host).is_unspecified for host in (one, other))
 
 
@@ -191,11 +191,11 @@ def _object_store(settings: Settings) -> Iterator[Fault]:
     """Check that an object store is described whole, and that recordings do not cross a network in the clear."""
     common = list(_described(settings.storage, "storage"))
     yield from common
-    told = {_name(fault) for fault in common}
+    shared_names = {_name(fault) for fault in common}
     for index, customer in enumerate(settings.customers):
         own = customer.store
         for fault in _described(settings.storage_of(customer), f"customer[{index}]"):
-            if own and (_name(fault) in own or _name(fault) not in told):
+            if own and (_name(fault) in own or _name(fault) not in shared_names):
                 yield fault
 
 
@@ -229,7 +229,7 @@ def _several_nodes(settings: Settings) -> Iterator[Fault]:
 
 
 def _is_loopback(origin: str) -> bool:
-    """Tell whether only this machine can be meant."""
+    """Return whether only this machine can be meant."""
     host = urlsplit(origin).hostname or ""
     try:
         return ipaddress.ip_address(host).is_loopback

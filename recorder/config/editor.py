@@ -1,12 +1,12 @@
-"""Edit the customers of a configuration file without touching the comments and the layout of anything else.
+"""Edit the customers of a configuration file, leaving comments and layout of everything else as they are.
 
     after = add(before, {"name": "acme", "sources": ["192.0.2.0/24"]})      text in, text out
     after = change(before, "acme", "state", "closed")
     after = remove(before, "acme")
     write(path, before, after)                                              owner and mode stay
 
-An edit changes lines. It counts only if the file then says what it said before and the change, as tomllib reads both:
-a file that is written in a way unknown here is refused, never damaged.
+An edit changes lines. It only counts if the file, as tomllib reads it, then has its previous contents and the change.
+So a file that is written in an unknown way is refused, never damaged.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from recorder.errors import NotPossible, WrongUse
 
 CUSTOMER = "customer"
 OWNED = ("directory", "sign_in")
-"""Tables that belong to a customer, whom their key `customer` names."""
+"""Tables that belong to the customer named by their key `customer`."""
 
 _HEADER = re.compile(r"\s*\[\[?\s*([A-Za-z0-9_.-]+)\s*\]\]?\s*(?:#.*)?")
 _VALUE = re.compile(
@@ -57,22 +57,22 @@ def change(text: str, name: str, key: str, value: str) -> str:
     """Set a text in the table of a customer that is there; raises WrongUse if it cannot be done by lines."""
     lines, wanted = text.splitlines(keepends=True), _document(text)
     index = _index(wanted, name)
-    said = f"{key} = {toml(value)}"
+    setting = f"{key} = {toml(value)}"
     start, stop = _places(lines, CUSTOMER, wanted)[index]
     at = _line_of(lines, range(start + 1, stop), key)
     if at is not None:
         head, _, old = lines[at].partition("=")
         found = _VALUE.fullmatch(old.strip())
         if not found:
-            raise _unknown(f"{said} in the table of {name}")
+            raise _unknown(f"{setting} in the table of {name}")
         lines[at] = f"{head}= {toml(value)}{found['comment']}{_line_end(lines[at])}"
     else:
         example = _line_of(lines, range(start + 1, stop), f"#\\s*{key}")
         below = example if example is not None else _line_of(lines, range(start + 1, stop), "name")
         below = start if below is None else below
-        lines.insert(below + 1, f"{said}{_line_end(text)}")
+        lines.insert(below + 1, f"{setting}{_line_end(text)}")
     wanted[CUSTOMER][index][key] = value
-    return _checked("".join(lines), wanted, f"{said} in the table of {name}")
+    return _checked("".join(lines), wanted, f"{setting} in the table of {name}")
 
 
 def remove(text: str, name: str) -> str:
@@ -137,7 +137,7 @@ def _document(text: str) -> dict[str, Any]:
 
 
 def _checked(text: str, wanted: Mapping[str, Any], what: str) -> str:
-    """Return a text that says what is wanted; raise WrongUse for any other."""
+    """Return a text that has the wanted contents; raise WrongUse for any other."""
     try:
         if tomllib.loads(text) == wanted:
             return text

@@ -1,11 +1,11 @@
-"""What somebody types to start, reload and stop this recorder, to see its log, and to run a command beside it.
+"""What an operator types to start, reload and stop this recorder, to see its log, and to run a command beside it.
 
     how = Installation.of(settings.source)
     how.start               "systemctl start recorder; …", or "recorder serve --config /srv/trial/recorder.toml; …"
     how.command("verify")   "recorderctl verify", or "recorder verify --config /srv/trial/recorder.toml"
 
-The configuration of the service lies below /etc, on a machine that systemd runs. Any other recorder is run by somebody
-who typed `recorder serve`, as a trial, or by a container, where the same words hold: its log is what it prints.
+The configuration of the service is below /etc, on a machine that systemd runs. Any other recorder was started by typing
+`recorder serve`, as a trial, or runs in a container, where the same commands apply: its log is what it prints.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Installation:
 
     @property
     def start(self) -> str:
-        """Return how to start it, and where it says why it does not start."""
+        """Return how to start it, and where it reports why it does not start."""
         if self.service:
             return "systemctl start recorder; if that fails: journalctl -u recorder -e"
         return f"{self.command('serve')}; if that fails, it prints why"
@@ -59,7 +59,7 @@ class Installation:
 
     @property
     def reload(self) -> str:
-        """Return how to let it take a changed configuration; its calls go on."""
+        """Return how to make it take a changed configuration; its calls go on."""
         if self.service:
             return "systemctl reload recorder"
         return f"stop it ({self.stop}) and start it again: {self.command('serve')}"
@@ -69,8 +69,8 @@ class Installation:
         """Return how to stop it so that its calls end in order, and how to start it again."""
         if self.service:
             return "systemctl stop recorder, then systemctl start recorder"
-        told = "send SIGUSR1 to its main process, which says that nobody takes its calls over"
-        return f"{told}; then {self.reload}"
+        signal = "send SIGUSR1 to its main process, which announces that no successor will take over its calls"
+        return f"{signal}; then {self.reload}"
 
     @property
     def status(self) -> str:
@@ -83,7 +83,7 @@ class Installation:
 
     @property
     def log(self) -> str:
-        """Return how to see what it warned of."""
+        """Return how to see its warnings."""
         return "journalctl -u recorder -p warning -e" if self.service else "see what recorder serve printed"
 
 

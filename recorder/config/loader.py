@@ -35,10 +35,10 @@ def load(path: Path, *, files: bool = True, start: bool = False) -> Settings:
 
 
 def load_for_start(path: Path) -> tuple[Settings, dict[str, SettingsError]]:
-    """Read the configuration for `serve`; return also the customers with a file that cannot be used, by name.
+    """Read the configuration for `serve`; return also, by name, the customers with a file that cannot be used.
 
-    They are in it without that file, so that their calls are recognised, and must not be served. Raises SettingsError
-    if there are other faults or nobody is left, or WrongUse.
+    The configuration has these customers without that file, so that their calls are recognised; they must not be
+    served. Raises SettingsError if there are other faults or no customer is left, or WrongUse.
     """
     settings, faults = examine(path, start=True)
     if not faults:
@@ -79,7 +79,7 @@ def lines_of(settings: Settings) -> dict[str, int]:
 
 
 def check_made(settings: Settings) -> None:
-    """Raise SettingsError for certificates and a root secret that exist, even in part, but cannot be used."""
+    """Raise SettingsError for certificates and a root secret that exist, if only in part, but cannot be used."""
     sip, api = settings.sip, settings.admin_api
     faults = [
         *_pair("sip", sip.certificate, sip.private_key),
@@ -165,14 +165,14 @@ def start_faults(settings: Settings) -> Iterator[Fault]:
 
 
 def _lock_faults(settings: Settings) -> Iterator[Fault]:
-    """Yield a fault for a lock in a store that was not seen to keep one."""
+    """Yield a fault for each store with a lock that `recorder store check` has not verified."""
     for place, storage in _places(settings, "lock"):
         if storage.media == "s3" and storage.lock != "off":
             yield from _unseen_lock(settings, place, storage)
 
 
 def _unseen_lock(settings: Settings, place: str, storage: Storage) -> Iterator[Fault]:
-    from storage.vault import locking_stores  # only for those who lock
+    from storage.vault import locking_stores  # loaded only for those who lock
 
     if not locking_stores.locks(settings.node.data_dir, storage.endpoint, storage.bucket):
         right = (
@@ -183,13 +183,13 @@ def _unseen_lock(settings: Settings, place: str, storage: Storage) -> Iterator[F
 
 
 def _places(settings: Settings, key: str) -> Iterator[tuple[str, Storage]]:
-    """Yield each description of an object store, and the table in which it says this key."""
-    told = set[tuple[str, Storage]]()
+    """Yield each description of an object store that has this key, and its table."""
+    yielded = set[tuple[str, Storage]]()
     for index, customer in enumerate(settings.customers):
         place = f"customer[{index}]" if key in customer.store else "storage"
         storage = settings.storage_of(customer)
-        if (place, storage) not in told:
-            told.add((place, storage))
+        if (place, storage) not in yielded:
+            yielded.add((place, storage))
             yield place, storage
 
 
@@ -229,19 +229,19 @@ def _store_files(place: str, values: Mapping[str, Any]) -> Iterator[Fault]:
 
 
 def _leaves_objects(settings: Settings, name: str) -> bool:
-    """Tell whether nothing says where the objects of a customer are that an object store may have."""
+    """Return whether an object store may have recordings of a customer and the configuration does not describe it."""
     configured = settings.customer(name)
     storage = settings.storage if configured is None else settings.storage_of(configured)
     return storage.endpoint is None and storage.media == "file"
 
 
 def with_objects(settings: Settings) -> list[str]:
-    """Return the customers of whom an object store may have recordings."""
+    """Return the customers whose recordings may be in an object store."""
     return [each.name for each in settings.customers if has_objects(settings, each.name)]
 
 
 def has_objects(settings: Settings, name: str) -> bool:
-    """Tell whether an object store may have recordings of a customer."""
+    """Return whether recordings of a customer may be in an object store."""
     from storage.customer.settings import CUSTOMERS, VAULT  # a start after a kill loads nothing for those without one
     from storage.vault.parts import STORED
 
@@ -266,7 +266,7 @@ def _folder(key: str, path: Path) -> Iterator[Fault]:
 
 def _users(key: str, path: Path) -> Iterator[Fault]:
     """Check a file of users for digest authentication of INVITEs."""
-    from sip.message.digest import Realm  # few have such a file, and other commands do without the SIP parser
+    from sip.message.digest import Realm  # few have such a file, and other commands do not need the SIP parser
 
     unreadable = list(_readable(key, path))
     yield from unreadable

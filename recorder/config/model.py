@@ -204,7 +204,7 @@ class AdminApi:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
-    """A listener of its own for /metrics, so that who scrapes it does not reach the admin page."""
+    """A separate listener for /metrics, so that Prometheus cannot reach the admin page."""
 
     listen: Address | None = option(
         read.address,
@@ -262,20 +262,20 @@ class Storage:
     media: str = option(
         read.media_store,
         "file",
-        "file: recordings lie in data_dir. s3: they also go to an object store, and later only.",
+        "file: recordings stay in data_dir. s3: they go to an object store as well, and later only there.",
     )
     endpoint: str | None = option(read.origin, None, "Object store: its address. http:// only on loopback.")
     region: str = option(read.text, "us-east-1", "Object store: the region that requests are signed for.")
-    bucket: str | None = option(read.bucket, None, "Object store: the bucket, for recorders alone. It must be there.")
+    bucket: str | None = option(read.bucket, None, "Object store: the bucket, used by recorders only. It must exist.")
     prefix: str = option(
         read.prefix,
         "",
-        "Object store: what the names of all objects begin with; each recorder of a bucket has its own.",
+        "Object store: prefix of the names of all objects; each recorder of a bucket has its own.",
     )
     access_key: str | None = option(read.secret, None, "Object store: access key, credential:NAME or file:/PATH.")
     secret_key: str | None = option(read.secret, None, "Object store: secret key, credential:NAME or file:/PATH.")
     path_style: bool = option(
-        read.boolean, False, "Object store: true if the bucket stands in the path, not in the host name."
+        read.boolean, False, "Object store: true if the bucket is named in the path, not in the host name."
     )
     ca: Path | None = option(
         read.absolute, None, "Object store: authorities of its certificate, PEM; default: those of the system."
@@ -283,19 +283,19 @@ class Storage:
     part_seconds: int = option(
         read.whole(1, 86_400, "seconds"),
         300,
-        "Object store: a part of a live call ends after this time, or 16 MiB, and is uploaded. A machine that burns "
-        "takes at most so much of its live calls with it. Each part costs a request; 60 is short.",
+        "Object store: a part of a live call ends after this time, or 16 MiB, and is uploaded. If the "
+        "machine is destroyed, at most this much of each live call is lost. Each part costs a request; 60 is short.",
     )
     keep_local: Duration = option(
         read.duration,
         Duration(7, "d"),
-        "Object store: how long a recording that the store has stays in data_dir as well.",
+        "Object store: how long a recording stays in data_dir after its upload.",
     )
     lock: str = option(
         read.lock,
         "off",
         "Object store: off | governance | compliance: lock objects against deletion until the day after retention "
-        "ends, and hold those of calls under legal hold. Only for a store that recorder store check saw keep a lock.",
+        "ends, and hold those of calls under legal hold. Only for a store whose locks recorder store check verified.",
     )
 
 
@@ -310,7 +310,7 @@ class Customer:
     """
 
     name: str = required(read.name, "Folder and part of API addresses: a-z, 0-9 and -. Never changes.", example="acme")
-    title: str | None = option(read.text, None, "What people are shown in place of the name; may change.")
+    title: str | None = option(read.text, None, "Name that people see instead of the name above; may change.")
     state: CustomerState = option(
         read.one_of(CustomerState),
         CustomerState.OPEN,
@@ -417,16 +417,16 @@ class Customer:
     endpoint: str | None = option(read.origin, None, "This customer's object store: its address.")
     region: str | None = option(read.text, None, "Its region.")
     bucket: str | None = option(read.bucket, None, "Its bucket.")
-    prefix: str | None = option(read.prefix, None, "What the names of its objects begin with.")
+    prefix: str | None = option(read.prefix, None, "Prefix of the names of its objects.")
     access_key: str | None = option(read.secret, None, "Its access key, credential:NAME or file:/PATH.")
     secret_key: str | None = option(read.secret, None, "Its secret key, credential:NAME or file:/PATH.")
-    path_style: bool | None = option(read.boolean, None, "Whether its bucket stands in the path.")
+    path_style: bool | None = option(read.boolean, None, "Whether its bucket is named in the path.")
     ca: Path | None = option(read.absolute, None, "Authorities of its certificate, PEM.")
     part_seconds: int | None = option(
         read.whole(1, 86_400, "seconds"), None, "When parts of this customer's live calls end."
     )
     keep_local: Duration | None = option(
-        read.duration, None, "How long this customer's recordings stay in data_dir as well."
+        read.duration, None, "How long this customer's recordings stay in data_dir after their upload."
     )
     lock: str | None = option(read.lock, None, "Whether this customer's objects are locked against deletion.")
 
@@ -492,7 +492,7 @@ def _service(value: object) -> str:
 class Directory:
     """Where a customer's users come from: Microsoft Entra ID. One table for each customer; see docs/entra.md."""
 
-    customer: str = required(read.name, "Whose users these are.", example="acme")
+    customer: str = required(read.name, "The customer whose users these are.", example="acme")
     tenant: str = required(
         _tenant, "Directory (tenant) ID, or a domain of it.", example="11111111-2222-3333-4444-555555555555"
     )
@@ -543,7 +543,7 @@ def issuer(value: object) -> str:
 
 
 def loopback(host: str) -> bool:
-    """Tell whether a host is this machine."""
+    """Return whether a host is this machine."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -570,7 +570,7 @@ class SignIn:
     address there: the page's address with /openid/back.
     """
 
-    customer: str = required(read.name, "Whose people these are.", example="acme")
+    customer: str = required(read.name, "The customer whose people sign in here.", example="acme")
     title: str = required(read.text, "What the button on the page says.", example="Microsoft Entra ID")
     issuer: str = required(
         issuer,

@@ -53,7 +53,7 @@ def examine(data: bytes) -> tuple[Settings, tuple[Fault, ...]]:
 
 
 def new_ones(more: Iterable[Fault], faults: Iterable[Fault]) -> list[Fault]:
-    """Return the faults of keys that have none yet: in place of a wrong value, a rule saw the default."""
+    """Return the faults of keys that have no fault yet: rules saw the default in place of a wrong value."""
     wrong = frozenset(_without_index(fault.key) for fault in faults)
     return [fault for fault in more if wrong.isdisjoint((_without_index(fault.key), fault.key.partition(".")[0]))]
 

@@ -114,7 +114,7 @@ class Address:
 
     @property
     def loopback(self) -> bool:
-        """Tell whether only this machine can reach it."""
+        """Return whether only this machine can reach it."""
         return ipaddress.ip_address(self.host).is_loopback
 
     def __str__(self) -> str:
@@ -269,7 +269,7 @@ def name(value: object) -> str:
 
 
 def absolute(value: object) -> Path:
-    """Read an absolute path, because nobody knows the current folder of a daemon."""
+    """Read an absolute path: a daemon's current folder is unknown."""
     path = text(value)
     if not path.startswith("/") or ".." in Path(path).parts:
         raise Wrong("an absolute path, beginning with / and without ..")
@@ -423,7 +423,7 @@ def bucket(value: object) -> str:
 
 
 def prefix(value: object) -> str:
-    """Read what the names of all objects begin with; return it with a slash at its end, or empty."""
+    """Read the prefix of the names of all objects; return it with a slash at its end, or empty."""
     found = value.strip("/") if isinstance(value, str) else None
     if found is None or not _PREFIX.fullmatch(found):
         raise Wrong('names of letters, digits, - and _ with slashes between them, such as "recorder/rec1"')

@@ -31,7 +31,7 @@ class State(enum.StrEnum):
     """The recorder works, but something should be changed."""
     FAIL = "fail"
     UNCHECKED = "unchecked"
-    """It cannot be seen from this machine, or nobody asked for the check."""
+    """It cannot be seen from this machine, or the check was not requested."""
 
 
 @dataclass(frozen=True, slots=True)

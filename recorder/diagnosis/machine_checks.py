@@ -65,7 +65,7 @@ PROBE_BYTES = 1 << 20
 CALL_SPOOL = 10_000
 """Bytes of a call in runtime_dir."""
 FEW = 10
-"""Warn if less than one part in so many of a disk is free."""
+"""Warn if the free share of a disk is less than one part in this many."""
 REMOTE = frozenset("nfs nfs4 cifs smb3 9p ceph glusterfs".split())
 PASSING = frozenset("tmpfs ramfs overlay".split())
 

@@ -51,7 +51,7 @@ def _get(listen: Address, path: str, *, tls: bool) -> tuple[int, str]:
 
 
 def unverified() -> ssl.SSLContext:
-    """Return a context that accepts any certificate: nothing secret is sent, and another check has the certificate."""
+    """Return a context that accepts any certificate: nothing secret is sent, and another check verifies it."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context

@@ -86,9 +86,9 @@ async def _ask_each(wanted: list[tuple[str, list[str]]], settings: Settings) -> 
     async def ask(name: str, uris: list[str]) -> Check:
         async with turn:
             answers = await asyncio.gather(*(_options(uri, settings) for uri in uris))
-        said = [each for each in answers if each]
-        if said:
-            return ok(name, "; ".join(said))
+        answered = [each for each in answers if each]
+        if answered:
+            return ok(name, "; ".join(answered))
         asked = how.command("doctor --sbc 'sip:ADDRESS:PORT;transport=tcp'")
         tried = " nor ".join(uri.partition(":")[2].replace(";transport=", " over ") for uri in uris)
         remedy = (
@@ -131,7 +131,7 @@ def _shown(uri: str) -> str:
 
 # ---- from SBCs ----
 def from_sbcs(settings: Settings, seconds: float) -> Iterator[Check]:
-    """Count by source the messages that arrive within so many seconds; 0: do not watch."""
+    """Count by source the messages that arrive within this many seconds; 0: do not watch."""
     single, networks = addresses(settings)
     if not seconds:
         how = Installation.of(settings.source)

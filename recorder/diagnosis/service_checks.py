@@ -217,7 +217,7 @@ async def _server(settings: Settings, customer: str) -> list[Check]:
 
 # ---- object store ----
 def object_store(settings: Settings) -> Iterator[Check]:
-    """Check that each object store answers; `recorder store check` finds out whether it can do what is needed."""
+    """Check that each object store answers; `recorder store check` finds out whether it has all needed features."""
     stores, how = configured_stores(settings), Installation.of(settings.source)
     if not stores:
         yield ok("object-store", "none: recordings stay in data_dir")

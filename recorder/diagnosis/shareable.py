@@ -1,6 +1,6 @@
 """Mask what must not leave the machine in an archive for support: configuration, log, metrics, incidents, doctor.
 
-As for the log, lists name what is shown; a value that no list allows is masked.
+As in the log, lists name what is shown, and every value that no list allows is masked.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ KNOWN_PARTS = frozenset(
 )
 """Parts of paths that are shown; a path with any other part is masked."""
 
-_LONG = re.compile(r"[0-9]{7}")  # a telephone number has at least so many digits
+_LONG = re.compile(r"[0-9]{7}")  # a telephone number has at least this many digits
 _LABEL = re.compile(r'([a-z_]+)="([A-Za-z0-9_.:+-]{0,64})"(?:,|\Z)')
 _METRIC = re.compile(r"((?:recorder|process|python)_[a-z0-9_]+)(?:\{(.*)\})? (\S{1,32})(?: [0-9]+)?")
 _ABOUT = re.compile(r"# (HELP|TYPE) (recorder|process|python)_.*")

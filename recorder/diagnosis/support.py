@@ -1,4 +1,4 @@
-"""`recorder support`: collect in one archive what remote support needs, with nothing personal and no secret."""
+"""`recorder support`: collect in one archive what remote support needs, without secrets and personal data."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from storage.customer.customers import customer_folder
 
 FOLDER = "recorder-support"
 LOG_LINES = 20_000
-"""How many of the newest lines of the log are taken; a busy node writes so many in a few hours."""
+"""How many of the newest lines of the log are taken; a busy node writes that many in a few hours."""
 LOG_BYTES = 16 << 20
 """How many of the newest bytes are read of a log that is a file."""
 JOURNAL_SECONDS = 60
@@ -40,8 +40,8 @@ UNIT = "recorder"
 DISTRIBUTION = "siprec-recorder"
 
 ABOUT = """\
-What recorder support collected, for somebody who helps from afar. It contains nothing personal and no secrets:
-lists name the harmless values of configuration, log and all else that are shown; *** stands for the rest.
+What recorder support collected for remote support. It contains no secrets and no personal data:
+only values known to be harmless are shown; *** stands for all others.
 
 versions.json       the recorder, Python, libraries, kernel, distribution
 configuration.json  the configuration; no comments, no secrets, no free texts
@@ -145,10 +145,12 @@ def _distribution() -> str:
 
 def _systemd() -> str:
     try:
-        said = subprocess.run(["systemctl", "--version"], capture_output=True, text=True, timeout=5, check=False).stdout
+        result = subprocess.run(
+            ["systemctl", "--version"], capture_output=True, text=True, timeout=5, check=False
+        ).stdout
     except (OSError, subprocess.TimeoutExpired):
         return "none"
-    return said.partition("\n")[0]
+    return result.partition("\n")[0]
 
 
 def _read(path: Path) -> str | None:

@@ -16,7 +16,7 @@ from recorder.diagnosis.check import Check, fail, ok, unchecked, warn
 from recorder.diagnosis.own_api import ANYWHERE, reachable
 from recorder.exports.render_client import RenderFailed, render
 from recorder.exports.render_sources import media_parts, render_streams
-from recorder.maintenance.cli_audit import actor, tell
+from recorder.maintenance.cli_audit import actor, record
 from recorder.persist import call_list
 from recorder.persist.customers import open_customer
 from recorder.signalling.customer_lookup import CustomerLookup
@@ -37,7 +37,7 @@ LOOK_SECONDS = 0.25
 MAX_FOUND = 50
 """Most trial calls of the last minutes that are looked at."""
 ADDRESS = "sip:doctor@trial.invalid"
-"""Address of a party, which belongs to nobody; the call is found by it."""
+"""Address of a party, which belongs to no real person; used to find the call."""
 PARTIES = (Party("recorder doctor", ADDRESS), Party("trial call", "sip:trial@trial.invalid"))
 ORDER = (Transport.TLS, Transport.TCP, Transport.UDP)
 REASON = "trial call of recorder doctor"
@@ -133,7 +133,7 @@ async def _looked(settings: Settings, configured: Configured, call: CallReport) 
             detail = f"after {FOUND_SECONDS:g} s it is not in the list of calls"
             return [fail(f"{NAME}.listed", detail, f"{how.log}; {how.command('verify')}")]
         checks = [ok(f"{NAME}.listed", f"{row.id}, {row.state.value}")]
-        tell(customer.audit, "call.media", row.id, reason=REASON)
+        record(customer.audit, "call.media", row.id, reason=REASON)
         checks.append(await _heard(customer, row, call, how))
         checks.append(await _erased(customer, row.id))
         return checks
@@ -185,7 +185,7 @@ async def _erased(customer: Any, call: str) -> Check:
     try:
         filed = await customer.erasures.file(
             calls=[call], reason=REASON, by=by.name, identity=by.identity, approval=customer.settings.approval,
-            told=_telling(customer),
+            told=_audit_writer(customer),
         )  # fmt: skip
     except NoWaiver:
         detail = f"it stays in the list as a call of 'recorder doctor' until its retention ends: {call}"
@@ -196,8 +196,8 @@ async def _erased(customer: Any, call: str) -> Check:
     return ok(name, f"its erasure is requested; the next sweep (sweep_seconds) erases it: {filed.id}")
 
 
-def _telling(customer: Any) -> Any:
-    async def told(erasure: str) -> None:
-        await asyncio.to_thread(tell, customer.audit, "erasure.create", erasure, "done", "1 calls")
+def _audit_writer(customer: Any) -> Any:
+    async def write(erasure: str) -> None:
+        await asyncio.to_thread(record, customer.audit, "erasure.create", erasure, "done", "1 calls")
 
-    return told
+    return write

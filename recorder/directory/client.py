@@ -161,7 +161,7 @@ class GraphClient:
         self._token_until = now.timestamp() + (float(lasts) if isinstance(lasts, int | float) else 0.0)
         return token
 
-    async def _with_retries(self, method: str, link: str, **said: Any) -> _Answer:
+    async def _with_retries(self, method: str, link: str, **options: Any) -> _Answer:
         """Repeat a request until the answer is not "later"; raises NotPossible."""
         pause = FIRST_PAUSE
         answer: _Answer | None = None
@@ -169,7 +169,7 @@ class GraphClient:
         for _ in range(TRIES):
             answer = None
             with suppress(httpx2.TransportError, httpx2.DecodingError):
-                answer = await self._ask(method, link, said)
+                answer = await self._ask(method, link, options)
                 if answer.status not in _AGAIN:
                     return answer
             unreached = unreached + 1 if answer is None else 0
@@ -186,9 +186,9 @@ class GraphClient:
             raise NotPossible("The directory does not answer.", "Is HTTPS to Microsoft's cloud open (proxy)?")
         raise NotPossible("The directory demands too long a wait.", "The next synchronisation tries again.")
 
-    async def _ask(self, method: str, link: str, said: dict[str, Any]) -> _Answer:
+    async def _ask(self, method: str, link: str, options: dict[str, Any]) -> _Answer:
         body = bytearray()
-        async with self._http.stream(method, link, **said) as answer:
+        async with self._http.stream(method, link, **options) as answer:
             async for piece in answer.aiter_bytes():
                 body += piece
                 if len(body) > MAX_ANSWER:
@@ -196,14 +196,14 @@ class GraphClient:
         return _Answer(answer.status_code, answer.headers.get("Retry-After", ""), bytes(body))
 
 
-def _wait(said: str, now: datetime) -> float:
+def _wait(text: str, now: datetime) -> float:
     """Return the seconds that a Retry-After asks for, 0 if it is unreadable."""
     seconds = 0.0
-    if said.isascii() and said.isdecimal():
-        seconds = float(said[:9])
-    elif said:
+    if text.isascii() and text.isdecimal():
+        seconds = float(text[:9])
+    elif text:
         with suppress(ValueError, TypeError, OverflowError):
-            at = parsedate_to_datetime(said)
+            at = parsedate_to_datetime(text)
             seconds = (at.replace(tzinfo=at.tzinfo or UTC) - now).total_seconds()
     return max(seconds, 0.0)
 

@@ -40,7 +40,7 @@ class TooOld(NotPossible):
     """The link of the last synchronisation has expired: everything has to be fetched again (410)."""
 
     def __init__(self) -> None:
-        """Make the error for the case that not even everything can be fetched."""
+        """Create the error for the case that not even a full synchronisation is possible."""
         super().__init__("The directory demands a full synchronisation again.", "The next synchronisation tries again.")
 
 
@@ -81,7 +81,7 @@ def first_link(cloud: Cloud) -> str:
 
 
 def own_link(cloud: Cloud, link: str) -> bool:
-    """Tell whether a link leads to this cloud: our token must go nowhere else."""
+    """Return whether a link leads to this cloud: our token must go nowhere else."""
     try:
         ours, theirs = urlsplit(cloud.graph), urlsplit(link)
     except ValueError:
@@ -96,7 +96,10 @@ def user_link(cloud: Cloud, id: str) -> str:
 
 
 def page(document: object, *, whole: bool) -> Page:
-    """Read a page; `whole`: of a full synchronisation, where an absent member is empty. Raises NotPossible."""
+    """Read a page; raises NotPossible.
+
+    `whole`: the page belongs to a full synchronisation, in which an absent member is empty.
+    """
     if not isinstance(document, dict) or not isinstance(document.get("value"), list):
         raise unlike()
     following, delta = (_link(document.get(f"@odata.{kind}Link")) for kind in ("next", "delta"))
@@ -130,7 +133,7 @@ def merged(changes: Iterable[Change]) -> dict[str, Change]:
 
 
 def unlike() -> NotPossible:
-    """Return the error for an answer that Graph would not give."""
+    """Return the error for an answer that Graph would never give."""
     return NotPossible("The directory's answer is not a page of users.", "Is there a proxy in between?")
 
 

@@ -1,6 +1,6 @@
 """What a command does after users have changed: match the affected calls with users, or leave that to the daemon.
 
-The lock for matching calls is also held while users are written, so that nobody matches with half of the change.
+The lock for matching calls is also held while users are written, so that nobody matches with half of a change.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ LOCK = ".correlation.lock"
 IMPORT_LOCK = ".directory.csv.lock"
 """Held by a running import: two at once would each add the same new users."""
 MATCHING, IMPORTING = "correlation", "directory"
-"""What several nodes take turns in."""
+"""Name of the turn that several nodes take."""
 FEW_USERS = 5_000
-"""So many users are loaded within a second; more are loaded only if there is much to do."""
+"""This many users are loaded within a second; more are loaded only if there is much to do."""
 MUCH_USERS, MUCH_CALLS = 500, 20_000
 """Work that would take the daemon minutes, because it pauses most of the time."""
 
@@ -41,7 +41,7 @@ async def matching_for_all(customer: Customer) -> AsyncIterator[bool]:
 
 @asynccontextmanager
 async def importing_for_all(customer: Customer) -> AsyncIterator[bool]:
-    """Have the turn among several nodes for changing users; yields False if another node has it."""
+    """Take the turn among several nodes for changing users; yields False if another node has it."""
     async with customer.turns.turn(IMPORTING) as turn:
         yield turn is not None
 

@@ -52,7 +52,7 @@ class Braked(Negative):
     """More users would become inactive than the brake allows; nothing was changed."""
 
     def __init__(self, plan: Plan, brake: float) -> None:
-        """Say how many users would become inactive."""
+        """Create the message that says how many users would become inactive."""
         super().__init__(
             f"{len(plan.unmapped)} of {plan.active} users are no longer in the directory and would become inactive; "
             f"that is more than brake_percent allows ({brake:g} %).",
@@ -70,17 +70,17 @@ async def synchronise(
     *,
     whole: bool = False,
     brake: float | None,
-    told: Callable[[Plan], Awaitable[None]] | None = None,
+    on_plan: Callable[[Plan], Awaitable[None]] | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
 ) -> Report:
     """Import what has changed; raises Braked, NotPossible, StorageError.
 
-    `brake`: percent, None for none. `told` is awaited with the plan before anything is changed; None for a dry run,
+    `brake`: percent, None for none. `on_plan` is awaited with the plan before anything is changed; None for a dry run,
     which changes nothing. `progress` is called with the users read or written so far, and their number or 0.
     """
-    reading = _Reading(directory, pages if told is not None else None, now, progress)
+    reading = _Reading(directory, pages if on_plan is not None else None, now, progress)
     known = None if whole else link.read()
-    kept = None if whole or told is None else pages.read(now())
+    kept = None if whole or on_plan is None else pages.read(now())
     begin = kept or Kept(known is None, (), known.link if known else "")
     try:
         changes, following = await reading.all(begin)
@@ -92,8 +92,8 @@ async def synchronise(
     if brake is not None and plan.asks(brake):
         await pages.forget()  # the directory may be corrected before the next time, so it must be read again
         raise Braked(plan, brake)
-    if told is not None:
-        await _carry_out(users, plan, told, progress)
+    if on_plan is not None:
+        await _carry_out(users, plan, on_plan, progress)
         await users.completed(plan)
         link.write(Link(following, to_text(now())))
         await pages.forget()
@@ -129,12 +129,12 @@ async def _plan(users: Users, changes: dict[str, Change], *, whole: bool) -> Pla
 
 
 async def _carry_out(
-    users: Users, plan: Plan, told: Callable[[Plan], Awaitable[None]], progress: Callable[[int, int], None]
+    users: Users, plan: Plan, on_plan: Callable[[Plan], Awaitable[None]], progress: Callable[[int, int], None]
 ) -> None:
     of = plan.size
     if not of:
         return
-    await told(plan)
+    await on_plan(plan)
     done = 0
     for piece in plan.pieces(PIECE):
         await users.carry_out(piece)

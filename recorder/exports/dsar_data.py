@@ -1,9 +1,8 @@
-"""Build what a data subject is told about the calls that concern them, as JSON values (docs/formats/subject-report.md);
-pure.
+"""Build what a data subject is told about the calls that concern them, as JSON values; pure.
 
-Other people appear only as a number, unless the administrator asks for more: names, numbers, addresses, corrections and
-transcripts may be about others. People who accessed a call are named by role and time, not by name: those who work with
-the recordings have rights too (CJEU C-579/21).
+The format is docs/formats/subject-report.md. Other people appear only as a number, unless the administrator asks for
+more: names, numbers, addresses, corrections and transcripts may be about others. People who accessed a call are named
+by role and time, not by name, because employees who work with the recordings have rights too (CJEU C-579/21).
 """
 
 from __future__ import annotations
@@ -41,8 +40,8 @@ _PARTY = ("role", "name", "number", "uri", "joined_at", "left_at")
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What is known about one call beside its row."""
+class CallFacts:
+    """What is known about one call in addition to its row."""
 
     parties: Collection[int]
     """Positions of the participants that are the person."""
@@ -60,10 +59,10 @@ class Told:
     """Transcripts and chats, each with its `file` in the zip."""
 
 
-def call(row: CallRow, told: Told, user: User | None, *, others: bool) -> dict[str, Any]:
+def call(row: CallRow, facts: CallFacts, user: User | None, *, others: bool) -> dict[str, Any]:
     """Return what the person is told about a call; `seen` adds who accessed it."""
     parties = revealed_parties(row.details)
-    rest = [party for number, party in enumerate(parties) if number not in told.parties]
+    rest = [party for number, party in enumerate(parties) if number not in facts.parties]
     name = known_as(user, row.started_at) if user is not None else ""
     shown: dict[str, Any] = {
         "id": row.id,
@@ -71,27 +70,27 @@ def call(row: CallRow, told: Told, user: User | None, *, others: bool) -> dict[s
         "started_at": rfc3339(row.started_at),
         "ended_at": rfc3339(row.ended_at),
         "duration_ms": row.duration_ms,
-        "person": [_person(parties[n], name) for n in sorted(told.parties) if n < len(parties)],
+        "person": [_person(parties[n], name) for n in sorted(facts.parties) if n < len(parties)],
         "others": len(rest),
-        "streams": [_stream(stream, told.parties) for stream in row.details.get("streams") or ()],
-        "media": {"file": told.file, "problem": told.problem},
-        "annotations": len(told.annotations),
-        "attachments": len(told.attachments),
+        "streams": [_stream(stream, facts.parties) for stream in row.details.get("streams") or ()],
+        "media": {"file": facts.file, "problem": facts.problem},
+        "annotations": len(facts.annotations),
+        "attachments": len(facts.attachments),
         "kept": {
-            "until": rfc3339(told.decision.erase_after),
-            "held_since": rfc3339(told.held_since),
+            "until": rfc3339(facts.decision.erase_after),
+            "held_since": rfc3339(facts.held_since),
         },
         "seen": [],
     }
     if others:
         shown["other_parties"] = [_party(party) for party in rest]
-        shown["annotation_texts"] = [_unsigned(note) for note in told.annotations]
-        shown["attachment_files"] = [_unsigned(each) for each in told.attachments]
+        shown["annotation_texts"] = [_unsigned(note) for note in facts.annotations]
+        shown["attachment_files"] = [_unsigned(each) for each in facts.attachments]
     return shown
 
 
 def because(shown: dict[str, Any], decision: Decision, stored: Stored) -> None:
-    """Describe the rule by which a call is kept; its name may be about others, so only its days are given."""
+    """Describe the rule by which a call is kept; give only its days, because its name may be about others."""
     rule = next((rule for rule in stored.rules if rule.id == decision.rule), None)
     days = stored.default_days if decision.rule is None else rule.spec.days if rule is not None else None
     shown["kept"] |= {"by": "default" if decision.rule is None else "rule", "days": days}
@@ -104,9 +103,9 @@ def seen(entries: Iterable[Mapping[str, Any]], of: Mapping[str, Collection[str]]
         what = SEEN.get(str(entry.get("action")))
         if what is None or entry.get("outcome") != "done":
             continue
-        told = {"at": entry["time"], "what": what, "role": entry["role"]}
+        access = {"at": entry["time"], "what": what, "role": entry["role"]}
         for id in of.get(str(entry.get("object")), ()):
-            found.setdefault(id, []).append(told)
+            found.setdefault(id, []).append(access)
     return found
 
 
@@ -134,7 +133,7 @@ def user_record(user: User, seen_by: Sequence[Mapping[str, Any]]) -> dict[str, A
 
 
 def _unsigned(written: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave out the author: people who work here are not reported."""
+    """Leave out the author: employees are not named in the report."""
     return {name: value for name, value in written.items() if name != "created_by"}
 
 

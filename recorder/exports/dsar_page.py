@@ -42,14 +42,14 @@ ENGLISH = {
     "seen": "Seen or heard by",
     "nobody": "nobody",
     "until": "until {until}, {days} days after its end",
-    "ever": "without an end that is fixed",
+    "ever": "without a fixed end",
     "held": "under legal hold since {since}: it is not erased before that ends",
     "running": "still being recorded",
     "notes": "{n} corrections beside it",
     "files": "{n} transcripts or chats",
     "about": (
-        "Times are in UTC. Names, numbers and words of other people are left out where they could be; of them "
-        "only the number is given. Those who looked are named by their task and the time. "
+        "Times are in UTC. Names, numbers and words of other people are left out where possible: only "
+        "how many people they are is given. Whoever looked at a call is named by role and time. "
         "calls.xlsx and calls.json hold the same for programs."
     ),
     "caller": "called",

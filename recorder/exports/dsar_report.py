@@ -1,11 +1,10 @@
-"""Make the report of a subject request: a zip with a page, tables, media and the user record; sealed, and encrypted if
-requested.
+"""Make the report of a subject request: a zip with a page, tables, media and the user record.
 
     count, size, facts = await SubjectReport(customer, export, tools).run()
 
-It is written sequentially into the sealed file of an export (recorder.exports.export_job). So it survives a restart,
-can be cancelled, expires, and is deleted with the first erased call, as exports are. `facts` stay in the request: ids,
-and the digest of the file that is handed over.
+The zip is sealed, and encrypted if requested. It is written sequentially into the sealed file of an export
+(recorder.exports.export_job). So it survives a restart, can be cancelled, expires, and is deleted with the first erased
+call, as exports are. `facts` stay in the request: ids, and the digest of the file that is handed over.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from admin_api.calls import call_views
-from recorder.exports.dsar_data import Told, because, call, head, seen, user_record
+from recorder.exports.dsar_data import CallFacts, because, call, head, seen, user_record
 from recorder.exports.dsar_page import page, words
 from recorder.exports.media_zip import MIXED, Added, Archive, add_media
 from recorder.exports.render_client import Renderer
@@ -115,7 +114,7 @@ class SubjectReport:
         return age.Encrypter(out.write, passphrase=self._asked.passphrase) if self._asked.passphrase else None
 
     async def _fill(self, archive: Archive, case: Case) -> None:
-        """Write every file: media first, since the tables say what became of them."""
+        """Write every file: media first, since the tables report what became of them."""
         ids = list(case.selection.inside)
         user = await self._customer.users.get(case.asked.user) if case.asked and case.asked.user else None
         fit = await self._customer.exports.admit(self._export.id, [*ids, *([user.id] if user else [])])
@@ -128,15 +127,15 @@ class SubjectReport:
                 parties = self._mine[id] = await self._chosen(case, row)
                 forms = search_forms.stored_of(row.details.get("parties") or (), self._customer.settings.country)
                 decision = judge(row, forms, policy, self._customer.now(), held=row.hold)
-                told = await self._told(archive, row, parties, decision)
+                facts = await self._facts_of(archive, row, parties, decision)
                 self._rows.append(row)
-                self._calls.append(call(row, told, user, others=self._asked.other_parties))
+                self._calls.append(call(row, facts, user, others=self._asked.other_parties))
                 because(self._calls[-1], decision, stored)
             self._customer.exports.progress[self._export.id] = (len(self._rows), len(ids))
         await self._tables(archive, case, user)
 
     async def _chosen(self, case: Case, row: CallRow) -> Sequence[int]:
-        """Return the confirmed participants; for a call that was live then, only those who still are the person.
+        """Return the confirmed participants; for a call that was live then, only those who are still the person.
 
         A client that replaces a placeholder by a real participant shifts the positions of those that follow.
         """
@@ -146,8 +145,8 @@ class SubjectReport:
         now = await self._customer.candidates.parties(case.asked, row)
         return tuple(number for number in parties if number in now)
 
-    async def _told(self, archive: Archive, row: CallRow, parties: Sequence[int], decision: Decision) -> Told:
-        """Find what is known about a call beside its row, and write its files."""
+    async def _facts_of(self, archive: Archive, row: CallRow, parties: Sequence[int], decision: Decision) -> CallFacts:
+        """Find what is known about a call in addition to its row, and write its files."""
         media = Added(row.id, None, None)
         if self._asked.media is not None and self._asked.silence_others and not parties:
             media = Added(row.id, None, UNDECIDED)
@@ -162,7 +161,7 @@ class SubjectReport:
         notes = [call_views.annotation(note) for note in await self._customer.annotations.of(row.id)]
         held_since = None if hold is None else hold.set_at
         files = await self._attachments(archive, row.id)
-        return Told(parties, decision, held_since, media.file, media.problem, notes, files)
+        return CallFacts(parties, decision, held_since, media.file, media.problem, notes, files)
 
     async def _attachments(self, archive: Archive, call: str) -> list[dict[str, Any]]:
         """Describe transcripts and chats; they are in the zip if others may be named."""
@@ -178,8 +177,8 @@ class SubjectReport:
     async def _tables(self, archive: Archive, case: Case, user: User | None) -> None:
         """Write the user record, who accessed what, the tables and the page."""
         shown = await self._seen(user)
-        for told in self._calls:
-            told["seen"] = shown.get(told["id"], [])
+        for each in self._calls:
+            each["seen"] = shown.get(each["id"], [])
         top = head(case, self._customer.name, self._customer.now())
         record = None if user is None else user_record(user, shown.get(user.id, []))
         await asyncio.to_thread(self._write, archive, case, top, record)
@@ -214,9 +213,9 @@ class SubjectReport:
         try:
             with os.fdopen(os.dup(out), "w+b") as file:
                 table = table_writers.XlsxTable(file, (*names, _FILE))
-                for row, told in zip(self._rows, self._calls, strict=True):
+                for row, each in zip(self._rows, self._calls, strict=True):
                     values = columns.values(chosen, call_views.call(row, None), self._mine[row.id])
-                    table.add([[*values, told["media"]["file"]]])
+                    table.add([[*values, each["media"]["file"]]])
                 table.close()
             archive.add("calls.xlsx", out, packed=False)
         finally:

@@ -141,7 +141,7 @@ class ExportJob:
             found = await exports.get(id)
             if found is not None and found.state is ExportState.RUNNING:
                 raise
-            await exports.tidy()  # its file was deleted with a call that was erased
+            await exports.tidy()  # its file was deleted with an erased call
         except Exception as problem:  # a bug in one export ends only that export
             self._log.fault("export.fault", problem, customer=customer.name, export=id)
             await self._failed(customer, id, FAULT)
@@ -266,7 +266,7 @@ class _Making:
             await self._customer.exports.admit(self._export.id, [])  # is it still wanted?
             added = await add_media(zip, self._customer, id, form, self._job.renderer, silent, named)
             self._lacking += added.problem is not None
-            zip.told(added)
+            zip.note(added)
             self._customer.exports.progress[self._export.id] = (done + 1, len(self._held))
         await asyncio.to_thread(zip.close)
 
@@ -289,9 +289,9 @@ def _copy(fd: int, put: Callable[[bytes], object]) -> None:
 
 
 def remove_left_folders(runtime_dir: Path, others: Sequence[Path] = (SHARED_MEMORY,)) -> None:
-    """Remove folders of plaintext rows that an older version left in memory when it was killed during an export.
+    """Remove folders of plaintext rows that an older version left in memory if it was killed during an export.
 
-    This version writes rows to no file that has a name.
+    This version never writes rows to a file that has a name.
     """
     prefix = f"recorder-{hashlib.sha256(str(runtime_dir.resolve()).encode()).hexdigest()[:12]}-"
     for place in (runtime_dir, *others):

@@ -1,5 +1,6 @@
-"""The zip of an export with media: a table, a file for each call, and `media.json`, which says what became of each
-call.
+"""The zip of an export with media: a table, a file for each call, and `media.json`.
+
+`media.json` says what became of each call's media.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ class Archive:
         info.external_attr = 0o600 << 16
         self._zip.writestr(info, data)
 
-    def told(self, added: Added) -> None:
+    def note(self, added: Added) -> None:
         """Note what became of a call's media."""
         if self._media is not None:
             self._media.append({"call": added.call, "file": added.file, "problem": added.problem})
@@ -117,7 +118,7 @@ async def add_media(
     if row is None:
         return Added(call, None, NOTHING)
     known = None if row.ended_at else datetime.now(UTC) - BEHIND
-    streams, problem = chosen(_told(row.details, named), whose, known)
+    streams, problem = chosen(_without_labels(row.details, named), whose, known)
     name = f"media/{call}.{ENDINGS.get(form, form)}"
     if not streams:
         return Added(call, None, problem or NOTHING)
@@ -126,8 +127,8 @@ async def add_media(
         async with media_parts(customer, row) as parts:
             report = await renderer.render(parts, streams, form, out)
         await asyncio.to_thread(zip.add, name, out, packed=False)
-        told = filter(None, (problem, await asyncio.to_thread(caveat, customer, row, report)))
-        return Added(call, name, " ".join(told) or None)
+        problems = filter(None, (problem, await asyncio.to_thread(caveat, customer, row, report)))
+        return Added(call, name, " ".join(problems) or None)
     except RenderFailed as error:
         return Added(call, None, str(error))
     finally:
@@ -137,21 +138,21 @@ async def add_media(
 def chosen(
     details: CallDetails, whose: Whose | None, known: datetime | None = None
 ) -> tuple[Sequence[RenderStream], str | None]:
-    """Return the streams to be heard, and what has to be said about them.
+    """Return the streams to be heard, and remarks about them.
 
     `known`: until when the details of a live call say who speaks, None for a finished call.
 
     If only some people are to be heard, the audio of the others becomes silence on its channel, also in a stream that
-    changed its owner, and their video is left out; all of it still determines where time 0 and the end are.
+    changed its owner, and their video is left out. All streams still determine where time 0 and the end are.
     """
     streams = details.get("streams") or ()
     every = render_streams(streams)
     if whose is None:
         return every, None
     meant = set(whose(details.get("parties") or ()))
-    times = [_before(known, moments(told, meant)) for told in streams]
+    times = [_before(known, moments(stream, meant)) for stream in streams]
     heard = [stream if when is None else _partly(stream, when) for stream, when in zip(every, times, strict=True)]
-    sent = [part.party for told in streams for part in stretches(told)]
+    sent = [part.party for stream in streams for part in stretches(stream)]
     problem = MIXED if any(_mixes(party, meant) for party in sent) else None
     if all(stream.silent for stream in heard):
         return (), problem and f"{problem} {LEFT_OUT}"
@@ -159,23 +160,23 @@ def chosen(
 
 
 def _before(known: datetime | None, times: Moments | None) -> Moments | None:
-    """Return those of some times (None: always) that lie before another one."""
+    """Return those of some times (None: always) that are before another one."""
     if known is None:
         return times
     every = [(None, None)] if times is None else times
     return [(begin, known if end is None else min(end, known)) for begin, end in every if not begin or begin < known]
 
 
-def _told(details: CallDetails, named: Whose | None) -> CallDetails:
+def _without_labels(details: CallDetails, named: Whose | None) -> CallDetails:
     """Return the details of a call without labels that may name anybody but the intended participants."""
     if named is None:
         return details
-    told = named(details.get("parties") or ())
-    return {**details, "streams": without_names(details.get("streams") or (), told)}
+    shown = named(details.get("parties") or ())
+    return {**details, "streams": without_names(details.get("streams") or (), shown)}
 
 
 def _partly(stream: RenderStream, when: Moments) -> RenderStream:
-    """Return a stream that is heard at these times only; its label may name somebody else, so its number is used."""
+    """Return a stream that is only heard at these times, titled by number: its label may name somebody else."""
     heard = tuple([(_ns(begin, 0), _ns(end, FOREVER)) for begin, end in when])
     return replace(stream, heard=heard, label=str(stream.index + 1))
 
@@ -186,5 +187,5 @@ def _ns(at: datetime | None, otherwise: int) -> int:
 
 
 def _mixes(party: object, meant: set[int]) -> bool:
-    """Tell whether the person may share a stream with others, or the stream's owner is unknown."""
+    """Return whether the person may share a stream with others, or the stream's owner is unknown."""
     return bool(meant & set(party)) if isinstance(party, list) else party is None

@@ -32,8 +32,8 @@ _STEP = 0.02
 _PARTY = ("role", "name", "number", "uri")
 
 
-def told(row: CallRow, swaps: bool) -> dict[str, Any]:
-    """Return who is in each stream as the client stated it; `swaps`: what the configuration says now."""
+def owners_of(row: CallRow, swaps: bool) -> dict[str, Any]:
+    """Return who is in each stream according to the client; `swaps`: the present value of swap_owners."""
     parties = revealed_parties(row.details)
     notes = [note.get("kind") for note in row.details.get("notes") or ()]
     streams = [
@@ -97,7 +97,7 @@ async def _sound(customer: Customer, row: CallRow, stream: RenderStream) -> byte
 
 
 def clip(sound: bytes, seconds: float) -> bytes:
-    """Cut the first words out of a mono WAV of 16 bits: so many seconds from shortly before the first loud sound."""
+    """Cut the first words out of a mono WAV of 16 bits: this many seconds from shortly before the first loud sound."""
     with wave.open(io.BytesIO(sound)) as whole:
         rate = whole.getframerate()
         samples = array("h", whole.readframes(whole.getnframes()))

@@ -159,7 +159,7 @@ async def _follow(worker: Process, job: Job, on_progress: Callable[[float], None
         pass  # it is gone; its exit status says why
     last: dict[str, Any] = {}
     async for raw in lines(worker.stderr):
-        line = told(raw)
+        line = read_message(raw)
         step = line.get("progress")
         if on_progress is not None and isinstance(step, int | float) and 0 <= step <= 1:
             on_progress(float(step))
@@ -185,8 +185,8 @@ async def lines(stderr: asyncio.StreamReader) -> AsyncIterator[bytes]:
         raise RenderFailed("the render worker sent more output than allowed") from None
 
 
-def told(raw: bytes) -> dict[str, Any]:
-    """Read one line; lines that are not ours (a library prints them) are dropped."""
+def read_message(raw: bytes) -> dict[str, Any]:
+    """Read one line; drop lines that are not ours, such as those that a library prints."""
     try:
         line = json.loads(raw)
     except (ValueError, RecursionError):
@@ -195,7 +195,7 @@ def told(raw: bytes) -> dict[str, Any]:
 
 
 def _is_report(report: object) -> TypeGuard[dict[str, Any]]:
-    """Tell whether this is a valid report: every field that is read must have the expected type."""
+    """Return whether this is a valid report: every field that is read must have the expected type."""
     if not isinstance(report, dict):
         return False
     streams = report.get("streams", [])
@@ -219,15 +219,15 @@ def failure(last: Mapping[str, Any], status: int) -> RenderFailed:
 
 def undecoded(report: Mapping[str, Any]) -> str | None:
     """Name the encodings that are silent in a file because they cannot be decoded here; None if there are none."""
-    told = {str(name)[:LONGEST_NAME] for stream in report.get("streams", ()) for name in stream["unknown"]}
-    unknown = sorted(told)[:MOST_NAMES]
+    names = {str(name)[:LONGEST_NAME] for stream in report.get("streams", ()) for name in stream["unknown"]}
+    unknown = sorted(names)[:MOST_NAMES]
     if not unknown:
         return None
     return f"Silent because it cannot be decoded here: {', '.join(unknown)}. The recording keeps it as received."
 
 
 async def end_worker(worker: Process) -> None:
-    """Make sure that it is gone, also while we are being cancelled."""
+    """Make sure that a worker is gone, even while we are being cancelled."""
     if worker.returncode is None:
         worker.kill()
         await worker.wait()

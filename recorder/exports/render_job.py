@@ -57,7 +57,7 @@ class JobStream:
 
     @property
     def silent(self) -> bool:
-        """Tell whether nothing of it is heard or seen."""
+        """Return whether all of it is silenced or hidden."""
         return self.heard == ()
 
 
@@ -104,7 +104,7 @@ def to_json(job: Job) -> bytes:
 
 
 def from_json(data: bytes) -> Job:
-    """Decode a job; raises BadJob, which repeats nothing of it."""
+    """Decode a job; raises BadJob, whose message repeats no part of the job."""
     try:
         document = json.loads(data)
         parts = [_part(part) for part in document["parts"]]
@@ -140,6 +140,6 @@ def _stream(stream: Mapping[str, Any]) -> JobStream:
         int(number): Format(str(name), int(clock), int(channels), None if fmtp is None else str(fmtp))
         for number, name, clock, channels, fmtp in stream["payloads"]
     }
-    told = stream["heard"]
-    heard = None if told is None else tuple([(int(begin), int(end)) for begin, end in told])
+    times = stream["heard"]
+    heard = None if times is None else tuple([(int(begin), int(end)) for begin, end in times])
     return JobStream(int(stream["index"]), str(stream["label"]), payloads, str(stream["media"]), heard)

@@ -25,7 +25,7 @@ NODE_AWAY = "node {node} recorded the call, has not uploaded it and is away: pla
 
 
 def render_streams(streams: Sequence[Stream]) -> list[RenderStream]:
-    """Return what a render worker must know of the streams of a call's document; its index is the stream's number."""
+    """Return what a render worker must know about a call's streams; the index is the stream's number."""
     return [
         RenderStream(number, str(stream["label"] or number + 1), _payloads(stream), stream["media"])
         for number, stream in enumerate(streams)
@@ -46,7 +46,7 @@ async def media_parts(customer: Customer, row: CallRow) -> AsyncIterator[list[Op
     """Open the media parts of a call in order; they are closed at the end, or when the call is erased.
 
     Raises RenderFailed if they are damaged, missing although something was stored, in an object store that is away, or
-    on another node only, which it then names; Forgotten once the call is erased.
+    only on another node, which it then names; Forgotten once the call is erased.
     """
     where = await _where(customer, row)
     async with customer.vault.in_use.reading(row.leaf):
@@ -71,7 +71,7 @@ _HERE = _Where("", "")
 
 
 async def _where(customer: Customer, row: CallRow) -> _Where:
-    """Return what to say of a call that another node has recorded, or is recording."""
+    """Return what to say about a call that another node has recorded, or is recording."""
     if customer.nodes is None or row.node == customer.keys.node:
         return _HERE
     node = await customer.nodes.of(row.node)
@@ -103,7 +103,7 @@ def _opened(customer: Customer, row: CallRow, where: _Where) -> list[OpenPart]:
                 opened.append(customer.vault.open(ref))
         if not opened and where.lost:
             raise RenderFailed(where.lost)
-        if not opened and spoken(row):
+        if not opened and has_media(row):
             raise RenderFailed(DAMAGED, status=1)
     except DamagedPart:
         _close(opened)
@@ -122,13 +122,13 @@ def _close(opened: Sequence[OpenPart]) -> None:
         part.close()
 
 
-def spoken(row: CallRow) -> bool:
-    """Tell whether any received media of a finished call were stored."""
+def has_media(row: CallRow) -> bool:
+    """Return whether any received media of a finished call were stored."""
     return row.state is not CallState.RECORDING and any(s.get("packets") for s in row.details.get("streams") or ())
 
 
 def lacks_files(customer: Customer, row: CallRow) -> bool:
-    """Tell whether files of a finished call are missing: they are smaller than when it was indexed, or none has media.
+    """Return whether files of a finished call are missing: less is there than when it was indexed, or no media.
 
     Attachments count, since a call indexed after a crash includes them in its size.
     """
@@ -137,7 +137,7 @@ def lacks_files(customer: Customer, row: CallRow) -> bool:
     found = customer.vault.readable(row.id, row.leaf)
     if _size(customer, found) < row.size_bytes:
         return True
-    return spoken(row) and not any(ref.part.startswith("m") for ref in found)
+    return has_media(row) and not any(ref.part.startswith("m") for ref in found)
 
 
 def _size(customer: Customer, parts: Iterable[PartRef]) -> int:
@@ -149,6 +149,6 @@ def _size(customer: Customer, parts: Iterable[PartRef]) -> int:
 
 
 def caveat(customer: Customer, row: CallRow, report: Mapping[str, Any]) -> str | None:
-    """Describe what is missing in a file of a call: missing parts, and encodings that cannot be decoded here."""
+    """Describe what a file of a call lacks: missing parts, and encodings that cannot be decoded here."""
     gone = report.get("torn_parts") or lacks_files(customer, row)
     return " ".join(filter(None, (INCOMPLETE if gone else None, undecoded(report)))) or None

@@ -1,10 +1,9 @@
-"""One render worker: `python -m recorder.exports.render_worker`, a job on standard input, the file on an inherited
-descriptor.
+"""One render worker: `python -m recorder.exports.render_worker`, with a job on standard input.
 
-It reports on standard error, one JSON object a line: {"progress": 0.25}, then {"report": {…}} or {"error": "…"}. A job
-on demand reports {"size": 115200044} as soon as that is known, and then waits for a line that requests a range; it
-writes that range and ends. Exit status: 0 the file is complete, 1 it cannot be made from what is stored, 2 the job is
-invalid, 3 any other failure.
+It writes the file to an inherited descriptor. It reports on standard error, one JSON object a line: {"progress": 0.25},
+then {"report": {…}} or {"error": "…"}. A job on demand reports {"size": 115200044} as soon as that is known, and then
+waits for a line that requests a range; it writes that range and ends. Exit status: 0 the file is complete, 1 it cannot
+be made from what is stored, 2 the job is invalid, 3 any other failure.
 """
 
 from __future__ import annotations
@@ -84,7 +83,7 @@ class RenderSource:
         self._parts = job.parts
         self._whole = max(sum(part.size for part in job.parts) * readings, 1)
         self._read = 0
-        self._told = 0
+        self._reported_step = 0
         self.torn = 0
         # parts whose end is missing
 
@@ -105,13 +104,13 @@ class RenderSource:
     def _at(self, fd: int, offset: int, length: int) -> bytes:
         self._read += length
         step = PROGRESS_STEPS * self._read // self._whole
-        if step > self._told:
-            self._told = step
-            tell({"progress": round(min(self._read / self._whole, 1), 3)})
+        if step > self._reported_step:
+            self._reported_step = step
+            write_line({"progress": round(min(self._read / self._whole, 1), 3)})
         return os.pread(fd, length, offset)
 
 
-def tell(line: Mapping[str, Any]) -> None:
+def write_line(line: Mapping[str, Any]) -> None:
     """Write one line for the daemon."""
     sys.stderr.write(json.dumps(line) + "\n")
     sys.stderr.flush()
@@ -136,7 +135,7 @@ def make(job: Job, out: BinaryIO) -> dict[str, Any]:
     elif job.form == PEAKS:
         report = _loudness(measured, source, out)
     elif pictures:
-        return _film(measured, pictures, source, out)
+        return _render_video(measured, pictures, source, out)
     else:
         encoder = Encoder(out, Container(job.form), measured.rate, [stream.label for stream in streams])
         report = render.render(measured, source.records(), encoder.give)
@@ -152,7 +151,7 @@ def _part_of(measured: render.Measured, source: RenderSource, out: BinaryIO) -> 
     """Report the length of the audio as WAV, wait for the requested range, and write it."""
     channels = len(measured.streams)
     head = wav_header.header(measured.rate, channels, measured.samples)
-    tell({"size": len(head) + 2 * channels * measured.samples})
+    write_line({"size": len(head) + 2 * channels * measured.samples})
     window = ByteRange(out.write, *span_from_json(sys.stdin.buffer.readline(MAX_SPAN)))
     try:
         window.write(head)
@@ -174,7 +173,7 @@ def _loudness(measured: render.Measured, source: RenderSource, out: BinaryIO) ->
     return report
 
 
-def _film(
+def _render_video(
     measured: render.Measured, pictures: Sequence[render.RenderStream], source: RenderSource, out: BinaryIO
 ) -> dict[str, Any]:
     """Make a file with all video streams side by side."""
@@ -232,16 +231,17 @@ def main() -> int:
     except Exception as error:
         # any failure of FFmpeg or a decoder: the class is enough, because the text may contain content of the call
         return _fail(3, f"the call could not be rendered ({type(error).__name__})")
-    tell({"report": report | {"confined": asdict(confined)}})
+    write_line({"report": report | {"confined": asdict(confined)}})
     return 0
 
 
 def confine_self(job: Job) -> Confined:
-    """Load all that the job may need, then drop every other right; raise Unconfined if the sandbox is too weak.
+    """Load everything that the job may need, then drop all other rights; raise Unconfined if the sandbox is too weak.
 
-    Nothing that an outsider sent has been read at this point.
+    No outsider's bytes have been read at this point.
     """
-    if job.form is not Container.PCAP:  # whatever the SDP names: packets of any static payload type may be stored
+    # all of them, since packets of any static payload type may be stored, whatever the SDP names
+    if job.form is not Container.PCAP:
         load_decoders()
     for coding in ("ascii", "latin-1", "utf-8", "unicode_escape"):
         codecs.lookup(coding)
@@ -253,7 +253,7 @@ def confine_self(job: Job) -> Confined:
 
 
 def _fail(status: int, sentence: str) -> int:
-    tell({"error": sentence})
+    write_line({"error": sentence})
     return status
 
 

@@ -1,8 +1,8 @@
-"""Audio that is sent while it is rendered: a worker behind a pipe, slowed down by whoever reads the audio.
+"""Audio that is sent while it is rendered: a worker behind a pipe, slowed down by the reader of the audio.
 
 A long call as WAV has hundreds of megabytes, and no browser takes them at once. So the worker reads the call once to
 learn its length, which is reported before the first byte, and then renders no faster than the audio is read: memory
-holds what is in the pipe, whatever the length. A separate worker renders each range that a player requests.
+holds only what is in the pipe, whatever the length. A separate worker renders each range that a player requests.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from recorder.exports.render_client import (
     failure,
     job_part,
     lines,
+    read_message,
     start_worker,
-    told,
 )
 from recorder.exports.render_job import Job, span_to_json, to_json
 
@@ -70,7 +70,7 @@ class Stream:
             yield data
 
     def close(self) -> None:
-        """Stop, also halfway and repeatedly: the worker ends because its reader is gone, or is ended soon."""
+        """Stop; may be called halfway and repeatedly. The worker ends because its reader is gone, or is killed soon."""
         if self._pipe is not None:
             self._pipe.close()
         if self._out is not None:
@@ -117,7 +117,7 @@ async def open_stream(parts: Sequence[OpenPart], streams: Sequence[RenderStream]
 
 
 def _kill(worker: Process) -> None:
-    """End a worker; not by its own method, after which asyncio may not learn the exit status (and logs that)."""
+    """Kill a worker, but not by its own method, after which asyncio may not learn the exit status (and logs that)."""
     if worker.returncode is None:
         with suppress(ProcessLookupError):
             os.kill(worker.pid, signal.SIGKILL)
@@ -138,7 +138,7 @@ async def _size(worker: Process) -> int:
         raise RenderFailed("the render worker has no pipes")
     last: dict[str, Any] = {}
     async for raw in lines(worker.stderr):
-        last = told(raw)
+        last = read_message(raw)
         if type(size := last.get("size")) is int and 0 <= size <= LONGEST:
             return size
     raise failure(last, await worker.wait())

@@ -1,7 +1,7 @@
 """Copy this node's audit logs to the databases that several nodes share, in the background.
 
 A request is answered once its entry is in the node's own log. The copy follows within seconds, or when the database is
-back.
+available again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from storage.customer.customers import Customer
 
 EVERY_SECONDS = 2.0
 LOOK_ROUNDS = 30
-"""After so many rounds the job asks the database even if nothing is new: it may have lost what was copied."""
+"""After this many rounds the job asks the database even if nothing is new: it may have lost what was copied."""
 
 
 class AuditCopyJob:
@@ -43,7 +43,7 @@ class AuditCopyJob:
         try:
             if customer.audit_copies is not None:
                 await customer.audit_copies.push(look=look)
-        except Exception as problem:  # whatever it is, it concerns this customer alone
+        except Exception as problem:  # any failure affects this customer alone
             if customer.name not in self._failed:
                 self._failed.add(customer.name)
                 self._log.fault("audit.copy_failed", problem, customer=customer.name)

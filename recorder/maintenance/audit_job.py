@@ -1,6 +1,6 @@
 """Every minute, write a signed checkpoint beside each audit log that has grown, and send it to the witnesses.
 
-The newest checkpoint is stored beside the keys with every entry; these are for whoever copies them elsewhere.
+The newest checkpoint is stored beside the keys with every entry. The checkpoints written here are for copies elsewhere.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 
 from recorder.errors import NotPossible
-from recorder.maintenance.audit_witnesses import tell
+from recorder.maintenance.audit_witnesses import send
 from recorder.observe.incidents import Incidents
 from recorder.observe.logs import Log
 from recorder.runtime.tasks import repeat
@@ -19,7 +19,7 @@ from storage.errors import StorageError
 EVERY_SECONDS = 60.0
 
 THIN_ROUNDS = 24 * 60
-"""After so many rounds, and at the start, old checkpoints are thinned out."""
+"""Old checkpoints are thinned out at the start and every this many rounds."""
 
 Failure = tuple[str, str, Exception]
 """Customer, the witness that could not be reached or "" for the checkpoint itself, and why."""
@@ -36,7 +36,9 @@ class AuditJob:
         self._incidents = incidents
         self._witnesses = witnesses
         self._rounds = 0
-        self._untold: dict[tuple[str, str], bytes] = {}  # (customer, witness) → the newest checkpoint it does not have
+        self._untold: dict[
+            tuple[str, str], bytes
+        ] = {}  # (customer, witness) → the newest checkpoint that the witness does not have
 
     async def run(self) -> None:
         """Run for ever; owned by recorder.runtime.tasks."""
@@ -62,7 +64,7 @@ class AuditJob:
                 continue
             if mark is not None:
                 self._untold.update(((customer.name, witness), bytes(mark)) for witness in self._witnesses)
-            failures += self._tell(customer)
+            failures += self._checkpoint(customer)
         return failures
 
     def report(self, failures: list[Failure]) -> None:
@@ -75,14 +77,14 @@ class AuditJob:
             self._log.fault("audit.witness_failed", problem, customer=name, kind=kind)
             self._incidents.add("audit-witness", name, reason=kind)
 
-    def _tell(self, customer: Customer) -> list[Failure]:
+    def _checkpoint(self, customer: Customer) -> list[Failure]:
         failures: list[Failure] = []
         for witness in self._witnesses:
             line = self._untold.get((customer.name, witness))
             if line is None:
                 continue
             try:
-                tell(witness, line)
+                send(witness, line)
             except (StorageError, NotPossible) as problem:
                 failures.append((customer.name, witness, problem))
             else:

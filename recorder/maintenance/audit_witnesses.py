@@ -25,7 +25,7 @@ _PRIORITY = 13 * 8 + 5  # RFC 5424, 6.2.1: facility "log audit", severity "notic
 _TIMEOUT_SECONDS = 2.0
 
 
-def tell(witness: str, line: bytes) -> None:
+def send(witness: str, line: bytes) -> None:
     """Send one witness a checkpoint, a line of JSON; raises NotPossible, StorageError."""
     kind, _, place = witness.partition(":")
     if kind == "file":

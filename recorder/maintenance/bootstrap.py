@@ -1,6 +1,4 @@
-"""Make what `init` and `demo` need: self-signed certificates, a root key, a configuration, a first
-customer and token.
-"""
+"""Make what `init` and `demo` need: self-signed certificates, a root key, a configuration, a first token."""
 
 from __future__ import annotations
 

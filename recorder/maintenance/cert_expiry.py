@@ -1,8 +1,8 @@
-"""Report certificates that were not renewed in time, or whose replacement is unusable: once in the log and as an
-incident.
+"""Report certificates that were not renewed in time or whose replacement is unusable, in the log and as an incident.
 
-The listeners continue with the certificate they have (recorder.runtime.tls); this checks the same files and reports. An
-unusable file is not reported at the first check, because certificate and key are replaced one by one.
+The listeners continue with the certificate they have (recorder.runtime.tls); this checks the same files and reports
+each problem once. An unusable file is not reported at the first check, because certificate and key are replaced one by
+one.
 """
 
 from __future__ import annotations

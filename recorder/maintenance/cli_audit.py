@@ -32,9 +32,10 @@ def actor() -> Actor:
     return Actor(Kind.SHELL, str(os.getuid()), f"cli:{name}")
 
 
-def tell(audit: Audit, action: str, object: str = "", outcome: str = "done", reason: str = "") -> None:
-    """Append an action and wait until it is durable; `object` is an id, nothing about a participant. Raises
-    StorageError.
+def record(audit: Audit, action: str, object: str = "", outcome: str = "done", reason: str = "") -> None:
+    """Append an action and wait until it is durable; raises StorageError.
+
+    `object` is an id and holds nothing about a participant.
     """
     from storage.audit.hash_chain import Act
 
@@ -53,19 +54,19 @@ def note(
 ) -> None:
     """Append an action to the log of a customer that is not open; needs no database. Raises StorageError."""
     with _log_of(settings, customer, root) as audit:
-        tell(audit, action, object, outcome, reason)
+        record(audit, action, object, outcome, reason)
 
 
-def accept(settings: Settings, customer: str, reason: str, told: Sequence[Checkpoint]) -> int | None:
+def accept(settings: Settings, customer: str, reason: str, kept_marks: Sequence[Checkpoint]) -> int | None:
     """Accept what the log of a customer has lost; return the number of the entry, None if nothing is lost.
 
-    `told`: checkpoints that a witness kept; where several nodes share the database, those that were copied there count
-    as well. Raises AuditError if a rollback does not explain what is wrong.
+    `kept_marks`: checkpoints that a witness kept. If several nodes share the database, the checkpoints that were copied
+    there count as well. Raises AuditError if a rollback does not explain what is wrong.
     """
     from recorder.maintenance.proof_check import about_own_log
     from storage.audit.hash_chain import ACCEPT, Act
 
-    known = about_own_log(settings, customer, told)
+    known = about_own_log(settings, customer, kept_marks)
     with _log_of(settings, customer) as audit:
         return audit.accept(Act.of(actor(), ROLE, ACCEPT, reason=reason), known)
 

@@ -36,7 +36,7 @@ from storage.keys.root_secret import RootSecret
 from storage.timestamps import to_text
 
 Confirm = Callable[[int], bool]
-"""Asks whether to erase so many calls and everything else of the customer."""
+"""Asks whether to erase this many calls and all other data of the customer."""
 
 
 def remove(config: Path, name: str, confirm: Confirm) -> Path | None:
@@ -57,7 +57,7 @@ def remove(config: Path, name: str, confirm: Confirm) -> Path | None:
     root = load_root_of(settings)
     if configured is not None and (begun is None or begun.calls is None):
         begun = _begin(settings, config, configured, root, confirm)
-    elif configured is not None:  # somebody wrote its table again, but part of it is erased already
+    elif configured is not None:  # its table was written again, but part of its data is erased already
         _take_out(config, name)
     return receipt if begun is None else _finish(settings, begun, root)
 
@@ -100,7 +100,7 @@ def _take_out(config: Path, name: str) -> None:
 
 
 def _finish(settings: Settings, begun: Removal, root: RootSecret) -> Path | None:
-    """Erase, unless a process has the customer open."""
+    """Erase everything, unless a process has the customer open."""
     name, data = begun.customer, settings.node.data_dir
     with acting_as_owner(data), removal.alone(customers.customer_folder(data, name)) as alone:
         if not alone:
@@ -109,7 +109,7 @@ def _finish(settings: Settings, begun: Removal, root: RootSecret) -> Path | None
             try:
                 begun = replace(begun, calls=tuple(_checked(settings, begun, root)))
             except Kept as problem:
-                begun.call_off(data)  # then check-config reports the folder without a table again
+                begun.call_off(data)  # so that check-config reports the folder without a table again
                 raise NotPossible(
                     f"{problem}; nothing was erased.",
                     f"Write the [[customer]] table of {name} into {settings.source} again, and {problem.hint}.",

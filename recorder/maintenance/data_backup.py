@@ -64,7 +64,7 @@ def bring_back(settings: Settings, path: Path, generation: int | None, watch: ba
         restored = restore.restore(Folder(path), generation, data, owner_of(data), watch)
         with acting_as_owner(data):
             for customer in settings.customers:
-                with suppress(StorageError):  # its keys are restored later, or it is not in this backup
+                with suppress(StorageError):  # its keys are restored later, or the customer is not in this backup
                     note(settings, customer.name, RESTORED, reason=f"generation {restored.generation}")
     return restored
 

@@ -1,6 +1,6 @@
 """Synchronise each customer's users with its directory, at start and at intervals.
 
-`recorder directory sync` does the work in a process of its own: a hundred thousand users take a while and a hundred
+`recorder directory sync` does the work in its own process: a hundred thousand users take a while and a hundred
 megabytes, and calls are being recorded.
 """
 
@@ -93,20 +93,20 @@ class DirectoryJob:
         try:
             if not await asyncio.to_thread(self._credential_well, directory):
                 return False
-            status, told = await _synchronised(source, name)
+            status, counted = await _synchronised(source, name)
         except Exception as problem:
             if not passes(problem):
                 raise
-            status, told = NOT_STARTED, {}
+            status, counted = NOT_STARTED, {}
         if status == 0:
             self._log.info(
                 "directory.synchronised",
                 customer=name,
-                added=told.get("added"),
-                changed=told.get("changed"),
-                unmapped=told.get("unmapped"),
-                unchanged=told.get("unchanged"),
-                calls=told.get("calls_changed"),
+                added=counted.get("added"),
+                changed=counted.get("changed"),
+                unmapped=counted.get("unmapped"),
+                unchanged=counted.get("unchanged"),
+                calls=counted.get("calls_changed"),
             )
         elif status == BRAKED:
             self._log.warning("directory.brake", customer=name)
@@ -153,7 +153,7 @@ async def _synchronised(config: Path, customer: str) -> tuple[int, dict[str, Any
             process.kill()
             await process.wait()
     try:
-        told = json.loads(printed)
+        counted = json.loads(printed)
     except ValueError:
-        told = {}
-    return process.returncode or 0, told if isinstance(told, dict) else {}
+        counted = {}
+    return process.returncode or 0, counted if isinstance(counted, dict) else {}

@@ -1,9 +1,9 @@
-"""Cut what other nodes cut, where several nodes hold the keys of a customer (storage.holders).
+"""Cut what other nodes have cut, if several nodes hold the keys of a customer (storage.holders).
 
     job = HolderJob(customers, tasks, log, incidents, stop_live); tasks.start(job.run(), "holders")
 
-Each customer has a task of its own, which recorder.maintenance.poll_job wakes when something has changed. The task
-wakes the erasures that wait for other nodes.
+Each customer has its own task, which recorder.maintenance.poll_job wakes when something has changed. The task wakes the
+erasures that wait for other nodes.
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from storage.erasure.erasures import StopLive
 from storage.holders.holder import Holder
 
 OPEN_SECONDS = 1.0
-"""Pause between two looks whether the database has been opened for the first time."""
+"""Pause between two checks whether the database has been opened for the first time."""
 
 REST_SECONDS = 60.0
-"""A task that nobody wakes looks after this time."""
+"""A task that nothing wakes checks after this time."""
 
 AWAY_LOOK_SECONDS = 600.0
-"""Pause between two looks for holders that are away."""
+"""Pause between two checks for holders that are away."""
 
 DAY = 86_400.0
 ALARM_DAYS = 21
-"""After so many days an erasure that waits for a holder becomes urgent: Art. 12 GDPR gives one month."""
+"""After this many days an erasure that waits for a holder becomes urgent: Art. 12 GDPR gives one month."""
 
 
 class HolderJob:

@@ -7,7 +7,7 @@ from contextlib import suppress
 
 from recorder.config.model import Customer as Configured
 from recorder.config.model import Settings
-from recorder.maintenance.cli_audit import tell
+from recorder.maintenance.cli_audit import record
 from recorder.persist.customers import open_one
 from storage.errors import LinesMissing
 from storage.journal.node_journal import accept, lacking
@@ -32,7 +32,7 @@ async def accept_loss(settings: Settings, configured: Configured, node: int, rea
             lost = await lacking(database, node)
             if lost is not None:
                 text = f"node {node}, lines {lost[0]} to {lost[1]}: {reason}"
-                await asyncio.to_thread(tell, customer.audit, "journal.accept", reason=text)
+                await asyncio.to_thread(record, customer.audit, "journal.accept", reason=text)
                 await accept(database, node)
             return lost
     finally:

@@ -228,7 +228,7 @@ def _bring_back(settings: Settings, name: str, files: Mapping[str, bytes], root:
         _skip_numbers(data, name, keys)
         _cut_again(keys, Ledger(folder if (folder / f"{name}.erasures").exists() else stage / customers.KEYS, name))
         if older:
-            Disk().remove(copy)  # it is of a cut that these keys do not know; `settle` repeats the cut
+            Disk().remove(copy)  # it belongs to a cut that these keys do not have; `settle` repeats the cut
         _place(folder, name, {file: (stage / customers.KEYS / file).read_bytes() for file in files})
     finally:
         clear_stage(stage)

@@ -28,7 +28,7 @@ from storage.vault.object_vault import ObjectVault
 from storage.vault.parts import PartRef
 
 LOOK_SECONDS = 5.0
-"""Pause between two looks for legal holds and for parts that were uploaded before their date was known."""
+"""Pause between two checks for legal holds and for parts that were uploaded before their date was known."""
 
 ALL_SECONDS = 3600.0
 """Pause between two comparisons of all locks with retention. An hour is enough: locks end a day after a call is due."""
@@ -37,7 +37,7 @@ REST = 20
 """The pause is at least this many times as long as the comparison took: a vault may have millions of parts."""
 
 TRIES = 10
-"""Failures in a row after which the store counts as away until the next look."""
+"""Failures in a row after which the store counts as away until the next check."""
 
 BATCH = 1_000
 """Parts whose calls are looked up in the index together."""
@@ -49,9 +49,9 @@ T = TypeVar("T")
 
 
 def lock_day(due: datetime | None, now: datetime) -> int:
-    """Return the day on which a call's lock must end; 0 if it needs no lock any more.
+    """Return the day on which a call's lock must end, in days since 1970-01-01; 0 if it needs no lock any more.
 
-    `due`: when the retention of the call ends, None if it is kept for ever. Days since 1970-01-01.
+    `due`: when the retention of the call ends, None if it is kept for ever.
     """
     if due is None:
         return day_of(datetime(now.year + YEARS, 1, 1, tzinfo=UTC))

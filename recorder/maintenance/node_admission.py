@@ -1,13 +1,13 @@
 """Hand the keys of all customers to another node, once, in a file that only that node can open.
 
     recipient = prepare(settings)           on the new node: makes a one-time age identity, returns its recipient
-    hand_over(settings, recipient, to)      on a node with the keys, once all others know of the admission
+    hand_over(settings, recipient, to)      on a node with the keys, once all others know about the admission
     take(settings, file)                    on the new node: seals the keys under its own root secret, and overwrites
                                             the identity
 
-The file is made like a backup of the keys (recorder.maintenance.key_backup), but under a root secret that nothing else
-uses, and without the proofs of the audit log, because each node has an audit log of its own. Without the identity the
-file does not open; once the identity is overwritten, nobody can open it.
+The file is made like a backup of the keys (recorder.maintenance.key_backup), but under a root secret that is used for
+nothing else, and without the proofs of the audit log, because each node has its own audit log. The file opens only with
+the identity; once that is overwritten, nobody can open it.
 """
 
 from __future__ import annotations

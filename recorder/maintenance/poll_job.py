@@ -1,8 +1,8 @@
-"""Look about once a second at what other nodes have changed for a customer, and wake the tasks that must act on it.
+"""Check about once a second what other nodes have changed for a customer, and wake the tasks that must act on it.
 
     job = PollJob(customers, tasks, log, indexer.note); tasks.start(job.run(), "poll")
 
-Each customer has a task of its own. While nothing changes, a look costs one statement (storage.customer.poll).
+Each customer has its own task. While nothing changes, a check costs one statement (storage.customer.poll).
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ of the second is for the look and for the work that follows.
 """
 
 NEAR_SECONDS = 0.1
-"""Pause between two looks of a node whose erasure waits for the other nodes."""
+"""Pause between two checks by a node whose erasure waits for the other nodes."""
 
 NEAR_MOST_SECONDS = 5.0
 """NEAR_SECONDS applies for this time after the request: a node that takes longer is busy or away."""
 
 NOTE_SECONDS = 10.0
-"""How often a node notes until when its calls are indexed, if nobody waits for it."""
+"""How often a node writes down until when its calls are indexed, if nobody waits for that."""
 
 LOOK_FOR_OTHERS_SECONDS = 2.0
 """After this time a node takes up erasures that another node was asked for and has not finished."""
 
 SOON_SECONDS = 0.01
-"""Added to the pause before a note that somebody waits for, so that it is certainly late enough."""
+"""Added to the pause before a note for which somebody waits, so that it is certainly late enough."""
 
 _EVERYWHERE = (True, 0)
 """The progress of erasures that are done on all nodes: all calls indexed, nothing left to remove."""
 
 Note = Callable[[Customer, int], Awaitable[int]]
-"""Notes until when the calls of a customer are indexed, given the database's time a moment ago; returns that."""
+"""Writes down until when the calls of a customer are indexed, given the database's time a moment ago; returns that."""
 
 
 @dataclass(slots=True)
@@ -57,7 +57,7 @@ class _Known:
     take_up: float | None = None
     """When this node takes up an open erasure, by the clock of the loop; None: none is open."""
     progress: tuple[bool, int] = (False, 0)
-    """How far the erasures had come among the nodes: whether all calls were indexed, and the oldest unfinished line."""
+    """Progress of the erasures on all nodes: whether all calls were indexed, and the oldest unfinished line."""
 
 
 class PollJob:
@@ -96,7 +96,7 @@ class PollJob:
             await asyncio.sleep(pause)
 
     async def _look(self, customer: Customer, known: _Known) -> float:
-        """Look once; return the seconds until the next look."""
+        """Check once; return the seconds until the next check."""
         seen = await customer.poll.look()
         holder, shared = customer.holder, customer.shared
         if holder is not None and not holder.is_idle(seen.change_mark):
@@ -112,7 +112,7 @@ class PollJob:
         return LOOK_SECONDS
 
     def _take_up(self, customer: Customer, seen: Seen, known: _Known) -> None:
-        """Wake the erasures: another node's after a while, this node's own as soon as the other nodes have got on."""
+        """Wake the erasures: another node's after a while, this node's own whenever the other nodes make progress."""
         now = asyncio.get_running_loop().time()
         progress = seen.indexed > seen.asked, seen.unfinished
         advanced = customer.erasures.soon and (progress != known.progress or progress == _EVERYWHERE)

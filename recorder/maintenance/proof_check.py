@@ -23,8 +23,8 @@ from storage.keys.root_secret import load_root
 from storage.subject_requests import closing_record
 
 
-def prove(settings: Settings, configured: Configured, told: Sequence[Checkpoint] = ()) -> dict[str, Any]:
-    """Check the audit log of a customer against every checkpoint; `told`: those that a witness kept.
+def prove(settings: Settings, configured: Configured, kept_marks: Sequence[Checkpoint] = ()) -> dict[str, Any]:
+    """Check the audit log of a customer against every checkpoint; `kept_marks`: those that a witness kept.
 
     With several nodes, also check the copies of the other nodes' logs. Raises KeysError if the customer's keys do not
     open.
@@ -35,18 +35,20 @@ def prove(settings: Settings, configured: Configured, told: Sequence[Checkpoint]
         _key(settings, configured),
     )
     if not several(settings):
-        return _proven(settings, name, files, key, told)
+        return _proven(settings, name, files, key, kept_marks)
     try:
-        own, nodes = asyncio.run(_copied(settings, name, files, key, [mark for mark in told if mark.customer == name]))
+        own, nodes = asyncio.run(
+            _copied(settings, name, files, key, [mark for mark in kept_marks if mark.customer == name])
+        )
     except StorageError as problem:
-        found = _proven(settings, name, files, key, told)
+        found = _proven(settings, name, files, key, kept_marks)
         fault = f"the copies of the other nodes' logs cannot be read: {problem}"
         return {**found, "ok": False, "fault": "; ".join(filter(None, [found["fault"], fault])), "nodes": []}
-    found = _proven(settings, name, files, key, [*told, *own])
+    found = _proven(settings, name, files, key, [*kept_marks, *own])
     return {**found, "ok": found["ok"] and all(each["ok"] for each in nodes), "nodes": nodes}
 
 
-def about_own_log(settings: Settings, name: str, told: Sequence[Checkpoint]) -> list[Checkpoint]:
+def about_own_log(settings: Settings, name: str, kept_marks: Sequence[Checkpoint]) -> list[Checkpoint]:
     """Return the checkpoints of this node's log of a customer that a witness or the database kept.
 
     Raises StorageError.
@@ -57,7 +59,7 @@ def about_own_log(settings: Settings, name: str, told: Sequence[Checkpoint]) -> 
     if several(settings):
         (configured,) = (each for each in settings.customers if each.name == name)
         own, _ = asyncio.run(_copied(settings, name, files, _key(settings, configured), []))
-    return concerning(settings, files, name, [*told, *own])
+    return concerning(settings, files, name, [*kept_marks, *own])
 
 
 def several(settings: Settings) -> bool:
@@ -65,23 +67,23 @@ def several(settings: Settings) -> bool:
     return settings.node.number > 0 and settings.storage.database != "sqlite"
 
 
-def prove_removed(settings: Settings, name: str, told: Sequence[Checkpoint] = ()) -> dict[str, Any]:
-    """Check the chain of a customer that was removed, with the public key that stayed."""
+def prove_removed(settings: Settings, name: str, kept_marks: Sequence[Checkpoint] = ()) -> dict[str, Any]:
+    """Check the chain of a removed customer with its public key, which was kept."""
     data = settings.node.data_dir
     key = removed_customers.public_key_of(data, name)
-    return _proven(settings, name, removed_customers.files_of(data, name), key, told)
+    return _proven(settings, name, removed_customers.files_of(data, name), key, kept_marks)
 
 
-def concerning(settings: Settings, files: AuditFiles, name: str, told: Sequence[Checkpoint]) -> list[Checkpoint]:
-    """Return the checkpoints that are of this node's log of a customer: a witness may keep other nodes' too."""
-    named = {settings.node.number, *(files.named() if told else ())}
-    return [mark for mark in told if mark.customer == name and mark.node in named]
+def concerning(settings: Settings, files: AuditFiles, name: str, kept_marks: Sequence[Checkpoint]) -> list[Checkpoint]:
+    """Return the checkpoints that belong to this node's log of a customer: a witness may keep other nodes' too."""
+    named = {settings.node.number, *(files.named() if kept_marks else ())}
+    return [mark for mark in kept_marks if mark.customer == name and mark.node in named]
 
 
 def _proven(
-    settings: Settings, name: str, files: AuditFiles, key: Ed25519PublicKey, told: Sequence[Checkpoint]
+    settings: Settings, name: str, files: AuditFiles, key: Ed25519PublicKey, kept_marks: Sequence[Checkpoint]
 ) -> dict[str, Any]:
-    return {"customer": name, **_verdict(files.verify(key, concerning(settings, files, name, told)))}
+    return {"customer": name, **_verdict(files.verify(key, concerning(settings, files, name, kept_marks)))}
 
 
 def _verdict(verdict: Verdict) -> dict[str, Any]:
@@ -96,9 +98,9 @@ def _verdict(verdict: Verdict) -> dict[str, Any]:
 
 
 async def _copied(
-    settings: Settings, name: str, files: AuditFiles, key: Ed25519PublicKey, told: Sequence[Checkpoint]
+    settings: Settings, name: str, files: AuditFiles, key: Ed25519PublicKey, kept_marks: Sequence[Checkpoint]
 ) -> tuple[list[Checkpoint], list[dict[str, Any]]]:
-    """Return the checkpoints of the own log that were copied, and what is found of the copies of the others' logs."""
+    """Return the checkpoints of our own log that were copied, and the verdicts on the copies of the others' logs."""
     from storage.audit.audit_copies import AuditCopies
     from storage.database.database import Database
 
@@ -107,7 +109,7 @@ async def _copied(
     copies = AuditCopies(database, files, name, node.number, key, node.name)
     try:
         with database.opening():
-            own, found = await copies.marks(), await copies.verify(told)
+            own, found = await copies.marks(), await copies.verify(kept_marks)
     finally:
         await database.close()
     others = [(number, *each) for number, each in found.items() if number != node.number]

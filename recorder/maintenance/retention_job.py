@@ -114,7 +114,7 @@ class RetentionJob:
     async def _work(self, customer: Customer) -> bool:
         """Carry out open erasures, unless another node has the turn; each node ends its own live calls in its turn."""
         if customer.several:
-            customer.erasures.wanted.clear()  # as `work` does, which is not called if nothing is open
+            customer.erasures.wanted.clear()  # `work` does the same, but is not called if nothing is open
             if not await customer.erasures.any_open():
                 return True
         async with customer.turns.turn("erasures") as turn:
@@ -129,7 +129,7 @@ class RetentionJob:
 
     async def _sweep(self, customer: Customer) -> bool:
         """Sweep, unless another node did so lately; return False if it should be tried again soon."""
-        if not await self._clocks_agree(customer):  # before it has the turn: each node says so of its own clock
+        if not await self._clocks_agree(customer):  # before this node has the turn: each node reports its own clock
             return False
         async with customer.turns.turn("retention") as turn:
             if turn is None:
@@ -169,7 +169,7 @@ class RetentionJob:
         swept = await customer.retention.sweep(self.now(), self._settings.brake_percent, turn.still)
         self._swept[customer.name] = asyncio.get_running_loop().time()
         if swept.asked or swept.filed:
-            await self._tell(customer, swept)
+            await self._report_sweep(customer, swept)
 
     async def _compact(self, customer: Customer) -> bool:
         """Compact the journal when most of it is obsolete."""
@@ -184,7 +184,7 @@ class RetentionJob:
                 await customer.retention.refresh()
         return turn is not None
 
-    async def _tell(self, customer: Customer, swept: Swept) -> None:
+    async def _report_sweep(self, customer: Customer, swept: Swept) -> None:
         """Record in audit log, log and incidents what a sweep found."""
         kind = "retention.brake" if swept.asked else "retention.sweep"
         for id in [swept.asked] if swept.asked else swept.filed:
@@ -200,8 +200,9 @@ class RetentionJob:
 
 
 def stopper(live: Live, executor: Executor) -> StopLive:
-    """Return a function that ends a live call that is to be erased: hang up, seal, and wait until nothing of it is
-    being written.
+    """Return a function that ends a live call that is to be erased.
+
+    The function hangs up, seals, and waits until nothing is written for the call any more.
     """
 
     async def stop_live(call: str) -> None:

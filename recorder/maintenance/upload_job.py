@@ -45,16 +45,16 @@ NICE = 10
 """Priority of the threads below that of everything that records."""
 
 LOOK_SECONDS = 1.0
-"""Pause between two looks for new parts; a look at a folder that has not changed is one `stat`."""
+"""Pause between two checks for new parts; the check of a folder that has not changed is one `stat`."""
 
 REST = 20
 """The pause is at least this many times the processor time of the look: a day's folder may have 300,000 parts."""
 
 RELEASE_SECONDS = 60.0
-"""Pause between two looks for local copies that may be removed."""
+"""Pause between two checks for local copies that may be removed."""
 
 TRIES = 3
-"""Parts that may fail in one round: then the store counts as away. A single bad part delays no other."""
+"""After this many failed parts in a round, the store counts as away. A single bad part delays no other."""
 
 AGAIN_SECONDS = 600.0
 """Pause before another try of a part that failed while the store took other parts."""
@@ -174,7 +174,7 @@ class UploadJob:
     async def _of_level(
         self, vaults: Sequence[tuple[Customer, ObjectVault]], found: Sequence[tuple[ObjectVault, PartRef]]
     ) -> list[tuple[ObjectVault, PartRef]]:
-        """Return the parts that this node may upload: those of customers for whom it has cut what the others have."""
+        """Return the parts that this node may upload: of customers for whom it has cut all that the others have."""
         level = set[str]()
         for customer, vault in vaults:
             if customer.served and customer.holder is not None and any(each[0] is vault for each in found):
@@ -219,7 +219,7 @@ class UploadJob:
     async def _dated(self, found: Sequence[tuple[ObjectVault, PartRef]]) -> list[tuple[ObjectVault, PartRef, int]]:
         """Return the parts, each with the day on which its lock ends, 0 for none.
 
-        Leave out parts that were written just now and have no date yet.
+        Leave out parts that were just written and have no date yet.
         """
         dated: list[tuple[ObjectVault, PartRef, int]] = []
         by_customer: dict[str, list[tuple[ObjectVault, PartRef]]] = {}
@@ -289,9 +289,9 @@ class UploadJob:
             unfinished = {call for call, _ in await customer.calls.unfinished()}
             for ref in some:
                 if (ref.call, ref.leaf) not in unknown and ref.call not in unfinished:
-                    await _in(threads, self._let_go, customer, vault, ref)
+                    await _in(threads, self._remove_local, customer, vault, ref)
 
-    def _let_go(self, customer: Customer, vault: ObjectVault, ref: PartRef) -> None:
+    def _remove_local(self, customer: Customer, vault: ObjectVault, ref: PartRef) -> None:
         if not vault.release(ref):
             self._seen.pop(customer.name, None)  # it waits again
             self._log.error("store.lost", customer=customer.name, call=ref.call, part=ref.part)

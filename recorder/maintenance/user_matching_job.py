@@ -1,9 +1,10 @@
-"""Match calls with users: keep the users in memory, and match calls again that new data concern.
+"""Match calls with users: keep the users in memory, and match calls again that new data affects.
 
     job = UserMatchingJob(customers, tasks, log); tasks.start(job.run(), "correlation")
 
-Nothing waits for it. A call that ends before the users are loaded is matched afterwards. One customer is processed at a
-time, and a few milliseconds of work are followed by a pause several times as long, because calls are being recorded.
+No other task waits for this job. A call that ends before the users are loaded is matched afterwards. One customer is
+processed at a time, and a few milliseconds of work are followed by a pause several times as long, because calls are
+being recorded.
 """
 
 from __future__ import annotations

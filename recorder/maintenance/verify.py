@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from recorder.exports.render_sources import lacks_files, spoken
+from recorder.exports.render_sources import has_media, lacks_files
 from storage.audit.audit_files import LOG_NAME as AUDIT
 from storage.calls.call_index import Query
 from storage.calls.call_row import MAX_LIMIT, BadDetails, CallState
@@ -39,7 +39,7 @@ class Known:
 
     state: CallState
     size: int  # bytes of its files
-    spoken: bool  # so it has media files
+    has_media: bool  # so it has media files
     node: int = 0  # number of the node that recorded it
 
 
@@ -101,13 +101,13 @@ async def verify_customer(
             continue
         if found is None and await _has_row(customer, call, report):
             _defect(report, customer, call, "", "call without recording", 0)
-        elif found is not None and (found.size < known.size or (known.spoken and not found.media)):
+        elif found is not None and (found.size < known.size or (known.has_media and not found.media)):
             await _lacking(customer, call, report)
     await _not_indexed(customer, [call for call in stored if call not in indexed], report)
     await _attachments(customer, wanted, report, objects)
     if not wanted:
         _unreadable(customer, report)
-        await _papers(customer, report)
+        await _journal(customer, report)
         await _audit(customer, report)
     report.seen = {*stored, *(c for c in indexed if c in wanted)}
     report.calls = len(report.seen) if wanted else len({*stored, *indexed})
@@ -133,11 +133,11 @@ class _Objects:
 
 
 async def _is_only_elsewhere(customer: Customer, call: str, known: Known, found: Stored | None, report: Report) -> bool:
-    """Return whether another node may have more of a call than the object store; note it in the report if so."""
+    """Return whether another node may have more of a call than the object store; if so, note that in the report."""
     if customer.nodes is None or known.node == customer.keys.node:
         return False
     node = await customer.nodes.of(known.node)
-    whole = found is not None and found.size >= known.size and (found.media or not known.spoken)
+    whole = found is not None and found.size >= known.size and (found.media or not known.has_media)
     if node is None or node.retired or (whole and known.state is not CallState.RECORDING):
         return False
     row = await customer.calls.get(call)
@@ -202,7 +202,7 @@ async def _lacking(customer: Customer, call: str, report: Report) -> None:
 
 
 async def _is_there(customer: Customer, call: str) -> bool:
-    """Tell whether any part of a call is (still) in the vault, or in the object store if other nodes use it too."""
+    """Return whether any part of a call is (still) in the vault, or in the object store if other nodes use it too."""
     if customer_has(customer, call):
         return True
     if not customer.several or not customer.vault.remote:
@@ -211,12 +211,12 @@ async def _is_there(customer: Customer, call: str) -> bool:
 
 
 def customer_has(customer: Customer, call: str) -> bool:
-    """Tell whether any part of a call is (still) in the vault."""
+    """Return whether any part of a call is (still) in the vault."""
     return any(ref.call == call for ref in customer.vault.walk())
 
 
 async def _has_row(customer: Customer, call: str, report: Report) -> bool:
-    """Tell whether the index has a call; a row that does not open counts, and is a defect."""
+    """Return whether the index has a call; a row that does not open counts, and is a defect."""
     try:
         return await customer.calls.get(call) is not None
     except (SealBroken, BadDetails):
@@ -240,16 +240,16 @@ async def _attachments(customer: Customer, wanted: Collection[str], report: Repo
         except OnOtherNode as problem:
             node = await customer.nodes.of(problem.node) if customer.nodes else None
             if node is not None and not node.retired:
-                told = {"customer": customer.name, "call": each.call, "part": each.part, "node": node.name}
-                report.elsewhere.append(told)
+                missing_part = {"customer": customer.name, "call": each.call, "part": each.part, "node": node.name}
+                report.elsewhere.append(missing_part)
                 continue
             there = None
         if there is None:
             _defect(report, customer, each.call, each.part, "attachment without its part", 0)
 
 
-async def _papers(customer: Customer, report: Report) -> None:
-    """Compare what is only in the database with its journal; a change between two reads is no difference."""
+async def _journal(customer: Customer, report: Report) -> None:
+    """Compare the data that only the database has with its journal; a change between two reads is no difference."""
     for last in (False, True):
         try:
             found = await differences(customer.journal, customer.database)
@@ -276,7 +276,7 @@ async def _indexed(customer: Customer, report: Report) -> dict[str, Known]:
     unreadable = 0
     while True:
         page = await customer.calls.find(Query(limit=MAX_LIMIT, cursor=cursor))
-        out.update((row.id, Known(row.state, row.size_bytes, spoken(row), row.node)) for row in page.items)
+        out.update((row.id, Known(row.state, row.size_bytes, has_media(row), row.node)) for row in page.items)
         unreadable += page.unreadable
         cursor = page.next_cursor
         if cursor is None:

@@ -38,7 +38,7 @@ class History:
         self._next = 0.0
 
     def due(self, now: float) -> bool:
-        """Tell at monotonic time `now` whether a sample is due; if so, the next one is due EVERY_SECONDS later."""
+        """Return whether a sample is due at monotonic time `now`; if so, the next one is due EVERY_SECONDS later."""
         if now < self._next:
             return False
         self._next = now + EVERY_SECONDS

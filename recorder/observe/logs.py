@@ -157,7 +157,7 @@ class Pipeline:
             self._stream.write(f"{priority}{json.dumps(line, ensure_ascii=True)}\n")
             self._stream.flush()
         except (OSError, ValueError):
-            return  # nobody reads any more: the recording matters more than the line
+            return  # standard output is closed: the recording matters more than the line
 
 
 _ALWAYS = frozenset(
@@ -323,9 +323,9 @@ def _take_hooks(pipeline: Pipeline) -> None:
 
 
 def ended(problem: BaseException, status: int, said: str, faults: Sequence[Any] = ()) -> None:
-    """Write why the daemon ends, also if that is before `install`: the log is JSON from its first line on.
+    """Log why the daemon ends, even before `install`: the log is JSON from its first line on.
 
-    `said`: the sentence for people. `faults`: those of a configuration, each of which gets a line of its own.
+    `said`: the sentence for people. `faults`: those of a configuration, each of which gets its own line.
     """
     pipeline = Pipeline(sys.stdout, fixed={"process": "main"})
     for each in faults:
@@ -335,7 +335,7 @@ def ended(problem: BaseException, status: int, said: str, faults: Sequence[Any] 
 
 
 def one_file(first: IO[str], second: IO[str]) -> bool:
-    """Tell whether two streams end in the same file or the journal, where only lines of JSON may appear.
+    """Return whether two streams end in the same file or the journal, where only lines of JSON may appear.
 
     A terminal does not count: people read it.
     """
@@ -347,7 +347,7 @@ def one_file(first: IO[str], second: IO[str]) -> bool:
 
 
 def watch_loop(loop: asyncio.AbstractEventLoop, pipeline: Pipeline) -> None:
-    """Send errors of a loop's callbacks and of tasks nobody awaited through the mask."""
+    """Log errors of a loop's callbacks, and of tasks that nobody awaited, masked."""
 
     def failed(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")

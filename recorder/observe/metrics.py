@@ -117,7 +117,7 @@ class Metrics:
         gauge.set_function(value)
 
     def call(self, result: str, customer: str | None) -> None:
-        """Count a call that has ended or was refused; `customer` None: nobody's."""
+        """Count a call that has ended or was refused; `customer` None: a call of no customer."""
         self._calls.labels(result).inc()
         self._customer_calls.labels(customer or "", result).inc()
 

@@ -181,7 +181,7 @@ def _masked(key: str, kind: Kind, value: object) -> Any:
 
 
 def _known(key: str, kind: Kind, value: object) -> Any:
-    """Return one scalar, without looking at it again if the same one has passed before."""
+    """Return one scalar, without checking it again if the same one has passed before."""
     if type(value) is str and (key, value) in _passed:
         return value
     found = _one(kind, value, LIMITS.get(key, MAX_EXACT - 1))

@@ -52,7 +52,7 @@ class Rejections:
         self._watch: Watch | None = None
 
     def watched_by(self, watch: Watch | None) -> None:
-        """Set who sees the reason and the source of everything that is refused or dropped; None: nobody.
+        """Set the function that gets the reason and the source of each refusal or drop; None: no function.
 
         `watch` raises nothing.
         """

@@ -1,7 +1,7 @@
-"""When the keys were last backed up, and when `verify` last read everything and found no defect: a line each.
+"""When the keys were last backed up, and when `verify` last read everything and found no defect: one line each.
 
-The first lies beside the keys, the second in the data directory. Neither is in a backup of the data, so after a restore
-nothing passes for verified that is not. A copy of them proves nothing.
+The first is stored beside the keys, the second in the data directory. Neither is in a backup of the data, so after a
+restore nothing counts as verified that is not. A copy of these files proves nothing.
 """
 
 from __future__ import annotations

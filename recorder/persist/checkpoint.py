@@ -155,8 +155,8 @@ def refused(runtime_dir: Path, customer: str, keys: CustomerKeys) -> set[str]:
 
 def _outer(state: State, path: Path = Path()) -> Outer | None:
     """Parse the part outside the seal; None if it is not ours. Opening the seal shows whether it is true."""
-    said = state.outer
-    call, customer, leaf = said.get("call"), said.get("customer"), said.get("leaf")
+    fields = state.outer
+    call, customer, leaf = fields.get("call"), fields.get("customer"), fields.get("leaf")
     if not (isinstance(call, str) and isinstance(customer, str) and type(leaf) is int and 0 <= leaf < 1 << LEAF_BITS):
         return None
     ports = tuple(port for port, _ in ports_of(state))

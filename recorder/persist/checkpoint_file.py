@@ -35,7 +35,7 @@ SPOOL = 2 * STATE
 MAX_FREE = 1_024
 """Empty files kept open for the next calls: as many as start in the seconds in which others end."""
 VERSION = 2
-"""Of the state and of the spool: raise it when a program of the version before could not continue such a call."""
+"""Of the state and of the spool: raise it when the previous version could not continue such a call."""
 HIGHEST_PORT = 65_535
 """Set if the pair includes the port above."""
 MAX_PORTS = 128
@@ -60,7 +60,7 @@ class State:
 class Slot:
     """One file of a live call, open for reading and writing."""
 
-    folder: str  # one string shared by all of them
+    folder: str  # one string shared by all files
     number: int  # its name in that folder
     fd: int
     generation: int = 0
@@ -204,10 +204,10 @@ def left_ports(runtime_dir: Path) -> Iterator[tuple[int, bool]]:
 def ports_of(state: State) -> Iterator[tuple[int, bool]]:
     """Yield the RTP ports of a call, and whether each has an RTCP port above it; nothing if they cannot be read."""
     try:
-        told = [(port, bool(rtcp)) for port, rtcp in state.outer["ports"]]
+        stored = [(port, bool(rtcp)) for port, rtcp in state.outer["ports"]]
     except (ValueError, KeyError, TypeError):
         return
-    yield from ((port, rtcp) for port, rtcp in told[:MAX_PORTS] if type(port) is int and 0 < port < HIGHEST_PORT)
+    yield from ((port, rtcp) for port, rtcp in stored[:MAX_PORTS] if type(port) is int and 0 < port < HIGHEST_PORT)
 
 
 def left_calls(runtime_dir: Path) -> set[str]:
@@ -221,8 +221,9 @@ def live_customers(runtime_dir: Path) -> Counter[str]:
 
 
 def _names(folder: Path) -> list[str]:
-    """Return names that may be our files. A folder, link or pipe of such a name is not, and opening a pipe may never
-    return.
+    """Return names that may be our files.
+
+    A folder, link or pipe with such a name is none, and opening a pipe may never return.
     """
     with os.scandir(folder) as found:
         return [entry.name for entry in found if _ours(entry.name) and entry.is_file(follow_symlinks=False)]

@@ -45,8 +45,9 @@ class ControlPart:
     __slots__ = ("_backlog", "_disk", "_fd", "_fresh", "_handed", "_held", "_sealed", "_sealer", "name", "size")
 
     def __init__(self, name: str, secret: PartSecret, fd: int = -1, disk: Disk | None = None) -> None:
-        """`disk` writes for the event loop; without one, the caller waits for the disk. Without
-        `fd`, `begin` sets it.
+        """`disk` writes for the event loop; without one, the caller waits for the disk.
+
+        Without `fd`, `begin` sets it.
         """
         self.name = name
         self._fd = fd

@@ -49,7 +49,7 @@ def _now() -> datetime:
 
 
 def open_each(settings: Settings, but: Container[str] = ()) -> tuple[Customers, dict[str, Exception]]:
-    """Open every customer but its database; return also what is wrong with those that cannot be opened, by name.
+    """Open every customer except its database; return also, by name, what is wrong with those that cannot be opened.
 
     `but`: customers that are left out. Creates no keys. Raises StorageError if the root secret cannot be used.
     """
@@ -61,19 +61,19 @@ def open_each(settings: Settings, but: Container[str] = ()) -> tuple[Customers, 
             continue
         try:
             opened.append(open_one(settings, configured, root))
-        except Exception as problem:  # whatever it is, it concerns this customer alone
+        except Exception as problem:  # any failure affects this customer alone
             away[configured.name] = problem
     return Customers(opened), away
 
 
 def reopen(settings: Settings, name: str) -> Customer:
-    """Try again to open one customer but its database; raises StorageError."""
+    """Try again to open one customer except its database; raises StorageError."""
     (configured,) = (each for each in settings.customers if each.name == name)
     return open_one(settings, configured, load_root(settings.keys.root))
 
 
 def open_one(settings: Settings, configured: Configured, root: RootSecret) -> Customer:
-    """Open one customer but its database, which it then claims for this node; raises StorageError."""
+    """Open one customer except its database, which it then claims for this node; raises StorageError."""
     node = settings.node
     place = Place(
         node.data_dir, settings.storage.database, _now, configured_store(settings, configured),
@@ -106,12 +106,12 @@ async def open_customer(settings: Settings, configured: Configured) -> Customer:
 
 
 def customer_exists(settings: Settings, configured: Configured) -> bool:
-    """Tell whether a customer already has keys."""
+    """Return whether a customer already has keys."""
     return (settings.node.data_dir / customers.KEYS / f"{configured.name}.forget").exists()
 
 
 def is_new(settings: Settings, configured: Configured) -> bool:
-    """Tell whether nothing of a customer exists yet."""
+    """Return whether nothing of a customer exists yet."""
     return not customer_exists(settings, configured) and customers.is_new(settings.node.data_dir, configured.name)
 
 
@@ -126,7 +126,7 @@ def unconfigured(settings: Settings) -> list[Path]:
 
 
 def to_be_removed(settings: Settings, name: str) -> bool:
-    """Tell whether somebody asked to remove a customer, so that its folder needs no table any more."""
+    """Return whether the removal of a customer was requested, so that its folder needs no table any more."""
     return (removed_folder(settings.node.data_dir, name) / PLAN).exists()
 
 

@@ -1,9 +1,9 @@
-"""Which formats the data directory holds, so that an older program can tell before it starts what it cannot read.
+"""Which formats the data directory holds, so that an older program can report before it starts what it cannot read.
 
     data_dir/formats.json = {"version": "0.1.0", "formats": {"container": 1, "journal": 2, …}}
 
 A start raises the numbers to its own and never lowers them; `version` is the program that raised them last. Not every
-file has its version inside: a container, for example, has none. The database has its own, and so have live calls.
+file contains its version: a container, for example, does not. The database has its own version, and so have live calls.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ FORMATS = {
     "receipt": 2,
     "records": 1,
 }
-"""What this program writes: the pages of docs/formats, with their versions. Raise one when a program of the version
-before could not read what is written now."""
+"""What this program writes: the pages of docs/formats, with their versions. Raise one when the previous version could
+not read what is written now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,15 +51,15 @@ class DataFormats:
 def read(data_dir: Path) -> DataFormats:
     """Return what the file says; nothing where it is missing or damaged."""
     try:
-        told = json.loads((data_dir / NAME).read_bytes())
-        numbers = {str(name): number for name, number in told["formats"].items() if type(number) is int}
-        return DataFormats(str(told["version"]), numbers)
+        content = json.loads((data_dir / NAME).read_bytes())
+        numbers = {str(name): number for name, number in content["formats"].items() if type(number) is int}
+        return DataFormats(str(content["version"]), numbers)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return DataFormats("", {})
 
 
 def note_ours(data_dir: Path) -> None:
-    """Write down what this program may write from now on. A full disk prevents it, and stops no start."""
+    """Write down what this program may write from now on. A full disk prevents that but does not stop the start."""
     found = read(data_dir)
     raised = {name: max(number, found.numbers.get(name, 0)) for name, number in FORMATS.items()}
     if raised.items() <= found.numbers.items():

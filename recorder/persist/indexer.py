@@ -19,18 +19,19 @@ FLUSH_SECONDS = 0.1
 """Changes of this time go into one transaction: a call is visible at once for a person, and cheap for the machine."""
 
 REST = 4
-"""After a transaction it rests this many times as long as it took: under load the batches grow, not the work."""
+"""After a transaction the indexer rests this many times as long as that took: under load the batches grow, not the
+work."""
 
 REST_SECONDS = 0.5
-"""And at least so long: a transaction costs as much as fifty calls in it. The API shows waiting calls anyway; the
-command line does not.
+"""It rests at least this long: a transaction costs as much as fifty calls in it. The API shows waiting calls anyway;
+the command line does not.
 """
 
 MOST_SECONDS = 2.0
-"""It never rests longer."""
+"""It never rests longer than this."""
 
 SETTLE_SECONDS = 2.0
-"""A live call waits so long for its first row: a short call is then written only once, and the API
+"""A live call waits this long for its first row: a short call is then written only once, and the API
 shows it meanwhile.
 """
 
@@ -59,8 +60,9 @@ Entry = tuple[CallRow, tuple[str, ...]]
 
 
 def passes(problem: Exception) -> bool:
-    """Tell whether an error is not the call's fault: database, memory, descriptors or threads are unavailable for the
-    moment.
+    """Return whether an error is not the call's fault.
+
+    Then the database, memory, descriptors or threads are unavailable for the moment.
     """
     return isinstance(problem, StorageError | MemoryError | OSError) or (
         isinstance(problem, RuntimeError) and str(problem) == NO_THREAD
@@ -93,7 +95,7 @@ class Indexer:
     """One queue per customer; the newest state of a call replaces an older one that still waits."""
 
     def __init__(self, clock: Callable[[], float], on_fault: Callable[[str, Exception], None]) -> None:
-        """`on_fault` is told the id of a call that the index refuses, once, and why."""
+        """`on_fault` is called once with the id of each call that the index refuses, and why."""
         self._clock = clock
         self._on_fault = on_fault
         self._waiting: dict[str, dict[str, _Waiting]] = {}
@@ -110,9 +112,10 @@ class Indexer:
         self._draining = False
 
     def follow_repair(self, wait: Callable[[str, float], Awaitable[bool]], lacks: Callable[[str], bool]) -> None:
-        """Set whom to ask which recordings are being repaired.
+        """Set the functions that know which recordings are being repaired.
 
-        `wait` waits so many seconds until all of a customer's are indexed, `lacks` tells whether one is still to come.
+        `wait` waits so many seconds until all of a customer's are indexed; `lacks` returns whether one is still to
+        come.
         """
         self._wait_for_repair, self._lacks = wait, lacks
 
@@ -138,9 +141,9 @@ class Indexer:
         live: bool,
         done: Callable[[], None] | None = None,
     ) -> None:
-        """Queue a call whose row is made when it is written or asked for; of a short call only the last one is.
+        """Queue a call whose row is made when it is written or requested; for a short call, only the last row is made.
 
-        `live`: it may wait a little for the first one.
+        `live`: the call may wait a little for its first row.
         """
         self._customers[customer.name] = customer
         queue = self._waiting.setdefault(customer.name, {})
@@ -152,7 +155,7 @@ class Indexer:
             entry.done.append(done)
         queue[call] = entry
         self._idle.clear()
-        self._look_when(self._due(entry))
+        self._wake_when_due(self._due(entry))
 
     def pending(self, customer: str, call: str) -> CallRow | None:
         """Return the newest state of a call that the database does not have yet."""
@@ -162,7 +165,7 @@ class Indexer:
     async def unwritten(self, customer: Customer, call: str | None = None) -> list[Fresh]:
         """Return what the database lacks for a customer, or for one call, as it will be written.
 
-        Ask before the database: what is written in between is then in both.
+        Call this before asking the database: what is written in between is then in both.
         """
         queue = self._waiting.get(customer.name, {})
         if not queue or not (call is None or call in queue):
@@ -173,7 +176,7 @@ class Indexer:
         return [_fresh(customer, waiting, policy) for waiting in some]
 
     def lacks(self, customer: str) -> bool:
-        """Tell whether the index lacks more of a customer than the changes of the last moment."""
+        """Return whether the index lacks more of a customer than the changes of the last moment."""
         return self._lacks(customer) or any(w.again for w in self._waiting.get(customer, {}).values())
 
     async def hurry(self, customer: str, call: str, seconds: float) -> bool:
@@ -223,7 +226,7 @@ class Indexer:
                 continue
             waiting = [w for q in self._waiting.values() for w in q.values()]
             if waiting:
-                self._look_when(min(map(self._due, waiting)))
+                self._wake_when_due(min(map(self._due, waiting)))
             if all(w.again for w in waiting):
                 self._idle.set()
 
@@ -250,7 +253,7 @@ class Indexer:
         settled = entry.since + SETTLE_SECONDS if entry.live and not (entry.urgent or self._draining) else 0.0
         return max(settled, entry.again)
 
-    def _look_when(self, due: float) -> None:
+    def _wake_when_due(self, due: float) -> None:
         """Wake `run` when some of what waits is due; each round finds the next time."""
         wait = due - self._clock()
         if wait <= 0:
@@ -261,9 +264,9 @@ class Indexer:
             return
         if self._alarm is not None:
             self._alarm.cancel()
-        self._alarm = loop.call_later(wait, self._ring)
+        self._alarm = loop.call_later(wait, self._on_due)
 
-    def _ring(self) -> None:
+    def _on_due(self) -> None:
         self._alarm = None
         self._wake.set()
 
@@ -315,8 +318,9 @@ class Indexer:
                 await indexed.note(connection, moment, self._age(name, batch))
 
     async def _one_by_one(self, name: str, batch: list[_Waiting]) -> bool:
-        """Write what can be written of a batch, and defer what makes it fail; False if the database
-        takes none of it.
+        """Write what can be written of a batch, and defer the calls that make it fail.
+
+        Return False if the database takes none.
         """
         refused: list[tuple[_Waiting, Exception]] = []
         for entry in batch:
@@ -337,8 +341,8 @@ class Indexer:
 
     def _refuse(self, entry: _Waiting, problem: Exception) -> None:
         """Defer a call. It keeps waiting, so that no search claims to have found all calls of a participant."""
-        told, entry.again = entry.again, self._clock() + REFUSED_SECONDS
-        if not told:
+        refused_before, entry.again = entry.again, self._clock() + REFUSED_SECONDS
+        if not refused_before:
             self._on_fault(entry.call, problem)
 
     def _written(self, name: str, entry: _Waiting) -> None:
@@ -347,8 +351,8 @@ class Indexer:
         queue = self._waiting[name]
         if queue.get(entry.call) is entry:
             del queue[entry.call]
-            for tell in entry.done:
-                tell()
+            for callback in entry.done:
+                callback()
 
 
 def _fresh(customer: Customer, waiting: _Waiting, policy: Policy) -> Fresh:
@@ -359,7 +363,7 @@ def _fresh(customer: Customer, waiting: _Waiting, policy: Policy) -> Fresh:
 
 
 def _as_written(customer: Customer, waiting: _Waiting, policy: Policy) -> Entry | None:
-    """Return a call as `_put` would write it now; None if it was just erased: it never will be written."""
+    """Return a call as `_put` would write it now; None if it was just erased and never will be written."""
     if not customer.keys.keeps(waiting.leaf):
         return None
     row, forms = customer.user_matcher.applied(*waiting.entry)
@@ -368,5 +372,5 @@ def _as_written(customer: Customer, waiting: _Waiting, policy: Policy) -> Entry 
 
 
 async def _nothing_to_repair(_customer: str, _seconds: float) -> bool:
-    """Used where no recordings are being repaired."""
+    """Return at once: no recordings are being repaired."""
     return True

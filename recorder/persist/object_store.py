@@ -1,4 +1,4 @@
-"""The object stores that the configuration describes; nothing of it is loaded where there is none."""
+"""The object stores that the configuration describes; without one, no code for object stores is loaded."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def leave_requests(settings: Settings) -> None:
 
 
 def store_of(storage: Storage) -> S3:
-    """Return the one client of this process for an object store, so that all customers share what was seen of it."""
+    """Return this process's one client for an object store; all customers share it and what it knows."""
     return _client(replace(_NOWHERE, **{name: getattr(storage, name) for name in _OF_CLIENT}))
 
 

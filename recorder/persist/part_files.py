@@ -11,7 +11,7 @@ from storage.errors import PartExists
 from storage.vault.vault import Draft, NewPart, Vault
 
 MAX_TAKEN = 16
-"""Part numbers that are skipped: each is a process that was killed right after it created one."""
+"""How many used part numbers are skipped: each belongs to a process that was killed right after creating the part."""
 
 
 def first_parts(
@@ -19,7 +19,8 @@ def first_parts(
 ) -> tuple[NewPart, NewPart]:
     """Create the first two parts of a recording and write the first records, or leave nothing.
 
-    Parts without records belong to no call, whoever finds them: so they stay if nobody waits for them any more.
+    Parts without records belong to no call, even if they are found later. So they stay if nobody waits for them any
+    more.
     """
     made = [vault.make(drafts[0])]
     try:
@@ -43,7 +44,7 @@ def free_part(vault: Vault, call: str, leaf: int, kind: str, number: int) -> tup
 
 
 def take_back(*parts: NewPart) -> None:
-    """Remove parts that nobody was told of; raises OSError if the disk does not allow it."""
+    """Remove parts that were never announced; raises OSError if the disk does not allow it."""
     for part in parts:  # try all of them first: a disk that became read-only removes none
         os.close(part.fd)
     for part in parts:

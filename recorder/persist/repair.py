@@ -33,7 +33,7 @@ class Found:
 
     call: str
     leaf: int
-    document: CallDocument | None  # None: nothing readable was left of it
+    document: CallDocument | None  # None: nothing readable was left
     repaired: int  # parts that had to be cut or sealed
 
 
@@ -80,7 +80,7 @@ def take_back(customer: Customer, call: str, leaf: int) -> Found:
 
 
 def _keep(customer: Customer, call: str, leaf: int, document: CallDocument) -> None:
-    """Write a document to a control part behind those there are."""
+    """Write a document to a control part after the existing ones."""
     number = sum(1 for ref in customer.vault.parts(call, leaf) if ref.part.startswith("c")) + 1
     while customer.vault.find(call, leaf, f"c{number}"):
         number += 1
@@ -115,11 +115,11 @@ def content(customer: Customer, call: str, leaf: int) -> Content:
                     summary.add(record)
         except (StorageError, ValueError) as problem:
             if isinstance(problem, StoreAway):
-                raise  # what is not here would be taken for lost
+                raise  # parts that are not here would be taken for lost
             whole = False  # whatever can be read is used; verify names the defect
             failed = problem if isinstance(problem, DiskFailed) else failed
     if document is None and failed is not None:
-        raise failed  # it may be readable in a moment, and nothing would find a recording that is given up
+        raise failed  # it may be readable in a moment, and a recording that is given up would never be found again
     if document is None:
         return Content(None, whole and summary.last_ns() is None)
     if document["state"] == "recording":
@@ -149,19 +149,19 @@ def _end(document: CallDocument, summary: Summary) -> None:
 
 
 def _end_stream(stream: Stream, counted: Mapping[str, Any], end: str | None) -> None:
-    """Take what the parts say; what only the worker's counters knew stays as it was last known."""
+    """Take what the parts say; figures that only the worker's counters had stay as they were last known."""
     stream["packets"], stream["lost"] = counted["packets"], counted["lost"]
     stream["gap_ms"] = max(counted["gap_ms"], stream.get("gap_ms", 0))
     stream["pauses"] = [[begin, until or end] for begin, until in stream.get("pauses", ())]
 
 
 async def recover(
-    customer: Customer, living: Iterable[str], tell: Callable[[Found], None], refused: Container[str] = ()
+    customer: Customer, living: Iterable[str], report: Callable[[Found], None], refused: Container[str] = ()
 ) -> int:
-    """Repair and index everything that was left behind for one customer; returns the number of recordings.
+    """Repair and index everything that a crash left for one customer; return the number of recordings.
 
     Unlike a start, it also looks for finished recordings that the index lacks. Raises StorageError; for a recording
-    that cannot be read, after all others are done.
+    that cannot be read, only after all others are done.
     """
     alive = set(living)
     left = dict.fromkeys(left_behind(customer, alive))
@@ -184,7 +184,7 @@ async def recover(
         if found.document is not None:
             await index(customer, leaf, found.document)
         count += 1
-        tell(found)
+        report(found)
     if failed is not None:
         raise failed
     customer.gap.close()

@@ -1,9 +1,9 @@
-"""Use the disk under the vault from the event loop: through a thread, which the loop waits for only briefly.
+"""Use the disk below the vault from the event loop, through a thread for which the loop waits only briefly.
 
 A healthy disk takes a write in some ten microseconds, and the caller has the result when the call returns. A disk that
-hangs blocks the writer for seconds, and no signal ends that. The loop must not be blocked: it stops waiting after
-GIVE_UP_SECONDS and submits nothing more until everything that was begun has ended. What was begun is not undone: it is
-done when the disk allows, and `late` gets the result, also in the thread.
+hangs blocks the writer for seconds, and no signal ends that. The loop must not be blocked, so it stops waiting after
+GIVE_UP_SECONDS and submits nothing more until all work that has begun has ended. Work that has begun is not undone: it
+is done when the disk allows, and `late` gets the result, also in the thread.
 
 While `away` is false the thread is idle, so what the work and the loop share needs no lock.
 """
@@ -92,13 +92,13 @@ class Disk:
 
     @property
     def away(self) -> bool:
-        """Tell whether the disk has not ended something in time."""
+        """Return whether the disk has failed to end some work in time."""
         return self._owed > 0
 
     def within(self, do: Callable[[], T], late: Callable[[T], None] | None = None) -> T:
         """Do something; raise DiskAway if the disk does not end it in time, or at once if the disk is away already.
 
-        What was begun is done in any case, and `late` gets the result if there is no error.
+        Work that has begun is done in any case, and `late` gets the result if there is no error.
         """
         if self.away:
             raise DiskAway
@@ -108,7 +108,7 @@ class Disk:
         return work.outcome()
 
     async def without_limit(self, do: Callable[[], T]) -> T:
-        """Do something however long the disk takes; only the caller waits, the loop continues."""
+        """Do something however long the disk takes: only the caller waits, the loop continues."""
         loop = asyncio.get_running_loop()
         waking: asyncio.Future[None] = loop.create_future()
 
@@ -128,11 +128,11 @@ class Disk:
         """
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         if not self._joining:
-            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._set_out)
+            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._start_trip)
         self._joining.append((do, future))
         return future
 
-    def _set_out(self) -> None:
+    def _start_trip(self) -> None:
         loop, joining = asyncio.get_running_loop(), self._joining
         self._joining = []
 
@@ -144,7 +144,7 @@ class Disk:
                 done.append(_tried(do))
             return done
 
-        def tell(work: Work[list[Exception | None]]) -> None:
+        def hand_over(work: Work[list[Exception | None]]) -> None:
             with suppress(RuntimeError):  # the loop has closed, so nobody waits
                 loop.call_soon_threadsafe(arrive, work)
 
@@ -159,14 +159,14 @@ class Disk:
                 else:
                     future.set_exception(problem)
 
-        begun = self.begin(work, tell)
+        begun = self.begin(work, hand_over)
         if begun.over:
             arrive(begun)
 
     def _join(self, rest: list[tuple[Callable[[], None], asyncio.Future[None]]]) -> None:
         """Put what a trip did not begin at the head of the next one."""
         if rest and not self._joining:
-            asyncio.get_running_loop().call_soon(self._set_out)
+            asyncio.get_running_loop().call_soon(self._start_trip)
         self._joining = [*rest, *self._joining]
 
     def begin(self, do: Callable[[], T], late: Callable[[Work[T]], None] | None = None) -> Work[T]:
@@ -192,7 +192,7 @@ class Disk:
         return self._starved() and work.ended.acquire(timeout=STARVED_SECONDS)
 
     def _starved(self) -> bool:
-        """Tell whether the thread waits for a processor and not for the disk (proc(5): R)."""
+        """Return whether the thread waits for a processor and not for the disk (proc(5): R)."""
         try:
             stat = Path(f"/proc/self/task/{self._thread.native_id}/stat").read_text("ascii", "replace")
         except OSError:

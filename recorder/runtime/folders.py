@@ -35,7 +35,7 @@ _WORDS = 64  # longs; struct statfs has 15 on 64-bit machines
 
 
 def in_memory(folder: Path) -> bool:
-    """Tell whether a folder lies on a file system without a disk; a missing folder counts as where it would be made."""
+    """Return whether a folder is on a file system without a disk; for a missing folder, where it would be made."""
     there = next((place for place in (folder, *folder.parents) if place.exists()), folder)
     found = (ctypes.c_long * _WORDS)()
     if ctypes.CDLL(None, use_errno=True).statfs(str(there).encode(), found) != 0:
@@ -44,7 +44,7 @@ def in_memory(folder: Path) -> bool:
 
 
 def is_ours(folder: Path) -> bool:
-    """Tell whether a folder is not a link and, if it exists, belongs to this process's user."""
+    """Return whether a folder is not a link and, if it exists, belongs to this process's user."""
     try:
         found = os.lstat(folder)
     except OSError:
@@ -84,7 +84,7 @@ def swaps(table: str) -> list[str]:
 
 
 def swapping(table: Path = SWAPS, group: Path = OWN_GROUP, groups: Path = GROUPS) -> bool:
-    """Tell whether memory of this process may be written to a disk; False if the system does not say."""
+    """Return whether memory of this process may be written to a disk; False if the system does not say."""
     try:
         if not swaps(table.read_text()):
             return False

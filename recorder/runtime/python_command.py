@@ -1,7 +1,7 @@
-"""Start other processes of this program from the same files, whatever lies in the working directory.
+"""Start other processes of this program from the same files, whatever the working directory contains.
 
-With `-m` Python puts the working directory before everything else. Without this module, whoever can write to the folder
-in which somebody types `recorder serve` could run their own code with all of the recorder's rights and keys.
+With `-m` Python puts the working directory before everything else. Without this module, anybody who can write to the
+folder in which `recorder serve` is typed could run their own code with all of the recorder's rights and keys.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ class Confined:
 
     @property
     def enough(self) -> bool:
-        """Tell whether a decoder may get an outsider's bytes: the process can open no file of the node."""
+        """Return whether a decoder may get an outsider's bytes: the process can open no file of the node."""
         return self.calls or self.landlock or self.root
 
 
@@ -112,7 +112,7 @@ def confine(parent: int, kept: Collection[int], most: int = resource.RLIM_INFINI
 
 
 def room_for(fd: int) -> int:
-    """Return the size in bytes that a file may grow to: its size now and half of what is free, in memory or on disk."""
+    """Return to how many bytes a file may grow: its size now and half of what is free, in memory or on disk."""
     there = os.fstatvfs(fd)
     free = there.f_bavail * there.f_frsize if there.f_blocks else _free_memory()
     return os.fstat(fd).st_size + free // 2
@@ -380,7 +380,7 @@ def filter_calls(calls: Mapping[str, Rule], otherwise: int, flags: int = _EVERY_
 
 
 def _filters() -> bool:
-    """Tell whether the kernel can filter system calls by number here."""
+    """Return whether the kernel can filter system calls by number here."""
     if os.uname().machine not in _MACHINES:
         return False
     action = ctypes.byref(ctypes.c_uint32(_EPERM & 0xFFFF_0000))

@@ -48,12 +48,12 @@ class Notifier:
 
     @property
     def present(self) -> bool:
-        """Tell whether there is a service manager."""
+        """Return whether there is a service manager."""
         return self._address is not None
 
     @property
     def busy(self) -> bool:
-        """Tell whether it had no room for the last message."""
+        """Return whether the manager had no room for the last message."""
         return not self._may_wait
 
     def ready(self) -> bool:

@@ -1,4 +1,4 @@
-"""The user whom the service runs as: the owner of data_dir. Commands that root runs leave no file of root's there."""
+"""The user as whom the service runs: the owner of data_dir. So commands that root runs leave no files of root there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def owner_of(folder: Path) -> tuple[int, int] | None:
 
 
 def become_owner(folder: Path) -> bool:
-    """Take on the rights of a folder's owner if this is root and the folder is not root's; tell whether."""
+    """Take on the rights of a folder's owner if this is root and the folder is not root's; return whether it did."""
     owner = owner_of(folder)
     if owner is None:
         return False

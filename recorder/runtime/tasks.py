@@ -15,9 +15,9 @@ STOP_SECONDS = 5.0  # how long cancelled tasks may take to clean up; systemd's s
 
 
 async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
-    """Wait until an event is set, at most so many seconds; return whether it is.
+    """Wait until an event is set, at most this many seconds; return whether it is.
 
-    Not by asyncio.wait_for: that of Python 3.11 loses a cancellation that comes together with the event.
+    asyncio.wait_for is not used: in Python 3.11 it loses a cancellation that comes together with the event.
     """
     try:
         async with asyncio.timeout(seconds):

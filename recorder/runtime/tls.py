@@ -102,7 +102,7 @@ class Certificates:
 
 
 def https(certificate: Path | None, private_key: Path | None) -> Callable[[], ssl.SSLContext] | None:
-    """Return what gives the newest context of an HTTP listener, None without a certificate; raises NotPossible."""
+    """Return a getter of an HTTP listener's newest context; None without a certificate; raises NotPossible."""
     if not certificate or not private_key:
         return None
     return Certificates(certificate, private_key, None, protocols=["http/1.1"]).current

@@ -30,5 +30,5 @@ class Rates:
 
 
 def within(count: int, limit: int) -> bool:
-    """Tell whether one more than `count` stays within the limit; 0 means no limit."""
+    """Return whether one more than `count` stays within the limit; 0 means no limit."""
     return not limit or count < limit

@@ -1,4 +1,4 @@
-"""The time that retention decides by: the wall clock, trusted only as far as it agrees with the kernel's seconds.
+"""The time by which retention decides: the wall clock, trusted only as far as it agrees with the kernel's seconds.
 
 The first reading after a boot is trusted and kept in the runtime directory with the boot's id, so that a clock that was
 changed while the daemon was not running is not trusted after a restart. A clock that runs ahead of the trusted time
@@ -20,7 +20,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 class WallClock:
-    """The time to decide by, for one node; each reading advances it."""
+    """The time by which one node decides; each reading advances it."""
 
     def __init__(self, file: Path, boot: str, wall: datetime, passed: float) -> None:
         """Continue from the file if it is of this boot; `passed` counts seconds since the boot, including sleep."""
@@ -36,7 +36,7 @@ class WallClock:
         return cls(runtime_dir / "clock", boot_id(), *readings())
 
     def read(self, wall: datetime, passed: float) -> datetime:
-        """Return the time to decide by."""
+        """Return the time by which to decide."""
         self._clock = self._clock.advance(wall, passed)
         return min(self._clock.wall, wall)
 

@@ -223,7 +223,7 @@ class BackgroundServices:
         self._node.tasks.start(self._crash_scan([customer]).index(), "startup")
 
     async def _join(self, customer: Customer) -> None:
-        """Take up the work for a customer that could not be opened at the start."""
+        """Begin the work for a customer that could not be opened at the start."""
         if self._resume:
             self._resume.join(customer)
         scan = self._crash_scan([customer])

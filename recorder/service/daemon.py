@@ -72,12 +72,12 @@ SEAL_SECONDS = 8.0
 """Time that calls get to be sealed at a stop, after they were told to end."""
 
 REGISTER_SECONDS = 10.0
-"""READY of one of several nodes waits so long for its databases: without them it takes no calls at a first start."""
+"""READY of one of several nodes waits this long for its databases: without them it takes no calls at a first start."""
 
 CLOSE_SECONDS = 2.0
-"""The same for calls of a customer that is closed, for which the calls of others wait. A successor seals the rest."""
+"""The same for calls of a closed customer: other customers' calls wait meanwhile. A successor seals the rest."""
 GIVE_UP_SECONDS = 1.0
-"""How long a stop waits for databases to take note that this node has left."""
+"""How long a stop waits until the databases show that this node has left."""
 
 LEAVE_SECONDS = 10.0
 """Upper limit for the rest of the stop: the index 2 s, tasks 5 s, workers 1 s, databases 1 s."""
@@ -98,10 +98,10 @@ class Daemon:
         notify: Notifier | None = None,
         unusable: Mapping[str, Exception] = MappingProxyType({}),
     ) -> None:
-        """Take what recorder.service.serve prepared: kept descriptors, media ports bound again, workers starting.
+        """Take what recorder.service.serve has prepared: kept descriptors, media ports bound again, workers starting.
 
         `drain`: a stop ends the calls even if the service manager keeps the sockets. `notify`: the service manager.
-        `unusable`: customers that the configuration does not let be served, and why.
+        `unusable`: customers that cannot be served because of the configuration, and why.
         """
         self._unusable = unusable
         self._notify = notify or Notifier.from_environment(os.environ)
@@ -212,12 +212,12 @@ class Daemon:
         system = System(
             node, customers, self._workers, self._indexer, self._live, lambda: self._admission.not_accepting()
         )
-        every_second = (
+        periodic = (
             self._executor.save_settled, worker_events.help_stranded, signalling.overdue, self._incidents.save,
-            self._garbage.tidy, LeafPrefetch(customers, self._tasks, node.now).tend, system.sample,
+            self._garbage.tidy, LeafPrefetch(customers, self._tasks, node.now).fetch_due, system.sample,
             signalling.liveness.look,
         )  # fmt: skip
-        self._admission = Admission(node, resources, self._live, self._membership, every_second)
+        self._admission = Admission(node, resources, self._live, self._membership, periodic)
         self._watch()
         self._server = self._sip_server(signalling)
         if self._membership is not None:
@@ -231,7 +231,7 @@ class Daemon:
         )  # fmt: skip
 
     def _watch(self) -> None:
-        """Let each scrape read the gauges that nobody sets."""
+        """Register the gauges that are read at each scrape."""
         metrics = self.metrics
         metrics.watch(metrics.calls_active, lambda: float(len(self._live)))
         for each in self._settings.customers:
@@ -350,7 +350,7 @@ class Daemon:
         self._log.info("recorder.stopped")
 
     async def _end_closed(self) -> None:
-        """End the calls of customers whom the file closes or no longer has: a successor has not their connections."""
+        """End the calls of customers that the file closes or omits: a successor would lack their connections."""
         ours = frozenset(each.name for each in self._settings.customers)
         gone = frozenset[str]()
         with suppress(Exception):  # the successor reports what is wrong with the file
@@ -361,14 +361,14 @@ class Daemon:
             await self._sealed(lambda: any(call.customer.name in gone for call in self._live), CLOSE_SECONDS)
 
     async def _sealed(self, left: Callable[[], object], seconds: float) -> None:
-        """Wait until no call is left, but not longer."""
+        """Wait until no call is left, up to a time limit."""
         for _ in range(round(seconds / LOOK_SECONDS)):
             if not left():
                 return
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _give_up_claims(self) -> None:
-        """Let another node take the databases at once; whoever cannot be told waits until the claim is old."""
+        """Let another node take the databases at once; if a database cannot be reached, its claim runs out."""
         giving_up = [customer.give_up_claim() for customer in self._customers.values()]
         if self._membership is not None:
             self._membership.leave()
@@ -404,7 +404,7 @@ def _closed(settings: Settings, ports: Ports[Pair]) -> Closed:
 
 
 def _membership(settings: Settings) -> Membership | None:
-    """Return what the databases said of this node since the machine started, None if it is the only one."""
+    """Return what the databases have confirmed about this node since the machine started; None if it is alone."""
     if settings.node.number == 0:
         return None
     from recorder.calls.membership import Membership

@@ -100,7 +100,7 @@ class Garbage:
         self._before = self._most, self._calls()
 
     def _lost(self, now: float) -> bool:
-        """Tell whether far more objects were frozen since the last full scan than the new calls explain."""
+        """Return whether far more objects were frozen since the last full scan than the new calls explain."""
         if now - self._counted_at < COUNT_SECONDS:
             return False
         self._counted_at = now

@@ -1,7 +1,7 @@
 """Open the daemon's listening sockets, or take them over from systemd's descriptor store.
 
-Which sockets these are stands in a file of the runtime directory, so that `recorder check-config --start` can tell the
-ports that a running daemon of this configuration holds from those of other programs.
+A file in the runtime directory lists these sockets, so that `recorder check-config --start` can tell the ports that a
+running daemon of this configuration holds from those of other programs.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def bound_sockets(address: Listener) -> set[int]:
 
 
 def note_held(runtime_dir: Path, listening: Sequence[Listening]) -> None:
-    """Write down which sockets are ours. A full disk prevents it, and stops no start."""
+    """Write down which sockets are ours. A full disk prevents that but does not stop the start."""
     path = runtime_dir / HELD
     with suppress(OSError):
         new = path.with_suffix(".new")
@@ -196,7 +196,7 @@ def open_listeners(
 
 
 def api_addresses(settings: Settings) -> dict[str, Listener]:
-    """Return where the API and [metrics] listen, by the key that says so."""
+    """Return where the API and [metrics] listen, by the key that configures it."""
     found = {"admin_api.listen": settings.admin_api.listen, "metrics.listen": settings.metrics.listen}
     return {key: Listener(Transport.TCP, address) for key, address in found.items() if address}
 

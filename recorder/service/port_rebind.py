@@ -34,7 +34,7 @@ def stored_ports(stored: Mapping[str, Sequence[int]]) -> set[int]:
 
 
 def bind_again(runtime_dir: Path, host: str, kept: Iterable[int]) -> dict[int, Pair]:
-    """Bind the RTP and RTCP ports of every live call that nobody kept; by RTP port. Ports that are in use are left out.
+    """Bind the RTP and RTCP ports of every live call that nobody kept; return them by RTP port, without ports in use.
 
     `kept`: may hold ports that are not for media and will be bound later.
     """

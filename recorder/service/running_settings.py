@@ -1,11 +1,11 @@
-"""What a reload changes: the configuration that the running daemon was started with, against that of the file.
+"""What a reload changes: the configuration with which the running daemon was started, compared with the file.
 
 `systemctl reload` hands over to another process, which reads the whole file, so nearly everything takes effect without
-ending a call. What does not: live calls lie in `data_dir` and `runtime_dir`, and their SBCs send to the listeners that
+ending a call. The exceptions: live calls are in `data_dir` and `runtime_dir`, and their SBCs send to the listeners that
 they know. A change of these needs a stop, which ends the calls in order, and a start.
 
-At its start a daemon leaves digests of all values in `runtime_dir`. They suffice to find what has changed, and nobody
-can read a value from them that should not have been in the file.
+At its start a daemon leaves digests of all values in `runtime_dir`. They are enough to find what has changed, and a
+secret that was put into the file by mistake cannot be read from them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ Digests = Mapping[str, Mapping[str, list[str]]]
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What differs from the configuration that the running daemon was started with."""
+    """The differences from the configuration with which the running daemon was started."""
 
     changed: tuple[str, ...]
     """Keys, and tables that are new or gone; sorted."""
@@ -46,7 +46,7 @@ class Changes:
 
 
 def note(settings: Settings) -> None:
-    """Leave the digests for `changes`. A full disk prevents it, and stops no start."""
+    """Write the digests for `changes`. A full disk prevents that but does not stop the start."""
     path = settings.node.runtime_dir / NOTED
     with suppress(OSError):
         draft = path.with_suffix(".new")
@@ -57,7 +57,7 @@ def note(settings: Settings) -> None:
 
 
 def runs_in(runtime_dir: Path) -> bool:
-    """Tell whether a daemon has this runtime directory, or had it last."""
+    """Return whether a daemon has this runtime directory, or had it last."""
     return (runtime_dir / LIVE).is_dir()
 
 

@@ -63,7 +63,7 @@ class Shutdown:
         self.begun.set()
 
     def handed_over(self, kept: bool) -> bool:
-        """Tell whether a successor continues the calls; `kept`: the service manager keeps the sockets for one."""
+        """Return whether a successor continues the calls; `kept`: the service manager keeps the sockets for one."""
         return self.outdated or (kept and not self._alone)
 
     @property

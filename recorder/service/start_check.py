@@ -1,9 +1,9 @@
-"""`recorder check-config --start`: do what a start does, but listen, and report everything that is wrong at once.
+"""`recorder check-config --start`: do everything that a start does except listen, and report all faults at once.
 
-Each step is the function that a start calls too, so that the check cannot say other than the start. Nothing is written
-and no lock is taken: a daemon that runs meanwhile notices nothing. Beyond a start, which records even without them, the
-check asks the databases, and it names certificates that have expired, data and live calls of a newer version, and
-folders of customers that nobody configured.
+Each step is the function that a start calls too, so that check and start cannot disagree. Nothing is written and no
+lock is taken: a daemon that runs meanwhile notices nothing. A start records even if databases are away; the check asks
+them, too. It also names certificates that have expired, data and live calls of a newer version, and folders of
+customers that are not configured.
 """
 
 from __future__ import annotations
@@ -52,16 +52,16 @@ Step = Callable[[Settings], Iterable[Fault]]
 def check_start(config: Path) -> tuple[Settings, tuple[Fault, ...]]:
     """Return the configuration and everything that keeps a start with it from serving all its customers.
 
-    Raises SettingsError if it is not TOML, or WrongUse if it cannot be read. Root becomes the owner of data_dir, whom
-    the daemon runs as, for the rest of this process.
+    Raises SettingsError if it is not TOML, or WrongUse if it cannot be read. If root runs this, the process takes on
+    the rights of the owner of data_dir, as whom the daemon runs, until it ends.
     """
     settings, unread = examine(config, files=False)
     if become_owner(settings.node.data_dir):
         settings, unread = examine(config, files=False)
     found = list(unread)
     for step in STEPS:
-        told = [fault for fault in found if fault in unread or not fault.key.startswith("node.")]
-        found += parser.new_ones(step(settings), told)
+        reported = [fault for fault in found if fault in unread or not fault.key.startswith("node.")]
+        found += parser.new_ones(step(settings), reported)
     return settings, parser.in_order(found, lines_of(settings))
 
 
@@ -97,7 +97,7 @@ def _entries(folder: Path) -> list[Path]:
     try:
         return sorted(folder.iterdir())
     except OSError:
-        return []  # it is missing, which the keys of its customer say, or unreadable and so not writable either
+        return []  # a missing folder is reported with its keys; an unreadable one is not writable either
 
 
 def _writable(paths: Iterable[Path]) -> Iterator[Fault]:
@@ -115,13 +115,13 @@ def _needed(path: Path) -> int:
 
 
 def _user() -> str:
-    """Return the name of the user whom this process runs as."""
+    """Return the name of the user as whom this process runs."""
     return user_name(os.geteuid())
 
 
 # ---- sockets and certificates ----
 def _ports(settings: Settings) -> Iterator[Fault]:
-    """Yield a fault for every listener that cannot be bound; what a daemon of this configuration holds is free."""
+    """Yield a fault for every listener that cannot be bound; ports held by a daemon of this configuration are free."""
     held = held_sockets(settings.node.runtime_dir)
     wanted = [(f"sip.listen[{index}]", each) for index, each in enumerate(settings.sip.listen)]
     for key, address in [*wanted, *api_addresses(settings).items()]:
@@ -149,7 +149,7 @@ def _certificates(settings: Settings) -> Iterator[Fault]:
 
 # ---- what is stored ----
 def _customers(settings: Settings) -> Iterator[Fault]:
-    """Yield a fault for a root secret that cannot be used, and for each customer whose keys cannot."""
+    """Yield a fault for a root secret that cannot be used, and for each customer whose keys cannot be used."""
     try:
         _, away = open_each(settings)
     except StorageError as problem:
@@ -207,22 +207,22 @@ def _program(version: object) -> str:
 
 def _databases(settings: Settings) -> Iterator[Fault]:
     """Yield a fault for each way in which databases cannot be used, with the first customer that it concerns."""
-    told: dict[str, list[str]] = {}
+    by_problem: dict[str, list[str]] = {}
     first: dict[str, Exception] = {}
     for name, problem in asyncio.run(_looked(settings)):
-        told.setdefault(str(problem).replace(name, "…"), []).append(name)
+        by_problem.setdefault(str(problem).replace(name, "…"), []).append(name)
         first.setdefault(str(problem).replace(name, "…"), problem)
-    for said, names in told.items():
+    for text, names in by_problem.items():
         others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        fault = _fault("storage.database", first[said], f" (customer {names[0]}{others})")
-        if isinstance(first[said], DatabaseAway) and "://" in settings.storage.database:
+        fault = _fault("storage.database", first[text], f" (customer {names[0]}{others})")
+        if isinstance(first[text], DatabaseAway) and "://" in settings.storage.database:
             place = settings.storage.database.replace("+asyncpg", "").replace("{customer}", names[0])
             fault = replace(fault, right=f"{fault.right}; try: psql '{place}' as {_user()}")
         yield fault
 
 
 def _identities(settings: Settings) -> dict[str, Identity]:
-    """Return what this node is known by in the database of each customer whose keys open."""
+    """Return this node's identity in the database of each customer whose keys open."""
     try:
         opened, _ = open_each(settings)
     except StorageError:
@@ -271,4 +271,4 @@ STEPS: tuple[Step, ...] = (
     _data_folder, _runtime_folder, _certificates, _ports, _customers, _foreign_folders,
     _newer_data, _live_calls, _databases,
 )  # fmt: skip
-"""A key that one step has found a fault of gets none of another, except for the folders of [node]."""
+"""A key for which one step has found a fault gets none from another step, except for the folders of [node]."""

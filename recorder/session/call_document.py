@@ -117,7 +117,7 @@ def figures(measured: Mapping[str, Any]) -> Stream:
 
 
 def belonging(names: Sequence[call_names.CallName]) -> CallDocument:
-    """Return what ties the recording to others of the same call: its group, and every name others may share."""
+    """Return what links the recording to others of the same call: its group, and every name others may share."""
     group = call_names.call_group(names)
     return {
         "call_group": {"key": group.key, "sure": group.sure.value} if group else None,

@@ -111,8 +111,8 @@ class CloseMedia:
 class Accept:
     """Answer an offer with 200. If that fails, events.Unwanted comes back instead of what would follow.
 
-    It fails if the client withdrew the offer, if the files that a first 200 promises cannot be written, or if no worker
-    can be told.
+    It fails if the client withdrew the offer, if the files that a first 200 promises cannot be written, or if the
+    message to a worker would be too long.
     """
 
     token: Token

@@ -81,8 +81,9 @@ class OpenFailed:
 
 @dataclass(frozen=True, slots=True)
 class Unwanted:
-    """The client withdrew its offer before the answer. A first offer was then never a call; a later one changes
-    nothing.
+    """The client withdrew its offer before the answer.
+
+    A first offer was then never a call; a later one changes nothing.
     """
 
 

@@ -16,7 +16,7 @@ def parse_time(text: str | None) -> datetime | None:
 
 
 def row_of(document: CallDocument, leaf: int) -> CallRow:
-    """Return the row of a document; when its time ends the rules of retention say (storage.retention.policy)."""
+    """Return the row of a document; the rules of retention say when it ends (storage.retention.policy)."""
     started = parse_time(document["started_at"])
     if started is None:
         raise ValueError("a call without a start time has no row")

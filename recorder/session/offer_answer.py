@@ -191,6 +191,6 @@ class Agreement:
 
 
 def _known(streams: Sequence[Stream], line: LinePlan) -> bool:
-    """Tell whether a stream holds exactly this plan."""
+    """Return whether a stream holds exactly this plan."""
     stream = stream_of(streams, line.index)
     return stream is not None and stream.line is line

@@ -83,8 +83,8 @@ class Recording:
     ) -> None:
         """`source`: address of the client. `swapped`: the client attributes each stream to the wrong party.
 
-        `certify` returns our certificate, needed if the policy accepts DTLS-SRTP; `closed` says where nothing may be
-        sent.
+        `certify` returns our certificate, which is needed if the policy accepts DTLS-SRTP; `closed` returns where
+        nothing may be sent.
         """
         self.id = call
         self.policy = policy
@@ -149,7 +149,7 @@ class Recording:
                 self.note(f"dtls-{reason}", now)
                 return [c.Index()] if self.alive else []
             case e.Lingered(numbers):
-                gone = streams.let_go(self.streams, numbers) if self.alive else ()
+                gone = streams.release_ports(self.streams, numbers) if self.alive else ()
                 return [c.EndStreams(gone)] if gone else []
             case e.Severed(certificate):
                 return self._renew(certificate)
@@ -168,7 +168,7 @@ class Recording:
         return self._state
 
     def _takes(self, what: Input) -> bool:
-        """Tell whether an input is possible in the current state."""
+        """Return whether an input is possible in the current state."""
         return what in TRANSITIONS[self._state]
 
     def _move(self, what: Input) -> None:
@@ -313,8 +313,8 @@ class Recording:
         self._move(Input.ANSWER)
         plans = streams.plans_of(streams.arriving(live, ours))
         kept, reason = c.Keep(c.Kept.ANSWER, sdp), streams.unkept(self._pending)
-        told = reason and self.note("line-refused", now, reason=reason)  # half a conversation must not pass as complete
-        reports = [c.Report("line-refused", reason)] if told and reason else []
+        new = reason and self.note("line-refused", now, reason=reason)  # half a conversation must not pass as complete
+        reports = [c.Report("line-refused", reason)] if new and reason else []
         if first:  # after an offer of ours, media start with the answer
             return [kept, c.Accept(token, sdp, first=True, streams=() if ask else plans), *reports]
         # an offer that is withdrawn must not change the media
@@ -333,7 +333,7 @@ class Recording:
             self.agreement.settle(asked, taken=False)  # it stays with the previous certificate
             return []
         for stream in self.streams if renewed else ():
-            stream.forsake()
+            stream.request_handshake()
         known = streams.known(self.streams, self.agreement.lines, self.picture)
         self._match(plans, now, answered=True)
         streams.attribute(known, (), self.streams, plans, self.picture, now.wall)
@@ -344,7 +344,7 @@ class Recording:
 
     # ---- our offers in the dialog ----
     def _pause(self, now: e.Now, *, paused: bool) -> list[c.Command]:
-        """Pause or resume the recording as an administrator asks; nothing in between is stored.
+        """Pause or resume the recording as an administrator requested; nothing in between is stored.
 
         Do nothing if it already is in that state.
         """
@@ -374,7 +374,7 @@ class Recording:
 
     @property
     def _may_offer(self) -> bool:
-        """Tell whether we can send an offer now, and the customer's clients accept that."""
+        """Return whether we can send an offer now, and the customer's clients accept that."""
         return self.policy.reoffers and bool(self.agreement.answer_sdp) and not self.offers_first
 
     # ---- information about the call ----
@@ -411,7 +411,7 @@ class Recording:
         return [self._event(why, now), c.Index()]
 
     def note(self, kind: str, now: e.Now, **more: Any) -> bool:
-        """Note an oddity of the call once, to be shown with it; nothing personal. Return False if it is known."""
+        """Note an oddity of the call once, to be shown with it; nothing personal. Return False if it is not new."""
         known = any(n["kind"] == kind for n in self.notes)
         if not known:
             self.notes = (*self.notes, {"kind": kind, "at": rfc3339(now.wall), **more})
@@ -419,8 +419,8 @@ class Recording:
 
     @property
     def wants_snapshot(self) -> str | None:
-        """Return why to ask the client for the whole metadata (RFC 7866 section 9.2), None if there is no reason."""
-        return self.picture.wanting
+        """Return why the client should be asked for its complete metadata (RFC 7866 section 9.2); None: no reason."""
+        return self.picture.snapshot_reason
 
     def snapshot_asked(self) -> None:
         """Note that the client was asked for the whole metadata."""
@@ -456,7 +456,7 @@ class Recording:
         return [c.Finish(self.call_document(now), clean)]
 
     def not_durable(self) -> None:
-        """Note that the recording could not be made durable, whatever the last document says."""
+        """Note that the recording could not be made durable, although the last document may say otherwise."""
         self.interrupted = True
 
     def take_bye(self) -> Token | None:

@@ -122,8 +122,8 @@ class Stream:
         if before.keys:
             self.keys = replace(before.keys, stale=bool(before.keys.rtp or before.keys.rtcp))
 
-    def told(self, here: str) -> None:
-        """Note where media arrive by the newest answer; a new address is another network path."""
+    def set_local_address(self, here: str) -> None:
+        """Note where media arrive, according to the newest answer; a new address is another network path."""
         self.moved = self.moved or bool(self.here and self.here != here)
         self.here = here
 
@@ -142,14 +142,13 @@ class Stream:
         before = DtlsKeys() if self.keys.stale else self.keys
         self.keys = replace(before, rtcp=keys) if rtcp else replace(before, rtp=keys)
 
-    def forsake(self) -> None:
+    def request_handshake(self) -> None:
         """Request another handshake; the current keys stay in use until it completes."""
         if self.keys is not None:
             self.keys = replace(self.keys, stale=bool(self.keys.rtp or self.keys.rtcp))
 
     def redefines(self, line: LinePlan, *, silent: bool = False) -> bool:
-        """Tell whether a line assigns a payload type to another codec, which is forbidden in a stream (RFC 3264 section
-        8.3.2).
+        """Return whether a line assigns a payload type to another codec, which is forbidden (RFC 3264 section 8.3.2).
 
         What was recorded before would be decoded wrongly.
         """
@@ -163,9 +162,7 @@ class Stream:
 
     @property
     def _never_sent(self) -> bool:
-        """Tell whether the stream has been on hold since it began, so that none of its packets depend on a packing
-        mode.
-        """
+        """Return whether the stream has been on hold since it began, so that no packet depends on a packing mode."""
         return self.line.held and self.held and self.pauses == ((self.began, None),)
 
     def named(self, line: LinePlan, *, silent: bool) -> LinePlan:
@@ -327,18 +324,18 @@ class Stream:
         self.owner = Owner(tuple(owner[0]), owner[1], owner[2], tuple(owner[3]), owner[4]) if owner else None
         self.before = tuple(state.get("before", ()))
         self.elsewhere = tuple(state.get("elsewhere", ()))
-        told = state.get("speakers", ())  # earlier versions did not store when the speaker changed
-        self.speakers = tuple(Speakers(at and from_text(at), tuple(who), inferred) for at, who, inferred in told)
+        kept = state.get("speakers", ())  # earlier versions did not store when the speaker changed
+        self.speakers = tuple(Speakers(at and from_text(at), tuple(who), inferred) for at, who, inferred in kept)
         self.pauses = tuple((from_text(a), from_text(b) if b else None) for a, b in state["pauses"])
         self.figures = state["figures"]
         return self
 
 
 def _codec(entry: Format) -> tuple[str, int, object]:
-    """Return what decides how a payload is decoded. Digits are not decoded, and many codecs have one clock whatever the
-    SDP says.
+    """Return what decides how a payload is decoded.
 
-    For AMR the parameters give the bit layout; for L16 the channels give the sample layout.
+    Digits are not decoded, and many codecs have one clock whatever the SDP says. For AMR the parameters give the bit
+    layout; for L16 the channels give the sample layout.
     """
     name = entry.encoding.lower()
     coding = CODINGS.get(name.upper())
@@ -364,18 +361,18 @@ def _meant(entry: Format, known: Format | None, held: bool, silent: bool) -> For
 
 def _changed(known: tuple[Speakers, ...], was: Owner, now: Owner, at: datetime) -> tuple[Speakers, ...]:
     # others spoke earlier and no time is known (a call of an older version): the speaker may be any of them
-    told = known or (Speakers(None, (*was.parties, *was.earlier), was.inferred),)
-    last = told[-1]
+    entries = known or (Speakers(None, (*was.parties, *was.earlier), was.inferred),)
+    last = entries[-1]
     same = now.parties == last.parties
     if same and (now.inferred or not last.inferred):
         return known
-    if same or (len(told) == 1 and not last.parties):
-        told = (*told[:-1], Speakers(last.since, now.parties, now.inferred))
-    elif len(told) > MOST_CHANGES:
-        return known if not last.parties else (*told[:-1], Speakers(last.since, (), False))
+    if same or (len(entries) == 1 and not last.parties):
+        entries = (*entries[:-1], Speakers(last.since, now.parties, now.inferred))
+    elif len(entries) > MOST_CHANGES:
+        return known if not last.parties else (*entries[:-1], Speakers(last.since, (), False))
     else:
-        told = (*told, Speakers(at, now.parties, now.inferred))
-    return told if len(told) > 1 else ()
+        entries = (*entries, Speakers(at, now.parties, now.inferred))
+    return entries if len(entries) > 1 else ()
 
 
 def own_key(line: LinePlan, random: Callable[[int], bytes]) -> bytes:

@@ -115,7 +115,7 @@ def opened(streams: Sequence[Stream], ports: Mapping[int, int]) -> None:
             stream.opened(ports[stream.number])
 
 
-def let_go(streams: Sequence[Stream], numbers: Sequence[int]) -> tuple[int, ...]:
+def release_ports(streams: Sequence[Stream], numbers: Sequence[int]) -> tuple[int, ...]:
     """Release the ports of removed streams; return the numbers of those that had one."""
     gone = [s for s in streams if s.removed and s.port and s.number in numbers]
     for stream in gone:
@@ -140,7 +140,7 @@ def keyed(streams: Sequence[Stream], event: Keyed) -> None:
 def arriving(live: Sequence[Stream], ours: Addresses) -> Sequence[Stream]:
     """Note where the media of streams arrive, according to the answer that names our addresses."""
     for stream in live:
-        stream.told(ours.reached(stream.line.family))
+        stream.set_local_address(ours.reached(stream.line.family))
     return live
 
 
@@ -234,10 +234,10 @@ def _labels(streams: Sequence[Stream], lines: Sequence[LinePlan], picture: CallM
     labels = [line.label for line in lines]
     live = {stream.line.index: stream for stream in streams if not stream.removed}
     labels += [None] * (max(live, default=-1) + 1 - len(labels))
-    stated, told = set(labels), picture.labels
-    renamed = bool(told - stated - {stream.label for stream in live.values()})
+    stated, current = set(labels), picture.labels
+    renamed = bool(current - stated - {stream.label for stream in live.values()})
     for index, stream in live.items():
-        over = renamed and not stream.away and stream.label not in told
+        over = renamed and not stream.away and stream.label not in current
         if labels[index] is None and stream.label not in stated and not over:
             labels[index] = stream.label
     return labels

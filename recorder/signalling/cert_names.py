@@ -47,7 +47,7 @@ class CertificateNames:
         return file is not None and any(_issued_by(leaf, authority) for authority in self._authorities(file))
 
     def _authorities(self, file: Path) -> tuple[x509.Certificate, ...]:
-        """Read a file of authorities; an unreadable file has none, so it admits nobody."""
+        """Read a file of authorities; an unreadable file counts as empty, so it admits nobody."""
         from cryptography import x509
 
         try:

@@ -57,7 +57,7 @@ class CustomerLookup:
         return best[1].name if best else None
 
     def may_be(self, owner: str, source: str, certificate_names: Iterable[str] = ()) -> bool:
-        """Tell whether an INVITE from there could be this customer's call, given a domain of that customer.
+        """Return whether an INVITE from there could be this customer's call, given a domain of that customer.
 
         Later requests in a dialog are checked with this: their Request-URI is our address and names no domain.
         """
@@ -72,7 +72,7 @@ class CustomerLookup:
         return found
 
     def only(self, source: str, certificate_names: Iterable[str] = ()) -> str | None:
-        """Return the one customer whose request can come from there, whatever it names; None: several or none."""
+        """Return the one customer whose request can come from there, whatever domain it names; None: not just one."""
         covering = dict(self._covering(source))
         names = [name.lower().rstrip(".") for name in certificate_names]
         found = [c for c in self.customers if _claim(c, covering.get(c.name, -1), names, "") is not None]
@@ -81,24 +81,24 @@ class CustomerLookup:
         return found[0].name if len(found) == 1 else None
 
     def knows(self, source: str, certificate_names: Iterable[str] = ()) -> bool:
-        """Tell whether any customer's call can come from there; an unknown peer gets one answer on a connection."""
+        """Return whether any customer's call can come from there; an unknown peer gets one answer on a connection."""
         names = {name.lower().rstrip(".") for name in certificate_names}
         vouched = bool(names) and any(names.intersection(customer.certificates) for customer in self.customers)
         return self._open or vouched or self.covers(source)
 
     def covers(self, source: str) -> bool:
-        """Tell whether an address is among any customer's sources."""
+        """Return whether an address is among any customer's sources."""
         return bool(self._covering(source))
 
     def elsewhere(self, owner: str, source: str, certificate_names: Iterable[str] = ()) -> bool:
-        """Tell whether an address is among other customers' sources and no call of this customer can come from it."""
+        """Return whether an address is among other customers' sources and no call of this customer can come from it."""
         return self.covers(source) and not self.may_be(owner, source, certificate_names)
 
     def admits(self, transport: str, source: str) -> bool:
-        """Tell whether to answer a source at all: over UDP, strangers get no answer.
+        """Return whether to answer a source at all: over UDP, strangers get no answer.
 
         On a connection the peer has proven its address, so it gets one proper refusal. A customer known only by domain
-        may call from anywhere; if there is one, nobody is a stranger.
+        may call from anywhere; if there is one, every source is admitted.
         """
         return transport != "udp" or self._open or self.covers(source)
 

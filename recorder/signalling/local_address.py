@@ -1,5 +1,6 @@
-"""Find our addresses to which a client can send media, one for each IP version, and addresses where
-none may be sent.
+"""Find our addresses to which a client can send media, one for each IP version, and addresses to avoid.
+
+None of our media may be sent to the addresses to avoid.
 """
 
 from __future__ import annotations
@@ -73,7 +74,7 @@ class LocalAddresses:
 
 
 class Closed:
-    """Says where no media may be sent: to our own listeners and media ports, and to broadcast addresses."""
+    """Decides where no media may be sent: to our own listeners and media ports, and to broadcast addresses."""
 
     def __init__(
         self, listening: Iterable[int], ports: Ports[Pair], advertise: str | None = None, bind: str = ANY4
@@ -92,8 +93,8 @@ class Closed:
     def of(self, source: str | None) -> Callable[[str, int], bool]:
         """Return a check of where nothing may be sent for a client at an address.
 
-        A client on another machine has no media at our loopback, where services listen that trust everybody. One on
-        this machine may signal from any of our addresses; the kernel accepts none of those from outside.
+        A client on another machine has no media at our loopback, where services listen that trust everybody. A client
+        on this machine may signal from any of our addresses; the kernel accepts none of those from outside.
         """
         return self if source is None or is_loopback(source) or is_ours(source) else self._from_elsewhere
 
@@ -111,13 +112,13 @@ class Closed:
 
 @lru_cache(MAX_ROUTES)
 def is_loopback(host: str) -> bool:
-    """Tell whether an address is one at which a machine talks to itself."""
+    """Return whether an address is one at which a machine talks to itself."""
     return ip_address(host.partition("%")[0]).is_loopback
 
 
 @lru_cache(MAX_ROUTES)
 def _is_broadcast(host: str) -> bool:
-    """Tell whether the kernel treats this as the broadcast address of a local network."""
+    """Return whether the kernel treats this as the broadcast address of a local network."""
     if ":" in host:
         return False
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:

@@ -50,7 +50,7 @@ class Agent:
         self._link = await open_link(self._plan, self._receive)
 
     async def ready(self) -> bool:
-        """Tell whether there is a link, after another try to open it if there never was one."""
+        """Return whether there is a link, after another try to open it if there never was one."""
         async with self._opening:
             if self._link is None:
                 try:
@@ -62,7 +62,7 @@ class Agent:
     async def greet(self) -> None:
         """Send OPTIONS (RFC 3261 section 11); raise Unreachable if nobody listens, which UDP does not show otherwise.
 
-        A recorder that does not answer it still gets its calls.
+        A recorder that does not answer OPTIONS still gets its calls.
         """
         me, uri = self.link.me, self._plan.to
         sender = f"<sip:{dialog.AGENT}@{me.host}>;tag={secrets.token_hex(6)}"
@@ -98,8 +98,9 @@ class Agent:
         return f"z9hG4bK{secrets.token_hex(10)}"
 
     async def ask(self, request: Request, timeout: float | None = None) -> tuple[Response | None, float]:
-        """Send a request and wait for its final answer; return it, or None on a timeout, and the
-        seconds that it took.
+        """Send a request and wait for its final answer.
+
+        Return the answer, or None on a timeout, and the seconds that it took.
         """
         key = (request.via.branch or "", request.method)
         queue = self._waiting[key] = asyncio.Queue()

@@ -1,8 +1,7 @@
-"""The client's side of DTLS-SRTP (RFC 5763, RFC 5764): datagrams in, datagrams out, and finally keys for both
-directions.
+"""The client's side of DTLS-SRTP (RFC 5763, RFC 5764): datagrams in, datagrams out, and finally keys.
 
 OpenSSL does the handshake; this code decides who starts, which profile was agreed, and whether the recorder's
-certificate is the one its answer named.
+certificate is the one its answer named. The keys are for both directions.
 """
 
 from __future__ import annotations

@@ -90,7 +90,7 @@ class Source:
         self.session = session
 
     def skip(self, ticks: int) -> None:
-        """Send nothing for so many ticks: the sequence continues where it stopped."""
+        """Send nothing for a number of ticks; the sequence continues where it stopped."""
         self.sequence -= ticks
 
 
@@ -112,7 +112,8 @@ class Batch:
 
     def arrange(self, sources: Iterable[Source]) -> None:
         """Prepare buffers, addresses and message headers for these streams."""
-        self._sources = sources = list(sources)  # their sessions live as long as their places here
+        # the sessions must live as long as the places that are made from them here
+        self._sources = sources = list(sources)
         count = max(1, len(sources))
         self._buffer = bytearray(STRIDE * count)
         self._names = bytearray(b"".join(s.name.ljust(28, b"\0") for s in sources))
@@ -176,5 +177,5 @@ def _address(buffer: bytearray) -> int:
 
 
 def random_number(bits: int) -> int:
-    """Return a random number of so many bits, for SSRCs and first sequence numbers (RFC 3550 section 5.1)."""
+    """Return a random number with this many bits, for SSRCs and first sequence numbers (RFC 3550 section 5.1)."""
     return int.from_bytes(os.urandom(8), "big") >> 64 - bits

@@ -110,7 +110,7 @@ def read_answer(body: bytes, lines: Sequence[Line], direction: str) -> tuple[lis
 
 
 def asks_for_silence(body: bytes) -> bool:
-    """Tell whether an offer of the recorder asks us to send nothing (RFC 3264 section 8.4)."""
+    """Return whether an offer of the recorder asks us to send nothing (RFC 3264 section 8.4)."""
     try:
         media = SessionDescription.parse(body).media
     except SipError:
@@ -135,7 +135,7 @@ def _key(media: MediaLine, line: Line) -> bytes:
         key = base64.b64decode(found[3] + "==") if found else b""
     except binascii.Error:
         return b""
-    return key if len(key) == SUITES.get(line.suite or "") else b""  # without it we only cannot read its reports
+    return key if len(key) == SUITES.get(line.suite or "") else b""  # without it only its reports are unreadable
 
 
 def _judge(media: MediaLine, line: Line, direction: str) -> list[str]:

@@ -105,7 +105,7 @@ class SimulatedCall:
         self._agent.owners[self._dialog.call_id] = self
         await self._set_up()
         if self._ids:
-            await self._talk()
+            await self._send_audio()
             await self._end()
 
     async def _set_up(self) -> None:
@@ -189,9 +189,9 @@ class SimulatedCall:
         if self._lines[0].suite != DTLS:
             return
         for _ in range(round(_HANDSHAKE / _LOOK)):
-            told = await self._media.do("keyed", ids=self._ids)
-            if told["over"]:
-                self.report.fault(*(f"DTLS-SRTP: {fault}." for fault in told["faults"]))
+            state = await self._media.do("keyed", ids=self._ids)
+            if state["over"]:
+                self.report.fault(*(f"DTLS-SRTP: {fault}." for fault in state["faults"]))
                 return
             await asyncio.sleep(_LOOK)
         self.report.fault("DTLS-SRTP: no handshake completed.")
@@ -217,7 +217,7 @@ class SimulatedCall:
         party = self.report.parties[self._picture.senders[i]]
         return StreamReport(line.label, line.codec, line.suite, self._plan.run or 0, self._number, i, party, tune=tune)
 
-    async def _talk(self) -> None:
+    async def _send_audio(self) -> None:
         """Send audio for the planned time, with the planned update and hold."""
         plan, began = self._plan, time.monotonic()
         await self._switch("on")
@@ -233,7 +233,7 @@ class SimulatedCall:
             await self._until(began + max(3 * plan.seconds, 2 * (plan.seconds + plan.hold)) / 4)
             await self._swap()
         await self._until(began + plan.seconds)
-        await self._hush()
+        await self._stop_audio()
 
     async def _until(self, moment: float) -> None:
         """Wait for a moment or the recorder's BYE."""
@@ -247,13 +247,13 @@ class SimulatedCall:
             await self._media.do(what, ids=self._ids)
             self.sending = what == "on"
 
-    async def _hush(self) -> None:
+    async def _stop_audio(self) -> None:
         """Stop sending; return once the last packet is sent, even if a busy machine delays it."""
-        told = await self._media.do("off", ids=self._ids)
+        state = await self._media.do("off", ids=self._ids)
         self.sending = False
         await asyncio.sleep(_GRACE)
         for _ in range(round(_STALL / _LOOK)):
-            if (await self._media.do("time"))["tick"] >= told["tick"]:
+            if (await self._media.do("time"))["tick"] >= state["tick"]:
                 return
             await asyncio.sleep(_LOOK)
 
@@ -284,7 +284,7 @@ class SimulatedCall:
             return
         self._direction = direction
         if held:
-            await self._hush()
+            await self._stop_audio()
         response, _ = await self._offer("INVITE", self._picture.document(held=held))
         self._expect(response, "re-INVITE")
         if response is not None and 200 <= response.status < 300:

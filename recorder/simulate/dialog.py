@@ -77,8 +77,9 @@ class Dialog:
         return Request(method, self.target, headers=headers, body=content)
 
     def ack(self, response: Response, me: Self, branch: str, invite: Request) -> Request:
-        """Build the ACK: with its own branch after a 2xx (RFC 3261 section 13.2.2.4), else the INVITE's (section
-        17.1.1.3).
+        """Build the ACK of a response.
+
+        After a 2xx it has its own branch (RFC 3261 section 13.2.2.4), otherwise that of the INVITE (section 17.1.1.3).
         """
         number = invite.cseq.number
         if 200 <= response.status < 300:

@@ -92,7 +92,7 @@ class Engine:
         return {}
 
     def keyed(self, words: Words) -> Words:
-        """Tell whether the handshakes of streams are over, and any error."""
+        """Return whether the handshakes of streams are over, and any error."""
         made = [self._handshakes[number] for number in words["ids"] if number in self._handshakes]
         return {"over": all(each.over for each in made), "faults": [each.fault for each in made if each.fault]}
 
@@ -239,7 +239,7 @@ class Orders:
         self.over = False
 
     def take(self, wait: float) -> None:
-        """Carry out waiting commands; wait at most so many seconds for one."""
+        """Carry out waiting commands; wait for one, at most this many seconds."""
         if not select.select([0], [], [], wait)[0]:
             return
         data = os.read(0, 1 << 20)

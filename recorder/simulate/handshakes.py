@@ -1,5 +1,6 @@
-"""The handshakes of one stream in the media process: one on the RTP port and, without rtcp-mux, another on the RTCP
-port.
+"""The handshakes of one stream in the media process.
+
+There is one on the RTP port and, without rtcp-mux, another on the RTCP port.
 """
 
 from __future__ import annotations

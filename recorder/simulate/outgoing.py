@@ -12,7 +12,7 @@ from recorder.simulate.plan import CODECS, DTLS, VIDEO
 from recorder.simulate.reports import heard, sender_report
 
 SLOTS = 10
-"""Parts of a tick: 2,000 streams go out in tenths of 200, not in one burst."""
+"""Parts of a tick: 2,000 streams are sent in ten portions of 200, not in one burst."""
 
 MARKER = 0x80
 """Ends a picture (RFC 7741 section 4.1); each packet is one."""

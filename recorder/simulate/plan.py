@@ -75,7 +75,7 @@ class Party:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One run: so many calls of so many seconds to a recorder, or to the first of several that takes a call."""
+    """One run: a number of calls of equal length to a recorder, or to the first of several that takes a call."""
 
     to: str
     """SIP URI of the recorder; its parameter `transport` counts unless `transport` is given."""

@@ -284,12 +284,12 @@ class Report:
         lost = sum(max(0, s.lost_reported) for c in self.calls for s in c.streams)
         answered, well = sum(c.answered for c in self.calls), sum(c.well for c in self.calls)
         lines: dict[str, object] = {
-            "calls": f"{answered} of {len(self.calls)} answered, {well} as told",
+            "calls": f"{answered} of {len(self.calls)} answered, {well} as planned",
             "frames sent": f"{self.frames:,}",
-            "reports heard": f"{heard} receiver reports, {lost} packets lost by them",
+            "reports heard": f"{heard} receiver reports, {lost} packets reported lost",
         }
         if (half := self.setup_ms(0.5)) is not None:
-            lines["set-up"] = f"{half:.1f} ms half of the calls, {self.setup_ms(0.99):.1f} ms 99 of 100"
+            lines["set-up"] = f"{half:.1f} ms for half of the calls, {self.setup_ms(0.99):.1f} ms for 99 of 100"
         if self.frames:
             late = f"{self.sending.late_5ms:.2%} of slots over 5 ms late, latest {self.sending.latest_ms:.1f} ms"
             cost = f"{self.sending.cpu_us:.2f} us CPU a packet, " if self.frames >= _ENOUGH else ""

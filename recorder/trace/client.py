@@ -40,7 +40,7 @@ class Traced:
 
 
 def follow(settings: Settings, seconds: float, source: str | None, take: Callable[[dict[str, Any]], None]) -> Traced:
-    """Trace for so many seconds, and call `take` with each line of the daemon; Ctrl-C ends it. Raises NotPossible."""
+    """Trace for this many seconds, and call `take` with each line of the daemon; Ctrl-C ends it. Raises NotPossible."""
     done = Traced()
     with _connected(settings) as link:
         link.settimeout(seconds + GRACE_SECONDS)
@@ -59,7 +59,7 @@ def follow(settings: Settings, seconds: float, source: str | None, take: Callabl
 
 
 def _next(lines: BinaryIO) -> dict[str, Any] | None:
-    """Return what the daemon says next; None if it says no more. What `take` raises is not about the daemon."""
+    """Return the daemon's next line; None if there is none. An error that `take` raises is not about the daemon."""
     try:
         line = lines.readline(MAX_LINE)
         return dict(json.loads(line)) if line else None

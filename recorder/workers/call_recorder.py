@@ -45,14 +45,14 @@ class CallRecorder:
         "_base",
         "_changed",
         "_key",
+        "_knows_pauses",
         "_nonces",
         "_parts",
         "_pauses",
         "_random",
         "_reports",
+        "_send_event",
         "_spool_fd",
-        "_tell",
-        "_told",
         "_unsaved",
         "_writer",
         "clean",
@@ -74,11 +74,11 @@ class CallRecorder:
         self._random = random
         self._spool_fd = spool_fd
         self._pauses = Pauses(new.pauses or ())
-        self._told = new.pauses is not None
+        self._knows_pauses = new.pauses is not None
         self.sockets: dict[int, StreamSockets] = {}
         #: With DTLS-SRTP only.
         self.handshakes: Handshakes | None = None
-        self._tell = tell
+        self._send_event = tell
         self.generation = 0
         #: errno of the last save if it failed.
         self._unsaved: int | None = None
@@ -112,9 +112,7 @@ class CallRecorder:
         self, region: Region, streams: Iterable[StreamSpec], descriptors: Mapping[int, list[int]],
         removed: Iterable[int], at: int,
     ) -> None:  # fmt: skip
-        """Take a re-offer: its keys at once, because packets under them may be waiting; the rest after the earlier
-        packets.
-        """
+        """Take a re-offer: its keys at once, since packets under them may be waiting; the rest after those packets."""
         expect(self.sockets, streams)
         self.drain(region, at, rounds=LAST_ROUNDS)
         if self.handshakes is not None:
@@ -162,7 +160,7 @@ class CallRecorder:
     # ---- DTLS ----
     @property
     def shaking(self) -> bool:
-        """Tell whether a handshake is in progress, so that waiting for a tick takes too long."""
+        """Return whether a handshake is in progress, so that waiting for a tick takes too long."""
         return self.handshakes is not None and self.handshakes.pending
 
     def shake(self, region: Region, now: int) -> None:
@@ -183,13 +181,13 @@ class CallRecorder:
                 Handshakes,  # 50 ms and 8 MB that a node without DTLS-SRTP saves
             )
 
-            self.handshakes = Handshakes(self.id, self._random, self._tell)
+            self.handshakes = Handshakes(self.id, self._random, self._send_event)
         self.handshakes.begin(sockets)
 
     # ---- pauses ----
     @property
     def paused(self) -> bool:
-        """Tell whether recording is paused."""
+        """Return whether recording is paused."""
         return self._pauses.lasting
 
     def pause(self, at: int) -> None:
@@ -215,11 +213,12 @@ class CallRecorder:
 
     # ---- the tick ----
     def drain(self, region: Region, now: int, *, reports: bool = False, rounds: int = MAX_ROUNDS) -> None:
-        """Empty the sockets and commit, until nothing is left or the other calls have their turn. `now` is in ns since
-        the epoch; `reports` also reads RTCP, which otherwise has its own interval.
+        """Empty the sockets and commit, until nothing is left or the other calls have their turn.
+
+        `now` is in ns since the epoch; `reports` also reads RTCP, which otherwise has its own interval.
         """
         hearing = [sockets for sockets in self.sockets.values() if sockets.rtp >= 0]
-        sources = [(sockets, False) for sockets in hearing if not sockets.let_go]
+        sources = [(sockets, False) for sockets in hearing if not sockets.open_to_all]
         emptied = len(sources) == len(hearing)
         due = self._reports.due(now)
         if self.handshakes is not None:
@@ -277,7 +276,7 @@ class CallRecorder:
         shaken = self.handshakes if self.handshakes and self.handshakes.stirred else None
         self._changed = (shaken is not None and shaken.news()) or self._changed
         self._save()
-        if shaken is not None:  # what it holds may be sent now that a successor would know of it
+        if shaken is not None:  # what it holds may be sent, because a successor would know about it
             shaken.speak()
 
     def _miss(self, missed: Missed, end: int) -> None:
@@ -310,8 +309,9 @@ class CallRecorder:
             writer.leave_rest(self._spool_fd, at, len(slot))
 
     def _rebase(self, streams: list[ReceivedStream]) -> bytes:
-        """Write the base anew, next to the one that the last slot names; return what has changed
-        since. Raises OSError.
+        """Write the base anew, next to the one that the last slot names; raises OSError.
+
+        Return what has changed since.
         """
         self._changed = True
         shaken = {"dtls": self.handshakes.state()} if self.handshakes else {}
@@ -365,8 +365,7 @@ class CallRecorder:
 
     # ---- resume ----
     def resume(self, region: Region, raw: str | int | None, kept: bool, at: int) -> None:
-        """Continue from a dead worker's spool: first what it had not sealed, then what it had received but not
-        committed.
+        """Continue from a dead worker's spool: first what it had not sealed, then what it had not committed.
 
         `raw`: its receive region, a path or a descriptor, which is closed.
         """
@@ -377,7 +376,9 @@ class CallRecorder:
             head = json.loads(slot.head)
             self._parts = (*((name, length) for name, length in head["parts"]), (f"m{slot.part}", slot.committed))
             expected = max((sockets.stream.spec.since for sockets in self.sockets.values()), default=0)
-            self._pauses.take_over([(a, b) for a, b in head["pauses"]], (expected or at) if self._told else None)
+            self._pauses.take_over(
+                [(a, b) for a, b in head["pauses"]], (expected or at) if self._knows_pauses else None
+            )
             if self.handshakes is not None and "dtls" in head:  # earlier versions did not write it
                 self.handshakes.inherit(head["dtls"], self.sockets.values())
             knew = checkpoint.restore(

@@ -55,10 +55,10 @@ def encode(message: Command | Report) -> bytes:
 def decode_command(data: bytes | bytearray | memoryview) -> Command:
     """Read a message of main; WireError if it is none."""
     message = _decoded(_COMMANDS, data)
-    told = message.new if isinstance(message, _NEW_CALLS) else message if isinstance(message, Change) else None
-    if told is not None and told.networks:
-        for stream in told.streams:
-            stream.networks = told.networks
+    command = message.new if isinstance(message, _NEW_CALLS) else message if isinstance(message, Change) else None
+    if command is not None and command.networks:
+        for stream in command.streams:
+            stream.networks = command.networks
     return message
 
 

@@ -1,5 +1,6 @@
-"""The DTLS associations of one stream, without sockets: one on the RTP port and, without rtcp-mux, another on the RTCP
-port.
+"""The DTLS associations of one stream, without sockets.
+
+There is one on the RTP port and, without rtcp-mux, another on the RTCP port.
 
 The caller reads the ports, gives every datagram that is not RTP to `receive`, calls `turn` every few hundredths of a
 second while the association `waits`, and sends what `data_to_send` returns. `receive` returns keys with the very
@@ -131,7 +132,7 @@ class Handshake:
         self.keys[rtcp] = stored.keys
 
     def waits(self) -> bool:
-        """Tell whether keys are still expected."""
+        """Return whether keys are still expected."""
         return any(not port.lost and not port.association.keys for port in self._ports.values())
 
     @property
@@ -141,12 +142,13 @@ class Handshake:
 
     @property
     def severed(self) -> bool:
-        """Tell whether a peer may wait for what only a previous worker could have sent."""
+        """Return whether a peer may wait for what only a previous worker could have sent."""
         return any(port.severed and not port.association.promised for port in self._ports.values())
 
     def left(self, proven: bool) -> dict[bool, Left]:
-        """Return what a successor needs; `proven`: media arrived under the keys, so nobody needs
-        our last flight again.
+        """Return what a successor needs.
+
+        `proven`: media arrived under the keys, so our last flight is needed no more.
         """
         out = {}
         for rtcp, port in self._ports.items():
@@ -252,7 +254,7 @@ class Handshake:
         return self.dtls.active and isinstance(port.association, Association)
 
     def _must_wait(self, port: _Port) -> bool:
-        """Tell whether no peer has yet shown at the offered address that it wants our first flight."""
+        """Return whether no peer at the offered address has shown yet that it waits for our first flight."""
         return self._speaks_first(port) and not (self.reached or port.called)
 
     def _begin(self, port: _Port, now: float) -> None:
@@ -270,7 +272,7 @@ class Handshake:
         return self._allowed is None or sender[0] in self._allowed
 
     def _hears(self, port: _Port, datagram: bytes, sender: Address, now: float) -> bool:
-        """Tell whether the peer may be continuing the handshake, rather than somebody forging its address."""
+        """Return whether the peer may be continuing the handshake, as opposed to somebody who forges its address."""
         if not self.dtls.active:
             return self._hears_greeting(port, datagram, sender, now)
         if port.target is None or sender == (pack_ip(port.target[0]), port.target[1]):
@@ -300,7 +302,7 @@ def _proven(port: _Port) -> tuple[str, int] | None:
 
 
 def _greets(datagram: bytes) -> bool:
-    """Tell whether this is a ClientHello in epoch 0; in later epochs the type byte is ciphertext."""
+    """Return whether this is a ClientHello in epoch 0; in later epochs the type byte is ciphertext."""
     return datagram[0] == HANDSHAKE and datagram[3:5] == bytes(2) and datagram[13:14] == bytes([CLIENT_HELLO])
 
 

@@ -34,7 +34,7 @@ class Handshakes:
         self._call = call
         self._random = random
         self._secret = random(SECRET)
-        self._tell = tell
+        self._send_event = tell
         #: Start of the present round, ns since the epoch.
         self._now = 0
         #: Something may have to be saved or sent.
@@ -42,14 +42,14 @@ class Handshakes:
         self._all: dict[int, tuple[Handshake, StreamSockets]] = {}
         self._out: list[tuple[StreamSockets, bool, bytes, tuple[str, int]]] = []
         #: What main knows about each stream and port.
-        self._told: dict[tuple[int, bool], Keys] = {}
+        self._reported: dict[tuple[int, bool], Keys] = {}
         self._saved: dict[int, dict[bool, Left]] | None = None
         #: What was last saved for each stream and port: a base is written anew for many reasons.
         self._texts: dict[tuple[int, bool], tuple[Left, str]] = {}
 
     @property
     def pending(self) -> bool:
-        """Tell whether any stream waits for keys."""
+        """Return whether any stream waits for keys."""
         return any(handshake.waits() for handshake, _ in self._all.values())
 
     def start_round(self, now: int) -> None:
@@ -59,7 +59,7 @@ class Handshakes:
     def begin(self, sockets: StreamSockets, left: Mapping[bool, Left] = NOTHING) -> None:
         """Continue the current association if the stream's spec names the same one, otherwise start the one it names.
 
-        `left`: what a dead worker left of it.
+        `left`: what a dead worker left.
         """
         stream = sockets.stream
         number, dtls = stream.spec.stream, stream.spec.dtls
@@ -77,7 +77,7 @@ class Handshakes:
         stream.give_dtls_to(partial(self._greet, number))
         for rtcp, keys in made.agreed().items():
             if dtls is not None and not (dtls.rtcp if rtcp else dtls.rtp):
-                self._told[number, rtcp] = keys
+                self._reported[number, rtcp] = keys
 
     def reached(self) -> None:
         """Let handshakes start whose peers are known to have our answer."""
@@ -89,7 +89,7 @@ class Handshakes:
         number = sockets.stream.spec.stream
         self._all.pop(number, None)
         for rtcp in (False, True):
-            self._told.pop((number, rtcp), None)
+            self._reported.pop((number, rtcp), None)
         sockets.stream.give_dtls_to(None)
 
     def keyed(self, spec: StreamSpec) -> StreamSpec:
@@ -98,7 +98,7 @@ class Handshakes:
         return found[0].keyed(spec) if found and spec.dtls and found[0].dtls.same(spec.dtls) else spec
 
     def turn(self) -> bool:
-        """Start, repeat and give up what is due; tell whether something may have to be saved or sent."""
+        """Start, repeat and give up what is due; return whether something may have to be saved or sent."""
         for number, (handshake, sockets) in self._all.items():
             if not handshake.waits():
                 continue
@@ -108,12 +108,12 @@ class Handshakes:
                 self.stirred = True
             self._take(handshake, sockets)
             if not handshake.waits() and handshake.failed:
-                self._tell(Unkeyed(self._call, number, handshake.failed))
+                self._send_event(Unkeyed(self._call, number, handshake.failed))
         return self.stirred
 
     # ---- the spool ----
     def news(self) -> bool:
-        """Tell whether a successor would need more than what was saved at the last call."""
+        """Return whether a successor would need more than what was saved at the last call."""
         before, self._saved = self._saved, self._left()
         return before != self._saved
 
@@ -154,11 +154,11 @@ class Handshakes:
             if handshake.keys:
                 sockets.stream.rekey(handshake.keyed(sockets.stream.spec))
             if handshake.severed:
-                self._tell(Severed(self._call, number))
+                self._send_event(Severed(self._call, number))
         self.stirred = True
 
     def speak(self) -> None:
-        """Send what waits, and report keys that the peer has to main; all of it is saved already."""
+        """Send what waits, and report to main the keys that the peer has; all of that is already saved."""
         self.stirred, out, self._out = False, self._out, []
         for sockets, rtcp, datagram, target in out:
             descriptor = sockets.rtcp if rtcp else sockets.rtp
@@ -173,10 +173,10 @@ class Handshakes:
                     )
         for number, (handshake, _) in self._all.items():
             for rtcp, keys in handshake.agreed().items():
-                if self._told.get((number, rtcp)) != keys:
-                    self._told[number, rtcp] = keys
+                if self._reported.get((number, rtcp)) != keys:
+                    self._reported[number, rtcp] = keys
                     known = handshake.dtls.fingerprints
-                    self._tell(Keyed(self._call, number, rtcp, keys.suite, keys.theirs, keys.ours, known))
+                    self._send_event(Keyed(self._call, number, rtcp, keys.suite, keys.theirs, keys.ours, known))
 
     # Internals.
 
@@ -192,9 +192,9 @@ class Handshakes:
         return True
 
     def _take(self, handshake: Handshake, sockets: StreamSockets) -> None:
-        said = [(sockets, *each) for each in handshake.data_to_send()]
-        self._out += said
-        self.stirred = self.stirred or bool(said)
+        queued = [(sockets, *each) for each in handshake.data_to_send()]
+        self._out += queued
+        self.stirred = self.stirred or bool(queued)
 
     def _left(self) -> dict[int, dict[bool, Left]]:
         return {
@@ -203,7 +203,7 @@ class Handshakes:
 
 
 def _proven(handshake: Handshake, sockets: StreamSockets) -> bool:
-    """Tell whether media arrived under the keys of the RTP port, which proves that the peer has them."""
+    """Return whether media arrived under the keys of the RTP port, which proves that the peer has them."""
     keys, ring = handshake.keys.get(False), sockets.stream.srtp.keyring
     if keys is None or ring is None:
         return False

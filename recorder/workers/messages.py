@@ -85,9 +85,7 @@ class Adopt(Sent, frozen=True):
 
 
 class Change(Sent, frozen=True):
-    """A re-offer: streams that continue or are new (with sockets), and streams that are removed;
-    descriptors: sockets.
-    """
+    """A re-offer: streams that continue or are new, with their sockets as descriptors, and streams that are removed."""
 
     call: str
     streams: tuple[StreamSpec, ...]
@@ -187,7 +185,7 @@ class StreamFigures(TypedDict, total=False):
     late: Number
     reordered: Number
     bytes: Number
-    # text of an offer may be as long as a message allows: a long one must not make a worker look compromised
+    # an offer's text may be as long as a message allows: a long one must not make a worker look compromised
     codec: str | None
     srtp: str | None
     jitter_ms: Number

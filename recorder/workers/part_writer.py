@@ -100,7 +100,7 @@ class PartWriter:
 
     @property
     def open(self) -> bool:
-        """Tell whether data wait that the passing of time could seal or write."""
+        """Return whether data wait that the passing of time could seal or write."""
         return self._aged is not None or self.trouble is not None
 
     @property
@@ -123,8 +123,7 @@ class PartWriter:
         return self._cipher
 
     def leave_rest(self, descriptor: int, at: int, length: int) -> None:
-        """Keep the rest in the slot that was just saved, not in memory: 4 KB a call. It stays there until the next
-        save.
+        """Drop the rest from memory until the next save, because the slot that was just saved has it: 4 KB a call.
 
         The slot has `length` bytes.
         """
@@ -155,7 +154,7 @@ class PartWriter:
         return written // self._segment * self._segment if self._unwritten else written
 
     def write(self, data: bytes, now: int) -> None:
-        """Append records; afterwards `missed` says which of them were dropped."""
+        """Append records; afterwards `missed` contains those that were dropped."""
         if self._written_at is None or now > self._written_at:
             self._written_before, self._written_at = self._written_at or now, now
         if not self.trouble:
@@ -174,7 +173,7 @@ class PartWriter:
 
     @property
     def dropping(self) -> bool:
-        """Tell whether records are being dropped."""
+        """Return whether records are being dropped."""
         return self._dropped_from is not None
 
     def hole(self, now: int) -> bytes:
@@ -209,7 +208,7 @@ class PartWriter:
         """Write ciphertext: `pending` and the records `data`, whose plaintext is dropped once all is written."""
         written = self._try(sealed)
         cut = len(data) - len(self._sealer.pending)
-        if written == len(sealed) and cut >= 0:  # what was started before is whole in the part
+        if written == len(sealed) and cut >= 0:  # what was begun earlier is complete in the part
             self._begun = data[record_format.last_start(data, cut) : cut]
             return
         whole = b"".join((self._begun, pending, data))

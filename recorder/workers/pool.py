@@ -117,8 +117,9 @@ class Workers:
             ) from None
 
     async def start(self) -> None:
-        """Start workers and wait until they or successors run; raises TimeoutError or, if one is of another version,
-        OtherVersion.
+        """Start workers and wait until they or their successors run.
+
+        Raises TimeoutError or, if a worker is of another version, OtherVersion.
         """
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._left_regions = find_left_regions(self._folder)
@@ -153,9 +154,7 @@ class Workers:
 
     @property
     def well(self) -> bool:
-        """Tell whether every worker runs and sent a heartbeat lately; if so, the service manager's watchdog is
-        notified.
-        """
+        """Return whether every worker runs and sent a heartbeat lately; the service manager's watchdog needs that."""
         now = time.monotonic()
         alive = [process for process in self._processes.values() if not process.dead]
         return len(alive) == self._count and all(
@@ -166,18 +165,20 @@ class Workers:
         return call in self._entries
 
     # ---- calls ----
-    def told(self, new: messages.NewCall, pairs: Mapping[int, Pair]) -> bytes:
+    def encode_new(self, new: messages.NewCall, pairs: Mapping[int, Pair]) -> bytes:
         """Encode what `add` sends to a worker, before there are any files; raises WireError if it is too long."""
         return codec.encode(messages.Add(new, listed(pairs)[0]))
 
     def add(
-        self, new: messages.NewCall, pairs: Mapping[int, Pair], part_fd: int, spool_fd: int, told: bytes = b""
+        self, new: messages.NewCall, pairs: Mapping[int, Pair], part_fd: int, spool_fd: int, encoded: bytes = b""
     ) -> None:  # fmt: skip
         """Give a call to the least loaded worker; all descriptors stay the caller's, who may close them at any time."""
         entry = self._entries[new.call] = Entry(len(new.streams), self._least(), pauses=new.pauses or ())
         entry.unassigned = entry.process is None
         entry.keys = known_keys((), new.streams)
-        self._send(new.call, entry, told or self.told(new, pairs), [part_fd, spool_fd, *listed(pairs)[1]], later=True)
+        self._send(
+            new.call, entry, encoded or self.encode_new(new, pairs), [part_fd, spool_fd, *listed(pairs)[1]], later=True
+        )
 
     def keys_of(self, call: str) -> tuple[messages.Key, ...]:
         """Return the keys of the newest offers of a call: a successor of main needs them for waiting packets."""
@@ -248,7 +249,7 @@ class Workers:
         self._ask(call, messages.Reached(call))
 
     def next_part(self, call: str, part_fd: int, part: messages.Part, finished: int = 0) -> None:
-        """Have a call continue in a new part; a call without a worker gets another one with its next worker anyway.
+        """Have a call continue in a new part; without a worker, the call gets a new part with its next worker anyway.
 
         `finished`: number up to which its parts are finished.
         """
@@ -256,7 +257,7 @@ class Workers:
             self._ask(call, messages.NextPart(call, part, finished), [part_fd])
 
     def has_worker(self, call: str) -> bool:
-        """Tell whether a worker has the call."""
+        """Return whether a worker has the call."""
         entry = self._entries.get(call)
         return entry is not None and entry.process is not None
 
@@ -338,11 +339,11 @@ class Workers:
                     self._on_event(messages.OtherVersion(process.number))
                 return
             try:
-                said = codec.decode_report(memoryview(self._inbox)[:length])
+                decoded = codec.decode_report(memoryview(self._inbox)[:length])
             except codec.WireError:
                 self._died(process, crashed=True)
                 return
-            self._take(process, said)
+            self._take(process, decoded)
         if not process.dead and not process.may_say(taken + size // SAID_BYTES, time.monotonic()):
             self._died(process, crashed=True)
 

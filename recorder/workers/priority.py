@@ -12,7 +12,7 @@ PAUSE = 0.02
 """Seconds between two runs; a DTLS handshake takes some four flights."""
 
 SHARE = 4
-"""A run for handshakes alone is followed by a pause at least so many times as long, so that audio does not wait."""
+"""A run for handshakes alone is followed by a pause at least this many times as long, so that audio does not wait."""
 
 SPELL = 0.02
 """Seconds after which the other calls have their turn: if a worker cannot keep up, all of its calls are flooded."""
@@ -34,10 +34,10 @@ class HandshakePriority:
         """Return when the next run starts, in seconds of a monotonic clock; infinity if no call needs one."""
         return self._next if self.shaking or self._overflow.hot else inf
 
-    def spell(self, look: Callable[[str], bool], clock: Callable[[], float]) -> float:
-        """Serve some calls, leave the others for the next run, and return the seconds that took.
+    def serve(self, look: Callable[[str], bool], clock: Callable[[], float]) -> float:
+        """Serve some calls, leave the others for the next run, and return how many seconds that took.
 
-        `look` empties the sockets of a call and tells whether its handshake is still in progress.
+        `look` empties the sockets of a call and returns whether its handshake is still in progress.
         """
         began, took = clock(), 0.0
         if not self._waiting:

@@ -125,23 +125,23 @@ class Worker:
                 due = max(due + self._tick, time.monotonic())
             self._account()
             self._since = None
-            self._between_calls()
+            self._do_periodic_work()
 
     def last_round(self) -> None:
-        """Main is gone: read what the kernel has, so that a successor only has to take what arrives from now on."""
+        """Read what the kernel has once main is gone, so that a successor only has to take what arrives from now on."""
         until = time.monotonic() + LAST_ROUND
         for recorder in list(self._recorders.values()):
             if time.monotonic() > until:
                 return
             self._guard(recorder.id, partial(recorder.drain, self._region, time.time_ns()))
 
-    def _between_calls(self) -> None:
+    def _do_periodic_work(self) -> None:
         """Check for floods, advance handshakes, send heartbeats and reports when due, also during a long round."""
         now = time.monotonic()
         if self._recorders or self._overflow.hot:
             self._overflow.look(self._media_sockets, time.monotonic)
         if now >= self._urgent.due:
-            took = self._urgent.spell(self._shake, time.monotonic)
+            took = self._urgent.serve(self._shake, time.monotonic)
             self._busy += took if self._since is None else 0.0  # a round is counted as a whole
         self._beat()
         if now >= self._next_stats:
@@ -170,15 +170,13 @@ class Worker:
                 if bool(recorder.trouble) != (recorder.id in self._troubled):
                     self._trouble(recorder)
             if number % CALLS_BETWEEN_LOOKS == 0:
-                self._between_calls()
+                self._do_periodic_work()
                 if not self._listen():
                     return False
         return True
 
     def _in_turn(self) -> list[CallRecorder]:
-        """Return all calls; after a worker died, those that have waited longest come first, because workers may die
-        repeatedly.
-        """
+        """Return all calls; after a worker died, those that waited longest first, since workers may die repeatedly."""
         recorders = list(self._recorders.values())
         if self._adopted:
             self._adopted = False
@@ -195,15 +193,15 @@ class Worker:
             place = traceback.extract_tb(problem.__traceback__)[-1]
             where = f"{os.path.basename(place.filename)}:{place.lineno} {type(problem).__name__}"
             self._forget(call)
-            self._tell(messages.CallFault(call, where))
+            self._send_event(messages.CallFault(call, where))
 
     def _trouble(self, recorder: CallRecorder) -> None:
         if recorder.trouble:
             self._troubled.add(recorder.id)
-            self._tell(messages.DiskTrouble(recorder.id, recorder.trouble))
+            self._send_event(messages.DiskTrouble(recorder.id, recorder.trouble))
         else:
             self._troubled.discard(recorder.id)
-            self._tell(messages.DiskWell(recorder.id))
+            self._send_event(messages.DiskWell(recorder.id))
 
     # ---- messages ----
     def _listen(self) -> bool:
@@ -258,7 +256,7 @@ class Worker:
     def _add(self, message: messages.Add, descriptors: list[int]) -> None:
         part, spool, *sockets = descriptors
         recorder = self._recorders[message.new.call] = CallRecorder(
-            message.new, part, spool, os.urandom, self._tell, self._nonces
+            message.new, part, spool, os.urandom, self._send_event, self._nonces
         )
         recorder.add_streams(message.new.streams, _shared_out(message.sockets, sockets), time.time_ns())
         self._await_keys(recorder)
@@ -267,7 +265,7 @@ class Worker:
         part, spool, *sockets = descriptors
         raw = sockets.pop(0) if message.raw else None
         recorder = self._recorders[message.new.call] = CallRecorder(
-            message.new, part, spool, os.urandom, self._tell, self._nonces
+            message.new, part, spool, os.urandom, self._send_event, self._nonces
         )
         recorder.add_streams(message.new.streams, _shared_out(message.sockets, sockets), time.time_ns())
         for number, each in recorder.sockets.items():
@@ -276,7 +274,7 @@ class Worker:
                     [(suite, key, mki) for stream, suite, key, mki in message.earlier if stream == number]
                 )
         recorder.resume(self._region, raw, message.kept, message.at)
-        self._tell(messages.Resumed(recorder.id, recorder.part, recorder.parts))
+        self._send_event(messages.Resumed(recorder.id, recorder.part, recorder.parts))
         self._adopted = True
         self._await_keys(recorder)
 
@@ -312,7 +310,7 @@ class Worker:
     def _next_part(self, message: messages.NextPart, descriptors: list[int]) -> None:
         recorder = self._recorders[message.call]
         ended = recorder.next_part(self._region, message.part, descriptors[0], time.time_ns(), message.finished)
-        self._tell(messages.PartEnded(message.call, *ended))
+        self._send_event(messages.PartEnded(message.call, *ended))
 
     def _forget(self, call: str) -> None:
         recorder = self._recorders.pop(call, None)
@@ -326,7 +324,7 @@ class Worker:
 
     # ---- events ----
     def _account(self) -> None:
-        """Count the time of a running round; otherwise an overloaded worker looks idle in every other heartbeat."""
+        """Count the time of a running round; without that, an overloaded worker looks idle in every other heartbeat."""
         now = time.monotonic()
         if self._since is not None:
             self._busy += now - self._since
@@ -338,7 +336,7 @@ class Worker:
         if late < 0:
             return
         self._account()
-        self._tell(messages.Beat(round(min(1.0, self._busy / (late + BEAT)), 4)))
+        self._send_event(messages.Beat(round(min(1.0, self._busy / (late + BEAT)), 4)))
         self._busy, self._next_beat = 0.0, self._next_beat + late + BEAT
         for recorder in self._recorders.values():
             for number, sockets in recorder.sockets.items():
@@ -350,7 +348,7 @@ class Worker:
                         self._overflow.keep(recorder.id, time.monotonic())
                     # fewer than before if a re-offer brought the key of some
                     fresh = [max(0, new - old) for new, old in zip(now, before, strict=True)]
-                    self._tell(messages.RefusedPackets(recorder.id, number, *fresh))
+                    self._send_event(messages.RefusedPackets(recorder.id, number, *fresh))
 
     def _report(self) -> None:
         if self._outbox:
@@ -359,14 +357,14 @@ class Worker:
         streams = 0
         for recorder in self._recorders.values():
             if counts and streams + len(recorder.sockets) > STREAMS_PER_STATS:
-                self._tell(messages.Stats(counts))
+                self._send_event(messages.Stats(counts))
                 counts, streams = {}, 0
             counts[recorder.id] = recorder.counts()
             streams += len(recorder.sockets)
         if counts:
-            self._tell(messages.Stats(counts))
+            self._send_event(messages.Stats(counts))
 
-    def _tell(self, event: Any) -> None:
+    def _send_event(self, event: Any) -> None:
         self._post(codec.encode(event))
 
     def _post(self, data: bytes) -> None:
@@ -411,7 +409,7 @@ def main() -> None:
     close_others((CONTROL,))  # descriptors that our parent left open for its children are inherited
     try:
         _work()
-    except MemoryError:  # effective anywhere: between two calls as well as during one
+    except MemoryError:  # effective both between two calls and during one
         os._exit(NO_MEMORY)
     os._exit(0)
 

@@ -18,7 +18,7 @@ HOT = 5.0
 """Seconds that a flooded call is served more often than others after the last sign of a flood."""
 
 SEARCH_SHARE = 20
-"""A check of all sockets is followed by a pause so many times as long: the packets may belong to another process, for
+"""A check of all sockets is followed by a pause this many times as long: the packets may belong to another process, for
 ever.
 """
 

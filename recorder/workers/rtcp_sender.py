@@ -38,7 +38,7 @@ class Reports:
             self._pictures.setdefault(spec.stream, Pictures())
 
     def due(self, now: int) -> bool:
-        """Tell whether reports are due (ns since the epoch)."""
+        """Return whether reports are due (ns since the epoch)."""
         return now >= self._next
 
     def send(self, sockets: Iterable[StreamSockets], now: int) -> None:
@@ -78,7 +78,7 @@ def leave(sockets: StreamSockets, now: int) -> None:
 
 
 def _came(stream: ReceivedStream, target: tuple[str, int], mux: bool) -> bool:
-    """Tell whether packets of the stream came from the host that its reports go to; an offer may name any host."""
+    """Return whether packets of the stream came from the host that its reports go to; an offer may name any host."""
     return (mux and stream.latch.connected) or bool(
         stream.latch.name and address(stream.latch.name)[0] == pack_ip(target[0])
     )

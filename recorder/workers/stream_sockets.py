@@ -22,11 +22,11 @@ class StreamSockets:
         self.rtcp = descriptors[1] if len(descriptors) > 1 else -1
 
     @property
-    def let_go(self) -> bool:
-        """Tell whether main opened the socket to all senders, so that only a packet's source address would show its
-        worth.
+    def open_to_all(self) -> bool:
+        """Return whether main opened the socket to all senders because the source moves with a re-offer.
 
-        The source moves with a re-offer that we are about to receive; until then everything waits in the kernel.
+        We are about to receive that re-offer. Until then everything waits in the kernel, because only the source
+        address of a packet would show whether it belongs to the stream.
         """
         stream = self.stream
         if not stream.latch.connected or (stream.latch.pure and stream.srtp.keyring and stream.greet is None):
@@ -34,8 +34,9 @@ class StreamSockets:
         return not connected(self.rtp)
 
     def settle(self, count: int) -> None:
-        """Connect the socket to the chosen source; it is free of other packets once it was emptied (of `count`) after
-        that.
+        """Connect the socket to the chosen source.
+
+        Once the socket was emptied (of `count` packets) after that, it holds no packets from elsewhere.
         """
         stream = self.stream
         if stream.latch.wish is not None and not stream.latch.coming:  # the next source may be sending already
@@ -44,9 +45,7 @@ class StreamSockets:
             stream.latch.emptied()
 
     def decide(self) -> None:
-        """Connect the socket at the end to a source that is still on trial: it tells main whose packets the call
-        received.
-        """
+        """Connect the socket at the end to a source that is still on trial: that tells main whose packets came."""
         if self.stream.trial and self.rtp >= 0:
             connect(self.rtp, self.stream.latch.name)
 
@@ -89,7 +88,7 @@ def replay(
 ) -> bool:
     """Take what a dead worker had received for a call but not committed: its batch of this generation, if any.
 
-    Tell whether there was one.
+    Return whether there was one.
     """
     journal = orphaned_region.journal
     if journal is None or journal.call != call or journal.generation != generation:

@@ -16,8 +16,9 @@ _OPENING = b"recorder worker, messages "
 
 
 def greeting(classes: Iterable[type], *formats: object) -> bytes:
-    """Return the hello for these messages, in their order, with names and annotations of their fields, and these
-    formats.
+    """Return the first message for these message types, in their order, and these formats.
+
+    It depends on the names and annotations of the fields.
     """
     shapes = [f"{each.__name__}{each.__annotations__}" for each in classes]
     # against accidents, not attacks: 32 bits are enough, and hashlib would be one more module to load

@@ -134,7 +134,7 @@ class Process:
             asyncio.get_running_loop().remove_writer(self.control)
 
     def _gathers(self) -> bool:
-        """Tell whether a message waits for others; the first after a quiet time does not."""
+        """Return whether a message waits for others; the first after a quiet time does not."""
         loop = asyncio.get_running_loop()
         now = loop.time()
         if now >= self.gathered:
@@ -210,7 +210,7 @@ class Process:
         self.crashed |= await retry(lambda: asyncio.to_thread(reap, self.pid), after_shortage())
 
     def excused(self) -> bool:
-        """Tell whether it is silent because it waits for a disk or a processor, where killing it would not help.
+        """Return whether it is silent because it waits for a disk or a processor, where killing it would not help.
 
         A worker in a loop uses its processor; one that sleeps or is stopped is stuck.
         """
@@ -296,8 +296,8 @@ def spawn(number: int, raw: Path, tick: float, start: float, ready: asyncio.Even
         {name: value for name, value in os.environ.items() if name not in FOR_MAIN}
     )
     try:
-        told = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)]
-        pid = os.posix_spawn(sys.executable, line, environment, file_actions=told)
+        actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), 3)]
+        pid = os.posix_spawn(sys.executable, line, environment, file_actions=actions)
     except OSError:
         ours.close()
         raise
@@ -308,11 +308,10 @@ def spawn(number: int, raw: Path, tick: float, start: float, ready: asyncio.Even
 
 
 def _stat_of(pid: int) -> int:
-    """Open a worker's proc(5) file now. Where processes are hidden (ProtectProc=), a process that is not dumpable is
-    hidden even from its own user; an open file stays readable.
+    """Open a worker's proc(5) file now, because an open file stays readable.
 
-    For some microseconds after posix_spawn it is hidden as well, because it inherits that from us until execve(2) has
-    finished.
+    If processes are hidden (ProtectProc=), a process that is not dumpable is hidden even from its own user. For some
+    microseconds after posix_spawn it is hidden as well, because it inherits that from us until execve(2) has finished.
     """
     for _ in range(TRIES):
         try:
@@ -323,7 +322,7 @@ def _stat_of(pid: int) -> int:
 
 
 def backoff(fails: int) -> float:
-    """Return the seconds to wait before the next start of a worker that died young so many times in a row."""
+    """Return the seconds to wait before the next start of a worker that has died young this many times in a row."""
     return min(MAX_BACKOFF, FIRST_BACKOFF * 2.0 ** min(fails, 16))  # a float cannot hold 2^1024
 
 
@@ -418,15 +417,15 @@ def activity(pid: int, stat: int = -1) -> tuple[str, float]:
     `stat`: its /proc/PID/stat, if that is open.
     """
     try:
-        told = os.pread(stat, STAT, 0) if stat >= 0 else Path(f"/proc/{pid}/stat").read_bytes()
-        fields = told.rpartition(b")")[2].decode("ascii", "replace").split()
+        contents = os.pread(stat, STAT, 0) if stat >= 0 else Path(f"/proc/{pid}/stat").read_bytes()
+        fields = contents.rpartition(b")")[2].decode("ascii", "replace").split()
     except OSError:
         return "X", 0.0
     return fields[0], (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def wait_for_end(raw: str) -> None:
-    """Wait until no process reads into a region any more; one that still does long after its main's end is killed."""
+    """Wait until no process reads into a region any more; kill one that still does long after its main's end."""
     for _ in range(int(END_WAIT / LOOK)):
         if holder(raw) is None:
             return
@@ -438,9 +437,7 @@ def wait_for_end(raw: str) -> None:
 
 
 def fresh_region(folder: Path, number: int, serial: int) -> Path:
-    """Return the name of a region that does not exist: a previous main may have had our process id, as in every
-    container.
-    """
+    """Return the name of a region that does not exist: in a container, a previous main often had our process id."""
     while (raw := folder / f"worker-{number}.{os.getpid()}.{serial}.raw").exists():
         serial += 1
     return raw
@@ -481,7 +478,7 @@ def reap_soon(pid: int) -> None:
 
 
 def reap(pid: int) -> bool:
-    """Wait for the end of a worker; tell whether it crashed."""
+    """Wait for the end of a worker; return whether it crashed."""
     with contextlib.suppress(ChildProcessError):
         status = os.waitpid(pid, 0)[1]
         return os.WIFSIGNALED(status) and os.WTERMSIG(status) in CRASHES

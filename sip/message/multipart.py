@@ -132,7 +132,7 @@ def _leaves(headers: Headers, body: bytes, depth: int) -> list[Part]:
 
 
 def _chosen(alternatives: list[Part]) -> list[Part]:
-    """Return the known alternatives, the last and so richest first (RFC 2046 section 5.1.4); if none is known, all.
+    """Return the known alternatives, the last first, since it is the richest (RFC 2046 section 5.1.4); else all.
 
     The other alternatives may be ignored.
     """

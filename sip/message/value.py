@@ -19,7 +19,7 @@ def small_value(kind: type[V]) -> type[V]:
 
 
 class TableKey(Enum):
-    """A state or an input of a state machine, by which its table is asked with every message."""
+    """A state or an input of a state machine: a key of its table, which is read with every message."""
 
     __hash__ = object.__hash__
     """Members are equal only to themselves; Enum's own hash is a Python function."""

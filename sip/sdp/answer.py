@@ -131,7 +131,7 @@ def _plan_line(
     setup, reason = None, _unfit(media, formats, policy)
     if reason is None and family and family not in families:
         reason = "address"
-    if reason is None and _leads_nowhere(media, closed):
+    if reason is None and _is_unreachable(media, closed):
         reason = "target"
     if reason is None and _wants_dtls(media):
         setup, reason = _association(media, policy, before)
@@ -185,7 +185,7 @@ def _unfit(media: MediaLine, formats: tuple[Format, ...], policy: Policy) -> str
     return None if formats else "formats"
 
 
-def _leads_nowhere(media: MediaLine, closed: Closed) -> bool:
+def _is_unreachable(media: MediaLine, closed: Closed) -> bool:
     """Return whether a line's address for RTP or RTCP is not that of one host to which we may send.
 
     The zero address is a hold (RFC 3264 section 8.4). A name would need DNS, and its address could change.
@@ -326,11 +326,11 @@ def answer(
     if handshakes > 1 and fingerprint:
         # once for all lines (RFC 8122 section 5): repeating it would make the answer far longer than the offer
         lines.append(attribute("fingerprint", fingerprint))
-    terse = _unasked(offer, plans) > MAX_UNASKED
+    terse = _static_types(offer, plans) > MAX_UNASKED
     for media, line in zip(offer.media, plans, strict=True):
         own = f"IN {line.family} {other}" if other and line.family not in ("", kind) else ""
         said = _mapped(media, line) if terse else None
-        lines += _taken(media, line, ports, keys, own, said) if line.accepted else _turned_down(media, line)
+        lines += _accepted_line(media, line, ports, keys, own, said) if line.accepted else _rejected_line(media, line)
         if line.accepted and line.answer_setup:
             lines += _own_certificate(line, fingerprint, session_id, alone=handshakes == 1)
     return write(lines)
@@ -342,12 +342,12 @@ def _times(offer: SessionDescription) -> str:
     return " ".join(words) if len(words) == 2 and all(word.isdecimal() for word in words) else "0 0"
 
 
-def _turned_down(media: MediaLine, line: LinePlan) -> list[Line]:
+def _rejected_line(media: MediaLine, line: LinePlan) -> list[Line]:
     first = media_line(media.kind or "audio", 0, media.profile or "RTP/AVP", media.payloads or ("0",))
     return [first, *([attribute("label", line.label)] if line.label else [])]
 
 
-def _taken(
+def _accepted_line(
     media: MediaLine,
     line: LinePlan,
     ports: Mapping[int, int],
@@ -376,7 +376,7 @@ def _taken(
     return lines
 
 
-def _unasked(offer: SessionDescription, plans: Sequence[LinePlan]) -> int:
+def _static_types(offer: SessionDescription, plans: Sequence[LinePlan]) -> int:
     """Count the payload types for which the client relied on the table of RFC 3551; 0 if there are few."""
     if sum(len(line.formats) for line in plans if line.accepted) <= MAX_UNASKED:
         return 0

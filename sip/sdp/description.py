@@ -238,9 +238,9 @@ class SessionDescription:
 @lru_cache(MAX_LISTS)
 def _formats(kind: str, payloads: tuple[str, ...], maps: tuple[str, ...], fmtps: tuple[str, ...]) -> tuple[Format, ...]:
     """Read the payload types of a line, which thousands of calls offer alike."""
-    named, told = _numbered(maps), _numbered(fmtps)
+    named, params = _numbered(maps), _numbered(fmtps)
     numbers = dict.fromkeys(int(word) for word in payloads if word.isdecimal() and len(word) <= 3)
-    return tuple(_format(kind, n, named.get(n), told.get(n)) for n in numbers if n <= 127)
+    return tuple(_format(kind, n, named.get(n), params.get(n)) for n in numbers if n <= 127)
 
 
 def _numbered(values: Sequence[str]) -> dict[int, str]:

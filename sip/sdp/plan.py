@@ -44,7 +44,7 @@ class Policy:
     dtls: bool = False
     """Whether the media side supports DTLS-SRTP (RFC 5763)."""
     reoffers: bool = False
-    """Whether the client accepts our offers, so that a re-INVITE can tell it of a pause."""
+    """Whether the client accepts our offers, so that a re-INVITE can signal a pause."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ class CallModel:
 
     __slots__ = (
         "_based", "_identities", "_ids", "_people", "_streams", "client_ended_at", "client_started_at",
-        "correlations", "damage", "direction", "session_id", "swapped", "wanting",
+        "correlations", "damage", "direction", "session_id", "snapshot_reason", "swapped",
     )  # fmt: skip
 
     def __init__(self, *, swapped: bool = False) -> None:
@@ -65,15 +65,15 @@ class CallModel:
         self.correlations: tuple[tuple[str, Personal[str]], ...] = ()
         """Names of the call in other systems, kind and value, in order of appearance."""
         self.direction: Direction | None = None
-        """Seen from whose recording it is; None unless a vendor's extension says so."""
+        """Which way the call went for the recorded user; None unless a vendor's extension says so."""
         self.client_started_at: datetime | None = None
         """When the session began, on the client's clock."""
         self.client_ended_at: datetime | None = None
         """When it ended, on the client's clock."""
-        self.wanting: str | None = None
+        self.snapshot_reason: str | None = None
         """Why a snapshot should be asked for (RFC 7866 section 9.2): damaged, no-base, unknown-ids; None if not."""
         self.swapped = swapped
-        """Whoever asks for the owners of two streams exchanges them."""
+        """The caller of `owners` must exchange the owners of two streams."""
         self._based = False
         self._people = Participants()
         self._ids: dict[str, int] = {}
@@ -132,23 +132,23 @@ class CallModel:
         if document.damaged:
             self.damage = max(self.damage, document.damaged, key=_SEVERITY.index)
         if document.damaged in (Damage.REFUSED, Damage.UNREADABLE):
-            self.wanting = None if final else "damaged"
+            self.snapshot_reason = None if final else "damaged"
             return
         whole = document.damaged in (Damage.NONE, Damage.UNESCAPED)
         snapshot = whole and not document.partial and not final
-        self.wanting = None if final else self._wanting(document)
+        self.snapshot_reason = None if final else self._reason_for_snapshot(document)
         self._based = self._based or not document.partial
         self._apply_sessions(document)
         self._apply_participants(document, now, snapshot)
         if document.partial and not final:
             sending = [link.participant for link in document.stream_links if link.send and not link.ended]
-            self._people.find_again([self._ids[who] for who in sending if who in self._ids])
+            self._people.mark_found([self._ids[who] for who in sending if who in self._ids])
         keeps = final or document.damaged is Damage.CUT
         self._streams.apply(document, self._ids, self._people, snapshot=snapshot, keeps=keeps)
         self._apply_hints(read_extensions(document), now)
         self._name_known()
 
-    def _wanting(self, document: Document) -> str | None:
+    def _reason_for_snapshot(self, document: Document) -> str | None:
         """Return what a snapshot would repair."""
         if document.damaged is Damage.CUT:
             return "damaged"
@@ -167,7 +167,7 @@ class CallModel:
         self._correlate(facts.correlations)
         if named := [(who.uri, who.name) for who in facts.identities if who.name]:
             self._identities = tuple(dict.fromkeys((*named, *self._identities)))[:4]
-        self._people.talk(facts.talkers, now)
+        self._people.set_from_header(facts.talkers, now)
         self._people.fall_back(facts.fallback, now)
         for who in facts.redirections:
             self._people.redirect(who, HEADERS, now)
@@ -175,7 +175,7 @@ class CallModel:
 
     def snapshot_asked(self) -> None:
         """Note that a snapshot was asked for: only a later document can want one again."""
-        self.wanting = None
+        self.snapshot_reason = None
 
     def end(self, now: datetime) -> None:
         """Note the end of the call: nobody is present any more."""
@@ -200,7 +200,7 @@ class CallModel:
                 self.client_ended_at = session.stopped.at
 
     def _session_ids(self) -> list[str]:
-        """Return the ids of all sessions so far, which say nothing about people."""
+        """Return the ids of all sessions so far; they identify no people."""
         return [value.reveal() for kind, value in self.correlations if kind == "session"]
 
     def _correlate(self, pairs: Iterable[tuple[str, Personal[str]]]) -> None:
@@ -220,7 +220,7 @@ class CallModel:
             if entry.origin <= OriginOfName.HEADER and i not in listed:
                 entry.leave(now, inferred=True)
                 if entry.is_placeholder() and not self._streams.knows(i):
-                    entry.give_place()
+                    entry.mark_replaced()
 
     def _take(self, participant: Participant, now: datetime) -> int | None:
         """Find or create the entry for a participant element; return its position."""
@@ -236,7 +236,7 @@ class CallModel:
             )
         found = self._people.find(main.uri, upto=OriginOfName.METADATA, exact=True)
         if found is None and old is not None and self._people[old].has_number(main.uri):
-            self._people[old].know(main.uri)
+            self._people[old].add_address(main.uri)
             return self._update(old, Identity(NO_ADDRESS, main.name))
         if found is None:
             found = self._adopt(main, old)
@@ -247,13 +247,13 @@ class CallModel:
         if old is not None or len(self._ids) < MAX_IDS:
             self._ids[participant.id] = found
         for other in identities:
-            self._people[found].know(other.uri)
+            self._people[found].add_address(other.uri)
         return self._update(found, main)
 
     def _enter(self, participant: str, main: Identity, now: datetime, others: Sequence[Identity] = ()) -> int | None:
         entry = ParticipantEntry(main.uri, main.name, OriginOfName.METADATA, now)
         for other in others:
-            entry.know(other.uri)
+            entry.add_address(other.uri)
         position = self._people.add(entry)
         if position is not None and (participant in self._ids or len(self._ids) < MAX_IDS):
             self._ids[participant] = position
@@ -289,8 +289,8 @@ class CallModel:
             joined = next((link.joined for link in own if link.joined), None)
             if joined:
                 entry.joined_by_client(joined.at)
-            if entry.attend([((known.get(link.session, ""), link.participant), not link.left) for link in own]):
-                entry.come()
+            if entry.set_attendance([((known.get(link.session, ""), link.participant), not link.left) for link in own]):
+                entry.mark_present()
             else:
                 entry.leave(now, inferred=False)
                 entry.left_by_client(next((link.left.at for link in own if link.left), None))
@@ -318,12 +318,12 @@ class CallModel:
         for participant, who in hints.aliases:
             if participant in self._ids:
                 entry = self._people[self._ids[participant]]
-                entry.name_once(who.name)
-                entry.know(who.uri)
+                entry.set_missing_name(who.name)
+                entry.add_address(who.uri)
         for role, name in hints.names.items():
             for entry in self._people:
                 if entry.role is role:
-                    entry.name_once(name)
+                    entry.set_missing_name(name)
 
     def _apply_people(self, hints: VendorFacts, now: datetime) -> None:
         """Set roles of participants whose addresses the vendor names; add unknown redirectors, but nobody else."""
@@ -340,22 +340,22 @@ class CallModel:
             elif position is not None:
                 entry = self._people[position]
                 entry.set_role(who.role, VENDOR)
-                entry.know(who.uri)
-                entry.name_once(who.name)
+                entry.add_address(who.uri)
+                entry.set_missing_name(who.name)
             else:
                 unknown.append(who)
         for who in unknown:
             holders = self._people.of_role(who.role)
             if len(holders) == 1 and self._people.find(who.uri) is None:
                 # The recorded user's public number (the participant has an internal name), or the dialled digits.
-                holders[0].know(who.uri)
+                holders[0].add_address(who.uri)
 
     def _name_known(self) -> None:
         """Name participants that have no name from asserted identities."""
         for uri, name in self._identities:
             position = self._people.find(uri)
             if position is not None:
-                self._people[position].name_once(name)
+                self._people[position].set_missing_name(name)
 
     # Checkpoints
 
@@ -375,7 +375,7 @@ class CallModel:
                 "ids": dict(self._ids),
                 **self._streams.to_state(),
                 "identities": [[uri.reveal(), name.reveal()] for uri, name in self._identities],
-                "extensions": "",  # the version before expects it
+                "extensions": "",  # the previous version expects it
                 "based": self._based,
                 "swapped": self.swapped,
             }
@@ -383,8 +383,8 @@ class CallModel:
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> CallModel:
-        """Take back what `to_state` gave."""
-        model = cls(swapped=bool(state.get("swapped")))  # a version before this one did not know it
+        """Restore what `to_state` returned."""
+        model = cls(swapped=bool(state.get("swapped")))  # missing in states of older versions
         model.session_id, model.damage = state["session_id"], Damage(state["damage"])
         model.correlations = tuple((kind, Personal(value)) for kind, value in state["correlations"])
         model.direction = state.get("direction")

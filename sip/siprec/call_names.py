@@ -1,9 +1,9 @@
 """Which recordings belong to one call, and how certain that is: by names that clients give a call, never by guesses.
 
-Two dialogs belong to one call if they share a name of it: an SBC that records to two recorders, a phone that sends its
-near and far end separately (`x-refci`), a transfer that starts a new dialog in the same group, or both ends recorded by
-two SBCs that pass on a UCID or a Session-ID. Times, addresses and phone numbers are not used: to match those would be a
-guess. Values may be personal, so whoever stores them replaces them with keyed tokens first.
+Two dialogs belong to one call if they share one of its names: an SBC that records to two recorders, a phone that sends
+its near and far end separately (`x-refci`), a transfer that starts a new dialog in the same group, or both ends
+recorded by two SBCs that pass on a UCID or a Session-ID. Times, addresses and phone numbers are not used: to match
+those would be a guess. Values may be personal, so whoever stores them replaces them with keyed tokens first.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def call_names(correlations: Iterable[tuple[str, Personal[str]]]) -> tuple[CallN
     """Return the names of a call from `CallModel.correlations`, the most certain first, without duplicates."""
     pairs = [(kind, value.reveal()) for kind, value in correlations]
     written = (name for kind, value in pairs for name in _names(kind, value, pairs))
-    found = [CallName(kind, Personal(value), sure) for kind, value, sure in dict.fromkeys(written) if _tells(value)]
+    found = [
+        CallName(kind, Personal(value), sure) for kind, value, sure in dict.fromkeys(written) if _distinctive(value)
+    ]
     ordered = sorted(found, key=lambda name: (name.sure is not Sureness.STATED, _rank(name.kind)))
     return tuple(ordered[:MAX_NAMES])
 
@@ -109,7 +111,7 @@ def _session_id(value: str) -> Iterator[tuple[str, str, Sureness]]:
     text = "".join(value.split()).lower()
     near, _, tail = text.partition(";")
     far = next((word[7:] for word in tail.split(";") if word.startswith("remote=")), "")
-    halves = [half for half in (near, far) if _HALF.match(half) and _tells(half)]
+    halves = [half for half in (near, far) if _HALF.match(half) and _distinctive(half)]
     if len(halves) == 2:
         # The two ends of a call write the halves in opposite order.
         yield ("session-id", "+".join(sorted(halves)), Sureness.STATED)
@@ -133,7 +135,7 @@ def _plain(value: str) -> str:
     return text
 
 
-def _tells(value: str) -> bool:
+def _distinctive(value: str) -> bool:
     """Return whether a name can distinguish calls at all."""
     return len(value) >= SHORTEST and len(set(value.lower()) - PUNCTUATION) >= PLAINEST
 

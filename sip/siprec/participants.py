@@ -95,7 +95,7 @@ class ParticipantEntry:
         """Ids of sessions that it left while it stayed in others."""
 
     def _addressed(self, uri: Personal[str]) -> None:
-        """Set the address and what is compared of it, which is asked for far more often than it changes."""
+        """Set the address and the values used to compare it, which are read far more often than it changes."""
         self.uri, self.number = uri, number_of(uri)
         self.key, self.tail = address_hash(uri), tail_hash(self.number)
 
@@ -110,23 +110,23 @@ class ParticipantEntry:
             self.name = None
         self._addressed(uri)
         self.origin = OriginOfName.METADATA
-        self.come()
+        self.mark_present()
 
     def update(self, identity: Identity | None) -> None:
-        """Note what a document says about this person, who counts as present unless the client said that it left."""
+        """Note what a document says about this person, who counts as present unless the client reported a departure."""
         if identity is not None:
             self.name = identity.name or self.name
             if identity.uri and identity.uri != self.uri:
                 self._addressed(identity.uri)
         if self.left is not None and self.inferred:
-            self.come()
+            self.mark_present()
         self.replaced = False
 
-    def name_once(self, name: Personal[str] | None) -> None:
+    def set_missing_name(self, name: Personal[str] | None) -> None:
         """Set the name if there is none yet."""
         self.name = self.name or name
 
-    def give_place(self) -> None:
+    def mark_replaced(self) -> None:
         """Note that a real person has replaced this placeholder."""
         self.replaced = True
 
@@ -147,11 +147,11 @@ class ParticipantEntry:
         elif not inferred:
             self.inferred = False
 
-    def come(self) -> None:
+    def mark_present(self) -> None:
         """Note that this person is present (again)."""
         self.left, self.inferred, self.client_left = None, False, None
 
-    def attend(self, links: Sequence[tuple[Membership, bool]]) -> bool:
+    def set_attendance(self, links: Sequence[tuple[Membership, bool]]) -> bool:
         """Note what it joined (True) or left, with an empty id for an unknown session; return False if it is in none.
 
         Leaving an unknown session may mean leaving all sessions under that id.
@@ -166,7 +166,7 @@ class ParticipantEntry:
         self.quit = tuple(session for session in quit_ if session not in there)
         return bool(joined or self.sessions)
 
-    def know(self, uri: Personal[str]) -> None:
+    def add_address(self, uri: Personal[str]) -> None:
         """Add a further address of the same person."""
         if not uri or uri == self.uri or uri in self.also or address_hash(uri) == self.key:
             return
@@ -276,25 +276,25 @@ class Participants:
             entry.sessions = () if over is None else tuple(each for each in entry.sessions if each[0] not in over)
             entry.quit = () if over is None else entry.quit
 
-    def find_again(self, positions: Sequence[int]) -> None:
-        """Mark as present those of them that were only missing, not said to have left."""
+    def mark_found(self, positions: Sequence[int]) -> None:
+        """Mark as present those of them that were only missing, not reported as having left."""
         for position in positions:
             if self._entries[position].inferred:
-                self._entries[position].come()
+                self._entries[position].mark_present()
 
     def redirect(self, who: Person, weight: int, now: datetime) -> None:
         """Note who redirected the call, or to whom: give a known person that role, add an entry for anybody else."""
         position = self.find(who.uri)
         if position is None:
             entry = ParticipantEntry(who.uri, who.name, OriginOfName.REDIRECTION, now)
-            # A redirector is not on the line; its part was over when we heard of it.
+            # A redirector is not on the line; it had done its part before we learned about it.
             entry.leave(now, inferred=True)
             position = self.add(entry)
         if position is not None:
             self._entries[position].set_role(who.role, weight)
             self._entries[position].name = self._entries[position].name or who.name
 
-    def talk(self, talkers: Sequence[Person], now: datetime) -> None:
+    def set_from_header(self, talkers: Sequence[Person], now: datetime) -> None:
         """Set the participants that a header names; those that it no longer names have left."""
         if not talkers:
             return
@@ -308,7 +308,7 @@ class Participants:
                 entry = self._entries[position]
                 entry.lines, entry.name = who.lines, entry.name or who.name
                 if entry.origin == OriginOfName.HEADER:
-                    entry.come()
+                    entry.mark_present()
         for i, entry in enumerate(self._entries):
             if listed and entry.origin == OriginOfName.HEADER and i not in listed:
                 entry.leave(now, inferred=True)

@@ -89,7 +89,7 @@ def exchanged(owners: Sequence[Owner], kinds: Sequence[str]) -> tuple[Owner, ...
 
 
 def pair(labels: Sequence[str | None], streams: Sequence[MediaStream]) -> list[tuple[list[MediaStream], bool]]:
-    """Match m= lines with streams, and tell whether only by order: if a label is missing, repeated or unknown."""
+    """Match m= lines with streams; also return whether only by order: a label is missing, repeated or unknown."""
     found: list[tuple[list[MediaStream], bool]] = [([], False) for _ in labels]
     free = [stream for stream in streams if stream.current]
     for line, label in enumerate(labels):

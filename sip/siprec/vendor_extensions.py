@@ -118,7 +118,7 @@ def read_extensions(document: Document) -> VendorFacts:
     hints = VendorFacts()
     label = ""
     for extension in document.extensions:
-        steps = _telling(extension.path) if len(extension.path) <= MAX_PATH else ()
+        steps = _known_steps(extension.path) if len(extension.path) <= MAX_PATH else ()
         if not steps:
             continue
         if steps[-1].startswith(("header@label", "parameter@name")):
@@ -133,7 +133,7 @@ def read_extensions(document: Document) -> VendorFacts:
 
 
 @lru_cache(MAX_PATHS)
-def _telling(path: str) -> tuple[str, ...]:
+def _known_steps(path: str) -> tuple[str, ...]:
     """Return the names along a path, in lower case without namespaces; empty if none of our words is in it."""
     steps = tuple(step.rpartition("}")[2] for step in _steps(path.lower()))
     return () if WORDS.isdisjoint(step.partition("@")[0] for step in steps) else steps

@@ -60,7 +60,7 @@ def _hop(headers: Headers) -> tuple[str, str]:
 class ServerTransaction:
     """One request from a peer and our response."""
 
-    __slots__ = ("flow", "interval", "key", "port", "reply", "response", "session", "state", "table", "told")
+    __slots__ = ("flow", "interval", "key", "port", "reply", "response", "sent_1xx", "session", "state", "table")
 
     def __init__(self, key: ServerKey, flow: Flow, port: int, reply: Reply | None, session: str | None) -> None:
         self.key = key
@@ -72,7 +72,7 @@ class ServerTransaction:
         self.response = b""  # the last response
         self.session = session  # to which the request belongs
         self.interval = T1  # until the next retransmission of a final response
-        self.told = False  # a 1xx was sent, so the peer stops repeating its INVITE
+        self.sent_1xx = False  # a 1xx was sent, so the peer stops repeating its INVITE
 
     @property
     def open(self) -> bool:
@@ -119,7 +119,7 @@ class ServerTransactions:
     def respond(self, transaction: ServerTransaction, status: int, data: bytes, now: float) -> None:
         """Send a response; a final one starts the timers of section 17.2."""
         transaction.response = data
-        transaction.told = transaction.told or status < 200
+        transaction.sent_1xx = transaction.sent_1xx or status < 200
         if status >= 200:
             transaction.reply = None
             self._timers.clear(("server", transaction.key), "PROVISIONAL")
@@ -180,7 +180,7 @@ class ServerTransactions:
         """
         if transaction.state is not State.COMPLETED or transaction.table is OTHER_SERVER:
             return
-        if not transaction.told and not self._known(transaction.flow):
+        if not transaction.sent_1xx and not self._known(transaction.flow):
             return
         if transaction.flow.transport == "udp" and happened in (Input.FAILURE, Input.RETRANSMIT):
             self._timers.set(("server", transaction.key), "RETRANSMIT", now + transaction.interval)

@@ -82,9 +82,9 @@ class Server:
         known: Callable[[Flow], bool] = lambda _: True,
         filter_names: Callable[[bytes, tuple[str, ...]], tuple[str, ...]] = lambda _, names: names,
     ) -> None:
-        """Set the user's decisions: `admits` for who may send at all, `known` for who may stay on a connection.
+        """Set the user's decisions: `admits` decides who may send at all, `known` who may stay on a connection.
 
-        `filter_names` is given a verified certificate (DER) with its names and returns those that count.
+        `filter_names` gets a verified certificate (DER) with its names, and returns the names that count.
         """
         self._endpoint = endpoint
         self._on_event = on_event
@@ -154,8 +154,8 @@ class Server:
         """Process one datagram."""
         try:
             self._endpoint.receive_datagram(data, flow, self._clock())
-        except Exception:  # the endpoint catches its own bugs; no other may end the listener
-            self._tell(Dropped(flow, "internal"))
+        except Exception:  # the endpoint catches its own bugs; any other bug must not end the listener
+            self._deliver(Dropped(flow, "internal"))
         self.flush()
 
     def admits(self, flow: Flow) -> bool:
@@ -163,10 +163,10 @@ class Server:
         try:
             admitted = self._admits(flow)
         except Exception:
-            self._tell(Dropped(flow, "internal"))
+            self._deliver(Dropped(flow, "internal"))
             return False
         if not admitted:
-            self._tell(Dropped(flow, "source"))
+            self._deliver(Dropped(flow, "source"))
         return admitted
 
     def room_for(self, host: str) -> bool:
@@ -184,11 +184,11 @@ class Server:
 
     def unsent(self, flow: Flow) -> None:
         """Report a message that was longer than a datagram can be."""
-        self._tell(Dropped(flow, "too-long-for-udp"))
+        self._deliver(Dropped(flow, "too-long-for-udp"))
 
     def rejected(self, flow: Flow, reason: str) -> None:
         """Report a connection that was not established."""
-        self._tell(Dropped(flow, reason))
+        self._deliver(Dropped(flow, reason))
 
     def names_of(self, tls: ssl.SSLObject | None) -> tuple[str, ...]:
         """Return the names in a peer's certificate that count; none if the user's code fails."""
@@ -196,7 +196,7 @@ class Server:
         try:
             return self._filter_names(tls.getpeercert(binary_form=True) or b"", names) if tls and names else ()
         except Exception:
-            self._tell(Dropped(None, "internal"))
+            self._deliver(Dropped(None, "internal"))
             return ()
 
     def secure(self, acceptor: TlsAcceptor) -> None:
@@ -208,7 +208,7 @@ class Server:
         """Add a connection; return False if it must be closed, because the peer is unknown or the limit is reached."""
         flow = connection.flow
         if not self.room_for(flow.remote[0]):
-            self._tell(Dropped(flow, "too-many-connections"))
+            self._deliver(Dropped(flow, "too-many-connections"))
             return False
         # A connection that we opened leads where a dialog pointed, so its answers must be admitted.
         if not connection.opened_by_us and not self.admits(flow):
@@ -226,7 +226,7 @@ class Server:
         try:
             self._endpoint.receive_stream(data, flow, self._clock())
         except Exception:
-            self._tell(Dropped(flow, "internal"))
+            self._deliver(Dropped(flow, "internal"))
             self._connections[flow.connection].close()
         self.flush()
 
@@ -235,7 +235,7 @@ class Server:
         flow = connection.flow
         if self._connections.pop(flow.connection, None) is None:
             return
-        _less(self._peers, flow.remote[0])
+        _decrement(self._peers, flow.remote[0])
         if self._outgoing.get((flow.transport, flow.remote)) is connection:
             del self._outgoing[flow.transport, flow.remote]
         self._endpoint.connection_lost(flow, self._clock())
@@ -254,20 +254,20 @@ class Server:
             idle = True
             while (event := self._endpoint.next_event()) is not None:
                 idle = False
-                self._tell(event)
+                self._deliver(event)
             for item in self._endpoint.data_to_send():
                 idle = False
                 self._send(item)
             if idle:
                 return
 
-    def _tell(self, event: Event) -> None:
-        """Hand over an event; a bug in the user's code ends that event, not the listener."""
+    def _deliver(self, event: Event) -> None:
+        """Hand over an event; a bug in the user's code loses only that event and does not stop the listener."""
         try:
             self._on_event(event)
         except Exception:
             if not isinstance(event, Dropped):
-                self._tell(Dropped(None, "internal"))
+                self._deliver(Dropped(None, "internal"))
 
     def _arm(self) -> None:
         at = self._endpoint.next_timer()
@@ -393,7 +393,7 @@ class Server:
         task.add_done_callback(self._tasks.discard)
 
 
-def _less(counter: Counter[str], key: str) -> None:
+def _decrement(counter: Counter[str], key: str) -> None:
     """Decrement, and remove the entry at zero, so that one-time sources use no memory."""
     counter[key] -= 1
     if counter[key] <= 0:

@@ -110,7 +110,7 @@ class Datagrams:
         """
         for _ in range(DATAGRAMS_AT_ONCE):
             try:
-                size, told, _, address = self._socket.recvmsg_into([self._inbox], self._room)
+                size, ancillary, _, address = self._socket.recvmsg_into([self._inbox], self._room)
             except BlockingIOError:
                 return
             except OSError:
@@ -120,7 +120,7 @@ class Datagrams:
             flow = Flow("udp", self._bound, remote, 0, self._number)
             if self._callbacks.admits(flow):
                 if self._anywhere:
-                    here = local_address_of(told)
+                    here = local_address_of(ancillary)
                     local = (here, self._bound[1]) if here else self._local(remote[0])
                     flow = Flow("udp", local, remote, 0, self._number)
                 self._callbacks.received(bytes(self._inbox[:size]), flow)
@@ -189,9 +189,9 @@ class Datagrams:
         return self._bound
 
 
-def local_address_of(told: list[tuple[int, int, bytes]]) -> str:
-    """Return our address to which a datagram was sent, says the kernel; empty if we cannot send from it."""
-    for level, kind, data in told:
+def local_address_of(ancillary: list[tuple[int, int, bytes]]) -> str:
+    """Return our address to which a datagram was sent, from the kernel; empty if we cannot send from it."""
+    for level, kind, data in ancillary:
         if (level, kind) == (socket.IPPROTO_IP, IP_PKTINFO):
             _, here, _ = _INFO4.unpack_from(data)
             return socket.inet_ntop(socket.AF_INET, here) if any(here) else ""

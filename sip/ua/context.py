@@ -77,7 +77,7 @@ class Context:
         self.servers.repeat_only_to(known)
 
     def refuse_from(self, seconds: Callable[[Flow], int | None]) -> None:
-        """Set who tells that nobody at an address can be served now."""
+        """Set the function that returns Retry-After in seconds if nobody at an address can be served now, else None."""
         self.refusing_from = seconds
 
     def refuse_calls(self, retry_after: int | None) -> None:

@@ -286,7 +286,7 @@ class UserAgentClient:
             else:
                 session.retry_refresh(now)
             answer = found.offer if response.status < 300 else None
-            self._told(session, "INVITE", response, found.metadata)
+            self._report_metadata(session, "INVITE", response, found.metadata)
             self._context.emit(Reanswered(session.key, response.status, answer, found.metadata, sdp))
             self.catch_up(session, now)
 
@@ -296,7 +296,7 @@ class UserAgentClient:
         if response.status < 300:
             session.refreshed(response.headers, now)
             found = contents(response.headers, response.body)
-            self._told(session, "UPDATE", response, found.metadata)
+            self._report_metadata(session, "UPDATE", response, found.metadata)
         elif response.status in GONE:
             self.gone(session, now, bye=False)
         elif response.status in NO_UPDATE:
@@ -306,7 +306,7 @@ class UserAgentClient:
         else:
             session.retry_refresh(now)
 
-    def _told(self, session: Session, method: str, response: Response, metadata: bytes | None) -> None:
+    def _report_metadata(self, session: Session, method: str, response: Response, metadata: bytes | None) -> None:
         """Report metadata in a response as if they had come in a request (RFC 7866 section 9.1)."""
         if metadata is not None:
             request = Request(method, session.dialog.target, headers=response.headers, body=response.body)

@@ -315,7 +315,7 @@ class UserAgentServer:
         return True
 
     def _merged(self, request: Request, flow: Flow) -> bool:
-        """Return whether this INVITE already came by another path; one from another customer is a new one."""
+        """Return whether this INVITE already came by another path; an INVITE from another customer is a new one."""
         found = self._context.sessions.made_by(request, request.sender)
         return any(self._context.authorization(session, flow, None) == () for session in found)
 

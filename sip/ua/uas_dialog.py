@@ -81,7 +81,7 @@ class DialogServer:
         self._context.servers.settle(session.ack.transaction)
         answers = session.acknowledge()
         answer = request.contents.offer if answers else None
-        # If a successor could not repeat the 200 (`sip.ua.checkpoint`), it need not be told that no repetition is due.
+        # If a successor could not repeat the 200 (`sip.ua.checkpoint`), it need not know that no repetition is due.
         news = flow.transport == "udp" or flow != before or answers
         self._context.emit(Acknowledged(session.key, answer, news))
         self._client.catch_up(session, now)

@@ -28,12 +28,12 @@ def fed(ppm: float, seconds: int, noise: int = 0) -> Drift:
 @pytest.mark.parametrize("ppm", [-200, -100, 100, 200])
 def test_a_clock_that_runs_away_is_followed_within_a_step(ppm: int) -> None:
     drift = fed(ppm, HOUR)
-    assert abs(drift.told - -ppm * HOUR * 1000) <= STEP + abs(ppm) * 5 * REPORTS * 1000
+    assert abs(drift.correction - -ppm * HOUR * 1000) <= STEP + abs(ppm) * 5 * REPORTS * 1000
 
 
 def test_a_correct_clock_is_not_adjusted_by_noisy_reports() -> None:
-    assert abs(fed(0, HOUR, noise=20 * MS).told) <= 2 * STEP
-    assert fed(0, HOUR).told == 0
+    assert abs(fed(0, HOUR, noise=20 * MS).correction) <= 2 * STEP
+    assert fed(0, HOUR).correction == 0
 
 
 def test_a_few_reports_prove_nothing() -> None:
@@ -45,19 +45,19 @@ def test_a_first_report_that_is_old_moves_nothing() -> None:
     drift = Drift(8000, 15 * MS, 0)
     for at in range(5, 605, 5):
         drift.take(at * SECOND, at * 8000 + at * 8000 // 10_000)
-    assert abs(drift.told - -60 * MS) <= STEP + 6 * MS
+    assert abs(drift.correction - -60 * MS) <= STEP + 6 * MS
 
 
 def test_a_set_wall_clock_does_not_count_as_drift() -> None:
-    drift, told = fed(100, HOUR // 2), 0
-    told = drift.told
+    drift, earlier = fed(100, HOUR // 2), 0
+    earlier = drift.correction
     for at in range(HOUR // 2, HOUR, 5):  # an hour is taken off the wall clock
         drift.take((at - HOUR) * SECOND, int(at * 8000 * 1.0001))
-    assert told < -100 * MS
-    assert abs(drift.told - 2 * told) <= 2 * STEP
+    assert earlier < -100 * MS
+    assert abs(drift.correction - 2 * earlier) <= 2 * STEP
 
 
-def told(stream: int, at: int, ntp: int, rate: float = 1.0) -> bytes:
+def reported(stream: int, at: int, ntp: int, rate: float = 1.0) -> bytes:
     """Make the report that the time at `at` (ns since the epoch) was `ntp` by the clock of a sender."""
     wire = (ntp // SECOND + NTP) << 32 | ntp % SECOND * (1 << 32) // SECOND
     stamp = int((at - START) * 8 * rate) // MS
@@ -78,7 +78,7 @@ def call(ppm: int, seconds: int) -> bytes:
             at = first * 20 / rate
             out.append(run(pay, stream=number, ssrc=7 + number, seq=first, ts=first * 160, at=at, every=20 / rate))
             if second % 5 == 0:
-                out.append(told(number, START + second * SECOND, START + second * SECOND, rate))
+                out.append(reported(number, START + second * SECOND, START + second * SECOND, rate))
     return b"".join(out)
 
 
@@ -109,8 +109,8 @@ def test_forged_reports_move_a_stream_no_further_than_drift_can(way: int) -> Non
             pay[0] = b"\x80" * 160 if second % 60 == 0 else pay[0]
             out.append(run(pay, stream=number, ssrc=7 + number, seq=second * 50, ts=second * 8000, at=second * 1000))
         at = START + second * SECOND
-        out += [told(0, at, at)] * (second % 5 == 0)
-        out += [told(1, at + n, at + way * (10 * second + n) * 90 * MS) for n in range(10)]
+        out += [reported(0, at, at)] * (second % 5 == 0)
+        out += [reported(1, at + n, at + way * (10 * second + n) * 90 * MS) for n in range(10)]
     channels, _, _ = listen(b"".join(out), stream(0), stream(1))
     one, two = clicks(channels[0]), clicks(channels[1])
     assert one == [0, 480_000, 960_000, 1_440_000]

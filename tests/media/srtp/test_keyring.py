@@ -140,15 +140,15 @@ def test_the_first_packet_may_overtake_the_one_before_the_wrap() -> None:
 
 def test_a_successor_walks_on_only_under_the_same_key() -> None:
     ring, after = Keyring(SUITE, OLD), Keyring(SUITE, OLD)
-    assert not Keyring(SUITE, NEW).walk(ring.check, [(7, 70_000)])
-    assert after.walk(ring.check, [(7, 70_000)])
+    assert not Keyring(SUITE, NEW).restore_indexes(ring.check, [(7, 70_000)])
+    assert after.restore_indexes(ring.check, [(7, 70_000)])
     assert opens(after, joined(7, until=70_000), 70_001, 1)
 
 
 def test_a_successor_continues_under_the_key_in_use() -> None:
     ring, after = Keyring(SUITE, OLD), Keyring(SUITE, NEW)
     after.precede([(SUITE, OLD, 0), (SUITE, NEW, 0)])
-    assert after.walk(ring.check, [(7, 1)]) and after.check == ring.check
+    assert after.restore_indexes(ring.check, [(7, 1)]) and after.check == ring.check
     after.contexts[0].shift = 0
     assert opens(after, sender(OLD), 2, 1) and not after.switched
     assert opens(after, sender(NEW), 3, 2) and after.switched
@@ -158,7 +158,7 @@ def test_a_successor_drops_keys_before_the_one_in_use() -> None:
     keys = [bytes([n]) * 30 for n in range(MAX_CONTEXTS)]
     after, ring = Keyring(SUITE, keys[-1]), Keyring(SUITE, keys[2])
     after.precede([(SUITE, key, 0) for key in keys])
-    assert after.walk(ring.check, [(7, 1)])
+    assert after.restore_indexes(ring.check, [(7, 1)])
     after.contexts[0].shift = 0
     after.expire(1)
     after.expire(2 + OVERLAP)
@@ -202,7 +202,7 @@ def test_a_successor_of_a_line_with_two_keys_has_both() -> None:
         assert ring.open(client[used].protect(packet(1)), 1, ()) == packet(1)
         after = Keyring(SUITE, OLD, 0, (NEW,))
         after.precede([(SUITE, bytes(30), 0), (SUITE, OLD, 0), (SUITE, NEW, 0)])
-        assert after.walk(ring.check, [(7, 1)])
+        assert after.restore_indexes(ring.check, [(7, 1)])
         after.contexts[0].shift = 0
         after.expire(1)
         after.expire(2 + OVERLAP)

@@ -15,8 +15,8 @@ from tests.in_process.recorder_node import CONFIG, Stage, sip_request, standing
 from tests.recorder.calls.service_manager import Manager
 
 
-def keeper(one: Stage, *every_second: Callable[[], None]) -> Admission:
-    return Admission(one.node, one.resources, one.live, None, every_second)
+def keeper(one: Stage, *periodic: Callable[[], None]) -> Admission:
+    return Admission(one.node, one.resources, one.live, None, periodic)
 
 
 def options(one: Stage, number: int) -> int:
@@ -31,7 +31,7 @@ async def test_calls_are_refused_while_the_storage_fails(one: Stage) -> None:
     one.resources.storage.trouble(OSError(5, "broken"))
     assert here.not_accepting() == "storage"
     assert options(one, 2) == 503
-    here.beat()
+    here.run_checks()
     assert here.not_accepting() is None
     assert options(one, 3) == 200
 
@@ -58,7 +58,7 @@ async def test_sockets_the_service_manager_did_not_take_are_resent(
     assert all(call.sockets.unstored for call in calls)
     notify.away = False
     await one.until(lambda: not any(call.sockets.unstored for call in calls))
-    keeper(one).beat()
+    keeper(one).run_checks()
     stored = [(call.sockets.name, len(call.sockets.descriptors())) for call in calls]
     assert notify.heard == [*stored, ("watchdog", 0)]  # once each
     beating.cancel()
@@ -68,17 +68,17 @@ async def test_a_changed_call_is_saved_at_the_next_beat(one: Stage) -> None:
     call, done = one.invite(), list[bool]()
     call.changed()
     here = keeper(one, one.executor.save_settled, lambda: done.append(call.outdated))
-    here.beat()
+    here.run_checks()
     begun = call.recording.started
     call.recording.started = begun._replace(mono=begun.mono - SETTLED_SECONDS - 1)
-    here.beat()
+    here.run_checks()
     assert done == [True, False]  # a call that has just begun waits
 
 
 async def test_a_bug_in_a_check_does_not_stop_the_clock(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(admission, "BEAT_SECONDS", 0.001)
     beats: list[int] = []
-    one.node.tasks.start(keeper(one, lambda: beats.append(1 // 0)).run(), "beat")
+    one.node.tasks.start(keeper(one, lambda: beats.append(1 // 0)).run(), "run_checks")
     other: list[int] = []
     one.node.tasks.start(keeper(one, lambda: other.append(1)).run(), "other")
     await one.until(lambda: len(other) > 3)
@@ -98,6 +98,6 @@ async def test_only_lasting_load_refuses_calls(one: Stage, monkeypatch: pytest.M
     for seconds, busy in ((0, 0.99), (admission.BUSY_SECONDS, 0.99), (admission.BUSY_SECONDS, 0.5)):
         load[0] = busy
         with standing(one, 1_000.0 + seconds):
-            here.beat()
+            here.run_checks()
             said.append(here.not_accepting())
     assert said == [None, "workers busy", None]

@@ -27,10 +27,10 @@ async def test_they_are_fetched_once_while_there_are_few(one: Stage, monkeypatch
     monkeypatch.setattr(keys, "refill", lambda day: (refill(day), fetched.append(day)))
     numbering = prefetch(one)
     assert keys.low(day)
-    numbering.tend()
-    numbering.tend()
+    numbering.fetch_due()
+    numbering.fetch_due()
     await one.until(lambda: fetched and not one.node.tasks.names().count("numbers"))
-    numbering.tend()
+    numbering.fetch_due()
     assert not one.node.tasks.names().count("numbers")
     assert fetched.count(day) == 1
     assert set(fetched) <= {day, day + 1}  # tomorrow's too, in the last minute of a day and if it ends just now
@@ -43,13 +43,13 @@ async def test_tomorrows_leaves_are_fetched_before_midnight(one: Stage, monkeypa
     for seconds, fetched in ((DAY_SECONDS - 61, []), (DAY_SECONDS - 60, [day + 1]), (DAY_SECONDS, [day + 1])):
         moment = datetime.fromtimestamp(day * DAY_SECONDS + seconds, UTC)
         monkeypatch.setattr(Node, "now", staticmethod(partial(Now, moment, 0.0)))
-        numbering.tend()
+        numbering.fetch_due()
         await one.until(lambda: not one.node.tasks.names().count("numbers"))
         assert [each for each in (day + 1, day + 2) if not keys.low(each)] == fetched
     late = datetime.fromtimestamp((day + 5) * DAY_SECONDS - 1, UTC)
     monkeypatch.setattr(Node, "now", staticmethod(partial(Now, late, 0.0)))
     for _ in range(2):  # one customer's at a time
-        numbering.tend()
+        numbering.fetch_due()
         await one.until(lambda: not one.node.tasks.names().count("numbers"))
     assert not keys.low(day + 4)
     assert not keys.low(day + 5)

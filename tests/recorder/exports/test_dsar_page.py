@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from recorder.exports.dsar_data import Told, because, call
+from recorder.exports.dsar_data import CallFacts, because, call
 from recorder.exports.dsar_page import DEUTSCH, ENGLISH, SENTENCES, page, words
 from recorder.exports.dsar_report import UNDECIDED
 from recorder.exports.media_zip import LEFT_OUT, MIXED, NOTHING, UNFINISHED
@@ -130,7 +130,7 @@ BOB = {"role": "callee", "name": "Bob", "number": "+4940", "uri": None, "also": 
 KEEP = Decision(Verdict.KEEP, None, T0)
 
 
-def about(**more: Any) -> Told:
+def about(**more: Any) -> CallFacts:
     values: dict[str, Any] = {
         "parties": (0,),
         "decision": KEEP,
@@ -140,10 +140,10 @@ def about(**more: Any) -> Told:
         "annotations": [{"text": "about Bob", "created_by": "Knut"}],
         "attachments": [{"file": "attachments/x.vtt", "title": "Bob"}],
     }
-    return Told(**{**values, **more})
+    return CallFacts(**{**values, **more})
 
 
-def shown(known: Told | None = None, streams: Any = (), others: bool = False) -> Any:
+def shown(known: CallFacts | None = None, streams: Any = (), others: bool = False) -> Any:
     """Return what the person is told of a call with Bob."""
     details: Any = {"parties": [ANNA, BOB], "streams": streams, "session_id": "s"}
     row = CallRow("c", 1, CallState.COMPLETE, T0, T0, 5, 1, details=details)

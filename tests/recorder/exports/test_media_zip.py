@@ -75,8 +75,8 @@ def zipped(tmp_path: Path) -> Path:
         os.write(fd, content)
         add(fd)
         os.close(fd)
-    zip.told(Added("a", "media/a.wav", None))
-    zip.told(Added("b", None, "no audio"))
+    zip.note(Added("a", "media/a.wav", None))
+    zip.note(Added("b", None, "no audio"))
     zip.close()
     (tmp_path / "out.zip").write_bytes(out.data)
     return tmp_path / "out.zip"

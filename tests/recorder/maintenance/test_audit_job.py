@@ -14,7 +14,7 @@ import pytest
 from recorder.errors import NotPossible
 from recorder.maintenance import audit_job
 from recorder.maintenance.audit_job import AuditJob
-from recorder.maintenance.audit_witnesses import tell
+from recorder.maintenance.audit_witnesses import send
 from recorder.maintenance.proof_check import witnessed
 from recorder.persist.indexer import NO_THREAD
 from storage.audit.audit_log import Audit
@@ -115,13 +115,13 @@ LINE = b'{"customer":"acme","n":1,"hash":"ab","size":9,"at":"2026-03-01T12:00:00
 
 def test_a_file_gets_whole_lines(tmp_path: Path) -> None:
     path = tmp_path / "marks.jsonl"
-    tell(f"file:{path}", LINE)
+    send(f"file:{path}", LINE)
     path.write_bytes(path.read_bytes() + LINE[:20])
-    tell(f"file:{path}", LINE)
+    send(f"file:{path}", LINE)
     assert path.read_bytes() == LINE + LINE[:20] + b"\n" + LINE
     assert len(witnessed(path.read_bytes())) == 2
     with pytest.raises(DiskFailed):
-        tell(f"file:{tmp_path}/none/marks.jsonl", LINE)
+        send(f"file:{tmp_path}/none/marks.jsonl", LINE)
 
 
 def test_a_file_that_takes_nothing_back_is_only_added_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +139,7 @@ def test_a_file_that_takes_nothing_back_is_only_added_to(tmp_path: Path, monkeyp
     with monkeypatch.context() as patched:
         patched.setattr(os, "open", opened)
         patched.setattr(os, "ftruncate", cut)
-        tell(f"file:{path}", LINE)
+        send(f"file:{path}", LINE)
     assert path.read_bytes() == LINE[:20] + b"\n" + LINE
 
 
@@ -154,10 +154,10 @@ RFC_5424 = rb"<109>1 \d{4}-\d\d-\d\dT[\d:.]+Z \S+ recorder-audit \d+ checkpoint 
 def test_local_services_get_a_datagram(tmp_path: Path, kind: str, expected: bytes) -> None:
     path = tmp_path / "socket"
     with pytest.raises(NotPossible):
-        tell(f"{kind}:{path}", LINE)
+        send(f"{kind}:{path}", LINE)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as service:
         service.bind(str(path))
-        tell(f"{kind}:{path}", LINE)
+        send(f"{kind}:{path}", LINE)
         heard = service.recv(4096)
     assert re.fullmatch(expected, heard) and [mark.head.n for mark in witnessed(heard)] == [1]
 
@@ -167,7 +167,7 @@ def test_a_remote_syslog_gets_rfc_5424(family: socket.AddressFamily, host: str) 
     with socket.socket(family, socket.SOCK_DGRAM) as service:
         service.bind((host.strip("[]"), 0))
         service.settimeout(5)
-        tell(f"syslog:{host}:{service.getsockname()[1]}", LINE)
+        send(f"syslog:{host}:{service.getsockname()[1]}", LINE)
         heard = service.recv(4096)
     assert re.fullmatch(RFC_5424, heard) and [mark.head.n for mark in witnessed(heard)] == [1]
 
@@ -175,4 +175,4 @@ def test_a_remote_syslog_gets_rfc_5424(family: socket.AddressFamily, host: str) 
 @pytest.mark.parametrize("host", ["nobody.invalid", "syslog..example", "x" * 70 + ".example"])
 def test_a_host_name_that_does_not_resolve_is_an_error(host: str) -> None:
     with pytest.raises(NotPossible):
-        tell(f"syslog:{host}:514", LINE)
+        send(f"syslog:{host}:514", LINE)

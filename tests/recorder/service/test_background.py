@@ -52,13 +52,13 @@ async def test_calls_are_taken_before_the_index_is_loaded(one: Stage) -> None:
         return assemble(settings, *more)
 
     acme = await close_customer(one, "acme", assembled)
-    every_second = (
-        LeafPrefetch(one.customers, one.node.tasks, one.node.now).tend,
+    periodic = (
+        LeafPrefetch(one.customers, one.node.tasks, one.node.now).fetch_due,
         one.system().sample,
         one.node.incidents.save,
     )
     ended = one.invite("c1")
-    Admission(one.node, one.resources, one.live, None, every_second).beat()
+    Admission(one.node, one.resources, one.live, None, periodic).run_checks()
     one.bye("c1")
     await one.until(lambda: not len(one.live))
     lost = one.invite("c2")

@@ -75,12 +75,12 @@ def test_media_move_when_an_answer_names_another_address() -> None:
     seen = []
     for here in ("198.51.100.7", "198.51.100.7", "198.51.100.8", "198.51.100.8"):
         one.renew(line(), random)
-        one.told(here)
+        one.set_local_address(here)
         seen.append((one.plan().here, one.plan().moved))
     assert seen == [("198.51.100.7", False)] * 2 + [("198.51.100.8", True), ("198.51.100.8", False)]
     assert stored(one).here == "198.51.100.8"
     before = one.copy()
-    one.told("198.51.100.7")
+    one.set_local_address("198.51.100.7")
     assert before.here == "198.51.100.8"
 
 
@@ -88,7 +88,7 @@ def test_a_checkpoint_of_an_earlier_version_can_be_read() -> None:
     lacking = {"here", "keys", "began", "away", "owner", "before", "elsewhere", "speakers"}
     again = Stream.from_state({name: value for name, value in stream().to_state().items() if name not in lacking})
     again.renew(line(), random)
-    again.told("198.51.100.7")
+    again.set_local_address("198.51.100.7")
     assert (again.here, again.moved, again.keys, again.expected) == ("198.51.100.7", False, None, None)
 
 

@@ -13,7 +13,7 @@ from media.records import record_format
 from recorder.session.commands import DtlsKeys, PortKeys
 from recorder.session.events import Keyed
 from recorder.session.stream import Stream
-from recorder.session.streams import MAX_STREAMS, hold, keyed, let_go, match, unkept, within_limit
+from recorder.session.streams import MAX_STREAMS, hold, keyed, match, release_ports, unkept, within_limit
 from recorder.workers import codec
 from sip.errors import NotAcceptable
 from sip.sdp.answer import LinePlan, Policy, plan
@@ -155,8 +155,8 @@ def test_the_port_of_a_stream_that_was_taken_out_is_let_go_once() -> None:
     for stream in streams:
         stream.port = 20_000 + stream.number
         stream.removed = stream.number > 0
-    assert let_go(streams, (0, 1)) == (1,)
-    assert let_go(streams, (0, 1)) == ()
+    assert release_ports(streams, (0, 1)) == (1,)
+    assert release_ports(streams, (0, 1)) == ()
     assert [stream.port for stream in streams] == [20_000, 0, 20_002]
 
 

@@ -112,7 +112,7 @@ def test_a_503_or_no_answer_sends_a_call_to_the_next_recorder(transport: str) ->
 
     taken, refused, nowhere, nobody = asyncio.run(story())
     assert taken.exit_status == 0 and {call.to for call in taken.calls} == {taken.as_dict()["each"][0]["to"]}
-    assert str(last.port) in taken.calls[0].to and taken.facts()["calls"] == "2 of 2 answered, 2 as told"
+    assert str(last.port) in taken.calls[0].to and taken.facts()["calls"] == "2 of 2 answered, 2 as planned"
     assert [len({r.call_id for r in each.requests if r.method == "INVITE"}) for each in (full, last)] == [4, 2]
     assert refused.refusals() == {"488 No": 2}  # whatever is no 503 is an answer
     assert (nowhere.exit_status, nowhere.refusals()) == (1, {"503 No": 2})

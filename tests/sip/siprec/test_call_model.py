@@ -198,7 +198,7 @@ def test_a_snapshot_is_wanted_only_where_it_helps_r21():
     person = "<participant participant_id='p1'><nameID aor='sip:a@b'/></participant>"
     stranger = "<participantstreamassoc participant_id='p9'><send>s1</send></participantstreamassoc>"
     picture = CallModel()
-    for raw, final, wanting in (
+    for raw, final, snapshot_reason in (
         (document(person, "partial"), False, "no-base"),
         (document(person, "complete"), False, None),
         (document(stranger, "partial"), False, "unknown-ids"),
@@ -209,4 +209,4 @@ def test_a_snapshot_is_wanted_only_where_it_helps_r21():
     ):
         picture = CallModel.from_state(picture.to_state().reveal())
         picture.apply(parse(raw), T0, final=final)
-        assert picture.wanting == wanting
+        assert picture.snapshot_reason == snapshot_reason

@@ -45,16 +45,16 @@ def test_a_stated_leave_time_overrides_an_inferred_one():
     entry.leave(T1, inferred=True)
     entry.leave(T2, inferred=False)
     assert (entry.left, entry.inferred) == (T1, False)
-    entry.come()
+    entry.mark_present()
     assert entry.left is None
 
 
 def test_further_addresses_are_kept_once_and_bounded():
     entry = ParticipantEntry(Personal("sip:201@b.example"), None, OriginOfName.METADATA, T0)
     for n in range(20):
-        entry.know(Personal(f"sip:x{n}@b.example"))
-        entry.know(Personal("sip:201@B.example;user=phone"))
-        entry.know(Personal("tel:201"))
+        entry.add_address(Personal(f"sip:x{n}@b.example"))
+        entry.add_address(Personal("sip:201@B.example;user=phone"))
+        entry.add_address(Personal("tel:201"))
     assert len(entry.also) == MAX_ALSO
     assert plain(entry.also[0]) == "sip:x0@b.example"
 
@@ -81,14 +81,14 @@ def test_the_number_of_participants_is_limited():
     people = known(*(f"sip:u{n}@b" for n in range(MAX_PEOPLE)))
     assert people.add(ParticipantEntry(Personal("sip:more@b"), None, OriginOfName.METADATA, T0)) is None
     people.redirect(Person(Personal("sip:more@b"), None, Role.REDIRECTED_BY), HEADERS, T0)
-    people.talk([Person(Personal("sip:more@b"), None, Role.PARTICIPANT)], T0)
+    people.set_from_header([Person(Personal("sip:more@b"), None, Role.PARTICIPANT)], T0)
     assert len(people) == MAX_PEOPLE
 
 
 def test_only_the_newest_memberships_of_a_person_are_kept():
     entry = ParticipantEntry(Personal("sip:anonymous@anonymous.invalid"), None, OriginOfName.METADATA, T0)
     for session in range(48):
-        assert entry.attend([((f"s{session}", f"p{n}"), True) for n in range(512)])
+        assert entry.set_attendance([((f"s{session}", f"p{n}"), True) for n in range(512)])
     assert entry.sessions == tuple(("s47", f"p{n}") for n in range(512 - MAX_SESSIONS, 512))
-    assert not entry.attend([(each, False) for each in entry.sessions])
+    assert not entry.set_attendance([(each, False) for each in entry.sessions])
     assert entry.quit == ("s47",)

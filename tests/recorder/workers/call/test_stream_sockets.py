@@ -47,12 +47,12 @@ def test_every_socket_of_a_stream_is_closed_once(count: int) -> None:
 def test_a_released_socket_waits_unless_a_key_authenticates(pure: bool, key: bytes, waits: bool) -> None:
     suite = "AES_CM_128_HMAC_SHA1_80" if key else None
     lanes = StreamSockets(ReceivedStream(StreamSpec(0, suite, key), Pauses(), 1), opened(1))
-    assert not lanes.let_go
+    assert not lanes.open_to_all
     lanes.stream.latch.connected, lanes.stream.latch.pure = True, pure
-    assert lanes.let_go == waits
+    assert lanes.open_to_all == waits
     with socket.socket(fileno=os.dup(lanes.rtp)) as same:
         same.connect(("127.0.0.1", 9))
-    assert not lanes.let_go
+    assert not lanes.open_to_all
     lanes.close()
 
 

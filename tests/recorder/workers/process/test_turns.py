@@ -156,15 +156,15 @@ def test_flooded_and_handshaking_calls_take_turns() -> None:
     overflow.hot = ("flooded",)
     for _ in range(2):
         assert urgent.due <= clock[0]
-        assert urgent.spell(look, now) == pytest.approx(SPELL)
+        assert urgent.serve(look, now) == pytest.approx(SPELL)
         assert urgent.due == pytest.approx(clock[0] + PAUSE)
         clock[0] = urgent.due
     assert sorted(order) == ["a", "b", "flooded", "over"]
     assert urgent.shaking == {"a", "b"}
     overflow.hot = ()
-    urgent.spell(look, now)
+    urgent.serve(look, now)
     assert sorted(order[4:]) == ["a", "b"]
     assert urgent.due == pytest.approx(clock[0] + SHARE * SPELL)
     urgent.shaking.clear()
     overflow.hot = ("flooded",)
-    assert urgent.spell(look, now) == pytest.approx(SPELL / 2)
+    assert urgent.serve(look, now) == pytest.approx(SPELL / 2)
