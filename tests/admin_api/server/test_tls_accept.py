@@ -181,7 +181,7 @@ def test_one_address_has_no_more_handshakes_than_connections(served, limited):
         assert served.answers("127.0.0.3")
 
 
-def test_the_end_waits_for_no_handshake_and_none_begins_after_it(served):
+def test_closing_waits_for_no_handshake_and_allows_no_new_one(served):
     async def close():
         served.handshakes.close()
 

@@ -50,7 +50,7 @@ def refused(api: Api, method: str, path: str) -> tuple[int, str]:
     return answer.status_code, answer.json()["detail"]
 
 
-def test_a_node_that_has_nothing_to_do_asks_little_of_the_database(two: Two) -> None:
+def test_an_idle_node_makes_few_database_transactions(two: Two) -> None:
     *apis, postgresql = two
     found = []
     while not found or (min(found) > IDLE_A_SECOND and len(found) < 5):  # what follows a start may take a while
@@ -61,7 +61,7 @@ def test_a_node_that_has_nothing_to_do_asks_little_of_the_database(two: Two) -> 
     assert 0.5 < min(found) < IDLE_A_SECOND, found
 
 
-def test_what_one_node_recorded_any_node_plays_exports_and_verifies(two: Two) -> None:
+def test_any_node_plays_exports_and_verifies_all_calls(two: Two) -> None:
     one, other, _ = two
     (mine,), (theirs,) = record(one), record(other)
     seen = {call["id"]: place_of(call) for call in one.calls()}
@@ -96,7 +96,7 @@ def test_what_one_node_recorded_any_node_plays_exports_and_verifies(two: Two) ->
         assert api.one.run("export", theirs["id"], "-o", api.one.folder / "theirs.wav").returncode == 0
 
 
-def test_of_a_live_call_the_other_node_says_where_it_is(two: Two) -> None:
+def test_another_node_says_where_a_live_call_is(two: Two) -> None:
     one, other, postgresql = two
 
     async def meanwhile() -> None:
@@ -120,7 +120,7 @@ def test_of_a_live_call_the_other_node_says_where_it_is(two: Two) -> None:
 
 
 @pytest.mark.torture
-def test_a_node_that_is_killed_takes_no_call_of_another_one(two: Two) -> None:
+def test_a_killed_node_takes_no_call_of_another(two: Two) -> None:
     one, other, _ = two
 
     async def meanwhile() -> None:
@@ -136,7 +136,7 @@ def test_a_node_that_is_killed_takes_no_call_of_another_one(two: Two) -> None:
 
 
 @pytest.mark.torture
-def test_a_killed_node_goes_on_with_its_calls_and_the_other_one_takes_none(two: Two) -> None:
+def test_a_killed_node_resumes_calls_that_no_other_has_taken(two: Two) -> None:
     one, other, _ = two
 
     async def meanwhile() -> None:

@@ -56,7 +56,7 @@ def stranger(it: Api) -> None:
         made.sendto(request("OPTIONS", "127.0.0.77:5060", "x"), (it.one.host, it.one.udp))
 
 
-def test_it_shows_messages_of_every_transport_and_why_some_get_no_answer(it: Api, tmp_path: Path) -> None:
+def test_every_transport_is_shown_and_why_some_get_no_answer(it: Api, tmp_path: Path) -> None:
     file = tmp_path / "trace.txt"
     with tracing(it, "--for", "1h", "-o", file) as process:
         for transport in ("udp", "tcp", "tls"):
@@ -108,7 +108,7 @@ def test_a_flood_is_counted_and_the_call_goes_on(it: Api) -> None:
     assert said.count(b" over udp, here ") <= MAX_A_SECOND * 5
 
 
-def test_who_goes_away_ends_the_trace(it: Api) -> None:
+def test_a_trace_ends_when_its_client_goes_away(it: Api) -> None:
     before = it.one.events().count("trace.ended")
     with tracing(it, "--for", "1h") as process:
         process.kill()
@@ -117,7 +117,7 @@ def test_who_goes_away_ends_the_trace(it: Api) -> None:
     assert ended["reason"] == "client"
 
 
-def test_only_so_many_at_once(it: Api) -> None:
+def test_the_number_of_traces_at_once_is_limited(it: Api) -> None:
     with tracing(it, "--for", "1h"), tracing(it, "--for", "1h"):
         assert MAX_TRACES == 2
         third = it.one.run("trace", "--for", "1s")
@@ -152,7 +152,7 @@ def test_wrong_use(it: Api, words: tuple[str, ...], says: str) -> None:
     assert done.returncode == 2 and says in done.stderr
 
 
-def test_a_restart_ends_it_and_is_said_and_without_a_daemon_there_is_none(tmp_path: Path) -> None:
+def test_a_trace_ends_at_a_restart_and_needs_a_running_daemon(tmp_path: Path) -> None:
     with running(tmp_path) as it:
         with tracing(it, "--for", "1h") as process:
             it.one.stop()

@@ -172,7 +172,7 @@ def test_a_node_that_drains_takes_no_new_calls_and_ends_none(nodes: Nodes) -> No
     until(lambda: len(ids(one)) == 2)
 
 
-def test_a_cloned_disk_takes_no_calls_while_its_original_is_there(nodes: Nodes) -> None:
+def test_a_cloned_disk_takes_no_calls_while_its_original_runs(nodes: Nodes) -> None:
     one = nodes.add(1)
     one.one.start()
     assert call(one).status == 200

@@ -32,7 +32,7 @@ async def repair(one: Stage, *left: LiveCall) -> None:
     await one.until(lambda: not len(one.repairs))
 
 
-async def test_left_calls_are_repaired_and_living_ones_are_not_touched(one: Stage) -> None:
+async def test_crashed_calls_are_repaired_and_live_ones_left_alone(one: Stage) -> None:
     left, lost, living, ended = (one.invite(name) for name in ("c1", "c2", "c3", "c4"))
     acme = one.customers["acme"]
     await repair(one, left, lost)
@@ -49,7 +49,7 @@ async def test_left_calls_are_repaired_and_living_ones_are_not_touched(one: Stag
     assert not len(one.repairs), "what is indexed, waits for that, or lives, is left alone"
 
 
-async def test_a_lost_index_is_built_anew_with_its_holds(one: Stage) -> None:
+async def test_a_lost_index_is_rebuilt_with_its_holds(one: Stage) -> None:
     held, free = one.invite("c1"), one.invite("c2")
     acme = one.customers["acme"]
     await repair(one, held, free)
@@ -160,7 +160,9 @@ async def test_an_erasure_looks_back_as_far_as_unindexed_calls(one: Stage) -> No
     assert acme.erasures.gap() == 0
 
 
-async def test_parts_that_cannot_be_looked_for_end_nothing(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_whose_parts_cannot_be_listed_is_still_repaired(
+    one: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A recording whose row says that it lives is found by that."""
 
     def fails(*_: object) -> None:

@@ -55,7 +55,7 @@ async def test_its_clients_get_503_until_it_is_open(
         assert not call.recording.alive
 
 
-async def test_its_calls_keep_their_ports_and_are_resumed_when_it_is_back(one: Stage) -> None:
+async def test_its_calls_keep_their_ports_and_resume_when_it_returns(one: Stage) -> None:
     call = one.invite("c1")
     ports = [pair.port for pair in call.sockets.pairs.values()]
     acme, free = one.customers["acme"], one.resources.ports.free

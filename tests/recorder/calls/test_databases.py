@@ -55,7 +55,7 @@ async def test_an_unavailable_database_is_reported_once(
     assert told == [("database-away", 1)]
 
 
-async def test_a_database_that_another_node_took_is_opened_again_when_that_one_has_left(
+async def test_a_database_taken_by_another_node_opens_once_it_is_free(
     one: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("AGAIN_SECONDS", "RENEW_SECONDS"):

@@ -58,7 +58,7 @@ async def test_a_live_call_continues_in_new_parts_and_ends_whole(one: Stage, par
     assert one.faults == []
 
 
-async def test_what_is_finished_of_a_live_call_says_what_it_is(one: Stage, parts: PartTask) -> None:
+async def test_finished_parts_of_a_live_call_describe_the_call(one: Stage, parts: PartTask) -> None:
     """When the machine burns, this is what an object store has."""
     call = one.invite()
     await end(one, parts, call)
@@ -86,7 +86,7 @@ async def test_without_an_object_store_no_part_ends_before_its_call(
     assert call.files.media_part == 1
 
 
-async def test_parts_that_are_due_at_one_moment_end_one_after_the_other(
+async def test_parts_due_at_the_same_moment_end_one_at_a_time(
     one: Stage, parts: PartTask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sync_task, "FEW", 1)
@@ -108,7 +108,7 @@ async def test_a_quiet_call_makes_no_parts(one: Stage, parts: PartTask) -> None:
     assert call.files.media_part == 1
 
 
-async def test_a_call_without_a_worker_gets_its_next_part_with_the_next_worker(one: Stage, parts: PartTask) -> None:
+async def test_no_new_part_begins_while_a_call_has_no_worker(one: Stage, parts: PartTask) -> None:
     call = one.invite()
     await parts.turn()
     call.noticed(one.node.monotonic() + 1)

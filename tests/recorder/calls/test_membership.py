@@ -38,7 +38,7 @@ def asked(one: Stage, call: str) -> list[int]:
     return [one.statuses("INVITE")[-1], one.statuses("OPTIONS")[-1]]
 
 
-async def test_calls_are_taken_once_the_database_said_that_the_number_is_ours(one: Stage, tmp_path: Path) -> None:
+async def test_calls_are_taken_once_the_database_confirms_our_number(one: Stage, tmp_path: Path) -> None:
     membership, admission = joined(one, tmp_path)
     assert admission.not_accepting() == NOT_REGISTERED
     assert asked(one, "c1") == [503, 503]
@@ -64,7 +64,7 @@ async def test_ready_waits_for_the_first_database_but_not_for_ever(one: Stage, t
     await asyncio.wait_for(membership.registered(60.0), 5)
 
 
-async def test_a_process_goes_on_within_the_same_boot_and_not_after_a_stop(one: Stage, tmp_path: Path) -> None:
+async def test_a_successor_takes_calls_at_once_but_not_after_a_stop(one: Stage, tmp_path: Path) -> None:
     membership, _ = joined(one, tmp_path)
     membership.served("acme", "draining")
     again, admission = joined(one, tmp_path)
@@ -90,7 +90,7 @@ async def test_draining_refuses_what_is_new_and_nothing_else(one: Stage, tmp_pat
 
 
 @pytest.mark.parametrize("config", [pytest.param(TWO, id="two customers")])
-async def test_one_customers_database_keeps_no_other_from_being_recorded(one: Stage, tmp_path: Path) -> None:
+async def test_calls_do_not_wait_for_the_database_of_another_customer(one: Stage, tmp_path: Path) -> None:
     membership, admission = joined(one, tmp_path)
     membership.served("globex", "active")
     assert admission.not_accepting() is None

@@ -151,6 +151,13 @@ async def test_a_line_repacked_after_a_hold_begins_another_stream_r15(
         assert sound_of(coding, payloads[part])[0].tobytes() in sound.tobytes()
 
 
+async def received(one: Stage, call: LiveCall, packets: int) -> None:
+    """Wait until the worker has this many packets: the kernel may deliver them late."""
+    async with asyncio.timeout(30):
+        while sum(int(each["packets"] or 0) for each in (await one.node.workers.snapshot(call.id)).figures) < packets:
+            await asyncio.sleep(0.02)
+
+
 async def nobody_dies(one: Stage, call: LiveCall) -> LiveCall:
     await one.resources.workers.snapshot(call.id)
     return call
@@ -192,6 +199,7 @@ async def test_packets_to_the_old_port_before_the_answer_are_kept_r15(
     phone.say(port, ALIGNED[40:])
     fresh = call.recording.streams[1].port
     phone.say(fresh, PACKED, source=8)
+    await received(one, call, len(ALIGNED) + len(PACKED))
     there.set()
     await one.until(lambda: list(call.sockets.pairs) == [1])
     assert [stream.port for stream in call.recording.streams] == [0, fresh]

@@ -57,7 +57,7 @@ async def test_the_status_says_why_calls_are_refused(one: Stage) -> None:
     assert (await system.document(None, node=True))["node"]["keys_backed_up_at"] == "2026-03-04T00:00:00.000Z"
 
 
-def test_certificates_and_disks_that_cannot_be_read_are_left_out(tmp_path: Path) -> None:
+def test_unreadable_certificates_and_disks_are_left_out(tmp_path: Path) -> None:
     now = datetime.now(UTC).replace(microsecond=0)
     file = tmp_path / "a.crt"
     file.write_bytes(bootstrap.certificate(["127.0.0.1"], now)[0])

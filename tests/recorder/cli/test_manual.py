@@ -38,7 +38,7 @@ def test_a_page_explains_every_option_and_argument(one):
         assert manual.escaped(example) in page
 
 
-def test_the_page_of_the_configuration_has_every_setting_and_its_default():
+def test_the_configuration_page_has_every_setting_and_default():
     page = manual.configuration_page()
     for name, kind in {**SECTIONS, **manual.TABLES}.items():
         assert f"{name}]" in page

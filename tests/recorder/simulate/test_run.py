@@ -80,7 +80,7 @@ def test_what_goes_wrong_is_in_the_report() -> None:
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
-def test_a_call_goes_on_to_the_next_recorder_after_a_503_and_when_nobody_is_there(transport: str) -> None:
+def test_a_503_or_no_answer_sends_a_call_to_the_next_recorder(transport: str) -> None:
     first, full, last = RecorderDouble(), RecorderDouble(status=503), RecorderDouble()
     refusing = RecorderDouble(status=488)
 
@@ -110,7 +110,7 @@ def test_a_call_goes_on_to_the_next_recorder_after_a_503_and_when_nobody_is_ther
     assert nobody.exit_status == 3
 
 
-def test_a_200_that_comes_after_the_call_went_elsewhere_is_acknowledged_and_ended(
+def test_a_200_after_the_call_went_elsewhere_gets_ack_and_bye(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("recorder.simulate.call._NEXT", 0.3)

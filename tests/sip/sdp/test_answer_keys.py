@@ -160,7 +160,7 @@ def test_our_tls_id_changes_exactly_with_theirs_d6() -> None:
     assert ours() == []
 
 
-def test_the_tls_id_of_an_offer_of_ours_stays_as_long_as_theirs_d6() -> None:
+def test_our_own_offer_keeps_its_tls_id_while_theirs_stays_d6() -> None:
     def planned(theirs: str, *before: LinePlan) -> LinePlan:
         offer = offered("m=audio 4 UDP/TLS/RTP/SAVP 0", "a=fingerprint:sha-256 AA:BB", f"a=tls-id:{theirs * 20}")
         return plan(offer, DTLS, before)[0]

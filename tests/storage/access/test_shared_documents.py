@@ -55,7 +55,7 @@ async def poll(node: Customer) -> None:
     node.shared.wanted.set()
 
 
-async def test_tokens_count_on_another_node_when_it_has_looked_and_without_the_database(two: Two) -> None:
+async def test_tokens_reach_other_nodes_and_work_without_the_database(two: Two) -> None:
     one, other = two
     async with one.opened() as first, other.opened() as second:
         assert second.shared
@@ -177,7 +177,7 @@ async def test_a_damaged_file_of_a_node_alone_is_kept_as_it_is(two: Two) -> None
     assert (one.folder / "tokens.json").read_bytes() == b'{"tok'
 
 
-async def test_an_account_is_changed_once_and_a_removed_one_opens_nowhere(two: Two) -> None:
+async def test_an_account_changes_once_and_stays_removed_everywhere(two: Two) -> None:
     one, other = two
     async with one.opened() as first, other.opened() as second:
         made = await asyncio.to_thread(first.accounts.create, "anna", ["admin"], NOW)

@@ -141,7 +141,7 @@ async def test_copies_that_a_fail_over_lost_are_made_again(one: NumberedNode, tw
         assert await faults(second) == {1: ""}
 
 
-async def test_a_copying_is_resumed_by_another_process(
+async def test_copying_is_resumed_by_another_process(
     one: NumberedNode, two: NumberedNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit_copies, "BATCH", 4)
@@ -154,9 +154,7 @@ async def test_a_copying_is_resumed_by_another_process(
         assert await faults(second) == {1: ""}
 
 
-async def test_a_log_that_was_rolled_back_with_its_keys_forks_and_is_accepted(
-    one: NumberedNode, two: NumberedNode
-) -> None:
+async def test_a_fork_after_a_rollback_of_log_and_keys_is_accepted(one: NumberedNode, two: NumberedNode) -> None:
     async with one.opened() as first:
         await write(one, first, 5)
         await copies(first).push()
@@ -271,9 +269,7 @@ def kill_on_the_way(words: list[str]) -> None:
         child.kill()
 
 
-async def test_a_copying_that_is_killed_leaves_neither_a_gap_nor_an_entry_twice(
-    one: NumberedNode, two: NumberedNode
-) -> None:
+async def test_copying_that_is_killed_leaves_no_gap_or_duplicate(one: NumberedNode, two: NumberedNode) -> None:
     async with one.opened() as first:
         await asyncio.gather(
             *(asyncio.wrap_future(first.audit.append(Act("a", "b", "call.view"))) for _ in range(3000))

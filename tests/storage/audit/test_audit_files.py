@@ -173,7 +173,7 @@ def test_a_crash_while_writing_a_checkpoint_loses_none(files: AuditFiles) -> Non
         (lambda log: log + b'{"n":11,"time":"2026\0\0', 11),
     ],
 )
-def test_what_is_missing_or_forged_at_the_end_of_the_log_is_found(
+def test_a_missing_or_forged_end_of_the_log_is_found(
     files: AuditFiles, harm: Callable[[bytes], bytes], bad: int
 ) -> None:
     files.log.write_bytes(harm(files.log.read_bytes()))

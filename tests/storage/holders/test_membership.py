@@ -42,7 +42,7 @@ async def test_a_node_that_nobody_admitted_opens_nothing(two: Cluster) -> None:
         await third.calls.get(row.id)
 
 
-async def test_the_file_for_a_new_one_waits_until_all_others_know_of_it(two: Cluster) -> None:
+async def test_the_file_for_a_new_holder_waits_for_all_others(two: Cluster) -> None:
     one = two.holder("rec1")
     await one.admit("rec3")
     assert await one.ready_for("rec3") == ("rec1", "rec2")

@@ -75,7 +75,7 @@ def test_days_and_ranges_are_one_cut(keys: CustomerKeys) -> None:
     assert not keys.keeps(leaf_of(DAY + 5, 9))
 
 
-def test_every_cut_is_a_line_of_the_cut_log_and_durable_before_it(
+def test_the_cut_log_has_a_durable_line_before_every_cut(
     data: Data, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = Request("e1", "request", "paula", NOON)

@@ -8,7 +8,7 @@ from storage.keys.key_store import CustomerKeys
 from tests.in_process.key_files import cut_days
 
 
-def test_a_text_opens_in_its_own_place_until_its_own_leaf_is_cut(keys: CustomerKeys) -> None:
+def test_a_text_opens_only_in_its_place_until_its_leaf_is_cut(keys: CustomerKeys) -> None:
     leaf = sealing.new_leaf(keys)
     sealed = sealing.seal(keys, leaf, "hold", "1", {"reason": "Straße \ud800"})
     for kind, id in (("hold", "2"), ("waiver", "1")):
