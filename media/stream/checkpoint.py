@@ -21,6 +21,7 @@ _HOT = struct.Struct(f"!BB28sb8sQQQQQQQQQdI IqQQQQiIIQ{WINDOW // 8}sI".replace("
 #: Of the newest packet: extended number, timestamp, arrival and step; then payload bytes, jitter, and reports sent.
 _MOVING = "QIQIQdI"
 _MOVING_OF = [struct.Struct("!" + _MOVING * n) for n in range(3)]
+_NO_PAYLOAD_TYPE = -1
 #: The rare state of nearly every stream, as one shared object.
 _USUAL = b'{"others":[],"gaps":[],"retired":[0,0,0],"excused":[0,0],"since":0,"refused":[0,0],"current":true}'
 
@@ -50,7 +51,8 @@ def _pack(stream: ReceivedStream) -> tuple[bytes, bytes]:
     reception = stream.reception
     cold = stream.keep(_cold(stream)) if stream.cold is None else stream.cold
     hot = _HOT.pack(
-        stream.spec.stream, len(stream.latch.name), stream.latch.name, reception.payload_type,
+        stream.spec.stream, len(stream.latch.name), stream.latch.name,
+        _NO_PAYLOAD_TYPE if reception.payload_type is None else reception.payload_type,
         stream.srtp.check, *reception.counters(), stream.gaps.missing_ns, reception.jitter,
         stream.srtp.reports, *reception.place(), len(cold),
     )  # fmt: skip
@@ -100,7 +102,8 @@ def restore(state: bytes, moved: bytes, streams: dict[int, ReceivedStream]) -> s
 
 def _restore(stream: ReceivedStream, fields: tuple[Any, ...], rare: dict[str, Any]) -> None:
     _, named, name, payload_type, _, *counters, missing, jitter, _ = fields[:16]
-    stream.reception.switch(payload_type, stream.spec.codec(payload_type)[1])
+    known = None if payload_type == _NO_PAYLOAD_TYPE else payload_type
+    stream.reception.switch(known, stream.spec.codec(known)[1])
     stream.reception.restore(counters, jitter, fields[16:-1], rare)
     stream.latch.restore(stream.spec, name[:named], rare)
     stream.probation.restore(rare)

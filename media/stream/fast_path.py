@@ -122,8 +122,8 @@ def store(
     out: list[bytes],
 ) -> bool:  # fmt: skip
     """Store a batch in sequence; return False and change nothing if it is not one."""
-    source, statuses = reception.current, opened.statuses
-    if source is None or statuses.count(0) != len(statuses):
+    source, kind, statuses = reception.current, reception.payload_type, opened.statuses
+    if source is None or kind is None or statuses.count(0) != len(statuses):
         return False
     begun, ended = lane.arrival(0), lane.arrival(count - 1)
     deltas = deltas_of(NANOS[count](lane.control, 0), ended // SECOND - begun // SECOND)
@@ -132,23 +132,23 @@ def store(
     even = opened.size and opened.bench.stride == NEAR
     tag = keyring.tag if keyring else 0
     plain = keyring is None
-    if even and _evenly(spec, reception, source, opened, tag, plain, count, begun, ended, deltas, out):
+    if even and _evenly(spec, reception, source, kind, opened, tag, plain, count, begun, ended, deltas, out):
         return True
-    return _mixed(spec, reception, source, opened, tag, plain, lane, count, begun, ended, deltas, out)
+    return _mixed(spec, reception, source, kind, opened, tag, plain, lane, count, begun, ended, deltas, out)
 
 
 def _evenly(
-    spec: StreamSpec, reception: Reception, source: Source, opened: Opened, tag: int, plain: bool, count: int,
-    arrival: int, ended: int, deltas: list[int], out: list[bytes],
+    spec: StreamSpec, reception: Reception, source: Source, kind: int, opened: Opened, tag: int, plain: bool,
+    count: int, arrival: int, ended: int, deltas: list[int], out: list[bytes],
 ) -> bool:  # fmt: skip
     """Store packets of equal size and step as one RUN; return False if they are not."""
-    near, ssrc, payload_type = opened.memory, source.ssrc, reception.payload_type
+    near, ssrc = opened.memory, source.ssrc
     size = opened.size - tag
     firsts = HEADS[count](near, 0)
     first = firsts[0]
     # V=2, no padding, extension, CSRC and marker; then payload type, sequence and timestamp, compared all at once
     each = firsts[1] - first
-    if each >> 32 != 1 or first >> 32 != -0x80000000 | payload_type << 16 | (source.highest + 1) & 0xFFFF:
+    if each >> 32 != 1 or first >> 32 != -0x80000000 | kind << 16 | (source.highest + 1) & 0xFFFF:
         return False
     step, timestamp, unit = each & 0xFFFFFFFF, first & 0xFFFFFFFF, reception.unit
     if count == LEAST and plain and not source_probation.follows(spec, unit, step, deltas[0]):
@@ -164,7 +164,7 @@ def _evenly(
     out.append(
         _pack_run(
             _RUN_TYPE | _RUN_FIXED + 2 * (count - 1) + count * length,
-            spec.stream, payload_type, count, length, ssrc, step, source.highest + 1, timestamp, arrival,
+            spec.stream, kind, count, length, ssrc, step, source.highest + 1, timestamp, arrival,
         )
     )  # fmt: skip
     out.append(DELTAS[count - 1](*[delta // _DELTA for delta in deltas]))
@@ -177,14 +177,14 @@ def _evenly(
 
 
 def _mixed(
-    spec: StreamSpec, reception: Reception, source: Source, opened: Opened, tag: int, plain: bool, lane: Lane,
-    count: int, arrival: int, ended: int, deltas: list[int], out: list[bytes],
+    spec: StreamSpec, reception: Reception, source: Source, kind: int, opened: Opened, tag: int, plain: bool,
+    lane: Lane, count: int, arrival: int, ended: int, deltas: list[int], out: list[bytes],
 ) -> bool:  # fmt: skip
     """Store packets of any size and step as MIXED; return False if numbers are missing or headers have extras."""
     stride, lengths = opened.bench.stride, LENGTHS[count](lane.headers, 0)
     heads = FIELDS[stride][count](opened.memory, 0)
     seconds, stamps = heads[1::5], heads[3::5]
-    low, kind, unit = (source.highest + 1) & 0xFFFF, reception.payload_type, reception.unit
+    low, unit = (source.highest + 1) & 0xFFFF, reception.unit
     if heads[::5].count(0x80) != count or heads[4::5].count(source.ssrc) != count:
         return False
     marked = seconds.count(kind | 0x80)

@@ -55,15 +55,15 @@ class CompiledPath:
 
         `storing` False: only decrypt.
         """
-        source, memory = reception.current, self._memory
+        source, payload_type, memory = reception.current, reception.payload_type, self._memory
         session, tag = (keyring.session, keyring.tag) if keyring else (self._none, 0)
-        if source is None or not storing:
+        if source is None or payload_type is None or not storing:
             opened: int = self._take(
                 memory, session, lane.place, lane.first, count, tag, False, stream, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0
             )
             return opened
         outcome: int = self._take(
-            memory, session, lane.place, lane.first, count, tag, True, stream, reception.payload_type,
+            memory, session, lane.place, lane.first, count, tag, True, stream, payload_type,
             reception.last_arrival, gap_detection.QUIET, source.highest + 1, source.ssrc, source.timestamp,
             source.arrival, reception.unit, reception.jitter,
         )  # fmt: skip

@@ -20,8 +20,8 @@ from media.rtp import header as rtp
 from media.rtp.sequence import Source, Verdict
 from media.spec import Address, StreamSpec
 from media.srtp.context import REPLAYED
-from media.stream import fast_path, pause_filter
-from media.stream.gap_detection import NEVER, QUIET, GapTracker
+from media.stream import fast_path
+from media.stream.gap_detection import QUIET, GapTracker
 from media.stream.gaps import Reason
 from media.stream.pauses import Pauses
 from media.stream.reception import Reception
@@ -159,7 +159,7 @@ class ReceivedStream:
         if gave_way:
             self.reception.displace()
             self.reception.ignore(self.probation.drop())
-        if choice is None or not (self.gaps.resumed_at or self.reception.packets):
+        if choice is None or (self.gaps.resumed_at is None and not self.reception.packets):
             return b""
         value = record_format.GAVE_WAY if gave_way else 0
         return record_format.mark(self.spec.stream, record_format.Mark.SOURCE, arrival, value)
@@ -294,7 +294,7 @@ class ReceivedStream:
         anew = free and self._begins_anew(source, extended, timestamp, arrival)
         explains = source if source.known and not anew else None
         if anew:
-            if source.arrival < gaps.resumed_at:
+            if gaps.before_restart(source.arrival):
                 gaps.note_time(source, arrival, Reason.RESTART)
             extended = source.restart(sequence)
         if keyring and keyring.switched:
@@ -315,7 +315,7 @@ class ReceivedStream:
             if payload_type != reception.payload_type:
                 reception.switch(payload_type, self.spec.codec(payload_type)[1])
             reception.follow(source, timestamp, arrival, end - begin, goes_on=explains is not None, followed=followed)
-        if self.pauses.items and pause_filter.unwanted(self.spec, self.pauses, header, packet, arrival):
+        if self.pauses.items and self.pauses.unwanted(self.spec, header, packet, arrival):
             return None
         reception.store(end - begin, arrival)
         return extended, arrival, header, packet
@@ -342,14 +342,14 @@ class ReceivedStream:
             return before
         if before is None:
             gaps.first_heard(self.spec, arrival)
-        elif self.reception.source_of(ssrc) is None and before.arrival < gaps.resumed_at and not gaps.kept:
+        elif self.reception.source_of(ssrc) is None and gaps.before_restart(before.arrival) and not gaps.kept:
             gaps.note_time(before, arrival, Reason.RESTART)
         rollover = (keyring.rollover if keyring.switched else 0) if keyring else None
         return self.reception.turn_to(ssrc, sequence, rollover)
 
     # ---- what is missing ----
-    def forgive(self, begin: int, end: int) -> None:
-        """Excuse what is missing in this time (ns; `end` = NEVER while it lasts): hold and pause."""
+    def forgive(self, begin: int, end: int | None) -> None:
+        """Excuse what is missing in this time (ns; to None while it lasts): hold and pause."""
         self.gaps.forgive(self.spec, begin, end)
         self.cold = None
 
@@ -396,9 +396,11 @@ class ReceivedStream:
             out.append(
                 record_format.mark(spec.stream, record_format.Mark.HOLD if spec.held else record_format.Mark.UNHOLD, at)
             )
-            lasts = spec.held or self.pauses.lasting
-            self.gaps.forgive(spec, at if spec.held else self.gaps.excused_from, NEVER if lasts else at)
-        if self.reception.payload_type >= 0:
+            if spec.held:
+                self.gaps.forgive(spec, at, None)
+            else:
+                self.gaps.end_excuse(spec, None if self.pauses.lasting else at)
+        if self.reception.payload_type is not None:
             self.reception.switch(self.reception.payload_type, spec.codec(self.reception.payload_type)[1])
         self.srtp.change(spec, before)
         self._open_early(at, out)

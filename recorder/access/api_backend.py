@@ -22,7 +22,6 @@ from recorder.exports.render_client import LATER, Renderer, RenderFailed, Render
 from recorder.exports.render_job import DAMAGED, PEAKS
 from recorder.exports.render_sources import media_parts, render_streams
 from recorder.exports.wav_stream import open_stream
-from recorder.persist.call_list import facts
 from recorder.persist.indexer import Indexer
 from recorder.session import events as e
 from recorder.session.call_document import figures
@@ -92,7 +91,7 @@ class Daemon:
         row = self._indexer.pending(customer, call)
         if row is None or not self._customers[customer].keys.keeps(row.leaf):
             return None  # a call that was just erased may wait to be written; it never will be
-        return _with_users(self._customers[customer], facts(row))
+        return _with_users(self._customers[customer], row.document())
 
     async def documents(
         self, customer: str, calls: Sequence[str], *, measured: bool = False

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from recorder.errors import NotPossible
 from storage.files.durable_files import Disk, disk_errors, opened, write_all
+from storage.timestamps import rfc3339
 
 JOURNALD = "/run/systemd/journal/socket"
 TAG = "recorder-audit"
@@ -66,7 +67,7 @@ def _send_local(path: str, data: bytes) -> None:
 
 def _send_udp(place: str, text: str) -> None:
     host, _, port = place.rpartition(":")
-    at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    at = rfc3339(datetime.now(UTC))
     data = f"<{_PRIORITY}>1 {at} {socket.gethostname() or '-'} {TAG} {os.getpid()} checkpoint - {text}".encode()
     (family, kind, protocol, _, address), *_ = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)
     with socket.socket(family, kind, protocol) as out:

@@ -28,6 +28,7 @@ from recorder.maintenance.lock_job import lock_day, why_away
 from recorder.observe.logs import Log
 from recorder.observe.metrics import Metrics
 from recorder.persist.object_store import configured_store
+from storage.batches import batches
 from storage.customer.customers import Customer
 from storage.errors import StorageError, StoreAway
 from storage.keys.key_tree import day_of
@@ -282,8 +283,7 @@ class UploadJob:
     async def _release(self, threads: ThreadPoolExecutor, customer: Customer, vault: ObjectVault) -> None:
         """Remove local copies that the store has had for long enough, of calls that are finished in the index."""
         due = await _in(threads, lambda: list(vault.stored(time.time_ns() - self._keep_ns[customer.name])))
-        for at in range(0, len(due), BATCH):
-            some = due[at : at + BATCH]
+        for some in batches(due, BATCH):
             calls = {(ref.call, ref.leaf) for ref in some}
             unknown = set(await customer.calls.unknown(calls))
             unfinished = {call for call, _ in await customer.calls.unfinished()}

@@ -14,6 +14,8 @@ import socket
 import struct
 from collections.abc import Iterable, MutableMapping, Sequence
 
+from storage.batches import batches
+
 FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
 MAX_DESCRIPTORS = 253  # SCM_MAX_FD: the kernel refuses more in one message
 MAX_NAME = 255  # characters; systemd ignores longer names
@@ -86,8 +88,8 @@ class Notifier:
         if not self.was_ready:
             self.stored_early.add(name)
         lines = ["FDSTORE=1", f"FDNAME={_checked(name)}", "FDPOLL=0"]
-        parts = [descriptors[at : at + MAX_DESCRIPTORS] for at in range(0, len(descriptors), MAX_DESCRIPTORS)]
-        sent = [self._send(lines, part) for part in parts]  # each is worth sending, even after one that failed
+        # each is worth sending, even after one that failed
+        sent = [self._send(lines, part) for part in batches(descriptors, MAX_DESCRIPTORS)]
         return all(sent)
 
     def remove(self, name: str) -> bool:

@@ -8,6 +8,7 @@ clear.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from ipaddress import ip_address
 
@@ -304,15 +305,18 @@ def answer(
     version: int,
     fingerprint: str = "",
     other: str = "",
+    paused: bool = False,
 ) -> bytes:
     """Write the answer: one line per offered line; `ports` and `keys` (key and salt) by index of accepted lines.
 
     `fingerprint` is that of our certificate, for DTLS-SRTP lines; `other` is our address for lines that were offered
-    with the other IP version than that of `address`.
+    with the other IP version than that of `address`; `paused`: ask the client to send nothing for now.
 
     `session_id` stays the same in a dialog; `version` rises by one with every changed answer (RFC 3264 section 8).
     Raise LocalError if a port or a key of the right length is missing.
     """
+    if paused:
+        plans = [replace(line, answer_direction="inactive") for line in plans]
     taken = [line.family for line in plans if line.accepted]
     if other and taken and set(taken) == {family_of(other)}:
         address, other = other, address

@@ -30,7 +30,8 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database.database import BATCH, Database, DatabaseOlder, batches, once_committed, unless_committed, writer
+from storage.batches import BATCH, batches
+from storage.database.database import Database, DatabaseOlder, once_committed, unless_committed, writer
 from storage.database.schema import (
     annotations,
     attachments,

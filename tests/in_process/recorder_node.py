@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -51,6 +50,7 @@ from sip.ua.events import Send
 from storage.customer.customers import Customers
 from storage.vault.group_sync import Syncer
 from tests.in_process.offers import sdp
+from tests.in_process.waiting import until
 from tests.ports import spans
 
 FLOW = Flow("udp", ("127.0.0.1", 5060), ("127.0.0.1", 5070), 0, 0, ())
@@ -177,13 +177,7 @@ class Stage:
             pair.close()
         self.live.remove(call)
 
-    async def until(self, true: Callable[[], Any], seconds: float = 30.0) -> None:
-        """Let the node work until something holds; a neighbour may hold this machine up for some seconds."""
-        end = time.monotonic() + seconds
-        while not true():
-            if time.monotonic() > end:
-                raise TimeoutError("it never came to that")
-            await asyncio.sleep(0.01)
+    until = staticmethod(until)
 
     def resuming(self, checkpoints: Checkpoints | None = None, repairs: RepairQueue | None = None) -> Resume:
         """What continues the calls of a process that was killed."""

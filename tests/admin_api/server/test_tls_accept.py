@@ -14,7 +14,8 @@ from admin_api.server import connection_limits, tls_accept, uvicorn_server
 from admin_api.server.http_connection import Connection
 from admin_api.server.tls_accept import Accepted, Handshakes, Unnested
 from admin_api.server.uvicorn_server import ApiServer
-from tests.admin_api.server.raw_connections import ALIVE, everything, is_closed, raw, secured, until
+from tests.admin_api.server.raw_connections import ALIVE, everything, is_closed, raw, secured
+from tests.daemon.api import until
 
 CLOSE = ALIVE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 

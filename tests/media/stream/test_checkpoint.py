@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from media.errors import Damaged
 from media.rtp import header
 from media.stream import checkpoint
+from media.stream.gap_detection import RefusedPackets
 from media.stream.receiver import ReceivedStream
 from media.stream.report import figures
 from tests.media.stream.lanes import FIRST_ARRIVAL, FRAME, lane_of, receive, stream_of, successor_of, track_of
@@ -40,8 +41,7 @@ def test_property_a_successor_knows_what_its_predecessor_knew(heard: list[tuple[
     for known in (ours, theirs):
         known["sources"], known["last_arrival"] = sorted(known["sources"]), 0
     assert ours == theirs
-    excused = [(each.gaps.excused_from, each.gaps.excused_until) for each in (successor, track)]
-    assert excused[0] == excused[1]
+    assert successor.gaps.excused == track.gaps.excused
     for at, (number, ssrc) in enumerate(heard, len(heard)):
         assert hear(successor, number, ssrc, at) == hear(track, number, ssrc, at)
 
@@ -70,17 +70,17 @@ def test_a_successor_knows_which_offer_chose_the_source(
     assert same.trial == track.trial == (offered is not None and came_from != 4000)
 
 
-@pytest.mark.parametrize(("heard", "refused"), [(False, (0, 0)), (True, (3, AT + 1))])
-def test_a_successor_knows_when_the_silence_began(heard: bool, refused: tuple[int, int]) -> None:
+@pytest.mark.parametrize(("heard", "refused"), [(False, None), (True, RefusedPackets(3, AT + 1))])
+def test_a_successor_knows_when_the_silence_began(heard: bool, refused: RefusedPackets | None) -> None:
     track = fresh()
     track.gaps.since = AT
     if heard:
         hear(track, 1, at=50)
         track.gaps.silent(7, AT + 2_000_000_000)
-    track.gaps.refused.restore(refused)
+    track.gaps.refused = refused
     track.cold = None
     successor = successor_of(track)
-    assert (successor.gaps.since, successor.gaps.refused.state()) == (AT + heard * 2_000_000_000, refused)
+    assert (successor.gaps.since, successor.gaps.refused) == (AT + heard * 2_000_000_000, refused)
     successor.finish(AT + 60_000_000_000)
     assert [why for _, _, why in successor.gaps.listed()] == ["no media"]
 

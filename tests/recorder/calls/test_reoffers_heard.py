@@ -154,8 +154,9 @@ async def test_a_line_repacked_after_a_hold_begins_another_stream_r15(
 async def received(one: Stage, call: LiveCall, packets: int) -> None:
     """Wait until the worker has this many packets: the kernel may deliver them late."""
     async with asyncio.timeout(30):
-        workers = one.resources.workers
-        while sum(int(each["packets"] or 0) for each in (await workers.snapshot(call.id)).figures) < packets:
+        while (
+            sum(int(each["packets"] or 0) for each in (await one.resources.workers.snapshot(call.id)).figures) < packets
+        ):
             await asyncio.sleep(0.02)
 
 

@@ -26,8 +26,7 @@ from storage.vault.container import Sealer
 from storage.vault.group_sync import Syncer
 from tests.daemon.object_stores import KEY, SECRET, Proxy, Server
 from tests.in_process.storage_node import StorageNode, record
-
-ENDLESS = 60.0
+from tests.in_process.waiting import until
 
 
 class Said:
@@ -81,12 +80,6 @@ async def uploading(folder: Path, port: int, prefix: str, keep: str = "0s") -> A
                 store_of(configured.storage).requests.close()
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
-
-
-async def until(true: Any) -> None:
-    async with asyncio.timeout(ENDLESS):
-        while not true():
-            await asyncio.sleep(0.05)
 
 
 def links(acme: Customer) -> list[bool]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,15 +26,6 @@ from tests.in_process.storage_node import NOON, opens, permit, record
 from tests.storage.holders.cluster import Cluster
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-def two(tmp_path: Path, postgresql: str, loop: asyncio.Runner) -> Iterator[Cluster]:
-    """Nodes rec1 and rec2, which hold the same keys."""
-    cluster = Cluster(tmp_path, postgresql)
-    loop.run(cluster.start("rec1", "rec2"))
-    yield cluster
-    loop.run(cluster.close())
 
 
 async def ask(acme: Customer, *calls: str) -> str:
@@ -285,12 +276,11 @@ async def test_a_live_call_ends_on_its_own_node_before_its_key_goes(two: Cluster
         for part in ("c1", "m1"):
             other.vault.finish(call, row.leaf, part)
 
-    two.holder("rec2").stop_live = stop
     await ask(one, row.id)
     with pytest.raises(CutsBehind, match="not yet erased"):
         await other.calls.get(row.id)  # a look at the index ends no call
     assert other.keys.keeps(row.leaf)
-    await two.turn("rec2")
+    await two.holder("rec2").turn(stop)
     assert ended == [(row.id, True)] and not other.keys.keeps(row.leaf)
     assert other.vault.parts(row.id, row.leaf) == ()
 

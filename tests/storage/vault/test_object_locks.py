@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,22 +12,15 @@ from storage.errors import StoreAway
 from storage.keys.key_store import CustomerKeys
 from storage.keys.key_tree import leaf_of
 from storage.objects.s3 import S3, Version
-from storage.objects.store import Features, Kept
+from storage.objects.store import Kept
 from storage.timestamps import EPOCH, day_of
 from storage.vault.object_compare import Comparison, compare, into_store
 from storage.vault.object_vault import ObjectVault
 from storage.vault.parts import PartRef
-from tests.daemon.object_stores import LOCKED, Proxy, Server
+from tests.daemon.object_stores import LOCKED, SEEN, Proxy, Server, client
 from tests.storage.vault.test_object_vault import ALWAYS, CALL, DAY, LEAF, OTHER, read, store_part
 
 LATER = leaf_of(DAY, 8)
-SEEN = Features(**{**dict.fromkeys((each.name for each in fields(Features)), True), "checksum": False})
-
-
-@pytest.fixture
-def door(object_servers: dict[str, Server]) -> Iterator[Proxy]:
-    with closing(Proxy(object_servers["moto"].port)) as made:
-        yield made
 
 
 @pytest.fixture(params=["governance", "compliance"])
@@ -63,7 +53,7 @@ def lock_of(vault: ObjectVault, store: S3, ref: PartRef) -> tuple[str | None, da
     pointer = vault.pointer(ref)
     assert pointer is not None
     key = store.settings.prefix + str(vault.object_of(ref, pointer))
-    head = store._boto().head_object(Bucket=LOCKED, Key=key)
+    head = client(store.settings).head_object(Bucket=LOCKED, Key=key)
     return head.get("ObjectLockMode"), head.get("ObjectLockRetainUntilDate"), head.get("ObjectLockLegalHoldStatus")
 
 
@@ -204,11 +194,13 @@ def _by_force(store: S3, some: list[Version]) -> bool:
         for each in some:
             soon = datetime.now(UTC) + timedelta(seconds=1)
             place = {"Bucket": LOCKED, "Key": each.key, "VersionId": each.id}
-            store._boto().put_object_retention(**place, Retention={"Mode": "COMPLIANCE", "RetainUntilDate": soon})
+            client(store.settings).put_object_retention(
+                **place, Retention={"Mode": "COMPLIANCE", "RetainUntilDate": soon}
+            )
         time.sleep(1.5)
     for each in some:
         place = {"Bucket": LOCKED, "Key": each.key, "VersionId": each.id}
-        store._boto().delete_object(**place, BypassGovernanceRetention=True)
+        client(store.settings).delete_object(**place, BypassGovernanceRetention=True)
     return False
 
 
