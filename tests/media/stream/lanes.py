@@ -68,7 +68,7 @@ def successor_of(track: ReceivedStream, spec: StreamSpec | None = None) -> Recei
     """Make the stream that another worker continues from a checkpoint."""
     successor = ReceivedStream(spec or track.spec, Pauses(), 1)
     base = checkpoint.pack([track])
-    checkpoint.restore(base, checkpoint.moving([track]) or b"", {successor.spec.stream: successor})
+    checkpoint.restore(base, checkpoint.moving([track]), {successor.spec.stream: successor})
     return successor
 
 
