@@ -116,7 +116,7 @@ class ReceivedStream:
                     self.gaps.unopened(packet, arrival)
                 return
         elif opened is not None and not opened.statuses[slot]:
-            packet = opened.bench.opened(slot)
+            packet = opened.buffer.opened(slot)
             keyring.stay()
         else:
             tried, status = (opened.context, opened.statuses[slot]) if opened else (None, None)

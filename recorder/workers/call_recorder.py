@@ -160,11 +160,11 @@ class CallRecorder:
 
     # ---- DTLS ----
     @property
-    def shaking(self) -> bool:
+    def handshaking(self) -> bool:
         """Tell whether a handshake is in progress, so that waiting for a tick takes too long."""
         return self.handshakes is not None and self.handshakes.pending
 
-    def shake(self, region: Region, now: int) -> None:
+    def advance_handshakes(self, region: Region, now: int) -> None:
         """Read what arrived, and send what is due in the handshakes in progress."""
         self.drain(region, now)
         if self.handshakes is not None and self.handshakes.turn():
@@ -222,7 +222,7 @@ class CallRecorder:
         due = self._reports.due(now)
         if self.handshakes is not None:
             self.handshakes.start_round(now)
-        if due or reports or self.shaking:
+        if due or reports or self.handshaking:
             sources += [(lanes, True) for lanes in self.lanes.values() if lanes.rtcp >= 0]
         for start in range(0, len(sources), LANES):
             group = sources[start : start + LANES]
@@ -389,7 +389,7 @@ class CallRecorder:
             out.append(slot.remainder)
         if self.handshakes is not None:
             self.handshakes.start_round(at)
-        replayed = raw and replay(OrphanedRegion(raw, region.workbench), self.id, self.generation + 1, self.lanes, out)
+        replayed = raw and replay(OrphanedRegion(raw, region.buffer), self.id, self.generation + 1, self.lanes, out)
         if slot is None and not replayed:  # lost, or nothing arrived: a successor could not tell either
             self._parts = tuple((f"m{number}", None) for number in range(1, self._writer.number))
         lost = 0 if kept or not self.heard else max(0, at - self.heard)
