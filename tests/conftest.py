@@ -154,6 +154,13 @@ def proxy(object_server: Server) -> Iterator[Proxy]:
 
 
 @pytest.fixture
+def door(object_servers: dict[str, Server]) -> Iterator[Proxy]:
+    """A proxy before the object store that has versions and locks."""
+    with contextlib.closing(Proxy(object_servers["moto"].port)) as made:
+        yield made
+
+
+@pytest.fixture
 def prefix() -> str:
     """What the names of a test's objects begin with."""
     return f"{os.urandom(6).hex()}/"

@@ -67,7 +67,7 @@ def test_prometheus_takes_the_alerts_of_the_package(packages, tmp_path):
     assert done.returncode == 0 and "SUCCESS" in done.stdout, done.stdout + done.stderr
 
 
-def test_a_reader_of_the_package_finds_what_the_documents_lead_to(packages, tmp_path):
+def test_every_link_in_the_packaged_documents_leads_to_a_file(packages, tmp_path):
     subprocess.run(["dpkg-deb", "--extract", packages[0], tmp_path], check=True)
     folder = tmp_path / "usr/share/doc/siprec-recorder"
     for path in (folder / "docs").glob("*.md"):

@@ -66,7 +66,7 @@ def test_one_wheel_serves_every_python_on_any_linux(tree, archive):
     assert not [name for name in names if name.startswith(("tests/", "bench/", "setup"))]
 
 
-def test_a_wheel_made_without_a_compiler_is_pure_python_and_says_so(tree, monkeypatch):
+def test_without_a_compiler_the_wheel_is_pure_python_and_warns(tree, monkeypatch):
     monkeypatch.setenv("CC", "/nowhere/cc")
     done, wheel = build(tree)
     assert wheel is not None and wheel.name.endswith("-py3-none-any.whl")

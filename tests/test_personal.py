@@ -276,7 +276,7 @@ def revealing(source: str) -> bool:
     return False
 
 
-def test_only_the_modules_of_a_short_list_reveal_personal_values() -> None:
+def test_only_the_listed_modules_reveal_personal_values() -> None:
     files = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py")]
     found = {str(file.relative_to(ROOT)) for file in files if revealing(file.read_text())}
     assert found == set(MAY_REVEAL)

@@ -6,16 +6,20 @@ Users from a directory or a CSV file are changed there; the next import would un
 from __future__ import annotations
 
 import asyncio
-from typing import TypedDict, cast
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, ClassVar, TypedDict, cast
 
-from admin_api.directory.user_bodies import UserRequest, UsersRequest
+import msgspec
+from msgspec import Meta
+
 from admin_api.directory.users import User, named, shown
 from admin_api.http.authorised_request import DONE, AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.messages import Message
 from admin_api.http.permissions import PRIVACY, Action
-from admin_api.http.problems import FAILED, conflict
-from admin_api.http.types import Count
+from admin_api.http.problems import FAILED, Fault, conflict
+from admin_api.http.types import TEXTS, Count, Given, right, said
+from storage.directory.user import Person
 from storage.directory.user_store import User as StoredUser
 
 MAX_BODY = 4 << 20  # bytes of a whole list: parsing more at once would block the event loop for over 50 ms
@@ -24,11 +28,81 @@ BRAKE_PERCENT = 5
 """Share of active users; a list that would make more of them inactive needs `accept`: it may be a broken export."""
 PIECE = 500
 """Users written in one transaction."""
+MAX_FIELD = 512  # characters; the longest e-mail address has 254
+MAX_SEVERAL = 50  # numbers, and addresses, of one person
+KEYS = ("object_id", "upn", "email", "account_name")  # identities of a person, in order of precedence
+
+_Text = Annotated[str, said(MAX_FIELD)]
+_Texts = Annotated[
+    list[_Text],
+    Meta(max_length=MAX_SEVERAL),
+    right(TEXTS.of(most=MAX_SEVERAL, size=MAX_FIELD)),
+]
 _WHERE = {
     "entra": Message("problem.from-entra", "The user comes from Microsoft Entra ID: change it there."),
     "csv": Message("problem.from-csv", "The user comes from the CSV file that is imported: change it there."),
 }
 _ELSEWHERE = Message("problem.from-directory", "The user comes from a directory: change it there.")
+
+
+class UserRequest(Given):
+    """A person, as a directory would describe them."""
+
+    first_name: _Text | None = None
+    last_name: _Text | None = None
+    account_name: _Text | None = None
+    email: _Text | None = None
+    upn: _Text | None = None
+    object_id: _Text | None = None
+    numbers: _Texts | None = None
+    addresses: _Texts | None = None
+
+    schema: ClassVar[Mapping[str, Any]] = {
+        "required": None,
+        "anyOf": [{"required": [name], "properties": {name: {"type": "string"}}} for name in KEYS],
+    }
+
+    def faults(self) -> Iterable[Fault]:
+        """Require what identifies the person."""
+        if not self.key:
+            key = Message("reason.no-identity", "must have one of {names}, which identify the person")
+            yield "", key.of(names=KEYS)
+
+    @property
+    def key(self) -> str:
+        """Return what identifies the person (`Person.key`), "" if nothing does."""
+        named = self.object_id or self.upn or self.email or self.account_name or ""
+        return named.strip().casefold()
+
+    @property
+    def person(self) -> Person:
+        """Return the person, without blanks around what was sent."""
+        given: dict[str, Any] = msgspec.structs.asdict(self)
+        for name, value in given.items():
+            several = name in ("numbers", "addresses")
+            given[name] = tuple(dict.fromkeys(map(str.strip, value or ()))) if several else (value or "").strip()
+        return Person(**given)
+
+
+class UsersRequest(Given):
+    """All people of a directory."""
+
+    users: Annotated[list[UserRequest], right(Message("reason.people", "must be a list of people"))]
+    """The complete list; a user who is not in it has left."""
+    accept: bool | None = None
+    """Accept the list even if so many would leave that it looks broken."""
+
+    entry: ClassVar[str] = "[{}]"
+
+    def faults(self) -> Iterable[Fault]:
+        """Require that everybody is named once."""
+        known = set[str]()
+        for number, each in enumerate(self.users):
+            if each.key in known:
+                twice = Message("reason.person-twice", "has the same identity as an earlier person in the list")
+                yield f"users[{number}]", twice
+                return
+            known.add(each.key)
 
 
 class UserCounts(TypedDict):

@@ -58,27 +58,27 @@ class Handshakes:
         """Set the time (ns since the epoch) at which the ports are read next."""
         self._now = now
 
-    def begin(self, lanes: StreamSockets, left: Mapping[bool, Left] = NOTHING) -> None:
+    def begin(self, sockets: StreamSockets, left: Mapping[bool, Left] = NOTHING) -> None:
         """Continue the current association if the stream's spec names the same one, otherwise start the one it names.
 
         `left`: what a dead worker left of it.
         """
-        track = lanes.track
-        number, dtls = track.spec.stream, track.spec.dtls
+        stream = sockets.stream
+        number, dtls = stream.spec.stream, stream.spec.dtls
         before = self._all.get(number)
         same = before is not None and dtls is not None and before[0].dtls.same(dtls)
         if before is not None and same and (before[0].waits() or not before[0].failed):
-            before[0].aim(track.spec)
-            self._all[number] = before[0], lanes
+            before[0].aim(stream.spec)
+            self._all[number] = before[0], sockets
             self.note()
             return
-        self.end(lanes)
-        made = begin(track.spec, self._secret, left)
+        self.end(sockets)
+        made = begin(stream.spec, self._secret, left)
         if made is None:
             return
-        self._all[number] = made, lanes
+        self._all[number] = made, sockets
         self.note()
-        track.give_dtls_to(partial(self._greet, number))
+        stream.give_dtls_to(partial(self._greet, number))
         for rtcp, keys in made.agreed().items():
             if dtls is not None and not (dtls.rtcp if rtcp else dtls.rtp):
                 self._told[number, rtcp] = keys
@@ -88,13 +88,13 @@ class Handshakes:
         for handshake, _ in self._all.values():
             handshake.reached = True
 
-    def end(self, lanes: StreamSockets) -> None:
+    def end(self, sockets: StreamSockets) -> None:
         """Forget the handshake of a stream."""
-        number = lanes.track.spec.stream
+        number = sockets.stream.spec.stream
         self._all.pop(number, None)
         for rtcp in (False, True):
             self._told.pop((number, rtcp), None)
-        lanes.track.give_dtls_to(None)
+        sockets.stream.give_dtls_to(None)
         self.note()
 
     def keyed(self, spec: StreamSpec) -> StreamSpec:
@@ -104,14 +104,14 @@ class Handshakes:
 
     def turn(self) -> bool:
         """Start, repeat and give up what is due; tell whether something may have to be saved or sent."""
-        for number, (handshake, lanes) in self._all.items():
+        for number, (handshake, sockets) in self._all.items():
             if not handshake.waits():
                 continue
             handshake.turn(self._now / SECOND)
-            if _proven(handshake, lanes):
+            if _proven(handshake, sockets):
                 handshake.proven()
                 self.waiting = True
-            self._take(handshake, lanes)
+            self._take(handshake, sockets)
             if not handshake.waits() and handshake.failed:
                 self._tell(Unkeyed(self._call, number, handshake.failed))
         return self.waiting
@@ -144,21 +144,21 @@ class Handshakes:
     def inherit(self, state: Mapping[str, Any], streams: Iterable[StreamSockets]) -> None:
         """Continue what a dead worker saved; its keys are in use at once."""
         self._secret = bytes.fromhex(state["secret"])
-        for lanes in streams:
-            number, dtls = lanes.track.spec.stream, lanes.track.spec.dtls
-            if lanes.rtp < 0 or dtls is None:
+        for sockets in streams:
+            number, dtls = sockets.stream.spec.stream, sockets.stream.spec.dtls
+            if sockets.rtp < 0 or dtls is None:
                 continue
             known: dict[bool, Left] = {}
             for whose, rtcp, text in state["left"]:
                 left = unsealed(text, dtls.identity, f"{self._call} {number}") if whose == number else None
                 known |= {bool(rtcp): Left.from_state(left)} if left else {}
-            self.end(lanes)
-            self.begin(lanes, known)
+            self.end(sockets)
+            self.begin(sockets, known)
             if number not in self._all:
                 continue
             handshake = self._all[number][0]
             if handshake.keys:
-                lanes.track.rekey(handshake.keyed(lanes.track.spec))
+                sockets.stream.rekey(handshake.keyed(sockets.stream.spec))
             if handshake.severed:
                 self._tell(Severed(self._call, number))
         self.waiting = True
@@ -166,11 +166,17 @@ class Handshakes:
     def speak(self) -> None:
         """Send what waits, and report keys that the peer has to main; all of it is saved already."""
         self.waiting, out, self._out = False, self._out, []
-        for lanes, rtcp, datagram, target in out:
-            descriptor = lanes.rtcp if rtcp else lanes.rtp
+        for sockets, rtcp, datagram, target in out:
+            descriptor = sockets.rtcp if rtcp else sockets.rtp
             if descriptor >= 0:
                 with contextlib.suppress(OSError):  # a lost datagram is repeated by the handshake
-                    send(descriptor, datagram, target, lanes.track.latch.connected and not rtcp, lanes.track.spec.here)
+                    send(
+                        descriptor,
+                        datagram,
+                        target,
+                        sockets.stream.latch.connected and not rtcp,
+                        sockets.stream.spec.here,
+                    )
         for number, (handshake, _) in self._all.items():
             for rtcp, keys in handshake.agreed().items():
                 if self._told.get((number, rtcp)) != keys:
@@ -184,25 +190,27 @@ class Handshakes:
         """Handle a datagram from a port; later packets of the same batch are already decrypted with its keys."""
         if number not in self._all:
             return False
-        handshake, lanes = self._all[number]
+        handshake, sockets = self._all[number]
         if handshake.receive(rtcp, datagram, sender, self._now / SECOND) is not None:
-            lanes.track.rekey(handshake.keyed(lanes.track.spec))
-        self._take(handshake, lanes)
+            sockets.stream.rekey(handshake.keyed(sockets.stream.spec))
+        self._take(handshake, sockets)
         self.waiting = True
         return True
 
-    def _take(self, handshake: Handshake, lanes: StreamSockets) -> None:
-        said = [(lanes, *each) for each in handshake.data_to_send()]
+    def _take(self, handshake: Handshake, sockets: StreamSockets) -> None:
+        said = [(sockets, *each) for each in handshake.data_to_send()]
         self._out += said
         self.waiting = self.waiting or bool(said)
 
     def _left(self) -> dict[int, dict[bool, Left]]:
-        return {number: handshake.left(_proven(handshake, lanes)) for number, (handshake, lanes) in self._all.items()}
+        return {
+            number: handshake.left(_proven(handshake, sockets)) for number, (handshake, sockets) in self._all.items()
+        }
 
 
-def _proven(handshake: Handshake, lanes: StreamSockets) -> bool:
+def _proven(handshake: Handshake, sockets: StreamSockets) -> bool:
     """Tell whether media arrived under the keys of the RTP port, which proves that the peer has them."""
-    keys, ring = handshake.keys.get(False), lanes.track.srtp.keyring
+    keys, ring = handshake.keys.get(False), sockets.stream.srtp.keyring
     if keys is None or ring is None:
         return False
     front = ring.contexts[0]

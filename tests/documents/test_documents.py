@@ -5,8 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
-
 from recorder.cli import manual
 from tests.daemon.documents import blocks, commands
 
@@ -15,22 +13,21 @@ DOCUMENTS = [HERE / "ARCHITECTURE.md", HERE / "CONTRIBUTING.md", *sorted((HERE /
 FILE = re.compile(r"(?<![\w./-])(?:recorder|sip|media|storage|admin_api|tests|bench)/[\w./-]*\.(?:py|c|toml|md|html)\b")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(HERE)))
-def test_files_that_a_document_names_exist(document: Path) -> None:
-    named = {path for path in FILE.findall(document.read_text(encoding="utf-8")) if "NAME" not in path}
-    assert sorted(path for path in named if not (HERE / path).is_file()) == []
+def test_files_that_a_document_names_exist() -> None:
+    named = [(document, path) for document in DOCUMENTS for path in FILE.findall(document.read_text(encoding="utf-8"))]
+    assert [each for each in named if not (HERE / each[1]).is_file() and "NAME" not in each[1]] == []
 
 
 LINK = re.compile(r"\]\((?!https?:|mailto:)([^)#\s]*)(?:#([^)\s]+))?\)")
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(HERE)))
-def test_links_lead_somewhere(document: Path) -> None:
+def test_links_lead_somewhere() -> None:
     lost = []
-    for file, anchor in LINK.findall(document.read_text(encoding="utf-8")):
-        target = document.parent / file if file else document
-        if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
-            lost.append(f"{file}#{anchor}")
+    for document in DOCUMENTS:
+        for file, anchor in LINK.findall(document.read_text(encoding="utf-8")):
+            target = document.parent / file if file else document
+            if not target.exists() or (anchor and target.suffix == ".md" and anchor not in anchors(target)):
+                lost.append(f"{document}: {file}#{anchor}")
     assert lost == []
 
 
@@ -58,10 +55,9 @@ def test_every_document_with_commands_is_run_or_says_why_not() -> None:
     assert {document for document in ALL if blocks(document)} == RUN | set(NOT_RUN)
 
 
-@pytest.mark.parametrize("document", ALL)
-def test_the_commands_of_a_document_exist_with_their_options(document: str) -> None:
-    wrong = [f"{line}: {fault}" for line, words in commands(document) if (fault := fault_of(words))]
-    assert wrong == []
+def test_the_commands_of_a_document_exist_with_their_options() -> None:
+    said = [(document, *each) for document in ALL for each in commands(document)]
+    assert [f"{document}: {line}: {fault}" for document, line, words in said if (fault := fault_of(words))] == []
 
 
 COMMANDS = manual.commands()

@@ -30,7 +30,7 @@ class SimulatedCall:
 
     def __init__(self, worker: InProcessWorker, new: NewCall) -> None:
         self.worker, self.id, self.heard = worker, new.call, worker.heard.get(new.call, 0)
-        self.lanes = {track.spec.stream: SimpleNamespace(track=track, rtp=-1) for track in worker.tracks}
+        self.sockets = {track.spec.stream: SimpleNamespace(stream=track, rtp=-1) for track in worker.tracks}
 
     @property
     def handshaking(self) -> bool:
@@ -52,10 +52,10 @@ class SimulatedCall:
         return 5
 
     def figures(self, gaps: int) -> tuple[Any, ...]:
-        return tuple(figures(lanes.track, gaps) for lanes in self.lanes.values())
+        return tuple(figures(lanes.stream, gaps) for lanes in self.sockets.values())
 
     def counts(self) -> tuple[messages.Counts, ...]:
-        return tuple(counts(lanes.track) for lanes in self.lanes.values())
+        return tuple(counts(lanes.stream) for lanes in self.sockets.values())
 
 
 class InProcessWorker:

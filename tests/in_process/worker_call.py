@@ -5,7 +5,7 @@ import os
 import random
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,6 +20,7 @@ from media.spec import StreamSpec
 from recorder.workers import messages
 from recorder.workers.pool import Workers
 from storage.vault.container import HEADER, MEDIA_SEGMENT, PartSecret, Reader, new_part
+from tests.in_process.waiting import until
 
 T = TypeVar("T")
 SPOOL_KEY = bytes(range(32))
@@ -243,13 +244,6 @@ async def started(folder: Path, **more: Any) -> AsyncIterator[WorkerCall]:
         yield one
     finally:
         await one.end()
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Wait until something holds."""
-    async with asyncio.timeout(30):
-        while not true():
-            await asyncio.sleep(0.005)
 
 
 def run(story: Coroutine[Any, Any, T]) -> T:

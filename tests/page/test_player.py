@@ -84,7 +84,7 @@ def test_a_click_speed_and_one_channel_alone(service: Town, visitor: Callable[..
     until(page, "Math.abs(document.querySelector('audio').currentTime - 9) < 0.2")
 
 
-def test_a_picture_that_cannot_be_made_leaves_the_player(service: Town, visitor: Callable[..., Page]) -> None:
+def test_the_player_works_without_a_waveform(service: Town, visitor: Callable[..., Page]) -> None:
     service.daemon.peaks = b"nonsense"
     page = visitor(Role.LISTENER)
     page.goto(f"/calls/{service.ids['acme'][-1]}")
@@ -94,7 +94,7 @@ def test_a_picture_that_cannot_be_made_leaves_the_player(service: Town, visitor:
     until(page, "document.querySelector('audio').currentTime > 0.3")
 
 
-def test_the_policy_allows_the_style_of_the_waveform_and_no_other(service: Town, visitor: Callable[..., Page]) -> None:
+def test_the_policy_allows_only_the_style_of_the_waveform(service: Town, visitor: Callable[..., Page]) -> None:
     page = open_call(service, visitor, watched=False)
     until(page, "document.querySelector('.player').dataset.drawn !== undefined")
     until(page, "document.querySelector('.wave > div').shadowRoot.styleSheets.length == 1")

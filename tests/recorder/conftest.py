@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from recorder.runtime.sd_notify import Notifier
 from storage.customer.customers import Customer
 from tests.in_process.recorder_node import CONFIG, Stage, stage
 from tests.in_process.storage_node import StorageNode, Watch
@@ -23,9 +24,16 @@ def config() -> str:
 
 
 @pytest.fixture
-def one(loop: asyncio.Runner, tmp_path: Path, config: str) -> Iterator[Stage]:
+def notify(request: pytest.FixtureRequest) -> Notifier:
+    """Return the service manager of the node `one`: none, unless a test names a class."""
+    made = getattr(request, "param", None)
+    return made() if made else Notifier(None)
+
+
+@pytest.fixture
+def one(loop: asyncio.Runner, tmp_path: Path, config: str, notify: Notifier) -> Iterator[Stage]:
     """Have a node that runs in the loop of the test."""
-    running = stage(tmp_path, config)
+    running = stage(tmp_path, config, notify=notify)
     yield loop.run(running.__aenter__())
     loop.run(running.__aexit__(None, None, None))
 

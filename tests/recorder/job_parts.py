@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from inspect import isawaitable
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from recorder.observe.metrics import Metrics
 from recorder.persist.indexer import Indexer
 from recorder.runtime.tasks import Tasks
 from storage.customer.customers import Customer
+from tests.in_process.waiting import until
 
 
 @dataclass
@@ -56,8 +54,4 @@ class Parts:
         value = self.metrics.registry.get_sample_value(name)
         return nan if value is None else value
 
-    async def until(self, true: Callable[[], object]) -> None:
-        """Let the jobs work until something holds, or a coroutine says so."""
-        async with asyncio.timeout(20):
-            while not (await found if isawaitable(found := true()) else found):
-                await asyncio.sleep(0.01)
+    until = staticmethod(until)

@@ -19,6 +19,7 @@ from sip.message.header_values import Flow
 from sip.transport.server import Listener, Server, open_socket
 from sip.ua.events import Closed, Dropped, HungUp, Invited, Send
 from sip.ua.settings import Settings
+from tests.in_process.waiting import until
 from tests.sip.memory_client import ANSWER, Story
 
 HOST = "127.0.0.1"
@@ -137,13 +138,6 @@ class Daemon:
 
     async def wait_for(self, kind, times=1):
         await until(lambda: sum(isinstance(event, kind) for event in self.events) >= times)
-
-
-async def until(holds):
-    """Wait for something to happen."""
-    async with asyncio.timeout(30):
-        while not holds():
-            await asyncio.sleep(0.001)
 
 
 @asynccontextmanager

@@ -12,7 +12,6 @@ from admin_api.operations import audit
 from admin_api.page.framework.date_ranges import midnight
 from admin_api.page.framework.page_request import PageRequest, view
 from admin_api.page.framework.translations import Translations
-from admin_api.page.views.audit_codes import ACTIONS, LABELS
 from storage.ids import is_id
 
 PAGE = 100
@@ -27,6 +26,26 @@ PLACES: Mapping[str, tuple[str, Action]] = {
     "user": ("users", Action.USER),
 }
 """View of an entry's object by the start of the action's name, and the action that the view needs."""
+OTHERS = (
+    "export.done export.fail retention.sweep retention.brake erasure.cut erasure.wait erasure.done users.import "
+    "audit.repair audit.broken audit.accept data.backup data.restore customer.add customer.title customer.close "
+    "customer.remove keys.rotate keys.backup keys.restore session.open session.close account.create account.reset "
+    "account.roles account.disable account.enable account.remove account.password account.app account.passkey "
+    "account.recovery account.drop token.create token.revoke audit.node journal.accept"
+).split()
+"""Actions that are none of the API: of the recorder itself, of signing in and of commands."""
+
+
+def _subject(action: str) -> str:
+    return action.partition(".")[0].removesuffix("s")
+
+
+_SUBJECTS = list(dict.fromkeys(map(_subject, (*Action, *OTHERS))))
+ACTIONS = sorted((*Action, *OTHERS), key=lambda action: (action == Action.UNKNOWN, _SUBJECTS.index(_subject(action))))
+"""All actions, those about one thing together."""
+
+LABELS = ("media", "erasure", "node", "the request is", "provider:")
+"""Words in a detail that a value follows."""
 
 
 @view("GET", "/audit", Action.AUDIT, menu="audit")

@@ -101,7 +101,7 @@ def test_a_range(service, path, begin, end):
 
 
 @pytest.mark.parametrize("is_long", [False, True])
-def test_a_file_is_sent_under_the_conditions_that_were_set(service, path, is_long):
+def test_conditional_requests_are_honoured(service, path, is_long):
     service.daemon.long = is_long
     tag, rest = service.ask(path, method="HEAD").headers["etag"], {"Range": "bytes=10-"}
     for headers, status, content in (
@@ -151,7 +151,7 @@ def test_a_long_call_is_sent_while_it_is_rendered(service, long):
     assert service.ask(long, headers={"Range": "bytes=9999999-"}).status_code == 416
 
 
-def test_sound_that_breaks_off_is_not_taken_for_whole(service, long):
+def test_a_render_that_breaks_off_does_not_look_complete(service, long):
     service.daemon.breaks_at = 300_000
     with pytest.raises(httpx2.RemoteProtocolError):
         service.ask(long)
@@ -171,7 +171,7 @@ def test_long_calls_wait_for_their_turn_and_are_then_refused(service, long, monk
     assert service.ask(long, method="HEAD").status_code == 200
 
 
-def test_a_client_that_goes_away_or_stops_reading_is_left(service, path, monkeypatch):
+def test_a_render_ends_when_its_client_leaves_or_stops_reading(service, path, monkeypatch):
     with streamed(service, path) as answer:
         next(answer.iter_raw(1000))
     assert service.ask(path, method="HEAD").status_code == 200 and closed(service)
@@ -180,7 +180,7 @@ def test_a_client_that_goes_away_or_stops_reading_is_left(service, path, monkeyp
         assert closed(service)
 
 
-def test_only_so_many_at_once(service, path, monkeypatch):
+def test_too_many_players_at_once_get_503(service, path, monkeypatch):
     with monkeypatch.context() as none:
         none.setattr(playback, "MAX_PLAYS", 0)
         none.setattr(playback, "TURN_SECONDS", 0)
@@ -196,7 +196,7 @@ def test_many_at_once_wait_for_their_turn(service, monkeypatch):
         assert {answer.status_code for answer in crowd.map(service.ask, paths)} == {200}
 
 
-def test_a_player_that_seeks_has_the_call_rendered_once(service, monkeypatch):
+def test_seeking_does_not_render_a_call_again(service, monkeypatch):
     monkeypatch.setattr(render_cache, "SECONDS", 1000)
     monkeypatch.setattr(render_cache, "LOOK_SECONDS", 0.01)
     call, live = service.ids["acme"][2], service.ids["acme"][1]
@@ -263,7 +263,7 @@ def test_a_download_ends_when_the_call_is_erased(service, is_long):
     assert 0 < len(b"".join(got)) < len(service.daemon.sound)
 
 
-def test_a_client_that_reads_nothing_is_dropped_when_the_call_is_erased(service):
+def test_erasing_a_call_drops_a_client_that_reads_nothing(service):
     """The worker that decrypts for it holds the key, and the erasure waits for its end."""
     service.daemon.long = True
     call = service.ids["acme"][1]

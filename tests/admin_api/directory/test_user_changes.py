@@ -1,12 +1,16 @@
 """Users of a customer without a directory: made, changed and listed whole through the API; others change elsewhere."""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from admin_api.directory.user_changes import UserRequest, UsersRequest
+from admin_api.http import reading
 from storage.directory.user import Person
 
 ADA = {"first_name": "Ada", "last_name": "Acme", "upn": "ada@acme.example", "numbers": ["+49301234000"]}
+BARE = {"first_name": " Ada ", "upn": "ada@x.example", "numbers": ["+491", "+491", " +492 "], "email": None}
 NOBODY = "00000000-0000-4000-8000-00000000ffff"
 
 
@@ -133,3 +137,16 @@ def test_user_changes_are_audited_without_names(clean):
         ("user.create", "refused", "role"),
     ]
     assert "Ada" not in str(acts) and "ada@" not in str(acts)
+
+
+def test_a_person_is_read() -> None:
+    found = reading.read(UserRequest, json.dumps(BARE).encode())
+    assert found.person == Person(first_name="Ada", upn="ada@x.example", numbers=("+491", "+492"))
+
+
+def test_a_whole_list_is_read() -> None:
+    found = reading.read(UsersRequest, json.dumps({"users": [BARE, {"account_name": "b"}], "accept": True}).encode())
+    assert [each.person.key for each in found.users] == ["ada@x.example", "b"] == [
+        each.key for each in found.users
+    ] and found.accept
+    assert "ada" not in repr(found)

@@ -156,7 +156,7 @@ def test_a_valid_body_becomes_what_is_declared():
         ({"names": [1]}, "names", "must be a list of names"),
     ],
 )
-def test_a_wrong_member_is_named_and_what_is_right(members, name, reason):
+def test_a_wrong_member_is_named_with_what_it_must_be(members, name, reason):
     assert wrong_member(**members) == [(name, reason)]
 
 
@@ -172,7 +172,7 @@ def test_an_unknown_member_is_refused_without_its_name():
     assert wrong_member(inner={"number": 1, "Qz7": 1})[0][0] == "inner"
 
 
-def test_so_many_faults_are_named_and_no_more():
+def test_the_number_of_named_faults_is_limited():
     class Many(Given):
         several: list[Inner]
 
@@ -335,7 +335,7 @@ class Period(Given):
     ("pairs", "refused"),
     [([], [("since", "must be a day")]), ([("since", "5"), ("until", "4")], [("until", "must not be before since")])],
 )
-def test_a_query_is_asked_for_what_it_lacks_and_for_faults_between_members(pairs, refused):
+def test_missing_and_contradictory_parameters_are_named(pairs, refused):
     with pytest.raises(Problem) as problem:
         reading.query(Period, pairs)
     assert [(each["name"], each["reason"]) for each in problem.value.errors] == refused

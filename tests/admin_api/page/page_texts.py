@@ -14,7 +14,7 @@ from admin_api.http.authorised_request import DONE
 from admin_api.http.problems import FAILED, REFUSED
 from admin_api.http.reading import members
 from admin_api.page.sign_in import account
-from admin_api.page.views import audit_codes, call_summary, calls, export_new, user_edit, users
+from admin_api.page.views import audit, call_summary, calls, export_new, user_edit, users
 from storage.access.api_tokens import ROLES
 from storage.attachments.attachments import KINDS
 from storage.directory.user import UserState
@@ -52,10 +52,10 @@ def codes() -> Iterator[str]:
     """Give the ids of the texts of codes that views show."""
     for group, found in {
         "menu": [view.menu for view in page_routes.VIEWS if view.menu],
-        "action": audit_codes.ACTIONS,
+        "action": audit.ACTIONS,
         "field": [*fields(), *user_edit.SINGLE, "cursor"],
         "outcome": [DONE, REFUSED, FAILED],
-        "note.of": audit_codes.LABELS,
+        "note.of": audit.LABELS,
         "role": [*ROLES, "system"],
         "party": ["caller", "callee", "answered", "redirected_by", "redirected_to", "participant"],
         "call-state": calls.STATES,

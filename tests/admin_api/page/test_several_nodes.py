@@ -87,7 +87,7 @@ def later(nodes: Nodes, seconds: float) -> None:
         node.later += seconds
 
 
-def test_a_person_goes_on_at_the_other_node(nodes: Nodes) -> None:
+def test_a_session_continues_on_the_other_node(nodes: Nodes) -> None:
     nodes[0].settle()
     anna = Browser(nodes)
     assert anna.sign_in(0).headers["location"] == "/"
@@ -120,9 +120,7 @@ def test_a_form_is_accepted_once_over_all_nodes(nodes: Nodes) -> None:
     assert anna.post(1, f"{place}/notes", other).status_code == 403
 
 
-def test_a_form_whose_node_died_is_refused_and_the_next_one_taken(
-    nodes: Nodes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_form_whose_node_died_is_refused_and_a_new_one_taken(nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> None:
     nodes[0].settle()
     anna, place = Browser(nodes), f"/calls/{nodes[0].ids['acme'][1]}"
     anna.sign_in(0)
@@ -251,7 +249,7 @@ def test_a_one_time_link_works_once(nodes: Nodes) -> None:
     assert Browser(nodes).post(1, "/invitation", form).status_code == 404
 
 
-def test_what_is_shown_once_is_shown_once(nodes: Nodes) -> None:
+def test_recovery_codes_are_shown_once_over_all_nodes(nodes: Nodes) -> None:
     nodes[0].settle()
     anna = Browser(nodes)
     anna.sign_in(0)
@@ -327,7 +325,7 @@ def test_the_database_holds_nothing_that_opens_a_session(nodes: Nodes) -> None:
         assert stranger.get(1, "/calls").status_code == 303
 
 
-def test_a_database_that_is_away_is_said_and_nobody_is_a_stranger(nodes: Nodes) -> None:
+def test_an_unavailable_database_gives_503_and_signs_nobody_out(nodes: Nodes) -> None:
     nodes[0].settle()
     anna = Browser(nodes)
     anna.sign_in(0)
@@ -347,7 +345,7 @@ def test_a_database_that_is_away_is_said_and_nobody_is_a_stranger(nodes: Nodes) 
     assert anna.get(1, "/calls").status_code == 200
 
 
-def test_one_node_loads_nothing_of_several() -> None:
+def test_a_single_node_loads_no_code_for_several() -> None:
     code = (
         "import sys, recorder.access.api_server, admin_api.assembly.page_app, recorder.calls.databases, "
         "storage.customer.wiring, storage.access.accounts, recorder.cli.accounts, recorder.persist.customers\n"
@@ -357,7 +355,7 @@ def test_one_node_loads_nothing_of_several() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_what_one_erases_the_other_stops_sending(nodes: Nodes) -> None:
+def test_a_node_stops_sending_what_another_erases(nodes: Nodes) -> None:
     """A slow reader of a long call gets no more of it, also from a node that did not erase it."""
     one, other = nodes
     call = one.ids["beta"][1]

@@ -71,7 +71,7 @@ def test_a_forbidden_form_cannot_be_posted(browse, known, role):
             assert browser.post(path_of(view, known["acme"])).status_code in (404, 405), view.path
 
 
-def test_a_form_without_its_token_or_from_elsewhere_does_nothing(browse, known):
+def test_every_view_refuses_strangers_and_forged_forms(browse, known):
     everybody, stranger = browse(*Role), browse()
     for view in page_routes.VIEWS:
         path = path_of(view, known["acme"])

@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 ALIVE = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -36,10 +34,3 @@ def is_closed(client: socket.socket) -> bool:
     with contextlib.suppress(ConnectionError):
         return client.recv(1) == b""
     return True
-
-
-def until(true: Callable[[], object]) -> None:
-    end = time.monotonic() + LONG
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)

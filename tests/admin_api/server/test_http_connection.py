@@ -10,7 +10,8 @@ import uvicorn
 from uvicorn.server import ServerState
 
 from admin_api.server import connection_limits, http_connection
-from tests.admin_api.server.raw_connections import ALIVE, everything, raw, secured, until
+from tests.admin_api.server.raw_connections import ALIVE, everything, raw, secured
+from tests.daemon.api import until
 
 
 def config(app=None):

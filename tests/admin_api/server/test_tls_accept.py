@@ -14,7 +14,8 @@ from admin_api.server import connection_limits, tls_accept, uvicorn_server
 from admin_api.server.http_connection import Connection
 from admin_api.server.tls_accept import Accepted, Handshakes, Unnested
 from admin_api.server.uvicorn_server import ApiServer
-from tests.admin_api.server.raw_connections import ALIVE, everything, is_closed, raw, secured, until
+from tests.admin_api.server.raw_connections import ALIVE, everything, is_closed, raw, secured
+from tests.daemon.api import until
 
 CLOSE = ALIVE.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
 
@@ -181,7 +182,7 @@ def test_one_address_has_no_more_handshakes_than_connections(served, limited):
         assert served.answers("127.0.0.3")
 
 
-def test_the_end_waits_for_no_handshake_and_none_begins_after_it(served):
+def test_closing_waits_for_no_handshake_and_allows_no_new_one(served):
     async def close():
         served.handshakes.close()
 

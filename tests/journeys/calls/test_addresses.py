@@ -93,7 +93,7 @@ def test_the_answer_has_the_ip_version_of_the_offer_s32(tmp_path: Path, has_six:
         assert offered(one, "::1", "IP4", "127.0.0.1")[0] == 200
 
 
-def test_calls_to_a_second_address_are_recorded_and_answered_s21(tmp_path: Path) -> None:
+def test_calls_to_a_second_address_are_answered_by_it_s21(tmp_path: Path) -> None:
     with running(tmp_path, start=False) as it:
         one = it.one
         open_to_all(one)

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +15,6 @@ from tests.daemon.sbc import OFFER
 from tests.daemon.server import Server, server
 
 NOBODY = 65_534
-
-
-@pytest.fixture
-def ready(tmp_path: Path) -> Iterator[Server]:
-    """A place where everything is prepared for a start."""
-    with server(tmp_path) as one:
-        one.init()
-        yield one
 
 
 def checked(one: Server, *, status: int) -> dict[str, Any]:

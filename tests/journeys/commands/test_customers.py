@@ -69,7 +69,8 @@ def invited(one: Server, source: str, transport: str = "udp") -> int:
         return status
 
 
-def test_a_reload_takes_a_new_configuration_and_ends_only_calls_of_a_closed_customer(tmp_path: Path) -> None:
+def test_a_reload_ends_only_the_calls_of_a_closed_customer(tmp_path: Path) -> None:
+    """Everything else that was changed is in force."""
     with running(tmp_path, calls=24, kept=True, sources=SOURCES["acme"], more=MORE) as it:
         one, told = it.one, dict[str, Any]()
 
@@ -146,7 +147,7 @@ def ended_in_order(initech: Api, calls: Sequence[CallReport]) -> None:
     assert kinds <= {"call-refused"}
 
 
-def test_a_process_that_had_no_time_leaves_the_calls_of_a_closed_customer_to_its_successor(tmp_path: Path) -> None:
+def test_calls_of_a_closed_customer_end_even_after_a_kill(tmp_path: Path) -> None:
     with running(tmp_path, kept=True) as it, it.one.sbc("udp") as sbc:
         assert sbc.ask("INVITE", OFFER).status == 200
         ran(it.one, "close", "acme")
@@ -159,7 +160,7 @@ def test_a_process_that_had_no_time_leaves_the_calls_of_a_closed_customer_to_its
         assert it.one.stop() == 0
 
 
-def test_what_a_reload_cannot_take_is_named_and_nothing_stops(tmp_path: Path) -> None:
+def test_a_reload_names_what_needs_a_restart_and_stops_nothing(tmp_path: Path) -> None:
     with running(tmp_path, kept=True) as it:
         one = it.one
         text = one.config.read_text()

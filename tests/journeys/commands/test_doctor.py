@@ -59,7 +59,7 @@ def test_a_running_recorder_is_well(it: Api) -> None:
     assert " 0 failed, " in said.stderr
 
 
-def test_a_trial_call_is_recorded_heard_and_erased_if_that_is_allowed(it: Api) -> None:
+def test_a_trial_call_is_recorded_heard_and_erased_if_allowed(it: Api) -> None:
     checks = examined(it.one, "--call", "acme")
     assert states(checks, "trial-call", "trial-call.listed", "trial-call.heard") == ["ok"] * 3, checks
     assert checks["trial-call.erased"]["state"] == "warn"
@@ -77,7 +77,7 @@ def test_a_trial_call_is_recorded_heard_and_erased_if_that_is_allowed(it: Api) -
     assert it.one.run("audit", "verify").returncode == 0
 
 
-def test_a_trial_call_that_would_be_nobodys_is_not_placed(tmp_path: Path) -> None:
+def test_a_trial_call_that_no_customer_would_take_is_not_placed(tmp_path: Path) -> None:
     with running(tmp_path, sources="192.0.2.5") as it:
         checks = examined(it.one, "--call", "acme")
         assert checks["trial-call"]["state"] == "unchecked"
@@ -96,7 +96,7 @@ def test_an_sbc_that_answers_and_one_that_does_not(it: Api) -> None:
     assert it.one.run("doctor", "--sbc", "anna").returncode == 2
 
 
-def test_who_sends_something_is_seen_while_it_listens(tmp_path: Path) -> None:
+def test_listening_shows_who_was_refused(tmp_path: Path) -> None:
     with running(tmp_path, sources="127.0.0.1") as it:
         line = [sys.executable, "-m", "recorder", "doctor", "--listen", "5s", "--json", "--config", str(it.one.config)]
         with subprocess.Popen(line, stdout=subprocess.PIPE) as process:
@@ -156,7 +156,7 @@ def test_a_daemon_that_hangs_does_not_hang_the_doctor(tmp_path: Path) -> None:
         until(lambda: it.health("/readyz") == 200)
 
 
-def test_a_postgresql_is_asked_what_it_is(tmp_path: Path) -> None:
+def test_the_doctor_checks_postgresql(tmp_path: Path) -> None:
     place = tmp_path / "place"
     place.mkdir()
     with cluster() as database, server(place) as one:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,14 +14,6 @@ from tests.daemon.server import Server, command, server, taken
 from tests.journeys.trouble.disks import fill, mounted
 
 ROOT = os.geteuid() == 0
-
-
-@pytest.fixture
-def ready(tmp_path: Path) -> Iterator[Server]:
-    """A place where everything is prepared."""
-    with server(tmp_path) as one:
-        one.init()
-        yield one
 
 
 def refused(one: Server, *, status: int) -> str:

@@ -59,7 +59,7 @@ def test_torture_a_step_up_and_down_again_loses_nothing(
         in_order(it)
 
 
-def test_what_the_older_version_cannot_read_is_said_while_the_newer_one_records(
+def test_an_older_version_names_newer_data_while_calls_go_on(
     tmp_path: Path, older: Path, newer: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     change_formats(newer)

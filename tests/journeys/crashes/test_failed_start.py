@@ -55,7 +55,7 @@ SPOILT = [
 
 
 @pytest.mark.parametrize(("spoil", "status"), [row[1:] for row in SPOILT], ids=[row[0] for row in SPOILT])
-def test_a_failed_start_gives_up_the_listeners_and_keeps_the_media(
+def test_a_failed_start_closes_listeners_but_not_media_sockets(
     kept: Server, store: DescriptorStore, spoil: Callable[[Server], object], status: int
 ) -> None:
     kept.start()

@@ -51,7 +51,7 @@ def verified(one: Server) -> None:
     assert said(one, "audit", "verify")["ok"] is True
 
 
-def test_elsewhere_comes_back_what_was_finished_and_nothing_that_was_erased(tmp_path: Path) -> None:
+def test_a_restore_elsewhere_brings_back_all_but_erased_calls(tmp_path: Path) -> None:
     backup = tmp_path / "backup"
     with running(tmp_path / "one") as api:
         one = api.one

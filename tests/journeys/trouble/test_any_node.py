@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import UTC, datetime
-from html import unescape
 from http.cookies import SimpleCookie
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from tests.daemon.api import Api, running, until
 from tests.daemon.object_stores import BUCKET, KEY, SECRET, object_store
 from tests.daemon.postgresql import Cluster, cluster
 from tests.in_process.shared_keys import admit
+from tests.in_process.sign_in_service import field
 
 PASSWORD = "a fine long passphrase"
 SECOND = 5.0
@@ -56,12 +56,6 @@ class Browser:
 
     def post(self, node: Api, path: str, **form: str) -> httpx2.Response:
         return self.ask(node, "POST", path, **form)
-
-
-def field(page: httpx2.Response, name: str) -> str:
-    found = re.search(rf'name="{name}" value="([^"]*)"', page.text)
-    assert found, page.text
-    return unescape(found.group(1))
 
 
 @pytest.fixture

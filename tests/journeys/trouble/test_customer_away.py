@@ -40,7 +40,7 @@ def bring_back(one: Server, aside: Path) -> None:
         path.rename(one.data / "keys" / path.name)
 
 
-def test_a_new_customer_without_keys_is_away_and_the_others_record(two: Server) -> None:
+def test_a_customer_without_keys_is_away_while_others_record(two: Server) -> None:
     newcomer = '[[customer]]\nname = "newcomer"\nsources = ["127.0.0.3"]\n'
     two.config.write_text(two.config.read_text() + newcomer)
     two.start()
@@ -91,7 +91,7 @@ def test_a_live_call_waits_for_its_customer_and_loses_no_socket(two: Server) -> 
     assert '"state": "complete"' in told.stdout or '"state": "interrupted"' in told.stdout
 
 
-def test_what_is_done_for_each_customer_is_done_for_one_who_comes_back(two: Server) -> None:
+def test_a_customer_that_comes_back_records_exports_and_erases(two: Server) -> None:
     aside = lose_keys(two, "acme")
     two.start()
     bring_back(two, aside)
@@ -125,7 +125,7 @@ def test_a_folder_without_a_customer_is_named(two: Server) -> None:
     assert two.stop() == 0
 
 
-def test_a_customer_whose_file_of_users_is_missing_is_away_until_the_next_start(two: Server) -> None:
+def test_a_customer_without_its_users_file_waits_for_a_restart(two: Server) -> None:
     two.replace('srtp = "off"', f'srtp = "off"\ndigest = "{two.folder}/users"')
     assert two.run("check-config", "--start").returncode == 2
     two.start()

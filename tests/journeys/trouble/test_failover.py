@@ -50,7 +50,7 @@ BEHIND = pytest.param(True, id="behind PgBouncer", marks=pytest.mark.torture)
 
 
 @pytest.mark.parametrize("between", [pytest.param(False, id="two hosts"), BEHIND])
-def test_commits_that_a_failover_lost_are_made_again(tmp_path: Path, between: bool) -> None:
+def test_commits_that_a_fail_over_lost_are_made_again(tmp_path: Path, between: bool) -> None:
     with ExitStack() as stack:
         primary, standby, url, switch = stack.enter_context(pair(stack, between))
         api = stack.enter_context(running(tmp_path / "one", start=False, kept=True))

@@ -83,7 +83,7 @@ def doctor(api: Api) -> list[dict[str, str]]:
     return found
 
 
-def test_recordings_go_to_the_store_and_play_verify_and_are_erased_from_there(
+def test_recordings_play_verify_and_are_erased_from_the_store(
     tmp_path: Path, object_server: Server, prefix: str, store: S3
 ) -> None:
     with recorder(tmp_path / "one", object_server.port, prefix) as api:
@@ -112,7 +112,7 @@ def test_recordings_go_to_the_store_and_play_verify_and_are_erased_from_there(
 @pytest.mark.parametrize(
     "fault", ["flip", *(pytest.param(each, marks=pytest.mark.torture) for each in ("503", "reset", "swallow", "lost"))]
 )
-def test_a_store_in_trouble_loses_nothing_and_gets_nothing_twice(
+def test_a_failing_store_loses_nothing_and_gets_nothing_twice(
     tmp_path: Path, object_servers: dict[str, Server], prefix: str, fault: str
 ) -> None:
     server = object_servers["rclone"]
@@ -143,7 +143,7 @@ def test_a_store_in_trouble_loses_nothing_and_gets_nothing_twice(
         proxy.close()
 
 
-def test_a_call_that_only_an_absent_store_has_is_answered_503_and_a_stop_waits_for_no_store(
+def test_an_absent_store_gives_503_and_does_not_delay_a_stop(
     tmp_path: Path, object_servers: dict[str, Server], prefix: str
 ) -> None:
     proxy = Proxy(object_servers["moto"].port)
@@ -206,7 +206,7 @@ def test_a_vault_moves_there_and_back_while_calls_are_recorded(
         assert json.loads(api.one.run("verify", "--json").stdout)["ok"]
 
 
-def test_nothing_of_a_store_is_loaded_without_one(tmp_path: Path) -> None:
+def test_without_a_store_none_of_its_code_is_loaded(tmp_path: Path) -> None:
     with running(tmp_path / "one") as api:
         record(api)
         assert api.one.process is not None
@@ -300,7 +300,7 @@ def test_an_erased_live_call_leaves_nothing_in_the_store(
         assert {path.name[:36] for path in parts(api)} == {kept["id"]} and api.sound(kept["id"])
 
 
-def test_of_a_live_call_on_a_disk_that_is_lost_the_store_has_all_but_the_last_part(
+def test_a_lost_disk_costs_a_live_call_only_its_last_part(
     tmp_path: Path, object_servers: dict[str, Server], prefix: str
 ) -> None:
     server = object_servers["rclone"]
@@ -362,7 +362,7 @@ def test_faults_and_kills_of_recorder_and_store_lose_nothing(tmp_path: Path, see
 
 
 @pytest.mark.torture
-def test_a_locked_call_is_erased_and_what_the_lock_keeps_is_in_the_receipt(
+def test_a_receipt_names_what_a_lock_keeps_of_an_erased_call(
     tmp_path: Path, object_servers: dict[str, Server], prefix: str
 ) -> None:
     server = object_servers["moto"]
@@ -408,7 +408,7 @@ def give_to_customer(api: Api) -> None:
     api.one.config.write_text(text)
 
 
-def test_of_a_customer_who_is_removed_nothing_stays_in_the_own_store(
+def test_removing_a_customer_empties_its_own_store(
     tmp_path: Path, object_servers: dict[str, Server], prefix: str
 ) -> None:
     server = object_servers["moto"]
@@ -435,7 +435,7 @@ def remove(api: Api) -> None:
     assert api.one.run("audit", "verify").returncode == 0
 
 
-def test_of_a_customer_who_is_removed_nothing_stays_in_the_store(
+def test_removing_a_customer_leaves_nothing_in_the_common_store(
     tmp_path: Path, object_server: Server, prefix: str, store: S3
 ) -> None:
     with recorder(tmp_path / "one", object_server.port, prefix) as api:

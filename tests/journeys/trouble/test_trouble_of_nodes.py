@@ -22,7 +22,7 @@ ROUNDS = 4
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("count", [1, 3])
-def test_no_schedule_of_trouble_loses_a_frame_or_opens_what_was_erased(
+def test_random_trouble_loses_no_frame_and_no_erasure(
     tmp_path: Path, troublemaker: Path, count: int, seed: int
 ) -> None:
     with scene(tmp_path, count, seed, troublemaker) as it:
@@ -34,7 +34,7 @@ def test_no_schedule_of_trouble_loses_a_frame_or_opens_what_was_erased(
 @pytest.mark.torture
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", [Scene.burnt, Scene.older_keys, Scene.one_cut_off, Scene.clock_off])
-def test_a_node_in_trouble_of_its_own_loses_no_frame_and_opens_nothing_that_was_erased(
+def test_trouble_of_one_node_loses_no_frame_and_no_erasure(
     tmp_path: Path, troublemaker: Path, kind: Callable[[Scene], None]
 ) -> None:
     with scene(tmp_path, 3, 0, troublemaker) as it:
@@ -47,7 +47,7 @@ def test_a_node_in_trouble_of_its_own_loses_no_frame_and_opens_nothing_that_was_
 @pytest.mark.torture
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("wrong", [-30 * DAY, -90, 90, 30 * DAY])
-def test_a_wrong_clock_loses_no_frame_and_opens_nothing(tmp_path: Path, troublemaker: Path, wrong: int) -> None:
+def test_a_wrong_clock_loses_no_frame_and_no_erasure(tmp_path: Path, troublemaker: Path, wrong: int) -> None:
     def clock_off(it: Scene) -> None:
         it.clock_off(wrong, boots=False)
 

@@ -70,7 +70,7 @@ def test_other_formats_are_not_shown() -> None:
     assert unpacking(Format("H265", 90_000)) is None and unpacking(Format("h264", 90_000)) is not None
 
 
-def test_a_picture_ends_where_the_next_begins_or_its_time_is_past() -> None:
+def test_a_picture_ends_when_the_next_begins_or_its_time_is_up() -> None:
     pictures = Pictures(H264(None))
     assert list(pictures.before(0)) == []
     assert [list(pictures.add(0, n, (unit,))) for n, unit in ((10, b"\x65a"), (11, b"\x65b"))] == [[], []]

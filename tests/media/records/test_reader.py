@@ -13,7 +13,7 @@ def read(stored: bytes) -> list[Batch | ClockPair | Marked]:
     return list(batches(record_format.read([stored])))
 
 
-def test_a_run_is_a_batch_and_each_part_has_its_own_first_packet() -> None:
+def test_a_run_is_read_as_a_batch_and_can_be_taken_in_parts() -> None:
     (batch,) = read(run([b"a", b"b", b"c"], seq=10, ts=0xFFFF_FF60, at=0))
     assert isinstance(batch, Batch)
     assert (batch.ext_seq, batch.packets, batch.first, batch.step) == (10, 3, b"a", 160)

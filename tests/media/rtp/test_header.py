@@ -8,7 +8,7 @@ from media.errors import Malformed
 from media.rtp import header
 
 
-def test_a_header_is_read_and_what_surrounds_a_payload_taken_off() -> None:
+def test_an_rtp_header_is_read_and_its_payload_located() -> None:
     """Duty R24."""
     assert header.parse(header.build(8, 65537, 5, 7, b"abc", marker=True)) == (True, 8, 1, 5, 7, 12, 15)
     packet = bytearray(header.build(0, 1, 2, 3, bytes(4) + b"\xbe\xde\0\1" + bytes(4) + b"ab" + b"\0\0\3"))

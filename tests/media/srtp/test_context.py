@@ -52,7 +52,7 @@ def test_a_context_goes_on_across_the_next_rollover(sequence: int, rollover: int
 
 
 @pytest.mark.parametrize("name", SUITES)
-def test_a_stream_joined_in_mid_call_is_found_with_what_it_overtook(name: str) -> None:
+def test_a_rollover_found_mid_call_also_opens_overtaken_packets(name: str) -> None:
     key = key_of(name)
     session = sender(name, key)
     reached(session, 7)

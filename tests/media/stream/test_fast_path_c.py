@@ -146,7 +146,7 @@ def test_the_fast_path_refuses_any_differing_header_byte() -> None:
 
 
 @needed
-def test_nothing_is_stored_in_a_pause_or_before_anybody_is_known() -> None:
+def test_nothing_is_stored_in_a_pause_or_from_an_unknown_source() -> None:
     """Whatever a clock says: here type, numbers, source and time are those that are not known yet."""
     packets, arrivals = numbered()
     track, lane = begun(packets, arrivals)

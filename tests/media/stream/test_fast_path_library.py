@@ -27,6 +27,6 @@ def test_where_there_is_a_compiler_the_fast_path_was_compiled():
         ("NUMBERS", (*fast_path_library.NUMBERS[:-1], 1)),
     ],
 )
-def test_a_module_that_is_missing_or_of_other_sources_is_not_used(monkeypatch, name, value):
+def test_a_missing_or_outdated_compiled_module_is_not_used(monkeypatch, name, value):
     monkeypatch.setattr(fast_path_library, name, value)
     assert fast_path_library.library() is None

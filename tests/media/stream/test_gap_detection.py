@@ -201,7 +201,7 @@ def test_a_silence_is_a_gap_unless_it_is_explained(heard: Heard, listed: list[tu
     assert heard.gap_ms == sum(end - begin for begin, end, _ in listed)
 
 
-def test_who_sends_more_than_silence_descriptors_of_opus_is_missed() -> None:
+def test_an_opus_stream_that_stops_after_speech_leaves_a_gap() -> None:
     assert [why for _, _, why in silent_for_an_hour(111, 60).listed] == ["no media"]
 
 

@@ -23,8 +23,9 @@ OFFER = sdp("sendonly", "sendonly")
 
 def joined(one: Stage, folder: Path, node: str = "2 rec2") -> tuple[Membership, Admission]:
     """Let the node be one of several, as a process that starts."""
-    one.node.membership = membership = Membership(folder / "run", node, frozenset(one.node.customers))
-    admission = Admission(one.node, one.live, one.executor.checkpoint)
+    membership = Membership(folder / "run", node, frozenset(one.customers))
+    one.signalling = one.handler(membership)
+    admission = Admission(one.node, one.resources, one.live, membership)
     membership.follow(admission.review)
     admission.review()
     return membership, admission
@@ -37,7 +38,7 @@ def asked(one: Stage, call: str) -> list[int]:
     return [one.statuses("INVITE")[-1], one.statuses("OPTIONS")[-1]]
 
 
-async def test_calls_are_taken_once_the_database_said_that_the_number_is_ours(one: Stage, tmp_path: Path) -> None:
+async def test_calls_are_taken_once_the_database_confirms_our_number(one: Stage, tmp_path: Path) -> None:
     membership, admission = joined(one, tmp_path)
     assert admission.not_accepting() == NOT_REGISTERED
     assert asked(one, "c1") == [503, 503]
@@ -63,7 +64,7 @@ async def test_ready_waits_for_the_first_database_but_not_for_ever(one: Stage, t
     await asyncio.wait_for(membership.registered(60.0), 5)
 
 
-async def test_a_process_goes_on_within_the_same_boot_and_not_after_a_stop(one: Stage, tmp_path: Path) -> None:
+async def test_a_successor_takes_calls_at_once_but_not_after_a_stop(one: Stage, tmp_path: Path) -> None:
     membership, _ = joined(one, tmp_path)
     membership.served("acme", "draining")
     again, admission = joined(one, tmp_path)
@@ -89,7 +90,7 @@ async def test_draining_refuses_what_is_new_and_nothing_else(one: Stage, tmp_pat
 
 
 @pytest.mark.parametrize("config", [pytest.param(TWO, id="two customers")])
-async def test_one_customers_database_keeps_no_other_from_being_recorded(one: Stage, tmp_path: Path) -> None:
+async def test_calls_do_not_wait_for_the_database_of_another_customer(one: Stage, tmp_path: Path) -> None:
     membership, admission = joined(one, tmp_path)
     membership.served("globex", "active")
     assert admission.not_accepting() is None
@@ -103,7 +104,7 @@ async def test_what_the_database_says_is_followed(one: Stage, tmp_path: Path, mo
     for name in ("AGAIN_SECONDS", "RENEW_SECONDS"):
         monkeypatch.setattr(databases, name, 0.01)
     membership, _ = joined(one, tmp_path)
-    acme: Any = one.node.customers["acme"]
+    acme: Any = one.customers["acme"]
     taken = OtherNode("another machine serves the database", "stop it", "rec1")
     says: list[Any] = ["active", DatabaseAway("away"), "draining", "active", taken, DatabaseOlder("older"), "active"]
     states, back, opened = list[str | None](), list[str](), list[bool]()
@@ -122,7 +123,7 @@ async def test_what_the_database_says_is_followed(one: Stage, tmp_path: Path, mo
         acme.database.serve()
 
     acme.renew_claim, acme.open_database = renew_claim, open_database
-    opening = Databases(one.node, lambda customer: back.append(customer.name))
+    opening = Databases(one.node, one.customers, membership, lambda customer: back.append(customer.name))
     opening.start()
     await one.until(lambda: not says and back)
     assert states[:5] == [None, None, None, "draining", None]

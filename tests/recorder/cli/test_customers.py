@@ -95,7 +95,7 @@ def test_if_keys_cannot_be_made_the_table_is_taken_back(place: Place, printed: P
     assert place.config.read_bytes() == before
 
 
-def test_title_and_state_change_in_the_file_and_stand_in_the_audit_log(place: Place, answer: Answer) -> None:
+def test_a_new_title_or_state_is_in_the_file_and_the_audit_log(place: Place, answer: Answer) -> None:
     told = answer("customer", "title", "globex", "Globex SE")
     assert told == {"name": "globex", "state": "open", "receipt": None}
     assert answer("customer", "close", "globex") == {"name": "globex", "state": "closed", "receipt": None}
@@ -168,7 +168,7 @@ async def hold(globex: Customer) -> None:
     [((permit, hold), "under legal hold"), ((one_call,), "no waiver is active"), (None, "is not closed")],
     ids=["held", "not waived", "open"],
 )
-def test_a_customer_that_must_stay_stays(place: Place, printed: Printed, works: Any, said: str) -> None:
+def test_a_customer_that_must_stay_is_not_removed(place: Place, printed: Printed, works: Any, said: str) -> None:
     if works is not None:
         closed(place, *works)
     before, text = everything(place.data / "customers" / "globex" / "vault"), place.config.read_bytes()
@@ -177,7 +177,7 @@ def test_a_customer_that_must_stay_stays(place: Place, printed: Printed, works: 
     assert place.config.read_bytes() == text and not (place.data / "removed" / "globex").exists()
 
 
-def test_where_a_second_person_approves_nobody_removes_calls_alone(place: Place, printed: Printed) -> None:
+def test_no_customer_is_removed_where_erasures_need_approval(place: Place, printed: Printed) -> None:
     place.config.write_text(place.config.read_text() + "approve_erasures = true\n")
     closed(place, one_call, permit)
     assert "second person" in printed("customer", "remove", "globex", "--yes", status=3)[1]
@@ -190,13 +190,13 @@ def test_the_last_customer_is_not_removed(tmp_path: Path, capsys: pytest.Capture
     assert "only customer" in capsys.readouterr().err
 
 
-def test_without_a_terminal_nobody_confirms(place: Place, printed: Printed) -> None:
+def test_without_a_terminal_a_removal_needs_yes(place: Place, printed: Printed) -> None:
     closed(place)
     assert "--yes" in printed("customer", "remove", "globex", status=2)[1]
     assert load(place.config).customer("globex") is not None
 
 
-def test_while_a_process_has_the_customer_open_nothing_is_erased_under_it(place: Place, answer: Answer) -> None:
+def test_a_customer_that_a_process_has_open_is_not_erased(place: Place, answer: Answer) -> None:
     (row, _) = closed(place, one_call, permit)
 
     async def meanwhile(globex: Customer) -> None:
@@ -210,9 +210,7 @@ def test_while_a_process_has_the_customer_open_nothing_is_erased_under_it(place:
     assert answer("customer", "remove", "globex", "--yes")["state"] == "removed"
 
 
-def test_a_hold_that_comes_between_the_two_runs_calls_the_removal_off(
-    place: Place, answer: Answer, printed: Printed
-) -> None:
+def test_a_hold_set_between_the_two_runs_stops_the_removal(place: Place, answer: Answer, printed: Printed) -> None:
     before = place.config.read_text()
     (row, _) = closed(place, one_call, permit)
 
@@ -227,7 +225,7 @@ def test_a_hold_that_comes_between_the_two_runs_calls_the_removal_off(
     assert place.run("check-config", "--start") == 0 and place.open("globex").keeps(row.leaf)
 
 
-def test_a_table_that_is_written_again_over_half_of_an_erasure_goes_too(
+def test_a_table_restored_during_a_removal_is_removed_again(
     place: Place, answer: Answer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (row, _) = closed(place, one_call, permit)
@@ -290,9 +288,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
         yield place
 
 
-def test_root_edits_its_file_and_makes_files_of_the_recorder_as_its_user(
-    service: Place, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_files_that_root_makes_belong_to_the_recorders_user(service: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert service.run("customer", "add", "initech", "--source", "192.0.2.77/32") == 0
     assert service.run("customer", "title", "globex", "Globex SE") == 0
     assert service.run("customer", "close", "globex") == 0

@@ -22,22 +22,24 @@ def test_every_command_has_a_help():
     assert {"recorder", "recorder serve", "recorder node retire"} <= set(HELPS)
 
 
-@pytest.mark.parametrize("name", HELPS)
-def test_a_help_fits_80_columns_and_cuts_no_summary(name):
-    _, _, summaries = HELPS[name].partition("\nCommands:\n")
-    assert all(line.endswith(".") for line in summaries.splitlines())
-    assert "..." not in summaries
-    assert max(map(len, HELPS[name].splitlines())) <= 80
+def summaries(text):
+    return text.partition("\nCommands:\n")[2]
 
 
-@pytest.mark.parametrize("name", HELPS)
-def test_a_help_has_an_example_in_a_paragraph_of_its_own(name):
-    paragraphs = HELPS[name].split("\n\n")
-    examples = [each for each in paragraphs if "Example: " in each]
-    assert examples
-    assert all(each.strip().startswith("Example: recorder") for each in examples)
+def examples(text):
+    return [each.strip() for each in text.split("\n\n") if "Example: " in each] or ["none"]
 
 
-@pytest.mark.parametrize("name", HELPS)
-def test_a_help_names_parameters_without_the_types_of_python(name):
-    assert not re.search(r"list\[| range>|[{}]|\[\[", HELPS[name])
+FAULTS = {
+    "a summary is cut": lambda text: "..." in summaries(text) or re.search(r"[^.]$", summaries(text), re.M),
+    "a line is over 80 columns": lambda text: max(map(len, text.splitlines())) > 80,
+    "no example in a paragraph of its own": lambda text: (
+        not all(each.startswith("Example: recorder") for each in examples(text))
+    ),
+    "types of Python": lambda text: re.search(r"list\[| range>|[{}]|\[\[", text),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_no_help_has_this_fault(fault):
+    assert [name for name, text in HELPS.items() if FAULTS[fault](text)] == []

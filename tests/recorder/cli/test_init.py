@@ -88,7 +88,7 @@ def test_a_lost_root_secret_is_not_replaced(made: Path) -> None:
         ("root.key", bytes(32), "not the one that the keys of acme"),
     ],
 )
-def test_an_unusable_key_or_certificate_is_named_and_not_replaced(
+def test_an_unusable_key_or_certificate_is_named_and_kept(
     made: Path, file: str, content: bytes | str | None, says: str
 ) -> None:
     place = made.parent / file

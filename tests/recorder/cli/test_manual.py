@@ -28,17 +28,18 @@ def test_there_is_a_page_for_every_command():
     assert set(manual.files()) == {f"{name}.1" for name in names} | {"recorder.toml.5", "recorder.bash", "_recorder"}
 
 
-@pytest.mark.parametrize("one", EVERY, ids=lambda each: each.page)
-def test_a_page_explains_every_option_and_argument(one):
-    page = manual.command_page(one)
-    for parameter in one.parameters:
-        assert parameter.text, f"{parameter.words} has no help"
-        assert f"\\fB{manual.escaped(parameter.words)}\\fR\n{manual.escaped(parameter.text)}\n" in page
-    for example in one.examples:
-        assert manual.escaped(example) in page
+def test_a_page_explains_every_option_and_argument():
+    pages = {one: manual.command_page(one) for one in EVERY}
+    wanted = [
+        (one, f"\\fB{manual.escaped(each.words)}\\fR\n{manual.escaped(each.text)}\n")
+        for one in EVERY
+        for each in one.parameters
+    ]
+    assert [(one.page, text) for one, text in wanted if "\n\n" in text or text not in pages[one]] == []
+    assert [(one.page, each) for one in EVERY for each in one.examples if manual.escaped(each) not in pages[one]] == []
 
 
-def test_the_page_of_the_configuration_has_every_setting_and_its_default():
+def test_the_configuration_page_has_every_setting_and_default():
     page = manual.configuration_page()
     for name, kind in {**SECTIONS, **manual.TABLES}.items():
         assert f"{name}]" in page
@@ -51,30 +52,29 @@ def test_a_line_cannot_become_a_roff_request():
     assert manual.escaped("'x' \\fB") == "\\(aqx\\(aq \\efB"
 
 
-def completed(folder, *words):
-    """Return what bash offers for the last word."""
-    line = " ".join(f"'{word}'" for word in words)
-    script = (
-        f'source "$0"; COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}; _recorder; printf "%s\\n" "${{COMPREPLY[@]}}"'
-    )
-    done = subprocess.run(
-        ["bash", "-c", script, folder / "recorder.bash"], cwd=folder, capture_output=True, text=True, check=True
-    )
+def completed(folder, *lines):
+    """Return what bash offers for the last word of each line."""
+    steps = [f"COMP_WORDS=({' '.join(map(repr, words))}); COMP_CWORD={len(words) - 1}; step" for words in lines]
+    script = ['source "$0"', 'step() { _recorder; echo "${COMPREPLY[@]}"; }', *steps]
+    shell = ["bash", "-c", "\n".join(script), folder / "recorder.bash"]
+    done = subprocess.run(shell, cwd=folder, capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    return set(done.stdout.split())
+    return [set(line.split()) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize("one", EVERY, ids=lambda each: each.page)
-def test_bash_offers_every_command_and_option(folder, one):
-    options = {name for parameter in one.parameters for name in parameter.names if name.startswith("--")}
-    assert completed(folder, *one.path, "-") == options
-    assert completed(folder, *one.path, "") == options | {each.path[-1] for each in one.commands}
+def test_bash_offers_every_command_and_option(folder):
+    options = [{name for each in one.parameters for name in each.names if name.startswith("--")} for one in EVERY]
+    words = [found | {each.path[-1] for each in one.commands} for one, found in zip(EVERY, options, strict=True)]
+    for last, wanted in (("-", options), ("", words)):
+        offered = completed(folder, *((*one.path, last) for one in EVERY))
+        assert dict(zip(EVERY, offered, strict=True)) == dict(zip(EVERY, wanted, strict=True))
 
 
 def test_bash_offers_files_only_where_a_path_is_wanted(folder):
-    assert "recorder.bash" in completed(folder, "recorder", "serve", "--config", "rec")
-    assert completed(folder, "recorder", "token", "create", "--customer", "") == set()
-    assert completed(folder, "recorderctl", "token", "re") == {"revoke"}
+    token, create = ("recorderctl", "token", "re"), ("recorder", "token", "create", "--customer", "")
+    files, nothing, names = completed(folder, ("recorder", "serve", "--config", "rec"), create, token)
+    assert "recorder.bash" in files
+    assert (nothing, names) == (set(), {"revoke"})
 
 
 def said(*words):
@@ -106,10 +106,12 @@ def test_the_shells_find_no_fault_in_the_completion(folder):
 
 
 @pytest.mark.system
-@pytest.mark.parametrize("one", LEAVES, ids=lambda each: each.page)
-def test_zsh_knows_every_option_of_a_command(folder, one):
-    function = "_" + "_".join(one.path).replace("-", "_")
-    script = f'_arguments() {{ print -rl -- "$@" }}; source "$0" 2>/dev/null; {function}'
+def test_zsh_knows_every_option_of_a_command(folder):
+    functions = " ".join("_" + "_".join(one.path).replace("-", "_") for one in LEAVES)
+    told = '_arguments() { print -rl -- "$@" }; source "$0" 2>/dev/null; print'
+    script = f"{told}; for f in {functions}; do $f; print; done"
     done = subprocess.run(["zsh", "-fc", script, folder / "_recorder"], capture_output=True, text=True, check=True)
-    offered = {line.partition("[")[0] for line in done.stdout.splitlines()}
-    assert {name for parameter in one.parameters for name in parameter.names} <= offered
+    said = done.stdout.rpartition("\n\n")[0].split("\n\n")
+    offered = [{line.partition("[")[0] for line in each.splitlines()} for each in said[-len(LEAVES) :]]
+    wanted = [{name for each in one.parameters for name in each.names} for one in LEAVES]
+    assert {one.path: a - b for one, a, b in zip(LEAVES, wanted, offered, strict=True) if a - b} == {}

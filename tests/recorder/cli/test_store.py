@@ -94,7 +94,7 @@ def test_every_store_of_the_configuration_is_tried(
     assert f"bucket {LOCKED}" in out and "These object stores can be used" in out
 
 
-def test_a_start_with_a_lock_needs_a_check_that_saw_the_store_keep_one(
+def test_a_lock_needs_a_check_that_saw_the_store_keep_one(
     place: Place, answer: Answer, printed: Printed, object_servers: dict[str, Server], prefix: str
 ) -> None:
     def refused(status: int) -> list[str]:
@@ -219,7 +219,7 @@ def test_a_vault_comes_back_whole_and_the_store_is_empty(
     assert heard(place, call) == sound
 
 
-def test_a_move_to_a_store_that_the_recorder_does_not_know_of_is_refused(
+def test_a_move_is_refused_until_the_recorder_knows_the_store(
     place: Place, printed: Printed, object_servers: dict[str, Server], prefix: str
 ) -> None:
     describe(place, object_servers["moto"], prefix, media="s3")

@@ -62,7 +62,7 @@ def test_a_customer_is_added_at_the_end() -> None:
 
 
 @pytest.mark.parametrize("end", ["\n", "\r\n"])
-def test_a_value_is_changed_in_its_line_and_a_new_one_stands_below_its_example(end: str) -> None:
+def test_a_value_is_changed_in_place_or_added_below_its_example(end: str) -> None:
     before = FILE.replace("\n", end)
     closed = editor.change(before, "acme", "state", "closed")
     assert changed(before, closed) == (
@@ -77,7 +77,7 @@ def test_a_value_is_changed_in_its_line_and_a_new_one_stands_below_its_example(e
     assert editor.change(other, "globex", "title", "Globex") == other
 
 
-def test_a_customer_goes_with_its_directory_and_its_ways_to_sign_in() -> None:
+def test_a_customer_is_removed_with_its_directory_and_sign_in() -> None:
     after = editor.remove(FILE, "globex")
     assert "Contract 4711" in after and "roles" not in after
     assert [each["name"] for each in tomllib.loads(after)["customer"]] == ["acme"]
@@ -110,7 +110,7 @@ def test_a_file_that_cannot_be_edited_by_lines_is_refused(text: str) -> None:
         editor.change(text, "acme", "state", "closed")
 
 
-def test_a_file_keeps_its_owner_and_mode_and_is_never_half_written(tmp_path: Path) -> None:
+def test_an_edit_is_atomic_and_keeps_the_owner_and_mode(tmp_path: Path) -> None:
     path, link = tmp_path / "recorder.toml", tmp_path / "link"
     path.write_bytes(b"\xef\xbb\xbf" + FILE.encode())
     path.chmod(0o640)

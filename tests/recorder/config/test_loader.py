@@ -174,7 +174,7 @@ def test_a_missing_half_of_a_key_pair_is_a_fault(config: Path) -> None:
         ("hsm", "file:{here}/root.key", "pkcs11:token=t;object=o?module-path={here}/root.key&pin-source=file:/pin"),
     ],
 )
-def test_a_setting_that_needs_a_package_which_is_missing_says_what_to_type(
+def test_a_setting_without_its_package_says_what_to_install(
     config: Path, monkeypatch: pytest.MonkeyPatch, extra: str, old: str, new: str
 ) -> None:
     config.write_text(TEXT.replace(old, new).format(here=config.parent))

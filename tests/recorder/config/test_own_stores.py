@@ -80,14 +80,14 @@ def written(folder: Path, **text: str) -> Path:
     return config
 
 
-def test_the_files_of_a_customers_store_are_looked_at_and_keep_only_that_customer_away(tmp_path: Path) -> None:
+def test_a_missing_file_of_its_store_affects_only_that_customer(tmp_path: Path) -> None:
     own = WHOLE.replace("credential:id", f"file:{tmp_path}/nothing")
     _, faults = loader.examine(written(tmp_path, globex=own))
     assert [(fault.key, fault.line) for fault in faults if "customer" in fault.key] == [("customer[1].access_key", 19)]
     assert loader._OWN_FILE.fullmatch("customer[1].access_key")
 
 
-def test_objects_of_a_customer_whose_store_nobody_describes_are_a_fault_of_its_table(tmp_path: Path) -> None:
+def test_stored_objects_without_a_described_store_are_a_fault(tmp_path: Path) -> None:
     (tmp_path / "customers" / "globex" / "vault" / "stored").mkdir(parents=True)
     for own, place in (("", "storage.media"), ('media = "file"', "customer[1].media")):
         _, faults = loader.examine(written(tmp_path, globex=own))

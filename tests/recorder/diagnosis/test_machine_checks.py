@@ -29,7 +29,7 @@ def written(place: Path, values: dict[str, str]) -> Path:
     return place
 
 
-def test_the_shipped_file_has_what_the_doctor_wants_and_nothing_else(tmp_path: Path) -> None:
+def test_the_shipped_file_has_exactly_what_the_doctor_wants(tmp_path: Path) -> None:
     checks = list(machine_checks.kernel(Settings(), written(tmp_path, SETTINGS)))
     assert {each.state for each in checks} == {State.OK}
     assert {each.name for each in checks} == {f"sysctl.{key}" for key in SETTINGS}

@@ -73,7 +73,7 @@ def test_no_free_text_of_a_configuration_is_shown() -> None:
         assert shown in said, shown
 
 
-def test_the_default_configuration_is_shown_whole_but_for_its_certificates() -> None:
+def test_defaults_are_shown_without_the_names_of_credentials() -> None:
     settings, _ = parser.examine(template.render({}).encode())
     said = shareable.configuration(settings)
     assert said["sip"]["max_calls"] == 2000 and said["log"]["level"] == "info"
@@ -153,7 +153,7 @@ def test_incidents_hold_codes_and_counts() -> None:
     assert "Anna" not in str(said) and "4930123456" not in str(said)
 
 
-def test_what_the_doctor_found_names_no_values_of_the_configuration() -> None:
+def test_findings_of_the_doctor_show_no_configured_values() -> None:
     found = [
         {"name": "start.node.data_dir", "state": "fail", "detail": "/home/anna", "remedy": "chown anna"},
         {"name": "start.customer[0].Anna Canary", "state": "fail", "detail": "anna", "remedy": ""},
@@ -168,5 +168,5 @@ def test_what_the_doctor_found_names_no_values_of_the_configuration() -> None:
     assert said[0]["name"] == "start.node.data_dir" and said[1]["name"] == "start.***"
 
 
-def test_settings_without_anything_can_be_shown() -> None:
+def test_empty_settings_can_be_shown() -> None:
     assert json.dumps(shareable.configuration(Settings()))

@@ -166,7 +166,7 @@ NOBODY = [*[None] * 4, "20", None, None]
         ({"columns": ("stream_labels",)}, [stream["label"] for stream in LABELLED]),
     ],
 )
-async def test_labels_that_may_name_others_are_hidden_unless_asked_for(
+async def test_labels_that_may_name_others_are_hidden_by_default(
     acme: Customer, job: ExportJob, renderer: FakeRenderer, whose: dict[str, Any], shown: list[str | None]
 ) -> None:
     """A client may send a name as the label of a stream: it is in a column, and the title of a track."""

@@ -17,6 +17,7 @@ from recorder.exports import wav_stream
 from recorder.exports.render_client import RenderFailed, RenderStream, render
 from recorder.exports.wav_stream import Stream, open_stream
 from tests.in_process.rendered_calls import PCMU, noise, run
+from tests.in_process.waiting import until
 from tests.recorder.sealed import Part, output, part_of
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("workers")]
@@ -32,12 +33,6 @@ Workers = Callable[[], list[int]]
 def part(tmp_path: Path) -> Iterator[Part]:
     with part_of(tmp_path, "m1", STORED) as made:
         yield made
-
-
-async def until(so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
-        while not so():
-            await asyncio.sleep(0.01)
 
 
 def sound(stream: Stream) -> aclosing[Any]:

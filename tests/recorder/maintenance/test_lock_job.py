@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, closing
-from dataclasses import fields
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,31 +16,15 @@ from storage.calls.call_row import CallRow, CallState
 from storage.customer.customers import Customer
 from storage.errors import StoreAway
 from storage.objects.s3 import S3
-from storage.objects.store import Features
 from storage.timestamps import EPOCH, day_of
 from storage.vault.object_vault import ObjectVault
-from tests.daemon.object_stores import LOCKED, Proxy, Server
+from tests.daemon.object_stores import LOCKED, SEEN, Proxy, Server, client
 from tests.in_process.storage_node import StorageNode, Watch, record
+from tests.in_process.waiting import until
+from tests.recorder.job_parts import Log
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 DUE = day_of(NOW + timedelta(days=180)) + 1
-SEEN = Features(**{**dict.fromkeys((each.name for each in fields(Features)), True), "checksum": False})
-
-
-class Said:
-    """A log that remembers its events."""
-
-    def __init__(self) -> None:
-        self.events: list[str] = []
-
-    def error(self, event: str, **given: Any) -> None:
-        self.events.append(event)
-
-
-@pytest.fixture
-def door(object_servers: dict[str, Server]) -> Iterator[Proxy]:
-    with closing(Proxy(object_servers["moto"].port)) as made:
-        yield made
 
 
 @pytest.fixture
@@ -52,9 +34,9 @@ def store(object_servers: dict[str, Server], door: Proxy, prefix: str) -> S3:
 
 
 @asynccontextmanager
-async def locking(folder: Path, store: S3) -> AsyncIterator[tuple[Customer, Said]]:
+async def locking(folder: Path, store: S3) -> AsyncIterator[tuple[Customer, Log]]:
     """Run the job for one customer."""
-    said = Said()
+    said = Log()
     async with StorageNode(folder / "data", Watch(NOW), objects=store).opened() as acme:
         running = asyncio.create_task(LockJob({"acme": acme}, said).run())  # type: ignore[arg-type]
         try:
@@ -70,12 +52,6 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock_job, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(lock_job, "ALL_SECONDS", 0.05)
     monkeypatch.setattr(lock_job, "REST", 0)
-
-
-async def until(true: Callable[[], object]) -> None:
-    async with asyncio.timeout(30):
-        while not await asyncio.to_thread(true):
-            await asyncio.sleep(0.05)
 
 
 async def over(acme: Customer) -> CallRow:
@@ -100,12 +76,16 @@ def locks(acme: Customer, store: S3) -> set[tuple[int, bool]]:
         if pointer is None:
             continue
         key = store.settings.prefix + str(acme.vault.object_of(ref, pointer))
-        head = store._boto().head_object(Bucket=LOCKED, Key=key)
+        head = client(store.settings).head_object(Bucket=LOCKED, Key=key)
         date = head.get("ObjectLockRetainUntilDate")
         day = 0 if date is None else (date - EPOCH).days
         assert pointer.locked <= day
         found.add((pointer.locked, head.get("ObjectLockLegalHoldStatus") == "ON"))
     return found
+
+
+async def locked_as(acme: Customer, store: S3, wanted: set[tuple[int, bool]]) -> bool:
+    return await asyncio.to_thread(locks, acme, store) == wanted
 
 
 def test_a_lock_ends_on_the_day_after_a_call_is_due() -> None:
@@ -122,14 +102,14 @@ async def test_locks_are_set_extended_and_never_shortened(tmp_path: Path, store:
     async with locking(tmp_path, store) as (acme, log):
         await over(acme)
         await asyncio.to_thread(upload, acme)
-        await until(lambda: locks(acme, store) == {(DUE, False)})
+        await until(lambda: locked_as(acme, store, {(DUE, False)}))
         for days, then in ((200, DUE + 20), (100, DUE + 20), (201, DUE + 21)):
             await acme.rules.put((), default_days=days, by="admin")
             await acme.retention.refresh()
-            await until(lambda then=then: locks(acme, store) == {(then, False)})  # type: ignore[misc]
+            await until(lambda then=then: locked_as(acme, store, {(then, False)}))  # type: ignore[misc]
             await asyncio.sleep(0.3)
             assert locks(acme, store) == {(then, False)}
-        assert log.events == []
+        assert log.lines == []
 
 
 async def test_a_live_call_is_locked_when_it_is_over(tmp_path: Path, store: S3) -> None:
@@ -147,10 +127,10 @@ async def test_a_legal_hold_is_set_and_ended_in_the_store(tmp_path: Path, store:
         row = await over(acme)
         await acme.holds.put(row.id, "court", "paula")
         await asyncio.to_thread(upload, acme, DUE)
-        await until(lambda: locks(acme, store) == {(DUE, True)})
+        await until(lambda: locked_as(acme, store, {(DUE, True)}))
         await acme.holds.remove(row.id)
-        await until(lambda: locks(acme, store) == {(DUE, False)})
-        assert log.events == []
+        await until(lambda: locked_as(acme, store, {(DUE, False)}))
+        assert log.lines == []
 
 
 async def test_a_part_that_cannot_be_locked_delays_no_others(
@@ -169,7 +149,7 @@ async def test_a_part_that_cannot_be_locked_delays_no_others(
         for _ in range(2):
             await over(acme)
         await asyncio.to_thread(upload, acme)
-        await until(lambda: sorted(days(acme)) == [0, 0, DUE, DUE, DUE, DUE] and log.events == ["store.lock_failed"])
+        await until(lambda: sorted(days(acme)) == [0, 0, DUE, DUE, DUE, DUE] and log.lines == ["store.lock_failed"])
         monkeypatch.undo()
         await until(lambda: set(days(acme)) == {DUE})
 
@@ -186,8 +166,8 @@ async def test_a_store_that_refuses_is_reported_once_and_asked_again(tmp_path: P
         await asyncio.to_thread(upload, acme)
         door.play(always="403")
         await acme.holds.put(row.id, "court", "paula")
-        await until(lambda: log.events)
+        await until(lambda: log.lines)
         await asyncio.sleep(0.5)
         door.play()
-        await until(lambda: locks(acme, store) == {(DUE, True)})
-        assert log.events == ["store.lock_failed"]
+        await until(lambda: locked_as(acme, store, {(DUE, True)}))
+        assert log.lines == ["store.lock_failed"]

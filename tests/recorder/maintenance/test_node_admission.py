@@ -52,9 +52,7 @@ def test_the_new_node_opens_and_cuts_what_the_old_one_does(old: Place, new: Plac
     assert (new.keys / "acme.erasures").read_bytes() == (old.keys / "acme.erasures").read_bytes()
 
 
-def test_the_file_has_neither_root_secret_and_opens_nowhere_once_it_was_taken(
-    old: Place, new: Place, tmp_path: Path
-) -> None:
+def test_the_file_holds_no_root_secret_and_can_be_taken_once(old: Place, new: Place, tmp_path: Path) -> None:
     recipient, file = node_admission.prepare(new.settings()), tmp_path / "keys.age"
     node_admission.hand_over(old.settings(), recipient, file)
     content = key_backup.decrypt(file.read_bytes(), identity(new))
@@ -84,7 +82,7 @@ def test_a_node_with_keys_does_not_ask(old: Place) -> None:
         node_admission.prepare(old.settings())
 
 
-def test_it_goes_on_after_a_crash_before_the_identity_is_overwritten(old: Place, new: Place, tmp_path: Path) -> None:
+def test_keys_are_taken_again_if_a_crash_left_the_identity(old: Place, new: Place, tmp_path: Path) -> None:
     recipient, file = node_admission.prepare(new.settings()), tmp_path / "keys.age"
     kept = identity(new)
     node_admission.hand_over(old.settings(), recipient, file)

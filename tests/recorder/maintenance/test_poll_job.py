@@ -69,7 +69,7 @@ async def quiet(*customers: Customer) -> None:
             event.clear()
 
 
-async def test_a_quiet_node_reads_with_one_statement_a_look_and_writes_one_row_in_ten_seconds(
+async def test_a_quiet_node_polls_in_one_statement_and_rarely_writes(
     two_nodes: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two_nodes
@@ -83,16 +83,14 @@ async def test_a_quiet_node_reads_with_one_statement_a_look_and_writes_one_row_i
     assert woken(one) == []
 
 
-async def test_a_quiet_node_says_that_its_calls_are_indexed_when_another_waits_for_it(
-    two_nodes: Two, tmp_path: Path
-) -> None:
+async def test_a_quiet_node_says_it_has_indexed_if_another_waits(two_nodes: Two, tmp_path: Path) -> None:
     one, other = two_nodes
     async with polling(tmp_path, other):
         for _ in range(2):  # the first note is that of the start
             assert await one.indexed.reached(4.0)
 
 
-async def test_who_has_to_act_on_what_another_node_changed_is_woken(two_nodes: Two, tmp_path: Path) -> None:
+async def test_a_change_by_another_node_wakes_whoever_must_act(two_nodes: Two, tmp_path: Path) -> None:
     one, other = two_nodes
     row = await record(one)
     await quiet(one, other)
@@ -104,7 +102,7 @@ async def test_who_has_to_act_on_what_another_node_changed_is_woken(two_nodes: T
         await parts.until(lambda: woken(other) == ["access"])
 
 
-async def test_what_another_node_was_asked_to_erase_and_leaves_is_taken_up(
+async def test_an_erasure_that_another_node_leaves_is_taken_over(
     two_nodes: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two_nodes

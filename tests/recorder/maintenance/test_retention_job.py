@@ -74,7 +74,7 @@ async def test_open_erasures_and_due_calls_are_done_at_start(
     await node.until(lambda: 0 <= node.sample("recorder_retention_age_seconds") < 1)
 
 
-async def test_a_customer_that_is_not_swept_shows_in_the_age_of_retention(
+async def test_the_age_of_retention_grows_while_a_sweep_fails(
     node: Parts, acme: Customer, sweeping: RetentionJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def fails(now: datetime, percent: float) -> None:
@@ -161,7 +161,7 @@ async def test_a_clock_set_ten_years_ahead_erases_nothing(node: Parts, acme: Cus
     assert await acme.calls.get(row.id)
 
 
-async def test_a_clock_that_cannot_be_written_down_ends_no_erasing(
+async def test_a_clock_that_cannot_be_saved_stops_no_erasure(
     node: Parts, acme: Customer, sweeping: RetentionJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(self: WallClock) -> None:
@@ -183,8 +183,11 @@ async def test_stopping_hangs_up_and_waits_for_the_end() -> None:
             done.append((call, event.reason, event.interrupted))
             asyncio.get_running_loop().call_later(0.05, live.clear)
 
+        def flush(self) -> None:
+            done.append("flushed")
+
     found, executor = SimpleNamespace(by_id=live.get), Executor()
-    stop = stopper(found, executor, lambda: done.append("flushed"))  # type: ignore[arg-type]  # what it uses of them
+    stop = stopper(found, executor)  # type: ignore[arg-type]  # what it uses of them
     await stop("c")
     assert live == {} and done == [("the call", "erased", False), "flushed"]
     await stop("unknown")

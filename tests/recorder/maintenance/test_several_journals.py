@@ -99,7 +99,7 @@ def test_verify_checks_the_own_log_and_the_copies_of_all_others(one: NumberedNod
     assert not found["ok"] and "cannot be read" in found["fault"] and found["entries"] == 4
 
 
-def test_a_log_rolled_back_with_its_keys_is_found_by_its_copy_and_accepted(one: NumberedNode) -> None:
+def test_a_log_rolled_back_with_its_keys_is_found_and_accepted(one: NumberedNode) -> None:
     asyncio.run(write(one, 3))
     shutil.copytree(one.data, one.data.with_name("old"))
     asyncio.run(write(one, 2))
@@ -126,7 +126,7 @@ async def acts_of(node: NumberedNode) -> list[dict[str, Any]]:
         return list(acme.audit.read().items)[::-1]
 
 
-def test_lines_that_are_lost_with_a_disk_are_accepted_in_the_audit_log(one: NumberedNode, two: NumberedNode) -> None:
+def test_accepting_lines_lost_with_a_disk_is_audited(one: NumberedNode, two: NumberedNode) -> None:
     async def lose() -> None:
         async with one.opened() as first, two.opened() as second:
             copy = await taken_copy(one)
@@ -147,7 +147,7 @@ def test_lines_that_are_lost_with_a_disk_are_accepted_in_the_audit_log(one: Numb
     assert (last["action"], last["reason"]) == ("journal.accept", "node 2, lines 1 to 2: the disks failed")
 
 
-async def test_the_copying_says_once_that_it_fails(one: NumberedNode, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failure_to_copy_is_reported_once(one: NumberedNode, monkeypatch: pytest.MonkeyPatch) -> None:
     async with one.opened() as acme:
         log = Log()
         job = AuditCopyJob({"acme": acme}, log)  # type: ignore[arg-type]  # a log that keeps its events

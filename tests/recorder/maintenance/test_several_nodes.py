@@ -134,7 +134,7 @@ async def count(acme: Customer, *conditions: Any) -> int:
 # --- retention and erasure -----------------------------------------------------------------------------------------
 
 
-async def test_due_calls_are_filed_once_and_what_one_node_was_asked_for_is_done(two_nodes: Two, tmp_path: Path) -> None:
+async def test_two_nodes_file_due_calls_once_and_do_every_request(two_nodes: Two, tmp_path: Path) -> None:
     one, other = two_nodes
     due = [await record(acme, ended=LONG_AGO) for acme in two_nodes]
     await record(one, ended=datetime.now(UTC))
@@ -154,7 +154,7 @@ async def gone(acme: Customer, rows: list[CallRow]) -> bool:
     return not any([await acme.calls.get(row.id) for row in rows]) and await acme.erasures.open() == ()
 
 
-async def test_another_node_goes_on_when_the_one_that_swept_has_died(two_nodes: Two, tmp_path: Path) -> None:
+async def test_another_node_takes_over_when_the_sweeping_one_dies(two_nodes: Two, tmp_path: Path) -> None:
     one, other = two_nodes
     async with at_work(one, tmp_path, retention(terms=Retention(sweep_seconds=3600))) as first:
         await first.until(lambda: swept(one))
@@ -173,7 +173,7 @@ async def swept(acme: Customer) -> bool:
         return (await connection.scalar(asked) or 0) > datetime.now(UTC).timestamp() * 1e6 + 1e9
 
 
-async def test_nothing_is_due_while_the_clocks_of_node_and_database_differ(
+async def test_nothing_is_due_while_node_and_database_clocks_differ(
     two_nodes: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, _ = two_nodes
@@ -187,7 +187,7 @@ async def test_nothing_is_due_while_the_clocks_of_node_and_database_differ(
         assert await count(one) == 0 and await one.calls.get(row.id)
 
 
-async def test_a_live_call_of_another_node_is_ended_there_and_then_erased(two_nodes: Two, tmp_path: Path) -> None:
+async def test_a_live_call_is_ended_by_its_own_node_and_then_erased(two_nodes: Two, tmp_path: Path) -> None:
     one, other = two_nodes
     row = await record(other, state=CallState.RECORDING)
     ended: list[str] = []
@@ -214,7 +214,7 @@ async def test_a_live_call_of_another_node_is_ended_there_and_then_erased(two_no
     assert not all(acme.keys.keeps(row.leaf) for acme in two_nodes)
 
 
-async def test_users_are_purged_by_one_node_that_knows_the_calls_of_all(
+async def test_one_node_purges_users_once_all_calls_are_indexed(
     two_nodes: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = two_nodes
@@ -233,7 +233,7 @@ async def test_users_are_purged_by_one_node_that_knows_the_calls_of_all(
     assert await jobs[0].turn(one) == 1 and await one.users.count() == 0
 
 
-async def test_the_directory_is_synchronised_by_one_node_until_it_fails(
+async def test_one_node_synchronises_the_directory_until_it_fails(
     two_nodes: Two, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     directory: Any = SimpleNamespace(customer="acme", sync_minutes=60)
@@ -274,7 +274,7 @@ async def test_a_call_of_another_node_is_played_once_it_is_uploaded(two_nodes: T
     assert caveat(one, row, {}) is None
 
 
-async def test_a_call_of_a_node_that_is_away_is_played_as_far_as_it_is_there(two_nodes: Two) -> None:
+async def test_a_call_of_an_absent_node_plays_as_far_as_uploaded(two_nodes: Two) -> None:
     one, other = two_nodes
     row = await recorded(other)
     await set_node(one, 2, seen=0)
@@ -286,7 +286,7 @@ async def test_a_call_of_a_node_that_is_away_is_played_as_far_as_it_is_there(two
     assert await played(one, row) == 1 and "missing" in str(caveat(one, row, {}))
 
 
-async def test_of_a_live_call_the_node_that_records_it_is_named(two_nodes: Two) -> None:
+async def test_a_live_call_names_the_node_that_records_it(two_nodes: Two) -> None:
     one, other = two_nodes
     row = await record(other, state=CallState.RECORDING)
     seen = await one.calls.get(row.id)
@@ -311,7 +311,7 @@ def kinds(report: Report) -> set[tuple[str, str]]:
     return {(each["call"], each["kind"]) for each in report.defects if each["part"] != PAPERS}
 
 
-async def test_a_node_verifies_what_others_uploaded_and_names_those_who_have_the_rest(two_nodes: Two) -> None:
+async def test_verify_checks_uploads_and_names_nodes_with_the_rest(two_nodes: Two) -> None:
     one, other = two_nodes
     rows = [await recorded(other), await recorded(one)]
     await other.attachments.add(rows[1].id, "chat", "application/json", b"{}", "paula")
@@ -372,9 +372,7 @@ async def cut(two_nodes: Any, leaf: int) -> None:
     await settled(*two_nodes)
 
 
-async def test_exports_are_made_where_they_were_asked_for_and_given_up_with_a_retired_node(
-    two_nodes: Two, tmp_path: Path
-) -> None:
+async def test_exports_run_where_asked_and_fail_if_that_node_retires(two_nodes: Two, tmp_path: Path) -> None:
     one, _other = two_nodes
     await record(one)
     asked = [await acme.exports.file(Request("json", ("id",), "x", calls=()), "paula") for acme in two_nodes]

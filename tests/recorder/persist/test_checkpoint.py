@@ -122,7 +122,7 @@ def test_the_next_call_has_the_file_of_one_that_is_over(
     here.returned(OTHER)
 
 
-def test_files_of_older_versions_are_removed_and_foreign_folders_kept(tmp_path: Path) -> None:
+def test_files_of_older_versions_go_and_foreign_folders_stay(tmp_path: Path) -> None:
     (tmp_path / "live/mine").mkdir(parents=True)
     (tmp_path / "spool").mkdir()
     (tmp_path / "live" / CALL).write_text("{}")
@@ -136,7 +136,9 @@ def test_files_of_older_versions_are_removed_and_foreign_folders_kept(tmp_path: 
     st.binary(max_size=200)
     | st.sampled_from([b"{}", b"[]", b'{"v":2}', b'{"v":2,"call":1,"customer":1,"leaf":"x"}', b'{"v":1}'])
 )
-def test_any_bytes_are_emptied_and_never_an_exception(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_files_of_any_bytes_are_emptied_without_an_exception(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes
+) -> None:
     folder = tmp_path_factory.mktemp("live")
     with closing(Slots(folder)) as before, closing(Checkpoints(folder)) as here:
         before.take().write(data, b"sealed")

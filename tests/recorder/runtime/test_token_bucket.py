@@ -24,7 +24,7 @@ def test_a_clock_that_stands_or_goes_back_gives_nothing() -> None:
     assert not rates.admit("sbc", 2, 9.4)
 
 
-def test_many_sources_cost_bounded_memory_and_each_other_nothing() -> None:
+def test_many_sources_use_bounded_memory_and_stay_separate() -> None:
     rates = Rates()
     while rates.admit("busy", 1, 0.0):
         pass

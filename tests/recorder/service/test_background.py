@@ -13,7 +13,6 @@ import pytest
 from recorder.access.api_server import AdminApiServer
 from recorder.calls.admission import Admission
 from recorder.calls.leaf_prefetch import LeafPrefetch
-from recorder.calls.status import System
 from recorder.service import background
 from storage.customer.settings import CustomerSettings
 from storage.customer.wiring import Components, assemble
@@ -53,21 +52,21 @@ async def test_calls_are_taken_before_the_index_is_loaded(one: Stage) -> None:
         return assemble(settings, *more)
 
     acme = await close_customer(one, "acme", assembled)
-    chores = (
-        LeafPrefetch(one.node.customers, one.node.tasks, one.node.now).tend,
-        System(one.node, one.live).sample,
+    every_second = (
+        LeafPrefetch(one.customers, one.node.tasks, one.node.now).tend,
+        one.system().sample,
         one.node.incidents.save,
     )
     ended = one.invite("c1")
-    Admission(one.node, one.live, one.executor.checkpoint, chores).beat()
+    Admission(one.node, one.resources, one.live, None, every_second).beat()
     one.bye("c1")
     await one.until(lambda: not len(one.live))
     lost = one.invite("c2")
     one.executor.finishing.abandon(lost)
-    assert one.node.indexer.pending("acme", ended.id) and len(one.repairs) == 1
+    assert one.indexer.pending("acme", ended.id) and len(one.repairs) == 1
     assert not acme.whole and loaded == []
     async with serving(one):
-        await one.node.indexer.drain(30)
+        await one.indexer.drain(30)
         await one.until(lambda: not len(one.repairs))
         assert [await acme.calls.get(each.id) is not None for each in (ended, lost)] == [True, True]
         assert loaded == ["acme"]

@@ -70,9 +70,7 @@ def test_each_stream_sends_one_packet_a_tick_while_it_is_on(engine: Engine, plac
     assert engine.do({"do": "count"})["packets"] == 12  # of removed streams too
 
 
-def test_a_sound_begins_with_its_first_frame_however_late_it_is_sent(
-    engine: Engine, places: list[socket.socket]
-) -> None:
+def test_a_late_sound_still_begins_with_its_first_frame(engine: Engine, places: list[socket.socket]) -> None:
     """A decoder that lacks what came before the first frame, as of Opus, makes another sound of it."""
     engine.do({"do": "sound", "id": 1, "frames": ["a0", "a1", "a2"]})
     words = {
@@ -100,7 +98,7 @@ def test_sender_reports_go_out_every_five_seconds(engine: Engine, places: list[s
     assert received(places[0])[-1][-8:-4] == bytes([0x81, 203, 0, 1])
 
 
-def test_a_late_machine_makes_no_clock_slower(
+def test_a_sender_report_sent_late_has_the_right_clock(
     engine: Engine, places: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a report says of the wall clock fits its timestamp, however late it leaves."""

@@ -43,7 +43,7 @@ async def listening() -> AsyncIterator[tuple[int, asyncio.Queue[asyncio.StreamWr
         yield port, accepted
 
 
-async def test_a_broken_connection_is_made_anew() -> None:
+async def test_a_broken_connection_is_made_again() -> None:
     heard: list[Framed | bytes] = []
     message = b"SIP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -63,7 +63,7 @@ async def test_a_broken_connection_is_made_anew() -> None:
     assert own_address("127.0.0.1", 5060) == "127.0.0.1"
 
 
-async def test_a_link_that_is_closed_just_when_it_has_connected_again_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_link_closed_just_as_it_reconnects_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     really, wanted = asyncio.open_connection, asyncio.Event()
     connected: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 

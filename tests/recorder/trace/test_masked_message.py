@@ -53,7 +53,7 @@ def test_no_header_field_shows_a_value_that_somebody_wrote(canary: str) -> None:
 
 
 @pytest.mark.parametrize("canary", CANARIES)
-def test_no_start_line_does(canary: str) -> None:
+def test_no_start_line_shows_a_value_that_somebody_wrote(canary: str) -> None:
     for start in (
         f"INVITE sip:{canary}@192.0.2.10 SIP/2.0", f"INVITE sip:a@{canary} SIP/2.0", f"{canary} sip:a@b SIP/2.0",
         f"INVITE tel:{canary} SIP/2.0", f"INVITE sip:a@192.0.2.10 {canary}", f"SIP/2.0 200 {canary}", canary,
@@ -63,7 +63,7 @@ def test_no_start_line_does(canary: str) -> None:
 
 
 @pytest.mark.parametrize("canary", CANARIES)
-def test_no_line_of_sdp_does(canary: str) -> None:
+def test_no_line_of_sdp_shows_a_value_that_somebody_wrote(canary: str) -> None:
     attributes = (
         "rtpmap:8 {}/8000", "rtpmap:{} PCMA/8000", "rtpmap:8 PCMA/{}", "fmtp:101 {}", "fmtp:101 x={}", "fmtp:{} 0-15",
         "fmtp:8 mode={}", "crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{}", "crypto:1 {} inline:x", "crypto:{} x inline:y",
@@ -83,7 +83,7 @@ def test_no_line_of_sdp_does(canary: str) -> None:
 
 
 @pytest.mark.parametrize("dialect", sorted(DOCUMENTS))
-def test_the_documents_of_all_dialects_show_their_elements_and_none_of_their_texts(dialect: str) -> None:
+def test_metadata_of_every_dialect_show_elements_and_no_texts(dialect: str) -> None:
     document = DOCUMENTS[dialect]
     text = shown(message("Content-Type: application/rs-metadata+xml", body=document), MASKS)
     assert "<recording" in text and "<participant" in text, text
@@ -96,7 +96,7 @@ def test_the_documents_of_all_dialects_show_their_elements_and_none_of_their_tex
 
 
 @pytest.mark.parametrize("canary", CANARIES)
-def test_no_element_attribute_or_text_of_metadata_does(canary: str) -> None:
+def test_no_metadata_show_a_value_that_somebody_wrote(canary: str) -> None:
     for element in ("name", "nameID", "datamode", "label", "send", "aor", "start-time", "mode", "x", "callId", "ucid"):
         for attribute in ("aor", "participant_id", "name", "x", "xmlns"):
             body = f'<recording><{element} {attribute}="{canary}">{canary}</{element}>{canary}</recording>'.encode()

@@ -16,7 +16,7 @@ TURNED = multipart(offer=None)[0].replace(b"--b--\r\n", b"") + multipart(metadat
 
 
 @pytest.mark.parametrize("body", [BOTH, TURNED, EMPTY.replace(b"--b--\r\n", b"") + BOTH])
-def test_both_parts_are_found_in_either_order_and_behind_empty_ones(body):
+def test_both_parts_are_found_in_any_order_and_after_empty_ones(body):
     """Duty R17."""
     parts = found("multipart/mixed;boundary=b", body)
     assert (parts.offer, parts.metadata) == (OFFER, METADATA)

@@ -231,7 +231,7 @@ def test_a_host_name_gives_no_source() -> None:
     assert [line.source for line in plan(offer, PREFERRED)] == [None, ("192.0.2.2", 6)]
 
 
-def test_what_a_recorder_does_not_do_is_left_out_of_the_answer_r8_o8_o12_o14() -> None:
+def test_an_answer_omits_what_we_do_not_support_r8_o8_o12_o14() -> None:
     """Duty O11: BUNDLE, ICE, capability negotiation, marks of the recorded call; nonsense too."""
     offer = offered(
         "a=group:BUNDLE 0",

@@ -194,7 +194,7 @@ def test_the_amount_of_extension_data_is_bounded():
     assert len(parse(rfc7865(extra=extra)).extensions) == MAX_EXTENSIONS
 
 
-def test_foreign_elements_without_the_words_asked_for_are_left_out():
+def test_foreign_elements_without_a_requested_name_are_left_out():
     told, untold = "<x xmlns='urn:x'><y z='1'>2</y></x>", "<x xmlns='urn:x'><w>3</w></x>"
     found = parse(rfc7865(extra=told + untold), {"y"}).extensions
     assert [plain(one.value) for one in found] == ["1", "2"]

@@ -11,6 +11,7 @@ from sip.message.header_values import Flow
 from sip.transport import server
 from sip.transport.server import Server
 from sip.ua.events import Dropped
+from tests.in_process.waiting import until
 from tests.sip.socket_client import (
     HOST,
     answered,
@@ -23,7 +24,6 @@ from tests.sip.socket_client import (
     running,
     story_of,
     stream,
-    until,
 )
 
 

@@ -6,7 +6,7 @@ from sip.ua.events import Invited, Refused
 from tests.sip.memory_client import Story, established, statuses
 
 
-def test_options_and_unknown_dialogs_get_503_and_known_ones_go_on() -> None:
+def test_options_and_unknown_dialogs_get_503_but_not_known_ones() -> None:
     story = established()
     story.endpoint.refuse_from(lambda flow: 30)
     for method in ("OPTIONS", "UPDATE", "INVITE", "BYE"):
@@ -20,7 +20,7 @@ def test_options_and_unknown_dialogs_get_503_and_known_ones_go_on() -> None:
     assert statuses(story.say(story.request("UPDATE", to="<sip:rec@192.0.2.10>;tag=gone"))) == [481]
 
 
-def test_of_an_invite_the_user_decides() -> None:
+def test_a_first_invite_is_left_to_the_user() -> None:
     story = Story()
     story.endpoint.refuse_from(lambda flow: 30)
     assert 503 not in statuses(story.say(story.invite()))

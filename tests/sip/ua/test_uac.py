@@ -21,7 +21,7 @@ def test_we_hang_up_and_any_answer_closes(status):
     assert story.events() == [Closed(story.session)]
 
 
-def test_our_bye_waits_for_the_ack_and_is_repeated_until_given_up():
+def test_our_bye_waits_for_the_ack_and_is_retransmitted():
     story = Story()
     story.answered()
     assert story.hang_up() == []
@@ -59,7 +59,7 @@ def test_copies_of_a_refusal_are_acknowledged_for_32_seconds():
         assert methods(story.say(refused)) == answered, waited
 
 
-def test_our_offer_is_repeated_after_491_until_theirs_is_taken_s10():
+def test_our_offer_is_retried_after_491_until_theirs_comes_s10():
     story = established()
     (first,) = story.reoffer()
     assert methods(story.say(story.reply(first, 491))) == ["ACK"]
@@ -124,7 +124,7 @@ def test_a_snapshot_is_asked_for_by_reinvite_without_update():
 
 
 @pytest.mark.parametrize(("accept", "times"), [("Accept: application/sdp", 0), (ASKS, MAX_SNAPSHOTS)])
-def test_a_snapshot_is_asked_for_a_few_times_and_if_accepted_r20(accept, times):
+def test_a_snapshot_is_requested_a_few_times_if_accepted_r20(accept, times):
     story = established(accept, "Allow: INVITE, UPDATE")
     assert sum(story.endpoint.ask_snapshot(story.session, "damaged", story.now) for _ in range(20)) == times
 

@@ -40,7 +40,7 @@ def test_only_the_hash_is_kept_and_only_we_may_read_it(tokens: Credentials, tmp_
     assert os.stat(tmp_path / FILE_NAME).st_mode & 0o777 == 0o600
 
 
-def test_every_process_sees_at_once_what_is_revoked_by_name_or_id(tokens: Credentials, tmp_path: Path) -> None:
+def test_revoking_by_name_or_id_counts_at_once_everywhere(tokens: Credentials, tmp_path: Path) -> None:
     daemon = Credentials(tmp_path, "acme")
     made = [tokens.create(name, ["admin"], NOW) for name in ("a", "b", "a", "b")]
     assert all(daemon.check(token, NOW) for token, _ in made)
@@ -54,7 +54,7 @@ def test_every_process_sees_at_once_what_is_revoked_by_name_or_id(tokens: Creden
     ("name", "roles"),
     [("", ["admin"]), (" ", ["admin"]), ("x" * 65, ["admin"]), ("a\nb", ["admin"]), ("a", []), ("a", ["root"])],
 )
-def test_a_senseless_wish_is_refused(tokens: Credentials, name: str, roles: list[str]) -> None:
+def test_an_invalid_name_or_role_is_refused(tokens: Credentials, name: str, roles: list[str]) -> None:
     with pytest.raises(CredentialsError):
         tokens.create(name, roles, NOW)
     assert tokens.list() == ()

@@ -181,8 +181,7 @@ def test_an_edited_or_shortened_line_is_not_accepted(node: Node, damage: bytes) 
     assert not node.good()
 
 
-def test_removed_checkpoints_are_accepted_only_with_what_they_hide(node: Node) -> None:
-    """A forged checkpoint beside the log stays a fault."""
+def test_a_forged_checkpoint_beside_the_log_is_not_accepted(node: Node) -> None:
     rolled_back(node)
     forged = Checkpoint.sign(OTHER, "acme", node.told[-1].head, node.now())
     with (node.data / "audit.checkpoints").open("ab") as file:

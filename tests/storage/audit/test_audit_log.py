@@ -118,7 +118,7 @@ def test_a_damaged_log_is_written_on_and_stays_bad(
 
 
 @pytest.mark.parametrize(("number", "error"), [(28, NoSpace), (5, DiskFailed)])
-def test_a_failed_sync_acknowledges_nothing_and_reserves_space_again(
+def test_a_failed_sync_acknowledges_nothing_and_loses_no_space(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, error: type[Exception]
 ) -> None:
     audit = opened(tmp_path)

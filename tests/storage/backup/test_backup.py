@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from storage.backup import backup as backups
-from storage.backup.backup import Made, Source, back_up
+from storage.backup.backup import CopySource, Made, back_up
 from storage.backup.copying import Copier, Print
 from storage.backup.generations import (
     BackupBusy,
@@ -64,7 +64,7 @@ class Node:
         (self.data / name).write_bytes(data)
 
     def back_up(self, keep: int = 7, owners: dict[str, str] = OWNERS) -> Made:
-        return back_up(Source(self.data, owners, "sqlite"), self.backup, NOW, keep, lambda done, of: None)
+        return back_up(CopySource(self.data, owners, "sqlite"), self.backup, NOW, keep, lambda done, of: None)
 
     def emptied(self) -> None:
         """Move everything but the keys away."""
@@ -134,7 +134,7 @@ def test_a_database_that_is_written_is_copied_as_of_one_moment(node: Node) -> No
             database.execute("DELETE FROM calls WHERE rowid IN (SELECT rowid FROM calls LIMIT 10)")
             database.commit()
 
-        back_up(Source(node.data, OWNERS, "sqlite"), node.backup, NOW, 7, watch)
+        back_up(CopySource(node.data, OWNERS, "sqlite"), node.backup, NOW, 7, watch)
         assert database.execute("SELECT count(*) FROM calls").fetchone()[0] < 20_000
     with closing(sqlite3.connect(node.backup.place(1) / "state/customers/acme/index.sqlite3")) as copy:
         assert copy.execute("SELECT count(*) FROM calls").fetchone() == (20_000,)
@@ -150,7 +150,7 @@ def test_no_checkpoint_is_newer_than_the_log_beside_it(node: Node) -> None:
             with file.open("ab") as more:
                 more.write(b"{}\n")
 
-    back_up(Source(node.data, OWNERS, "sqlite"), node.backup, NOW, 7, watch)
+    back_up(CopySource(node.data, OWNERS, "sqlite"), node.backup, NOW, 7, watch)
     copy = node.backup.place(1) / "state/customers/acme"
     entries, checkpoints = ((copy / file.name).read_bytes().count(b"\n") for file in (log, marks))
     assert entries >= checkpoints > 0
@@ -176,7 +176,7 @@ def test_a_part_that_is_finished_meanwhile_is_in_it_once(node: Node, monkeypatch
     assert not (node.data / f"customers/acme/vault/open/{name}").exists()
 
 
-def test_only_the_newest_generations_stay_and_what_none_of_them_has_goes(node: Node) -> None:
+def test_only_the_newest_generations_and_their_copies_stay(node: Node) -> None:
     node.back_up(keep=2)
     (node.data / part(1)).unlink()  # erased
     node.back_up(keep=2)
@@ -190,7 +190,7 @@ def test_only_the_newest_generations_stay_and_what_none_of_them_has_goes(node: N
     assert node.restore(2).generation == 2
 
 
-def test_a_recording_that_differs_from_its_copy_is_named_and_the_copy_stays(node: Node) -> None:
+def test_a_recording_that_differs_is_named_and_its_copy_stays(node: Node) -> None:
     node.back_up()
     node.write(part(1), b"o")
     made = node.back_up()
@@ -229,16 +229,14 @@ def test_a_folder_with_other_files_is_left_alone(node: Node) -> None:
     assert {p.name for p in node.backup.path.iterdir()} == {"letter.txt", "lock"}
 
 
-def test_a_disk_that_is_too_full_is_refused_before_anything_is_copied(
-    node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_disk_too_full_is_refused_before_anything_is_copied(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Space, "of", lambda folder: Space(backups.SPARE, 1 << 40, 100, 100))
     with pytest.raises(NoSpace, match="needs"):
         node.back_up()
     assert not node.copies() and node.backup.complete() == []
 
 
-def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half_there(
+def test_a_disk_that_fills_up_leaves_no_unfinished_backup(
     node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     node.back_up()
@@ -255,7 +253,7 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half_there(
                 fill(small)
 
         with pytest.raises(NoSpace):
-            back_up(Source(node.data, OWNERS, "sqlite"), node.backup, NOW, 7, watch)
+            back_up(CopySource(node.data, OWNERS, "sqlite"), node.backup, NOW, 7, watch)
         assert node.backup.complete() == []
         assert not [path for path in small.rglob("*.draft") if path.is_file()]
         (small / "filler").unlink()
@@ -265,7 +263,7 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing_half_there(
     assert (node.data / part(4, 20_002)).stat().st_size == 8 << 20
 
 
-def test_two_at_once(node: Node) -> None:
+def test_a_second_backup_or_restore_at_once_is_refused(node: Node) -> None:
     with node.backup.locked(writing=True):
         for do in (node.back_up, node.restore):
             with pytest.raises(BackupBusy):
@@ -294,9 +292,7 @@ def stopped_at(monkeypatch: pytest.MonkeyPatch, step: int) -> Iterator[Callable[
         yield lambda: left[0] < 0
 
 
-def test_a_backup_that_ends_anywhere_counts_for_nothing_and_is_continued(
-    node: Node, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_backup_stopped_anywhere_does_not_count_and_resumes(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     for step in range(200):
         with stopped_at(monkeypatch, step) as ended:
             try:
@@ -317,7 +313,7 @@ def test_a_backup_that_ends_anywhere_counts_for_nothing_and_is_continued(
     assert node.restore().faults == []
 
 
-def test_a_restore_that_ends_anywhere_is_continued(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_restore_stopped_anywhere_resumes(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
     node.back_up()
     before = {**node.files(), "customers/acme/audit.jsonl": b'{"n":1}\n{"n":2}\n'}
     del before["customers/acme/.tokens.json.part"]
@@ -381,7 +377,7 @@ def test_a_data_directory_that_is_not_empty_is_left_alone(node: Node, name: str)
     }
 
 
-def test_what_is_damaged_or_missing_in_the_backup_is_named_and_the_rest_comes_back(node: Node) -> None:
+def test_a_restore_names_damaged_files_and_brings_back_the_rest(node: Node) -> None:
     node.back_up()
     (node.backup.recordings / "acme/vault/20000" / Path(part(1)).name).write_bytes(b"0ne")
     (node.backup.recordings / "acme/vault/20001" / Path(part(2, 20_001)).name).unlink()

@@ -44,7 +44,7 @@ class Record:
         self.node = row.node
 
 
-def test_columns_give_the_row_again_and_no_text_shows_its_details() -> None:
+def test_columns_restore_the_row_and_its_repr_shows_no_details() -> None:
     assert "Mira" not in repr(ROW)
     assert from_columns(Record(ROW), ROW.details) == ROW
     live = CallRow(ID, 1 << 32, CallState.RECORDING, AT, None, 0, 0)
@@ -87,7 +87,7 @@ def test_any_other_cursor_is_refused(text: str) -> None:
         Position.parse(text)
 
 
-def test_met_asks_every_needle() -> None:
+def test_a_search_matches_only_its_own_forms() -> None:
     forms = stored({"name": "Mira Weber"}, "DE")
     assert met(asked("weber", "DE"), forms)
     assert not met(asked("klein", "DE"), forms)

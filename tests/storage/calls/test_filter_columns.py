@@ -95,7 +95,7 @@ async def test_every_query_finds_exactly_the_matching_calls(calls: Calls, rows: 
     await wholly_found(calls, rows, QUERIES)
 
 
-async def test_tokens_lead_where_few_are_too_many_to_open(
+async def test_search_tokens_are_used_if_many_rows_would_be_opened(
     calls: Calls, rows: list[CallRow], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("storage.calls.search.FEW", 0)
@@ -103,7 +103,7 @@ async def test_tokens_lead_where_few_are_too_many_to_open(
 
 
 @pytest.mark.parametrize("few", [0, 5, 20])
-async def test_it_does_not_matter_through_which_column_calls_are_found(
+async def test_calls_are_found_the_same_through_any_column(
     calls: Calls, rows: list[CallRow], monkeypatch: pytest.MonkeyPatch, few: int
 ) -> None:
     monkeypatch.setattr("storage.calls.filter_columns.FEW", few)
@@ -111,7 +111,7 @@ async def test_it_does_not_matter_through_which_column_calls_are_found(
 
 
 @pytest.mark.usefixtures("calls")
-async def test_a_rare_direction_is_not_looked_for_among_the_calls_of_a_common_source(
+async def test_the_rarest_of_several_filters_leads_the_search(
     database: Database, keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("storage.calls.filter_columns.FEW", 10)

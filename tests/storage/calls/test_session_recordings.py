@@ -84,7 +84,7 @@ async def test_a_recording_over_at_once_is_listed_only_if_alone(acme: Customer) 
 
 
 @pytest.mark.parametrize("named", [None, "", "17", "a session of one client that is named otherwise"])
-async def test_sessions_that_are_not_certainly_the_same_stay_two_calls(acme: Customer, named: str | None) -> None:
+async def test_sessions_that_may_differ_stay_two_calls(acme: Customer, named: str | None) -> None:
     first = await record(acme, session_id=named if named and len(named) < 16 else SESSION)
     other = await elsewhere(acme, first, details=wrapped({**first.details, "session_id": named}))
     assert set(await shown(acme)) == {first.id, other.id}
@@ -101,7 +101,7 @@ async def test_one_node_tells_its_recordings_apart_by_itself(acme: Customer) -> 
     assert set(await shown(acme)) == {first.id, again.id}
 
 
-async def test_the_recording_that_goes_on_elsewhere_is_found_among_live_calls(acme: Customer) -> None:
+async def test_a_recording_that_goes_on_elsewhere_is_listed_as_live(acme: Customer) -> None:
     lost = await record(acme, session_id=SESSION, state=CallState.INTERRUPTED)
     live = await elsewhere(acme, lost, state=CallState.RECORDING, ended_at=None)
     assert await shown(acme, replace(ONCE, state=CallState.RECORDING)) == [live.id]
@@ -132,7 +132,7 @@ async def test_an_erasure_takes_all_recordings(acme: Customer) -> None:
     assert not acme.keys.keeps(first.leaf) and not acme.keys.keeps(twin.leaf)
 
 
-async def test_what_is_indexed_later_under_an_erased_session_is_erased_too(node: StorageNode, acme: Customer) -> None:
+async def test_recordings_indexed_after_an_erasure_are_erased_too(node: StorageNode, acme: Customer) -> None:
     await permit(acme)
     first = await record(acme, session_id=SESSION)
     filed = await acme.erasures.file(calls=[first.id], reason="she asked us to", by="paula")
@@ -150,7 +150,7 @@ async def test_what_is_indexed_later_under_an_erased_session_is_erased_too(node:
     assert told and told.receipt and told.receipt["calls"] == [late.id] and told.requested_by == "paula"
 
 
-async def test_a_request_that_a_database_has_back_takes_what_was_indexed_meanwhile(acme: Customer) -> None:
+async def test_a_restored_request_erases_what_was_indexed_meanwhile(acme: Customer) -> None:
     await permit(acme)
     first = await record(acme, session_id=SESSION)
     await acme.erasures.file(calls=[first.id], reason="she asked us to", by="paula")

@@ -245,7 +245,7 @@ class Holders(RuleBasedStateMachine):
             assert last_common(node.held.log, table) == table.head
 
 
-def test_a_lost_line_is_back_only_when_it_was_read_again_and_applied() -> None:
+def test_a_lost_line_counts_as_back_only_once_applied_again() -> None:
     """Chance finds rarely why: the next fail-over may lose it once more, and nobody would bring it back."""
     server, lines = Server(), [Line(f"{n:032x}", Kind.ADMIT, name) for n, name in enumerate("ab")]
     gone, other = Line(f"{8:032x}", Kind.CUT, text="8"), Line(f"{9:032x}", Kind.CUT, text="9")

@@ -62,7 +62,7 @@ def test_the_documented_lines_are_genuine() -> None:
     assert KEYS.acknowledge("rec1", 2, chain, tree).mac.hex() == VECTORS["MAC of the acknowledgement of rec1 at 2"]
 
 
-def test_the_documented_line_of_a_cut_log_is_what_a_holder_writes(tmp_path: Path) -> None:
+def test_a_holder_writes_the_documented_line_of_a_cut_log(tmp_path: Path) -> None:
     at = datetime(2026, 2, 2, 9, 30, tzinfo=UTC)
     second = Numbered(2, bytes.fromhex(VECTORS["chain at 2"]), Line.parse(LINES[1]))
     first = Numbered(1, bytes.fromhex(VECTORS["chain at 1"]), Line.parse(LINES[0]))
@@ -94,7 +94,7 @@ def test_a_member_of_another_kind_is_no_line(member: str, value: object) -> None
         Line.parse(json.dumps(given, separators=(",", ":")).encode())
 
 
-def test_a_line_that_somebody_wrote_into_the_database_is_not_applied() -> None:
+def test_a_line_forged_in_the_database_is_not_applied() -> None:
     ours = table(line(1, Kind.ADMIT, "a"), line(2, Kind.CUT, text="7"))
     other = line(3, Kind.CUT, text="8")
     for chain in (ours.lines[-1].chain, bytes(32), hashlib.sha256(bytes(other)).digest()):
@@ -106,7 +106,7 @@ def test_a_line_that_somebody_wrote_into_the_database_is_not_applied() -> None:
     )
 
 
-def test_an_acknowledgement_counts_if_its_holder_made_it_at_this_chain() -> None:
+def test_only_the_holders_own_acknowledgement_of_a_chain_counts() -> None:
     ours = table(line(1, Kind.ADMIT, "a"), line(2, Kind.ADMIT, "b"), line(3, Kind.CUT, text="7"))
     fork = table(line(1, Kind.ADMIT, "a"), line(2, Kind.ADMIT, "b"), line(4, Kind.CUT, text="7"))
     same = KEYS.tree(b"tree")
@@ -125,7 +125,7 @@ def test_an_acknowledgement_counts_if_its_holder_made_it_at_this_chain() -> None
     assert acknowledged_by_all(replace(ours, acknowledged={"a": a, "b": b}), 3, KEYS)
 
 
-def test_the_last_holder_is_never_retired_and_overwrites_nothing() -> None:
+def test_the_last_holder_is_not_retired_and_overwrites_nothing() -> None:
     ours = table(line(1, Kind.ADMIT, "a"), line(2, Kind.ADMIT, "b"), line(3, Kind.RETIRE, "b"))
     last = appended(ours, line(4, Kind.RETIRE, "a"), KEYS)
     assert last.line.kind is Kind.VOID and remaining_holders(each.line for each in ours.lines) == {"a"}

@@ -58,7 +58,8 @@ AROUND = (
 
 @pytest.mark.torture
 @pytest.mark.parametrize("rule", AROUND)
-def test_without_a_rule_around_the_core_something_erased_opens_or_stays(rule: str) -> None:
+def test_each_rule_around_the_core_is_needed(rule: str) -> None:
+    """Without it, something that was erased opens or stays."""
     assert search(range(1, FIND), rule)[0]
 
 

@@ -90,7 +90,7 @@ async def opened(url: str, folder: Path, statement: str) -> str:
         await database.close()
 
 
-async def test_the_server_proves_itself_by_the_authority_of_the_address(
+async def test_the_servers_certificate_must_fit_authority_and_host(
     reached: tuple[Cluster, int, Path], tmp_path: Path
 ) -> None:
     _, port, certificate = reached
@@ -132,9 +132,7 @@ async def test_pgbouncer_needs_no_option(
         await database.close()
 
 
-async def test_of_two_servers_the_one_that_can_be_written_is_used(
-    reached: tuple[Cluster, int, Path], tmp_path: Path
-) -> None:
+async def test_the_writable_one_of_two_servers_is_used(reached: tuple[Cluster, int, Path], tmp_path: Path) -> None:
     _, port, _ = reached
     hosts = f"host=127.0.0.1:{free_port()}&host=127.0.0.1:{port}"  # at the first nobody listens
     url = f"postgresql+asyncpg://rec@/recorder_{{customer}}?{hosts}&target_session_attrs=read-write"

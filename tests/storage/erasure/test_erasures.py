@@ -48,7 +48,7 @@ async def test_a_held_id_stops_the_whole_request(acme: Customer) -> None:
     assert opens(acme, held) and opens(acme, free)
 
 
-async def test_by_party_the_held_ones_wait_and_go_when_the_hold_goes(acme: Customer) -> None:
+async def test_held_calls_of_a_party_wait_until_their_hold_ends(acme: Customer) -> None:
     held, free, other = await record(acme), await record(acme), await record(acme, name="T", number="+4940777888")
     await acme.holds.put(held.id, "court", "paula")
     filed = await acme.erasures.file(party="tel:+49-30-123456", reason="x", by="paula")
@@ -73,7 +73,7 @@ async def test_a_hold_set_after_the_request_still_wins(acme: Customer, row: Call
     assert found and found.state == State.WAITING and opens(acme, row)
 
 
-async def test_unknown_erased_and_senseless_ids_are_simply_done(acme: Customer, row: CallRow) -> None:
+async def test_unknown_erased_and_invalid_ids_are_simply_done(acme: Customer, row: CallRow) -> None:
     first = await finish(acme, calls=[row.id])
     again = await finish(acme, calls=[row.id])
     nobody = await finish(acme, calls=[NOBODY, "Mira Okafor"])
@@ -150,7 +150,7 @@ async def test_four_eyes_are_two_identities_and_not_two_names(
         assert found.state == State.APPROVAL
 
 
-async def test_a_query_is_looked_for_again_when_it_is_approved(acme: Customer) -> None:
+async def test_a_query_runs_again_when_it_is_approved(acme: Customer) -> None:
     first, before = await record(acme), await record(acme, ended=NOON - timedelta(hours=5))
     query = Query(party=Personal("Mira Okafor"), since=NOON - timedelta(hours=1), until=NOON, state=CallState.COMPLETE)
     filed = await acme.erasures.file(query=query, reason="x", by="paula", approval=True)
@@ -183,7 +183,7 @@ async def test_an_erasure_can_be_requested_during_another(acme: Customer, monkey
     assert await acme.calls.get(second.id) is None
 
 
-async def test_a_live_call_is_stopped_first_and_again_if_it_would_not(acme: Customer) -> None:
+async def test_a_live_call_that_would_not_stop_is_stopped_again(acme: Customer) -> None:
     live, other = await record(acme, state=CallState.RECORDING), await record(acme)
     filed = await acme.erasures.file(calls=[live.id, other.id], reason="x", by="paula")
     asked: list[str] = []
@@ -205,7 +205,7 @@ async def test_a_live_call_is_stopped_first_and_again_if_it_would_not(acme: Cust
 
 
 @pytest.mark.parametrize("days", [0, 1], ids=["today", "yesterday"])
-async def test_a_live_call_missing_from_the_index_is_stopped_and_erased(acme: Customer, days: int) -> None:
+async def test_an_unindexed_live_call_is_stopped_and_erased(acme: Customer, days: int) -> None:
     row = await record(acme, state=CallState.RECORDING, ended=NOON - timedelta(days=days))
     await acme.calls.remove([row.id])
     await acme.erasures.file(calls=[row.id], reason="x", by="paula")
@@ -219,7 +219,7 @@ async def test_a_live_call_missing_from_the_index_is_stopped_and_erased(acme: Cu
     assert not acme.keys.keeps(row.leaf) and acme.vault.left_open() == []
 
 
-async def test_a_call_that_another_node_records_keeps_its_key_until_it_has_ended(acme: Customer) -> None:
+async def test_a_live_call_elsewhere_keeps_its_key_until_it_ends(acme: Customer) -> None:
     row, here = await record(acme, state=CallState.RECORDING), await record(acme)
     other = Calls(acme.database, acme.keys, "DE", 2)
     await other.put([row], [()])

@@ -113,7 +113,7 @@ async def test_retention_empties_the_store_too(
     assert left(store) == {f"{kept.leaf:012x}"}
 
 
-async def test_while_the_store_is_away_keys_are_cut_and_the_erasure_is_not_done(
+async def test_an_absent_store_delays_an_erasure_but_not_its_cut(
     acme: Customer, vault: ObjectVault, store: S3, door: Proxy
 ) -> None:
     row = await record(acme)

@@ -51,7 +51,7 @@ def test_the_default_columns_show_no_other_person(by_party: bool) -> None:
     assert not {"Bodo", "Cleo", "+492"} & {str(value) for value in values(found, CALL, (0,))}
 
 
-def test_every_column_has_its_name_and_a_value_for_an_unknown_call() -> None:
+def test_every_column_has_a_name_and_reads_an_empty_call() -> None:
     for name, column in COLUMNS.items():
         assert column.name == name and column.means
         column.read({}, ())

@@ -69,7 +69,7 @@ def test_a_clock_set_back_does_not_hide_a_write(tmp_path: Path) -> None:
     assert path.stat().st_mtime_ns > before
 
 
-def test_files_and_folders_are_private_and_durable_when_made_and_removed(tmp_path: Path) -> None:
+def test_files_and_folders_are_made_private_and_synced(tmp_path: Path) -> None:
     disk, folder = Recorded(), tmp_path / "a" / "b"
     for _ in range(2):
         disk.make_folder(folder)

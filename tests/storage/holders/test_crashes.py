@@ -1,7 +1,5 @@
 """A holder that stops anywhere while it cuts goes on where it was, and has the same keys as the others then."""
 
-import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,15 +12,6 @@ from tests.in_process.storage_node import permit, record
 from tests.storage.holders.cluster import Cluster
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-def two(tmp_path: Path, postgresql: str, loop: asyncio.Runner) -> Iterator[Cluster]:
-    """Nodes rec1 and rec2, which hold the same keys."""
-    cluster = Cluster(tmp_path, postgresql)
-    loop.run(cluster.start("rec1", "rec2"))
-    yield cluster
-    loop.run(cluster.close())
 
 
 def write_to(keys: CustomerKeys, disk: Disk) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,15 +26,6 @@ from tests.in_process.storage_node import NOON, opens, permit, record
 from tests.storage.holders.cluster import Cluster
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-def two(tmp_path: Path, postgresql: str, loop: asyncio.Runner) -> Iterator[Cluster]:
-    """Nodes rec1 and rec2, which hold the same keys."""
-    cluster = Cluster(tmp_path, postgresql)
-    loop.run(cluster.start("rec1", "rec2"))
-    yield cluster
-    loop.run(cluster.close())
 
 
 async def ask(acme: Customer, *calls: str) -> str:
@@ -64,7 +55,7 @@ async def test_a_call_erased_on_one_node_opens_on_none(two: Cluster) -> None:
     assert other.keys.keeps(kept.leaf) and await other.calls.get(kept.id) is not None
 
 
-async def test_it_is_done_when_all_have_acknowledged_and_the_receipt_names_them(two: Cluster) -> None:
+async def test_an_erasure_waits_for_all_holders_and_names_them(two: Cluster) -> None:
     one = two.nodes["rec1"]
     row = await record(one)
     id = await ask(one, row.id)
@@ -150,7 +141,7 @@ async def test_an_erasure_by_a_clock_days_ahead_is_done(two: Cluster) -> None:
     assert await state(one, id) == ("done", ())
 
 
-async def test_a_line_that_a_failover_lost_comes_back(two: Cluster) -> None:
+async def test_a_line_that_a_fail_over_lost_comes_back(two: Cluster) -> None:
     one = two.nodes["rec1"]
     row = await record(one)
     await two.settle()
@@ -206,8 +197,8 @@ async def forget_lines(acme: Customer, count: int) -> None:
 
 
 @pytest.mark.parametrize("days", [0, 1000], ids=["its clock is behind", "its clock is ahead"])
-async def test_it_waits_for_nodes_that_have_not_indexed_everything_of_before(two: Cluster, days: int) -> None:
-    """Of before by the clock of the database, in which they say so; here that of the node is off by months."""
+async def test_an_erasure_waits_for_nodes_that_are_still_indexing(two: Cluster, days: int) -> None:
+    """They say how far by the clock of the database; that of the node is far off here."""
     one = two.nodes["rec1"]
     two.watch.wait(days=days)
     await two.settle()
@@ -223,7 +214,7 @@ async def test_it_waits_for_nodes_that_have_not_indexed_everything_of_before(two
     assert await state(one, id) == ("done", ())
 
 
-async def test_a_day_is_cut_whole_when_no_node_can_bring_a_call_of_it_any_more(two: Cluster) -> None:
+async def test_a_day_is_cut_whole_once_no_node_can_add_a_call_to_it(two: Cluster) -> None:
     one = two.nodes["rec1"]
     await told(one, "rec2", indexed_until=to_micros(NOON), state="retired")
     for days in (0, 10):
@@ -246,7 +237,7 @@ async def told(acme: Customer, name: str, *, indexed_until: int, state: str = "a
         await connection.execute(nodes.insert().values(**row, indexed_until=indexed_until))
 
 
-async def test_parts_that_only_another_node_has_go_there(two: Cluster) -> None:
+async def test_parts_on_another_node_are_removed_there(two: Cluster) -> None:
     one, other = two.nodes["rec1"], two.nodes["rec2"]
     row, kept = await record(other), await record(other, number="+4930777")
     id = await ask(one, row.id)
@@ -257,7 +248,7 @@ async def test_parts_that_only_another_node_has_go_there(two: Cluster) -> None:
     assert await state(one, id) == ("done", ())
 
 
-async def test_a_command_beside_the_daemon_does_not_take_its_keys_for_older(
+async def test_a_command_does_not_take_the_daemons_keys_for_old_ones(
     two: Cluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     daemon, other = two.holder("rec2"), two.nodes["rec2"]
@@ -275,7 +266,7 @@ async def test_a_command_beside_the_daemon_does_not_take_its_keys_for_older(
     assert ReturnFile(two.keys("rec2"), "acme").read().returning is None
 
 
-async def test_a_live_call_is_ended_where_it_is_recorded_before_its_key_goes(two: Cluster) -> None:
+async def test_a_live_call_ends_on_its_own_node_before_its_key_goes(two: Cluster) -> None:
     one, other = two.nodes["rec1"], two.nodes["rec2"]
     row = await record(other, state=CallState.RECORDING)
     ended: list[tuple[str, bool]] = []
@@ -285,17 +276,16 @@ async def test_a_live_call_is_ended_where_it_is_recorded_before_its_key_goes(two
         for part in ("c1", "m1"):
             other.vault.finish(call, row.leaf, part)
 
-    two.holder("rec2").stop_live = stop
     await ask(one, row.id)
     with pytest.raises(CutsBehind, match="not yet erased"):
         await other.calls.get(row.id)  # a look at the index ends no call
     assert other.keys.keeps(row.leaf)
-    await two.turn("rec2")
+    await two.holder("rec2").turn(stop)
     assert ended == [(row.id, True)] and not other.keys.keeps(row.leaf)
     assert other.vault.parts(row.id, row.leaf) == ()
 
 
-async def test_who_reads_it_on_another_node_is_stopped_before_that_node_acknowledges(two: Cluster) -> None:
+async def test_a_reader_is_stopped_before_its_node_acknowledges(two: Cluster) -> None:
     one, other = two.nodes["rec1"], two.nodes["rec2"]
     row, kept = await record(one), await record(one, number="+4930777")
     stopped: list[int] = []

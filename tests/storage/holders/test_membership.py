@@ -1,7 +1,5 @@
 """Holders come and go: what each of them opens, who destroys its keys, and who may not."""
 
-import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,15 +12,6 @@ from tests.in_process.storage_node import ROOT, permit, record
 from tests.storage.holders.cluster import Cluster
 
 pytestmark = pytest.mark.system
-
-
-@pytest.fixture
-def two(tmp_path: Path, postgresql: str, loop: asyncio.Runner) -> Iterator[Cluster]:
-    """Nodes rec1 and rec2, which hold the same keys."""
-    cluster = Cluster(tmp_path, postgresql)
-    loop.run(cluster.start("rec1", "rec2"))
-    yield cluster
-    loop.run(cluster.close())
 
 
 async def test_the_first_node_of_a_database_needs_no_admission(tmp_path: Path, postgresql: str) -> None:
@@ -42,7 +31,7 @@ async def test_a_node_that_nobody_admitted_opens_nothing(two: Cluster) -> None:
         await third.calls.get(row.id)
 
 
-async def test_the_file_for_a_new_one_waits_until_all_others_know_of_it(two: Cluster) -> None:
+async def test_the_file_for_a_new_holder_waits_for_all_others(two: Cluster) -> None:
     one = two.holder("rec1")
     await one.admit("rec3")
     assert await one.ready_for("rec3") == ("rec1", "rec2")

@@ -62,7 +62,7 @@ def _once(parts: list[Any]) -> list[Any]:
 
 
 @given(written(), st.data())
-def test_the_newest_item_counts_in_whatever_order_the_lines_come(
+def test_the_newest_item_counts_in_any_order_of_the_lines(
     story: tuple[list[list[Item]], list[Item]], data: st.DataObject
 ) -> None:
     lines, every = story
@@ -93,13 +93,13 @@ def test_nodes_give_back_what_a_database_lost(story: tuple[list[list[Item]], lis
     assert merge.rows == straight
 
 
-def test_of_two_users_with_one_key_of_the_directory_the_newer_stays() -> None:
+def test_of_two_users_with_one_directory_key_the_newer_stays() -> None:
     old, new = put(USERS, "u1", 1, source_key={"base64": "aaaa"}), put(USERS, "u2", 2, source_key={"base64": "aaaa"})
     for order in ([old], [new]), ([new], [old]), ([old, new], [old]):
         assert list(merged(*order)[USERS]) == [("u2",)]
 
 
-def test_items_that_are_known_already_are_those_of_the_giver() -> None:
+def test_an_item_that_is_already_known_counts_as_taken() -> None:
     merge = empty()
     merge.give([put(HOLDS, "a", 3)])
     merge.taken.clear()

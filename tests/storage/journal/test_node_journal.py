@@ -95,7 +95,7 @@ async def write_much(first: Customer, second: Customer) -> None:
     await permit(second)
 
 
-async def test_a_machine_that_becomes_a_node_keeps_its_rows_and_its_file(alone: JournalNode) -> None:
+async def test_becoming_a_node_and_going_back_loses_no_rows(alone: JournalNode) -> None:
     async with alone.opened() as acme:
         asked = await fill(acme)
         before, newest = without_calls(await dump(acme), asked), acme.journal.newest
@@ -213,9 +213,7 @@ async def test_commits_that_a_fail_over_lost_come_back_from_each_node(
     assert await rows_of(early) == before
 
 
-async def test_what_was_written_after_a_fail_over_counts_more_than_what_it_lost(
-    one: JournalNode, two: JournalNode
-) -> None:
+async def test_writes_after_a_fail_over_win_over_those_it_lost(one: JournalNode, two: JournalNode) -> None:
     async with both(one, two) as (first, second):
         row = await record(first)
         copy = await taken_copy(one)
@@ -268,9 +266,7 @@ async def test_a_retired_node_is_not_needed_any_more(one: JournalNode, two: Jour
     assert await rows_of(one) == before
 
 
-async def test_without_the_disk_of_a_node_a_lost_database_is_served_only_after_somebody_said_so(
-    one: JournalNode, two: JournalNode
-) -> None:
+async def test_losing_a_database_and_a_node_disk_must_be_accepted(one: JournalNode, two: JournalNode) -> None:
     async with both(one, two) as (first, second):
         await write_much(first, second)
         copy = await taken_copy(one)  # the newest backup of the database

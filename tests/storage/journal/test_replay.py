@@ -107,7 +107,7 @@ async def test_two_processes_restore_a_lost_database_once(node: StorageNode, acm
         await each.close()
 
 
-async def test_a_server_that_lacks_what_was_committed_gets_no_line_until_it_is_opened_again(
+async def test_a_server_that_lost_commits_gets_no_line_until_reopened(
     node: StorageNode, acme: Customer, row: CallRow
 ) -> None:
     """After a fail-over to a copy that was behind, a new line would replace that of the hold."""
@@ -196,7 +196,7 @@ async def test_journalled_changes_are_committed_at_the_next_start(
         assert await dump(once_more) == before
 
 
-async def test_a_last_line_that_does_not_fit_or_is_damaged_is_passed_over(node: StorageNode, acme: Customer) -> None:
+async def test_a_mismatched_or_damaged_last_line_is_skipped(node: StorageNode, acme: Customer) -> None:
     await fill(acme)
     before = await dump(acme)
     async with acme.database.reading() as connection:

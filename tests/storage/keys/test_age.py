@@ -26,7 +26,7 @@ def pyrage():
 
 
 @pytest.mark.parametrize("length", LENGTHS)
-def test_pyrage_opens_a_file_for_its_recipient_or_passphrase_only(pyrage, length):
+def test_pyrage_opens_a_file_only_with_its_key_or_passphrase(pyrage, length):
     identity, other = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
     data = bytes(range(256)) * (length // 256) + bytes(length % 256)
     made = encrypted(data, recipient=parse(str(identity.to_public())))
@@ -47,7 +47,7 @@ def test_a_guess_of_a_passphrase_costs_something(pyrage):
     assert pyrage.passphrase.decrypt(made, PASSPHRASE) == b""
 
 
-def test_two_files_of_the_same_are_different_and_nothing_shows():
+def test_files_of_the_same_content_differ_and_show_none_of_it():
     data = b"Anna Schmidt" * 100
     one, other = (encrypted(data, passphrase=PASSPHRASE, work=QUICK) for _ in range(2))
     assert one != other and b"Anna" not in one and PASSPHRASE.encode() not in one
@@ -97,7 +97,7 @@ def test_a_recipient_of_low_order_is_none(point):
         encrypted(b"", recipient=bytes(32))
 
 
-def test_one_way_and_only_one():
+def test_a_file_has_either_a_recipient_or_a_passphrase():
     for to in ({}, {"recipient": bytes(32), "passphrase": "p"}):
         with pytest.raises(ValueError):
             encrypted(b"", **to)

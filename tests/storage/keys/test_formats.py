@@ -177,7 +177,7 @@ def test_the_documented_ledger_line_is_genuine(tmp_path):
     assert (tmp_path / "again" / "acme.erasures").read_text() == block("ledger.md")
 
 
-def test_the_documented_ledger_line_of_a_deleted_user_is_genuine(tmp_path):
+def test_the_documented_line_of_a_deleted_user_is_genuine(tmp_path):
     at = from_text("2026-02-02T09:30:00.000000Z")
     Ledger(tmp_path, "acme").append(Entry((), at, (leaf_of(NO_CALL_DAY, 3),)))
     assert (tmp_path / "acme.erasures").read_text() == blocks("ledger.md")[1]

@@ -44,7 +44,7 @@ class Counted(Disk):
         super().sync(fd)
 
 
-def test_numbers_go_up_and_a_block_of_them_waits_for_the_disk_once(path: Path) -> None:
+def test_numbers_go_up_and_each_block_is_synced_once(path: Path) -> None:
     disk = Counted()
     source = leaves(path, disk=disk)
     assert [source.take(DAY) for _ in range(BLOCK)] == [leaf_of(DAY, number) for number in range(BLOCK)]
@@ -81,14 +81,14 @@ def test_the_counter_is_locked_while_it_is_raised(path: Path) -> None:
     assert disk.held
 
 
-def test_threads_share_without_doubles(path: Path) -> None:
+def test_threads_share_numbers_without_duplicates(path: Path) -> None:
     source = leaves(path)
     with ThreadPoolExecutor(8) as pool:
         given = list(pool.map(lambda _: source.take(DAY), range(6400)))
     assert len(set(given)) == 6400
 
 
-def test_a_refill_comes_before_the_need(path: Path) -> None:
+def test_a_block_is_refilled_before_it_is_used_up(path: Path) -> None:
     disk = Counted()
     source = leaves(path, disk=disk)
     assert source.low(DAY)
@@ -148,7 +148,7 @@ def test_a_block_that_is_not_durable_is_not_used(path: Path) -> None:
         leaves(path, disk=Failing()).take(DAY)
 
 
-def test_a_missing_or_damaged_counter_is_never_begun_anew(path: Path) -> None:
+def test_a_missing_or_damaged_counter_never_starts_over(path: Path) -> None:
     for damage in (b"", b"x" * FILE_BYTES, path.read_bytes()[:-1]):
         path.write_bytes(damage)
         with pytest.raises(KeysWrong):

@@ -31,7 +31,7 @@ async def test_a_turn_is_one_nodes_until_its_time_is_over(two_nodes: Two) -> Non
     assert not await one.turns.hold("purge", 120)
 
 
-async def test_a_turn_ends_with_its_block_or_rests_for_as_long_as_was_said(two_nodes: Two) -> None:
+async def test_a_turn_ends_with_its_block_unless_a_rest_is_set(two_nodes: Two) -> None:
     one, other = two_nodes
     async with one.turns.turn("erasures") as mine:
         assert mine is not None

@@ -64,9 +64,7 @@ async def test_a_start_takes_no_call_of_another_node_for_crashed(two_nodes: Two,
         assert states[theirs.id] is CallState.RECORDING
 
 
-async def test_the_next_start_looks_as_far_back_as_its_own_calls_are_indexed(
-    two_nodes: Two, first_node: StorageNode
-) -> None:
+async def test_a_start_looks_back_to_where_its_own_calls_are_indexed(two_nodes: Two, first_node: StorageNode) -> None:
     """Another node wrote today, and this one was away for two weeks with calls that are in no index."""
     one, other = two_nodes
     lost = await record(one, ended=NOON - timedelta(days=14))

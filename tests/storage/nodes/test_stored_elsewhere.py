@@ -79,7 +79,7 @@ async def test_other_bytes_than_were_stored_are_not_read(two_nodes: Two) -> None
     assert [*vault.read(control)]
 
 
-async def test_attachments_have_numbers_of_their_node_and_are_read_everywhere(two_nodes: Two) -> None:
+async def test_attachments_are_numbered_by_node_and_read_everywhere(two_nodes: Two) -> None:
     one, other = two_nodes
     row = await record(other)
     assert [await attach(one, row.id), await attach(other, row.id), await attach(one, row.id)] == [
@@ -151,7 +151,7 @@ async def export(acme: Customer) -> str:
     return (await acme.exports.file(Request("json", ("id",), "a reason", calls=()), "paula")).id
 
 
-async def test_an_export_is_made_by_the_node_that_was_asked_and_named_by_the_others(two_nodes: Two) -> None:
+async def test_an_export_runs_where_asked_and_others_name_that_node(two_nodes: Two) -> None:
     one, other = two_nodes
     id = await export(other)
     assert await one.exports.unfinished() == () and await one.exports.unfinished_elsewhere() == ((id, 2),)
@@ -166,7 +166,7 @@ async def test_an_export_is_made_by_the_node_that_was_asked_and_named_by_the_oth
     assert await one.exports.tidy() == await other.exports.tidy() == 0
 
 
-async def test_a_file_of_an_export_that_another_node_cancelled_is_removed(two_nodes: Two) -> None:
+async def test_the_file_of_an_export_cancelled_elsewhere_is_removed(two_nodes: Two) -> None:
     one, other = two_nodes
     id = await export(other)
     with other.exports.sink(await other.exports.begin(id)) as sink:

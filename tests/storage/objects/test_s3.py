@@ -106,7 +106,7 @@ def test_a_store_that_checks_sums_is_believed(object_server: Server, proxy: Prox
 
 
 @pytest.mark.parametrize("fault", ["503", "500", "429", "reset", "lost"])
-def test_a_fault_that_passes_is_not_noticed_and_one_that_stays_is(behind: S3, proxy: Proxy, fault: str) -> None:
+def test_a_brief_fault_is_hidden_and_a_lasting_one_reported(behind: S3, proxy: Proxy, fault: str) -> None:
     data = os.urandom(50_000)
     proxy.play(fault)
     assert behind.put("acme/1/m1", data) or fault == "lost"
@@ -144,7 +144,7 @@ def test_replaced_secrets_are_read_after_a_refusal(object_servers: dict[str, Ser
     assert store.put("acme/1/m1", b"x")
 
 
-def test_whoever_takes_the_bytes_is_not_taken_for_the_store(store: S3) -> None:
+def test_an_error_of_the_reader_is_not_taken_for_the_stores(store: S3) -> None:
     store.put("acme/1/m1", b"bytes")
 
     def full(data: bytes) -> None:

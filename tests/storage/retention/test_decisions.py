@@ -13,8 +13,8 @@ from storage.customer.customers import Customer
 from storage.database.schema import calls as calls_table
 from storage.database.schema import days as days_table
 from storage.errors import Forgotten
-from storage.retention.decisions import NEVER, Decided, Decisions
-from storage.retention.policy import Policy, Verdict, Wins, judge
+from storage.retention.decisions import Decided, Decisions
+from storage.retention.policy import NEVER, Policy, Verdict, Wins, judge
 from storage.retention.rules import RuleSpec
 from storage.search_forms import stored_of
 from storage.timestamps import to_micros
@@ -92,7 +92,7 @@ async def test_columns_and_tokens_decide_as_the_opened_rows_do(
         assert due == {each.id for each in meant.values() if each.until <= to_micros(NOON)} - held
 
 
-async def test_a_source_is_learnt_from_another_row_if_one_cannot_be_opened(acme: Customer) -> None:
+async def test_an_unreadable_row_does_not_hide_the_source_of_others(acme: Customer) -> None:
     rows = [await record(acme, ended=NOON - 40 * DAYS, source="192.0.2.7") for _ in range(4)]
     await damage(acme.database, rows[0])
     acme.keys.cut(rows[3].leaf)
@@ -104,7 +104,7 @@ async def test_a_source_is_learnt_from_another_row_if_one_cannot_be_opened(acme:
     assert {rows[1].id, rows[2].id} <= due
 
 
-async def test_a_party_counts_on_days_whose_tokens_cannot_be_looked_up(acme: Customer) -> None:
+async def test_a_rule_for_a_party_holds_on_days_without_tokens(acme: Customer) -> None:
     rows = [await record(acme, name="Mira Okafor", number=f"+4930123456{n}", ended=NOON - 40 * DAYS) for n in range(9)]
     policy = acme.rules.policy_of([RuleSpec(None, party="Mira Okafor")], 30, Wins.LONGEST)
     decisions = Decisions(acme.database, acme.keys, acme.calls, policy)

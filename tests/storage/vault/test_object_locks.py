@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import closing
-from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,22 +12,15 @@ from storage.errors import StoreAway
 from storage.keys.key_store import CustomerKeys
 from storage.keys.key_tree import leaf_of
 from storage.objects.s3 import S3, Version
-from storage.objects.store import Features, Kept
+from storage.objects.store import Kept
 from storage.timestamps import EPOCH, day_of
 from storage.vault.object_compare import Comparison, compare, into_store
 from storage.vault.object_vault import ObjectVault
 from storage.vault.parts import PartRef
-from tests.daemon.object_stores import LOCKED, Proxy, Server
+from tests.daemon.object_stores import LOCKED, SEEN, Proxy, Server, client
 from tests.storage.vault.test_object_vault import ALWAYS, CALL, DAY, LEAF, OTHER, read, store_part
 
 LATER = leaf_of(DAY, 8)
-SEEN = Features(**{**dict.fromkeys((each.name for each in fields(Features)), True), "checksum": False})
-
-
-@pytest.fixture
-def door(object_servers: dict[str, Server]) -> Iterator[Proxy]:
-    with closing(Proxy(object_servers["moto"].port)) as made:
-        yield made
 
 
 @pytest.fixture(params=["governance", "compliance"])
@@ -63,7 +53,7 @@ def lock_of(vault: ObjectVault, store: S3, ref: PartRef) -> tuple[str | None, da
     pointer = vault.pointer(ref)
     assert pointer is not None
     key = store.settings.prefix + str(vault.object_of(ref, pointer))
-    head = store._boto().head_object(Bucket=LOCKED, Key=key)
+    head = client(store.settings).head_object(Bucket=LOCKED, Key=key)
     return head.get("ObjectLockMode"), head.get("ObjectLockRetainUntilDate"), head.get("ObjectLockLegalHoldStatus")
 
 
@@ -82,9 +72,7 @@ def refuses(store: S3) -> bool:
     return bool(found) and all(refused(each.key[skip:], each.id) for each in found)
 
 
-def test_a_part_is_locked_from_its_upload_on_and_its_lock_is_only_extended(
-    vault: ObjectVault, store: S3, today: int
-) -> None:
+def test_a_part_is_locked_at_upload_and_its_lock_only_extended(vault: ObjectVault, store: S3, today: int) -> None:
     ref = store_part(vault, b"kept")
     assert vault.upload(ref, today + 10)
     mode = store.settings.lock.upper()
@@ -96,9 +84,7 @@ def test_a_part_is_locked_from_its_upload_on_and_its_lock_is_only_extended(
     assert read(vault, ref) == b"kept" and [found for found, _ in vault.pointers(DAY)] == [ref]
 
 
-def test_a_part_that_was_uploaded_before_its_date_was_known_is_locked_later(
-    vault: ObjectVault, store: S3, today: int
-) -> None:
+def test_a_part_uploaded_without_its_date_is_locked_later(vault: ObjectVault, store: S3, today: int) -> None:
     ref = store_part(vault, b"live")
     assert vault.upload(ref) and vault.take_unlocked() == {ref} and not vault.take_unlocked()
     assert lock_of(vault, store, ref) == (None, None, None)
@@ -121,7 +107,7 @@ def test_a_lock_that_only_the_store_knows_of_is_not_shortened(vault: ObjectVault
     assert lock_of(vault, store, ref)[1] == moment(today + 30)
 
 
-def test_nothing_is_locked_in_a_store_that_was_not_seen_to_keep_a_lock(
+def test_nothing_is_locked_in_a_store_not_seen_to_keep_locks(
     tmp_path: Path, keys: CustomerKeys, store: S3, door: Proxy, today: int
 ) -> None:
     """`rclone serve s3` overwrites a part with the XML of `?retention`."""
@@ -150,9 +136,7 @@ def test_a_hold_is_set_and_ended_in_the_store(vault: ObjectVault, store: S3) -> 
     assert vault.held() == [] and lock_of(vault, store, ref)[2] != "ON" and not refuses(store)
 
 
-def test_a_hold_whose_request_never_arrived_is_noted_and_asked_for_again(
-    vault: ObjectVault, store: S3, door: Proxy
-) -> None:
+def test_a_hold_that_never_reached_the_store_is_asked_for_again(vault: ObjectVault, store: S3, door: Proxy) -> None:
     ref = store_part(vault, b"held")
     vault.upload(ref)
     door.play(always="503")
@@ -178,7 +162,7 @@ def test_an_erasure_ends_our_hold_and_deletes_all_versions(vault: ObjectVault, s
     assert store.versions("") == [] and vault.held() == [] and vault.kept([(CALL, LEAF)]) == ()
 
 
-def test_what_a_lock_keeps_is_named_without_asking_about_each_and_deleted_at_its_end(
+def test_what_a_lock_keeps_is_named_and_deleted_at_its_end(
     vault: ObjectVault, store: S3, door: Proxy, monkeypatch: pytest.MonkeyPatch, today: int
 ) -> None:
     refs = [store_part(vault, b"gone", part) for part in ("c1", "m1", "m2")]
@@ -210,15 +194,17 @@ def _by_force(store: S3, some: list[Version]) -> bool:
         for each in some:
             soon = datetime.now(UTC) + timedelta(seconds=1)
             place = {"Bucket": LOCKED, "Key": each.key, "VersionId": each.id}
-            store._boto().put_object_retention(**place, Retention={"Mode": "COMPLIANCE", "RetainUntilDate": soon})
+            client(store.settings).put_object_retention(
+                **place, Retention={"Mode": "COMPLIANCE", "RetainUntilDate": soon}
+            )
         time.sleep(1.5)
     for each in some:
         place = {"Bucket": LOCKED, "Key": each.key, "VersionId": each.id}
-        store._boto().delete_object(**place, BypassGovernanceRetention=True)
+        client(store.settings).delete_object(**place, BypassGovernanceRetention=True)
     return False
 
 
-def test_a_lock_that_is_extended_while_its_call_is_erased_is_told_as_it_is(
+def test_a_lock_extended_during_an_erasure_is_reported_as_it_is(
     vault: ObjectVault, store: S3, monkeypatch: pytest.MonkeyPatch, today: int
 ) -> None:
     ref = store_part(vault, b"gone")

@@ -58,7 +58,7 @@ def names(vault: ObjectVault) -> list[str]:
     return sorted(each.name for each in vault.objects.listing("acme/"))
 
 
-def test_a_pointer_and_the_name_of_an_object_are_read_as_written() -> None:
+def test_pointers_and_object_names_are_read_as_written() -> None:
     pointer = Pointer(os.urandom(32), 5 << 30)
     assert Pointer.parse(str(pointer)) == pointer
     assert len(str(Pointer(bytes(32), 10**11 - 1))) <= 59  # ext4 keeps it in the inode
@@ -90,7 +90,7 @@ def test_a_part_goes_to_the_store_and_later_only_there(vault: ObjectVault) -> No
     assert ref.path.read_bytes() == sealed and [*vault.stored(ALWAYS)] == [ref]
 
 
-def test_a_long_part_is_fetched_once_by_ranges_and_kept_for_the_next_reader(vault: ObjectVault, proxy: Proxy) -> None:
+def test_a_long_part_is_fetched_once_in_ranges_and_then_kept(vault: ObjectVault, proxy: Proxy) -> None:
     plain = os.urandom(2 * CHUNK + 12_345)
     ref = store_part(vault, plain)
     vault.upload(ref)
@@ -133,7 +133,7 @@ def test_what_the_store_does_not_have_stays_here_and_waits(vault: ObjectVault, p
     assert ref.path.exists() and not ref.path.is_symlink()
 
 
-def test_bytes_that_the_store_alters_never_replace_the_local_copy(vault: ObjectVault, proxy: Proxy) -> None:
+def test_bytes_altered_by_the_store_never_replace_local_ones(vault: ObjectVault, proxy: Proxy) -> None:
     """A store that answers 200 to anything: its ETag is that of what it has, so the copy here stays."""
     ref = store_part(vault, b"kept" * 1000)
     proxy.play("flip", always="flip")
@@ -144,7 +144,7 @@ def test_bytes_that_the_store_alters_never_replace_the_local_copy(vault: ObjectV
     assert read(vault, ref) == b"kept" * 1000
 
 
-def test_a_part_that_the_store_lost_stays_here_and_is_uploaded_again(vault: ObjectVault) -> None:
+def test_a_part_that_the_store_lost_is_kept_and_uploaded_again(vault: ObjectVault) -> None:
     ref = store_part(vault, b"kept")
     vault.upload(ref)
     vault.objects.remove("acme/", lambda name: True)
@@ -170,7 +170,7 @@ def test_a_part_that_only_the_store_had_and_altered_is_damaged(vault: ObjectVaul
     assert list(vault.verify(ref))
 
 
-def test_an_erased_recording_leaves_neither_part_nor_pointer_nor_object(vault: ObjectVault) -> None:
+def test_an_erased_recording_leaves_no_part_pointer_or_object(vault: ObjectVault) -> None:
     gone = [store_part(vault, b"gone", part) for part in ("c1", "m1", "m2")]
     kept = store_part(vault, b"kept", "m1", OTHER, leaf_of(DAY, 8))
     for ref in (*gone, kept):
@@ -183,7 +183,7 @@ def test_an_erased_recording_leaves_neither_part_nor_pointer_nor_object(vault: O
     assert read(vault, kept) == b"kept"
 
 
-def test_many_erased_recordings_of_a_day_are_found_by_one_listing(
+def test_one_listing_finds_many_erased_recordings_of_a_day(
     vault: ObjectVault, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(object_vault, "FEW", 2)
@@ -197,7 +197,7 @@ def test_many_erased_recordings_of_a_day_are_found_by_one_listing(
     assert left == {leaf_of(DAY, 5), leaf_of(DAY + 1, 1)}
 
 
-def test_erasure_waits_for_an_upload_that_runs_and_nothing_of_it_stays(vault: ObjectVault, proxy: Proxy) -> None:
+def test_an_erasure_waits_for_a_running_upload_and_removes_it(vault: ObjectVault, proxy: Proxy) -> None:
     ref = store_part(vault, b"gone")
     proxy.play("slow3")
     uploading = threading.Thread(target=vault.upload, args=(ref,))
@@ -211,7 +211,7 @@ def test_erasure_waits_for_an_upload_that_runs_and_nothing_of_it_stays(vault: Ob
     assert names(vault) == [] and [*vault.walk()] == [] and [*vault.stored(ALWAYS)] == []
 
 
-def test_an_upload_by_another_process_deletes_what_was_erased_meanwhile(
+def test_an_upload_deletes_what_another_process_has_erased(
     tmp_path: Path, vault: ObjectVault, keys: CustomerKeys, proxy: Proxy
 ) -> None:
     ref = store_part(vault, b"gone")
@@ -256,7 +256,7 @@ def test_what_a_lock_keeps_is_named_with_its_date(
 # --- compare, mend, move ---------------------------------------------------------------------------------------------
 
 
-def test_what_one_side_lacks_is_made_good_from_the_other(vault: ObjectVault, keys: CustomerKeys) -> None:
+def test_what_one_side_lacks_is_restored_from_the_other(vault: ObjectVault, keys: CustomerKeys) -> None:
     both = store_part(vault, b"both", "m1")
     away = store_part(vault, b"away", "m2")
     lost = store_part(vault, b"lost", "m3")
@@ -395,9 +395,7 @@ class Faulty:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_any_schedule_of_faults_loses_nothing_and_keeps_nothing_erased(
-    tmp_path: Path, keys: CustomerKeys, seed: int
-) -> None:
+def test_no_schedule_of_faults_loses_data_or_keeps_erased_data(tmp_path: Path, keys: CustomerKeys, seed: int) -> None:
     schedule(tmp_path, keys, seed, 60)
 
 

@@ -251,7 +251,7 @@ def test_erased_recordings_open_nothing_more_and_are_removed(vault: Vault, tmp_p
     assert read(vault, kept) == b"kept"
 
 
-def test_a_recording_that_is_erased_while_it_is_read_yields_no_more(vault: Vault) -> None:
+def test_a_recording_erased_while_it_is_read_yields_no_more(vault: Vault) -> None:
     reading = vault.read(store(vault, bytes(1 << 20)))
     assert next(reading)
     vault._keys.cut(LEAF)
@@ -282,7 +282,7 @@ def test_a_part_that_nobody_was_told_of_is_dropped(vault: Vault) -> None:
     assert list(vault.walk()) == [kept] and read(vault, kept) == b"kept"
 
 
-def test_parts_from_a_day_on_are_found_those_being_written_too(vault: Vault) -> None:
+def test_parts_since_a_day_include_those_being_written(vault: Vault) -> None:
     for number in range(4):
         store(vault, b"", "m1", CALL, leaf_of(DAY + number, 1))
         begin(vault, b"", "m2", CALL, leaf_of(DAY + number, 1))

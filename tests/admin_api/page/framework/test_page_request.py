@@ -41,7 +41,7 @@ def visit(service):
     return visit
 
 
-def test_who_asks_for_the_head_alone_has_nothing_decrypted(service, visit):
+def test_a_head_request_decrypts_nothing(service, visit):
     request = visit(Role.LISTENER, method="HEAD")
     media = request.authoriser.endpoints[Action.PLAY]
     response = service.run(media.ask(request.caller(), service.ids["acme"][1], query={"format": "wav"}))
@@ -86,7 +86,7 @@ def test_a_refusal_is_shown_on_the_page_of_the_form(service, visit):
     assert b"Your roles allow no view" in shown.body
 
 
-def test_a_refusal_has_a_page_of_its_own_where_no_form_can_be_shown(service, visit):
+def test_a_refusal_has_its_own_page_if_no_form_can_be_shown(service, visit):
     over, gone = conflict(OVER), Problem(410, "gone", OVER, OVER)
     for place, status in (
         (replace(PLACE, show=raising(over)), 409),

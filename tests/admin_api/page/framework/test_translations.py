@@ -50,7 +50,7 @@ def test_every_message_of_the_code_has_a_text_in_each_language(language):
     assert len(told) > 150
 
 
-def test_a_message_has_one_english_and_the_page_puts_in_no_more_values_than_it_has():
+def test_a_message_has_one_text_and_every_value_the_page_uses():
     whole = [each for each in page_texts.messages() if not each[0].endswith(".")]
     english = {id: text for id, text, _ in whole}
     assert [f"{where}: {id}" for id, text, where in whole if not text or english[id] != text] == []
@@ -67,7 +67,7 @@ def test_values_are_put_into_the_right_form_of_a_text():
 
 
 @pytest.mark.parametrize("language", languages())
-def test_one_thing_is_not_counted_like_several(language):
+def test_singular_and_plural_texts_differ(language):
     texts = {id_of(message): forms(message) for message in catalogue(language)}
     alike = [id for id, said in texts.items() if len(said) > 1 and said[0] == said[1]]
     assert alike == (["note.n.recipients"] if language == "de" else [])  # Empfänger are called so, one or several
@@ -79,7 +79,7 @@ def test_german_texts_have_german_words():
     assert [text for text in texts if any(word in text for word in foreign)] == []
 
 
-def test_a_message_is_said_in_the_language_of_the_reader_with_its_values():
+def test_a_message_is_translated_with_its_values_filled_in():
     most = Message("problem.most-bytes", "At most {limit} bytes are accepted.").of(limit=4096)
     assert (most, GERMAN.sentence(most)) == (
         "At most 4096 bytes are accepted.",

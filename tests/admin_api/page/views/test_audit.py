@@ -10,7 +10,7 @@ import pytest
 from admin_api.http.permissions import Action, Role
 from admin_api.page.framework.translations import Translations
 from admin_api.page.views import audit
-from admin_api.page.views.audit_codes import ACTIONS
+from admin_api.page.views.audit import ACTIONS
 from storage.access.actor import Actor, Kind
 from storage.audit.hash_chain import Act
 from tests.admin_api.page.conftest import words
@@ -101,7 +101,7 @@ def test_every_action_can_be_chosen_on_the_audit_page():
     files = [path for package in ("recorder", "storage", "admin_api") for path in (ROOT / package).rglob("*.py")]
     noted = {found for path in files for found in _NOTED.findall(path.read_text())}
     assert {"keys.rotate", "customer.add", "erasure.done"} <= noted
-    assert {action.value for action in Action} | noted <= set(ACTIONS), "in admin_api/page/views/audit_codes.py"
+    assert {action.value for action in Action} | noted <= set(ACTIONS), "in admin_api/page/views/audit.py"
 
 
 def test_every_number_that_is_noted_has_german_words():

@@ -87,7 +87,7 @@ def exported(service, browser, form):
     return service.run(service.customers["acme"].exports.get(answer.headers["location"].removeprefix("/exports/")))
 
 
-def test_every_call_of_a_person_or_only_the_ticked_ones_are_exported(service, browse):
+def test_all_calls_of_a_person_or_the_ticked_ones_are_exported(service, browse):
     browser, calls = browse(Role.PRIVACY), service.ids["acme"][:2]
     form = {"party": "Ada Acme", "which": "whole", "reason": "Art. 15"}
     more = {"column": ["state", "id"], "media": "wav", "silence": "on"}
@@ -99,7 +99,7 @@ def test_every_call_of_a_person_or_only_the_ticked_ones_are_exported(service, br
     assert export.request.columns == usual(False)
 
 
-def test_everything_that_a_search_finds_is_asked_for(service, browse):
+def test_everything_that_a_search_finds_can_be_exported(service, browse):
     browser = browse(Role.PRIVACY)
     assert "Every call that this search finds" in browser.text("/exports/new?state=complete&hold=false")
     form = {"state": "complete", "hold": "false", "since": "2026-02-16", "zone": "Europe/Berlin", "which": "whole"}

@@ -124,7 +124,7 @@ def test_a_successor_repeats_only_the_uncommitted_batch(tmp_path: Path, srtp: bo
         one.send(10)
         one.region.begin(one.recorder.id.encode(), one.recorder.generation + 1, [0, 1], [named, named])
         for lane in (0, 1):
-            assert one.region.receive(lane, one.recorder.lanes[lane].rtp) == 10  # killed before it was committed
+            assert one.region.receive(lane, one.recorder.sockets[lane].rtp) == 10  # killed before it was committed
         one.succeed(kept=True)
         one.send(5)
         found = one.close()

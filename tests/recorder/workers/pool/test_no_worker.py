@@ -35,7 +35,7 @@ async def test_a_call_placed_while_no_worker_lives_goes_to_the_next(tmp_path: Pa
 
 
 @pytest.mark.parametrize("times", [1, 7_000])
-async def test_pauses_that_nobody_heard_of_are_kept_by_the_next_worker(tmp_path: Path, times: int) -> None:
+async def test_pauses_made_without_a_worker_reach_the_next_one(tmp_path: Path, times: int) -> None:
     """However many there were before."""
     async with recording(tmp_path, 10, tick=0.05) as one:
         for _ in range(times - 1):

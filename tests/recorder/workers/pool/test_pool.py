@@ -9,18 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from recorder.session.mline_matching import MAX_STREAMS
+from recorder.session.streams import MAX_STREAMS
 from recorder.workers import messages
 from recorder.workers.messages import NewCall, Part
 from recorder.workers.pool import Workers
 from recorder.workers.worker_handle import HANG, Process, activity
+from tests.in_process.waiting import until
 from tests.in_process.worker_call import (
     CALL,
     Sender,
     open_pair,
     recording,
     started,
-    until,
     worker_pid,
 )
 

@@ -20,7 +20,8 @@ from recorder.workers.pool import Workers
 from recorder.workers.worker_handle import Process
 from tests.daemon.other_version import change_messages, same_files
 from tests.in_process.recorder_node import configured
-from tests.in_process.worker_call import recording, until, worker_pid
+from tests.in_process.waiting import until
+from tests.in_process.worker_call import recording, worker_pid
 
 
 @pytest.mark.parametrize(("asked", "started"), [(0, max(1, len(os.sched_getaffinity(0)) - 1)), (3, 3)])

@@ -17,7 +17,8 @@ from recorder.workers import codec, messages, pool
 from recorder.workers.pool import Workers
 from recorder.workers.version_check import GREETING
 from recorder.workers.worker_handle import Process
-from tests.in_process.worker_call import run, until
+from tests.in_process.waiting import until
+from tests.in_process.worker_call import run
 from tests.recorder.timing import steady
 
 MINE, THEIRS = "0a64dd1c-0000-4000-8000-000000000001", "0a64dd1c-0000-4000-8000-000000000002"

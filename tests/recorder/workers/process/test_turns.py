@@ -126,7 +126,7 @@ def test_a_call_whose_packets_the_kernel_drops_gets_turns(tmp_path: Path, monkey
 
         def step(name: str) -> None:
             for call in worker.calls.values():
-                call.lanes = {0: SimpleNamespace(rtp=7, track=ReceivedStream(StreamSpec(0), Pauses(()), 1))}
+                call.sockets = {0: SimpleNamespace(rtp=7, stream=ReceivedStream(StreamSpec(0), Pauses(()), 1))}
             snmp.write_text(f"Udp: RcvbufErrors\nUdp: {next(lost)}\n")
             if name == "handshake a":
                 worker.say(Drop("a"))  # it stays among those that have their turns for a while

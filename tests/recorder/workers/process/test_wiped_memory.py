@@ -9,7 +9,8 @@ import pytest
 
 from media.receive.recvmmsg import PAGE
 from recorder.workers import messages
-from tests.in_process.worker_call import CALL, WorkerCall, recording, until
+from tests.in_process.waiting import until
+from tests.in_process.worker_call import CALL, WorkerCall, recording
 
 
 def left(one: WorkerCall) -> bytes:

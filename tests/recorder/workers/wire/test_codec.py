@@ -72,7 +72,7 @@ def test_a_new_call_leaves_room_for_its_next_workers_message() -> None:
     assert codec.encode(messages.Adopt(long, (), False, 0, True))
 
 
-def test_networks_of_a_customer_are_written_once_for_all_streams() -> None:
+def test_a_customers_networks_are_encoded_once_for_all_streams() -> None:
     networks = tuple(f"10.{each // 250}.{each % 250}.0/24" for each in range(5_000))
     streams = tuple(StreamSpec(number, "AES_CM_128_HMAC_SHA1_80", bytes(30), networks=networks) for number in range(64))
     new = messages.NewCall("id", messages.Part("m1", b"k"), streams, b"s" * 32)
