@@ -284,16 +284,11 @@ class GapTracker(Gaps):
         self.settle(source.arrival if source and abs(moved - elapsed) * AGREE <= elapsed else None)
         self.unsettled = False
 
-    def silent(self, ssrc: int, arrival: int) -> bool:
-        """Process a report that its sender has sent nothing: up to then no packet is missing.
-
-        Return False if it says nothing about this stream.
-        """
+    def silent(self, ssrc: int, arrival: int) -> None:
+        """Process a report that its sender has sent nothing: up to then no packet is missing."""
         source = self.reception.current
-        if self.since is Expected.NOT_NOW or (source is not None and source.ssrc != ssrc):
-            return False
-        self._expect_from(arrival)
-        return True
+        if source is None or source.ssrc == ssrc:
+            self._expect_from(arrival)
 
     def _expect_from(self, at: int) -> None:
         """Let no silence before a time (ns) be a gap."""
@@ -347,6 +342,13 @@ class GapTracker(Gaps):
         if self.since is Expected.NOT_NOW:
             return _NOT_NOW
         return self.since if isinstance(self.since, int) and self.since > self.reception.last_arrival else _NOT_YET
+
+    def steady(self) -> tuple[object, ...]:
+        """Return all of it as values to compare."""
+        return (
+            self.revision, self.missing_ns, self.excused, self.since, self.refused, self.listened, self.resumed_at,
+            self.kept,
+        )  # fmt: skip
 
     def rarer(self) -> dict[str, Any]:
         """Return what few streams have."""

@@ -122,12 +122,10 @@ class Pauses:
         self._digits = (*others, (*digit, arrival + GRACE))[-MAX_DIGITS:]
         return True
 
-    def forget(self, before: int) -> bool:
-        """Remove pauses of which no packet can be in the sockets or still arrive; return True if there were any."""
+    def forget(self, before: int) -> None:
+        """Remove pauses of which no packet can be in the sockets or still arrive."""
         if self._digits and self._digits[-1][2] > before:
-            return False
-        count = len(self.items)
+            return
         self.items = [item for item in self.items if item[1] is None or item[1] + GRACE > before]
         if not self.items:
             self._digits = ()
-        return len(self.items) < count

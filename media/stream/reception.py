@@ -224,6 +224,19 @@ class Reception:
         source = self.current or _NOBODY
         return source.highest, source.timestamp, source.arrival, source.step, self.size, self.jitter
 
+    def steady(self) -> tuple[object, ...]:
+        """Return what batches in sequence do not change, as values to compare."""
+        current, sources = self.current, self.sources
+        source = current or _NOBODY
+        return (
+            current is None, source.ssrc, source.first, source.excused, source.settled, 2 * source.shift + 1,
+            # highest, received and packets grow together; odd numbers, because -1 and -2 have one hash
+            source.highest - source.received, 2 * (self.packets - source.received) + 1,
+            tuple([each.numbers() for each in sources if each is not current]) if len(sources) > 1 else (),
+            self.retired, self.epoch, self.payload_type, self.first_arrival, self.duplicates, self.rejected,
+            self.foreign, self.late, self.reordered,
+        )  # fmt: skip
+
     def others(self) -> list[list[int | str]]:
         """Return the sources except the current one."""
         rest = [each.numbers() for each in self.sources if each is not self.current]

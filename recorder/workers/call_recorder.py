@@ -43,7 +43,7 @@ class CallRecorder:
 
     __slots__ = (
         "_base",
-        "_changed",
+        "_based_on",
         "_key",
         "_knows_pauses",
         "_nonces",
@@ -84,9 +84,9 @@ class CallRecorder:
         self._unsaved: int | None = None
         self._parts: tuple[tuple[str, int | None], ...] = ()
         self._writer = PartWriter(new.part, part_fd, self._key)
-        #: Number of the base that the last slot names; whether the next slot needs another base.
+        #: Number of the base that the last slot names, and a digest of what that holds; None: the next slot needs one.
         self._base = 0
-        self._changed = True
+        self._based_on: int | None = None
         self._reports = Reports(random)
         self.clean = True
         self.closed = False
@@ -106,7 +106,6 @@ class CallRecorder:
             self._reports.watch(spec)
             if spec.dtls:
                 self._associate(sockets)
-        self._changed = True
 
     def change(
         self, region: Region, streams: Iterable[StreamSpec], descriptors: Mapping[int, list[int]],
@@ -159,11 +158,11 @@ class CallRecorder:
 
     # ---- DTLS ----
     @property
-    def shaking(self) -> bool:
+    def handshaking(self) -> bool:
         """Return whether a handshake is in progress, so that waiting for a tick takes too long."""
         return self.handshakes is not None and self.handshakes.pending
 
-    def shake(self, region: Region, now: int) -> None:
+    def advance_handshakes(self, region: Region, now: int) -> None:
         """Read what arrived, and send what is due in the handshakes in progress."""
         self.drain(region, now)
         if self.handshakes is not None and self.handshakes.turn():
@@ -206,7 +205,6 @@ class CallRecorder:
         for sockets in self.sockets.values():
             if sockets.rtp >= 0 and not sockets.stream.spec.held:  # media of a removed stream are no longer expected
                 sockets.stream.forgive(begin, end)
-        self._changed = True
 
     def _mark(self, kind: record_format.Mark, at: int, value: int = 0) -> None:
         self._commit([record_format.mark(record_format.ALL_STREAMS, kind, at, value)], at)
@@ -223,7 +221,7 @@ class CallRecorder:
         due = self._reports.due(now)
         if self.handshakes is not None:
             self.handshakes.start_round(now)
-        if due or reports or self.shaking:
+        if due or reports or self.handshaking:
             sources += [(sockets, True) for sockets in self.sockets.values() if sockets.rtcp >= 0]
         for start in range(0, len(sources), LANES):
             group = sources[start : start + LANES]
@@ -232,8 +230,8 @@ class CallRecorder:
                     break
             else:
                 emptied = False
-        if emptied and self._pauses.items and self._pauses.forget(now):
-            self._changed = True
+        if emptied and self._pauses.items:
+            self._pauses.forget(now)
         if emptied and not self.heard and sum(sockets.stream.listens(now) for sockets in hearing):
             self._save()
         if due:
@@ -273,11 +271,12 @@ class CallRecorder:
         self._writer.write(b"".join(out), now)
         self._miss(self._writer.missed(), now)
         self.clean = self.clean and not self._writer.dropping
-        shaken = self.handshakes if self.handshakes and self.handshakes.stirred else None
-        self._changed = (shaken is not None and shaken.news()) or self._changed
+        handshakes = self.handshakes if self.handshakes and self.handshakes.waiting else None
+        if handshakes is not None:
+            handshakes.note()
         self._save()
-        if shaken is not None:  # what it holds may be sent, because a successor would know about it
-            shaken.speak()
+        if handshakes is not None:  # what waits may be sent, because a successor would know about it
+            handshakes.speak()
 
     def _miss(self, missed: Missed, end: int) -> None:
         """Mark with each commit what the disk has refused so far: a successor could not tell."""
@@ -289,12 +288,14 @@ class CallRecorder:
         """Write the commit slot; if that fails, the call continues and the previous slot stays valid."""
         writer, generation = self._writer, self.generation + 1
         streams = [sockets.stream for sockets in self.sockets.values()]
-        rest = writer.rest
+        rest, basis = writer.rest, self._basis(streams)
+        anew = basis != self._based_on
         try:
-            moved = (None if self._changed else checkpoint.moving(streams)) or self._rebase(streams)
+            if anew:
+                self._rebase(streams)
             slot = commit_slots.pack_slot(
-                writer.cipher, self._nonces, generation, writer.committed, self._base + self._changed, writer.number,
-                self.closed, moved, rest,
+                writer.cipher, self._nonces, generation, writer.committed, self._base + anew, writer.number,
+                self.closed, checkpoint.moving(streams), rest,
             )  # fmt: skip
             at = commit_slots.middle(generation) - len(slot)
             written = os.pwrite(self._spool_fd, slot, at)
@@ -304,24 +305,24 @@ class CallRecorder:
         self._unsaved = None if written == len(slot) else errno.ENOSPC
         if not self._unsaved:
             self.generation = generation
-            self._base += self._changed
-            self._changed = False
+            self._base += anew
+            self._based_on = basis
             writer.leave_rest(self._spool_fd, at, len(slot))
 
-    def _rebase(self, streams: list[ReceivedStream]) -> bytes:
-        """Write the base anew, next to the one that the last slot names; raises OSError.
+    def _basis(self, streams: list[ReceivedStream]) -> int:
+        """Return a digest of what a base holds."""
+        handshakes = self.handshakes.revision if self.handshakes else None
+        return hash((self._parts, tuple(self._pauses.items), handshakes, checkpoint.steady(streams)))
 
-        Return what has changed since.
-        """
-        self._changed = True
-        shaken = {"dtls": self.handshakes.state()} if self.handshakes else {}
-        head = {"parts": self._parts, "pauses": self._pauses.items, **shaken}
+    def _rebase(self, streams: list[ReceivedStream]) -> None:
+        """Write the base anew, next to the one that the last slot names; raises OSError."""
+        dtls = {"dtls": self.handshakes.state()} if self.handshakes else {}
+        head = {"parts": self._parts, "pauses": self._pauses.items, **dtls}
         base = commit_slots.pack_base(
             self._writer.cipher, self._nonces, self._base + 1, json.dumps(head).encode(), checkpoint.pack(streams)
         )  # fmt: skip
         if os.pwrite(self._spool_fd, base, commit_slots.middle(self._base + 1)) != len(base):
             raise OSError(errno.ENOSPC, "the base of a commit slot is truncated")
-        return checkpoint.moving(streams) or b""
 
     # ---- parts ----
     def next_part(
@@ -338,7 +339,6 @@ class CallRecorder:
         self._parts = (*(each for each in self._parts if int(each[0][1:]) > finished), ended)
         self._writer.close()
         self._writer = PartWriter(part, descriptor, self._key)
-        self._changed = True
         self._commit([rest] if rest else [], now)
         return ended
 
@@ -389,9 +389,7 @@ class CallRecorder:
             out.append(slot.remainder)
         if self.handshakes is not None:
             self.handshakes.start_round(at)
-        replayed = raw and replay(
-            OrphanedRegion(raw, region.workbench), self.id, self.generation + 1, self.sockets, out
-        )
+        replayed = raw and replay(OrphanedRegion(raw, region.buffer), self.id, self.generation + 1, self.sockets, out)
         if slot is None and not replayed:  # lost, or nothing arrived: a successor could not tell either
             self._parts = tuple((f"m{number}", None) for number in range(1, self._writer.number))
         lost = 0 if kept or not self.heard else max(0, at - self.heard)
@@ -417,6 +415,8 @@ class CallRecorder:
         for sockets in moved:
             sockets.stream.latch.move(at)
             disconnect(sockets.rtp)  # main may have died before it did
+        if moved:
+            self._save()
 
     # ---- figures ----
     @property

@@ -1,7 +1,7 @@
 """The DTLS handshakes of one call on its sockets; recorder.workers.dtls_association holds their logic.
 
 Everything is saved before it is sent: what a batch of datagrams or a timer produces waits until the commit slot has
-what a successor needs to continue from there (`news`, `state`), and is sent then (`speak`). So whenever a process is
+what a successor needs to continue from there (`note`, `state`), and is sent then (`speak`). So whenever a process is
 killed, either the successor knows more than the peer has received, or the peer has received nothing.
 """
 
@@ -38,12 +38,14 @@ class Handshakes:
         #: Start of the present round, ns since the epoch.
         self._now = 0
         #: Something may have to be saved or sent.
-        self.stirred = False
+        self.waiting = False
         self._all: dict[int, tuple[Handshake, StreamSockets]] = {}
         self._out: list[tuple[StreamSockets, bool, bytes, tuple[str, int]]] = []
         #: What main knows about each stream and port.
         self._reported: dict[tuple[int, bool], Keys] = {}
-        self._saved: dict[int, dict[bool, Left]] | None = None
+        #: What a successor needed at the last `note`, and how often that has changed.
+        self._noted: dict[int, dict[bool, Left]] = {}
+        self.revision = 0
         #: What was last saved for each stream and port: a base is written anew for many reasons.
         self._texts: dict[tuple[int, bool], tuple[Left, str]] = {}
 
@@ -68,12 +70,14 @@ class Handshakes:
         if before is not None and same and (before[0].waits() or not before[0].failed):
             before[0].aim(stream.spec)
             self._all[number] = before[0], sockets
+            self.note()
             return
         self.end(sockets)
         made = begin(stream.spec, self._secret, left)
         if made is None:
             return
         self._all[number] = made, sockets
+        self.note()
         stream.give_dtls_to(partial(self._greet, number))
         for rtcp, keys in made.agreed().items():
             if dtls is not None and not (dtls.rtcp if rtcp else dtls.rtp):
@@ -91,6 +95,7 @@ class Handshakes:
         for rtcp in (False, True):
             self._reported.pop((number, rtcp), None)
         sockets.stream.give_dtls_to(None)
+        self.note()
 
     def keyed(self, spec: StreamSpec) -> StreamSpec:
         """Add keys that main did not know when it made this spec."""
@@ -105,17 +110,18 @@ class Handshakes:
             handshake.turn(self._now / SECOND)
             if _proven(handshake, sockets):
                 handshake.proven()
-                self.stirred = True
+                self.waiting = True
             self._take(handshake, sockets)
             if not handshake.waits() and handshake.failed:
                 self._send_event(Unkeyed(self._call, number, handshake.failed))
-        return self.stirred
+        return self.waiting
 
     # ---- the spool ----
-    def news(self) -> bool:
-        """Return whether a successor would need more than what was saved at the last call."""
-        before, self._saved = self._saved, self._left()
-        return before != self._saved
+    def note(self) -> None:
+        """Note whether what a successor needs has changed."""
+        left = self._left()
+        self.revision += left != self._noted
+        self._noted = left
 
     def state(self) -> dict[str, Any]:
         """Return what a successor needs, for the head of a base: the secret, and what is left on each port."""
@@ -155,11 +161,11 @@ class Handshakes:
                 sockets.stream.rekey(handshake.keyed(sockets.stream.spec))
             if handshake.severed:
                 self._send_event(Severed(self._call, number))
-        self.stirred = True
+        self.waiting = True
 
     def speak(self) -> None:
         """Send what waits, and report to main the keys that the peer has; all of that is already saved."""
-        self.stirred, out, self._out = False, self._out, []
+        self.waiting, out, self._out = False, self._out, []
         for sockets, rtcp, datagram, target in out:
             descriptor = sockets.rtcp if rtcp else sockets.rtp
             if descriptor >= 0:
@@ -188,13 +194,13 @@ class Handshakes:
         if handshake.receive(rtcp, datagram, sender, self._now / SECOND) is not None:
             sockets.stream.rekey(handshake.keyed(sockets.stream.spec))
         self._take(handshake, sockets)
-        self.stirred = True
+        self.waiting = True
         return True
 
     def _take(self, handshake: Handshake, sockets: StreamSockets) -> None:
         queued = [(sockets, *each) for each in handshake.data_to_send()]
         self._out += queued
-        self.stirred = self.stirred or bool(queued)
+        self.waiting = self.waiting or bool(queued)
 
     def _left(self) -> dict[int, dict[bool, Left]]:
         return {

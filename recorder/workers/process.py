@@ -141,7 +141,7 @@ class Worker:
         if self._recorders or self._overflow.hot:
             self._overflow.look(self._media_sockets, time.monotonic)
         if now >= self._urgent.due:
-            took = self._urgent.serve(self._shake, time.monotonic)
+            took = self._urgent.serve(self._advance_handshake, time.monotonic)
             self._busy += took if self._since is None else 0.0  # a round is counted as a whole
         self._beat()
         if now >= self._next_stats:
@@ -153,11 +153,11 @@ class Worker:
         for recorder in self._recorders.values():
             yield recorder.id, [sockets.rtp for sockets in recorder.sockets.values() if sockets.rtp >= 0]
 
-    def _shake(self, call: str) -> bool:
+    def _advance_handshake(self, call: str) -> bool:
         """Empty the sockets of a call between two rounds; True if one of its handshakes is in progress."""
         if call in self._recorders:
-            self._guard(call, partial(self._recorders[call].shake, self._region, time.time_ns()))
-        return call in self._recorders and self._recorders[call].shaking
+            self._guard(call, partial(self._recorders[call].advance_handshakes, self._region, time.time_ns()))
+        return call in self._recorders and self._recorders[call].handshaking
 
     def _work(self) -> bool:
         """Empty the sockets of every call once; False if main is gone."""
@@ -285,8 +285,8 @@ class Worker:
         self._await_keys(recorder)
 
     def _await_keys(self, recorder: CallRecorder) -> None:
-        if recorder.shaking:
-            self._urgent.shaking.add(recorder.id)
+        if recorder.handshaking:
+            self._urgent.handshaking.add(recorder.id)
 
     def _close(self, message: messages.Close, _: list[int]) -> None:
         recorder = self._recorders[message.call]

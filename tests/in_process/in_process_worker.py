@@ -33,14 +33,14 @@ class SimulatedCall:
         self.sockets = {track.spec.stream: SimpleNamespace(stream=track, rtp=-1) for track in worker.tracks}
 
     @property
-    def shaking(self) -> bool:
-        return self.worker.shaking
+    def handshaking(self) -> bool:
+        return self.worker.handshaking
 
     def drain(self, *_: object) -> None:
         self.worker.note(f"drain {self.id}")
 
-    def shake(self, *_: object) -> None:
-        self.worker.note(f"shake {self.id}")
+    def advance_handshakes(self, *_: object) -> None:
+        self.worker.note(f"handshake {self.id}")
 
     def pause(self, at: int) -> None:
         self.worker.note(f"pause {self.id}")
@@ -69,7 +69,7 @@ class InProcessWorker:
         self.calls: dict[str, SimulatedCall] = {}
         #: When the last packet of a call came; whether the calls have handshakes in progress.
         self.heard: dict[str, int] = {}
-        self.shaking = False
+        self.handshaking = False
         #: What the calls were asked, and what main has heard meanwhile, in order.
         self.order: list[Any] = []
         #: Called with each of the former, so that a test may let time pass or say something.

@@ -18,9 +18,11 @@ def test_a_pause_covers_only_arrivals_within_it() -> None:
 
 
 def test_a_pause_is_forgotten_once_nothing_of_it_can_wait() -> None:
-    pauses = Pauses([(10, 20), (30, None)])
-    assert [pauses.forget(at) for at in (GRACE + 20 - 1, GRACE + 20, 10**10)] == [False, True, False]
-    assert pauses.items == [(30, None)]
+    pauses, left = Pauses([(10, 20), (30, None)]), []
+    for at in (GRACE + 20 - 1, GRACE + 20, 10**10):
+        pauses.forget(at)
+        left.append(len(pauses.items))
+    assert (left, pauses.items) == ([2, 1, 1], [(30, None)])
 
 
 def test_a_successor_learns_the_pauses_and_whether_one_lasts() -> None:
@@ -45,9 +47,11 @@ def test_a_digit_keyed_in_a_pause_is_excluded_while_held() -> None:
     assert pauses.keyed((7, 300), 21 * second, 21 * second + 1)  # its end, repeated late
     for held in range(20, 30):
         assert pauses.keyed((7, 200), 15 * second, held * second)
-        assert not pauses.forget(held * second)
+        pauses.forget(held * second)
+        assert pauses.items
     assert not pauses.keyed((7, 400), 20 * second - FIRST_UPDATE, 20 * second)
-    assert pauses.forget(32 * second)
+    pauses.forget(32 * second)
+    assert not pauses.items
     assert not pauses.keyed((7, 200), 33 * second, 33 * second)
 
 

@@ -151,6 +151,6 @@ async def test_failed_repairs_are_retried_during_a_rebuild(
     monkeypatch.setattr(repair_queue, "AGAIN_SECONDS", 0.0)
     for waiting in (left(one, "9", "beta"), *(left(one, first) for first in "1234")):
         queue.put(waiting)
-    one.node.tasks.start(queue.run(), "mending")
+    one.node.tasks.start(queue.run(), "repairs")
     await one.until(lambda: not len(queue))
     assert len(tried) == 6 and "9" in tried[2:4]

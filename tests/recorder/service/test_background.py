@@ -39,7 +39,7 @@ async def test_who_asks_before_it_is_open_waits_for_the_answer(one: Stage) -> No
         api.open([listener], opened.set)
         assert (await early).startswith(b"HTTP/1.1 200")
         await opened.wait()
-        assert {"indexer", "mending", "retention", "exports"} <= set(one.node.tasks.names())
+        assert {"indexer", "repairs", "retention", "exports"} <= set(one.node.tasks.names())
         await api.close()
 
 
@@ -99,9 +99,9 @@ async def test_a_stop_does_not_wait_until_it_is_open(one: Stage, monkeypatch: py
     with listening() as listener:
         api = made(one)
         api.open([listener], lambda: pytest.fail("it never was"))
-        await one.until(lambda: "mending" in one.node.tasks.names())
+        await one.until(lambda: "repairs" in one.node.tasks.names())
         await api.close()
-        await one.until(lambda: "office" not in one.node.tasks.names())
+        await one.until(lambda: "background" not in one.node.tasks.names())
 
 
 def test_a_stop_waits_for_no_more_code_than_is_being_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,10 @@ import pytest
 
 from media.receive.sockets import connect, connected, disconnect
 from media.rtp import header
+from media.stream import checkpoint
+from media.stream.pauses import Pauses
+from media.stream.receiver import ReceivedStream
+from recorder.workers.stream_sockets import newest_slot
 from tests.in_process.recorded_call import RecordedCall, recorded_call
 
 STRANGER = "127.0.0.3"
@@ -150,6 +154,20 @@ def test_a_source_that_moved_while_its_worker_died_is_heard(tmp_path: Path, srtp
             one.tick()
         assert connected(one.recorder.sockets[0].rtp)
         assert one.frames(one.close()) == list(range(one.senders[0].sent))
+
+
+def test_a_source_that_moved_is_not_left_to_a_successor(tmp_path: Path) -> None:
+    """Neither at the next packet nor before it."""
+    with moving(tmp_path, srtp=False) as one:
+        settle(one)
+        one.send(2)
+        move(one)
+        one.succeed(kept=True)
+        slot = newest_slot(one.spool_fd, one.key)
+        left = ReceivedStream(one.specs[0], Pauses(), 1)
+        assert slot is not None
+        checkpoint.restore(slot.state, slot.moving, {0: left})
+        assert (left.latched, left.reception.packets) == (None, one.figures()["packets"])
 
 
 def test_a_stream_without_sockets_is_not_missed(tmp_path: Path) -> None:
