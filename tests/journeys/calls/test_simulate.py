@@ -83,6 +83,7 @@ def judge(call: dict[str, Any], channels: list[list[Found]]) -> None:
         assert abs(heard[0].position - SAMPLES * (ticks[0] - first)) <= APART
 
 
+@pytest.mark.alone  # a busy recorder refuses some of so many calls, as it should
 @pytest.mark.parametrize("suite", [*SUITES, None])
 def test_every_frame_in_its_place(
     it: Api, sent: dict[str, list[dict[str, Any]]], recorded: dict[str, dict[str, Any]], suite: str | None
@@ -93,6 +94,7 @@ def test_every_frame_in_its_place(
         judge(call, it.channels(recorded[call["session_id"]]["id"]))
 
 
+@pytest.mark.alone  # they are of the same calls
 def test_the_recorder_lists_the_simulated_calls_correctly(
     sent: dict[str, list[dict[str, Any]]], recorded: dict[str, dict[str, Any]]
 ) -> None:
