@@ -13,7 +13,7 @@ import pyrage
 
 from tests.surface import formats, looks
 from tests.surface.kept import FRAMES, unpack
-from tests.surface.process import Daemon, command, daemon
+from tests.surface.process import SECONDS, Daemon, command, daemon
 from tests.surface.recording_client import Call
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -203,7 +203,7 @@ def _go_on(one: Daemon, seen: Visit, token: str, known: dict[str, Any]) -> dict[
 
 def _wait_for_packets(one: Daemon, token: str, path: str, wanted: int) -> None:
     """Wait until each stream of a call has so many packets; in vain for some seconds if it never has."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         if all(stream["packets"] >= wanted for stream in one.ask(token, "GET", path)[1]["streams"]):
             return
