@@ -12,6 +12,7 @@ import pytest
 
 from recorder.runtime.sd_notify import Notifier
 from storage.customer.customers import Customer
+from tests.capabilities import impossible
 from tests.in_process.recorder_node import CONFIG, Stage, stage
 from tests.in_process.storage_node import StorageNode, Watch
 from tests.recorder.job_parts import Parts
@@ -44,7 +45,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "disk"
     place.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True).returncode:
-        pytest.skip("a small file system can be mounted by root only")
+        impossible("a small file system can be mounted by root only")
     try:
         yield place
     finally:

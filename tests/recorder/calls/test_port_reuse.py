@@ -11,14 +11,13 @@ import pytest
 from media.records import record_format
 from recorder.calls.live_call import LiveCall
 from sip.message.header_values import Flow
+from tests.daemon.server import free_span
 from tests.in_process.recorder_node import CONFIG, Stage, sip_request
 from tests.recorder.calls.client import hear
 
 ACME, GLOBEX = "127.0.0.2", "127.0.0.3"
 TEXT = (
-    CONFIG.replace("127.0.0.0/8", f"{ACME}/32")
-    .replace("{first}-{last}", "18400-18403")
-    .replace("[keys]", 'srtp = "preferred"\n[keys]')
+    CONFIG.replace("127.0.0.0/8", f"{ACME}/32").replace("[keys]", 'srtp = "preferred"\n[keys]')
     + f'[[customer]]\nname = "globex"\nsources = ["{GLOBEX}/32"]\n'
 )
 PACKETS = 20
@@ -26,7 +25,8 @@ PACKETS = 20
 
 @pytest.fixture
 def config() -> str:
-    return TEXT
+    first = free_span(4)
+    return TEXT.replace("{first}-{last}", f"{first}-{first + 3}")
 
 
 class Speaker:

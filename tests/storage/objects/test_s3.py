@@ -173,14 +173,14 @@ def test_packages_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch, ob
 
 
 def test_a_recorder_that_stops_waits_for_no_store(behind: S3, proxy: Proxy) -> None:
-    proxy.play(always="slow3")
+    proxy.play(always="slow30")
     began = time.monotonic()
     threading.Timer(0.3, behind.requests.close).start()
     with pytest.raises(StoreAway, match="stopping"):
         behind.put("acme/1/m1", b"x")
     with pytest.raises(StoreAway, match="stopping"):
         behind.size("acme/1/m1")
-    assert time.monotonic() - began < 2 and behind.requests.running == 1
+    assert time.monotonic() - began < 20 and behind.requests.running == 1
 
 
 def test_a_store_behind_an_authority_of_its_own(tmp_path: Path) -> None:
