@@ -168,7 +168,8 @@ class Stage:
 
     def descriptors(self) -> int:
         """How many descriptors this process has open, without the empty files that wait for the next calls."""
-        return len(os.listdir("/proc/self/fd")) - len(self.checkpoints._slots._free)
+        kept = (self.node.runtime_dir / "live").iterdir()
+        return len(os.listdir("/proc/self/fd")) - sum(not path.stat().st_size for path in kept)
 
 
 @contextmanager
@@ -183,7 +184,9 @@ def standing(one: Stage, now: float) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def stage(folder: Path, text: str = CONFIG, patience: float = 10.0) -> AsyncIterator[Stage]:
+async def stage(
+    folder: Path, text: str = CONFIG, patience: float = 10.0, cool_down: float = 30.0
+) -> AsyncIterator[Stage]:
     """Build a node in a folder and take it down again."""
     read = configured(folder, text)
     customers = await opening.open_customers(read)
@@ -203,7 +206,11 @@ async def stage(folder: Path, text: str = CONFIG, patience: float = 10.0) -> Asy
         customers=customers,
         endpoint=Endpoint(random=os.urandom),
         ports=Ports(
-            media.ports.first, media.ports.last, lambda p, rtcp: open_pair(media.bind, p, rtcp), time.monotonic
+            media.ports.first,
+            media.ports.last,
+            lambda p, rtcp: open_pair(media.bind, p, rtcp),
+            time.monotonic,
+            cool_down,
         ),
         workers=Workers(1, read.node.runtime_dir, on_worker, tick=0.05),
         syncer=syncer,

@@ -23,9 +23,15 @@ def config() -> str:
 
 
 @pytest.fixture
-def one(loop: asyncio.Runner, tmp_path: Path, config: str) -> Iterator[Stage]:
+def cool_down() -> float:
+    """Return the seconds for which a port of `one` rests; a parameter of a test may say another number."""
+    return 30.0
+
+
+@pytest.fixture
+def one(loop: asyncio.Runner, tmp_path: Path, config: str, cool_down: float) -> Iterator[Stage]:
     """Have a node that runs in the loop of the test."""
-    running = stage(tmp_path, config)
+    running = stage(tmp_path, config, cool_down=cool_down)
     yield loop.run(running.__aenter__())
     loop.run(running.__aexit__(None, None, None))
 
