@@ -14,6 +14,7 @@ from storage.nodes import present
 from storage.nodes.indexed import MARGIN_SECONDS, Indexed
 from storage.nodes.rows import NodeState
 from tests.in_process.storage_node import NOON, record
+from tests.in_process.waiting import Clock
 
 pytestmark = pytest.mark.system
 Two = tuple[Customer, Customer]
@@ -80,15 +81,6 @@ async def test_others_are_known_by_name_and_state(two_nodes: Two, monkeypatch: p
     await told(other, state="retired")
     assert (await states())["rec2"] is NodeState.RETIRED
     assert await one.nodes.of(7) is None
-
-
-class Clock:
-    """A clock that is set."""
-
-    at = 100.0
-
-    def __call__(self) -> float:
-        return self.at
 
 
 async def test_the_indexer_notes_it_with_the_calls_that_it_writes(two_nodes: Two) -> None:
