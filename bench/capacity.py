@@ -14,9 +14,10 @@ from itertools import pairwise
 
 from bench import node, processes
 from recorder.cli import console
-from recorder.simulate import Plan, Report, run
 from recorder.simulate.media_link import MediaLink
-from recorder.simulate.plan import SUITES
+from recorder.simulate.plan import SUITES, Plan
+from recorder.simulate.report import Report
+from recorder.simulate.run import run
 
 RATE = 25.0
 """New calls a second: set-up is measured elsewhere and must not disturb this measurement."""

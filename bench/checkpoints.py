@@ -63,7 +63,8 @@ def _recorder(number: int, folder: Path, specs: tuple[StreamSpec, ...], pairs: l
     os.write(part, header)
     sealed = messages.Part("m1", secret.key, secret.prefix, secret.segment)
     recorder = CallRecorder(messages.NewCall(f"{number:036}", sealed, specs, bytes(32)), part, spool, os.urandom)
-    recorder.add_streams(specs, {spec.stream: pair.filenos() for spec, pair in zip(specs, pairs, strict=True)}, 0)
+    descriptors = {spec.stream: pair.filenos() for spec, pair in zip(specs, pairs, strict=True)}
+    recorder.add_streams(specs, descriptors, time.time_ns())
     return recorder
 
 

@@ -31,9 +31,10 @@ from recorder.cli import console
 from recorder.config.loader import load
 from recorder.persist.customers import open_customers
 from recorder.persist.indexer import BATCH
-from recorder.simulate import Plan, run
 from recorder.simulate.media_link import MediaLink
+from recorder.simulate.plan import Plan
 from recorder.simulate.report import Report
+from recorder.simulate.run import run
 from storage.calls.call_row import CallRow, CallState
 from storage.retention.policy import with_erase_after
 from storage.search_forms import stored_of

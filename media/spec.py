@@ -119,8 +119,8 @@ class StreamSpec:
         """Return the suite of our own key."""
         return self.rtcp_suite or self.suite
 
-    def codec(self, payload_type: int) -> tuple[str, int]:
-        """Return encoding name and clock rate of a payload type; 8000 if it is unknown."""
+    def codec(self, payload_type: int | None) -> tuple[str, int]:
+        """Return encoding name and clock rate of a payload type; "" and 8000 if it is unknown."""
         for known, name, clock in self.payloads:
             if known == payload_type:
                 return name, clock or DEFAULT_CLOCK

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from itertools import cycle, islice
 
@@ -18,3 +19,16 @@ def spans(first: int, end: int, width: int) -> Iterator[int]:
     each = (end - first) // width // of
     own = range(first + number * each * width, first + (number + 1) * each * width, width)
     return islice(cycle(own), 61 * os.getpid() % len(own), None)
+
+
+def unused(ports: Iterator[int]) -> int:
+    """Return the next port that nobody uses now, neither over TCP nor over UDP."""
+    while True:
+        port = next(ports)
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            try:
+                tcp.bind(("127.0.0.1", port))
+                udp.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port

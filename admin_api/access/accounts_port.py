@@ -8,23 +8,24 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
 
+from admin_api.errors import AdminApiError
 from storage.access.actor import Actor, Kind
 from storage.customer.customers import Customer
 
 
-class Busy(Exception):
+class Busy(AdminApiError):
     """Too many passwords are waiting to be checked."""
 
 
-class Declined(Exception):
+class Declined(AdminApiError):
     """An account change was refused; the argument is a code of the page's group `trouble`."""
 
 
-class ProviderAway(Exception):
+class ProviderAway(AdminApiError):
     """The provider does not respond correctly."""
 
 
-class NotVouched(Exception):
+class NotVouched(AdminApiError):
     """The provider's answer is not for us, not authentic, or gives no role; `args` is a word for the audit log."""
 
 

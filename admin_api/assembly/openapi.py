@@ -26,11 +26,12 @@ from msgspec import Meta, UnsetType
 from starlette.responses import Response
 
 from admin_api.assembly.endpoints import endpoints
-from admin_api.calls.call_views import Party, Stream
+from admin_api.calls.call_views import ALWAYS, UNDESCRIBED
 from admin_api.http.endpoint import PREFIX, Endpoint
 from admin_api.http.problems import MEDIA_TYPE
 from admin_api.http.types import Given, Listed, Moment, Nothing, Problem
 from admin_api.operations.audit import AuditEntry
+from storage.calls.call_document import PartyOf, Stream, Text
 
 TITLE = "SIPREC recorder"
 VERSION = "1"
@@ -51,9 +52,9 @@ _STATUSES: Mapping[str, str] = {
 }
 _UPLOAD = "AttachmentRequest"
 """Name of the one body that is a file."""
-_ALSO_NAMED = (Party, Stream, AuditEntry, Problem)
+_ALSO_NAMED = (PartyOf, Stream, AuditEntry, Problem)
 """Types that are named although no endpoint takes or returns them by themselves."""
-_PLAIN = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
+_PLAIN = {str: "string", Text: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
 
 
 @functools.cache
@@ -194,6 +195,8 @@ class Document:
         if get_origin(hint) is list:
             inner = self.schema(get_args(hint)[0])
             return {"type": "array", "items": inner} if inner else {"type": "array"}
+        if is_typeddict(get_origin(hint)):  # with personal values, which are text in an answer
+            hint = get_origin(hint)
         if hint in self._named.values():
             return {"$ref": f"#/components/schemas/{name(hint)}"}
         if hint in _PLAIN:
@@ -221,10 +224,12 @@ class Document:
         hints = get_type_hints(bare, include_extras=True)
         if bare is Listed:
             hints["items"] = list[get_args(shape)[0]]  # type: ignore[misc]  # the type is known when this runs
+        hints = {called: hint for called, hint in hints.items() if called not in UNDESCRIBED.get(bare, ())}
+        always = ALWAYS.get(bare, ())
         return {
             "type": "object",
             "properties": {called: self.schema(hint) for called, hint in hints.items()},
-            "required": [called for called, hint in hints.items() if _required(hint, total=bare.__total__)],
+            "required": [n for n, hint in hints.items() if n in always or _required(hint, total=bare.__total__)],
         }
 
     def _member(self, hint: Any) -> dict[str, Any]:
@@ -264,7 +269,9 @@ def answer(endpoint: Endpoint[..., Any]) -> Any:
 
 def name(shape: Any) -> str:
     """Return the name of a schema."""
-    return f"{get_args(shape)[0].__name__}Page" if get_origin(shape) is Listed else str(shape.__name__)
+    if get_origin(shape) is Listed:
+        return f"{get_args(shape)[0].__name__}Page"
+    return str(shape.__name__).removesuffix("Of")
 
 
 def summary(endpoint: Endpoint[..., Any]) -> str:

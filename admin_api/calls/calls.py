@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, TypedDict, cast
+from typing import TYPE_CHECKING, Annotated, TypedDict
 
 import msgspec
 from msgspec import Meta
@@ -21,7 +21,7 @@ from admin_api.http.permissions import ADMIN, PRIVACY, SEEKERS, Action
 from admin_api.http.problems import Problem, conflict, not_found, unavailable
 from admin_api.http.types import MAX_PARTY, MAX_SOURCE, Cursor, Given, Limit, Since, Until, line, party, right, text
 from personal import Personal
-from storage.calls.call_document import CallDocument, PlainDocument
+from storage.calls.call_document import CallDocument
 from storage.calls.call_index import CallRow, Page, Query
 from storage.calls.call_row import DEFAULT_LIMIT, CallState, Direction
 from storage.ids import is_id
@@ -77,7 +77,7 @@ async def search(request: AuthorisedRequest, query: Search) -> CallPage:
     nodes = await _nodes(request)
     rows = [(await _newest(request, row, live.get(row.id)), live.get(row.id)) for row in found.items]
     shown = [call_views.call(row, document, nodes) for row, document in rows]
-    page: CallPage = {"items": cast("list[Call]", shown), "next_cursor": found.next_cursor}
+    page: CallPage = {"items": shown, "next_cursor": found.next_cursor}
     return {**page, "incomplete": True} if lacking else page
 
 
@@ -85,18 +85,17 @@ async def search(request: AuthorisedRequest, query: Search) -> CallPage:
 async def view(request: AuthorisedRequest, id: str) -> Call:
     """Everything known about a call."""
     row, live = await find(request, measured=True)
-    call = call_views.call(row, live, await _nodes(request))
-    shown = cast("Call", call)
+    shown = call_views.call(row, live, await _nodes(request))
     customer = request.customer
     if row.hold and (hold := await customer.holds.get(id)):
         shown = {**shown, **call_views.hold(hold, whole=request.principal.role(PRIVACY) is not None)}
     shown["annotations"] = [call_views.annotation(note) for note in await customer.annotations.of(id)]
     shown["attachments"] = [call_views.attachment(one) for one in await customer.attachments.of(id)]
-    shown["recordings"] = await _recordings(request, call)
+    shown["recordings"] = await _recordings(request, shown)
     return shown
 
 
-async def _recordings(request: AuthorisedRequest, shown: PlainDocument) -> list[Recording]:
+async def _recordings(request: AuthorisedRequest, shown: Call) -> list[Recording]:
     """Return the other recordings of the same call, by shared identifiers, and how certain each match is.
 
     First those that other nodes made of the same communication session.
@@ -107,7 +106,7 @@ async def _recordings(request: AuthorisedRequest, shown: PlainDocument) -> list[
     return of_session + [each for each in await _related(request, shown) if each["id"] not in of_nodes]
 
 
-async def _related(request: AuthorisedRequest, shown: PlainDocument) -> list[Recording]:
+async def _related(request: AuthorisedRequest, shown: Call) -> list[Recording]:
     names = {Personal(name["key"]): name["sure"] for name in shown.get("related", ())}
     began = shown.get("started_at")
     if not names or began is None:

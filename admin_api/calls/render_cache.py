@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 from weakref import WeakValueDictionary
 
+from admin_api.errors import AdminApiError
+
 SECONDS = 15.0
 """A player seeks within seconds; until then, an hour of stereo FLAC holds 60 MB."""
 LOOK_SECONDS = 1.0
@@ -38,7 +40,7 @@ class Kept(Generic[T]):
     """The expiry timer; set while nobody reads it."""
 
 
-class Full(Exception):
+class Full(AdminApiError):
     """A customer has reached the limit of files or bytes in memory."""
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
 
+from admin_api.errors import AdminApiError
 from admin_api.http.messages import Message
 from storage.calls.call_document import CallDocument
 from storage.calls.call_index import CallRow
@@ -18,7 +19,7 @@ ABORT = "abort"
 has not received yet."""
 
 
-class CannotRender(Exception):
+class CannotRender(AdminApiError):
     """The media of a call cannot be rendered in this format; the message holds nothing personal."""
 
     def __init__(self, message: Message, *, later: bool = False) -> None:
@@ -28,7 +29,7 @@ class CannotRender(Exception):
         self.later = later
 
 
-class BrokenOff(Exception):
+class BrokenOff(AdminApiError):
     """The file cannot be sent to its end; close the connection, so that the client sees it is incomplete."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from admin_api.errors import AdminApiError
 from admin_api.http.messages import Message
 
 MEDIA_TYPE = "application/problem+json"
@@ -32,7 +33,7 @@ Fault = tuple[str, Message]
 """A declared name that is wrong, "" for the whole, and what is right."""
 
 
-class Problem(Exception):
+class Problem(AdminApiError):
     """An error answer: `code` names the kind, the detail says what to do.
 
     One with a `why` is written to the audit log as the `outcome` of the request that it ends.

@@ -17,6 +17,7 @@ from msgspec import Meta, UnsetType
 
 from admin_api.http.messages import Message
 from admin_api.http.problems import Fault
+from storage.calls import call_document
 from storage.calls.call_row import DEFAULT_LIMIT, MAX_LIMIT
 from storage.keys.sealing import MAX_TEXT
 
@@ -159,9 +160,9 @@ def given(value: T | UnsetType) -> T | None:
     return None if isinstance(value, UnsetType) else value
 
 
-Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
-Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
-Count = Annotated[int, Meta(ge=0)]
+Id = call_document.Id
+Time = call_document.Time
+Count = call_document.Count
 Share = Annotated[float, Meta(ge=0)]
 OBJECT_OR_NULL = Meta(extra_json_schema={"type": ["object", "null"]})
 """Describe an object that may be null as one schema with two types, not as a choice of two schemas."""

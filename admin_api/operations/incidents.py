@@ -6,11 +6,11 @@ from typing import Annotated, NotRequired, TypedDict, cast
 
 from msgspec import Meta
 
-from admin_api.http import reading
 from admin_api.http.authorised_request import AuthorisedRequest
 from admin_api.http.endpoint import endpoint
 from admin_api.http.permissions import Action, Role
 from admin_api.http.types import Listed, Page, Time, listed
+from storage import cursors
 
 
 class Incident(TypedDict):
@@ -33,13 +33,9 @@ async def list_incidents(request: AuthorisedRequest, query: Page) -> Listed[Inci
     begin = len(every) - left
     items = every[begin : begin + query.limit]
     left -= len(items)
-    return listed(cast("list[Incident]", list(items)), str(left) if left > 0 else None)
+    return listed(cast("list[Incident]", list(items)), cursors.by_numbers(left) if left > 0 else None)
 
 
 def _left(cursor: str | None, count: int) -> int:
-    """Return how many incidents are left to show; raises Problem 422."""
-    if cursor is None:
-        return count
-    if not cursor.isdigit():
-        raise reading.bad_cursor()
-    return min(count, int(cursor))
+    """Return how many incidents are left to show; raises BadCursor."""
+    return count if cursor is None else min(count, *cursors.read_by_numbers(cursor))

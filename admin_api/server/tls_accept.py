@@ -114,7 +114,7 @@ class Accepted(asyncio.Protocol):
         self._handshakes = handshakes
         self._connect = connect
         self._data: list[bytes] = []
-        self._heir: Connection | None = None
+        self._connection: Connection | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hold the bytes back and begin the handshake."""
@@ -133,17 +133,17 @@ class Accepted(asyncio.Protocol):
 
     def become(self, secured: asyncio.Transport) -> None:
         """Hand over to the connection."""
-        self._heir = heir = self._connect()
-        secured.set_protocol(heir)
-        heir.connection_made(secured)
+        self._connection = connection = self._connect()
+        secured.set_protocol(connection)
+        connection.connection_made(secured)
         for data in self._data:
-            heir.data_received(data)
+            connection.data_received(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Report the end to the connection, even if the hand-over is already scheduled."""
         self.lost = True
-        if self._heir is not None:
-            self._heir.connection_lost(exc)
+        if self._connection is not None:
+            self._connection.connection_lost(exc)
 
 
 class Unnested(asyncio.BufferedProtocol):

@@ -1,4 +1,4 @@
-"""Assemble the sound: one lane per channel, written at any position, returned in order and interleaved."""
+"""Assemble the sound: channels that are written at any position, returned in order and interleaved."""
 
 from array import array
 from collections.abc import Callable
@@ -10,11 +10,11 @@ MAX_GAPS = 10_000  # gaps listed per channel
 
 
 @dataclass(slots=True)
-class Lane:
+class Channel:
     """One channel."""
 
     pcm: bytearray = field(default_factory=bytearray)
-    # 16-bit samples from the canvas' start on
+    # 16-bit samples from the mixer's `base` on
     owner: int = -1
     # source of the last write
     end: int = 0
@@ -27,19 +27,19 @@ class Lane:
     # samples that came too late to be placed
 
 
-class Canvas:
+class PcmMixer:
     """Place 16-bit mono pieces on channels and return interleaved sound."""
 
     def __init__(self, channels: int, give: Callable[[bytes | bytearray], object]) -> None:
-        self.lanes = [Lane() for _ in range(channels)]
+        self.channels = [Channel() for _ in range(channels)]
         self.base = 0
         # first sample that was not returned yet
         self._give = give
         self._most = HELD // channels // 2
 
-    def write(self, channel: int, position: int, pcm: bytes | bytearray, owner: int) -> None:
-        """Write a piece at `position`. A source never overwrites itself; two sources at once are mixed."""
-        lane = self.lanes[channel]
+    def write(self, number: int, position: int, pcm: bytes | bytearray, owner: int) -> None:
+        """Write a piece at `position` of a channel. A source never overwrites itself; two sources at once are mixed."""
+        channel = self.channels[number]
         samples = len(pcm) // 2
         if not samples:
             return
@@ -47,18 +47,18 @@ class Canvas:
             self.flush(position)
         if position < self.base:
             cut = min(self.base - position, samples)
-            lane.dropped += cut
+            channel.dropped += cut
             pcm, position, samples = pcm[2 * cut :], position + cut, samples - cut
-        if position > lane.end and len(lane.gaps) < MAX_GAPS:
-            lane.gaps.append((lane.end, position))
-        lane.sound += samples
-        lane.end = max(lane.end, position + samples)
-        self._lay(lane, 2 * (position - self.base), pcm, owner)
-        lane.owner = owner
+        if position > channel.end and len(channel.gaps) < MAX_GAPS:
+            channel.gaps.append((channel.end, position))
+        channel.sound += samples
+        channel.end = max(channel.end, position + samples)
+        self._lay(channel, 2 * (position - self.base), pcm, owner)
+        channel.owner = owner
 
     @staticmethod
-    def _lay(lane: Lane, start: int, pcm: bytes | bytearray, owner: int) -> None:
-        held = lane.pcm
+    def _lay(channel: Channel, start: int, pcm: bytes | bytearray, owner: int) -> None:
+        held = channel.pcm
         if start >= len(held):
             held.extend(bytes(start - len(held)))
             held += pcm
@@ -67,7 +67,7 @@ class Canvas:
         there = held[start : start + over]
         if there.count(0) == over:
             held[start : start + over] = pcm[:over]
-        elif owner != lane.owner:
+        elif owner != channel.owner:
             held[start : start + over] = mix(there, pcm[:over])
         held += pcm[over:]
 
@@ -79,17 +79,17 @@ class Canvas:
             self.base += count
 
     def _interleave(self, size: int) -> bytes | bytearray:
-        """Remove `size` bytes from each lane; four strided copies per pair are the fastest way in pure Python."""
-        width = 2 * len(self.lanes)
-        out = bytearray(size * len(self.lanes))
-        for channel, lane in enumerate(self.lanes):
-            taken = lane.pcm[:size]
-            del lane.pcm[:size]
+        """Remove `size` bytes from each channel; four strided copies per pair are the fastest way in pure Python."""
+        width = 2 * len(self.channels)
+        out = bytearray(size * len(self.channels))
+        for number, channel in enumerate(self.channels):
+            taken = channel.pcm[:size]
+            del channel.pcm[:size]
             if not taken:
                 continue
-            stop = len(taken) * len(self.lanes)
-            out[2 * channel : stop : width] = taken[0::2]
-            out[2 * channel + 1 : stop : width] = taken[1::2]
+            stop = len(taken) * len(self.channels)
+            out[2 * number : stop : width] = taken[0::2]
+            out[2 * number + 1 : stop : width] = taken[1::2]
         return out
 
 

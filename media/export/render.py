@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from media.codecs.decoders import Decoder, Format, decoder
 from media.errors import MediaError
-from media.export.pcm_mixer import Canvas, Lane
+from media.export.pcm_mixer import Channel, PcmMixer
 from media.export.timeline import SECOND, Placed, Timeline
 from media.export.timeline_survey import Survey
 from media.records.reader import Batch, ClockPair, batches
@@ -220,7 +220,7 @@ class Voice:
     end: int = -1
     # sample at which it ends
     written: int = 0
-    # samples of it on the canvas; less than `end` by what the resampler holds
+    # samples of it that were written; less than `end` by what the resampler holds
     resampler: Resampler | None = None
     heard: Sequence[Stretch] | None = None
     # when it is heard; None = always
@@ -229,7 +229,7 @@ class Voice:
     def __post_init__(self) -> None:
         self.decoder = decoder(self.form)
 
-    def speak(self, placed: Placed, canvas: Canvas) -> None:
+    def speak(self, placed: Placed, mixer: PcmMixer) -> None:
         """Decode payloads and place them."""
         if self.decoder is None:
             return
@@ -240,9 +240,9 @@ class Voice:
         if self.heard is not None:
             pcm = _silenced(pcm, placed, self.decoder, self.rate, self.heard)
         if self.decoder.rate == self.rate:
-            canvas.write(self.channel, placed.position, pcm, self.owner)
+            mixer.write(self.channel, placed.position, pcm, self.owner)
         else:
-            self._stretch(placed.position, pcm, self.decoder.rate, canvas)
+            self._stretch(placed.position, pcm, self.decoder.rate, mixer)
 
     @staticmethod
     def _in_turn(payloads: Sequence[bytes], speaker: Decoder) -> bytes:
@@ -251,25 +251,25 @@ class Voice:
         size = len(made[0])
         return b"".join([pcm[:size].ljust(size, b"\0") for pcm in made]) if size else b"".join(made)
 
-    def _stretch(self, position: int, pcm: bytes | bytearray, rate: int, canvas: Canvas) -> None:
+    def _stretch(self, position: int, pcm: bytes | bytearray, rate: int, mixer: PcmMixer) -> None:
         """Resample seamlessly while payloads follow each other (1 sample of rounding is no gap)."""
         if self.resampler is None or abs(position - self.end) > 1:
-            self.settle(canvas)
+            self.settle(mixer)
             self.resampler = Resampler(rate, self.rate)
             self.begin, self.taken, self.written = position, 0, position
-        self._lay(self.resampler.feed(pcm), canvas)
+        self._lay(self.resampler.feed(pcm), mixer)
         self.taken += len(pcm) // 2
         self.end = self.begin + self.taken * self.rate // rate  # of the total: rounding errors would add up
 
-    def settle(self, canvas: Canvas) -> None:
+    def settle(self, mixer: PcmMixer) -> None:
         """End the stretch: write what the resampler holds."""
         if self.resampler is not None:
             rest = self.resampler.finish()
-            self._lay(rest[: 2 * max(self.end - self.written, 0)], canvas)
+            self._lay(rest[: 2 * max(self.end - self.written, 0)], mixer)
             self.resampler = None
 
-    def _lay(self, pcm: bytes, canvas: Canvas) -> None:
-        canvas.write(self.channel, self.written, pcm, self.owner)
+    def _lay(self, pcm: bytes, mixer: PcmMixer) -> None:
+        mixer.write(self.channel, self.written, pcm, self.owner)
         self.written += len(pcm) // 2
 
 
@@ -302,7 +302,7 @@ def _ends(payloads: Sequence[bytes], samples: int, *, joined: bool) -> list[int]
 
 @dataclass
 class Voices:
-    """All sources of a call on one canvas."""
+    """All sources of a call, mixed."""
 
     measured: Measured
     give: Callable[[bytes | bytearray], object]
@@ -312,7 +312,7 @@ class Voices:
     # per channel
 
     def __post_init__(self) -> None:
-        self.canvas = Canvas(len(self.measured.streams), self.give)
+        self.mixer = PcmMixer(len(self.measured.streams), self.give)
         self._channels = {s.index: i for i, s in enumerate(self.measured.streams) if not s.silent}
         self._shown = {s.index for s in self.measured.pictures}
         self._ready = FLUSH_SECONDS * self.measured.rate
@@ -322,13 +322,13 @@ class Voices:
     def sound(self, placed: list[Placed], floor: int) -> None:
         """Decode one block; nothing in later blocks lies before sample `floor`."""
         for item in placed:
-            if min(item.position, floor) - self.canvas.base >= self._ready:
+            if min(item.position, floor) - self.mixer.base >= self._ready:
                 self._flush(min(item.position, floor))
             if item.stream in self._channels:
-                self._voice(item).speak(item, self.canvas)
+                self._voice(item).speak(item, self.mixer)
             elif self.show is not None and item.stream in self._shown and self._seen(item):
                 self.show(item)
-        if floor - self.canvas.base >= self._ready:
+        if floor - self.mixer.base >= self._ready:
             self._flush(floor)
 
     def _stretch(self, pair: tuple[int, int]) -> Stretch:
@@ -343,8 +343,8 @@ class Voices:
     def finish(self) -> None:
         """Write and return everything that is left."""
         for voice in self.speaking.values():
-            voice.settle(self.canvas)
-        self.canvas.flush(self.measured.samples)
+            voice.settle(self.mixer)
+        self.mixer.flush(self.measured.samples)
         self._count(self.speaking.values())
 
     def _voice(self, item: Placed) -> Voice:
@@ -363,7 +363,7 @@ class Voices:
         old = list(self.speaking)[: MAX_VOICES // 2]
         voices = [self.speaking.pop(key) for key in old]
         for voice in voices:
-            voice.settle(self.canvas)
+            voice.settle(self.mixer)
         self._count(voices)
 
     def _count(self, voices: Iterable[Voice]) -> None:
@@ -376,10 +376,10 @@ class Voices:
         for voice in self.speaking.values():
             if voice.resampler is not None:
                 if voice.end + 1 < upto:
-                    voice.settle(self.canvas)
+                    voice.settle(self.mixer)
                 else:
                     upto = min(upto, voice.written)
-        self.canvas.flush(upto)
+        self.mixer.flush(upto)
 
 
 def _report(measured: Measured, voices: Voices) -> Report:
@@ -387,21 +387,21 @@ def _report(measured: Measured, voices: Voices) -> Report:
     streams = tuple(
         StreamReport(
             label=stream.label,
-            seconds=lane.end / rate,
-            sound_seconds=lane.sound / rate,
+            seconds=channel.end / rate,
+            sound_seconds=channel.sound / rate,
             packets=0 if stream.silent else notes.packets.get(stream.index, 0),
-            errors=voices.errors.get(channel, 0),
+            errors=voices.errors.get(number, 0),
             unknown=() if stream.silent else tuple(notes.unknown.get(stream.index, ())),
-            gaps=tuple(_gaps(measured, stream.index, lane)),
-            dropped_seconds=lane.dropped / rate,
+            gaps=tuple(_gaps(measured, stream.index, channel)),
+            dropped_seconds=channel.dropped / rate,
         )
-        for channel, (stream, lane) in enumerate(zip(measured.streams, voices.canvas.lanes, strict=True))
+        for number, (stream, channel) in enumerate(zip(measured.streams, voices.mixer.channels, strict=True))
     )
     origin = measured.timeline.origin
     return Report(rate, len(streams), measured.samples / rate, origin, notes.repeats, streams)
 
 
-def _gaps(measured: Measured, stream: int, lane: Lane) -> Iterator[tuple[float, float, str]]:
+def _gaps(measured: Measured, stream: int, channel: Channel) -> Iterator[tuple[float, float, str]]:
     """Return each gap with its reason: that of a mark within it, or none."""
     rate, origin = measured.rate, measured.timeline.origin
     marks = [
@@ -409,7 +409,7 @@ def _gaps(measured: Measured, stream: int, lane: Lane) -> Iterator[tuple[float, 
         for mark in measured.marks
         if mark.stream in (stream, ALL_STREAMS)
     ]
-    for start, end in lane.gaps:
+    for start, end in channel.gaps:
         begin, until = start / rate, end / rate
         inside = [reason for at, reason in marks if begin - MARK_SLACK <= at <= until]
         yield begin, until, inside[0] if inside else ""

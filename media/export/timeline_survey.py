@@ -51,7 +51,7 @@ UNKNOWN_PACKET = 20_000_000  # assumed ns of a payload of unknown length
 
 
 @dataclass(slots=True)
-class Lane:
+class StreamEnd:
     """The current end of one stream."""
 
     end: int
@@ -115,7 +115,7 @@ class Survey:
     def __init__(self, formats: Mapping[int, Mapping[int, Format]]) -> None:
         self._formats = Formats(formats)
         self._sources: dict[tuple[int, int], Source] = {}
-        self._lanes: dict[int, Lane] = {}
+        self._ends: dict[int, StreamEnd] = {}
         self._seams: dict[int, list[Seam]] = {}
         # per stream in their order, those that may still move; and the others: span, ns to move it and what comes after
         self._joined: dict[int, list[tuple[int, int]]] = {}
@@ -267,11 +267,11 @@ class Survey:
 
     def _follow_on(self, source: Source, batch: Batch, clock: int) -> Span:
         """Start a source, and remember the seam if it closely follows another one."""
-        lane = self._lanes.get(batch.stream)
+        newest = self._ends.get(batch.stream)
         span = self._begin(source, batch, clock, self._anchor(batch, alone=False))
-        if lane is not None and span.anchor == lane.end:
+        if newest is not None and span.anchor == newest.end:
             seams = self._seams.setdefault(batch.stream, [])
-            seams.append(Seam(span, lane.end, lane.arrival, lane.end))
+            seams.append(Seam(span, newest.end, newest.arrival, newest.end))
             self._settle(batch.stream, seams, len(seams) - SEAMS)
         return span
 
@@ -292,13 +292,13 @@ class Survey:
 
     def _anchor(self, batch: Batch, *, alone: bool) -> int:
         """Place by arrival, after the stream's end; `alone`: the source itself continues, so nothing may overlap."""
-        lane = self._lanes.get(batch.stream)
-        if lane is None:
+        newest = self._ends.get(batch.stream)
+        if newest is None:
             return batch.arrival
-        gap = batch.arrival - lane.arrival
+        gap = batch.arrival - newest.arrival
         if abs(gap) <= SNAP or gap > LONGEST_GAP or gap < -OVERLAP or (alone and gap < 0):
             gap = 0
-        return lane.end + gap
+        return newest.end + gap
 
     def _extend(self, span: Span, ts: int, batch: Batch, known: Known) -> None:
         """Note how far the span and its stream reach, and where the block begins."""
@@ -313,9 +313,9 @@ class Survey:
             self._settle(batch.stream, seams, sum(batch.arrival - s.span.first_arrival > SETTLE for s in seams))
             for seam in seams:
                 seam.take(span, begin, lasts, batch)
-        lane = self._lanes.get(batch.stream)
-        if lane is None or span.anchor + end >= lane.end:
-            self._lanes[batch.stream] = Lane(span.anchor + end, batch.last_arrival + lasts)
+        newest = self._ends.get(batch.stream)
+        if newest is None or span.anchor + end >= newest.end:
+            self._ends[batch.stream] = StreamEnd(span.anchor + end, batch.last_arrival + lasts)
 
     def _observe(self, key: tuple[int, int], ts: int, batch: Batch) -> None:
         """Follow a source that has become late."""
@@ -335,7 +335,7 @@ class Survey:
         if watch is None or not ARRIVAL_BOUND < watch.least <= LONGEST_GAP:
             return
         watch.span.move(watch.least)
-        self._lanes[key[0]].end += watch.least
+        self._ends[key[0]].end += watch.least
 
     def _join(self) -> None:
         """Move sources behind everything that came before them, and what follows them by as much."""

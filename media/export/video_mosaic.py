@@ -53,7 +53,7 @@ class Cell:
 
 
 @dataclass(slots=True)
-class Source:
+class PictureSource:
     """One SSRC of one stream in one format."""
 
     cell: Cell
@@ -130,8 +130,8 @@ class Mosaic:
         """`streams`: numbers in the records; `rate`: positions per second."""
         self._rate = rate
         self._cells = dict(zip(streams, cells(len(streams)), strict=True)) if streams else {}
-        self._sources: dict[tuple[int, int, Any], Source] = {}
-        self._waiting: list[tuple[float, int, Source, bytes]] = []  # s, order, source, picture
+        self._sources: dict[tuple[int, int, Any], PictureSource] = {}
+        self._waiting: list[tuple[float, int, PictureSource, bytes]] = []  # s, order, source, picture
         self._order = 0
         self._canvas = Canvas()
         self._fresh = True
@@ -146,11 +146,11 @@ class Mosaic:
             for position, data in source.pictures.add(placed.position, placed.ext_seq, placed.payloads):
                 self._wait(position, source, data)
 
-    def _wait(self, position: int, source: Source, data: bytes) -> None:
+    def _wait(self, position: int, source: PictureSource, data: bytes) -> None:
         self._order += 1
         heapq.heappush(self._waiting, (position / self._rate, self._order, source, data))
 
-    def _source(self, placed: Placed) -> Source | None:
+    def _source(self, placed: Placed) -> PictureSource | None:
         key = placed.stream, placed.ssrc, placed.form
         found = self._sources.get(key)
         if found is not None or len(self._sources) >= MAX_SOURCES:
@@ -165,7 +165,7 @@ class Mosaic:
             if isinstance(decoder, VideoCodecContext):
                 decoder.thread_count = 1
                 decoder.flags |= Flags.low_delay  # output each picture at once, or lips and sound do not match
-                found = self._sources[key] = Source(self._cells[placed.stream], Pictures(unpack), decoder)
+                found = self._sources[key] = PictureSource(self._cells[placed.stream], Pictures(unpack), decoder)
         return found
 
     def upto(self, seconds: float) -> list[tuple[float, VideoFrame]]:
@@ -207,7 +207,7 @@ class Mosaic:
                 cell.blacken()
                 self._fresh = True
 
-    def _decoded(self, source: Source, data: bytes) -> VideoFrame | None:
+    def _decoded(self, source: PictureSource, data: bytes) -> VideoFrame | None:
         from av import Packet
         from av.error import FFmpegError
 

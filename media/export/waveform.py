@@ -28,13 +28,13 @@ class Peaks:
         pieces = array("h", bytes(pcm))
         count = len(pieces) // self._channels
         for channel, found in enumerate(self._found):
-            lane = pieces[channel :: self._channels]
+            samples = pieces[channel :: self._channels]
             begin = 0
             while begin < count:
                 number = (self._at + begin) // self._stretch
                 end = min((number + 1) * self._stretch - self._at, count)
                 if number < len(found):
-                    seen = lane[begin : end : self._step]
+                    seen = samples[begin : end : self._step]
                     found[number] = max(found[number], max(seen), -min(seen))
                 begin = end
         self._at += count

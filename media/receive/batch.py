@@ -131,9 +131,9 @@ _WIDE_AT, _NEAR_AT, _FAR_AT = (tuple(range(0, SLOTS * stride, stride)) for strid
 class Lane:
     """One batch in memory, received by this process or by a dead worker."""
 
-    __slots__ = ("control", "far", "first", "headers", "lengths", "names", "near", "place", "workbench")
+    __slots__ = ("buffer", "control", "far", "first", "headers", "lengths", "names", "near", "place")
 
-    def __init__(self, memory: memoryview, workbench: BatchBuffer) -> None:
+    def __init__(self, memory: memoryview, buffer: BatchBuffer) -> None:
         self.headers = memory[HEADERS_AT:NAMES_AT]
         #: Of each packet, as C ints at wide intervals.
         self.lengths = self.headers.cast("I")[LENGTH_AT // 4 :: MMSGHDR // 4]
@@ -141,7 +141,7 @@ class Lane:
         self.control = memory[CONTROL_AT:NEAR_AT]
         self.near = memory[NEAR_AT:FAR_AT]
         self.far = memory[FAR_AT:LANE]
-        self.workbench = workbench
+        self.buffer = buffer
         #: The whole lane as C sees it, and which of its slots is our first.
         self.place, self.first = ffi.from_buffer(memory), 0
 
@@ -153,7 +153,7 @@ class Lane:
         rest.headers, rest.names = self.headers[slot * MMSGHDR :], self.names[slot * NAME :]
         rest.lengths = self.lengths[slot:]
         rest.control, rest.near = self.control[slot * CONTROL :], self.near[slot * NEAR :]
-        rest.far, rest.workbench = self.far[slot * FAR :], self.workbench
+        rest.far, rest.buffer = self.far[slot * FAR :], self.buffer
         rest.place, rest.first = self.place, self.first + slot
         return rest
 

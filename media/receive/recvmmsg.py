@@ -86,8 +86,8 @@ class Region:
         self._map = mmap.mmap(fd, SIZE, mmap.MAP_SHARED | mmap.MAP_POPULATE)
         PID.pack_into(self._map, PID_AT, os.getpid())
         self._memory = memoryview(self._map)
-        self.workbench = BatchBuffer()
-        self.lanes = [Lane(_lane(self._memory, i), self.workbench) for i in range(LANES)]
+        self.buffer = BatchBuffer()
+        self.lanes = [Lane(_lane(self._memory, i), self.buffer) for i in range(LANES)]
         base = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
         #: Slots of each lane that may hold something since `forget`.
         self._used = [1] * LANES
@@ -140,14 +140,14 @@ class Region:
 class OrphanedRegion:
     """The region of a dead worker, read-only."""
 
-    def __init__(self, path: str | int, workbench: BatchBuffer) -> None:
+    def __init__(self, path: str | int, buffer: BatchBuffer) -> None:
         """`path`: a path, or a descriptor, which is closed."""
         with open(path, "rb") as file:
             self._data = file.read(SIZE)
         if len(self._data) != SIZE:
             raise Damaged("a receive region has the wrong size")
         self.journal = journal_in(self._data)
-        self.lanes = [Lane(_lane(memoryview(self._data), i), workbench) for i in range(LANES)]
+        self.lanes = [Lane(_lane(memoryview(self._data), i), buffer) for i in range(LANES)]
 
 
 def _lane(memory: memoryview, number: int) -> memoryview:

@@ -222,6 +222,11 @@ class Context:
         #: Rollover counter minus that of the stream's own numbers; None before the first packet with this key.
         self.shift: int | None = None
 
+    def number_by(self, shift: int) -> int:
+        """Note the rollover counter minus that of the stream's own numbers, and return it."""
+        self.shift = shift
+        return shift
+
     @property
     def engine(self) -> Engine | Aes192Engine:
         """Return the engine that decrypts RTP packets."""

@@ -40,14 +40,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from OpenSSL import SSL
 
 from media.errors import UnusableKey
+from media.srtp.suites import SUITES
 
-#: By name in use_srtp (RFC 5764 section 4.1.2, RFC 7714 section 14.2): SDES name of the suite, bytes of key and salt.
+#: By name in use_srtp (RFC 5764 section 4.1.2, RFC 7714 section 14.2): SDES name of the suite.
 #: The best first; the NULL profiles are left out on purpose.
 PROFILES = {
-    b"SRTP_AEAD_AES_256_GCM": ("AEAD_AES_256_GCM", 32, 12),
-    b"SRTP_AEAD_AES_128_GCM": ("AEAD_AES_128_GCM", 16, 12),
-    b"SRTP_AES128_CM_SHA1_80": ("AES_CM_128_HMAC_SHA1_80", 16, 14),
-    b"SRTP_AES128_CM_SHA1_32": ("AES_CM_128_HMAC_SHA1_32", 16, 14),
+    b"SRTP_AEAD_AES_256_GCM": "AEAD_AES_256_GCM",
+    b"SRTP_AEAD_AES_128_GCM": "AEAD_AES_128_GCM",
+    b"SRTP_AES128_CM_SHA1_80": "AES_CM_128_HMAC_SHA1_80",
+    b"SRTP_AES128_CM_SHA1_32": "AES_CM_128_HMAC_SHA1_32",
 }
 EXPORTER = b"EXTRACTOR-dtls_srtp"
 #: Version number of DTLS 1.2 (RFC 6347 section 4.1); pyOpenSSL has no name for it.
@@ -297,10 +298,10 @@ class Association:
         certificate = self._connection.get_peer_certificate(as_cryptography=True)
         if certificate is None or not self._peer.match(certificate):
             return "fingerprint"
-        profile = PROFILES.get(self._connection.get_selected_srtp_profile())
-        if profile is None:
+        suite = PROFILES.get(self._connection.get_selected_srtp_profile())
+        if suite is None:
             return "profile"
-        suite, key, salt = profile
+        key, salt = SUITES[suite].key, SUITES[suite].salt
         material = self._connection.export_keying_material(EXPORTER, 2 * (key + salt))
         salts = material[2 * key :]
         client, server = material[:key] + salts[:salt], material[key : 2 * key] + salts[salt:]

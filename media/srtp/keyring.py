@@ -200,7 +200,7 @@ class Keyring:
                     context.go_on_after(ssrc, index)
                 self._lead(context)
                 if shift is not None:
-                    self.contexts[0].shift = shift
+                    self.contexts[0].number_by(shift)
                 return True
         return False
 
@@ -237,9 +237,7 @@ class Keyring:
     def shift(self, extended: int) -> int:
         """Return the key's rollover counter minus that of the stream's own numbers; the first packet sets it."""
         front = self.contexts[0]
-        if front.shift is None:
-            front.shift = self.rollover - (extended >> 16)
-        return front.shift
+        return front.number_by(self.rollover - (extended >> 16)) if front.shift is None else front.shift
 
     def _switch(self, context: Context, arrival: int, rollover: int, opened: bytes) -> bytes:
         if context is not self.contexts[0]:

@@ -1,8 +1,8 @@
 """The state of a call's streams as bytes: see docs/formats/records.md, "Spool".
 
 `pack` writes everything: a fixed structure per stream, and JSON for what is rare (gaps, other sources). A batch in
-sequence, taken by the fast path, only changes seven numbers per stream; `moving` writes those. Any other change to a
-stream clears its `cold`, which means that `pack` is needed again.
+sequence, taken by the fast path, only changes seven numbers per stream; `moving` writes those. `steady` tells whether
+anything else has changed, which means that `pack` is needed again.
 """
 
 import json
@@ -21,8 +21,7 @@ _HOT = struct.Struct(f"!BB28sb8sQQQQQQQQQdI IqQQQQiIIQ{WINDOW // 8}sI".replace("
 #: Of the newest packet: extended number, timestamp, arrival and step; then payload bytes, jitter, and reports sent.
 _MOVING = "QIQIQdI"
 _MOVING_OF = [struct.Struct("!" + _MOVING * n) for n in range(3)]
-#: The rare state of nearly every stream, as one shared object.
-_USUAL = b'{"others":[],"gaps":[],"retired":[0,0,0],"excused":[0,0],"since":0,"refused":[0,0],"current":true}'
+_NO_PAYLOAD_TYPE = -1
 
 
 def pack(streams: Iterable[ReceivedStream]) -> bytes:
@@ -30,12 +29,18 @@ def pack(streams: Iterable[ReceivedStream]) -> bytes:
     return b"".join([part for stream in streams for part in _pack(stream)])
 
 
-def moving(streams: Collection[ReceivedStream]) -> bytes | None:
-    """Serialise what batches in sequence change, once per call and tick; None if more has changed since `pack`."""
+def steady(streams: Iterable[ReceivedStream]) -> int:
+    """Return a digest of what `pack` writes and batches in sequence do not change.
+
+    It is computed from the streams themselves once per call and tick; one pair of states in 2^61 has the same one.
+    """
+    return hash(tuple([stream.steady() for stream in streams]))
+
+
+def moving(streams: Collection[ReceivedStream]) -> bytes:
+    """Serialise what batches in sequence change, once per call and tick."""
     numbers: list[int | float] = []
     for stream in streams:
-        if stream.cold is None:
-            return None
         numbers += stream.reception.moving()
         numbers.append(stream.srtp.reports)
     return _moving_of(len(streams)).pack(*numbers)
@@ -48,16 +53,17 @@ def _moving_of(count: int) -> struct.Struct:
 
 def _pack(stream: ReceivedStream) -> tuple[bytes, bytes]:
     reception = stream.reception
-    cold = stream.keep(_cold(stream)) if stream.cold is None else stream.cold
+    rare = _rare(stream)
     hot = _HOT.pack(
-        stream.spec.stream, len(stream.latch.name), stream.latch.name, reception.payload_type,
+        stream.spec.stream, len(stream.latch.name), stream.latch.name,
+        _NO_PAYLOAD_TYPE if reception.payload_type is None else reception.payload_type,
         stream.srtp.check, *reception.counters(), stream.gaps.missing_ns, reception.jitter,
-        stream.srtp.reports, *reception.place(), len(cold),
+        stream.srtp.reports, *reception.place(), len(rare),
     )  # fmt: skip
-    return hot, cold
+    return hot, rare
 
 
-def _cold(stream: ReceivedStream) -> bytes:
+def _rare(stream: ReceivedStream) -> bytes:
     """Encode what changes rarely."""
     rare = {
         "others": stream.reception.others(),
@@ -71,8 +77,7 @@ def _cold(stream: ReceivedStream) -> bytes:
     if stream.reception.epoch:
         rare["epoch"] = stream.reception.epoch
     rare |= stream.probation.rarer()
-    encoded = msgspec.json.encode(rare)
-    return _USUAL if encoded == _USUAL else encoded
+    return msgspec.json.encode(rare)
 
 
 def restore(state: bytes, moved: bytes, streams: dict[int, ReceivedStream]) -> set[int]:
@@ -100,7 +105,8 @@ def restore(state: bytes, moved: bytes, streams: dict[int, ReceivedStream]) -> s
 
 def _restore(stream: ReceivedStream, fields: tuple[Any, ...], rare: dict[str, Any]) -> None:
     _, named, name, payload_type, _, *counters, missing, jitter, _ = fields[:16]
-    stream.reception.switch(payload_type, stream.spec.codec(payload_type)[1])
+    known = None if payload_type == _NO_PAYLOAD_TYPE else payload_type
+    stream.reception.switch(known, stream.spec.codec(known)[1])
     stream.reception.restore(counters, jitter, fields[16:-1], rare)
     stream.latch.restore(stream.spec, name[:named], rare)
     stream.probation.restore(rare)

@@ -75,7 +75,7 @@ static const uint8_t *received(const struct batch *b, uint32_t slot)
 
 static const uint8_t *plain(const struct batch *b, uint32_t slot)
 {
-    return b->session ? b->out->bench + slot * NEAR : received(b, slot);
+    return b->session ? b->out->buffer + slot * NEAR : received(b, slot);
 }
 
 /* Read the length of each packet, once. Return whether each lies in one piece and can be a packet. */
@@ -100,7 +100,7 @@ static int open_all(struct batch *b)
     struct fast_path *out = b->out;
     int refused = 0;
     for (uint32_t i = 0; i < b->count; i++) {
-        uint8_t *packet = out->bench + i * NEAR;
+        uint8_t *packet = out->buffer + i * NEAR;
         memcpy(packet, received(b, i), out->lengths[i]);
         out->statuses[i] = out->unprotect(b->session, packet, &out->lengths[i]);
         refused |= out->statuses[i];

@@ -2,14 +2,14 @@
 
 enum outcome {
     UNTOUCHED, /* Python decides what it is */
-    OPENED,    /* decrypted into the workbench, with libsrtp's status of each packet */
+    OPENED,    /* decrypted into the batch buffer, with libsrtp's status of each packet */
     STORED     /* written as one record */
 };
 
 /* Memory for one batch, and what the last call found out about it. */
 struct fast_path {
     int (*unprotect)(void *session, void *packet, int *length); /* srtp_unprotect of libsrtp */
-    unsigned char *bench, *record;        /* SLOTS x NEAR bytes for decrypted packets, RECORD bytes for a RUN */
+    unsigned char *buffer, *record;       /* SLOTS x NEAR bytes for decrypted packets, RECORD bytes for a RUN */
     int *lengths, *statuses;              /* SLOTS each, of decrypted packets */
     uint32_t size;                        /* common length as received; 0: they differ */
     uint32_t written;                     /* bytes of the record */

@@ -52,12 +52,12 @@ LEAST = 2
 class Opened(NamedTuple):
     """A batch that was decrypted into one memory."""
 
-    bench: BatchBuffer
+    buffer: BatchBuffer
     # libsrtp's status, one per packet; empty for plain RTP
     statuses: list[int]
     # the key that was used
     context: Context | None
-    # the memory with the packets: the workbench; for plain RTP where they were received
+    # the memory with the packets: the batch buffer; for plain RTP where they were received
     memory: memoryview
     # common length of all packets as received; 0 = they differ
     size: int
@@ -71,7 +71,7 @@ def take(
 
     `storing` False: only decrypt, because a pause or an unexplained silence needs each packet to be examined.
     """
-    compiled = fast_path_c.path_of(lane.workbench)
+    compiled = fast_path_c.path_of(lane.buffer)
     if compiled is None or (keyring is not None and keyring.session is None):
         opened = open_all(keyring, lane, count)
     else:
@@ -86,35 +86,35 @@ def take(
 def _opened(keyring: Keyring | None, lane: Lane, count: int, compiled: fast_path_c.CompiledPath) -> Opened:
     """Return what C has decrypted, as `open_all` does."""
     if keyring is None:
-        return Opened(lane.workbench, [], None, lane.near, compiled.size)
-    return Opened(lane.workbench, compiled.statuses(count), keyring.contexts[0], lane.workbench.near, compiled.size)
+        return Opened(lane.buffer, [], None, lane.near, compiled.size)
+    return Opened(lane.buffer, compiled.statuses(count), keyring.contexts[0], lane.buffer.near, compiled.size)
 
 
 def open_all(keyring: Keyring | None, lane: Lane, count: int) -> Opened | None:
     """Decrypt a whole batch; None if a packet is too short or too long, or libsrtp does not support the suite."""
-    bench, size = lane.workbench, lane.common_length(count)
+    buffer, size = lane.buffer, lane.common_length(count)
     lengths = () if size else LENGTHS[count](lane.headers, 0)
     shortest, longest = (min(lengths), max(lengths)) if lengths else (size, size)
     least = header.HEADER + keyring.tag if keyring else header.HEADER
     if longest >= WIDE or shortest < least or (keyring is not None and keyring.session is None):
         return None
     if longest > NEAR:
-        bench = bench.wide
-        bench.gather(lane, lengths or (size,) * count)
+        buffer = buffer.wide
+        buffer.gather(lane, lengths or (size,) * count)
     elif keyring is None:
-        return Opened(bench, [], None, lane.near, size)
+        return Opened(buffer, [], None, lane.near, size)
     else:
-        bench.near[: count * NEAR] = lane.near[: count * NEAR]
+        buffer.near[: count * NEAR] = lane.near[: count * NEAR]
     if keyring is None:
-        return Opened(bench, [], None, bench.near, size)
+        return Opened(buffer, [], None, buffer.near, size)
     if size:
-        bench.lengths[:] = sizes(size)
+        buffer.lengths[:] = sizes(size)
     else:
-        bench.lengths[: 4 * count] = b"".join([length.to_bytes(4, "little") for length in lengths])
+        buffer.lengths[: 4 * count] = b"".join([length.to_bytes(4, "little") for length in lengths])
     # zip reuses one tuple, which starmap passes on as it is; map would create one per packet
-    calls = zip(repeat(keyring.session, count), bench.packet_pointers, bench.length_pointers, strict=False)
+    calls = zip(repeat(keyring.session, count), buffer.packet_pointers, buffer.length_pointers, strict=False)
     statuses = list(starmap(_unprotect, calls))
-    return Opened(bench, statuses, keyring.contexts[0], bench.near, size)
+    return Opened(buffer, statuses, keyring.contexts[0], buffer.near, size)
 
 
 def store(
@@ -122,33 +122,33 @@ def store(
     out: list[bytes],
 ) -> bool:  # fmt: skip
     """Store a batch in sequence; return False and change nothing if it is not one."""
-    source, statuses = reception.current, opened.statuses
-    if source is None or statuses.count(0) != len(statuses):
+    source, kind, statuses = reception.current, reception.payload_type, opened.statuses
+    if source is None or kind is None or statuses.count(0) != len(statuses):
         return False
     begun, ended = lane.arrival(0), lane.arrival(count - 1)
     deltas = deltas_of(NANOS[count](lane.control, 0), ended // SECOND - begun // SECOND)
     if deltas is None or begun - reception.last_arrival > QUIET:
         return False
-    even = opened.size and opened.bench.stride == NEAR
+    even = opened.size and opened.buffer.stride == NEAR
     tag = keyring.tag if keyring else 0
     plain = keyring is None
-    if even and _evenly(spec, reception, source, opened, tag, plain, count, begun, ended, deltas, out):
+    if even and _evenly(spec, reception, source, kind, opened, tag, plain, count, begun, ended, deltas, out):
         return True
-    return _mixed(spec, reception, source, opened, tag, plain, lane, count, begun, ended, deltas, out)
+    return _mixed(spec, reception, source, kind, opened, tag, plain, lane, count, begun, ended, deltas, out)
 
 
 def _evenly(
-    spec: StreamSpec, reception: Reception, source: Source, opened: Opened, tag: int, plain: bool, count: int,
-    arrival: int, ended: int, deltas: list[int], out: list[bytes],
+    spec: StreamSpec, reception: Reception, source: Source, kind: int, opened: Opened, tag: int, plain: bool,
+    count: int, arrival: int, ended: int, deltas: list[int], out: list[bytes],
 ) -> bool:  # fmt: skip
     """Store packets of equal size and step as one RUN; return False if they are not."""
-    near, ssrc, payload_type = opened.memory, source.ssrc, reception.payload_type
+    near, ssrc = opened.memory, source.ssrc
     size = opened.size - tag
     firsts = HEADS[count](near, 0)
     first = firsts[0]
     # V=2, no padding, extension, CSRC and marker; then payload type, sequence and timestamp, compared all at once
     each = firsts[1] - first
-    if each >> 32 != 1 or first >> 32 != -0x80000000 | payload_type << 16 | (source.highest + 1) & 0xFFFF:
+    if each >> 32 != 1 or first >> 32 != -0x80000000 | kind << 16 | (source.highest + 1) & 0xFFFF:
         return False
     step, timestamp, unit = each & 0xFFFFFFFF, first & 0xFFFFFFFF, reception.unit
     if count == LEAST and plain and not source_probation.follows(spec, unit, step, deltas[0]):
@@ -164,7 +164,7 @@ def _evenly(
     out.append(
         _pack_run(
             _RUN_TYPE | _RUN_FIXED + 2 * (count - 1) + count * length,
-            spec.stream, payload_type, count, length, ssrc, step, source.highest + 1, timestamp, arrival,
+            spec.stream, kind, count, length, ssrc, step, source.highest + 1, timestamp, arrival,
         )
     )  # fmt: skip
     out.append(DELTAS[count - 1](*[delta // _DELTA for delta in deltas]))
@@ -177,14 +177,14 @@ def _evenly(
 
 
 def _mixed(
-    spec: StreamSpec, reception: Reception, source: Source, opened: Opened, tag: int, plain: bool, lane: Lane,
-    count: int, arrival: int, ended: int, deltas: list[int], out: list[bytes],
+    spec: StreamSpec, reception: Reception, source: Source, kind: int, opened: Opened, tag: int, plain: bool,
+    lane: Lane, count: int, arrival: int, ended: int, deltas: list[int], out: list[bytes],
 ) -> bool:  # fmt: skip
     """Store packets of any size and step as MIXED; return False if numbers are missing or headers have extras."""
-    stride, lengths = opened.bench.stride, LENGTHS[count](lane.headers, 0)
+    stride, lengths = opened.buffer.stride, LENGTHS[count](lane.headers, 0)
     heads = FIELDS[stride][count](opened.memory, 0)
     seconds, stamps = heads[1::5], heads[3::5]
-    low, kind, unit = (source.highest + 1) & 0xFFFF, reception.payload_type, reception.unit
+    low, unit = (source.highest + 1) & 0xFFFF, reception.unit
     if heads[::5].count(0x80) != count or heads[4::5].count(source.ssrc) != count:
         return False
     marked = seconds.count(kind | 0x80)

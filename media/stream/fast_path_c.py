@@ -13,24 +13,24 @@ from media.srtp.keyring import Keyring
 from media.stream import fast_path_library, gap_detection
 from media.stream.reception import Reception
 
-#: Outcome for a batch: not touched; decrypted into the workbench, with libsrtp's status of each packet; or stored as a
-#: record and counted.
+#: Outcome for a batch: not touched; decrypted into the batch buffer, with libsrtp's status of each packet; or stored as
+#: a record and counted.
 UNTOUCHED, OPENED, STORED = range(3)
 
 
-def path_of(bench: BatchBuffer) -> CompiledPath | None:
-    """Return the C path for the batches of a workbench; None if there is no library."""
-    known: CompiledPath | None = bench.extension
+def path_of(buffer: BatchBuffer) -> CompiledPath | None:
+    """Return the C path for the batches in a buffer; None if there is no library."""
+    known: CompiledPath | None = buffer.extension
     if known is None and (found := fast_path_library.library()) is not None:
-        known = CompiledPath(found, bench)
-        bench.extend(known)
+        known = CompiledPath(found, buffer)
+        buffer.extend(known)
     return known
 
 
 class CompiledPath:
     """The C path for a worker's batches, with the memory for one batch."""
 
-    def __init__(self, found: Any, bench: BatchBuffer) -> None:
+    def __init__(self, found: Any, buffer: BatchBuffer) -> None:
         self._take, self._none, self._unpack = found.lib.fast_path_take, found.ffi.NULL, found.ffi.unpack
         self._record, self._statuses = (
             found.ffi.new("unsigned char[]", fast_path_library.RECORD),
@@ -43,8 +43,8 @@ class CompiledPath:
             return found.ffi.cast(type, int(ffi.cast("uintptr_t", theirs)))
 
         self._memory.unprotect = ours("int (*)(void *, void *, int *)", ffi.addressof(lib, "srtp_unprotect"))
-        self._memory.bench = ours("unsigned char *", bench.packet_pointers[0])
-        self._memory.lengths = ours("int *", bench.length_pointers[0])
+        self._memory.buffer = ours("unsigned char *", buffer.packet_pointers[0])
+        self._memory.lengths = ours("int *", buffer.length_pointers[0])
         self._memory.record, self._memory.statuses = self._record, self._statuses
 
     def take(
@@ -55,15 +55,15 @@ class CompiledPath:
 
         `storing` False: only decrypt.
         """
-        source, memory = reception.current, self._memory
+        source, payload_type, memory = reception.current, reception.payload_type, self._memory
         session, tag = (keyring.session, keyring.tag) if keyring else (self._none, 0)
-        if source is None or not storing:
+        if source is None or payload_type is None or not storing:
             opened: int = self._take(
                 memory, session, lane.place, lane.first, count, tag, False, stream, 0, 0, 0, 0, 0, 0, 0, 0.0, 0.0
             )
             return opened
         outcome: int = self._take(
-            memory, session, lane.place, lane.first, count, tag, True, stream, reception.payload_type,
+            memory, session, lane.place, lane.first, count, tag, True, stream, payload_type,
             reception.last_arrival, gap_detection.QUIET, source.highest + 1, source.ssrc, source.timestamp,
             source.arrival, reception.unit, reception.jitter,
         )  # fmt: skip

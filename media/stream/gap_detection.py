@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from enum import Enum
+from typing import Any, NamedTuple
 
 from media.rtp.sequence import WINDOW, Source
 from media.spec import StreamSpec
 from media.stream.gaps import UNSETTLED, Gaps, Reason
-from media.stream.pauses import Pauses
+from media.stream.pauses import Interval, Pauses
 from media.stream.reception import AGREE, Reception
-from media.stream.refused_packets import RefusedPackets
 
 SECOND = 1_000_000_000
 #: The longest packet in use (RFC 6716: 120 ms of Opus); beyond it, the sender was silent (DTX).
@@ -29,15 +29,36 @@ EMPTIED = 2_000_000_000
 LISTENING = 10_000_000_000
 #: ns after the newest packet beyond which no older packet counts as late: reordering needs packets that still arrive.
 GOING_ON = SECOND // 5
-NEVER = (1 << 63) - 1
+#: If one in this many of the packets missing in a gap failed authentication, that is the reason.
+SHARE = 2
+#: ns of silence per packet that failed authentication: no codec sends fewer packets.
+EACH = SECOND
+#: In a checkpoint, `Expected.NOT_YET` and `Expected.NOT_NOW` as times, and the end of what still lasts.
+_NOT_YET, _NOT_NOW = 0, (1 << 63) - 1
+_LASTS = _NOT_NOW
+
+
+class Expected(Enum):
+    """Why no silence is a gap."""
+
+    NOT_YET = "not yet"
+    # in a hold or pause, or the stream was removed
+    NOT_NOW = "not now"
+
+
+class RefusedPackets(NamedTuple):
+    """Packets that no key opened since the last good one: they only change the reason of the gap that they leave."""
+
+    packets: int
+    # ns, when the first of them came
+    first: int
 
 
 class GapTracker(Gaps):
     """The gaps of a stream, and what decides whether more are noted."""
 
     __slots__ = (
-        "excused_from",
-        "excused_until",
+        "excused",
         "kept",
         "listened",
         "reception",
@@ -51,39 +72,48 @@ class GapTracker(Gaps):
         """Start with no gaps; `quiet`: nothing is expected before the end of a hold or pause."""
         super().__init__()
         self.reception = reception
-        self.refused = RefusedPackets()
-        #: Packets missing in this time (ns) are explained by a hold or pause.
-        self.excused_from = 0
-        self.excused_until = NEVER if quiet else 0
-        #: From when (ns) silence is a gap: answer, end of a hold, a report of silence; 0 = never, NEVER = not now.
-        self.since = 0
+        self.refused: RefusedPackets | None = None
+        #: Packets missing in this time (ns; to None while it lasts) are explained by a hold or pause, if there was one.
+        self.excused: Interval | None = (0, None) if quiet else None
+        #: From when (ns) silence is a gap: answer, end of a hold, a report of silence.
+        self.since: int | Expected = Expected.NOT_YET
         #: A silence is noted that the next packet may explain.
         self.unsettled = False
-        #: When a successor took over, and whether it kept the sockets.
-        self.resumed_at = 0
+        #: When a successor took over, if one did, and whether it kept the sockets.
+        self.resumed_at: int | None = None
         self.kept = True
         #: When (ns) the socket was last known to be empty, while nothing was ever received.
-        self.listened = 0
+        self.listened: int | None = None
 
     def expect(self, at: int | None) -> None:
         """Expect media from a time (ns), None: not now; during a hold or pause not before its end."""
-        self.since = NEVER if at is None or self.excused_until == NEVER else at
+        self.since = Expected.NOT_NOW if at is None or self.excusing else at
+
+    @property
+    def excusing(self) -> bool:
+        """Return whether a hold or pause lasts."""
+        return self.excused is not None and self.excused[1] is None
+
+    def before_restart(self, arrival: int) -> bool:
+        """Return whether a time (ns) lies before a successor took over."""
+        return self.resumed_at is not None and arrival < self.resumed_at
 
     # ---- packets ----
     def note(self, source: Source, extended: int, timestamp: int, arrival: int) -> None:
         """Note the packets missing before `extended`, except those that a hold or pause explains."""
         missing = extended - source.highest - 1
-        shared = min(arrival, self.excused_until) - max(source.arrival, self.excused_from)
+        begin, until = self.excused or (arrival, arrival)
+        shared = min(arrival, arrival if until is None else until) - max(source.arrival, begin)
         # the RTP clock ran on during a hold, whether or not the numbers did
         each = self.reception.packet_ns(source) if shared > 0 else self._each(source, missing, timestamp)
         excused = _in_hold(missing, -(-shared // each), each) if shared > 0 else 0
-        if excused and source.arrival < self.resumed_at and not self.kept:
+        if excused and self.before_restart(source.arrival) and not self.kept:
             excused = min(excused, max(0, -(-shared // each) - self._uncounted(source, missing, timestamp, arrival)))
         source.excuse(excused)
         missing -= excused
-        resumed = source.arrival < self.resumed_at
-        reason = Reason.RESTART if resumed else self.refused.reason(source.arrival, missing)
-        end = arrival if not excused or arrival > self.excused_until else source.arrival + (missing + 1) * each
+        reason = Reason.RESTART if self.before_restart(source.arrival) else self._reason(source.arrival, missing)
+        after = not excused or (until is not None and arrival > until)
+        end = arrival if after else source.arrival + (missing + 1) * each
         self.add(end - missing * each, end, reason, source.ssrc, extended - missing, extended - 1)
 
     def late(self, source: Source, extended: int, first: int, arrival: int) -> None:
@@ -116,7 +146,23 @@ class GapTracker(Gaps):
         """Note a packet that no key opens, from the current source, or from anybody while that is silent."""
         source, last = self.reception.current, self.reception.last_arrival
         if source is None or arrival - last > SECOND or int.from_bytes(packet[8:12]) == source.ssrc:
-            self.refused.note(arrival, last)
+            known = self.refused
+            goes_on = known is not None and known.first > last
+            self.refused = (
+                known._replace(packets=known.packets + 1) if known and goes_on else RefusedPackets(1, arrival)
+            )
+
+    def _reason(self, since: int, missing: int) -> Reason:
+        """Return why this many packets are missing since then (ns)."""
+        refused = self.refused
+        most = refused is not None and refused.first > since and refused.packets * SHARE >= missing
+        return Reason.DECRYPT if most else Reason.LOSS
+
+    def _reason_of_silence(self, begin: int, end: int) -> Reason:
+        """Return why nothing was stored in a time (ns) after the newest packet."""
+        refused = self.refused
+        after = refused is not None and refused.first > self.reception.last_arrival
+        return Reason.DECRYPT if refused and after and refused.packets * EACH >= end - begin else Reason.NO_MEDIA
 
     # ---- times ----
     def note_time(self, source: Source, end: int, reason: Reason) -> None:
@@ -132,22 +178,26 @@ class GapTracker(Gaps):
         each = self.reception.packet_ns(source) if source and spec.continuous else 0
         self.stretch(begin, end, Reason.DISK, count * each or None)
 
-    def forgive(self, spec: StreamSpec, begin: int, end: int) -> None:
-        """Excuse what is missing in this time (ns; `end` = NEVER while it lasts): hold and pause."""
-        if end != NEVER:
+    def forgive(self, spec: StreamSpec, begin: int, end: int | None) -> None:
+        """Excuse what is missing in this time (ns; to None while it lasts): hold and pause."""
+        if end is not None:
             self.since = end
-        elif self.since != NEVER:
+        elif self.since is not Expected.NOT_NOW:
             self.watch(spec, begin)
-            self.since = NEVER
+            self.since = Expected.NOT_NOW
         source = self.reception.current
-        if self.excused_until and (source is None or source.arrival <= self.excused_from):
-            begin = min(begin, self.excused_from)  # nothing came since, so one gap may span both
-        self.excused_from, self.excused_until = begin, end
+        if self.excused and (source is None or source.arrival <= self.excused[0]):
+            begin = min(begin, self.excused[0])  # nothing came since, so one gap may span both
+        self.excused = begin, end
+
+    def end_excuse(self, spec: StreamSpec, end: int | None) -> None:
+        """End the hold or pause that lasts; None: another one still does."""
+        self.forgive(spec, self.excused[0] if self.excused else 0, end)
 
     def finish(self, spec: StreamSpec, at: int) -> None:
         """At the end, note the time when nobody listened and nothing came after it, then the silence."""
         source = self.reception.current
-        if source is not None and not self.kept and source.arrival < self.resumed_at:
+        if source is not None and not self.kept and self.resumed_at is not None and source.arrival < self.resumed_at:
             self._between(source, source.arrival, self.resumed_at, Reason.RESTART)  # as many packets as may have come
         self.watch(spec, at)
         self.settle()
@@ -159,23 +209,23 @@ class GapTracker(Gaps):
         `heard`: when the newest packet of all streams in its last commit came (ns); 0 if this stream was not in it.
         """
         quiet = spec.held or pauses.lasting
-        if quiet and self.excused_until != NEVER:
-            self.forgive(spec, pauses.items[-1][0] if pauses.lasting else at, NEVER)
-        elif self.excused_until == NEVER and not quiet:
-            self.forgive(spec, self.excused_from, max(self.excused_from, spec.since or at))
+        if quiet and not self.excusing:
+            self.forgive(spec, pauses.items[-1][0] if pauses.lasting else at, None)
+        elif self.excused and self.excusing and not quiet:
+            self.end_excuse(spec, max(self.excused[0], spec.since or at))
         if kept and self.unheard:
             return  # what an earlier restart that lost the sockets has cost is still open
         if not kept and self.reception.current is None:
             # the clock may have been set back
-            self._silent_until(spec, min(at, max(heard, self.listened)) - EMPTIED)
+            self._silent_until(spec, min(at, max(heard, self.listened or heard)) - EMPTIED)
         self.resumed_at, self.kept = at, kept
         if not kept and self.reception.current is not None:  # the time before belongs to the restart
-            self.since = max(self.since, at)
+            self._expect_from(at)
 
     def _silent_until(self, spec: StreamSpec, end: int) -> None:
         """Note that a stream that was never heard was listened to until then, except for an earlier restart."""
-        restart = 0 if self.kept else self.resumed_at
-        if not self.since or max(self.since, restart) >= end:
+        restart = self.resumed_at if not self.kept and self.resumed_at is not None else 0
+        if not isinstance(self.since, int) or max(self.since, restart) >= end:
             return  # nothing is known beyond what the earlier restart has cost
         self.first_heard(spec, restart)
         self.watch(spec, end)
@@ -187,9 +237,10 @@ class GapTracker(Gaps):
 
         Also note it if the last note is from a clock that has since been set back.
         """
-        if not self.since:
+        if not isinstance(self.since, int):
             return False
-        if now >= self.listened and now - max(self.since, self.listened) < LISTENING:
+        set_back = self.listened is not None and now < self.listened
+        if not set_back and now - max(self.since, self.listened or self.since) < LISTENING:
             return False
         self.listened = now
         return True
@@ -197,24 +248,28 @@ class GapTracker(Gaps):
     @property
     def unheard(self) -> bool:
         """Return whether nothing came since a restart that lost the sockets; a successor has to know it too."""
-        return not self.kept and self.reception.last_arrival < self.resumed_at
+        return not self.kept and self.before_restart(self.reception.last_arrival)
 
     def first_heard(self, spec: StreamSpec, arrival: int) -> None:
         """At the first packet of a stream, note what a restart cost before it; those numbers are unknown."""
-        if not self.kept and spec.continuous and 0 < self.since < self.resumed_at:
-            # a packet that came more than one packet length later had nothing before it
-            self.add(self.since, min(arrival, self.resumed_at + MAX_PACKET_NS), Reason.RESTART)
-            self.since = self.resumed_at
+        since, restart = self.since, self.resumed_at
+        if self.kept or not spec.continuous or not isinstance(since, int) or restart is None or since >= restart:
+            return
+        # a packet that came more than one packet length later had nothing before it
+        self.add(since, min(arrival, restart + MAX_PACKET_NS), Reason.RESTART)
+        self.since = restart
 
     # ---- silence ----
     def watch(self, spec: StreamSpec, until: int) -> None:
         """Note a silence that has lasted too long, until the next packet explains it; in a hold none is expected."""
         reception = self.reception
-        source, last = reception.current, reception.last_arrival
-        begin = max(last + reception.packet_ns(source) if source else 0, self.since)
-        if not self.since or until - begin < QUIET or not spec.continuous or _comfort(spec, reception):
+        if not isinstance(self.since, int):
             return
-        self.add(begin, until, self.refused.reason_of_silence(begin, until, last), last=UNSETTLED)
+        source = reception.current
+        begin = max(reception.last_arrival + reception.packet_ns(source) if source else 0, self.since)
+        if until - begin < QUIET or not spec.continuous or _comfort(spec, reception):
+            return
+        self.add(begin, until, self._reason_of_silence(begin, until), last=UNSETTLED)
         self.unsettled = True
 
     def broken(self, spec: StreamSpec, source: Source | None, timestamp: int, arrival: int) -> None:
@@ -228,16 +283,16 @@ class GapTracker(Gaps):
         self.settle(source.arrival if source and abs(moved - elapsed) * AGREE <= elapsed else None)
         self.unsettled = False
 
-    def silent(self, ssrc: int, arrival: int) -> bool:
-        """Process a report that its sender has sent nothing: up to then no packet is missing.
-
-        Return False if it says nothing about this stream.
-        """
+    def silent(self, ssrc: int, arrival: int) -> None:
+        """Process a report that its sender has sent nothing: up to then no packet is missing."""
         source = self.reception.current
-        if self.since == NEVER or (source is not None and source.ssrc != ssrc):
-            return False
-        self.since = max(self.since, arrival)
-        return True
+        if source is None or source.ssrc == ssrc:
+            self._expect_from(arrival)
+
+    def _expect_from(self, at: int) -> None:
+        """Let no silence before a time (ns) be a gap."""
+        if self.since is not Expected.NOT_NOW:
+            self.since = max(self.since, at) if isinstance(self.since, int) else at
 
     # ---- lengths ----
     def _uncounted(self, source: Source, missing: int, timestamp: int, arrival: int) -> int:
@@ -264,25 +319,40 @@ class GapTracker(Gaps):
 
     def _outside(self, begin: int, end: int) -> Iterator[tuple[int, int]]:
         """Yield the parts of a time outside the last hold or pause."""
-        if self.excused_until <= begin or self.excused_from >= end:
+        since, until = self.excused or (end, end)
+        if since >= end or (until is not None and until <= begin):
             yield begin, end
             return
-        yield begin, self.excused_from
-        yield self.excused_until, end
+        yield begin, since
+        if until is not None:
+            yield until, end
 
     # ---- checkpoint ----
     def state(self) -> dict[str, Any]:
         """Return what a successor has to know besides the gaps, and that changes rarely."""
+        begin, end = self.excused or (0, 0)
         return {
-            "excused": [self.excused_from, self.excused_until],
-            "since": self.since if self.since > self.reception.last_arrival else 0,
-            "refused": self.refused.state(),
+            "excused": [begin, _LASTS if end is None else end],
+            "since": self._since_of_state(),
+            "refused": self.refused or (0, 0),
         }
+
+    def _since_of_state(self) -> int:
+        if self.since is Expected.NOT_NOW:
+            return _NOT_NOW
+        return self.since if isinstance(self.since, int) and self.since > self.reception.last_arrival else _NOT_YET
+
+    def steady(self) -> tuple[object, ...]:
+        """Return all of it as values to compare."""
+        return (
+            self.revision, self.missing_ns, self.excused, self.since, self.refused, self.listened, self.resumed_at,
+            self.kept,
+        )  # fmt: skip
 
     def rarer(self) -> dict[str, Any]:
         """Return what few streams have."""
         rare: dict[str, Any] = {}
-        if self.listened and self.reception.current is None:
+        if self.listened is not None and self.reception.current is None:
             rare["listened"] = self.listened
         if self.unheard:
             rare["outage"] = self.resumed_at
@@ -290,19 +360,22 @@ class GapTracker(Gaps):
 
     def restore(self, missing_ns: int, rare: dict[str, Any]) -> None:
         """Restore what `state` and `rarer` returned."""
-        self.excused_from, self.excused_until = rare["excused"]
-        self.since = rare["since"]
-        self.listened = rare.get("listened", 0)
+        begin, end = rare["excused"]
+        self.excused = None if begin == end == 0 else (begin, None if end == _LASTS else end)
+        since = rare["since"]
+        self.since = {_NOT_YET: Expected.NOT_YET, _NOT_NOW: Expected.NOT_NOW}.get(since, since)
+        self.listened = rare.get("listened")
         if "outage" in rare:
             self.resumed_at, self.kept = rare["outage"], False
         count, first = rare["refused"]
-        self.refused.restore((count, first))
+        self.refused = RefusedPackets(count, first) if count else None
         self.items, self.missing_ns = tuple(tuple(gap) for gap in rare["gaps"]), missing_ns
         self.unsettled = any(gap[-1] == UNSETTLED for gap in self.items)
 
     def go_on(self) -> None:
         """Note after a restart that packets came since `state`."""
-        self.since = self.since or self.reception.last_arrival
+        if self.since is Expected.NOT_YET and self.reception.current is not None:
+            self.since = self.reception.last_arrival
 
 
 def _comfort(spec: StreamSpec, reception: Reception) -> bool:

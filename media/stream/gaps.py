@@ -30,12 +30,24 @@ CLOSED, UNSETTLED = -1, -2
 class Gaps:
     """An ordered, limited list of gaps, and the total time missing."""
 
-    __slots__ = ("items", "missing_ns")
+    __slots__ = ("_items", "missing_ns", "revision")
 
     def __init__(self) -> None:
+        #: How often `items` were replaced: to compare that takes less time than 128 gaps.
+        self.revision = 0
         #: Mostly empty; a list would take memory.
-        self.items: tuple[Gap, ...] = ()
+        self._items: tuple[Gap, ...] = ()
         self.missing_ns = 0
+
+    @property
+    def items(self) -> tuple[Gap, ...]:
+        """The gaps in the order in which they were noted."""
+        return self._items
+
+    @items.setter
+    def items(self, items: tuple[Gap, ...]) -> None:
+        self._items = items
+        self.revision += 1
 
     def add(self, begin: int, end: int, reason: Reason, ssrc: int = 0, first: int = 0, last: int = CLOSED) -> None:
         """Note a gap of `end - begin` ns in which the numbers `first` to `last` are missing."""

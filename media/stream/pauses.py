@@ -1,6 +1,14 @@
-"""When nothing may be stored (a pause by the customer), decided by the kernel's arrival times."""
+"""When nothing may be stored (a pause by the customer), decided by the kernel's arrival times.
+
+Some packets that come later repeat what a pause excluded. A digit pressed in it may be held beyond its end and is
+repeated after it (RFC 4733 section 2.3); redundant audio (RFC 2198) repeats what was said up to some packets before.
+"""
 
 from collections.abc import Iterable, Sequence
+
+from media.errors import Malformed
+from media.rtp import header, red
+from media.spec import StreamSpec, unit_of
 
 #: ns since the epoch: from, to (None while it lasts)
 Interval = tuple[int, int | None]
@@ -14,6 +22,8 @@ GRACE = 2_000_000_000
 FIRST_UPDATE = 50_000_000
 #: Digits of pauses that are remembered: those of a second or two.
 MAX_DIGITS = 64
+#: Encoding name of DTMF events (RFC 4733).
+DIGITS = "telephone-event"
 
 
 def bounded(items: Sequence[Interval]) -> list[Interval]:
@@ -71,6 +81,35 @@ class Pauses:
             return False
         return any(begin <= arrival and (end is None or arrival < end) for begin, end in self.items)
 
+    def unwanted(self, spec: StreamSpec, header: header.Parsed, packet: bytes, arrival: int) -> bool:
+        """Return whether a packet came in a pause (`arrival` in ns), or repeats what was said or keyed in one."""
+        _, payload_type, _, timestamp, ssrc, begin, end = header
+        name, clock = spec.codec(payload_type)
+        if name.lower() != red.NAME:
+            return self._repeats(spec, payload_type, packet[begin:end], (ssrc, timestamp), arrival, arrival)
+        try:
+            blocks = red.blocks(packet[begin:end])
+        except Malformed:
+            return self.covers(arrival)
+        told = [
+            self._repeats(
+                spec, block.payload_type, block.payload, (ssrc, (timestamp - block.behind) & 0xFFFFFFFF),
+                arrival - int(block.behind * unit_of(clock)), arrival,
+            )
+            for block in blocks
+        ]  # fmt: skip
+        return any(told) or self.covers(arrival)
+
+    def _repeats(
+        self, spec: StreamSpec, payload_type: int, payload: bytes, digit: tuple[int, int], said: int, arrival: int
+    ) -> bool:
+        """Return the same for one block, which alone would have come at `said`; `digit`: its SSRC and timestamp."""
+        name, clock = spec.codec(payload_type)
+        if name.lower() != DIGITS or len(payload) < 4:
+            return self.covers(said)
+        lasted = int(int.from_bytes(payload[2:4]) * unit_of(clock))
+        return self.keyed(digit, said - lasted, arrival)
+
     def keyed(self, digit: tuple[int, int], began: int, arrival: int) -> bool:
         """Return whether a digit (SSRC, timestamp) was keyed in a pause, and remember it, as it may be held longer."""
         others = tuple(each for each in self._digits if each[:2] != digit)
@@ -80,12 +119,10 @@ class Pauses:
         self._digits = (*others, (*digit, arrival + GRACE))[-MAX_DIGITS:]
         return True
 
-    def forget(self, before: int) -> bool:
-        """Remove pauses of which no packet can be in the sockets or still arrive; return True if there were any."""
+    def forget(self, before: int) -> None:
+        """Remove pauses of which no packet can be in the sockets or still arrive."""
         if self._digits and self._digits[-1][2] > before:
-            return False
-        count = len(self.items)
+            return
         self.items = [item for item in self.items if item[1] is None or item[1] + GRACE > before]
         if not self.items:
             self._digits = ()
-        return len(self.items) < count

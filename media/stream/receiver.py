@@ -20,8 +20,8 @@ from media.rtp import header as rtp
 from media.rtp.sequence import Source, Verdict
 from media.spec import Address, StreamSpec
 from media.srtp.context import REPLAYED
-from media.stream import fast_path, pause_filter
-from media.stream.gap_detection import NEVER, QUIET, GapTracker
+from media.stream import fast_path
+from media.stream.gap_detection import QUIET, GapTracker
 from media.stream.gaps import Reason
 from media.stream.pauses import Pauses
 from media.stream.reception import Reception
@@ -35,7 +35,7 @@ from media.stream.srtp_recovery import OLD
 class ReceivedStream:
     """The state of one stream."""
 
-    __slots__ = ("cold", "gaps", "greet", "latch", "pauses", "probation", "reception", "rtcp", "spec", "srtp")
+    __slots__ = ("gaps", "greet", "latch", "pauses", "probation", "reception", "rtcp", "spec", "srtp")
 
     def __init__(self, spec: StreamSpec, pauses: Pauses, own_ssrc: int) -> None:
         self.spec = spec
@@ -49,8 +49,6 @@ class ReceivedStream:
         self.rtcp = RtcpReports(own_ssrc)
         #: Given (is RTCP port, datagram, sender) of what is no RTP; returns whether it took it. Only with DTLS.
         self.greet: Callable[[bool, bytes, Address], bool] | None = None
-        #: Encoded rare state; None = more has changed than a batch in sequence changes (media.stream.checkpoint).
-        self.cold: bytes | None = None
 
     # ---- batches ----
     def receive(self, lane: Lane, count: int, out: list[bytes]) -> None:
@@ -88,7 +86,6 @@ class ReceivedStream:
     def _singly(self, lane: Lane, count: int, opened: fast_path.Opened | None, out: list[bytes]) -> None:
         """Process packets one by one, whatever they are."""
         items: list[Item] = []
-        self.cold = None
         for slot in range(count):
             packet, arrival = lane.packet(slot), lane.arrival(slot)
             if packet is None:
@@ -119,7 +116,7 @@ class ReceivedStream:
                     self.gaps.unopened(packet, arrival)
                 return
         elif opened is not None and not opened.statuses[slot]:
-            packet = opened.bench.opened(slot)
+            packet = opened.buffer.opened(slot)
             keyring.stay()
         else:
             tried, status = (opened.context, opened.statuses[slot]) if opened else (None, None)
@@ -159,7 +156,7 @@ class ReceivedStream:
         if gave_way:
             self.reception.displace()
             self.reception.ignore(self.probation.drop())
-        if choice is None or not (self.gaps.resumed_at or self.reception.packets):
+        if choice is None or (self.gaps.resumed_at is None and not self.reception.packets):
             return b""
         value = record_format.GAVE_WAY if gave_way else 0
         return record_format.mark(self.spec.stream, record_format.Mark.SOURCE, arrival, value)
@@ -201,7 +198,6 @@ class ReceivedStream:
     # ---- reports ----
     def receive_rtcp(self, lane: Lane, count: int, out: list[bytes], *, own_port: bool = True) -> None:
         """Process the packets of the RTCP socket; `own_port` False: reports that came to the RTP port."""
-        strange = self.reception.foreign + self.reception.rejected
         for slot in range(count):
             packet = lane.packet(slot)
             if packet is None:
@@ -212,10 +208,6 @@ class ReceivedStream:
                 # a key proves more than an address
                 sender = None if self.srtp.keyring else self.sender(own_port, lane, slot)
                 self.take_rtcp(packet, sender, lane.arrival(slot), out, own_port=own_port)
-        if self.reception.foreign + self.reception.rejected != strange:
-            self.cold = (
-                None  # a refused packet was counted; an accepted report changes nothing that a successor must know
-            )
 
     def take_rtcp(
         self, packet: bytes, address: Address | None, arrival: int, out: list[bytes], *, own_port: bool = False
@@ -237,8 +229,8 @@ class ReceivedStream:
         except Malformed:
             self.reception.reject()
             return
-        if silent is not None and self.gaps.silent(silent, arrival):
-            self.cold = None
+        if silent is not None:
+            self.gaps.silent(silent, arrival)
         if reported and not self.pauses.covers(arrival):
             out.append(record_format.rtcp(self.spec.stream, arrival, packet))
 
@@ -294,7 +286,7 @@ class ReceivedStream:
         anew = free and self._begins_anew(source, extended, timestamp, arrival)
         explains = source if source.known and not anew else None
         if anew:
-            if source.arrival < gaps.resumed_at:
+            if gaps.before_restart(source.arrival):
                 gaps.note_time(source, arrival, Reason.RESTART)
             extended = source.restart(sequence)
         if keyring and keyring.switched:
@@ -315,7 +307,7 @@ class ReceivedStream:
             if payload_type != reception.payload_type:
                 reception.switch(payload_type, self.spec.codec(payload_type)[1])
             reception.follow(source, timestamp, arrival, end - begin, goes_on=explains is not None, followed=followed)
-        if self.pauses.items and pause_filter.unwanted(self.spec, self.pauses, header, packet, arrival):
+        if self.pauses.items and self.pauses.unwanted(self.spec, header, packet, arrival):
             return None
         reception.store(end - begin, arrival)
         return extended, arrival, header, packet
@@ -342,44 +334,40 @@ class ReceivedStream:
             return before
         if before is None:
             gaps.first_heard(self.spec, arrival)
-        elif self.reception.source_of(ssrc) is None and before.arrival < gaps.resumed_at and not gaps.kept:
+        elif self.reception.source_of(ssrc) is None and gaps.before_restart(before.arrival) and not gaps.kept:
             gaps.note_time(before, arrival, Reason.RESTART)
         rollover = (keyring.rollover if keyring.switched else 0) if keyring else None
         return self.reception.turn_to(ssrc, sequence, rollover)
 
     # ---- what is missing ----
-    def forgive(self, begin: int, end: int) -> None:
-        """Excuse what is missing in this time (ns; `end` = NEVER while it lasts): hold and pause."""
+    def forgive(self, begin: int, end: int | None) -> None:
+        """Excuse what is missing in this time (ns; to None while it lasts): hold and pause."""
         self.gaps.forgive(self.spec, begin, end)
-        self.cold = None
 
     def unstored(self, count: int, begin: int, end: int) -> None:
         """Subtract packets that were not written to disk, and note when (ns) they came; it may continue."""
         self.gaps.unstored(self.spec, count, begin, end)
         self.reception.lose(count)
-        self.cold = None
 
     def listens(self, now: int) -> bool:
         """Note from time to time that the socket of a stream that was never heard was empty; True if it was noted."""
-        noted = self.gaps.listens(now)
-        self.cold = None if noted else self.cold
-        return noted
+        return self.gaps.listens(now)
 
     def finish(self, at: int) -> None:
         """At the end, note what is missing up to then (ns)."""
         self.gaps.finish(self.spec, at)
-        self.cold = None
 
     def resume(self, at: int, kept: bool, heard: int = 0) -> None:
         """Continue as the successor of a worker: `kept` with its sockets; `heard` as in GapTracker.resume."""
         self.gaps.resume(self.spec, self.pauses, at, kept, heard)
         self.latch.resume(self.spec, encrypted=self.srtp.keyring is not None)
-        self.cold = None
 
-    def keep(self, rare: bytes) -> bytes:
-        """Keep the encoded rare state until any of it changes."""
-        self.cold = rare
-        return rare
+    def steady(self) -> tuple[object, ...]:
+        """Return all that a successor has to know and batches in sequence do not change, as values to compare."""
+        return (
+            self.spec.stream, self.spec.source, self.latch.name, self.srtp.check, self.probation.unproven,
+            self.reception.steady(), self.gaps.steady(),
+        )  # fmt: skip
 
     # ---- re-offer ----
     def expect(self, spec: StreamSpec) -> None:
@@ -390,15 +378,17 @@ class ReceivedStream:
 
     def change(self, spec: StreamSpec, at: int, out: list[bytes]) -> bool:
         """Apply a re-offer; return True if the socket must hear everybody again until the first genuine packet."""
-        before, self.spec, self.cold = self.spec, spec, None
+        before, self.spec = self.spec, spec
         self.latch.change(spec)
         if spec.held != before.held:
             out.append(
                 record_format.mark(spec.stream, record_format.Mark.HOLD if spec.held else record_format.Mark.UNHOLD, at)
             )
-            lasts = spec.held or self.pauses.lasting
-            self.gaps.forgive(spec, at if spec.held else self.gaps.excused_from, NEVER if lasts else at)
-        if self.reception.payload_type >= 0:
+            if spec.held:
+                self.gaps.forgive(spec, at, None)
+            else:
+                self.gaps.end_excuse(spec, None if self.pauses.lasting else at)
+        if self.reception.payload_type is not None:
             self.reception.switch(self.reception.payload_type, spec.codec(self.reception.payload_type)[1])
         self.srtp.change(spec, before)
         self._open_early(at, out)
@@ -421,7 +411,7 @@ class ReceivedStream:
 
     def rekey(self, spec: StreamSpec) -> None:
         """Set the keys from a handshake."""
-        before, self.spec, self.cold = self.spec, spec, None
+        before, self.spec = self.spec, spec
         self.srtp.change(spec, before)
 
 

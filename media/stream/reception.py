@@ -60,7 +60,7 @@ class Reception:
         self.packets = self.duplicates = self.rejected = self.foreign = self.late = self.reordered = self.size = 0
         self.first_arrival = self.last_arrival = 0
         self.jitter = 0.0
-        self.payload_type = -1
+        self.payload_type: int | None = None
         #: ns of one timestamp unit.
         self.unit = unit_of(DEFAULT_CLOCK)
         #: Payload bytes of the newest packet.
@@ -154,8 +154,8 @@ class Reception:
         ahead = (extended - source.highest) * self.packet_ns(source)
         return ahead > 0 and abs(ahead - elapsed) * AGREE <= elapsed
 
-    def switch(self, payload_type: int, clock: int) -> None:
-        """Set the payload type of the newest packet and its clock rate, as offered."""
+    def switch(self, payload_type: int | None, clock: int) -> None:
+        """Set the payload type of the newest packet, if any came, and its clock rate, as offered."""
         self.payload_type, self.unit = payload_type, unit_of(clock)
 
     def follow(self, source: Source, timestamp: int, arrival: int, size: int, *, goes_on: bool, followed: bool) -> None:
@@ -220,6 +220,19 @@ class Reception:
         """
         source = self.current or _NOBODY
         return source.highest, source.timestamp, source.arrival, source.step, self.size, self.jitter
+
+    def steady(self) -> tuple[object, ...]:
+        """Return what batches in sequence do not change, as values to compare."""
+        current, sources = self.current, self.sources
+        source = current or _NOBODY
+        return (
+            current is None, source.ssrc, source.first, source.excused, source.settled, 2 * source.shift + 1,
+            # highest, received and packets grow together; odd numbers, because -1 and -2 have one hash
+            source.highest - source.received, 2 * (self.packets - source.received) + 1,
+            tuple([each.numbers() for each in sources if each is not current]) if len(sources) > 1 else (),
+            self.retired, self.epoch, self.payload_type, self.first_arrival, self.duplicates, self.rejected,
+            self.foreign, self.late, self.reordered,
+        )  # fmt: skip
 
     def others(self) -> list[list[int | str]]:
         """Return the sources except the current one."""

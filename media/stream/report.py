@@ -14,7 +14,7 @@ def figures(stream: ReceivedStream, most_gaps: int = MAX_GAPS) -> dict[str, Any]
     """Return the figures of a stream under the names of docs/api.md, with at most `most_gaps` separate gaps."""
     lost, expected = stream.reception.totals()
     burst = stream.gaps.burst
-    codec = stream.spec.codec(stream.reception.payload_type)[0] if stream.reception.payload_type >= 0 else ""
+    codec = stream.spec.codec(stream.reception.payload_type)[0] if stream.reception.payload_type is not None else ""
     return {
         "stream": stream.spec.stream,
         "packets": stream.reception.packets,

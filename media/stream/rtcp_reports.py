@@ -11,13 +11,13 @@ SECOND = 1_000_000_000
 _SECOND_BYTE = re.compile(b"[%c-%c]" % (header.RTCP_SECOND_BYTES[0], header.RTCP_SECOND_BYTES[-1]))
 
 
-def among(lane: Lane, count: int, usual: int = -1) -> list[int]:
+def among(lane: Lane, count: int, usual: int | None = None) -> list[int]:
     """Return the slots of reports among the packets of an RTP socket (RFC 5761); mostly there are none.
 
-    `usual` is the previous payload type, -1 = none: if every packet has it, there is nothing to search.
+    `usual` is the previous payload type: if every packet has it, there is nothing to search.
     """
     seconds = bytes(lane.near[1 : count * NEAR : NEAR])
-    if usual >= 0 and seconds.count(usual) == count:
+    if usual is not None and seconds.count(usual) == count:
         return []
     found = _SECOND_BYTE.finditer(seconds)
     return [each.start() for each in found if header.is_rtcp(lane.packet(each.start()) or b"")]

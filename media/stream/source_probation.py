@@ -208,7 +208,7 @@ def _early(reception: Reception, source: Source, ahead: int, moved: int) -> bool
     return step > 0 and moved == ahead * step and moved * reception.unit <= EARLY
 
 
-def _is_event(spec: StreamSpec, payload_type: int) -> bool:
+def _is_event(spec: StreamSpec, payload_type: int | None) -> bool:
     return spec.codec(payload_type)[0].lower() == EVENT
 
 
@@ -216,7 +216,7 @@ def _unexpected(spec: StreamSpec, reception: Reception, payload_type: int) -> bo
     """Return whether a payload type was not offered, or has a clock that would move everything after it."""
     if payload_type == COMFORT:
         return False
-    offered = {number: clock for number, _, clock in spec.payloads}
+    offered: dict[int | None, int] = {number: clock for number, _, clock in spec.payloads}
     if _is_event(spec, reception.payload_type):
         return payload_type not in offered  # a different clock alone means nothing
     return offered.get(payload_type) != offered.get(reception.payload_type, 0)

@@ -22,10 +22,11 @@ from recorder.exports.render_client import LATER, Renderer, RenderFailed, Render
 from recorder.exports.render_job import DAMAGED, PEAKS
 from recorder.exports.render_sources import media_parts, render_streams
 from recorder.exports.wav_stream import open_stream
-from recorder.persist.call_list import facts
+from recorder.persist.indexer import Indexer
 from recorder.session import events as e
 from recorder.session.call_document import figures
 from recorder.session.index_row import parse_time
+from recorder.workers.pool import Workers
 from storage.calls.call_document import CallDocument, Stream, with_parties
 from storage.calls.call_index import CallRow
 from storage.calls.call_row import Fresh
@@ -61,15 +62,21 @@ class Daemon:
     def __init__(
         self,
         node: Node,
+        customers: Mapping[str, Customer],
+        workers: Workers,
+        indexer: Indexer,
         live: Live,
         executor: Executor,
         clock: Callable[[], datetime] | None = None,
         system: System | None = None,
     ) -> None:
         """`clock` returns the time that retention uses; `system` has the samples of the last hour."""
-        self._system = system or System(node, live)
+        self._system = system or System(node, customers, workers, indexer, live)
         self._clock = clock or (lambda: node.now().wall)
         self._node = node
+        self._customers = customers
+        self._workers = workers
+        self._indexer = indexer
         self._live = live
         self._executor = executor
         self._renderer = Renderer()
@@ -81,10 +88,10 @@ class Daemon:
         if found is not None:
             own = found.customer.name == customer
             return _with_users(found.customer, found.recording.call_document(self._node.now())) if own else None
-        row = self._node.indexer.pending(customer, call)
-        if row is None or not self._node.customers[customer].keys.keeps(row.leaf):
+        row = self._indexer.pending(customer, call)
+        if row is None or not self._customers[customer].keys.keeps(row.leaf):
             return None  # a call that was just erased may wait to be written; it never will be
-        return _with_users(self._node.customers[customer], facts(row))
+        return _with_users(self._customers[customer], row.document())
 
     async def documents(
         self, customer: str, calls: Sequence[str], *, measured: bool = False
@@ -108,7 +115,7 @@ class Daemon:
         """Put current figures into a document; if a worker does not answer, the older ones stay."""
         with suppress(TimeoutError):
             async with asyncio.timeout(MEASURE_SECONDS):
-                told = (await self._node.workers.snapshot(call.id)).streams
+                told = (await self._workers.snapshot(call.id)).streams
             shown = found[call.id]
             if shown is not None:
                 numbered = zip(call.recording.streams, shown["streams"], strict=False)  # a re-offer may have added some
@@ -119,7 +126,7 @@ class Daemon:
 
     async def unwritten(self, customer: Customer, call: str | None = None) -> Sequence[Fresh]:
         """Return what the index lacks for a customer, or for one call."""
-        return await self._node.indexer.unwritten(customer, call)
+        return await self._indexer.unwritten(customer, call)
 
     def pause(self, customer: str, call: str) -> bool:
         """Pause a recording; False if there is no such live call."""
@@ -131,22 +138,22 @@ class Daemon:
 
     async def settle(self, customer: str, call: str) -> bool:
         """Write a call to the index now, live or missing there; False on a timeout."""
-        indexer = self._node.indexer
+        indexer = self._indexer
         if indexer.pending(customer, call) is not None:  # so that other missing calls delay nobody
             return await indexer.hurry(customer, call, SETTLE_SECONDS)
         return await indexer.repaired(customer, SETTLE_SECONDS)
 
     async def settle_all(self, customer: str) -> bool:
         """Write all that the index lacks for a customer now; False on a timeout."""
-        if not await self._node.indexer.hurry_all(customer, SETTLE_SECONDS):
+        if not await self._indexer.hurry_all(customer, SETTLE_SECONDS):
             return False
-        indexed = self._node.customers[customer].indexed
+        indexed = self._customers[customer].indexed
         # Nodes that are away are not waited for: what they recorded last comes when they are back, or never.
         return indexed is None or await indexed.reached(SETTLE_SECONDS, away=False)
 
     def lacking(self, customer: str) -> bool:
         """Tell whether the index of a customer may lack finished recordings."""
-        return self._node.indexer.lacks(customer)
+        return self._indexer.lacks(customer)
 
     def sweep_terms(self) -> tuple[datetime, float]:
         """Return the time that retention uses, and the percentage above which a sweep asks first."""
@@ -158,7 +165,7 @@ class Daemon:
             return False
         self._executor.guarded(found, event)
         self._executor.checkpoint(found)
-        self._node.flush()
+        self._executor.flush()
         return True
 
     # ---- media ----
@@ -204,7 +211,7 @@ class Daemon:
 
     def unopened(self) -> int:
         """Return how many customers could not be opened yet."""
-        return self._node.unopened
+        return len(self._node.settings.customers) - len(self._customers)
 
     def metrics(self) -> bytes:
         """Return the Prometheus page."""

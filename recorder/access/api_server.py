@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from admin_api.assembly.app import create_app
@@ -13,6 +14,7 @@ from recorder.calls.context import Node
 from recorder.config.value_readers import SecondFactor
 from recorder.observe.log_throttle import RateLimit
 from recorder.runtime.tls import https
+from storage.customer.customers import Customer
 
 if TYPE_CHECKING:
     from recorder.access.oidc_client import Providers
@@ -21,8 +23,9 @@ if TYPE_CHECKING:
 class AdminApiServer:
     """Starts and stops the admin API on an open socket."""
 
-    def __init__(self, node: Node, daemon: Daemon) -> None:
+    def __init__(self, node: Node, customers: Mapping[str, Customer], daemon: Daemon) -> None:
         self._node = node
+        self._customers = customers
         self._daemon = daemon
         self._server: ApiServer | None = None
         self._account_service: AccountService | None = None
@@ -32,13 +35,13 @@ class AdminApiServer:
         """Serve; returns when requests are answered."""
         api = self._node.settings.admin_api
         self._account_service = AccountService(
-            self._node.customers,
+            self._customers,
             required=api.second_factor is SecondFactor.REQUIRED,
             address=api.address or "",
             providers=self._providers(),
         )
         several = self._node.settings.node.number > 0
-        app = create_app(self._node.customers, self._daemon, account_service=self._account_service, several=several)
+        app = create_app(self._customers, self._daemon, account_service=self._account_service, several=several)
         self._server = ApiServer(app, https(api.certificate, api.private_key), self._drop)
         await self._server.start(listening, lambda work: self._node.tasks.start(work, "api"))
 
@@ -64,4 +67,4 @@ class AdminApiServer:
             return None
         from recorder.access.oidc_client import Providers
 
-        return Providers(self._node.settings.sign_ins, self._node.customers)
+        return Providers(self._node.settings.sign_ins, self._customers)

@@ -76,20 +76,20 @@ class Providers:
     async def begin(self, customer: str, number: int, back: str) -> ProviderLogin:
         """Prepare a sign-in at a provider, which sends the browser to `back`; raises ProviderAway."""
         sign_in = self._of(customer)[number]
-        journey = LoginAttempt(sign_in, back, *(secrets.token_urlsafe(size) for size in (32, 32, 48)))
-        return ProviderLogin(rules.leave(journey, await self._places(sign_in)), journey.document())
+        attempt = LoginAttempt(sign_in, back, *(secrets.token_urlsafe(size) for size in (32, 32, 48)))
+        return ProviderLogin(rules.leave(attempt, await self._places(sign_in)), attempt.document())
 
     async def finish(self, provider_login: ProviderLogin, answer: Mapping[str, str]) -> Person:
         """Check what the browser came back with; raises ProviderAway, NotVouched."""
-        journey = LoginAttempt.parse(self._sign_ins, provider_login.state)
-        sign_in = journey.sign_in
+        attempt = LoginAttempt.parse(self._sign_ins, provider_login.state)
+        sign_in = attempt.sign_in
         found = await self._places(sign_in)
-        tokens = await self._redeem(journey, found, rules.code(journey, found, answer))
+        tokens = await self._redeem(attempt, found, rules.code(attempt, found, answer))
         token = tokens.get("id_token")
         if not isinstance(token, str):
             raise NotVouched("token")
         keys = await self._keys(sign_in, found, rules.key_id(token))
-        said = dict(rules.claims(token, keys, journey, self._now()))
+        said = dict(rules.claims(token, keys, attempt, self._now()))
         if not {sign_in.groups_claim, sign_in.name_claim} <= set(said) and found.userinfo:
             said = {**await self._userinfo(sign_in, found, tokens, said["sub"]), **said}
         name, roles = rules.person(said, sign_in)
@@ -122,11 +122,11 @@ class Providers:
             known.keys_at = self._monotonic()
         return known.keys
 
-    async def _redeem(self, journey: LoginAttempt, found: Places, code: str) -> Mapping[str, Any]:
+    async def _redeem(self, attempt: LoginAttempt, found: Places, code: str) -> Mapping[str, Any]:
         """Exchange a code for tokens."""
-        sign_in = journey.sign_in
+        sign_in = attempt.sign_in
         secret = await asyncio.to_thread(secret_of, sign_in.client_secret) if sign_in.client_secret else ""
-        fields, basic = rules.form(journey, found, code, secret)
+        fields, basic = rules.form(attempt, found, code, secret)
         return await self._ask(sign_in, "POST", found.token, data=fields, auth=basic)
 
     async def _userinfo(

@@ -98,43 +98,43 @@ def _safe(link: str, issuer: str) -> bool:
     return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and plain))
 
 
-def leave(journey: LoginAttempt, found: Places) -> str:
+def leave(attempt: LoginAttempt, found: Places) -> str:
     """Return the URL to send the browser to (Core section 3.1.2.1, RFC 7636)."""
-    challenge = hashlib.sha256(journey.verifier.encode()).digest()
+    challenge = hashlib.sha256(attempt.verifier.encode()).digest()
     query = {
         "response_type": "code",
-        "client_id": journey.sign_in.client_id,
-        "redirect_uri": journey.back,
-        "scope": " ".join(journey.sign_in.scopes),
-        "state": journey.state,
-        "nonce": journey.nonce,
+        "client_id": attempt.sign_in.client_id,
+        "redirect_uri": attempt.back,
+        "scope": " ".join(attempt.sign_in.scopes),
+        "state": attempt.state,
+        "nonce": attempt.nonce,
         "code_challenge": base64.urlsafe_b64encode(challenge).rstrip(b"=").decode(),
         "code_challenge_method": "S256",
     }
     return found.authorization + ("&" if "?" in found.authorization else "?") + urlencode(query)
 
 
-def code(journey: LoginAttempt, found: Places, answer: Mapping[str, str]) -> str:
+def code(attempt: LoginAttempt, found: Places, answer: Mapping[str, str]) -> str:
     """Return the code that the browser came back with; raises NotVouched if it does not match this sign-in."""
-    if not hmac.compare_digest(answer.get("state", "").encode(), journey.state.encode()):
+    if not hmac.compare_digest(answer.get("state", "").encode(), attempt.state.encode()):
         raise NotVouched("state")
     said = answer.get("iss")
-    if (said is not None or found.tells_issuer) and said != journey.sign_in.issuer:
+    if (said is not None or found.tells_issuer) and said != attempt.sign_in.issuer:
         raise NotVouched("issuer of the answer")
     if not answer.get("code"):
         raise NotVouched("refused there")
     return answer["code"]
 
 
-def form(journey: LoginAttempt, found: Places, code: str, secret: str) -> tuple[dict[str, str], tuple[str, str] | None]:
+def form(attempt: LoginAttempt, found: Places, code: str, secret: str) -> tuple[dict[str, str], tuple[str, str] | None]:
     """Return the form that exchanges a code for a token, and name and password if they go into a header."""
     fields = {
         "grant_type": "authorization_code",
         "code": code,
-        "redirect_uri": journey.back,
-        "code_verifier": journey.verifier,
+        "redirect_uri": attempt.back,
+        "code_verifier": attempt.verifier,
     }
-    client = journey.sign_in.client_id
+    client = attempt.sign_in.client_id
     if secret and found.basic:
         return fields, (client, secret)
     return {**fields, "client_id": client, **({"client_secret": secret} if secret else {})}, None
@@ -145,23 +145,23 @@ def key_id(token: str) -> str:
     return str(_header(token).get("kid", ""))
 
 
-def claims(token: str, keys: Sequence[Mapping[str, Any]], journey: LoginAttempt, now: float) -> Mapping[str, Any]:
+def claims(token: str, keys: Sequence[Mapping[str, Any]], attempt: LoginAttempt, now: float) -> Mapping[str, Any]:
     """Return an ID token's claims, once it is proven genuine, new, and for us (Core section 3.1.3.7).
 
     Raises NotVouched with a word for the audit log.
     """
     found = _verified(token, keys)
-    client = journey.sign_in.client_id
+    client = attempt.sign_in.client_id
     audience = found.get("aud")
     audiences = audience if isinstance(audience, list) else [audience]
-    if found.get("iss") != journey.sign_in.issuer:
+    if found.get("iss") != attempt.sign_in.issuer:
         raise NotVouched("issuer")
     if client not in audiences or (len(audiences) > 1 and found.get("azp") != client):
         raise NotVouched("audience")
     if found.get("azp") not in (None, client):
         raise NotVouched("audience")
     _in_time(found, now)
-    if not hmac.compare_digest(str(found.get("nonce", "")).encode(), journey.nonce.encode()):
+    if not hmac.compare_digest(str(found.get("nonce", "")).encode(), attempt.nonce.encode()):
         raise NotVouched("nonce")
     if not isinstance(found.get("sub"), str) or not 0 < len(found["sub"]) <= MAX_SUBJECT:
         raise NotVouched("subject")

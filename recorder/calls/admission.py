@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recorder.calls import fd_store
-from recorder.calls.context import Node
-from recorder.calls.live_call import LiveCall
+from recorder.calls.context import Node, Resources
 from recorder.calls.registry import Live
 from recorder.runtime.disk_thread import Work
 from recorder.runtime.folders import probe
 from recorder.session.session import RETRY_AFTER
 from storage.files.reserved_space import Space
+
+if TYPE_CHECKING:
+    from recorder.calls.membership import Membership
 
 BEAT_SECONDS = 1.0
 """A full disk is noticed and announced well within 5 s, which config/alerts.yml relies on."""
@@ -32,11 +35,6 @@ LEAST_FREE_SPOOL = 4 << 20
 LEAST_FREE_INODES = 1_000
 """Free inodes below which no new call is taken; a call needs two files."""
 
-SETTLED_SECONDS = 5.0
-"""Delay until a checkpoint is saved after an ACK. Until then a successor repeats the 200 of the INVITE, which the
-client must acknowledge again (RFC 3261 13.2.2.4).
-"""
-
 BUSY_LIMIT = 0.85
 """Above this share of a core the workers would lose packets at the next burst."""
 
@@ -48,13 +46,23 @@ class Admission:
     """Decides every second, and whenever the load changes, whether new calls are accepted."""
 
     def __init__(
-        self, node: Node, live: Live, save: Callable[[LiveCall], None], chores: Sequence[Callable[[], None]] = ()
+        self,
+        node: Node,
+        resources: Resources,
+        live: Live,
+        membership: Membership | None = None,
+        every_second: Sequence[Callable[[], None]] = (),
     ) -> None:
-        """`save` renews the checkpoint of a call that changed; `chores` run every second."""
+        """`membership`: None if this is the only node; `every_second`: what else is done every second."""
         self._node = node
-        self._chores = chores
+        self._endpoint = resources.endpoint
+        self._notify = resources.notify
+        self._workers = resources.workers
+        self._disk = resources.disk
+        self._storage = resources.storage
         self._live = live
-        self._save = save
+        self._membership = membership
+        self._every_second = every_second
         self._draining = False
         self._accepting = True
         self._busy_since: float | None = None
@@ -70,11 +78,11 @@ class Admission:
         """Return why no calls are accepted, None while they are."""
         if self._draining:
             return "draining"
-        if self._node.membership is not None and (why := self._node.membership.not_accepting()):
+        if self._membership is not None and (why := self._membership.not_accepting()):
             return why
-        if not self._node.storage.well:
+        if not self._storage.well:
             return "storage"
-        if self._node.disk.away:
+        if self._disk.away:
             return "disk stands still"
         if len(self._live) >= self._node.settings.sip.max_calls:
             return "limit reached"
@@ -88,7 +96,7 @@ class Admission:
         accepting = reason is None
         if accepting != self._accepting:
             self._accepting = accepting
-            self._node.endpoint.set_accepting(accepting, RETRY_AFTER)
+            self._endpoint.set_accepting(accepting, RETRY_AFTER)
             self._node.log.info(
                 "calls.accepted" if accepting else "calls.refused", reason=(reason or "well").replace(" ", "_")
             )
@@ -115,30 +123,21 @@ class Admission:
 
     def beat(self) -> None:
         """Run every check once."""
-        self._storage()
+        self._check_storage()
         self._measure()
-        self._checkpoints()
         self._unstored = not self._store_again()
         self.review()
-        for chore in self._chores:
-            chore()
-        if self._node.workers.well:
-            self._node.notify.watchdog()
+        for do in self._every_second:
+            do()
+        if self._workers.well:
+            self._notify.watchdog()
 
     def _store_again(self) -> bool:
         """Give the service manager the sockets that it had no room for; False if some still do not fit."""
-        return fd_store.stored_again(self._node.notify, (call.sockets for call in self._live))
-
-    def _checkpoints(self) -> None:
-        """Save what only an ACK changed. This is delayed because a short call is over before it matters."""
-        settled = self._node.monotonic() - SETTLED_SECONDS
-        for call in self._live:
-            started = call.recording.started
-            if call.dirty and call.recording.alive and call.started and started and started.mono < settled:
-                self._save(call)
+        return fd_store.stored_again(self._notify, (call.sockets for call in self._live))
 
     def _measure(self) -> None:
-        load = self._node.workers.load
+        load = self._workers.load
         for worker, busy in load.items():
             self._node.metrics.worker_busy.labels(str(worker)).set(busy)
         if not load or min(load.values()) <= BUSY_LIMIT:
@@ -146,10 +145,10 @@ class Admission:
         elif self._busy_since is None:
             self._busy_since = self._node.monotonic()
 
-    def _storage(self) -> None:
+    def _check_storage(self) -> None:
         """Check for free space and that a file can be written; refuse calls until both hold."""
-        well = self._room() and (self._node.storage.well or self._probe())
-        self._node.storage.found(well=well, away=self._node.disk.away)
+        well = self._room() and (self._storage.well or self._probe())
+        self._storage.found(well=well, away=self._disk.away)
 
     def _room(self) -> bool:
         node = self._node.settings.node
@@ -161,7 +160,7 @@ class Admission:
 
         If the disk is slow to answer, its result is read in the next round.
         """
-        asked = self._probing or self._node.disk.begin(self._write)
+        asked = self._probing or self._disk.begin(self._write)
         self._probing = None if asked.over else asked
         try:
             return asked.over and asked.outcome()

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from media.receive.ports import Ports
 from media.receive.sockets import Pair
@@ -16,73 +13,27 @@ from recorder.config.model import Settings
 from recorder.observe.incidents import Incidents
 from recorder.observe.logs import Log
 from recorder.observe.metrics import Metrics
-from recorder.observe.rejections import Rejections
-from recorder.persist.indexer import Indexer
 from recorder.runtime.disk_thread import Disk
 from recorder.runtime.sd_notify import Notifier
 from recorder.runtime.tasks import Tasks
 from recorder.session.events import Now
-from recorder.session.session import Recording
 from recorder.workers.pool import Workers
 from sip.endpoint import Endpoint
-from storage.customer.customers import Customer
 from storage.vault.group_sync import Syncer
-
-if TYPE_CHECKING:
-    from recorder.calls.membership import Membership
-
-OFFERING = frozenset({"INVITE", "UPDATE", "re-offer"})
-"""Methods that may carry an offer, and their names in a dialog."""
 
 _BEGAN = datetime.now(UTC), time.monotonic()  # both clocks when the daemon started
 _IN_TIME = timedelta(0)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Node:
-    """What one running daemon shares."""
+    """What almost every component uses: configuration, reports, tasks, clocks."""
 
     settings: Settings
-    customers: Mapping[str, Customer]
-    endpoint: Endpoint
-    ports: Ports[Pair]
-    workers: Workers
-    syncer: Syncer
-    disk: Disk
-    indexer: Indexer
-    notify: Notifier
-    tasks: Tasks
-    metrics: Metrics
     log: Log
+    metrics: Metrics
     incidents: Incidents
-    flush: Callable[[], None] = field(default=lambda: None)  # sends what the endpoint wants to send
-    # call it when the answer to "are calls accepted?" may have changed
-    load_changed: Callable[[], None] = field(default=lambda: None)
-    membership: Membership | None = None  # None: it is the only node
-    unwelcome: Rejections = field(init=False)
-    storage: StorageHealth = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.unwelcome = Rejections(self.log, self.metrics)
-        self.storage = StorageHealth(self.log, self.metrics, lambda: self.load_changed())
-
-    def connect(self, *, flush: Callable[[], None], load_changed: Callable[[], None]) -> None:
-        """Take what could be made only once there was a node; see the fields of the same names."""
-        self.flush, self.load_changed = flush, load_changed
-
-    @property
-    def runtime_dir(self) -> Path:
-        """Return the runtime directory, on tmpfs."""
-        return self.settings.node.runtime_dir
-
-    @property
-    def unopened(self) -> int:
-        """Return how many configured customers could not be opened yet."""
-        return len(self.settings.customers) - len(self.customers)
-
-    def takes(self, customer: str) -> bool:
-        """Say whether calls of a customer may be taken, as far as other nodes are concerned."""
-        return self.membership is None or self.membership.takes(customer)
+    tasks: Tasks
 
     @staticmethod
     def monotonic() -> float:
@@ -97,26 +48,16 @@ class Node:
         behind = began + timedelta(seconds=mono - then) - wall
         return Now(wall, mono, behind if behind > _IN_TIME else _IN_TIME)
 
-    def refused(
-        self, method: str, status: int, reason: str, customer: str | None = None, source: str | None = None,
-        call: str | None = None,
-    ) -> None:  # fmt: skip
-        """Count a refused request, log it, and list a refused call or offer (of the live `call`) as an incident."""
-        self.unwelcome.refuse(method, status, reason, customer, source, self.monotonic())
-        if call and method in OFFERING:
-            self.incidents.add("offer-refused", customer, call=call, status=status, reason=reason)
-        elif method == "INVITE":
-            self.metrics.call("refused", customer)
-            self.incidents.add("call-refused", customer, status=status, reason=reason)
 
-    def ended(self, recording: Recording, customer: str) -> None:
-        """Count a finished recording. An incomplete one is an incident of its customer only."""
-        state = recording.shown_state()
-        self.metrics.call(state, customer)
-        seconds = recording.seconds(self.now())
-        self.log.info(
-            "call.ended", call=recording.id, customer=customer, source=recording.source, seconds=seconds, result=state
-        )
-        if state == "interrupted":
-            self.incidents.add("call-interrupted", customer, call=recording.id, reason=recording.reason or "")
-        self.metrics.inferred_owners.inc(recording.inferred)
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What live calls use: dialogs, sockets, media workers, files."""
+
+    endpoint: Endpoint
+    ports: Ports[Pair]
+    notify: Notifier
+    """The service manager, which keeps the sockets over a restart."""
+    workers: Workers
+    disk: Disk
+    syncer: Syncer
+    storage: StorageHealth

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import partial
 
-from recorder.calls.context import Node
 from recorder.calls.registry import Live
 from recorder.calls.repair_queue import AGAIN_SECONDS, Left, RepairQueue
+from recorder.observe.logs import Log
+from recorder.persist.indexer import Indexer
 from recorder.persist.repair import left_behind
 from storage.calls.call_index import Query
 from storage.calls.call_row import DAY_SHIFT
@@ -23,11 +24,12 @@ class CrashScan:
     """Runs once for some customers; calls are taken meanwhile."""
 
     def __init__(
-        self, node: Node, live: Live, repairs: RepairQueue, customers: Iterable[Customer] | None = None
+        self, customers: Iterable[Customer], live: Live, repairs: RepairQueue, indexer: Indexer, log: Log
     ) -> None:
-        """`customers`: whose recordings to find; by default those of all customers that are open."""
-        self._node = node
-        self._customers = tuple(node.customers.values() if customers is None else customers)
+        """`customers`: whose recordings to find."""
+        self._customers = tuple(customers)
+        self._indexer = indexer
+        self._log = log
         self._live = live
         self._repairs = repairs
         self._told: set[str] = set()
@@ -41,7 +43,7 @@ class CrashScan:
         """Return from which day on the index may lack recordings, including those queued for it; callable from any
         thread.
         """
-        waits, found = timedelta(seconds=self._node.indexer.oldest()), customer.gap.first()
+        waits, found = timedelta(seconds=self._indexer.oldest()), customer.gap.first()
         days = [day_of(customer.now() - waits) - 1] if waits else []
         # the newest call may be three days old, and the scan looks three further back
         if customer.name not in self._looked:
@@ -67,7 +69,7 @@ class CrashScan:
         try:
             found = left_behind(customer, {call.id for call in self._live})
         except Exception as problem:  # recordings whose row says that they are live are found by that
-            self._node.log.fault("recovery.failed", problem, customer=customer.name)
+            self._log.fault("recovery.failed", problem, customer=customer.name)
             return
         for call, leaf in found:
             self._repairs.put(Left(customer, call, leaf))
@@ -94,7 +96,7 @@ class CrashScan:
         except Exception as problem:  # without it no search for a participant would be answered any more
             if customer.name not in self._told:
                 self._told.add(customer.name)
-                self._node.log.fault("recovery.failed", problem, customer=customer.name)
+                self._log.fault("recovery.failed", problem, customer=customer.name)
             return False
         for call, leaf in unfinished:
             self._put(Left(customer, call, leaf))
@@ -118,7 +120,7 @@ class CrashScan:
 
     def _is_over(self, customer: Customer) -> Callable[[tuple[str, int]], bool]:
         """Return a check that nobody is working on a recording; call it before asking the index."""
-        pending = self._node.indexer.pending
+        pending = self._indexer.pending
         return lambda each: self._live.by_id(each[0]) is None and pending(customer.name, each[0]) is None
 
 

@@ -10,7 +10,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 
-from recorder.calls.context import Node
+from recorder.observe.incidents import Incidents
+from recorder.observe.logs import Log
 from storage.customer.customers import Customer, Customers
 
 AGAIN_SECONDS = 1.0
@@ -24,8 +25,8 @@ class CustomersAway:
     """Tries to open them, and adds each to the node when it is open."""
 
     def __init__(
-        self, node: Node, customers: Customers, away: Mapping[str, Exception], open_one: Callable[[str], Customer],
-        never: Mapping[str, Exception] = MappingProxyType({}),
+        self, log: Log, incidents: Incidents, customers: Customers, away: Mapping[str, Exception],
+        open_one: Callable[[str], Customer], never: Mapping[str, Exception] = MappingProxyType({}),
     ) -> None:  # fmt: skip
         """`away`: their names and what is wrong; `open_one` opens one in a thread, or raises.
 
@@ -33,7 +34,8 @@ class CustomersAway:
         be used.
         """
         self._never = dict(never)
-        self._node = node
+        self._log = log
+        self._incidents = incidents
         self._customers = customers
         self._away = dict(away)
         self._open_one = open_one
@@ -46,8 +48,8 @@ class CustomersAway:
     def report(self) -> None:
         """Log each, and list an incident."""
         for name, problem in (*self._away.items(), *self._never.items()):
-            self._node.log.fault("customer.away", problem, customer=name)
-            self._node.incidents.add("customer-away", name)
+            self._log.fault("customer.away", problem, customer=name)
+            self._incidents.add("customer-away", name)
 
     async def run(self, opened: Opened) -> None:
         """Try them until all are open; owned by recorder.runtime.tasks."""
@@ -60,8 +62,8 @@ class CustomersAway:
                     continue
                 self._customers.add(customer)
                 del self._away[name]
-                self._node.log.info("customer.back", customer=name)
+                self._log.info("customer.back", customer=name)
                 try:
                     await opened(customer)
                 except Exception as problem:  # the others are still tried
-                    self._node.log.fault("customer.join_failed", problem, customer=name)
+                    self._log.fault("customer.join_failed", problem, customer=name)

@@ -6,14 +6,16 @@ Components that need a database come first: if one cannot be built, the failure 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from recorder.calls.context import Node
+from recorder.runtime.tasks import retry
 from storage.customer.customers import Customer
 from storage.errors import LinesMissing, OtherNode
 
 if TYPE_CHECKING:
+    from recorder.calls.membership import Membership
     from storage.access.shared_documents import News
 
 AGAIN_SECONDS = 1.0
@@ -37,9 +39,19 @@ async def open_databases(customer: Customer) -> None:
 class Databases:
     """Opens every database once; until then the API answers 503 for its customer and the index waits."""
 
-    def __init__(self, node: Node, brought_back: Callable[[Customer], None] | None = None) -> None:
-        """`brought_back` is told of a customer whose database had lost commits and is open again."""
+    def __init__(
+        self,
+        node: Node,
+        customers: Mapping[str, Customer],
+        membership: Membership | None,
+        brought_back: Callable[[Customer], None],
+    ) -> None:
+        """`membership`: None if this is the only node; `brought_back` is told of a customer whose database had lost
+        commits and is open again.
+        """
         self._node = node
+        self._customers = customers
+        self._membership = membership
         self._brought_back = brought_back
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._following: set[str] = set()  # customers whose tokens and accounts follow those of other nodes
@@ -47,7 +59,7 @@ class Databases:
 
     def start(self) -> None:
         """Start opening all of them at once."""
-        for customer in self._node.customers.values():
+        for customer in self._customers.values():
             self.add(customer)
 
     def add(self, customer: Customer) -> None:
@@ -66,8 +78,8 @@ class Databases:
     async def _open(self, customer: Customer) -> None:
         await self._insist(customer, "customer", lambda: asyncio.to_thread(customer.complete))
         await self._insist(customer, "database", customer.open_database)
-        if self._node.membership is not None:
-            self._node.membership.served(customer.name, customer.registry.state)
+        if self._membership is not None:
+            self._membership.served(customer.name, customer.registry.state)
         self._node.tasks.start(self._hold(customer), "claim")
         if customer.shared is not None and customer.name not in self._following:
             self._following.add(customer.name)
@@ -90,19 +102,18 @@ class Databases:
                     continue  # whoever needs an unavailable database reports it
                 self._node.tasks.start(self._again(customer), "database")
                 return
-            if self._node.membership is not None:
-                self._node.membership.served(customer.name, state)
+            if self._membership is not None:
+                self._membership.served(customer.name, state)
 
     async def _again(self, customer: Customer) -> None:
         """Open a database that lost commits, so that it gets them back, and look for recordings that it lacks."""
         self._node.log.warning("database.older", customer=customer.name)
         await self._open(customer)
-        if self._brought_back is not None:
-            self._brought_back(customer)
+        self._brought_back(customer)
 
     def _lost(self, customer: Customer) -> None:
-        if self._node.membership is not None:
-            self._node.membership.lost(customer.name)
+        if self._membership is not None:
+            self._membership.lost(customer.name)
 
     async def _follow(self, customer: Customer) -> None:
         """Keep tokens and accounts as the other nodes have them; report once what goes wrong."""
@@ -125,20 +136,17 @@ class Databases:
     async def _insist(self, customer: Customer, what: str, step: Callable[[], Awaitable[None]]) -> None:
         """Retry until it succeeds; log the first failure, another node, and the recovery from whatever was logged."""
         told: set[type[Exception]] = set()
-        while True:
-            try:
-                await step()
-            # calls use the memory, descriptors and threads, and may release them at any moment
-            except Exception as problem:
-                if isinstance(problem, OtherNode):
-                    self._lost(customer)
-                self._tell(what, customer.name, problem, told)
-                await asyncio.sleep(AGAIN_SECONDS)
-                continue
-            if told or (what == "database" and customer.name in self._told):
-                self._node.log.info(f"{what}.back", customer=customer.name)
-                self._told.discard(customer.name)
-            return
+
+        def failed(problem: Exception) -> float:
+            if isinstance(problem, OtherNode):
+                self._lost(customer)
+            self._tell(what, customer.name, problem, told)
+            return AGAIN_SECONDS
+
+        await retry(step, failed)  # calls use the memory, descriptors and threads, and may release them at any moment
+        if told or (what == "database" and customer.name in self._told):
+            self._node.log.info(f"{what}.back", customer=customer.name)
+            self._told.discard(customer.name)
 
     def _tell(self, what: str, customer: str, problem: Exception, told: set[type[Exception]]) -> None:
         """Report a failure unless one of this opening was reported already."""

@@ -14,14 +14,16 @@ from media.errors import MediaError
 from media.receive.sockets import Pair, disconnect
 from media.spec import StreamSpec
 from recorder.calls import fd_store
-from recorder.calls.context import Node
+from recorder.calls.context import Node, Resources
 from recorder.calls.finalize import Finalizer
 from recorder.calls.live_call import LiveCall
 from recorder.calls.registry import Live
 from recorder.calls.repair_queue import RepairQueue
 from recorder.calls.stream_specs import fits, new_call, stream_specs
 from recorder.errors import NotPossible, RecorderError
+from recorder.observe.rejections import Rejections
 from recorder.persist.checkpoint import Checkpoints, Mark
+from recorder.persist.indexer import Indexer
 from recorder.runtime.disk_thread import DiskAway
 from recorder.session import commands as c
 from recorder.session import events as e
@@ -34,23 +36,55 @@ from storage.errors import StorageError
 
 TOO_LONG = (399, "The session description is too long")
 
+SETTLED_SECONDS = 5.0
+"""Delay until a checkpoint is saved after an ACK. Until then a successor repeats the 200 of the INVITE, which the
+client must acknowledge again (RFC 3261 13.2.2.4).
+"""
+
 
 class Executor:
     """Carries out the commands of all recordings of the node."""
 
-    def __init__(self, node: Node, checkpoints: Checkpoints, live: Live, repairs: RepairQueue) -> None:
-        self.node = node
+    def __init__(
+        self,
+        node: Node,
+        resources: Resources,
+        checkpoints: Checkpoints,
+        live: Live,
+        repairs: RepairQueue,
+        indexer: Indexer,
+        rejections: Rejections,
+        *,
+        flush: Callable[[], None],
+        load_changed: Callable[[], None],
+    ) -> None:
+        """`flush` sends what the endpoint wants to send; `load_changed` is called when the answer to "are calls
+        accepted?" may have changed.
+        """
+        self._node = node
+        self._endpoint = resources.endpoint
+        self._ports = resources.ports
+        self._notify = resources.notify
+        self._workers = resources.workers
+        self._disk = resources.disk
+        self._syncer = resources.syncer
+        self._storage = resources.storage
+        self._rejections = rejections
         self.live = live
         self.checkpoints = checkpoints
-        self.finishing = Finalizer(node, checkpoints, live, repairs, self.guarded)
+        self.flush = flush
+        self.load_changed = load_changed
+        self.finishing = Finalizer(
+            node, resources, checkpoints, live, repairs, indexer, self.guarded, flush=flush, load_changed=load_changed
+        )
         self._carry: Mapping[type, Callable[[LiveCall, Any], e.Event | None]] = {
             c.OpenSockets: self._open_sockets,
             c.CloseSockets: self._close_sockets,
             c.Keep: self._keep,
             c.ChangeMedia: self._change_media,
             c.EndStreams: self._end_streams,
-            c.PauseMedia: lambda call, _: self.node.workers.pause(call.id),
-            c.ResumeMedia: lambda call, _: self.node.workers.resume_call(call.id),
+            c.PauseMedia: lambda call, _: self._workers.pause(call.id),
+            c.ResumeMedia: lambda call, _: self._workers.resume_call(call.id),
             c.CloseMedia: self._close_media,
             c.Accept: self._accept,
             c.Refuse: self._refuse,
@@ -67,7 +101,7 @@ class Executor:
         """Give a recording an event and carry out all resulting commands, in order."""
         todo: deque[e.Event] = deque([event])
         while todo:
-            for command in call.handle(todo.popleft(), self.node.now()):
+            for command in call.handle(todo.popleft(), self._node.now()):
                 answer = self._carry[type(command)](call, command)
                 if answer is not None:
                     todo.append(answer)
@@ -80,16 +114,16 @@ class Executor:
             self.feed(call, event)
         except Exception as problem:
             if isinstance(event, e.Offered | e.OfferWanted | e.HungUp):
-                self.node.endpoint.refuse(event.token, 500, self.node.monotonic())
+                self._endpoint.refuse(event.token, 500, self._node.monotonic())
                 self._tell(call, event.request.method, 500, "internal", first=not call.started)
             self.give_up(call, problem)
 
     def give_up(self, call: LiveCall, problem: Exception) -> None:
         """End a call after an internal error; what was recorded is kept."""
-        self.node.log.fault("call.fault", problem, call=call.id)
-        self.node.endpoint.hang_up(call.session, "internal", self.node.monotonic())
+        self._node.log.fault("call.fault", problem, call=call.id)
+        self._endpoint.hang_up(call.session, "internal", self._node.monotonic())
         self.finishing.abandon(call)
-        self.node.flush()
+        self.flush()
 
     def end_closed(self, closed: Collection[str]) -> int:
         """End the live calls of customers that are closed; return how many. They are complete: nobody wants more."""
@@ -98,86 +132,106 @@ class Executor:
             ended[call.customer.name] += 1
             self.guarded(call, e.StopAsked("customer-closed", interrupted=False))
         for name, calls in ended.items():
-            self.node.log.info("customer.calls_ended", customer=name, calls=calls)
+            self._node.log.info("customer.calls_ended", customer=name, calls=calls)
         if ended:
-            self.node.flush()
+            self.flush()
         return ended.total()
 
     def checkpoint(self, call: LiveCall) -> None:
-        """Save what a successor of this process needs to continue the call."""
-        call.saved()
+        """Save what a successor of this process needs to continue the call; if that fails, `save_settled` tries again
+        within a second.
+        """
+        call.changed()  # the caller may have changed parts, dialog or keys
+        revision = call.revision
+        try:
+            self._save(call)
+        except (StorageError, OSError) as problem:
+            self._storage.trouble(problem)
+        else:
+            call.saved(revision)
+
+    def _save(self, call: LiveCall) -> None:
         if call.recording.state is State.OPENING:
             return  # it is not answered: nobody could continue it
         try:
-            dialog = self.node.endpoint.export(call.session)
+            dialog = self._endpoint.export(call.session)
         except KeyError:
             return  # the dialog is over: nobody could continue it
-        state = call.to_state(dialog, self.node.workers.keys_of(call.id))
-        try:
-            self.checkpoints.save(Mark(call.id, call.customer.name, call.leaf, call.ports), call.customer.keys, state)
-        except (StorageError, OSError) as problem:
-            call.outdated()  # tried again within a second
-            self.node.storage.trouble(problem)
+        state = call.to_state(dialog, self._workers.keys_of(call.id))
+        self.checkpoints.save(Mark(call.id, call.customer.name, call.leaf, call.ports), call.customer.keys, state)
+
+    def save_settled(self) -> None:
+        """Save what only an ACK changed; runs every second. This is delayed because a short call is over before it
+        matters.
+        """
+        settled = self._node.monotonic() - SETTLED_SECONDS
+        for call in self.live:
+            began = call.recording.started
+            if call.outdated and call.recording.alive and call.started and began and began.mono < settled:
+                try:
+                    self.checkpoint(call)
+                except Exception as problem:
+                    self.give_up(call, problem)
 
     # ---- sockets and files ----
     def _open_sockets(self, call: LiveCall, command: c.OpenSockets) -> e.Event | None:
         opened: dict[int, Pair] = {}
         try:
-            if call.files.control is None and self.node.disk.away:
+            if call.files.control is None and self._disk.away:
                 raise DiskAway  # checked before anything is opened or a busy service manager is waited for
             for stream in command.streams:
-                opened[stream.number] = self.node.ports.open(rtcp=not stream.line.rtcp_mux)
+                opened[stream.number] = self._ports.open(rtcp=not stream.line.rtcp_mux)
         except (MediaError, DiskAway, OSError) as problem:
             for pair in opened.values():
-                self.node.ports.give_back(pair)
+                self._ports.give_back(pair)
             if isinstance(problem, MediaError):
-                self.node.log.warning("media.no_port")
+                self._node.log.warning("media.no_port")
                 return e.OpenFailed("no-port")
-            self.node.storage.trouble(problem)
+            self._storage.trouble(problem)
             return e.OpenFailed("disk" if isinstance(problem, DiskAway) else "storage")
-        call.sockets.store(self.node.notify, opened)
+        call.sockets.store(self._notify, opened)
         ready = e.Opened({number: pair.port for number, pair in opened.items()})
-        if call.recording.state is State.OPENING and call.sockets.waits(self.node.notify):
-            self.node.tasks.start(self._open_once_kept(call, ready), "keep-sockets")
+        if call.recording.state is State.OPENING and call.sockets.waits(self._notify):
+            self._node.tasks.start(self._open_once_kept(call, ready), "keep-sockets")
             return None
         return ready
 
     async def _open_once_kept(self, call: LiveCall, ready: e.Opened) -> None:
         """Continue a new call when its sockets would outlive this process; it is not answered before."""
-        await call.sockets.wait_stored(self.node.notify)
+        await call.sockets.wait_stored(self._notify)
         self.guarded(call, ready)
-        self.node.flush()
+        self.flush()
 
     def _close_sockets(
         self, call: LiveCall, command: c.CloseSockets, figures: Sequence[Mapping[str, Any]] = ()
     ) -> None:
-        for pair, former in call.sockets.retire(self.node.notify, command.streams, figures):
-            self.node.ports.release(pair, former)
+        for pair, former in call.sockets.retire(self._notify, command.streams, figures):
+            self._ports.release(pair, former)
 
     def new_control(self, call: LiveCall, least: int = 0) -> None:
         """Start the next control part, number `least` or above, and seal the earlier ones."""
-        number = call.files.next_control(self.node.disk, least)
-        self.node.tasks.start(self.finishing.end_controls(call, number), "controls")
+        number = call.files.next_control(self._disk, least)
+        self._node.tasks.start(self.finishing.end_controls(call, number), "controls")
 
     def next_part(self, call: LiveCall) -> Part:
         """Create the next media part of a call."""
-        return call.files.next_media(self.node.disk)
+        return call.files.next_media(self._disk)
 
     def _keep(self, call: LiveCall, command: c.Keep) -> None:
         try:
             call.files.keep(command)
         except NotPossible as problem:
-            self.node.storage.trouble(problem)
+            self._storage.trouble(problem)
 
     # ---- media ----
     def _start(self, call: LiveCall, new: NewCall, told: bytes = b"") -> None:
         self.checkpoints.lend(call.id)
-        self.node.workers.add(new, call.sockets.pairs, call.files.media_fd, call.files.spool_fd, told)
+        self._workers.add(new, call.sockets.pairs, call.files.media_fd, call.files.spool_fd, told)
         call.taken()
 
     def specs(self, call: LiveCall, plans: Sequence[c.StreamPlan]) -> tuple[StreamSpec, ...]:
         """Return the worker's view of a call's streams."""
-        configured = self.node.settings.customer(call.customer.name)
+        configured = self._node.settings.customer(call.customer.name)
         if configured is None:
             raise RecorderError("the customer is no longer configured")
         certificate = call.recording.agreement.certificate
@@ -185,13 +239,13 @@ class Executor:
         identity, source = certificate.identity if certificate else b"", call.recording.source
         specs = stream_specs(keyed, configured, identity, source, reached=call.acknowledged)
         pairs, closed = call.sockets.pairs, call.sockets.closed_ports
-        former = {n: self.node.ports.former(pair.port) for n, pair in pairs.items() if pair.port not in closed}
+        former = {n: self._ports.former(pair.port) for n, pair in pairs.items() if pair.port not in closed}
         return tuple(replace(x, former=former[x.stream]) if former.get(x.stream) else x for x in specs)
 
     def reached(self, call: LiveCall) -> None:
         """Note that the client has our answer: handshakes may start."""
         if call.has_answer() and any(stream.keys for stream in call.recording.streams):
-            self.node.workers.reached(call.id)
+            self._workers.reached(call.id)
 
     def _change_media(self, call: LiveCall, command: c.ChangeMedia) -> e.Event | None:
         specs = self.specs(call, command.streams)
@@ -204,14 +258,14 @@ class Executor:
                 if plan.moved:  # at once rather than when the worker reads its message: the client learns of it sooner
                     disconnect(call.sockets.pairs[plan.number].rtp.fileno())
             pairs = {plan.number: call.sockets.pairs[plan.number] for plan in command.streams}
-            self.node.workers.change(call.id, specs, pairs)
+            self._workers.change(call.id, specs, pairs)
         self.linger(call, command.removed)
         return None
 
     def linger(self, call: LiveCall, streams: tuple[int, ...]) -> None:
         """Keep receiving removed streams for a moment: the client sends to them until it has our answer."""
         if streams:
-            self.node.tasks.start(self._lingered(call, streams), "linger")
+            self._node.tasks.start(self._lingered(call, streams), "linger")
 
     async def _lingered(self, call: LiveCall, streams: tuple[int, ...]) -> None:
         await fd_store.linger()
@@ -219,23 +273,23 @@ class Executor:
 
     def _end_streams(self, call: LiveCall, command: c.EndStreams) -> None:
         self.checkpoint(call)  # before another call gets the ports: two calls could not be resumed on one port
-        self.node.workers.change(call.id, (), {}, command.streams)
-        self.node.tasks.start(self._close_once_drained(call, c.CloseSockets(command.streams)), "close-sockets")
+        self._workers.change(call.id, (), {}, command.streams)
+        self._node.tasks.start(self._close_once_drained(call, c.CloseSockets(command.streams)), "close-sockets")
 
     def _unfit(self, call: LiveCall) -> e.Event:
         """End a call after an answer that no worker could be told of: only BYE can follow an ACK
         (RFC 3261 13.2.2.4).
         """
-        self.node.log.warning("call.answer_too_long", call=call.id)
+        self._node.log.warning("call.answer_too_long", call=call.id)
         return e.StopAsked("too-long", interrupted=True)
 
     async def _close_once_drained(self, call: LiveCall, command: c.CloseSockets) -> None:
         """Release removed streams once a worker has the preceding message: the worker may die on it."""
-        told = await self.node.workers.snapshot(call.id)
+        told = await self._workers.snapshot(call.id)
         self._close_sockets(call, command, told.figures)
 
     def _close_media(self, call: LiveCall, _: c.CloseMedia) -> None:
-        self.node.tasks.start(self.finishing.close_media(call), "close")
+        self._node.tasks.start(self.finishing.close_media(call), "close")
 
     # ---- SIP ----
     def _accept(self, call: LiveCall, command: c.Accept) -> e.Event | None:
@@ -247,7 +301,7 @@ class Executor:
         elif not fits(self.specs(call, command.streams)):
             self._too_long(call, command)
             return e.Unwanted()
-        if not self.node.endpoint.accept(command.token, command.sdp, self.node.monotonic()):
+        if not self._endpoint.accept(command.token, command.sdp, self._node.monotonic()):
             return e.Unwanted()
         self.checkpoint(call)
         if document is not None:
@@ -257,9 +311,9 @@ class Executor:
 
     def _answered(self, call: LiveCall, command: c.Accept) -> None:
         """Note that a call is being recorded; before its first answer nothing was heard of it but the INVITE."""
-        self.node.metrics.setup.observe(self.node.monotonic() - call.heard)
+        self._node.metrics.setup.observe(self._node.monotonic() - call.heard)
         lines = [stream.line for stream in command.streams]
-        self.node.log.info(
+        self._node.log.info(
             "call.started",
             call=call.id,
             customer=call.customer.name,
@@ -272,36 +326,36 @@ class Executor:
     def _too_long(self, call: LiveCall, command: c.Accept) -> None:
         """Refuse an offer that no worker could be told of; a running call continues unchanged (RFC 3261 14.1)."""
         self._tell(call, "INVITE" if command.first else "re-offer", 488, "too-long", first=command.first)
-        self.node.endpoint.refuse(command.token, 488, self.node.monotonic(), warning=TOO_LONG)
+        self._endpoint.refuse(command.token, 488, self._node.monotonic(), warning=TOO_LONG)
 
     def _promised(self, call: LiveCall, command: c.Accept) -> CallDocument | None:
         """Do all that a first 200 promises; None where the client withdrew, or was refused for want of it.
 
         The files come last: once they hold the document they show that there is a call, answered or interrupted.
         """
-        if not self.node.endpoint.waits(command.token):
+        if not self._endpoint.waits(command.token):
             return None
-        document, streams = call.recording.call_document(self.node.now()), command.streams
+        document, streams = call.recording.call_document(self._node.now()), command.streams
         if streams:  # after an offer of ours, media start with the ACK
             call.await_ack()
         try:
             specs = self.specs(call, streams)
             drafts, part = call.files.draft(self.checkpoints.begin(call.id))
             new = new_call(call.recording, part, specs, call.spool_key)
-            told = self.node.workers.told(new, call.sockets.pairs) if streams else b""
-            call.files.create(drafts, document, self.node.disk, self.node.syncer.epoch)
+            told = self._workers.told(new, call.sockets.pairs) if streams else b""
+            call.files.create(drafts, document, self._disk, self._syncer.epoch)
             if streams:
                 self._start(call, new, told)
         except WireError:
             self._too_long(call, command)
         except (StorageError, NotPossible, OSError) as problem:
-            self.node.storage.trouble(problem)
+            self._storage.trouble(problem)
             self._tell(call, "INVITE", 503, "disk" if isinstance(problem, DiskAway) else "storage", first=True)
-            self.node.endpoint.refuse(command.token, 503, self.node.monotonic(), retry_after=RETRY_AFTER)
+            self._endpoint.refuse(command.token, 503, self._node.monotonic(), retry_after=RETRY_AFTER)
         except Exception as problem:
-            self.node.log.fault("call.fault", problem, call=call.id)
+            self._node.log.fault("call.fault", problem, call=call.id)
             self._tell(call, "INVITE", 500, "internal", first=True)
-            self.node.endpoint.refuse(command.token, 500, self.node.monotonic())
+            self._endpoint.refuse(command.token, 500, self._node.monotonic())
         else:
             return document
         return None
@@ -309,34 +363,35 @@ class Executor:
     def _refuse(self, call: LiveCall, command: c.Refuse) -> None:
         first = call.recording.state is State.OVER
         self._tell(call, "INVITE" if first else "re-offer", command.status, command.reason, first=first)
-        now, warning, later = self.node.monotonic(), command.warning, command.retry_after
-        self.node.endpoint.refuse(command.token, command.status, now, retry_after=later, warning=warning)
+        now, warning, later = self._node.monotonic(), command.warning, command.retry_after
+        self._endpoint.refuse(command.token, command.status, now, retry_after=later, warning=warning)
 
     def _tell(self, call: LiveCall, method: str, status: int, reason: str, *, first: bool) -> None:
         """List a refusal as an incident; a refused first INVITE was never a call."""
         source, known = call.recording.source, None if first else call.id
-        self.node.refused(method, status, reason, call.customer.name, source, known)
+        now = self._node.monotonic()
+        self._rejections.report(method, status, reason, call.customer.name, source, now, call=known)
 
     def _report(self, call: LiveCall, command: c.Report) -> None:
-        self.node.incidents.add(command.kind, call.customer.name, call=call.id, reason=command.reason)
+        self._node.incidents.add(command.kind, call.customer.name, call=call.id, reason=command.reason)
 
     def _reoffer(self, call: LiveCall, command: c.Reoffer) -> None:
-        self.node.endpoint.reoffer(call.session, command.sdp, self.node.monotonic(), paused=command.paused)
+        self._endpoint.reoffer(call.session, command.sdp, self._node.monotonic(), paused=command.paused)
 
     def _hang_up(self, call: LiveCall, command: c.HangUp) -> None:
-        self.node.endpoint.hang_up(call.session, command.reason, self.node.monotonic())
+        self._endpoint.hang_up(call.session, command.reason, self._node.monotonic())
 
     # ---- database and end ----
     def _index(self, call: LiveCall, _: c.Index) -> None:
-        document = call.recording.call_document(self.node.now())
+        document = call.recording.call_document(self._node.now())
         try:
             call.files.write(document)
         except NotPossible as problem:
-            self.node.storage.trouble(problem)
+            self._storage.trouble(problem)
         self.finishing.index(call, document)
 
     def _finish(self, call: LiveCall, command: c.Finish) -> None:
-        self.node.tasks.start(self.finishing.finish(call, command), "finish")
+        self._node.tasks.start(self.finishing.finish(call, command), "finish")
 
     def _discard(self, call: LiveCall, _: c.Discard) -> None:
         self.finishing.discard(call)

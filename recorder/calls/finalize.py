@@ -9,13 +9,14 @@ from functools import partial
 from typing import Any
 
 from media.records import record_format
-from recorder.calls.context import Node
+from recorder.calls.context import Node, Resources
 from recorder.calls.live_call import LiveCall
 from recorder.calls.registry import Live
 from recorder.calls.repair_queue import Left, RepairQueue
 from recorder.errors import NotPossible
 from recorder.persist.checkpoint import Checkpoints, Mark
 from recorder.persist.group_sync import Durability
+from recorder.persist.indexer import Indexer
 from recorder.persist.repair import take_back
 from recorder.session import commands as c
 from recorder.session import events as e
@@ -36,17 +37,32 @@ class Finalizer:
     def __init__(
         self,
         node: Node,
+        resources: Resources,
         checkpoints: Checkpoints,
         live: Live,
         repairs: RepairQueue,
+        indexer: Indexer,
         feed: Callable[[LiveCall, e.Event], None],
+        *,
+        flush: Callable[[], None],
+        load_changed: Callable[[], None],
     ) -> None:
-        self.node = node
+        """`feed` gives a recording an event; `flush`, `load_changed`: see recorder.calls.executor."""
+        self._node = node
+        self._endpoint = resources.endpoint
+        self._ports = resources.ports
+        self._notify = resources.notify
+        self._workers = resources.workers
+        self._disk = resources.disk
+        self._storage = resources.storage
+        self._indexer = indexer
+        self._flush = flush
+        self._load_changed = load_changed
         self._checkpoints = checkpoints
         self._live = live
         self._repairs = repairs
         self._feed = feed
-        self._durability = Durability(node.syncer)
+        self._durability = Durability(resources.syncer)
 
     async def close_media(self, call: LiveCall) -> None:
         """Have the worker seal the media part, then tell the recording."""
@@ -55,13 +71,13 @@ class Finalizer:
         try:
             if call.started:
                 async with asyncio.timeout(CLOSE_SECONDS):
-                    final = await self.node.workers.close(call.id)
+                    final = await self._workers.close(call.id)
                 figures, clean = final.streams, final.clean
                 if final.part:
                     self._checkpoints.returned(call.id)
         except (TimeoutError, OSError):
-            self.node.log.warning("media.close_failed", call=call.id)
-            self.node.workers.drop(call.id)
+            self._node.log.warning("media.close_failed", call=call.id)
+            self._workers.drop(call.id)
         self._feed(call, e.MediaClosed(figures, clean))
 
     async def finish(self, call: LiveCall, command: c.Finish) -> None:
@@ -69,7 +85,7 @@ class Finalizer:
         try:
             async with call.files.lock:
                 call.files.seal(command.document)
-                await self.node.disk.together(partial(call.files.put_away, sealed=command.sealed))
+                await self._disk.together(partial(call.files.put_away, sealed=command.sealed))
                 if call.files.media_part > 1 or not command.sealed:  # a repair keeps the disk busy for a while
                     await asyncio.to_thread(call.files.end_media)
             await self._durability.wait(call.files.epoch)
@@ -79,25 +95,37 @@ class Finalizer:
         self._mark_over(call)
         self._answer_bye(call, durable=True)
         self._let_go(call)
-        self.node.ended(call.recording, call.customer.name)
+        self._ended(call)
         self.index(call, self._sized(call, command.document), done=lambda: self._checkpoints.remove(call.id))
-        self.node.load_changed()
+        self._load_changed()
+
+    def _ended(self, call: LiveCall) -> None:
+        """Count a finished recording. An incomplete one is an incident of its customer only."""
+        recording, customer, state = call.recording, call.customer.name, call.recording.shown_state()
+        self._node.metrics.call(state, customer)
+        seconds = recording.seconds(self._node.now())
+        self._node.log.info(
+            "call.ended", call=recording.id, customer=customer, source=recording.source, seconds=seconds, result=state
+        )
+        if state == "interrupted":
+            self._node.incidents.add("call-interrupted", customer, call=recording.id, reason=recording.reason or "")
+        self._node.metrics.inferred_owners.inc(recording.inferred)
 
     def _not_durable(self, call: LiveCall, document: CallDocument, problem: Exception) -> None:
-        """Say so to the client, and have the recording mended as soon as the disk allows it."""
-        self.node.storage.trouble(problem)
-        self.node.log.fault("call.finish_failed", problem, call=call.id)
+        """Say so to the client, and have the recording repaired as soon as the disk allows it."""
+        self._storage.trouble(problem)
+        self._node.log.fault("call.finish_failed", problem, call=call.id)
         if isinstance(problem, SyncFailed):
             call.recording.not_durable()
             document = {**document, "state": "interrupted"}
         self.abandon(call, document)
-        self.node.ended(call.recording, call.customer.name)
+        self._ended(call)
 
     def _sized(self, call: LiveCall, document: CallDocument) -> CallDocument:
         try:
             return {**document, "size_bytes": call.files.size()}
         except (StorageError, OSError) as problem:
-            self.node.log.fault("call.size_unknown", problem, call=call.id)
+            self._node.log.fault("call.size_unknown", problem, call=call.id)
             return document
 
     def _answer_bye(self, call: LiveCall, *, durable: bool) -> None:
@@ -105,10 +133,10 @@ class Finalizer:
         if token is None:
             return
         if durable:
-            self.node.endpoint.confirm(token, self.node.monotonic())
+            self._endpoint.confirm(token, self._node.monotonic())
         else:
-            self.node.endpoint.refuse(token, 500, self.node.monotonic())
-        self.node.flush()
+            self._endpoint.refuse(token, 500, self._node.monotonic())
+        self._flush()
 
     async def cut(self, call: LiveCall, before: int, parts: Sequence[tuple[str, int | None]]) -> None:
         """Finish the media parts below number `before` at the lengths that their dead worker had committed.
@@ -122,7 +150,7 @@ class Finalizer:
         if not lost:
             return
         if await asyncio.to_thread(_spoken, call, lost):
-            self.node.log.error("media.spool_lost", call=call.id)
+            self._node.log.error("media.spool_lost", call=call.id)
             self._feed(call, e.Distrusted("spool-lost"))
 
     async def end_controls(self, call: LiveCall, before: int) -> None:
@@ -146,14 +174,14 @@ class Finalizer:
             try:
                 await asyncio.to_thread(work)
             except (StorageError, OSError) as problem:  # retried at the end of the recording or at the next start
-                self.node.log.fault("call.part_not_ended", problem, call=call.id)
+                self._node.log.fault("call.part_not_ended", problem, call=call.id)
 
     def index(self, call: LiveCall, document: CallDocument, done: Callable[[], None] | None = None) -> None:
         """Queue the call for its customer's database."""
         live, began = document["state"] == "recording", call.recording.started
-        started_at = began.wall if began else self.node.now().wall
+        started_at = began.wall if began else self._node.now().wall
         make = partial(self._row, call, document)
-        self.node.indexer.put_later(call.customer, call.id, call.leaf, started_at, make, live=live, done=done)
+        self._indexer.put_later(call.customer, call.id, call.leaf, started_at, make, live=live, done=done)
 
     def _row(self, call: LiveCall, document: CallDocument) -> tuple[CallRow, tuple[str, ...]]:
         """Return the row of a call, and the forms it is found by."""
@@ -166,8 +194,8 @@ class Finalizer:
         streams = (
             call.recording.streams or ()
         )  # the recording's state may be damaged by a bug: its ports are released regardless
-        for pair, former in call.sockets.release(self.node.notify, {s.number: s.figures for s in streams}):
-            self.node.ports.release(pair, former)
+        for pair, former in call.sockets.release(self._notify, {s.number: s.figures for s in streams}):
+            self._ports.release(pair, former)
         call.recording.release()
         self._live.remove(call)
 
@@ -180,43 +208,43 @@ class Finalizer:
 
     def discard(self, call: LiveCall) -> None:
         """Discard a recording that never started: its files hold nothing but a refused offer."""
-        self.node.workers.drop(call.id)  # also if a worker received only half of the messages
+        self._workers.drop(call.id)  # also if a worker received only half of the messages
         self._let_go(call)
         if call.files.maybe_there:
             self._repairs.refuse(call.id)
             self._mark_refused(call)
-            self.node.tasks.start(self._remove(call), "discard")
+            self._node.tasks.start(self._remove(call), "discard")
         else:
             self._checkpoints.remove(call.id)
-        self.node.load_changed()
+        self._load_changed()
 
     def _mark_refused(self, call: LiveCall) -> None:
         """Stop a successor of this process from taking the files for those of an interrupted call."""
         try:
             self._checkpoints.mark_refused(Mark(call.id, call.customer.name, call.leaf, ()), call.customer.keys)
         except (OSError, StorageError) as problem:
-            self.node.log.fault("call.not_discarded", problem, call=call.id)
+            self._node.log.fault("call.not_discarded", problem, call=call.id)
 
     async def _remove(self, call: LiveCall) -> None:
         """Remove the files once the disk has finished their pending requests, or as soon as it can."""
-        await self.node.disk.patiently(_nothing)
+        await self._disk.without_limit(_nothing)
         try:
             await asyncio.to_thread(take_back, call.customer, call.id, call.leaf)
         except (StorageError, OSError) as problem:
-            self.node.log.fault("call.not_discarded", problem, call=call.id)
+            self._node.log.fault("call.not_discarded", problem, call=call.id)
             self._repairs.put(Left(call.customer, call.id, call.leaf))
         else:
             self._repairs.taken_back(call.id)
             self._checkpoints.remove(call.id)
 
     def abandon(self, call: LiveCall, document: CallDocument | None = None) -> None:
-        """Let go of a call that cannot be finished as it should; its parts are mended and indexed behind its back."""
+        """Let go of a call that cannot be finished as it should; the repair queue ends its parts and indexes it."""
         self._answer_bye(call, durable=False)
-        self.node.workers.drop(call.id)
+        self._workers.drop(call.id)
         self._mark_over(call)
         self._let_go(call)
         self._repairs.put(Left(call.customer, call.id, call.leaf, document))
-        self.node.load_changed()
+        self._load_changed()
 
 
 def _nothing() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 from personal import Personal
@@ -30,6 +31,16 @@ NO_ANSWER = 408
 """408, which ends a dialog (RFC 3261 section 12.2.1.2); it also stands for no answer at all."""
 
 
+class InWorker(Enum):
+    """Whether a media worker has a call."""
+
+    NOT_YET = "not-yet"
+    """No worker has had it."""
+    YES = "yes"
+    LOST = "lost"
+    """Its worker died and no new part could be made yet."""
+
+
 @dataclass(slots=True)
 class LiveCall:
     """A recording together with what the daemon holds open for it."""
@@ -41,12 +52,12 @@ class LiveCall:
     files: CallFiles = field(init=False)
     sockets: CallSockets = field(init=False)
     transport: str = ""  # udp, tcp or tls, by which its INVITE came; not kept over a restart
-    started: bool = False  # a worker has it
+    in_worker: InWorker = InWorker.NOT_YET
     acknowledged: bool = True  # the client is known to have our answer; False: it has not acknowledged it yet
-    stranded: bool = False  # its worker died and no new part could be made yet
     pictured: frozenset[int] = NONE  # video streams for which a full picture was requested by INFO
     replaces: str | None = None  # the call that ends when the client has our answer to this one
-    dirty: bool = False  # the checkpoint is older than the recording
+    revision: int = 0  # counts the changes that belong into the checkpoint
+    saved_revision: int = 0  # that of the newest checkpoint
     heard: float = field(default_factory=time.monotonic)  # when media (as a worker reported) or a request last arrived
     probed: float = 0.0  # when the client was last asked whether the call exists
     unanswered: int = 0  # consecutive questions of that kind without an answer
@@ -70,18 +81,28 @@ class LiveCall:
 
     def handle(self, event: e.Event, now: e.Now) -> list[c.Command]:
         """Give the recording an event; its checkpoint is then out of date."""
-        self.dirty = True
+        self.changed()
         return self.recording.handle(event, now)
 
     # ---- its worker ----
     def taken(self) -> None:
         """Note that a worker has the call."""
         self.files.handed_over()
-        self.started, self.stranded = True, False
+        self.in_worker = InWorker.YES
 
     def strand(self) -> None:
         """Note that the worker died."""
-        self.stranded = True
+        self.in_worker = InWorker.LOST
+
+    @property
+    def started(self) -> bool:
+        """Tell whether a worker has recorded it."""
+        return self.in_worker is not InWorker.NOT_YET
+
+    @property
+    def stranded(self) -> bool:
+        """Tell whether nobody records it because its worker died."""
+        return self.in_worker is InWorker.LOST
 
     # ---- its client ----
     def await_ack(self) -> None:
@@ -137,13 +158,18 @@ class LiveCall:
         return tuple(self.forms.split("\0")) if self.forms else ()
 
     # ---- checkpoints ----
-    def outdated(self, *, now: bool = True) -> None:
-        """Note that the checkpoint is out of date, if it is."""
-        self.dirty = self.dirty or now
+    @property
+    def outdated(self) -> bool:
+        """Tell whether the newest checkpoint lacks something."""
+        return self.revision != self.saved_revision
 
-    def saved(self) -> None:
-        """Note that the checkpoint is up to date."""
-        self.dirty = False
+    def changed(self) -> None:
+        """Note that something has changed that belongs into the checkpoint."""
+        self.revision += 1
+
+    def saved(self, revision: int) -> None:
+        """Note that a checkpoint of this revision is stored."""
+        self.saved_revision = revision
 
     @property
     def ports(self) -> tuple[tuple[int, bool], ...]:

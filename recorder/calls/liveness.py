@@ -28,6 +28,8 @@ from recorder.calls.live_call import LiveCall
 from recorder.calls.registry import Live
 from recorder.session import events as e
 from recorder.workers.counters import Growth, growth
+from recorder.workers.pool import Workers
+from sip.endpoint import Endpoint
 from sip.ua.events import Probed
 
 UNKNOWN = 481
@@ -48,8 +50,10 @@ SPOKEN = frozenset({"audio", "video"})
 class Liveness:
     """Runs every second, and handles the answers."""
 
-    def __init__(self, node: Node, live: Live, executor: Executor) -> None:
+    def __init__(self, node: Node, endpoint: Endpoint, workers: Workers, live: Live, executor: Executor) -> None:
         self._node = node
+        self._endpoint = endpoint
+        self._workers = workers
         self._live = live
         self._executor = executor
 
@@ -61,8 +65,8 @@ class Liveness:
         silent = (call for call in still if now - call.quiet_since() >= self._limit(call))
         for call in islice(silent, MOST_AT_ONCE):
             call.asked(now)
-            self._node.endpoint.probe(call.session, now)
-        self._node.flush()
+            self._endpoint.probe(call.session, now)
+        self._executor.flush()
 
     def _limit(self, call: LiveCall) -> float:
         """Return the seconds that a call may stay silent."""
@@ -86,7 +90,7 @@ class Liveness:
 
     async def _end(self, call: LiveCall, status: int) -> None:
         """Ask the worker for current figures: its last ones are some seconds old."""
-        figures = await self._node.workers.snapshot(call.id)
+        figures = await self._workers.snapshot(call.id)
         if call.heard > call.probed or came(call, figures.streams):
             return
         self._node.log.warning("call.client_gone", call=call.id, status=status)

@@ -18,6 +18,7 @@ from recorder.persist.repair import Found, index, repair, take_back
 from storage.calls.call_document import CallDocument
 from storage.customer.customers import Customer
 from storage.errors import DamagedPart, Forgotten, StorageError
+from storage.vault.group_sync import Syncer
 
 AGAIN_SECONDS = 2.0
 """Seconds between tries while a disk or database is unavailable."""
@@ -40,9 +41,10 @@ class Left:
 class RepairQueue:
     """The queue of such recordings."""
 
-    def __init__(self, node: Node, forget: Callable[[str], None]) -> None:
+    def __init__(self, node: Node, syncer: Syncer, forget: Callable[[str], None]) -> None:
         """`forget` deletes a call's checkpoint; it is called once the recording is repaired and indexed."""
         self._node = node
+        self._syncer = syncer
         self._forget = forget
         self._queues: dict[str, deque[Left]] = {}  # by customer, in the order of their turns
         self._known: set[str] = set()
@@ -145,7 +147,7 @@ class RepairQueue:
                 break
             if left.customer.name in self._away and left.call in self._repaired:
                 spared.append(left)
-            elif await self._mend(left):
+            elif await self._repair(left):
                 self._known.discard(left.call)
                 self._refused.discard(left.call)
                 self._told.discard(left.call)
@@ -174,11 +176,11 @@ class RepairQueue:
             del self._closing[name]
         return True
 
-    async def _mend(self, left: Left) -> bool:
+    async def _repair(self, left: Left) -> bool:
         try:
             found = await asyncio.to_thread(_end, left, refused=left.call in self._refused)
             if found.document is not None:
-                await asyncio.wrap_future(self._node.syncer.wait())
+                await asyncio.wrap_future(self._syncer.wait())
                 await self._index(left, found.document)
         except Forgotten:
             pass  # erased meanwhile: nothing of it may be kept

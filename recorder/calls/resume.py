@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from media.receive.sockets import Pair
-from recorder.calls.context import Node
+from recorder.calls.context import Node, Resources
 from recorder.calls.executor import Executor
 from recorder.calls.live_call import LiveCall
 from recorder.calls.recordings import Recordings
@@ -39,6 +39,8 @@ class Resume:
     def __init__(
         self,
         node: Node,
+        resources: Resources,
+        customers: Mapping[str, Customer],
         recordings: Recordings,
         live: Live,
         executor: Executor,
@@ -47,6 +49,11 @@ class Resume:
         repairs: RepairQueue,
     ) -> None:
         self._node = node
+        self._endpoint = resources.endpoint
+        self._ports = resources.ports
+        self._notify = resources.notify
+        self._syncer = resources.syncer
+        self._customers = customers
         self._recordings = recordings
         self._live = live
         self._executor = executor
@@ -65,7 +72,7 @@ class Resume:
         """
         unused = {name: list(group) for name, group in sockets.items() if name.startswith("m")}
         for outer in self._checkpoints.left():
-            customer = self._node.customers.get(outer.customer)
+            customer = self._customers.get(outer.customer)
             if customer is not None:
                 self._take(outer, customer, unused, bound)
             elif outer.customer in away:
@@ -87,8 +94,8 @@ class Resume:
             call = self._live.by_id(each.outer.call)
             ours = {pair.port for pair in call.sockets.pairs.values()} if call else set()
             for port in set(each.outer.ports) - ours:
-                if self._node.ports.taken(port):
-                    self._node.ports.retire(port)
+                if self._ports.taken(port):
+                    self._ports.retire(port)
         self._room.keep()
         self._executor.end_closed(self._node.settings.closed)
 
@@ -98,7 +105,7 @@ class Resume:
         sockets = {name: unused.pop(name) for name in names}
         pairs = {port: bound.pop(port) for port in outer.ports if port in bound}
         for port in outer.ports:
-            self._node.ports.adopt(port)
+            self._ports.adopt(port)
         self._waiting.setdefault(outer.customer, []).append(_Waiting(outer, sockets, pairs))
 
     def _close(self, sockets: Mapping[str, Sequence[socket.socket]]) -> None:
@@ -106,7 +113,7 @@ class Resume:
         for name, group in sockets.items():
             for left in group:
                 left.close()
-            self._node.notify.remove(name)
+            self._notify.remove(name)
 
     def _take(
         self, outer: Outer, customer: Customer, unused: dict[str, list[socket.socket]], bound: dict[int, Pair]
@@ -138,16 +145,16 @@ class Resume:
             self._repairs.put(Left(customer, outer.call, outer.leaf))  # it was finished: only indexing is left
             self._await_bye(state["dialog"], customer)
             return
-        node, recording = self._node, self._recordings.restore(state["recording"])
+        recording = self._recordings.restore(state["recording"])
         now = self._node.monotonic()
-        session = self._node.endpoint.restore(state["dialog"], now)
-        self._node.endpoint.own(session, customer.name)
+        session = self._endpoint.restore(state["dialog"], now)
+        self._endpoint.own(session, customer.name)
         call = LiveCall(recording, customer, outer.leaf, session)
-        call.restore(state, node.syncer.epoch)
+        call.restore(state, self._syncer.epoch)
         self._live.add(call)
         try:
             name = state["fd_name"]
-            kept = call.sockets.restore(name, recording.streams, unused, bound, node.ports, node.notify)
+            kept = call.sockets.restore(name, recording.streams, unused, bound, self._ports, self._notify)
             self._with_room(lambda: self._executor.new_control(call, int(state["control"][1:]) + 1))
             call.files.spool(self._checkpoints.begin(call.id))
             earlier = keys_from_state(state.get("keys", ()))  # earlier versions did not store them
@@ -157,7 +164,7 @@ class Resume:
                 self._with_room(lambda: self._workers.go_on(call, kept=kept, earlier=earlier))
             self._executor.linger(call, tuple(s.number for s in recording.streams if s.removed and s.port))
         except BaseException:
-            self._node.endpoint.hang_up(session, "internal", now)
+            self._endpoint.hang_up(session, "internal", now)
             self._executor.finishing.abandon(call)
             raise
         if call.replaces:
@@ -171,13 +178,13 @@ class Resume:
         """
         now = self._node.monotonic()
         call.asked(now)
-        self._node.endpoint.probe(call.session, now)
+        self._endpoint.probe(call.session, now)
 
     def _await_bye(self, dialog: Mapping[str, Any], customer: Customer) -> None:
         """Answer a repeated BYE whose answer was lost: everything that it ends is durable."""
         with suppress(ValueError):  # with a damaged dialog the repeated BYE gets a 481
             gone = {**dialog, "phase": Phase.LEAVING.value}
-            self._node.endpoint.own(self._node.endpoint.restore(gone, self._node.monotonic()), customer.name)
+            self._endpoint.own(self._endpoint.restore(gone, self._node.monotonic()), customer.name)
 
     def _with_room(self, begin: Callable[[], None]) -> None:
         """Start a new part of a call, control or media.

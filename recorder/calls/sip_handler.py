@@ -6,9 +6,9 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache, partial
 from sys import intern
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from recorder.calls.context import Node
+from recorder.calls.context import Node, Resources
 from recorder.calls.executor import Executor
 from recorder.calls.live_call import LiveCall
 from recorder.calls.liveness import Liveness
@@ -18,7 +18,7 @@ from recorder.calls.replaces import Replacements
 from recorder.config.model import Customer as Configured
 from recorder.config.value_readers import Siprec, Srtp
 from recorder.errors import NotPossible
-from recorder.observe.rejections import Challenges
+from recorder.observe.rejections import Challenges, Rejections
 from recorder.runtime.disk_thread import DiskAway
 from recorder.runtime.token_bucket import Rates, within
 from recorder.session import events as e
@@ -35,6 +35,9 @@ from sip.ua import events as s
 from storage.customer.customers import Customer
 from storage.errors import StorageError
 
+if TYPE_CHECKING:
+    from recorder.calls.membership import Membership
+
 DAY_SECONDS = 86_400
 
 SLOW_DOWN = 5
@@ -49,13 +52,29 @@ class SipHandler:
     """Handles every event of the endpoint."""
 
     def __init__(
-        self, node: Node, lookup: CustomerLookup, recordings: Recordings, executor: Executor, live: Live
+        self,
+        node: Node,
+        resources: Resources,
+        customers: Mapping[str, Customer],
+        lookup: CustomerLookup,
+        recordings: Recordings,
+        rejections: Rejections,
+        executor: Executor,
+        live: Live,
+        membership: Membership | None = None,
     ) -> None:
+        """`membership`: None if this is the only node."""
         self._node = node
+        self._endpoint = resources.endpoint
+        self._disk = resources.disk
+        self._storage = resources.storage
+        self._customers = customers
         self._lookup = lookup
         self._recordings = recordings
-        node.endpoint.authorized_by(self._authorize, self._covered, self._elsewhere)
-        node.endpoint.refuse_from(self._unserved)
+        self._rejections = rejections
+        self._membership = membership
+        self._endpoint.authorized_by(self._authorize, self._covered, self._elsewhere)
+        self._endpoint.refuse_from(self._unserved)
         self._executor = executor
         self._live = live
         self._reachable = LocalAddresses(node.settings.media.bind, node.settings.media.advertise)
@@ -64,8 +83,8 @@ class SipHandler:
         self._realms = realms(node.settings.customers)
         self._nonce_secret = os.urandom(32)
         self._challenges = Challenges()
-        self.liveness = Liveness(node, live, executor)
-        self._replacing = Replacements(node.endpoint, node.now, live, executor)
+        self.liveness = Liveness(node, resources.endpoint, resources.workers, live, executor)
+        self._replacing = Replacements(self._endpoint, node.now, live, executor)
         self._take: Mapping[type, Callable[[Any], None]] = {
             s.Invited: self._invited,
             s.Reoffered: self._reoffered,
@@ -79,7 +98,7 @@ class SipHandler:
             s.Expired: lambda x: self._tell(x.session, e.Lost(x.reason.value)),
             s.Closed: lambda x: self._tell(x.session, e.Lost("closed")),
             s.Refused: self._refused,
-            s.Dropped: lambda x: self._node.unwelcome.drop(x.reason, _source(x.flow), self._node.monotonic()),
+            s.Dropped: lambda x: self._rejections.drop(x.reason, _source(x.flow), self._node.monotonic()),
         }
 
     def on_event(self, event: s.Event) -> None:
@@ -98,10 +117,11 @@ class SipHandler:
         """Let a bug end only the call it belongs to, never the daemon; a request is still answered."""
         self._node.log.fault("signalling.fault", problem)
         if isinstance(event, s.Invited | s.Reoffered | s.HungUp):
-            self._node.endpoint.refuse(event.token, 500, self._node.monotonic())
+            self._endpoint.refuse(event.token, 500, self._node.monotonic())
             call = self._live.by_session(event.session)
             name = call.customer.name if call else None
-            self._node.refused(event.request.method, 500, "internal", name, None, call.id if call else None)
+            now, known = self._node.monotonic(), call.id if call else None
+            self._rejections.report(event.request.method, 500, "internal", name, None, now, call=known)
             if call:
                 self._executor.give_up(call, problem)
 
@@ -114,14 +134,14 @@ class SipHandler:
         if name in self._closed:
             self._refuse(event, 403, "customer-closed", name)
             return
-        customer = self._node.customers.get(name)
+        customer = self._customers.get(name)
         if customer is None:
             self._refuse(event, 503, "customer-away", name, retry_after=RETRY_AFTER)
             return
-        if not self._node.takes(name):
+        if not self._takes(name):
             self._refuse(event, 503, "not-registered", name, retry_after=RETRY_AFTER)
             return
-        self._node.endpoint.own(event.session, customer.name)
+        self._endpoint.own(event.session, customer.name)
         configured = self._node.settings.customer(customer.name)
         if configured is None or not self._in_bounds(event, customer, configured):
             return
@@ -132,15 +152,15 @@ class SipHandler:
         except RemoteError as problem:
             self._refuse(event, problem.status, problem.code, customer)
             return
-        if len(self._live) >= self._node.settings.sip.max_calls or not self._node.storage.well:
-            reason = "full" if self._node.storage.well else "storage"
+        if len(self._live) >= self._node.settings.sip.max_calls or not self._storage.well:
+            reason = "full" if self._storage.well else "storage"
             self._refuse(event, 503, reason, customer, retry_after=RETRY_AFTER)
             return
         try:
             offered = self._first(event)
             leaf = self._number(customer)
         except (StorageError, NotPossible) as problem:
-            self._node.storage.trouble(problem)
+            self._storage.trouble(problem)
             reason = "disk" if isinstance(problem, DiskAway) else "storage"
             self._refuse(event, 503, reason, customer, retry_after=RETRY_AFTER)
             return
@@ -154,13 +174,13 @@ class SipHandler:
         call = LiveCall(recording, customer, leaf, event.session, event.flow.transport, replaces=old)
         self._live.add(call)
         self._executor.guarded(call, offered)
-        self._node.load_changed()
+        self._executor.load_changed()
 
     def _number(self, customer: Customer) -> int:
         """Give a new recording its leaf: from memory, unless so few are left that the disk may be asked for more."""
         day = customer.recording_day(int(self._node.now().wall.timestamp()) // DAY_SECONDS)
         take = partial(customer.keys.allocate, day)
-        return self._node.disk.within(take) if customer.keys.low(day) else take()
+        return self._disk.within(take) if customer.keys.low(day) else take()
 
     def _in_bounds(self, event: s.Invited, customer: Customer, configured: Configured) -> bool:
         """Refuse what exceeds the limits of its source or customer, before anything is opened or computed.
@@ -190,12 +210,16 @@ class SipHandler:
             host = ""
         return self._lookup.customer_of(event.flow.remote[0], event.flow.certificate_names, host)
 
+    def _takes(self, name: str) -> bool:
+        """Tell whether calls of a customer may be taken, as far as other nodes are concerned."""
+        return self._membership is None or self._membership.takes(name)
+
     def _unserved(self, flow: Flow) -> int | None:
         """Return the seconds for Retry-After if calls of the only customer from there cannot be taken now."""
-        if not self._node.unopened and self._node.membership is None:
+        if len(self._customers) == len(self._node.settings.customers) and self._membership is None:
             return None
         name = self._lookup.only(flow.remote[0], flow.certificate_names)
-        served = name is None or (name in self._node.customers and self._node.takes(name))
+        served = name is None or (name in self._customers and self._takes(name))
         return None if served else RETRY_AFTER
 
     def _refuse(
@@ -210,8 +234,8 @@ class SipHandler:
     ) -> None:
         name = customer.name if isinstance(customer, Customer) else customer
         now = self._node.monotonic()
-        self._node.refused("INVITE", status, reason, name, _source(event.flow))
-        self._node.endpoint.refuse(event.token, status, now, warning=warning, retry_after=retry_after, headers=headers)
+        self._rejections.report("INVITE", status, reason, name, _source(event.flow), now)
+        self._endpoint.refuse(event.token, status, now, warning=warning, retry_after=retry_after, headers=headers)
 
     def _refused(self, event: s.Refused) -> None:
         """Record what the endpoint refused by itself."""
@@ -223,20 +247,22 @@ class SipHandler:
         if event.status == 401:  # a first try without credentials, as for an INVITE
             return
         name = call.customer.name if call else self._lookup.only(flow.remote[0], flow.certificate_names)
-        self._node.refused(event.method, event.status, event.reason, name, _source(flow), call.id if call else None)
+        now, known = self._node.monotonic(), call.id if call else None
+        self._rejections.report(event.method, event.status, event.reason, name, _source(flow), now, call=known)
 
     def _strange(self, event: s.Refused, call: LiveCall | None) -> None:
         """List an incident if somebody else sent a request in the call's dialog; the log line has the address."""
         flow, now = event.flow, self._node.monotonic()
         name = self._lookup.only(flow.remote[0], flow.certificate_names)
-        self._node.unwelcome.refuse(event.method, event.status, event.reason, name, _source(flow), now)
+        self._rejections.refuse(event.method, event.status, event.reason, name, _source(flow), now)
         if call:
             self._node.incidents.add("dialog-strangers", call.customer.name, call=call.id)
 
     def overdue(self) -> None:
         """Report INVITEs that were challenged and never returned with credentials; runs every second."""
-        for customer, source in self._challenges.overdue(self._node.monotonic()):
-            self._node.refused("INVITE", 401, "digest-missing", customer, source)
+        now = self._node.monotonic()
+        for customer, source in self._challenges.overdue(now):
+            self._rejections.report("INVITE", 401, "digest-missing", customer, source, now)
 
     def _welcome(self, event: s.Invited, customer: Customer, configured: Configured) -> bool:
         """Refuse what this customer's clients must not do."""
@@ -260,12 +286,13 @@ class SipHandler:
         if outcome is digest.Outcome.RIGHT:
             return True
         if outcome is digest.Outcome.WRONG:
-            self._node.refused("INVITE", 401, "digest", customer.name, _source(event.flow))
+            near = self._node.monotonic()
+            self._rejections.report("INVITE", 401, "digest", customer.name, _source(event.flow), near)
         else:
             self._challenges.ask(event.request.call_id, customer.name, source, self._node.monotonic())
         stale = outcome is digest.Outcome.STALE
         fields = digest.challenges(realm, self._nonce_secret, source, now, stale=stale)
-        self._node.endpoint.refuse(event.token, 401, self._node.monotonic(), headers=tuple(fields))
+        self._endpoint.refuse(event.token, 401, self._node.monotonic(), headers=tuple(fields))
         return False
 
     def _authorize(self, owner: str, flow: Flow, request: Request | None, before: Flow) -> Fields | None:
@@ -289,7 +316,7 @@ class SipHandler:
             return ()
         if outcome is digest.Outcome.WRONG:
             near = self._node.monotonic()
-            self._node.unwelcome.refuse(request.method, 401, "digest", owner, normal_address(source), near)
+            self._rejections.refuse(request.method, 401, "digest", owner, normal_address(source), near)
         stale = outcome is digest.Outcome.STALE
         return tuple(digest.challenges(realm, self._nonce_secret, source, now, stale=stale))
 
@@ -322,9 +349,10 @@ class SipHandler:
         if event.answer is not None or call.recording.offers_first:
             self._feed(call, e.Agreed(event.answer))
         self._replacing.settle(call)
-        self._mend(call)
+        self._complete_metadata(call)
         self._see(call)
-        call.outdated(now=event.news)  # until it is saved some seconds later, a successor repeats the 200
+        if event.news:
+            call.changed()  # until it is saved some seconds later, a successor repeats the 200
 
     def _noticed(self, call: LiveCall) -> None:
         """Take a request in the dialog as a sign of life, and as proof that the client has our answer."""
@@ -343,25 +371,26 @@ class SipHandler:
         if call:
             self._noticed(call)
             self._replacing.settle(call)
-            self._mend(call)
+            self._complete_metadata(call)
 
-    def _mend(self, call: LiveCall) -> None:
+    def _complete_metadata(self, call: LiveCall) -> None:
         """Ask for the whole metadata if something is missing and the client accepts such requests (RFC 7866 9.2)."""
         why = call.recording.wants_snapshot
-        if why and self._node.endpoint.ask_snapshot(call.session, f"metadata {why}", self._node.monotonic()):
+        if why and self._endpoint.ask_snapshot(call.session, f"metadata {why}", self._node.monotonic()):
             call.recording.snapshot_asked()
 
     def _see(self, call: LiveCall) -> None:
         """Request a full picture by INFO where video starts or resumes and RTCP cannot (RFC 5168)."""
         if call.begins_video():
-            self._node.endpoint.ask_picture(call.session, self._node.monotonic())
+            self._endpoint.ask_picture(call.session, self._node.monotonic())
 
     def _reoffered(self, event: s.Reoffered) -> None:
         call = self._live.by_session(event.session)
         if call is None or event.offer is None:
-            name, source = call.customer.name if call else None, _source(event.flow)
-            self._node.refused("re-offer", 488, "no-offer", name, source, call.id if call else None)
-            self._node.endpoint.refuse(event.token, 488, self._node.monotonic())
+            name, source, now = call.customer.name if call else None, _source(event.flow), self._node.monotonic()
+            known = call.id if call else None
+            self._rejections.report("re-offer", 488, "no-offer", name, source, now, call=known)
+            self._endpoint.refuse(event.token, 488, now)
             return
         self._noticed(call)
         self._replacing.settle(call)
@@ -370,7 +399,7 @@ class SipHandler:
     def _hung_up(self, event: s.HungUp) -> None:
         call = self._live.by_session(event.session)
         if call is None:
-            self._node.endpoint.confirm(event.token, self._node.monotonic())
+            self._endpoint.confirm(event.token, self._node.monotonic())
             return
         self._replacing.settle(call)
         self._feed(call, e.HungUp(event.token, event.request, event.metadata))
@@ -392,7 +421,7 @@ class SipHandler:
 
     def _feed(self, call: LiveCall, event: e.Event) -> None:
         self._executor.guarded(call, event)
-        if call.dirty and call.recording.alive:
+        if call.outdated and call.recording.alive:
             self._executor.checkpoint(call)
 
 

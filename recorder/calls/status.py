@@ -12,6 +12,9 @@ from recorder.calls.context import Node
 from recorder.calls.registry import Live
 from recorder.observe.load_history import History, Sample
 from recorder.persist.backup_time import backed_up_at
+from recorder.persist.indexer import Indexer
+from recorder.workers.pool import Workers
+from storage.customer.customers import Customer
 from storage.files.reserved_space import Space
 from storage.timestamps import rfc3339
 
@@ -22,9 +25,20 @@ TOTAL_SECONDS = 3600.0
 class System:
     """Takes the samples and builds the document."""
 
-    def __init__(self, node: Node, live: Live, not_accepting: Callable[[], str | None] = lambda: None) -> None:
+    def __init__(
+        self,
+        node: Node,
+        customers: Mapping[str, Customer],
+        workers: Workers,
+        indexer: Indexer,
+        live: Live,
+        not_accepting: Callable[[], str | None] = lambda: None,
+    ) -> None:
         """`not_accepting` returns why no calls are accepted, None while they are."""
         self._node = node
+        self._customers = customers
+        self._workers = workers
+        self._indexer = indexer
         self.not_accepting = not_accepting
         self._live = live
         self._history = History()
@@ -35,9 +49,9 @@ class System:
         """Take a sample if one is due; called every second."""
         if not self._history.due(self._node.monotonic()):
             return
-        counts = {name: count for name in self._node.customers if (count := self._live.of_customer(name))}
+        counts = {name: count for name in self._customers if (count := self._live.of_customer(name))}
         free, _ = room(self._node.settings.node.data_dir)
-        busy = max(self._node.workers.load.values(), default=0.0)
+        busy = max(self._workers.load.values(), default=0.0)
         self._history.add(Sample(self._node.now().wall, len(self._live), free, round(busy, 3), counts))
 
     async def document(self, customer: str | None, *, node: bool) -> dict[str, Any]:
@@ -51,7 +65,7 @@ class System:
     async def _of_customer(self, name: str) -> dict[str, Any]:
         return {
             "calls_active": self._live.of_customer(name),
-            "calls": await self._node.customers[name].calls.count(),
+            "calls": await self._customers[name].calls.count(),
             "size_bytes": await self._total(name),
             "history": [[rfc3339(one.at), one.of_customers.get(name, 0)] for one in self._history.samples],
         }
@@ -60,7 +74,7 @@ class System:
         now = self._node.monotonic()
         at, total = self._totals.get(name, (-TOTAL_SECONDS, 0))
         if now - at >= TOTAL_SECONDS:
-            total = await self._node.customers[name].calls.total_bytes()
+            total = await self._customers[name].calls.total_bytes()
             self._totals[name] = now, total
         return total
 
@@ -73,8 +87,8 @@ class System:
             "calls_active": len(self._live),
             "max_calls": self._node.settings.sip.max_calls,
             "disks": [_disk("data", node.data_dir), _disk("runtime", node.runtime_dir)],
-            "workers": [{"number": number, "busy": round(busy, 3)} for number, busy in self._node.workers.load.items()],
-            "unindexed_seconds": round(self._node.indexer.oldest(), 1),
+            "workers": [{"number": number, "busy": round(busy, 3)} for number, busy in self._workers.load.items()],
+            "unindexed_seconds": round(self._indexer.oldest(), 1),
             **await asyncio.to_thread(self._on_disk),
             "history": [[rfc3339(one.at), one.calls, one.free_bytes, one.busy] for one in self._history.samples],
         }

@@ -13,7 +13,7 @@ from media.spec import Allowed, Dtls, StreamSpec, pack_ip
 from recorder.config.model import Customer
 from recorder.session.commands import DtlsKeys, StreamPlan
 from recorder.session.session import Recording
-from recorder.session.stream import paused_since
+from recorder.session.streams import paused_since
 from recorder.workers import codec, messages
 from recorder.workers.messages import Key, NewCall, Part
 from sip.sdp.description import Format

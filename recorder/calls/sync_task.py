@@ -18,11 +18,12 @@ import asyncio
 import os
 from dataclasses import dataclass
 
-from recorder.calls.context import Node
+from recorder.calls.context import Node, Resources
 from recorder.calls.executor import Executor
 from recorder.calls.live_call import LiveCall
 from recorder.calls.registry import Live
 from recorder.errors import NotPossible
+from recorder.runtime.tasks import repeat
 from recorder.session import events as e
 from storage.errors import StorageError, SyncFailed
 
@@ -41,43 +42,42 @@ MAX_PART = 16 << 20
 class SyncTask:
     """The task that syncs."""
 
-    def __init__(self, node: Node, live: Live, executor: Executor) -> None:
+    def __init__(self, node: Node, resources: Resources, live: Live, executor: Executor) -> None:
         self._node = node
+        self._syncer = resources.syncer
+        self._workers = resources.workers
+        self._storage = resources.storage
         self._live = live
         self._executor = executor
 
     async def run(self) -> None:
         """Sync for ever; owned by recorder.runtime.tasks."""
-        while True:
-            await asyncio.sleep(PAUSE_SECONDS)
-            try:
-                await self.turn()
-            except Exception as problem:  # without this task nothing live would become durable any more
-                self._node.log.fault("sync.fault", problem)
+        # without this task nothing live would become durable any more
+        await repeat(self.turn, PAUSE_SECONDS, lambda problem: self._node.log.fault("sync.fault", problem))
 
     async def turn(self) -> None:
         """Sync once if there is something to sync, then renew the calls that a failed sync affected."""
         if not len(self._live):
             return
         try:
-            await asyncio.wrap_future(self._node.syncer.wait())
+            await asyncio.wrap_future(self._syncer.wait())
         except SyncFailed as problem:
-            self._node.storage.trouble(problem)
+            self._storage.trouble(problem)
             self._node.incidents.add("sync-failed", None)
             self._node.log.error("storage.sync_failed", calls=len(self._live))
         for call in self._live:
-            if call.files.epoch != self._node.syncer.epoch and call.started and call.recording.alive:
+            if call.files.epoch != self._syncer.epoch and call.started and call.recording.alive:
                 self._renew(call)
 
     def _renew(self, call: LiveCall) -> None:
         """Continue a call in parts that no failed sync has affected; retried in a second if that fails."""
-        epoch = self._node.syncer.epoch
+        epoch = self._syncer.epoch
         try:
             self._executor.new_control(call)
             part = self._executor.next_part(call)
-            self._node.workers.next_part(call.id, call.files.media_fd, part, call.files.finished)
+            self._workers.next_part(call.id, call.files.media_fd, part, call.files.finished)
         except (StorageError, NotPossible, OSError) as problem:
-            self._node.storage.trouble(problem)
+            self._storage.trouble(problem)
             return
         call.files.renewed(epoch)
         self._executor.guarded(call, e.Distrusted())
@@ -95,8 +95,11 @@ class _Newest:
 class PartTask:
     """The task that ends parts."""
 
-    def __init__(self, node: Node, live: Live, executor: Executor) -> None:
+    def __init__(self, node: Node, resources: Resources, live: Live, executor: Executor) -> None:
         self._node = node
+        self._disk = resources.disk
+        self._workers = resources.workers
+        self._storage = resources.storage
         self._live = live
         self._executor = executor
         self._newest: dict[str, _Newest] = {}
@@ -105,14 +108,10 @@ class PartTask:
 
     async def run(self) -> None:
         """Look for ever; owned by recorder.runtime.tasks."""
-        while True:
-            await asyncio.sleep(PAUSE_SECONDS)
-            try:
-                self.turn()
-            except Exception as problem:  # without this task nothing live would be uploaded any more
-                self._node.log.fault("parts.fault", problem)
+        # without this task nothing live would be uploaded any more
+        await repeat(self.turn, PAUSE_SECONDS, lambda problem: self._node.log.fault("parts.fault", problem))
 
-    def turn(self) -> None:
+    async def turn(self) -> None:
         """End the parts that are old or large enough."""
         now, live, ended = self._node.monotonic(), set[str](), 0
         most = FEW + 2 * len(self._live) // min(self._seconds.values(), default=1)
@@ -132,8 +131,8 @@ class PartTask:
 
     def _due(self, call: LiveCall, newest: _Newest, old: bool) -> bool:
         """Tell whether a part that is old, or large, is to end: it has recorded something, and another can begin."""
-        ready = call.started and not call.stranded and call.recording.alive and self._node.storage.well
-        if not (ready and call.heard > newest.since and self._node.workers.has_worker(call.id)):
+        ready = call.started and not call.stranded and call.recording.alive and self._storage.well
+        if not (ready and call.heard > newest.since and self._workers.has_worker(call.id)):
             return False
         return old or _size(call) >= MAX_PART
 
@@ -142,16 +141,16 @@ class PartTask:
         files = call.files
         try:
             files.write(call.recording.call_document(self._node.now()))
-            number = files.next_control(self._node.disk)
+            number = files.next_control(self._disk)
             try:
                 part = self._executor.next_part(call)
-                self._node.workers.next_part(call.id, files.media_fd, part, files.finished)
+                self._workers.next_part(call.id, files.media_fd, part, files.finished)
             finally:
                 self._executor.checkpoint(call)  # before a part is finished that the last one names as unfinished
         except (StorageError, NotPossible, OSError) as problem:
-            self._node.storage.trouble(problem)
+            self._storage.trouble(problem)
             return
-        if not call.dirty:
+        if not call.outdated:
             self._node.tasks.start(self._executor.finishing.end_controls(call, number), "controls")
 
 

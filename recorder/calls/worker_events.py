@@ -11,11 +11,13 @@ from recorder.calls.live_call import LiveCall
 from recorder.calls.liveness import heard
 from recorder.calls.recordings import new_certificate
 from recorder.calls.registry import Live
+from recorder.calls.storage_health import StorageHealth
 from recorder.calls.stream_specs import new_call
 from recorder.errors import NotPossible
 from recorder.session import events as e
 from recorder.workers import messages
 from recorder.workers.counters import Growth, Tally, growth
+from recorder.workers.pool import Workers
 from storage.errors import StorageError
 
 COUNTED = (
@@ -35,9 +37,19 @@ MANY_STRANGERS = 200
 class WorkerEvents:
     """Handles every event of the workers."""
 
-    def __init__(self, node: Node, live: Live, executor: Executor, make_way: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        node: Node,
+        workers: Workers,
+        storage: StorageHealth,
+        live: Live,
+        executor: Executor,
+        make_way: Callable[[], None],
+    ) -> None:
         """`make_way` ends the daemon so that a successor from the new files can start."""
         self._node = node
+        self._workers = workers
+        self._storage = storage
         self._make_way = make_way
         self._live = live
         self._executor = executor
@@ -121,13 +133,13 @@ class WorkerEvents:
         """A worker died: its calls continue in new parts, from their spools."""
         call = self._live.by_id(event.call)
         if call is None:
-            self._node.workers.drop(event.call)
+            self._workers.drop(event.call)
             return
         try:
             call.strand()
             self.go_on(call, kept=True)
         except (StorageError, NotPossible, OSError) as problem:
-            self._node.storage.trouble(problem)
+            self._storage.trouble(problem)
             self._node.log.fault("media.resume_failed", problem, call=call.id)
 
     def help_stranded(self) -> None:
@@ -149,12 +161,12 @@ class WorkerEvents:
             call.recording, part, self._executor.specs(call, [s.plan() for s in streams]), call.spool_key
         )  # fmt: skip
         pairs, files = call.sockets.pairs, call.files
-        self._node.workers.resume(new, pairs, files.media_fd, files.spool_fd, kept=kept, earlier=earlier)
+        self._workers.resume(new, pairs, files.media_fd, files.spool_fd, kept=kept, earlier=earlier)
         if earlier:  # successors need them too, until the packets under them have been read
             self._executor.checkpoint(call)
         # the previous process may have died before it did this
         if gone := [s.number for s in streams if s.removed and not s.port]:
-            self._node.workers.change(call.id, (), {}, gone)
+            self._workers.change(call.id, (), {}, gone)
         call.taken()
 
     def _resumed(self, event: messages.Resumed) -> None:
@@ -174,14 +186,14 @@ class WorkerEvents:
             self._node.tasks.start(self._executor.finishing.part_ended(call, event.part, event.committed), "part")
 
     def _disk_trouble(self, event: messages.DiskTrouble) -> None:
-        self._node.storage.trouble(OSError(event.errno, "a media part cannot be written"))
+        self._storage.trouble(OSError(event.errno, "a media part cannot be written"))
 
     def _fault(self, event: messages.CallFault) -> None:
         self._node.log.error("media.call_fault", call=event.call, at=event.where)
         call = self._live.by_id(event.call)
         if call:
             self._executor.guarded(call, e.StopAsked("media-fault", interrupted=True))
-            self._node.flush()
+            self._executor.flush()
 
     def _keyed(self, event: messages.Keyed) -> None:
         """Save keys of a handshake at once: the peer would not repeat the handshake for our successor."""
@@ -215,7 +227,7 @@ class WorkerEvents:
         self._executor.guarded(call, e.Severed(new_certificate()))
         if call.recording.alive:
             self._executor.checkpoint(call)
-        self._node.flush()
+        self._executor.flush()
 
     def _strangers(self, event: messages.RefusedPackets) -> None:
         call = self._live.by_id(event.call)

@@ -33,7 +33,9 @@ from recorder.maintenance import bootstrap
 from recorder.maintenance.cli_audit import note
 from recorder.persist.customers import open_accounts
 from recorder.runtime import python_command
-from recorder.simulate import Party, Plan, Report, run
+from recorder.simulate.plan import Party, Plan
+from recorder.simulate.report import Report
+from recorder.simulate.run import run
 from storage.access.api_tokens import ROLES
 from storage.calls.call_document import PlainDocument
 

@@ -77,7 +77,7 @@ def doctor(
 
 def _check_uris(uris: list[str]) -> None:
     """Raise WrongUse if one is not a SIP URI."""
-    from recorder.simulate import Plan, PlanError
+    from recorder.simulate.plan import Plan, PlanError
 
     for uri in uris:
         try:

@@ -69,7 +69,7 @@ def import_file(
     from recorder.directory.csv_import import read
     from recorder.directory.matching_lock import importing, importing_for_all, matching_for_all
     from recorder.directory.sync import Report
-    from storage.database.database import BATCH
+    from storage.batches import BATCH
 
     people = read(_contents(file))
 

@@ -78,7 +78,7 @@ def simulate(
 
     With video and a change of speakers: recorder simulate --to "sip:rec@192.0.2.10" --video --swap-speakers
     """
-    from recorder.simulate import Plan, PlanError
+    from recorder.simulate.plan import Plan, PlanError
 
     plan = Plan(
         to[0], calls, duration, srtp, transport, codec, rate, hold, update, streams, audio_kind, audio,
@@ -100,7 +100,7 @@ def _run_plan(plan: Any) -> Any:
     import asyncio
 
     from recorder.cli.progress import progress
-    from recorder.simulate import run
+    from recorder.simulate.run import run
 
     done = 0.0
     with progress(f"{plan.calls} calls", 100) as advance:

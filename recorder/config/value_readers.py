@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from recorder.errors import RecorderError
 from storage.keys.pkcs11_uri import SCHEME, TokenKey
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -36,7 +37,7 @@ SSL_MODES = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"
 _POSTGRESQL = re.compile(r"postgresql\+asyncpg://(?:[^/@:?#\s]+@)?(?:[^/@?#\s]*)/[^/?#\s]+(?:\?[^#\s]*)?")
 
 
-class Wrong(Exception):
+class Wrong(RecorderError):
     """A value that cannot be used; `places` lists each (index suffix, what was found, what would be right)."""
 
     def __init__(

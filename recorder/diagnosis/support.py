@@ -20,6 +20,7 @@ from recorder.config.installation import Installation
 from recorder.config.model import Settings
 from recorder.diagnosis import own_api, shareable
 from recorder.diagnosis.machine_checks import KERNEL, RESERVED_PORTS, SYSCTL
+from recorder.errors import RecorderError
 from recorder.runtime import python_command
 from recorder.runtime.version import VERSION, commit
 from storage.audit.incidents import IncidentFile
@@ -53,7 +54,7 @@ Missing, and why:
 """
 
 
-class Missing(Exception):
+class Missing(RecorderError):
     """A part of the archive cannot be made; the message says why."""
 
 

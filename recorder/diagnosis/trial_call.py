@@ -20,10 +20,11 @@ from recorder.maintenance.cli_audit import actor, tell
 from recorder.persist import call_list
 from recorder.persist.customers import open_customer
 from recorder.signalling.customer_lookup import CustomerLookup
-from recorder.simulate import Party, Plan, Report, run
 from recorder.simulate.coded import find
 from recorder.simulate.compare import difference
-from recorder.simulate.report import CallReport
+from recorder.simulate.plan import Party, Plan
+from recorder.simulate.report import CallReport, Report
+from recorder.simulate.run import run
 from storage.calls.call_row import CallState
 from storage.erasure.erasures import NoWaiver
 from storage.errors import StorageError

@@ -135,7 +135,7 @@ class GraphClient:
         renewed = False
         while True:
             headers = {"Authorization": f"Bearer {await self._signed_in()}", "Accept": "application/json"}
-            answer = await self._patiently("GET", link, headers=headers)
+            answer = await self._with_retries("GET", link, headers=headers)
             if answer.status == 401 and not renewed:
                 renewed, self._token = True, ""
                 continue
@@ -151,7 +151,7 @@ class GraphClient:
         if self._token and now.timestamp() < self._token_until - EARLY:
             return self._token
         form = graph_login.token_form(self._cloud, self._tenant, self._client, self._credential, now, str(uuid.uuid4()))
-        answer = await self._patiently("POST", graph_login.token_link(self._cloud, self._tenant), data=form)
+        answer = await self._with_retries("POST", graph_login.token_link(self._cloud, self._tenant), data=form)
         document = answer.document()
         token = document.get("access_token") if isinstance(document, dict) else None
         if answer.status != 200 or not isinstance(token, str) or not token:
@@ -161,7 +161,7 @@ class GraphClient:
         self._token_until = now.timestamp() + (float(lasts) if isinstance(lasts, int | float) else 0.0)
         return token
 
-    async def _patiently(self, method: str, link: str, **said: Any) -> _Answer:
+    async def _with_retries(self, method: str, link: str, **said: Any) -> _Answer:
         """Repeat a request until the answer is not "later"; raises NotPossible."""
         pause = FIRST_PAUSE
         answer: _Answer | None = None

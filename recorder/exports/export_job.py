@@ -35,6 +35,7 @@ from recorder.runtime.tasks import Tasks, is_set_within
 from recorder.runtime.trusted_clock import WallClock, readings
 from storage.access.actor import RECORDER
 from storage.audit.hash_chain import Act
+from storage.batches import batches
 from storage.calls import stored_query
 from storage.calls.call_index import CallRow, Query
 from storage.customer.customers import Customer
@@ -43,6 +44,7 @@ from storage.exports import columns, table_writers
 from storage.exports.exports import Export, ExportState, Gone, Request
 from storage.exports.subject_filter import Subject
 from storage.files.reserved_space import Space
+from storage.timestamps import rfc3339
 from storage.vault.sealed_file import Sink
 
 BATCH = 2_000  # rows between two commits, and between two checks whether the export is still wanted: 0.2 s
@@ -216,8 +218,11 @@ class _Making:
     def _writer(self, put: Callable[[bytes], object]) -> table_writers.Writer:
         if self._asked.format == "csv":
             return table_writers.CsvTable(put, self._asked.columns)
-        made = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-        about = {"customer": self._customer.name, "created_at": made, "columns": list(self._asked.columns)}
+        about = {
+            "customer": self._customer.name,
+            "created_at": rfc3339(datetime.now(UTC)),
+            "columns": list(self._asked.columns),
+        }
         return table_writers.JsonTable(put, self._asked.columns, about)
 
     async def _rows(self, writer: table_writers.Writer) -> None:
@@ -243,8 +248,8 @@ class _Making:
                 yield await asyncio.to_thread(batch.open), batch.total
             return
         wanted = list(dict.fromkeys(self._asked.calls))
-        for start in range(0, len(wanted), BATCH):
-            found = [await calls.get(id) for id in wanted[start : start + BATCH]]
+        for some in batches(wanted, BATCH):
+            found = [await calls.get(id) for id in some]
             yield [row for row in found if row is not None], len(wanted)
 
     async def _archive(self, sink: Sink) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from media.codecs.decoders import Format
 from recorder.exports.render_client import RenderFailed, RenderStream, undecoded
 from recorder.exports.render_job import DAMAGED, INCOMPLETE
+from recorder.runtime.tasks import start_awaited
 from storage.calls.call_document import Stream
 from storage.calls.call_index import CallRow, CallState
 from storage.customer.customers import Customer
@@ -83,7 +84,7 @@ async def _where(customer: Customer, row: CallRow) -> _Where:
 
 async def _fetched(customer: Customer, row: CallRow, where: _Where) -> list[OpenPart]:
     """Open the parts in a thread, since some may have to be fetched; close them there if nobody waits any more."""
-    fetching = asyncio.ensure_future(asyncio.to_thread(_opened, customer, row, where))
+    fetching = start_awaited(asyncio.to_thread(_opened, customer, row, where), "fetch-parts")
     try:
         return await asyncio.shield(fetching)
     except asyncio.CancelledError:

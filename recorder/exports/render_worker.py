@@ -76,7 +76,7 @@ class ByteRange:
             raise EndReached
 
 
-class Source:
+class RenderSource:
     """The records of all parts, which can be read repeatedly, and the reading progress."""
 
     def __init__(self, job: Job, readings: int) -> None:
@@ -121,7 +121,7 @@ def make(job: Job, out: BinaryIO) -> dict[str, Any]:
     """Make the file and return the report. Raises MediaError, DamagedPart, OSError."""
     if job.form is Container.PCAP:
         return _capture(job, out)
-    source = Source(job, readings=2)
+    source = RenderSource(job, readings=2)
     streams = _chosen(job, "audio")
     pictures = [each for each in _chosen(job, "video") if not each.silent] if job.form is Container.MKV else []
     known = {stream.index for stream in (*streams, *pictures)}
@@ -148,7 +148,7 @@ def _chosen(job: Job, media: str | None = None) -> list[render.RenderStream]:
     return [render.RenderStream(s.index, s.label, s.payloads, s.heard) for s in job.streams if media in (None, s.media)]
 
 
-def _part_of(measured: render.Measured, source: Source, out: BinaryIO) -> None:
+def _part_of(measured: render.Measured, source: RenderSource, out: BinaryIO) -> None:
     """Report the length of the audio as WAV, wait for the requested range, and write it."""
     channels = len(measured.streams)
     head = wav_header.header(measured.rate, channels, measured.samples)
@@ -161,7 +161,7 @@ def _part_of(measured: render.Measured, source: Source, out: BinaryIO) -> None:
         return
 
 
-def _loudness(measured: render.Measured, source: Source, out: BinaryIO) -> render.Report:
+def _loudness(measured: render.Measured, source: RenderSource, out: BinaryIO) -> render.Report:
     """Write the loudness of each channel over the length of the call, and its gaps."""
     peaks = Peaks(len(measured.streams), measured.samples)
     report = render.render(measured, source.records(), peaks.give)
@@ -175,7 +175,7 @@ def _loudness(measured: render.Measured, source: Source, out: BinaryIO) -> rende
 
 
 def _film(
-    measured: render.Measured, pictures: Sequence[render.RenderStream], source: Source, out: BinaryIO
+    measured: render.Measured, pictures: Sequence[render.RenderStream], source: RenderSource, out: BinaryIO
 ) -> dict[str, Any]:
     """Make a file with all video streams side by side."""
     mosaic = Mosaic([stream.index for stream in pictures], measured.rate)
@@ -195,7 +195,7 @@ def _film(
 
 
 def _capture(job: Job, out: BinaryIO) -> dict[str, Any]:
-    source = Source(job, readings=1)
+    source = RenderSource(job, readings=1)
     # a stream shown only at times is left out: video has no silence to replace the rest with
     streams = [pcap.CapturedStream(s.index, s.media, s.payloads, s.heard is not None) for s in job.streams]
     count = pcap.write(source.records(), streams, out.write)

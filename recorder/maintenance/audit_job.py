@@ -12,6 +12,7 @@ from recorder.errors import NotPossible
 from recorder.maintenance.audit_witnesses import tell
 from recorder.observe.incidents import Incidents
 from recorder.observe.logs import Log
+from recorder.runtime.tasks import repeat
 from storage.customer.customers import Customer
 from storage.errors import StorageError
 
@@ -39,12 +40,11 @@ class AuditJob:
 
     async def run(self) -> None:
         """Run for ever; owned by recorder.runtime.tasks."""
-        while True:
-            try:
-                self.report(await asyncio.to_thread(self.round))
-            except Exception as problem:  # without this task no witness would get anything any more
-                self._log.fault("audit.checkpoint_failed", problem)
-            await asyncio.sleep(EVERY_SECONDS)
+        # without this task no witness would get anything any more
+        await repeat(self._turn, EVERY_SECONDS, lambda problem: self._log.fault("audit.checkpoint_failed", problem))
+
+    async def _turn(self) -> None:
+        self.report(await asyncio.to_thread(self.round))
 
     def round(self) -> list[Failure]:
         """Make the checkpoints that are due and send them; failures are retried in the next round."""

@@ -17,11 +17,12 @@ from pathlib import Path
 
 from recorder.errors import NotPossible
 from storage.files.durable_files import Disk, disk_errors, opened, write_all
+from storage.timestamps import rfc3339
 
 JOURNALD = "/run/systemd/journal/socket"
 TAG = "recorder-audit"
 _PRIORITY = 13 * 8 + 5  # RFC 5424, 6.2.1: facility "log audit", severity "notice"
-_PATIENCE = 2.0  # seconds
+_TIMEOUT_SECONDS = 2.0
 
 
 def tell(witness: str, line: bytes) -> None:
@@ -60,15 +61,15 @@ def _append(path: Path, line: bytes) -> None:
 
 def _send_local(path: str, data: bytes) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as out:
-        out.settimeout(_PATIENCE)
+        out.settimeout(_TIMEOUT_SECONDS)
         out.sendto(data, path)
 
 
 def _send_udp(place: str, text: str) -> None:
     host, _, port = place.rpartition(":")
-    at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    at = rfc3339(datetime.now(UTC))
     data = f"<{_PRIORITY}>1 {at} {socket.gethostname() or '-'} {TAG} {os.getpid()} checkpoint - {text}".encode()
     (family, kind, protocol, _, address), *_ = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)
     with socket.socket(family, kind, protocol) as out:
-        out.settimeout(_PATIENCE)
+        out.settimeout(_TIMEOUT_SECONDS)
         out.sendto(data, address)

@@ -18,6 +18,7 @@ from recorder.config.model import Settings
 from recorder.errors import NotPossible
 from recorder.observe.incidents import Incidents
 from recorder.observe.logs import Log
+from recorder.runtime.tasks import repeat
 from recorder.runtime.tls import context
 
 LOOK_SECONDS = 30.0
@@ -79,12 +80,8 @@ class CertificateExpiry:
 
     async def run(self) -> None:
         """Check for ever; owned by recorder.runtime.tasks."""
-        while True:
-            try:
-                await self.look()
-            except Exception as problem:  # if this task ended, no expiry would be reported any more
-                self._log.fault("certificate.fault", problem)
-            await asyncio.sleep(LOOK_SECONDS)
+        # if this task ended, no expiry would be reported any more
+        await repeat(self.look, LOOK_SECONDS, lambda problem: self._log.fault("certificate.fault", problem))
 
     async def look(self) -> None:
         """Check once, outside the event loop, and report what is new."""

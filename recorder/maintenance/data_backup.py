@@ -37,7 +37,7 @@ def back_up(settings: Settings, path: Path, keep: int, watch: backup.Watch) -> b
     with disk_errors("make the folder of the backup"):
         path.mkdir(mode=0o700, exist_ok=True)
     database = _SQLITE if settings.storage.database == _SQLITE else _ELSEWHERE
-    source = backup.Source(data, known, database)
+    source = backup.CopySource(data, known, database)
     with _refusals():
         made = backup.back_up(source, Folder(path), datetime.now(UTC), keep, watch)
     made.faults[:0] = unopened

@@ -62,11 +62,10 @@ class HolderJob:
         holder = customer.holder
         if holder is None:
             return
-        holder.stop_live = self._stop_live
         well = True
         while not holder.gone:
             try:
-                changed = await holder.turn()
+                changed = await holder.turn(self._stop_live)
                 if changed and customer.erasures.soon and await holder.is_level():  # otherwise nothing could be erased
                     customer.erasures.wanted.set()
                 await self._look(customer, holder)

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from typing import TypeVar
 
 from recorder.observe.logs import Log
+from storage.batches import batches
 from storage.customer.customers import Customer
 from storage.database.database import DatabaseAway
 from storage.errors import ObjectMissing, StorageError, StoreAway
@@ -169,8 +170,7 @@ class LockJob:
     async def _extend(self, one: _Round, customer: Customer, vault: ObjectVault, found: Sequence[PartRef]) -> None:
         """Extend the locks of parts; look again later at parts without one, whose call is not over yet."""
         now = customer.now()
-        for at in range(0, len(found), BATCH):
-            some = found[at : at + BATCH]
+        for some in batches(found, BATCH):
             due = await customer.calls.retained(ref.call for ref in some)
             locked = await one.do(lambda some=some: [vault.pointer(ref) for ref in some]) or ()
             for ref, pointer in zip(some, locked, strict=False):

@@ -1,6 +1,6 @@
 """Look about once a second at what other nodes have changed for a customer, and wake the tasks that must act on it.
 
-    job = PollJob(customers, tasks, log, node.indexer.note); tasks.start(job.run(), "poll")
+    job = PollJob(customers, tasks, log, indexer.note); tasks.start(job.run(), "poll")
 
 Each customer has a task of its own. While nothing changes, a look costs one statement (storage.customer.poll).
 """

@@ -199,9 +199,9 @@ class RetentionJob:
         return self._clock.read(*readings())
 
 
-def stopper(live: Live, executor: Executor, flush: Callable[[], None]) -> StopLive:
+def stopper(live: Live, executor: Executor) -> StopLive:
     """Return a function that ends a live call that is to be erased: hang up, seal, and wait until nothing of it is
-    being written. `flush` sends what the endpoint wants to send.
+    being written.
     """
 
     async def stop_live(call: str) -> None:
@@ -209,7 +209,7 @@ def stopper(live: Live, executor: Executor, flush: Callable[[], None]) -> StopLi
         if found is None:
             return
         executor.guarded(found, StopAsked("erased", interrupted=False))
-        flush()
+        executor.flush()
         async with asyncio.timeout(STOP_SECONDS):
             while live.by_id(call) is not None:  # noqa: ASYNC110 - a call ends in many places, none of which reports it
                 await asyncio.sleep(LOOK_SECONDS)

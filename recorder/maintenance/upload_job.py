@@ -1,6 +1,6 @@
 """Upload finished parts to the object store, and remove local copies that the store has had for long enough.
 
-    jobs = jobs_of(node)                          one for each object store
+    jobs = jobs_of(settings, customers, …)        one for each object store
     for job in jobs: tasks.start(job.run(), "uploads")
 
 The disk shows what waits: finished parts without a pointer (storage.vault.object_vault). So nobody has to notify this
@@ -23,14 +23,18 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TypeVar
 
-from recorder.calls.context import Node
+from recorder.config.model import Settings
 from recorder.maintenance.lock_job import lock_day, why_away
+from recorder.observe.logs import Log
+from recorder.observe.metrics import Metrics
 from recorder.persist.object_store import configured_store
+from storage.batches import batches
 from storage.customer.customers import Customer
 from storage.errors import StorageError, StoreAway
 from storage.keys.key_tree import day_of
 from storage.objects.probe import probe, usable
 from storage.objects.s3 import S3
+from storage.vault.group_sync import Syncer
 from storage.vault.object_vault import ObjectVault
 from storage.vault.parts import PartRef
 
@@ -78,26 +82,43 @@ class _Watched:
     waiting: dict[int, int] = field(default_factory=dict)  # day → parts that waited at the last look
 
 
-def jobs_of(node: Node) -> list[UploadJob]:
+def jobs_of(
+    settings: Settings, customers: Mapping[str, Customer], syncer: Syncer, log: Log, metrics: Metrics
+) -> list[UploadJob]:
     """Return a job for each object store to which recordings go; the metric counts the waiting parts of all."""
     uploading: dict[S3, dict[str, int]] = {}
-    for each in node.settings.customers:
-        storage = node.settings.storage_of(each)
-        store = configured_store(node.settings, each)
+    for each in settings.customers:
+        storage = settings.storage_of(each)
+        store = configured_store(settings, each)
         if store is not None and storage.media == "s3":
             uploading.setdefault(store, {})[each.name] = storage.keep_local.seconds * 1_000_000_000
-    jobs = [UploadJob(node, store, keep_ns) for store, keep_ns in uploading.items()]
-    node.metrics.watch(node.metrics.parts_waiting, lambda: sum(job.waiting() for job in jobs))
+    several = settings.node.number > 0
+    jobs = [UploadJob(customers, syncer, log, store, keep_ns, several=several) for store, keep_ns in uploading.items()]
+    metrics.watch(metrics.parts_waiting, lambda: sum(job.waiting() for job in jobs))
     return jobs
 
 
 class UploadJob:
     """Uploads for all customers of one object store."""
 
-    def __init__(self, node: Node, store: S3, keep_ns: Mapping[str, int]) -> None:
-        """`keep_ns`: for each customer by name, the nanoseconds for which a part stays on the disk after its upload."""
-        self._node = node
-        self._log = node.log
+    def __init__(
+        self,
+        customers: Mapping[str, Customer],
+        syncer: Syncer,
+        log: Log,
+        store: S3,
+        keep_ns: Mapping[str, int],
+        *,
+        several: bool = False,
+    ) -> None:
+        """`keep_ns`: for each customer by name, the nanoseconds for which a part stays on the disk after its upload.
+
+        `several`: this is one of several nodes.
+        """
+        self._customers = customers
+        self._syncer = syncer
+        self._log = log
+        self._several = several
         self._keep_ns = keep_ns
         self._store = store
         self._seen: dict[str, _Watched] = {}
@@ -129,7 +150,7 @@ class UploadJob:
         """Look once at every customer, and upload what waits."""
         vaults = [
             (customer, customer.vault)
-            for customer in self._node.customers.values()
+            for customer in self._customers.values()
             if customer.name in self._keep_ns and isinstance(customer.vault, ObjectVault)
         ]
         self._looked, found = 0.0, list[tuple[ObjectVault, PartRef]]()
@@ -139,10 +160,10 @@ class UploadJob:
             await self._try(threads, store)
         if store.features is None:
             return
-        if found and self._node.settings.node.number:
+        if found and self._several:
             found = await self._of_level(vaults, found)
         if found:
-            await asyncio.wrap_future(self._node.syncer.wait([]))  # only what is durable here is uploaded
+            await asyncio.wrap_future(self._syncer.wait([]))  # only what is durable here is uploaded
             await self._upload(threads, await self._dated(found) if store.locks else [(*each, 0) for each in found])
         if time.monotonic() >= self._next_release:
             self._next_release = time.monotonic() + min(RELEASE_SECONDS, min(self._keep_ns.values()) / 1e9)
@@ -205,7 +226,7 @@ class UploadJob:
         for vault, ref in found:
             by_customer.setdefault(vault.customer, []).append((vault, ref))
         for name, some in by_customer.items():
-            customer = self._node.customers[name]
+            customer = self._customers[name]
             due: dict[str, datetime | None] = {}
             if customer.served:
                 with suppress(StorageError):
@@ -262,8 +283,7 @@ class UploadJob:
     async def _release(self, threads: ThreadPoolExecutor, customer: Customer, vault: ObjectVault) -> None:
         """Remove local copies that the store has had for long enough, of calls that are finished in the index."""
         due = await _in(threads, lambda: list(vault.stored(time.time_ns() - self._keep_ns[customer.name])))
-        for at in range(0, len(due), BATCH):
-            some = due[at : at + BATCH]
+        for some in batches(due, BATCH):
             calls = {(ref.call, ref.leaf) for ref in some}
             unknown = set(await customer.calls.unknown(calls))
             unfinished = {call for call, _ in await customer.calls.unfinished()}

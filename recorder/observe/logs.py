@@ -21,6 +21,8 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, ClassVar
 
+from storage.timestamps import to_text
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -149,8 +151,7 @@ class Pipeline:
             self._emit("info", "log.suppressed", {"kind": event, "suppressed": count})
 
     def _emit(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
-        moment = datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
-        line = {"time": f"{moment}Z", **mask({"level": level, "event": event, **self._fixed, **fields})}
+        line = {"time": to_text(datetime.now(UTC)), **mask({"level": level, "event": event, **self._fixed, **fields})}
         try:
             priority = f"<{PRIORITIES.get(level, 6)}>" if self._journal else ""
             self._stream.write(f"{priority}{json.dumps(line, ensure_ascii=True)}\n")

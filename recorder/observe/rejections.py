@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 from prometheus_client import Counter
 
+from recorder.observe.incidents import Incidents
 from recorder.observe.log_throttle import RateLimit
 from recorder.observe.logs import Log
 from recorder.observe.metrics import Metrics
@@ -34,12 +35,17 @@ Watch = Callable[[str, str | None], None]
 """Sees what was refused and why, in words of our own, and the source's address."""
 
 
+OFFERING = frozenset({"INVITE", "UPDATE", "re-offer"})
+"""Methods that may carry an offer, and their names in a dialog."""
+
+
 class Rejections:
     """Count and log what was refused or dropped."""
 
-    def __init__(self, log: Log, metrics: Metrics) -> None:
+    def __init__(self, log: Log, metrics: Metrics, incidents: Incidents) -> None:
         self._log = log
         self._metrics = metrics
+        self._incidents = incidents
         self._sources = RateLimit()
         self._together = Rates()
         self._dropped: dict[str, Counter] = {}
@@ -78,6 +84,20 @@ class Rejections:
                 "sip.refused",
                 source=source, method=method, status=status, reason=reason, customer=customer, suppressed=held,
             )  # fmt: skip
+
+    def report(
+        self, method: str, status: int, reason: str, customer: str | None, source: str | None, now: float,
+        *, call: str | None = None,
+    ) -> None:  # fmt: skip
+        """Count a request that was refused; list a refused call, or a refused offer of the live `call`, as an
+        incident.
+        """
+        self.refuse(method, status, reason, customer, source, now)
+        if call and method in OFFERING:
+            self._incidents.add("offer-refused", customer, call=call, status=status, reason=reason)
+        elif method == "INVITE":
+            self._metrics.call("refused", customer)
+            self._incidents.add("call-refused", customer, status=status, reason=reason)
 
     def _admit(self, source: str | None, now: float) -> int | None:
         """Return how many lines were held back; None to hold this one back too, for its source or all together."""

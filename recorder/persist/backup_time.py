@@ -6,11 +6,12 @@ nothing passes for verified that is not. A copy of them proves nothing.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from storage.customer.customers import KEYS
 from storage.files.durable_files import Disk
+from storage.timestamps import from_text, rfc3339
 
 _BACKED_UP = Path(KEYS, "backed-up")
 _VERIFIED = Path(".verified")
@@ -37,12 +38,11 @@ def verified_at(data_dir: Path) -> datetime | None:
 
 
 def _write(path: Path, at: datetime, disk: Disk) -> None:
-    disk.replace(path, at.astimezone(UTC).isoformat(timespec="seconds").encode())
+    disk.replace(path, rfc3339(at).encode())
 
 
 def _read(path: Path) -> datetime | None:
     try:
-        found = datetime.fromisoformat(path.read_text("ascii", "replace"))
+        return from_text(path.read_text("ascii", "replace"))
     except (OSError, ValueError):
         return None
-    return found.astimezone(UTC) if found.tzinfo else None

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NotRequired, cast
+from typing import Any, NotRequired, cast
 
 from personal import Personal
-from storage.calls.call_document import CallDocument, PlainDocument, revealed
+from storage.calls.call_document import PlainDocument, revealed
 from storage.calls.call_index import CallRow, Query
 from storage.calls.call_row import MAX_LIMIT, CallState, Direction
 from storage.customer.customers import Customer
-from storage.timestamps import rfc3339
-
-if TYPE_CHECKING:
-    from storage.nodes.present import Present
+from storage.nodes.present import Present, recorded_by
 
 
 class Item(PlainDocument):
@@ -30,16 +27,8 @@ class Item(PlainDocument):
 
 def item(customer: str, row: CallRow, nodes: Mapping[int, Present] | None = None) -> Item:
     """Return a row as the command line shows a call; `nodes`: those that share the database, if there are several."""
-    shown = cast("Item", {"id": row.id, "customer": customer, **revealed(facts(row))})
-    if nodes is not None:
-        node = nodes.get(row.node)
-        shown["node"], shown["node_state"] = (node.name, node.state.value) if node else (None, None)
-    return shown
-
-
-def facts(row: CallRow) -> CallDocument:
-    """Return a row as the document of a call."""
-    return {**row.columns_shown(), "hold": row.hold, "erase_after": rfc3339(row.erase_after), **row.details}
+    shown = cast("Item", {"id": row.id, "customer": customer, **revealed(row.document())})
+    return shown if nodes is None else {**shown, **recorded_by(row.node, nodes)}
 
 
 async def find(customer: Customer, asked: Mapping[str, Any], limit: int) -> list[Item]:

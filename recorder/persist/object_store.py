@@ -40,12 +40,6 @@ def described_stores(settings: Settings) -> list[S3]:
     return found
 
 
-def store_for(settings: Settings, customer: Customer) -> S3 | None:
-    """Return the object store that is described for a customer, in use or not; None if there is none."""
-    storage = settings.storage_of(customer)
-    return None if storage.endpoint is None else store_of(storage)
-
-
 def release_stores(settings: Settings) -> None:
     """Let nobody wait for an object store any more: the process is about to end."""
     for store in configured_stores(settings):
@@ -86,11 +80,6 @@ def _client(storage: Storage) -> S3:
             secrets=lambda: _secrets(storage),
         )
     )
-
-
-def forget_clients() -> None:
-    """Begin anew, as another process would; for tests."""
-    _client.cache_clear()
 
 
 def _secrets(storage: Storage) -> tuple[str, str]:

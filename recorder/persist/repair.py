@@ -60,9 +60,9 @@ def repair(customer: Customer, call: str, leaf: int, known: CallDocument | None 
         document: CallDocument | None = known.copy()
         _keep(customer, call, leaf, known)
     else:
-        content = _content(customer, call, leaf)
-        document = content.document
-        if content.empty:  # no INVITE is answered before its document is written
+        found = content(customer, call, leaf)
+        document = found.document
+        if found.empty:  # no INVITE is answered before its document is written
             customer.vault.remove(call, leaf)
     for ref in customer.vault.parts(call, leaf):
         if not ref.finished:
@@ -94,19 +94,15 @@ def _keep(customer: Customer, call: str, leaf: int, document: CallDocument) -> N
 
 
 @dataclass(frozen=True, slots=True)
-class _Content:
+class Content:
     """The contents of a recording's parts."""
 
     document: CallDocument | None
     empty: bool  # every part can be read, and there is neither a document nor a packet in any
 
 
-def rebuild(customer: Customer, call: str, leaf: int) -> CallDocument | None:
-    """Return the document of a recording from its parts alone; None if there is none in them. Raises DiskFailed."""
-    return _content(customer, call, leaf).document
-
-
-def _content(customer: Customer, call: str, leaf: int) -> _Content:
+def content(customer: Customer, call: str, leaf: int) -> Content:
+    """Return what the parts of a recording hold; raises DiskFailed or StoreAway."""
     document: CallDocument | None = None
     failed: DiskFailed | None = None
     summary, whole = Summary(), True
@@ -125,10 +121,10 @@ def _content(customer: Customer, call: str, leaf: int) -> _Content:
     if document is None and failed is not None:
         raise failed  # it may be readable in a moment, and nothing would find a recording that is given up
     if document is None:
-        return _Content(None, whole and summary.last_ns() is None)
+        return Content(None, whole and summary.last_ns() is None)
     if document["state"] == "recording":
         _end(document, summary)
-    return _Content(document, False)
+    return Content(document, False)
 
 
 def _end(document: CallDocument, summary: Summary) -> None:

@@ -79,10 +79,10 @@ class Work(Generic[T]):
 class Disk:
     """One thread, which does work in the order it is submitted."""
 
-    def __init__(self, report: Callable[[Exception], None], patience: float = GIVE_UP_SECONDS) -> None:
+    def __init__(self, report: Callable[[Exception], None], give_up_seconds: float = GIVE_UP_SECONDS) -> None:
         """`report` is called, in the thread, with errors of work that nobody waits for any more."""
         self._report = report
-        self._give_up_seconds = patience
+        self._give_up_seconds = give_up_seconds
         self._asked: SimpleQueue[Work[Any] | None] = SimpleQueue()
         self._turn = threading.Lock()
         self._joining: list[tuple[Callable[[], None], asyncio.Future[None]]] = []  # these share the next trip
@@ -107,7 +107,7 @@ class Disk:
             raise DiskAway
         return work.outcome()
 
-    async def patiently(self, do: Callable[[], T]) -> T:
+    async def without_limit(self, do: Callable[[], T]) -> T:
         """Do something however long the disk takes; only the caller waits, the loop continues."""
         loop = asyncio.get_running_loop()
         waking: asyncio.Future[None] = loop.create_future()

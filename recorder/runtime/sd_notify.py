@@ -14,6 +14,8 @@ import socket
 import struct
 from collections.abc import Iterable, MutableMapping, Sequence
 
+from storage.batches import batches
+
 FIRST_DESCRIPTOR = 3  # SD_LISTEN_FDS_START
 MAX_DESCRIPTORS = 253  # SCM_MAX_FD: the kernel refuses more in one message
 MAX_NAME = 255  # characters; systemd ignores longer names
@@ -33,7 +35,7 @@ class Notifier:
         """Take the value of $NOTIFY_SOCKET: a path, or an abstract name after `@`; None or empty if there is none."""
         self._address = address or None
         self._channel: socket.socket | None = None
-        self._patient = True
+        self._may_wait = True
         self._owed: dict[str, list[str]] = {}  # messages that must arrive and were not taken, in order
         self.was_ready = False  # READY=1 was reported
         self.stored_early: set[str] = set()  # names of what was stored before that
@@ -52,7 +54,7 @@ class Notifier:
     @property
     def busy(self) -> bool:
         """Tell whether it had no room for the last message."""
-        return not self._patient
+        return not self._may_wait
 
     def ready(self) -> bool:
         """Report that calls, media and the API are served."""
@@ -86,8 +88,8 @@ class Notifier:
         if not self.was_ready:
             self.stored_early.add(name)
         lines = ["FDSTORE=1", f"FDNAME={_checked(name)}", "FDPOLL=0"]
-        parts = [descriptors[at : at + MAX_DESCRIPTORS] for at in range(0, len(descriptors), MAX_DESCRIPTORS)]
-        sent = [self._send(lines, part) for part in parts]  # each is worth sending, even after one that failed
+        # each is worth sending, even after one that failed
+        sent = [self._send(lines, part) for part in batches(descriptors, MAX_DESCRIPTORS)]
         return all(sent)
 
     def remove(self, name: str) -> bool:
@@ -123,14 +125,14 @@ class Notifier:
         for _ in range(2):  # a manager that restarted has a new socket under the same name
             try:
                 self._channel = self._channel or _connected(self._address)
-                self._channel.sendmsg(data, rights, 0 if self._patient else socket.MSG_DONTWAIT)
+                self._channel.sendmsg(data, rights, 0 if self._may_wait else socket.MSG_DONTWAIT)
             except BlockingIOError:
-                self._patient = False
+                self._may_wait = False
                 return False
             except OSError:
                 self.close()
             else:
-                self._patient, self.deaf = True, False
+                self._may_wait, self.deaf = True, False
                 return True
         return False
 

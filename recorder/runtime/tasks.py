@@ -1,11 +1,15 @@
-"""The only place that starts asyncio tasks: each has a name and an owner, is awaited, and cannot fail unnoticed."""
+"""The only place that starts asyncio tasks: each has a name and an owner, is awaited, and cannot fail unnoticed.
+
+Also the loops that tasks run: `retry` until something succeeds, `repeat` for ever.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NoReturn, TypeVar
 
+T = TypeVar("T")
 Report = Callable[[str, BaseException], None]  # name of the task, what it failed with
 STOP_SECONDS = 5.0  # how long cancelled tasks may take to clean up; systemd's stop timeout is much longer
 
@@ -20,6 +24,34 @@ async def is_set_within(event: asyncio.Event, seconds: float) -> bool:
             return await event.wait()
     except TimeoutError:
         return False
+
+
+async def retry(step: Callable[[], Awaitable[T]], failed: Callable[[Exception], float]) -> T:
+    """Repeat a step until it succeeds; return its result.
+
+    `failed` takes each failure and returns the seconds until the next try, or raises to give up.
+    """
+    while True:
+        try:
+            return await step()
+        except Exception as problem:
+            pause = failed(problem)
+        await asyncio.sleep(pause)
+
+
+async def repeat(turn: Callable[[], Awaitable[None]], seconds: float, failed: Callable[[Exception], None]) -> NoReturn:
+    """Do something for ever, with a pause after each turn; `failed` takes each failure, which ends nothing."""
+    while True:
+        try:
+            await turn()
+        except Exception as problem:
+            failed(problem)
+        await asyncio.sleep(seconds)
+
+
+def start_awaited(work: Coroutine[Any, Any, T], name: str) -> asyncio.Task[T]:
+    """Run a coroutine as a task that the caller awaits, and so learns how it ends."""
+    return asyncio.get_running_loop().create_task(work, name=name)
 
 
 class Tasks:
@@ -38,7 +70,7 @@ class Tasks:
         if self._closed:
             work.close()
             raise RuntimeError("the owner of this task has closed")
-        task = asyncio.get_running_loop().create_task(work, name=name)
+        task = start_awaited(work, name)
         self._running.add(task)
         task.add_done_callback(self._ended)
         return task

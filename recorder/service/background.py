@@ -9,25 +9,31 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime
 from importlib import import_module
+from itertools import count
 from typing import TYPE_CHECKING
 
-from recorder.calls.context import Node
+from recorder.calls.context import Node, Resources
 from recorder.calls.databases import Databases
+from recorder.runtime.tasks import retry
 
 if TYPE_CHECKING:
     from recorder.access.api_server import AdminApiServer
     from recorder.access.metrics_server import MetricsServer
+    from recorder.calls.crash_scan import CrashScan
     from recorder.calls.customers_away import CustomersAway
     from recorder.calls.executor import Executor
+    from recorder.calls.membership import Membership
     from recorder.calls.registry import Live
     from recorder.calls.repair_queue import RepairQueue
     from recorder.calls.resume import Resume
     from recorder.calls.status import System
     from recorder.maintenance.retention_job import RetentionJob
+    from recorder.observe.rejections import Rejections
+    from recorder.persist.indexer import Indexer
     from recorder.trace.server import TraceServer
     from storage.customer.customers import Customer
 
@@ -54,18 +60,23 @@ class BackgroundServices:
     """Databases, API and jobs, which run beside the recording."""
 
     def __init__(
-        self, node: Node, live: Live, executor: Executor, repairs: RepairQueue, system: System,
-        away: CustomersAway | None = None, resume: Resume | None = None,
+        self, node: Node, resources: Resources, customers: Mapping[str, Customer], indexer: Indexer,
+        rejections: Rejections, membership: Membership | None, live: Live, executor: Executor, repairs: RepairQueue,
+        system: System, away: CustomersAway | None = None, resume: Resume | None = None,
     ) -> None:  # fmt: skip
         """`away`: customers that are not open yet; `resume` continues the calls that wait for them."""
         self._node = node
+        self._resources = resources
+        self._customers = customers
+        self._indexer = indexer
+        self._rejections = rejections
         self._away = away
         self._resume = resume
         self._live = live
         self._executor = executor
         self._repairs = repairs
         self._system = system
-        self._databases = Databases(node, self._look_again)
+        self._databases = Databases(node, customers, membership, self._look_again)
         self._surface: AdminApiServer | None = None
         self._scraped: MetricsServer | None = None
         self._opening: asyncio.Task[None] | None = None
@@ -78,22 +89,22 @@ class BackgroundServices:
 
         `listening`: the socket of the API, then that of [metrics] if there is one.
         """
-        self._opening = self._node.tasks.start(self._open(listening, opened), "office")
+        self._opening = self._node.tasks.start(self._open(listening, opened), "background")
 
     async def _open(self, listening: Sequence[socket.socket], opened: Callable[[], None]) -> None:
         usual = sys.getswitchinterval()
         sys.setswitchinterval(LOADING_SECONDS)
         try:
-            await self._retry(lambda: asyncio.to_thread(self._load))
+            await self._until_done(lambda: asyncio.to_thread(self._load))
         finally:
             sys.setswitchinterval(usual)
         await self._listen_for_traces()
         self._databases.start()
         await self._databases.settled()
         retention = self._begin()
-        await self._retry(lambda: self._serve(listening, retention.now))
+        await self._until_done(lambda: self._serve(listening, retention.now))
         opened()
-        self._node.log.info("api.ready", customers=len(self._node.customers))
+        self._node.log.info("api.ready", customers=len(self._customers))
 
     async def _listen_for_traces(self) -> None:
         from recorder.trace.server import TraceServer
@@ -101,7 +112,9 @@ class BackgroundServices:
         node, settings = self._node, self._node.settings
         names = [name for customer in settings.customers for name in (*customer.domains, *customer.certificates)]
         names += [name for name in (settings.sip.advertise, settings.media.advertise) if name]
-        tracing = TraceServer(node.runtime_dir, node.endpoint, node.unwelcome, node.log, node.tasks.start, names)
+        tracing = TraceServer(
+            settings.node.runtime_dir, self._resources.endpoint, self._rejections, node.log, node.tasks.start, names
+        )
         try:
             await tracing.start()
         except OSError as problem:  # a full tmpfs; everything else works without it
@@ -109,26 +122,23 @@ class BackgroundServices:
         else:
             self._tracing = tracing
 
-    async def _retry(self, step: Callable[[], Awaitable[None]]) -> None:
+    async def _until_done(self, step: Callable[[], Awaitable[None]]) -> None:
         """Repeat a step until it succeeds: calls are recorded without it, and a shortage may be over in a moment."""
-        reported = False
-        while True:
-            try:
-                await step()
-            except Exception as problem:
-                if not reported:
-                    self._node.log.fault("api.failed", problem)
-                reported = True
-                await asyncio.sleep(AGAIN_SECONDS)
-            else:
-                return
+        failures = count()
+
+        def failed(problem: Exception) -> float:
+            if not next(failures):
+                self._node.log.fault("api.failed", problem)
+            return AGAIN_SECONDS
+
+        await retry(step, failed)
 
     def _load(self) -> None:
         for module in MODULES:
             if self._closed:
                 return
             import_module(module)
-        for customer in self._node.customers.values():
+        for customer in self._customers.values():
             with suppress(Exception):  # one customer only; whoever opens the databases reports it and tries again
                 customer.complete()
 
@@ -138,17 +148,17 @@ class BackgroundServices:
         from recorder.access.api_server import AdminApiServer
         from recorder.access.metrics_server import MetricsServer
 
-        daemon = Daemon(self._node, self._live, self._executor, now, self._system)
+        node, workers = self._node, self._resources.workers
+        daemon = Daemon(node, self._customers, workers, self._indexer, self._live, self._executor, now, self._system)
         api, *scraped = listening
-        self._surface = AdminApiServer(self._node, daemon)
+        self._surface = AdminApiServer(node, self._customers, daemon)
         await self._surface.start(api)
         for each in scraped:
-            self._scraped = MetricsServer(self._node)
+            self._scraped = MetricsServer(node.settings.admin_api, node.metrics, node.tasks)
             await self._scraped.start(each)
 
     def _begin(self) -> RetentionJob:
         """Start the jobs; they do not wait for the API, so calls that are due are erased without it."""
-        from recorder.calls.crash_scan import CrashScan
         from recorder.exports.export_job import ExportJob
         from recorder.maintenance.audit_job import AuditJob
         from recorder.maintenance.cert_expiry import CertificateExpiry
@@ -158,12 +168,12 @@ class BackgroundServices:
         from recorder.maintenance.retention_job import RetentionJob, stopper
         from recorder.maintenance.user_matching_job import UserMatchingJob
 
-        node = self._node
-        customers, tasks, log, incidents, settings = node.customers, node.tasks, node.log, node.incidents, node.settings
+        node, customers, indexer = self._node, self._customers, self._indexer
+        tasks, log, incidents, settings = node.tasks, node.log, node.incidents, node.settings
         start = tasks.start
-        start(node.indexer.run(), "indexer")
-        start(self._repairs.run(), "mending")
-        start(CrashScan(node, self._live, self._repairs).run(), "startup")
+        start(indexer.run(), "indexer")
+        start(self._repairs.run(), "repairs")
+        start(self._crash_scan(customers.values()).run(), "startup")
         exports = ExportJob(customers, tasks, log, settings.node)
         start(exports.run(), "exports")
         start(AuditJob(customers, log, incidents, settings.audit.witnesses).run(), "audit")
@@ -172,21 +182,21 @@ class BackgroundServices:
 
             start(AuditCopyJob(customers, log).run(), "copies")
         start(DirectoryJob(customers, tasks, log, incidents, settings).run(), "directory")
-        user_matcher, purge = UserMatchingJob(customers, tasks, log), PurgeJob(customers, tasks, log, node.indexer)
+        user_matcher, purge = UserMatchingJob(customers, tasks, log), PurgeJob(customers, tasks, log, indexer)
         start(user_matcher.run(), "correlation")
         start(purge.run(), "purge")
         start(Figures(node.metrics, settings).run(), "figures")
         if any(each.media == "s3" for each in settings.stores):
             from recorder.maintenance.upload_job import jobs_of
 
-            for job in jobs_of(node):
+            for job in jobs_of(settings, customers, self._resources.syncer, log, node.metrics):
                 start(job.run(), "uploads")
             if any(each.lock != "off" for each in settings.stores):
                 from recorder.maintenance.lock_job import LockJob
 
                 start(LockJob(customers, log).run(), "locks")
         start(CertificateExpiry(log, incidents, settings).run(), "renewal")
-        stop_live = stopper(self._live, self._executor, lambda: node.flush())
+        stop_live = stopper(self._live, self._executor)
         retention = RetentionJob(customers, tasks, log, incidents, node.metrics, settings, stop_live)
         start(retention.run(), "retention")
         self._of_each_customer = [exports.begin, user_matcher.begin, purge.begin, retention.begin]
@@ -195,7 +205,7 @@ class BackgroundServices:
             from recorder.maintenance.poll_job import PollJob
 
             holders = HolderJob(customers, tasks, log, incidents, stop_live)
-            poll = PollJob(customers, tasks, log, node.indexer.note)
+            poll = PollJob(customers, tasks, log, indexer.note)
             start(holders.run(), "holders")
             start(poll.run(), "poll")
             self._of_each_customer += [holders.begin, poll.begin]
@@ -203,20 +213,20 @@ class BackgroundServices:
             start(self._away.run(self._join), "away")
         return retention
 
-    def _look_again(self, customer: Customer) -> None:
-        """Find what a database lacks that had lost commits."""
+    def _crash_scan(self, customers: Iterable[Customer]) -> CrashScan:
         from recorder.calls.crash_scan import CrashScan
 
-        scan = CrashScan(self._node, self._live, self._repairs, [customer])
-        self._node.tasks.start(scan.index(), "startup")
+        return CrashScan(customers, self._live, self._repairs, self._indexer, self._node.log)
+
+    def _look_again(self, customer: Customer) -> None:
+        """Find what a database lacks that had lost commits."""
+        self._node.tasks.start(self._crash_scan([customer]).index(), "startup")
 
     async def _join(self, customer: Customer) -> None:
         """Take up the work for a customer that could not be opened at the start."""
-        from recorder.calls.crash_scan import CrashScan
-
         if self._resume:
             self._resume.join(customer)
-        scan = CrashScan(self._node, self._live, self._repairs, [customer])
+        scan = self._crash_scan([customer])
         self._databases.add(customer)
         self._node.tasks.start(scan.run(), "startup")
         for begin in self._of_each_customer:

@@ -17,7 +17,7 @@ from media.receive.ports import Ports
 from media.receive.sockets import RECEIVE_BUFFER, Pair, open_pair, refused_buffer
 from media.stream.fast_path_library import library
 from recorder.calls.admission import Admission
-from recorder.calls.context import Node
+from recorder.calls.context import Node, Resources
 from recorder.calls.customers_away import CustomersAway
 from recorder.calls.executor import Executor
 from recorder.calls.leaf_prefetch import LeafPrefetch
@@ -27,6 +27,7 @@ from recorder.calls.repair_queue import RepairQueue
 from recorder.calls.resume import Resume
 from recorder.calls.sip_handler import SipHandler
 from recorder.calls.status import System
+from recorder.calls.storage_health import StorageHealth
 from recorder.calls.sync_task import PartTask, SyncTask
 from recorder.calls.worker_events import WorkerEvents
 from recorder.config.loader import load
@@ -36,6 +37,7 @@ from recorder.errors import OtherVersion
 from recorder.observe.incidents import Incidents
 from recorder.observe.logs import Log
 from recorder.observe.metrics import Metrics
+from recorder.observe.rejections import Rejections
 from recorder.persist.checkpoint import Checkpoints
 from recorder.persist.customers import open_each, reopen, to_be_removed, unconfigured
 from recorder.persist.indexer import Indexer
@@ -150,66 +152,83 @@ class Daemon:
         self.metrics.index_refused.inc()
         self._log.fault("index.fault", problem, call=call)
 
+    def _flush(self) -> None:
+        """Send what the endpoint wants to send."""
+        self._server.flush()
+
+    def _load_changed(self) -> None:
+        """Look again whether calls are accepted."""
+        self._admission.review()
+
     def _wire(self, opened: ExitStack, customers: Customers, away: Mapping[str, Exception]) -> None:
-        settings, log = self._settings, self._log
+        settings, log, metrics = self._settings, self._log, self.metrics
         self._customers = customers
         self._tasks = Tasks(lambda name, error: log.fault("task.failed", error, task=name))
         syncer = opened.enter_context(closing(Syncer(settings.node.data_dir)))
         disk = opened.enter_context(closing(Disk(lambda problem: log.fault("disk.late", problem))))
-        metrics = self.metrics
-        self.node = Node(
-            settings=settings,
-            customers=customers,
-            endpoint=Endpoint(sip_settings(settings), random=os.urandom),
-            ports=_ports(settings),
-            workers=self._workers,
-            syncer=syncer,
-            disk=disk,
-            indexer=Indexer(time.monotonic, self._not_indexed),
-            notify=self._notify,
-            tasks=self._tasks,
-            metrics=metrics,
-            membership=_membership(settings),
-            log=log,
-            incidents=Incidents(
-                lambda: datetime.now(UTC),
-                settings.node.data_dir,
-                disk.within,
-                lambda kind: metrics.incidents.labels(kind).inc(),
-            ),
+        self._incidents = Incidents(
+            lambda: datetime.now(UTC),
+            settings.node.data_dir,
+            disk.within,
+            lambda kind: metrics.incidents.labels(kind).inc(),
         )
+        self._indexer = Indexer(time.monotonic, self._not_indexed)
+        self._membership = _membership(settings)
+        self._endpoint = Endpoint(sip_settings(settings), random=os.urandom)
+        node = self._node = Node(settings, log, metrics, self._incidents, self._tasks)
+        resources = self._resources = Resources(
+            endpoint=self._endpoint,
+            ports=_ports(settings),
+            notify=self._notify,
+            workers=self._workers,
+            disk=disk,
+            syncer=syncer,
+            storage=StorageHealth(log, metrics, self._load_changed),
+        )
+        rejections = Rejections(log, metrics, self._incidents)
         self._away = CustomersAway(
-            self.node, customers, away, lambda name: reopen(settings, name), never=self._unusable
+            log, self._incidents, customers, away, lambda name: reopen(settings, name), never=self._unusable
         )
         checkpoints = Checkpoints(settings.node.runtime_dir / "live")
         opened.callback(checkpoints.close)
-        opened.callback(self.node.notify.close)
-        self._repairs = RepairQueue(self.node, checkpoints.remove)
-        self.node.indexer.follow_repair(self._repairs.whole, self._repairs.lacks)
-        self._executor = Executor(self.node, checkpoints, self._live, self._repairs)
-        self._worker_events = WorkerEvents(self.node, self._live, self._executor, self._stopping.make_way)
-        self._workers.listen(self._worker_events.on_event)
-        self._lookup = CustomerLookup(settings.customers)
-        recordings = Recordings(_closed(settings, self.node.ports))
-        signalling = SipHandler(self.node, self._lookup, recordings, self._executor, self._live)
-        self._garbage = Garbage(time.monotonic, lambda: len(self._live))
-        system = System(self.node, self._live, lambda: self._admission.not_accepting())
-        chores = (
-            self._worker_events.help_stranded, signalling.overdue, self.node.incidents.save, self._garbage.tidy,
-            LeafPrefetch(customers, self._tasks, self.node.now).tend, system.sample, signalling.liveness.look,
+        opened.callback(self._notify.close)
+        repairs = RepairQueue(node, syncer, checkpoints.remove)
+        self._indexer.follow_repair(repairs.whole, repairs.lacks)
+        self._executor = Executor(
+            node, resources, checkpoints, self._live, repairs, self._indexer, rejections,
+            flush=self._flush, load_changed=self._load_changed,
         )  # fmt: skip
-        self._admission = Admission(self.node, self._live, self._executor.checkpoint, chores)
+        worker_events = WorkerEvents(
+            node, self._workers, resources.storage, self._live, self._executor, self._stopping.make_way
+        )
+        self._workers.listen(worker_events.on_event)
+        self._lookup = CustomerLookup(settings.customers)
+        recordings = Recordings(_closed(settings, resources.ports))
+        signalling = SipHandler(
+            node, resources, customers, self._lookup, recordings, rejections, self._executor, self._live,
+            self._membership,
+        )  # fmt: skip
+        self._garbage = Garbage(time.monotonic, lambda: len(self._live))
+        system = System(
+            node, customers, self._workers, self._indexer, self._live, lambda: self._admission.not_accepting()
+        )
+        every_second = (
+            self._executor.save_settled, worker_events.help_stranded, signalling.overdue, self._incidents.save,
+            self._garbage.tidy, LeafPrefetch(customers, self._tasks, node.now).tend, system.sample,
+            signalling.liveness.look,
+        )  # fmt: skip
+        self._admission = Admission(node, resources, self._live, self._membership, every_second)
         self._watch()
         self._server = self._sip_server(signalling)
-        self.node.connect(flush=self._server.flush, load_changed=self._admission.review)
-        if self.node.membership is not None:
-            self.node.membership.follow(self._admission.review)
+        if self._membership is not None:
+            self._membership.follow(self._load_changed)
         self._resume = Resume(
-            self.node, recordings, self._live, self._executor, checkpoints, self._worker_events, self._repairs
+            node, resources, customers, recordings, self._live, self._executor, checkpoints, worker_events, repairs
         )
         self._background = BackgroundServices(
-            self.node, self._live, self._executor, self._repairs, system, self._away, self._resume
-        )
+            node, resources, customers, self._indexer, rejections, self._membership, self._live, self._executor,
+            repairs, system, self._away, self._resume,
+        )  # fmt: skip
 
     def _watch(self) -> None:
         """Let each scrape read the gauges that nobody sets."""
@@ -219,16 +238,16 @@ class Daemon:
             of_customer = partial(self._live.of_customer, each.name)
             metrics.watch(metrics.customer_calls_active.labels(each.name), of_customer)
         metrics.watch(metrics.customers_away, lambda: float(self._unserved()))
-        metrics.watch(metrics.oldest_unindexed, self.node.indexer.oldest)
+        metrics.watch(metrics.oldest_unindexed, self._indexer.oldest)
 
     def _unserved(self) -> int:
         """Return how many customers are away, or their databases."""
-        return self.node.unopened + sum(not customer.served for customer in self._customers.values())
+        return len(self._away.names) + sum(not customer.served for customer in self._customers.values())
 
     def _sip_server(self, signalling: SipHandler) -> Server:
         settings = self._settings
         return Server(
-            self.node.endpoint,
+            self._endpoint,
             signalling.on_event,
             lambda flow: self._lookup.admits(flow.transport, flow.remote[0]),
             clock=time.monotonic,
@@ -264,29 +283,29 @@ class Daemon:
         await self._workers.ready()
         for each in listening:
             if not each.adopted:
-                self.node.notify.store(each.name, [each.socket.fileno()])
+                self._notify.store(each.name, [each.socket.fileno()])
         self._resume.run(sockets, self._bound, self._away.names)
         sip, api = listening[: len(self._settings.sip.listen)], listening[len(self._settings.sip.listen) :]
         await self._server.start(self._listeners(sip))
         self._executor.end_closed(self._settings.closed)
         self._admission.review()
         self._tasks.start(self._admission.run(), "housekeeping")
-        self._tasks.start(SyncTask(self.node, self._live, self._executor).run(), "sync")
+        self._tasks.start(SyncTask(self._node, self._resources, self._live, self._executor).run(), "sync")
         if any(each.media == "s3" for each in self._settings.stores):
-            self._tasks.start(PartTask(self.node, self._live, self._executor).run(), "parts")
+            self._tasks.start(PartTask(self._node, self._resources, self._live, self._executor).run(), "parts")
         self._garbage.begin()
-        if self.node.membership is not None:
+        if self._membership is not None:
             self._background.open([each.socket for each in api], self._garbage.begin)
-            await self.node.membership.registered(REGISTER_SECONDS)
-        self.node.notify.ready()
+            await self._membership.registered(REGISTER_SECONDS)
+        self._notify.ready()
         self._log.info(
             "recorder.ready",
             version=VERSION,
             listeners=len(sip),
-            customers=len(self.node.customers),
+            customers=len(self._customers),
             calls=len(self._live),
         )
-        if self.node.membership is None:
+        if self._membership is None:
             self._background.open([each.socket for each in api], self._garbage.begin)
 
     def _listeners(self, listening: Sequence[Listening]) -> list[Listener]:
@@ -309,22 +328,22 @@ class Daemon:
     # ---- stop ----
     async def _shut_down(self) -> None:
         """Stop in order: take no new calls, seal the running ones unless a successor takes them over, then close."""
-        self.node.notify.stopping()
+        self._notify.stopping()
         self._admission.drain()
-        handed_over = self._stopping.handed_over(self.node.notify.present)
+        handed_over = self._stopping.handed_over(self._notify.present)
         if handed_over:
             await self._end_closed()
             for call in self._live:
                 self._executor.checkpoint(call)
         else:
             await self._end_calls()
-        await self.node.indexer.drain(2.0)
+        await self._indexer.drain(2.0)
         release_stores(self._settings)
         await self._background.close()
         await self._server.close()
         await self._workers.stop()
         await self._tasks.close()
-        self.node.incidents.save()
+        self._incidents.save()
         if not handed_over:
             await self._give_up_claims()
         await self._customers.close()
@@ -351,19 +370,19 @@ class Daemon:
     async def _give_up_claims(self) -> None:
         """Let another node take the databases at once; whoever cannot be told waits until the claim is old."""
         giving_up = [customer.give_up_claim() for customer in self._customers.values()]
-        if self.node.membership is not None:
-            self.node.membership.leave()
+        if self._membership is not None:
+            self._membership.leave()
         with suppress(TimeoutError):
             await asyncio.wait_for(asyncio.gather(*giving_up, return_exceptions=True), GIVE_UP_SECONDS)
 
     async def _end_calls(self) -> None:
         """Give the calls time to end if there is any, then end and seal those that are left."""
-        self.node.notify.extend(self._stopping.drain_seconds + SEAL_SECONDS + LEAVE_SECONDS)
+        self._notify.extend(self._stopping.drain_seconds + SEAL_SECONDS + LEAVE_SECONDS)
         self._log.info("calls.draining", calls=len(self._live))
         await self._stopping.wait_for_calls(lambda: len(self._live))
         for call in self._live:
             self._executor.guarded(call, StopAsked("shutdown", interrupted=True))
-        self.node.flush()
+        self._flush()
         await self._sealed(lambda: len(self._live), SEAL_SECONDS)
 
 

@@ -48,7 +48,7 @@ class Garbage:
         self._clock = clock
         self._calls = calls
         self._whole_at = self._counted_at = self._looked_at = 0.0
-        self._wary_until = 0.0  # many cycles were frozen unscanned, and more may come
+        self._look_until = 0.0  # many cycles were frozen unscanned, and more may come
         self._before = (0, 0)  # objects and calls after the last full scan
         self._most = 0  # upper limit of the objects that are frozen
 
@@ -70,7 +70,7 @@ class Garbage:
 
     def _look_at_new(self, now: float) -> None:
         new = gc.get_count()[0]
-        if new > UNSEEN and now >= self._wary_until:
+        if new > UNSEEN and now >= self._look_until:
             self._set_aside()
         elif new > WORTH or now - self._looked_at >= LOOK_SECONDS:
             self._looked_at = now
@@ -90,7 +90,7 @@ class Garbage:
     def _look_at_everything(self, now: float) -> None:
         gc.unfreeze()
         if gc.collect() > MOST_LOST // 2:
-            self._wary_until = now + WHOLE_SECONDS
+            self._look_until = now + WHOLE_SECONDS
         gc.freeze()
         self._whole_at = self._looked_at = now
         self._remember()

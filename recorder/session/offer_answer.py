@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from recorder.session.mline_matching import stream_of
-from recorder.session.stream import Certificate, Stream, answer
-from sip.sdp import offer
+from recorder.session.stream import Certificate, Stream
+from recorder.session.streams import stream_of
+from sip.sdp import answer, offer
 from sip.sdp.answer import Closed, LinePlan, Policy, closes_nothing, tls_id
 from sip.sdp.description import SessionDescription
 from sip.sdp.plan import Addresses
@@ -66,11 +66,22 @@ class Agreement:
         `paused`: ask the client to send nothing for now.
         """
         offer, self._offer = self._offer or SessionDescription.parse(self.offer_sdp), None
+        ports, keys = {s.line.index: s.port for s in live}, {s.line.index: s.own_key for s in live}
         fingerprint = self._fingerprint(live)
 
         def body() -> bytes:
-            sdp = answer(offer, self.lines, list(live), ours, self.session, self.version, fingerprint)
-            return sdp.replace(b"a=recvonly\r\n", b"a=inactive\r\n") if paused else sdp
+            return answer.answer(
+                offer,
+                self.lines,
+                address=ours.address,
+                other=ours.other,
+                ports=ports,
+                keys=keys,
+                session_id=self.session,
+                version=self.version,
+                fingerprint=fingerprint,
+                paused=paused,
+            )
 
         if not self.version or body() != self.answer_sdp:
             self.version += 1

@@ -13,13 +13,13 @@ from sys import intern
 from typing import Any
 
 from personal import Personal
-from recorder.session import call_document, mline_matching, speakers
+from recorder.session import call_document, streams
 from recorder.session import commands as c
 from recorder.session import events as e
 from recorder.session.index_row import parse_time
 from recorder.session.offer_answer import Agreement, Before
 from recorder.session.states import TRANSITIONS, Input, State
-from recorder.session.stream import Certificate, Stream, arriving, plans_of
+from recorder.session.stream import Certificate, Stream
 from sip.errors import NotAcceptable, SipError
 from sip.message.message import Request
 from sip.sdp import answer, offer
@@ -143,13 +143,13 @@ class Recording:
             case e.ResumeAsked():
                 return self._pause(now, paused=False)
             case e.Keyed():
-                mline_matching.keyed(self.streams, event)
+                streams.keyed(self.streams, event)
                 return []
             case e.Unkeyed(_, reason):
                 self.note(f"dtls-{reason}", now)
                 return [c.Index()] if self.alive else []
-            case e.Lingered(streams):
-                gone = mline_matching.let_go(self.streams, streams) if self.alive else ()
+            case e.Lingered(numbers):
+                gone = streams.let_go(self.streams, numbers) if self.alive else ()
                 return [c.EndStreams(gone)] if gone else []
             case e.Severed(certificate):
                 return self._renew(certificate)
@@ -200,9 +200,9 @@ class Recording:
         try:
             offer = SessionDescription.parse(event.offer)
             before, closed = self.agreement.lines, self.agreement.closed
-            before = (*before, *mline_matching.left_out(self.streams, before))
+            before = (*before, *streams.left_out(self.streams, before))
             plans = answer.plan(offer, self._policy(event.secure), before, event.ours.families, closed)
-            mline_matching.within_limit(self.streams, plans)
+            streams.within_limit(self.streams, plans)
         except NotAcceptable as problem:
             return self._refused(event.token, problem.status, problem.code, (problem.warning, problem.text))
         except SipError:
@@ -231,12 +231,10 @@ class Recording:
         """Turn lines into streams, and open sockets for the new ones."""
         self._first = self._state is State.NEW
         self._before = _NOTHING if self._first else ([x.copy() for x in self.streams], before, self.offers_first)
-        known = speakers.known(self.streams, self.agreement.lines, self.picture)
+        known = streams.known(self.streams, self.agreement.lines, self.picture)
         done = self._learn(event.request, event.metadata, now)
         fresh = self._match(plans, now, answered=self.locked)  # nothing of its streams has been stored yet
-        speakers.remember(known)
-        speakers.begin(fresh, self.streams, plans, self.picture)
-        speakers.change(known, self.streams, plans, self.picture, now.wall)
+        streams.attribute(known, fresh, self.streams, plans, self.picture, now.wall)
         self._answer_token, self._pending = (event.token, event.ours), plans
         self._move(Input.OFFER)
         if self._first:
@@ -260,20 +258,16 @@ class Recording:
     def _match(self, plans: tuple[LinePlan, ...], now: e.Now, *, answered: bool = False) -> list[Stream]:
         """Match each accepted line to the stream it continues, or start a new one; return the new ones."""
         holding = self.picture.holding
-        fresh, fewer = mline_matching.match(
-            self.streams, plans, self._random, now.wall, holding=holding, answered=answered
-        )
+        fresh, fewer = streams.match(self.streams, plans, self._random, now.wall, holding=holding, answered=answered)
         if fewer:
             self.note("fewer-lines", now)
-        mline_matching.hold(self.streams, holding, now.wall)
+        streams.hold(self.streams, holding, now.wall)
         return fresh
 
     def _opened(self, ports: Mapping[int, int], now: e.Now) -> list[c.Command]:
         if not self.alive:
             return []
-        for stream in self.streams:
-            if stream.number in ports:
-                stream.port = ports[stream.number]
+        streams.opened(self.streams, ports)
         return self._answer(now)
 
     def _open_failed(self, reason: str) -> list[c.Command]:
@@ -299,10 +293,10 @@ class Recording:
 
     def _go_back(self) -> None:
         """Undo what a later offer changed."""
-        streams, before, self.offers_first = self._before
-        for stream, later in zip(streams, self.streams, strict=False):
-            stream.speakers = later.speakers  # what the metadata said about participants stays
-        self.streams = list(streams)
+        former, before, self.offers_first = self._before
+        for stream, later in zip(former, self.streams, strict=False):
+            stream.keep_speakers(later)  # what the metadata said about participants stays
+        self.streams = list(former)
         self.agreement.go_back(before)
 
     def _answer(self, now: e.Now) -> list[c.Command]:
@@ -317,8 +311,8 @@ class Recording:
         self.offers_first = ask  # the client's own offer replaces its answer to ours
         sdp = agreement.invite(live, ours.address) if ask else agreement.answer(live, ours, paused=paused)
         self._move(Input.ANSWER)
-        plans = plans_of(arriving(live, ours))
-        kept, reason = c.Keep(c.Kept.ANSWER, sdp), mline_matching.unkept(self._pending)
+        plans = streams.plans_of(streams.arriving(live, ours))
+        kept, reason = c.Keep(c.Kept.ANSWER, sdp), streams.unkept(self._pending)
         told = reason and self.note("line-refused", now, reason=reason)  # half a conversation must not pass as complete
         reports = [c.Report("line-refused", reason)] if told and reason else []
         if first:  # after an offer of ours, media start with the answer
@@ -340,13 +334,12 @@ class Recording:
             return []
         for stream in self.streams if renewed else ():
             stream.forsake()
-        known = speakers.known(self.streams, self.agreement.lines, self.picture)
+        known = streams.known(self.streams, self.agreement.lines, self.picture)
         self._match(plans, now, answered=True)
-        speakers.remember(known)
-        speakers.change(known, self.streams, plans, self.picture, now.wall)
+        streams.attribute(known, (), self.streams, plans, self.picture, now.wall)
         self.agreement.agree(plans)
         gone = tuple(s.number for s in self.streams if s.removed and s.port)
-        live = plans_of([s for s in self.streams if not s.removed])
+        live = streams.plans_of([s for s in self.streams if not s.removed])
         return [c.Keep(c.Kept.OFFER, sdp or b""), c.ChangeMedia(live, gone), c.Index()]
 
     # ---- our offers in the dialog ----
@@ -391,11 +384,10 @@ class Recording:
         offerless = request.method == "INVITE" and request.contents.offer is None
         if offerless and self.agreement.answer_sdp:  # a 2xx to our INVITE comes with SDP
             self.agreement.offered_again(paused=self.paused and self.policy.reoffers)
-        known = speakers.known(self.streams, self.agreement.lines, self.picture)
+        known = streams.known(self.streams, self.agreement.lines, self.picture)
         done = self._learn(request, body, now)
-        speakers.remember(known)
-        speakers.change(known, self.streams, self.agreement.lines, self.picture, now.wall)
-        mline_matching.hold(self.streams, self.picture.holding, now.wall)
+        streams.attribute(known, (), self.streams, self.agreement.lines, self.picture, now.wall)
+        streams.hold(self.streams, self.picture.holding, now.wall)
         return [*done, c.Index()] if done else []
 
     def _learn(self, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:
@@ -457,7 +449,7 @@ class Recording:
     def _media_closed(self, figures: Mapping[int, Mapping[str, Any]], clean: bool, now: e.Now) -> list[c.Command]:
         if not self._takes(Input.SEALED):
             return []
-        mline_matching.measured(self.streams, figures)
+        streams.measured(self.streams, figures)
         crashed = any(gap[2] in ("restart", "disk") for s in self.streams for gap in s.figures.get("gaps", ()))
         self.interrupted = self.interrupted or crashed or not clean
         self._move(Input.SEALED)
@@ -511,7 +503,7 @@ class Recording:
     def call_document(self, now: e.Now) -> CallDocument:
         """Return everything known of the call, as the API shows it, without what the database adds."""
         picture, later = self.picture, self._kept_from(now)
-        owners = picture.shown(speakers.owners(self.streams, self.agreement.lines, picture))
+        owners = picture.shown(streams.owners(self.streams, self.agreement.lines, picture))
         self.inferred = sum(owner.inferred for owner in owners)
         kept: CallDocument = {"kept_from": rfc3339(later)} if later else {}
         return {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -12,14 +12,12 @@ from media.codecs import amr
 from media.codecs.decoders import CODINGS
 from recorder.session import call_document
 from recorder.session.commands import DtlsKeys, PortKeys, StreamPlan
-from sip.sdp import answer as negotiate
 from sip.sdp.answer import LinePlan
-from sip.sdp.description import Format, SessionDescription
-from sip.sdp.plan import Addresses
+from sip.sdp.description import Format
 from sip.sdp.sdes import SUITES
 from sip.siprec.stream_owners import Owner
 from storage.calls.call_document import Stream as StreamDocument
-from storage.timestamps import rfc3339
+from storage.timestamps import from_text, rfc3339
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +35,10 @@ class Certificate:
     def from_state(cls, state: Sequence[str]) -> Certificate:
         """Restore a certificate from a checkpoint."""
         return cls(state[0], base64.b64decode(state[1]))
+
+
+MOST_CHANGES = 500
+"""Changes of speaker that are stored for a stream; after them the speaker is unknown."""
 
 
 class Speakers(NamedTuple):
@@ -125,6 +127,14 @@ class Stream:
         self.moved = self.moved or bool(self.here and self.here != here)
         self.here = here
 
+    def opened(self, port: int) -> None:
+        """Take the port that was opened for the stream."""
+        self.port = port
+
+    def release_port(self) -> None:
+        """Note that the stream's sockets are closed."""
+        self.port = 0
+
     def keyed(self, rtcp: bool, keys: PortKeys, fingerprints: Sequence[str]) -> None:
         """Store the keys of a handshake, unless a re-offer has requested another certificate meanwhile."""
         if self.keys is None or frozenset(fingerprints) != frozenset(self.line.fingerprints):
@@ -184,6 +194,44 @@ class Stream:
             self.pauses = (*self.pauses, (at, None))
         elif before and not after and self.pauses:
             self.pauses = (*self.pauses[:-1], (self.pauses[-1][0], at))
+
+    def owner_by(self, of_line: Sequence[Owner]) -> Owner:
+        """Return the owner, with everybody who spoke before; `of_line`: the owner of each current line.
+
+        It does not change while the stream has no line.
+        """
+        if self.removed:
+            return self.owner or Owner()
+        if self.away and self.owner:
+            return self.owner
+        now = of_line[self.line.index]
+        if not (self.before or self.elsewhere):
+            return now
+        earlier = dict.fromkeys((*(who for who in now.earlier if who not in self.elsewhere), *self.before))
+        return replace(now, earlier=tuple(who for who in earlier if who not in now.parties))
+
+    def remember(self, owner: Owner) -> None:
+        """Keep the owner if the stream has lost its line, and otherwise all who were named as its speakers."""
+        stated = bool(owner.parties) and not owner.inferred
+        self.owner = owner if self.removed or (self.away and stated) else None
+        if not owner.inferred:
+            self.before = tuple(dict.fromkeys((*owner.parties, *owner.earlier)))
+
+    def spoke_elsewhere(self, earlier: tuple[int, ...]) -> None:
+        """Note who spoke under the stream's label before it started: they were never heard in it."""
+        self.elsewhere = earlier
+
+    def change_speaker(self, was: Owner, now: Owner, at: datetime) -> None:
+        """Note who speaks from `at` on.
+
+        Late information applies from the first packet on: the first name for an unknown speaker, and the client's
+        statement if the owner had only been inferred. Anything else is another speaker, as after a transfer.
+        """
+        self.speakers = _changed(self.speakers, was, now, at)
+
+    def keep_speakers(self, later: Stream) -> None:
+        """Take who spoke when from a later state of the same stream, whose offer is undone."""
+        self.speakers = later.speakers
 
     def measured(self, figures: Mapping[str, Any]) -> None:
         """Store the figures that its worker counted."""
@@ -262,7 +310,7 @@ class Stream:
             state["number"],
             LinePlan.from_state(state["line"]),
             bytes.fromhex(state["own_key"]),
-            _time(began) if began else None,
+            from_text(began) if began else None,
         )
         known = state.get("keys")  # earlier versions had no DTLS-SRTP
         self.keys = _keys_from_state(known) if known else self.keys
@@ -280,8 +328,8 @@ class Stream:
         self.before = tuple(state.get("before", ()))
         self.elsewhere = tuple(state.get("elsewhere", ()))
         told = state.get("speakers", ())  # earlier versions did not store when the speaker changed
-        self.speakers = tuple(Speakers(_time(at) if at else None, tuple(who), inferred) for at, who, inferred in told)
-        self.pauses = tuple((_time(a), _time(b) if b else None) for a, b in state["pauses"])
+        self.speakers = tuple(Speakers(at and from_text(at), tuple(who), inferred) for at, who, inferred in told)
+        self.pauses = tuple((from_text(a), from_text(b) if b else None) for a, b in state["pauses"])
         self.figures = state["figures"]
         return self
 
@@ -314,50 +362,25 @@ def _meant(entry: Format, known: Format | None, held: bool, silent: bool) -> For
     return entry
 
 
+def _changed(known: tuple[Speakers, ...], was: Owner, now: Owner, at: datetime) -> tuple[Speakers, ...]:
+    # others spoke earlier and no time is known (a call of an older version): the speaker may be any of them
+    told = known or (Speakers(None, (*was.parties, *was.earlier), was.inferred),)
+    last = told[-1]
+    same = now.parties == last.parties
+    if same and (now.inferred or not last.inferred):
+        return known
+    if same or (len(told) == 1 and not last.parties):
+        told = (*told[:-1], Speakers(last.since, now.parties, now.inferred))
+    elif len(told) > MOST_CHANGES:
+        return known if not last.parties else (*told[:-1], Speakers(last.since, (), False))
+    else:
+        told = (*told, Speakers(at, now.parties, now.inferred))
+    return told if len(told) > 1 else ()
+
+
 def own_key(line: LinePlan, random: Callable[[int], bytes]) -> bytes:
     """Make our own key and salt for an SRTP line, never a copy of the offer's (RFC 4568 section 5.1.2)."""
     return random(SUITES[line.suite]) if line.suite else b""
-
-
-def arriving(live: Sequence[Stream], ours: Addresses) -> Sequence[Stream]:
-    """Note where the media of streams arrive by the answer that names our addresses."""
-    for stream in live:
-        stream.told(ours.reached(stream.line.family))
-    return live
-
-
-def plans_of(streams: Iterable[Stream]) -> tuple[StreamPlan, ...]:
-    """Return what the media plane needs to know about all streams that continue."""
-    return tuple(s.plan() for s in streams if not s.removed)
-
-
-def paused_since(streams: Iterable[Stream]) -> datetime | None:
-    """Return when the current administrator's pause was requested, None if there is none."""
-    began = [s.pauses[-1][0] for s in streams if s.paused and s.pauses and s.pauses[-1][1] is None]
-    return max(began, default=None)  # a stream that was already on hold has been silent for longer
-
-
-def answer(
-    offer: SessionDescription,
-    lines: Sequence[LinePlan],
-    live: Sequence[Stream],
-    ours: Addresses,
-    session: int,
-    version: int,
-    fingerprint: str = "",
-) -> bytes:
-    """Return the SDP answer to an offer with our ports and keys; `session` and `version` go into its o= line."""
-    return negotiate.answer(
-        offer,
-        tuple(lines),
-        address=ours.address,
-        other=ours.other,
-        ports={s.line.index: s.port for s in live},
-        keys={s.line.index: s.own_key for s in live},
-        session_id=session,
-        version=version,
-        fingerprint=fingerprint,
-    )
 
 
 def _keys_to_state(keys: DtlsKeys) -> dict[str, Any]:
@@ -377,7 +400,3 @@ def _keys_from_state(state: Mapping[str, Any]) -> DtlsKeys:
 
 def _owner_to_state(owner: Owner) -> list[Any]:
     return [list(owner.parties), owner.inferred, owner.rule, list(owner.earlier), owner.label]
-
-
-def _time(text: str) -> datetime:
-    return datetime.fromisoformat(text.replace("Z", "+00:00"))

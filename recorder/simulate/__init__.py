@@ -4,9 +4,3 @@ It shares no code with the recording path beyond the syntax of messages, so that
 
     report = await run(Plan(to="sip:rec@127.0.0.1:5061;transport=tls", calls=2, seconds=10, insecure=True))
 """
-
-from recorder.simulate.plan import Party, Plan, PlanError
-from recorder.simulate.report import Report
-from recorder.simulate.run import run
-
-__all__ = ["Party", "Plan", "PlanError", "Report", "run"]

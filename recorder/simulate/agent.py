@@ -138,7 +138,7 @@ class Agent:
 
     def post(self, message: Request | Response) -> None:
         """Send a message that needs no answer."""
-        task = asyncio.ensure_future(self.link.send(bytes(message)))
+        task = asyncio.create_task(self.link.send(bytes(message)), name="simulate-send")
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 

@@ -327,7 +327,9 @@ class SimulatedCall:
         if theirs:
             before, self._silenced = self._silenced, asks_for_silence(theirs)
             if before is not self._silenced:
-                self._turning = asyncio.ensure_future(self._switch("off" if self._silenced else "on"))
+                self._turning = asyncio.create_task(
+                    self._switch("off" if self._silenced else "on"), name="simulate-pause"
+                )
         self._version += 1
         direction = "inactive" if self._silenced else self._direction
         where = (self._lines, self._address, self._session, self._version, direction)

@@ -19,9 +19,9 @@ from collections.abc import Iterator
 
 from recorder.simulate import coded
 from recorder.simulate.batch import Batch, random_number
+from recorder.simulate.handshakes import DTLS_BYTES, Handshakes
 from recorder.simulate.outgoing import SLOTS, Outgoing, Words
 from recorder.simulate.plan import TICK
-from recorder.simulate.shaking import DTLS_BYTES, Shaking
 
 REPORT_TICKS = 250
 """Five seconds between sender reports (RFC 3550 section 6.2)."""
@@ -53,8 +53,8 @@ class Engine:
         self._fresh: dict[int, list[Outgoing]] = {}  # by the tick of their first report
         self._packets = 0
         self._pem = b""
-        self._shaking: dict[int, Shaking] = {}
-        self._greeted: dict[tuple[str, int], Shaking] = {}
+        self._handshakes: dict[int, Handshakes] = {}
+        self._greeted: dict[tuple[str, int], Handshakes] = {}
 
     def close(self) -> None:
         """Close all ports."""
@@ -87,13 +87,13 @@ class Engine:
             self._members.setdefault((stream.lane, stream.slot), {})[each["id"]] = stream
             self._by_name[each["host"], each["port"]] = self._by_name[stream.reports_to] = stream
             if "fingerprints" in each:
-                made = self._shaking[each["id"]] = Shaking(each, self._pem, stream, self._lanes[stream.lane])
+                made = self._handshakes[each["id"]] = Handshakes(each, self._pem, stream, self._lanes[stream.lane])
                 self._greeted |= dict.fromkeys(made.names, made)
         return {}
 
     def keyed(self, words: Words) -> Words:
         """Tell whether the handshakes of streams are over, and any error."""
-        made = [self._shaking[number] for number in words["ids"] if number in self._shaking]
+        made = [self._handshakes[number] for number in words["ids"] if number in self._handshakes]
         return {"over": all(each.over for each in made), "faults": [each.fault for each in made if each.fault]}
 
     def on(self, words: Words) -> Words:
@@ -125,7 +125,7 @@ class Engine:
             self._packets += stream.packets(self.tick)
             reply.append({"sent": stream.sent, **stream.figures})
             del self.streams[number], self._members[stream.lane, stream.slot][number]
-            made = self._shaking.pop(number, None)
+            made = self._handshakes.pop(number, None)
             self._greeted = {name: other for name, other in self._greeted.items() if other is not made}
             self._by_name = {name: other for name, other in self._by_name.items() if other is not stream}
         return {"streams": reply}
@@ -162,7 +162,7 @@ class Engine:
         for stream in (*self._fresh.pop(tick, ()), *due):
             if stream.began is not None:
                 self._report(stream)
-        waiting = [made for made in self._shaking.values() if not made.over]
+        waiting = [made for made in self._handshakes.values() if not made.over]
         if tick % _LISTEN_EVERY == 0 or waiting:
             self._listen()
         for made in waiting:

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable
 from typing import cast
 
+from recorder.errors import RecorderError
 from recorder.simulate.dialog import Self
 from recorder.simulate.plan import Plan
 from sip.errors import FramingError
@@ -22,7 +23,7 @@ _RECEIVE_BUFFER = 4 << 20
 Receive = Callable[[Framed | bytes], None]
 
 
-class Unreachable(Exception):
+class Unreachable(RecorderError):
     """The recorder cannot be reached; the message says why."""
 
 

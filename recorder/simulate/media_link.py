@@ -7,11 +7,13 @@ import json
 import sys
 from typing import Any
 
+from recorder.errors import RecorderError
+
 _LINE_LIMIT = 64 << 20
 """The longest reply: 20,000 calls of two streams are 8 MB of JSON."""
 
 
-class MediaLost(Exception):
+class MediaLost(RecorderError):
     """The media process ended unexpectedly."""
 
 

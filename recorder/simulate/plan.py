@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from recorder.errors import RecorderError
 from sip.errors import SipError
 from sip.message.uri import Uri
 from sip.sdp.description import STATIC, Format
@@ -58,7 +59,7 @@ LONGEST_TUNE = 30.0
 """Seconds until a voice repeats; keeps encoding short and memory small."""
 
 
-class PlanError(ValueError):
+class PlanError(RecorderError):
     """An impossible request; the message says what is possible."""
 
 

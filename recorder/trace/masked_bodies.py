@@ -180,10 +180,6 @@ def _plain_number(value: str, _: Masks) -> str:
     return number(value)
 
 
-def _hidden(value: str, _: Masks) -> str:
-    return MASK
-
-
 SdpShow = Callable[[str, Masks], str]
 LETTERS: Mapping[str, SdpShow] = {
     "v": _version, "o": _origin, "c": _connection, "t": _time, "b": _bandwidth, "m": _media, "a": _attribute,

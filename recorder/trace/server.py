@@ -26,6 +26,7 @@ from recorder.trace.masks import KEY_BYTES, Masks, address
 from sip.endpoint import Endpoint
 from sip.message.header_values import Flow
 from sip.message.message import Framed
+from storage.timestamps import to_text
 
 MAX_TRACES = 2
 """Clients at the same time; more are turned away."""
@@ -229,4 +230,4 @@ async def _say(writer: asyncio.StreamWriter, line: dict[str, Any]) -> None:
 
 
 def _now() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return to_text(datetime.now(UTC))

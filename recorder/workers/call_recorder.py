@@ -19,7 +19,7 @@ from media.receive.recvmmsg import OrphanedRegion, Region
 from media.receive.sockets import disconnect
 from media.records import commit_slots, record_format
 from media.spec import StreamSpec
-from media.stream import checkpoint, gap_detection
+from media.stream import checkpoint
 from media.stream.gaps import MAX_GAPS
 from media.stream.pauses import Pauses
 from media.stream.receiver import ReceivedStream
@@ -43,7 +43,7 @@ class CallRecorder:
 
     __slots__ = (
         "_base",
-        "_changed",
+        "_based_on",
         "_key",
         "_nonces",
         "_parts",
@@ -60,7 +60,7 @@ class CallRecorder:
         "generation",
         "handshakes",
         "id",
-        "lanes",
+        "sockets",
     )  # fmt: skip
 
     def __init__(
@@ -75,18 +75,18 @@ class CallRecorder:
         self._spool_fd = spool_fd
         self._pauses = Pauses(new.pauses or ())
         self._told = new.pauses is not None
-        self.lanes: dict[int, StreamSockets] = {}
+        self.sockets: dict[int, StreamSockets] = {}
         #: With DTLS-SRTP only.
         self.handshakes: Handshakes | None = None
         self._tell = tell
         self.generation = 0
-        #: errno of the last save, 0 = success.
-        self._unsaved = 0
+        #: errno of the last save if it failed.
+        self._unsaved: int | None = None
         self._parts: tuple[tuple[str, int | None], ...] = ()
         self._writer = PartWriter(new.part, part_fd, self._key)
-        #: Number of the base that the last slot names; whether the next slot needs another base.
+        #: Number of the base that the last slot names, and a digest of what that holds; None: the next slot needs one.
         self._base = 0
-        self._changed = True
+        self._based_on: int | None = None
         self._reports = Reports(random)
         self.clean = True
         self.closed = False
@@ -98,15 +98,14 @@ class CallRecorder:
         A stream without sockets was removed before a worker died: only its figures continue.
         """
         for spec in streams:
-            track = ReceivedStream(spec, self._pauses, int.from_bytes(self._random(4), "big"))
-            lanes = self.lanes[spec.stream] = StreamSockets(track, descriptors.get(spec.stream, ()))
-            track.gaps.expect(None if lanes.rtp < 0 else spec.since or at)
-            if lanes.rtp < 0:
+            stream = ReceivedStream(spec, self._pauses, int.from_bytes(self._random(4), "big"))
+            sockets = self.sockets[spec.stream] = StreamSockets(stream, descriptors.get(spec.stream, ()))
+            stream.gaps.expect(None if sockets.rtp < 0 else spec.since or at)
+            if sockets.rtp < 0:
                 continue
             self._reports.watch(spec)
             if spec.dtls:
-                self._associate(lanes)
-        self._changed = True
+                self._associate(sockets)
 
     def change(
         self, region: Region, streams: Iterable[StreamSpec], descriptors: Mapping[int, list[int]],
@@ -115,25 +114,25 @@ class CallRecorder:
         """Take a re-offer: its keys at once, because packets under them may be waiting; the rest after the earlier
         packets.
         """
-        expect(self.lanes, streams)
+        expect(self.sockets, streams)
         self.drain(region, at, rounds=LAST_ROUNDS)
         if self.handshakes is not None:
             streams = [self.handshakes.keyed(spec) for spec in streams]
         out: list[bytes] = []
         for number in removed:
-            lanes = self.lanes.get(number)
-            if lanes:
+            sockets = self.sockets.get(number)
+            if sockets:
                 out.append(record_format.mark(number, record_format.Mark.HOLD, at))
-                lanes.track.forgive(at, gap_detection.NEVER)
-                leave(lanes, at)
-                self._silence(lanes)
-        known = [spec for spec in streams if spec.stream in self.lanes and self.lanes[spec.stream].rtp >= 0]
+                sockets.stream.forgive(at, None)
+                leave(sockets, at)
+                self._silence(sockets)
+        known = [spec for spec in streams if spec.stream in self.sockets and self.sockets[spec.stream].rtp >= 0]
         for spec in known:
-            lanes = self.lanes[spec.stream]
-            if lanes.track.change(spec, at, out):
-                disconnect(lanes.rtp)
-            if spec.dtls or lanes.track.greet:
-                self._associate(lanes)
+            sockets = self.sockets[spec.stream]
+            if sockets.stream.change(spec, at, out):
+                disconnect(sockets.rtp)
+            if spec.dtls or sockets.stream.greet:
+                self._associate(sockets)
         fresh = {number: fds for number, fds in descriptors.items() if number not in {spec.stream for spec in known}}
         self._renew(streams, fresh, at)
         for number, fds in descriptors.items():
@@ -144,28 +143,28 @@ class CallRecorder:
     def _renew(self, streams: Iterable[StreamSpec], fresh: Mapping[int, list[int]], at: int) -> None:
         """Start new streams; one that was removed before continues with new sockets."""
         for spec in streams:
-            lanes = self.lanes.get(spec.stream)
-            if lanes is not None and spec.stream in fresh:
-                lanes.track.change(spec, at, [])
+            sockets = self.sockets.get(spec.stream)
+            if sockets is not None and spec.stream in fresh:
+                sockets.stream.change(spec, at, [])
                 if not (spec.held or self._pauses.lasting):
-                    lanes.track.forgive(lanes.track.gaps.excused_from, at)
-                self.lanes[spec.stream] = StreamSockets(lanes.track, fresh[spec.stream])
+                    sockets.stream.gaps.end_excuse(spec, at)
+                self.sockets[spec.stream] = StreamSockets(sockets.stream, fresh[spec.stream])
                 if spec.dtls:
-                    self._associate(self.lanes[spec.stream])
-        self.add_streams([spec for spec in streams if spec.stream not in self.lanes], fresh, at)
+                    self._associate(self.sockets[spec.stream])
+        self.add_streams([spec for spec in streams if spec.stream not in self.sockets], fresh, at)
 
-    def _silence(self, lanes: StreamSockets) -> None:
-        lanes.close()
+    def _silence(self, sockets: StreamSockets) -> None:
+        sockets.close()
         if self.handshakes is not None:
-            self.handshakes.end(lanes)
+            self.handshakes.end(sockets)
 
     # ---- DTLS ----
     @property
-    def shaking(self) -> bool:
+    def handshaking(self) -> bool:
         """Tell whether a handshake is in progress, so that waiting for a tick takes too long."""
         return self.handshakes is not None and self.handshakes.pending
 
-    def shake(self, region: Region, now: int) -> None:
+    def advance_handshakes(self, region: Region, now: int) -> None:
         """Read what arrived, and send what is due in the handshakes in progress."""
         self.drain(region, now)
         if self.handshakes is not None and self.handshakes.turn():
@@ -176,7 +175,7 @@ class CallRecorder:
         if self.handshakes is not None:
             self.handshakes.reached()
 
-    def _associate(self, lanes: StreamSockets) -> None:
+    def _associate(self, sockets: StreamSockets) -> None:
         """Continue the DTLS association if a re-offer names the same one, otherwise start the one it names."""
         if self.handshakes is None:
             from recorder.workers.dtls_sockets import (
@@ -184,7 +183,7 @@ class CallRecorder:
             )
 
             self.handshakes = Handshakes(self.id, self._random, self._tell)
-        self.handshakes.begin(lanes)
+        self.handshakes.begin(sockets)
 
     # ---- pauses ----
     @property
@@ -195,7 +194,7 @@ class CallRecorder:
     def pause(self, at: int) -> None:
         """Drop everything that arrives from `at` on; each packet's arrival time decides, whenever it is read."""
         if self._pauses.begin(at):
-            self._forgive(at, gap_detection.NEVER)
+            self._forgive(at, None)
             self._mark(record_format.Mark.PAUSE, at)
 
     def unpause(self, at: int) -> None:
@@ -204,11 +203,10 @@ class CallRecorder:
             self._forgive(self._pauses.items[-1][0], at)
             self._mark(record_format.Mark.RESUME, at)
 
-    def _forgive(self, begin: int, end: int) -> None:
-        for lanes in self.lanes.values():
-            if lanes.rtp >= 0 and not lanes.track.spec.held:  # media of a removed stream are no longer expected
-                lanes.track.forgive(begin, end)
-        self._changed = True
+    def _forgive(self, begin: int, end: int | None) -> None:
+        for sockets in self.sockets.values():
+            if sockets.rtp >= 0 and not sockets.stream.spec.held:  # media of a removed stream are no longer expected
+                sockets.stream.forgive(begin, end)
 
     def _mark(self, kind: record_format.Mark, at: int, value: int = 0) -> None:
         self._commit([record_format.mark(record_format.ALL_STREAMS, kind, at, value)], at)
@@ -218,14 +216,14 @@ class CallRecorder:
         """Empty the sockets and commit, until nothing is left or the other calls have their turn. `now` is in ns since
         the epoch; `reports` also reads RTCP, which otherwise has its own interval.
         """
-        hearing = [lanes for lanes in self.lanes.values() if lanes.rtp >= 0]
-        sources = [(lanes, False) for lanes in hearing if not lanes.let_go]
+        hearing = [sockets for sockets in self.sockets.values() if sockets.rtp >= 0]
+        sources = [(sockets, False) for sockets in hearing if not sockets.let_go]
         emptied = len(sources) == len(hearing)
         due = self._reports.due(now)
         if self.handshakes is not None:
             self.handshakes.start_round(now)
-        if due or reports or self.shaking:
-            sources += [(lanes, True) for lanes in self.lanes.values() if lanes.rtcp >= 0]
+        if due or reports or self.handshaking:
+            sources += [(sockets, True) for sockets in self.sockets.values() if sockets.rtcp >= 0]
         for start in range(0, len(sources), LANES):
             group = sources[start : start + LANES]
             for _ in range(rounds):
@@ -233,38 +231,38 @@ class CallRecorder:
                     break
             else:
                 emptied = False
-        if emptied and self._pauses.items and self._pauses.forget(now):
-            self._changed = True
-        if emptied and not self.heard and sum(lanes.track.listens(now) for lanes in hearing):
+        if emptied and self._pauses.items:
+            self._pauses.forget(now)
+        if emptied and not self.heard and sum(sockets.stream.listens(now) for sockets in hearing):
             self._save()
         if due:
-            self._reports.send(self.lanes.values(), now)
+            self._reports.send(self.sockets.values(), now)
         if not self._pauses.lasting:
-            self._reports.ask(self.lanes, now)
+            self._reports.ask(self.sockets, now)
 
     def _round(self, region: Region, group: list[tuple[StreamSockets, bool]], now: int) -> bool:
         """Read one batch of each socket and commit them; True if a socket may hold more."""
-        streams = [lanes.track.spec.stream | RTCP if rtcp else lanes.track.spec.stream for lanes, rtcp in group]
-        named = [rtcp or not lanes.track.latch.pure for lanes, rtcp in group]
+        streams = [sockets.stream.spec.stream | RTCP if rtcp else sockets.stream.spec.stream for sockets, rtcp in group]
+        named = [rtcp or not sockets.stream.latch.pure for sockets, rtcp in group]
         region.begin(self.id.encode(), self.generation + 1, streams, named)
         out: list[bytes] = []
         more = got = False
-        for i, (lanes, rtcp) in enumerate(group):
-            count = region.receive(i, lanes.rtcp if rtcp else lanes.rtp)
+        for i, (sockets, rtcp) in enumerate(group):
+            count = region.receive(i, sockets.rtcp if rtcp else sockets.rtp)
             if count:
                 got = True
                 more = more or count == SLOTS
                 if rtcp:
-                    lanes.track.receive_rtcp(region.lanes[i], count, out)
+                    sockets.stream.receive_rtcp(region.lanes[i], count, out)
                 else:
-                    lanes.track.receive(region.lanes[i], count, out)
-            if not rtcp and not lanes.track.latch.pure:
-                lanes.settle(count)
+                    sockets.stream.receive(region.lanes[i], count, out)
+            if not rtcp and not sockets.stream.latch.pure:
+                sockets.settle(count)
         if got or self._writer.open:
             self._commit(out, now)
         if got and not self._unsaved:  # otherwise a successor needs them
-            for i, (lanes, _) in enumerate(group):
-                if lanes.track.srtp.keyring is None:
+            for i, (sockets, _) in enumerate(group):
+                if sockets.stream.srtp.keyring is None:
                     region.erase(i)
         return more
 
@@ -274,54 +272,58 @@ class CallRecorder:
         self._writer.write(b"".join(out), now)
         self._miss(self._writer.missed(), now)
         self.clean = self.clean and not self._writer.dropping
-        shaken = self.handshakes if self.handshakes and self.handshakes.stirred else None
-        self._changed = (shaken is not None and shaken.news()) or self._changed
+        handshakes = self.handshakes if self.handshakes and self.handshakes.waiting else None
+        if handshakes is not None:
+            handshakes.note()
         self._save()
-        if shaken is not None:  # what it holds may be sent now that a successor would know of it
-            shaken.speak()
+        if handshakes is not None:  # what waits may be sent now that a successor would know of it
+            handshakes.speak()
 
     def _miss(self, missed: Missed, end: int) -> None:
         """Mark with each commit what the disk has refused so far: a successor could not tell."""
         for number, count in missed.packets.items():
-            if number in self.lanes:
-                self.lanes[number].track.unstored(count, missed.since, end)
+            if number in self.sockets:
+                self.sockets[number].stream.unstored(count, missed.since, end)
 
     def _save(self) -> None:
         """Write the commit slot; if that fails, the call continues and the previous slot stays valid."""
         writer, generation = self._writer, self.generation + 1
-        tracks = [lanes.track for lanes in self.lanes.values()]
-        rest = writer.rest
+        streams = [sockets.stream for sockets in self.sockets.values()]
+        rest, basis = writer.rest, self._basis(streams)
+        anew = basis != self._based_on
         try:
-            moved = (None if self._changed else checkpoint.moving(tracks)) or self._rebase(tracks)
+            if anew:
+                self._rebase(streams)
             slot = commit_slots.pack_slot(
-                writer.cipher, self._nonces, generation, writer.committed, self._base + self._changed, writer.number,
-                self.closed, moved, rest,
+                writer.cipher, self._nonces, generation, writer.committed, self._base + anew, writer.number,
+                self.closed, checkpoint.moving(streams), rest,
             )  # fmt: skip
             at = commit_slots.middle(generation) - len(slot)
             written = os.pwrite(self._spool_fd, slot, at)
         except OSError as problem:
             self._unsaved = problem.errno or errno.EIO
             return
-        self._unsaved = 0 if written == len(slot) else errno.ENOSPC
+        self._unsaved = None if written == len(slot) else errno.ENOSPC
         if not self._unsaved:
             self.generation = generation
-            self._base += self._changed
-            self._changed = False
+            self._base += anew
+            self._based_on = basis
             writer.leave_rest(self._spool_fd, at, len(slot))
 
-    def _rebase(self, tracks: list[ReceivedStream]) -> bytes:
-        """Write the base anew, next to the one that the last slot names; return what has changed
-        since. Raises OSError.
-        """
-        self._changed = True
-        shaken = {"dtls": self.handshakes.state()} if self.handshakes else {}
-        head = {"parts": self._parts, "pauses": self._pauses.items, **shaken}
+    def _basis(self, streams: list[ReceivedStream]) -> int:
+        """Return a digest of what a base holds."""
+        handshakes = self.handshakes.revision if self.handshakes else None
+        return hash((self._parts, tuple(self._pauses.items), handshakes, checkpoint.steady(streams)))
+
+    def _rebase(self, streams: list[ReceivedStream]) -> None:
+        """Write the base anew, next to the one that the last slot names. Raises OSError."""
+        dtls = {"dtls": self.handshakes.state()} if self.handshakes else {}
+        head = {"parts": self._parts, "pauses": self._pauses.items, **dtls}
         base = commit_slots.pack_base(
-            self._writer.cipher, self._nonces, self._base + 1, json.dumps(head).encode(), checkpoint.pack(tracks)
+            self._writer.cipher, self._nonces, self._base + 1, json.dumps(head).encode(), checkpoint.pack(streams)
         )  # fmt: skip
         if os.pwrite(self._spool_fd, base, commit_slots.middle(self._base + 1)) != len(base):
             raise OSError(errno.ENOSPC, "the base of a commit slot is truncated")
-        return checkpoint.moving(tracks) or b""
 
     # ---- parts ----
     def next_part(
@@ -338,17 +340,16 @@ class CallRecorder:
         self._parts = (*(each for each in self._parts if int(each[0][1:]) > finished), ended)
         self._writer.close()
         self._writer = PartWriter(part, descriptor, self._key)
-        self._changed = True
         self._commit([rest] if rest else [], now)
         return ended
 
     def close(self, region: Region, at: int) -> int:
         """Read the sockets a last time and seal the part; return its ciphertext length."""
         self.drain(region, at, reports=True, rounds=LAST_ROUNDS)
-        for lanes in self.lanes.values():
-            lanes.track.finish(at)
-            leave(lanes, at)
-            lanes.decide()
+        for sockets in self.sockets.values():
+            sockets.stream.finish(at)
+            leave(sockets, at)
+            sockets.decide()
         self.closed = self._writer.finish(record_format.mark(record_format.ALL_STREAMS, record_format.Mark.END, at), at)
         self.clean = self.clean and self.closed
         if not self.closed:
@@ -358,8 +359,8 @@ class CallRecorder:
 
     def release(self) -> None:
         """Close all our descriptors."""
-        for lanes in self.lanes.values():
-            lanes.close()
+        for sockets in self.sockets.values():
+            sockets.close()
         self._writer.close()
         os.close(self._spool_fd)
 
@@ -376,28 +377,28 @@ class CallRecorder:
         if slot is not None:
             head = json.loads(slot.head)
             self._parts = (*((name, length) for name, length in head["parts"]), (f"m{slot.part}", slot.committed))
-            expected = max((lanes.track.spec.since for lanes in self.lanes.values()), default=0)
+            expected = max((sockets.stream.spec.since for sockets in self.sockets.values()), default=0)
             self._pauses.take_over([(a, b) for a, b in head["pauses"]], (expected or at) if self._told else None)
             if self.handshakes is not None and "dtls" in head:  # earlier versions did not write it
-                self.handshakes.inherit(head["dtls"], self.lanes.values())
+                self.handshakes.inherit(head["dtls"], self.sockets.values())
             knew = checkpoint.restore(
-                slot.state, slot.moving, {number: lanes.track for number, lanes in self.lanes.items()}
+                slot.state, slot.moving, {number: sockets.stream for number, sockets in self.sockets.items()}
             )
             looked = dict.fromkeys(knew, self.heard)
             self.generation, self._base = slot.generation, slot.base
             out.append(slot.remainder)
         if self.handshakes is not None:
             self.handshakes.start_round(at)
-        replayed = raw and replay(OrphanedRegion(raw, region.workbench), self.id, self.generation + 1, self.lanes, out)
+        replayed = raw and replay(OrphanedRegion(raw, region.buffer), self.id, self.generation + 1, self.sockets, out)
         if slot is None and not replayed:  # lost, or nothing arrived: a successor could not tell either
             self._parts = tuple((f"m{number}", None) for number in range(1, self._writer.number))
         lost = 0 if kept or not self.heard else max(0, at - self.heard)
         out.append(record_format.mark(record_format.ALL_STREAMS, record_format.Mark.RESTART, at, lost))
-        for number, lanes in self.lanes.items():
-            if lanes.rtp >= 0:  # otherwise it was removed, and no packet can have been missed since
-                lanes.track.resume(at, kept, looked.get(number, 0))
-                if lanes.track.trial:
-                    disconnect(lanes.rtp)  # earlier versions connected it permanently after ten seconds
+        for number, sockets in self.sockets.items():
+            if sockets.rtp >= 0:  # otherwise it was removed, and no packet can have been missed since
+                sockets.stream.resume(at, kept, looked.get(number, 0))
+                if sockets.stream.trial:
+                    disconnect(sockets.rtp)  # earlier versions connected it permanently after ten seconds
         with contextlib.suppress(OSError):  # the valid copy is in memory; the next one in the file comes after it
             overwrite_unsealed(self._spool_fd, but=slot.generation if slot else -1)
         self._commit(out, at)
@@ -408,12 +409,14 @@ class CallRecorder:
 
     def _catch_up(self, region: Region, at: int) -> None:
         """Apply the re-offers that the dead worker never received, after the packets that came before them."""
-        moved = [lanes for lanes in self.lanes.values() if lanes.track.latch.coming]
+        moved = [sockets for sockets in self.sockets.values() if sockets.stream.latch.coming]
         if moved:
             self.drain(region, at, rounds=LAST_ROUNDS)
-        for lanes in moved:
-            lanes.track.latch.move(at)
-            disconnect(lanes.rtp)  # main may have died before it did
+        for sockets in moved:
+            sockets.stream.latch.move(at)
+            disconnect(sockets.rtp)  # main may have died before it did
+        if moved:
+            self._save()
 
     # ---- figures ----
     @property
@@ -424,11 +427,11 @@ class CallRecorder:
     @property
     def heard(self) -> int:
         """Return when the newest packet of any stream arrived, ns since the epoch; 0 if none did."""
-        return max((lanes.track.reception.last_arrival for lanes in self.lanes.values()), default=0)
+        return max((sockets.stream.reception.last_arrival for sockets in self.sockets.values()), default=0)
 
     @property
-    def trouble(self) -> int:
-        """Return the errno of the last failed write of the part or the spool, 0 = no failure."""
+    def trouble(self) -> int | None:
+        """Return the errno of the last write of the part or the spool that failed; None if both succeeded."""
         return self._writer.trouble or self._unsaved
 
     @property
@@ -438,8 +441,8 @@ class CallRecorder:
 
     def figures(self, most_gaps: int = MAX_GAPS) -> tuple[StreamFigures, ...]:
         """Return everything known about the streams; at most `most_gaps` gaps of each are listed."""
-        return tuple(cast(StreamFigures, figures(lanes.track, most_gaps)) for lanes in self.lanes.values())
+        return tuple(cast(StreamFigures, figures(sockets.stream, most_gaps)) for sockets in self.sockets.values())
 
     def counts(self) -> tuple[Counts, ...]:
         """Return the counters of the streams."""
-        return tuple(counts(lanes.track) for lanes in self.lanes.values())
+        return tuple(counts(sockets.stream) for sockets in self.sockets.values())

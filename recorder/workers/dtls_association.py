@@ -58,21 +58,21 @@ class Left:
     """The state of the handshake on one port that a worker leaves to its successor."""
 
     association: str  # media.spec.Dtls.name: the state for another offer is useless
-    bequest: StoredAssociation | None = field(
+    stored: StoredAssociation | None = field(
         default=None, repr=False
     )  # None: it had started, and only its own process could continue it
     target: tuple[str, int] | None = None  # where our last flight was sent
 
     def to_state(self) -> list[Any]:
         """Return a form that JSON can hold; it contains keys."""
-        return [self.association, self.bequest and self.bequest.to_state(), self.target]
+        return [self.association, self.stored and self.stored.to_state(), self.target]
 
     @classmethod
     def from_state(cls, state: list[Any]) -> Left:
         """Restore what `to_state` returned."""
-        name, bequest, target = state
+        name, stored, target = state
         return cls(
-            str(name), bequest and StoredAssociation.from_state(bequest), target and (str(target[0]), int(target[1]))
+            str(name), stored and StoredAssociation.from_state(stored), target and (str(target[0]), int(target[1]))
         )
 
 
@@ -121,16 +121,14 @@ class Handshake:
         self._ports: dict[bool, _Port] = {}
         for rtcp, wanted, target in ((False, dtls.rtp, spec.source), (True, dtls.rtcp, spec.rtcp_source)):
             before = left.get(rtcp)
-            if before is not None and before.bequest is not None:
-                self._go_on(rtcp, before.bequest, before.target or target)
+            if before is not None and before.stored is not None:
+                self._go_on(rtcp, before.stored, before.target or target)
             elif wanted:
                 self._ports[rtcp] = _Port(self._fresh(), target, target, severed=before is not None)
 
-    def _go_on(self, rtcp: bool, bequest: StoredAssociation, target: tuple[str, int] | None) -> None:
-        self._ports[rtcp] = _Port(
-            ResumedAssociation(bequest, active=self.dtls.active, home=target), target, home=target
-        )
-        self.keys[rtcp] = bequest.keys
+    def _go_on(self, rtcp: bool, stored: StoredAssociation, target: tuple[str, int] | None) -> None:
+        self._ports[rtcp] = _Port(ResumedAssociation(stored, active=self.dtls.active, home=target), target, home=target)
+        self.keys[rtcp] = stored.keys
 
     def waits(self) -> bool:
         """Tell whether keys are still expected."""
@@ -155,8 +153,8 @@ class Handshake:
             made = port.association
             if made.promised is not None:
                 flight = () if proven and not rtcp else made.last_flight
-                bequest = StoredAssociation(made.promised, flight, made.keys is not None)
-                out[rtcp] = Left(self._name, bequest, port.home)
+                stored = StoredAssociation(made.promised, flight, made.keys is not None)
+                out[rtcp] = Left(self._name, stored, port.home)
             elif made.midway or port.severed:
                 out[rtcp] = Left(self._name)
         return out

@@ -1,7 +1,7 @@
 """The DTLS handshakes of one call on its sockets; recorder.workers.dtls_association holds their logic.
 
 Everything is saved before it is sent: what a batch of datagrams or a timer produces waits until the commit slot has
-what a successor needs to continue from there (`news`, `state`), and is sent then (`speak`). So whenever a process is
+what a successor needs to continue from there (`note`, `state`), and is sent then (`speak`). So whenever a process is
 killed, either the successor knows more than the peer has received, or the peer has received nothing.
 """
 
@@ -38,12 +38,14 @@ class Handshakes:
         #: Start of the present round, ns since the epoch.
         self._now = 0
         #: Something may have to be saved or sent.
-        self.stirred = False
+        self.waiting = False
         self._all: dict[int, tuple[Handshake, StreamSockets]] = {}
         self._out: list[tuple[StreamSockets, bool, bytes, tuple[str, int]]] = []
         #: What main knows about each stream and port.
         self._told: dict[tuple[int, bool], Keys] = {}
-        self._saved: dict[int, dict[bool, Left]] | None = None
+        #: What a successor needed at the last `note`, and how often that has changed.
+        self._noted: dict[int, dict[bool, Left]] = {}
+        self.revision = 0
         #: What was last saved for each stream and port: a base is written anew for many reasons.
         self._texts: dict[tuple[int, bool], tuple[Left, str]] = {}
 
@@ -56,25 +58,27 @@ class Handshakes:
         """Set the time (ns since the epoch) at which the ports are read next."""
         self._now = now
 
-    def begin(self, lanes: StreamSockets, left: Mapping[bool, Left] = NOTHING) -> None:
+    def begin(self, sockets: StreamSockets, left: Mapping[bool, Left] = NOTHING) -> None:
         """Continue the current association if the stream's spec names the same one, otherwise start the one it names.
 
         `left`: what a dead worker left of it.
         """
-        track = lanes.track
-        number, dtls = track.spec.stream, track.spec.dtls
+        stream = sockets.stream
+        number, dtls = stream.spec.stream, stream.spec.dtls
         before = self._all.get(number)
         same = before is not None and dtls is not None and before[0].dtls.same(dtls)
         if before is not None and same and (before[0].waits() or not before[0].failed):
-            before[0].aim(track.spec)
-            self._all[number] = before[0], lanes
+            before[0].aim(stream.spec)
+            self._all[number] = before[0], sockets
+            self.note()
             return
-        self.end(lanes)
-        made = begin(track.spec, self._secret, left)
+        self.end(sockets)
+        made = begin(stream.spec, self._secret, left)
         if made is None:
             return
-        self._all[number] = made, lanes
-        track.give_dtls_to(partial(self._greet, number))
+        self._all[number] = made, sockets
+        self.note()
+        stream.give_dtls_to(partial(self._greet, number))
         for rtcp, keys in made.agreed().items():
             if dtls is not None and not (dtls.rtcp if rtcp else dtls.rtp):
                 self._told[number, rtcp] = keys
@@ -84,13 +88,14 @@ class Handshakes:
         for handshake, _ in self._all.values():
             handshake.reached = True
 
-    def end(self, lanes: StreamSockets) -> None:
+    def end(self, sockets: StreamSockets) -> None:
         """Forget the handshake of a stream."""
-        number = lanes.track.spec.stream
+        number = sockets.stream.spec.stream
         self._all.pop(number, None)
         for rtcp in (False, True):
             self._told.pop((number, rtcp), None)
-        lanes.track.give_dtls_to(None)
+        sockets.stream.give_dtls_to(None)
+        self.note()
 
     def keyed(self, spec: StreamSpec) -> StreamSpec:
         """Add keys that main did not know when it made this spec."""
@@ -99,23 +104,24 @@ class Handshakes:
 
     def turn(self) -> bool:
         """Start, repeat and give up what is due; tell whether something may have to be saved or sent."""
-        for number, (handshake, lanes) in self._all.items():
+        for number, (handshake, sockets) in self._all.items():
             if not handshake.waits():
                 continue
             handshake.turn(self._now / SECOND)
-            if _proven(handshake, lanes):
+            if _proven(handshake, sockets):
                 handshake.proven()
-                self.stirred = True
-            self._take(handshake, lanes)
+                self.waiting = True
+            self._take(handshake, sockets)
             if not handshake.waits() and handshake.failed:
                 self._tell(Unkeyed(self._call, number, handshake.failed))
-        return self.stirred
+        return self.waiting
 
     # ---- the spool ----
-    def news(self) -> bool:
-        """Tell whether a successor would need more than what was saved at the last call."""
-        before, self._saved = self._saved, self._left()
-        return before != self._saved
+    def note(self) -> None:
+        """Note whether what a successor needs has changed."""
+        left = self._left()
+        self.revision += left != self._noted
+        self._noted = left
 
     def state(self) -> dict[str, Any]:
         """Return what a successor needs, for the head of a base: the secret, and what is left on each port."""
@@ -138,33 +144,39 @@ class Handshakes:
     def inherit(self, state: Mapping[str, Any], streams: Iterable[StreamSockets]) -> None:
         """Continue what a dead worker saved; its keys are in use at once."""
         self._secret = bytes.fromhex(state["secret"])
-        for lanes in streams:
-            number, dtls = lanes.track.spec.stream, lanes.track.spec.dtls
-            if lanes.rtp < 0 or dtls is None:
+        for sockets in streams:
+            number, dtls = sockets.stream.spec.stream, sockets.stream.spec.dtls
+            if sockets.rtp < 0 or dtls is None:
                 continue
             known: dict[bool, Left] = {}
             for whose, rtcp, text in state["left"]:
                 left = unsealed(text, dtls.identity, f"{self._call} {number}") if whose == number else None
                 known |= {bool(rtcp): Left.from_state(left)} if left else {}
-            self.end(lanes)
-            self.begin(lanes, known)
+            self.end(sockets)
+            self.begin(sockets, known)
             if number not in self._all:
                 continue
             handshake = self._all[number][0]
             if handshake.keys:
-                lanes.track.rekey(handshake.keyed(lanes.track.spec))
+                sockets.stream.rekey(handshake.keyed(sockets.stream.spec))
             if handshake.severed:
                 self._tell(Severed(self._call, number))
-        self.stirred = True
+        self.waiting = True
 
     def speak(self) -> None:
         """Send what waits, and report keys that the peer has to main; all of it is saved already."""
-        self.stirred, out, self._out = False, self._out, []
-        for lanes, rtcp, datagram, target in out:
-            descriptor = lanes.rtcp if rtcp else lanes.rtp
+        self.waiting, out, self._out = False, self._out, []
+        for sockets, rtcp, datagram, target in out:
+            descriptor = sockets.rtcp if rtcp else sockets.rtp
             if descriptor >= 0:
                 with contextlib.suppress(OSError):  # a lost datagram is repeated by the handshake
-                    send(descriptor, datagram, target, lanes.track.latch.connected and not rtcp, lanes.track.spec.here)
+                    send(
+                        descriptor,
+                        datagram,
+                        target,
+                        sockets.stream.latch.connected and not rtcp,
+                        sockets.stream.spec.here,
+                    )
         for number, (handshake, _) in self._all.items():
             for rtcp, keys in handshake.agreed().items():
                 if self._told.get((number, rtcp)) != keys:
@@ -178,25 +190,27 @@ class Handshakes:
         """Handle a datagram from a port; later packets of the same batch are already decrypted with its keys."""
         if number not in self._all:
             return False
-        handshake, lanes = self._all[number]
+        handshake, sockets = self._all[number]
         if handshake.receive(rtcp, datagram, sender, self._now / SECOND) is not None:
-            lanes.track.rekey(handshake.keyed(lanes.track.spec))
-        self._take(handshake, lanes)
-        self.stirred = True
+            sockets.stream.rekey(handshake.keyed(sockets.stream.spec))
+        self._take(handshake, sockets)
+        self.waiting = True
         return True
 
-    def _take(self, handshake: Handshake, lanes: StreamSockets) -> None:
-        said = [(lanes, *each) for each in handshake.data_to_send()]
+    def _take(self, handshake: Handshake, sockets: StreamSockets) -> None:
+        said = [(sockets, *each) for each in handshake.data_to_send()]
         self._out += said
-        self.stirred = self.stirred or bool(said)
+        self.waiting = self.waiting or bool(said)
 
     def _left(self) -> dict[int, dict[bool, Left]]:
-        return {number: handshake.left(_proven(handshake, lanes)) for number, (handshake, lanes) in self._all.items()}
+        return {
+            number: handshake.left(_proven(handshake, sockets)) for number, (handshake, sockets) in self._all.items()
+        }
 
 
-def _proven(handshake: Handshake, lanes: StreamSockets) -> bool:
+def _proven(handshake: Handshake, sockets: StreamSockets) -> bool:
     """Tell whether media arrived under the keys of the RTP port, which proves that the peer has them."""
-    keys, ring = handshake.keys.get(False), lanes.track.srtp.keyring
+    keys, ring = handshake.keys.get(False), sockets.stream.srtp.keyring
     if keys is None or ring is None:
         return False
     front = ring.contexts[0]

@@ -165,7 +165,7 @@ class Counts(NamedTuple):
     late: int
     gap_ms: int
     size: int
-    # ns since the epoch, 0 = nothing yet
+    # ns since the epoch; 0 if nothing has arrived: None would be another wire form, which main refuses over an upgrade
     last_arrival: int
 
 

@@ -85,22 +85,23 @@ class PartWriter:
         #: Ciphertext the disk has not taken; records that wait behind it; since when records are dropped.
         self._unwritten = b""
         self._backlog: bytes | bytearray = b""
-        self._dropped_from = 0
+        self._dropped_from: int | None = None
         #: Dropped packets that were not reported yet.
         self._missed = NOTHING
         self._padded = 0
         self._finished = False
-        #: When the open segment got its first byte (ns), 0 = it is empty.
-        self._aged = 0
+        #: When the open segment got its first byte (ns); None: it is empty.
+        self._aged: int | None = None
         #: When (ns) records were last appended, and the time before: records of a round arrived since the previous one.
-        self._written_at = self._written_before = 0
-        #: errno of the last failed write, 0 = no failure.
-        self.trouble = 0
+        self._written_at: int | None = None
+        self._written_before = 0
+        #: errno of the last write if it failed.
+        self.trouble: int | None = None
 
     @property
     def open(self) -> bool:
         """Tell whether data wait that the passing of time could seal or write."""
-        return bool(self._aged or self.trouble)
+        return self._aged is not None or self.trouble is not None
 
     @property
     def rest(self) -> tuple[bytes, bytes, bytes | bytearray]:
@@ -155,7 +156,7 @@ class PartWriter:
 
     def write(self, data: bytes, now: int) -> None:
         """Append records; afterwards `missed` says which of them were dropped."""
-        if now > self._written_at:
+        if self._written_at is None or now > self._written_at:
             self._written_before, self._written_at = self._written_at or now, now
         if not self.trouble:
             self._seal(data, now)
@@ -166,20 +167,23 @@ class PartWriter:
             self._backlog = self._backlog or bytearray()
             self._backlog += data
         elif data:
-            self._dropped_from = self._dropped_from or self._written_before
+            if self._dropped_from is None:
+                self._dropped_from = self._written_before
             fresh = Counter(stream for stream, _ in _packets(data))
             self._missed = Missed(self._dropped_from, self._missed.packets + fresh)
 
     @property
     def dropping(self) -> bool:
         """Tell whether records are being dropped."""
-        return bool(self._dropped_from)
+        return self._dropped_from is not None
 
     def hole(self, now: int) -> bytes:
         """Return the mark of what was dropped so far, for the next record to be written; empty if nothing was."""
-        begun, self._dropped_from = self._dropped_from, 0
+        begun, self._dropped_from = self._dropped_from, None
+        if begun is None:
+            return b""
         lasted = max(0, now - begun)  # the clock may have been changed
-        return record_format.mark(record_format.ALL_STREAMS, record_format.Mark.DISK, begun, lasted) if begun else b""
+        return record_format.mark(record_format.ALL_STREAMS, record_format.Mark.DISK, begun, lasted)
 
     def missed(self) -> Missed:
         """Return what was dropped, each packet once."""
@@ -194,11 +198,11 @@ class PartWriter:
         sealed = sealer.add(data)
         if sealed:
             self._put(sealed, pending, data)
-            self._aged = now if sealer.pending else 0
+            self._aged = now if sealer.pending else None
             return
-        if sealer.pending:
-            self._aged = self._aged or now
-        if self._aged and now - self._aged > PAD_AGE:
+        if sealer.pending and self._aged is None:
+            self._aged = now
+        if self._aged is not None and now - self._aged > PAD_AGE:
             self._pad()
 
     def _put(self, sealed: bytes, pending: bytes, data: bytes) -> None:
@@ -220,7 +224,7 @@ class PartWriter:
         except OSError as problem:
             self.trouble = problem.errno or errno.EIO
             return 0
-        self.trouble = 0 if written == len(sealed) else errno.ENOSPC
+        self.trouble = None if written == len(sealed) else errno.ENOSPC
         return written
 
     def _pad(self) -> None:
@@ -229,7 +233,7 @@ class PartWriter:
         if room < record_format.HEAD or (self._padded + room) * PAD_SHARE > self._sealer.sealed:
             return
         self._padded += room
-        self._aged = 0
+        self._aged = None
         pending, padding = self._sealer.pending, record_format.pad(room)
         self._put(self._sealer.add(padding), pending, padding)
 
@@ -257,7 +261,7 @@ class PartWriter:
         if self._unwritten:
             self._begun = rest  # the sealer is empty, and the segment is not on disk
             return False
-        self._begun, self._aged = b"", 0
+        self._begun, self._aged = b"", None
         return True
 
     def untaken(self, at: int) -> Missed:

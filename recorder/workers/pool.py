@@ -16,6 +16,7 @@ from media.spec import StreamSpec
 from media.stream.pauses import bounded
 from recorder.config.model import Settings
 from recorder.errors import NotPossible, OtherVersion
+from recorder.runtime.tasks import Tasks, retry, start_awaited
 from recorder.workers import codec, messages
 from recorder.workers.worker_handle import (
     HANG,
@@ -23,6 +24,7 @@ from recorder.workers.worker_handle import (
     SAID_BYTES,
     Entry,
     Process,
+    after_shortage,
     backoff,
     close_all,
     duplicates,
@@ -33,7 +35,6 @@ from recorder.workers.worker_handle import (
     listed,
     open_left_region,
     reap_soon,
-    retry,
     spawn,
     unclean,
 )
@@ -64,7 +65,7 @@ class Workers:
         self._listener = on_event
         #: Deaths before anybody listened.
         self._missed: list[messages.WorkerDied] = []
-        self._starting: asyncio.Future[None] | None = None
+        self._starting: asyncio.Task[None] | None = None
         self._tick = tick
         self._processes: dict[int, Process] = {}
         self._entries: dict[str, Entry] = {}
@@ -74,7 +75,7 @@ class Workers:
         self._serial = 0
         self._fails = [0] * self._count
         self._left_regions: dict[str, Path] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks(_failed)
         self._stopping = False
         #: One buffer for all messages: a new one of this size each time is mapped and unmapped again.
         self._inbox = bytearray(codec.MAX_MESSAGE)
@@ -102,7 +103,7 @@ class Workers:
 
     async def begin(self) -> None:
         """Start the processes without waiting for them: the rest of the daemon is imported meanwhile."""
-        self._starting = asyncio.ensure_future(self.start())
+        self._starting = start_awaited(self.start(), "workers")
         await asyncio.sleep(0)
 
     async def ready(self) -> None:
@@ -127,7 +128,7 @@ class Workers:
             await asyncio.wait_for(process.ready.wait(), START)
             if self._processes[process.number].other_version:
                 raise OtherVersion
-        self._task(self._watch())
+        self._tasks.start(self._watch(), "watch-workers")
 
     async def stop(self) -> None:
         """End the workers; calls that were not closed stay in their spools for a successor."""
@@ -135,8 +136,7 @@ class Workers:
             self._starting.cancel()
             await asyncio.gather(self._starting, return_exceptions=True)
         self._stopping = True
-        for task in self._tasks:
-            task.cancel()
+        await self._tasks.close()
         processes = list(self._processes.values())
         for process in processes:
             process.disconnect(flush=True)
@@ -391,7 +391,7 @@ class Workers:
             return
         process.kill(crashed=crashed)
         if not self._stopping:
-            self._task(self._replace(process, self._take_calls_off(process)))
+            self._tasks.start(self._replace(process, self._take_calls_off(process)), "replace-worker")
 
     def _take_calls_off(self, process: Process) -> list[tuple[str, Entry]]:
         """Return the calls of a dead worker; messages about them wait for its successor from now on."""
@@ -407,7 +407,7 @@ class Workers:
         self._fails[process.number] = self._fails[process.number] + 1 if young else 0
         if young:
             await asyncio.sleep(backoff(self._fails[process.number]))
-        await retry(lambda: self._succeed(process))
+        await retry(lambda: self._succeed(process), after_shortage())
         why = "hang" if process.hung else "crash" if process.crashed else "exit"
         self._on_event(messages.WorkerDied(process.number, why, len(taken)))
         unassigned = [(call, entry) for call, entry in self._entries.items() if entry.unassigned]
@@ -443,7 +443,7 @@ class Workers:
         process = self._processes[number] = spawn(number, raw, self._tick, START, ready)
         asyncio.get_running_loop().add_reader(process.control, self._readable, process)
 
-    def _task(self, work: Any) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+
+def _failed(name: str, error: BaseException) -> None:
+    """Report a bug of the pool as one of the loop: it starts before there is a log."""
+    asyncio.get_running_loop().call_exception_handler({"message": f"task {name} failed", "exception": error})

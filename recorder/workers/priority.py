@@ -24,7 +24,7 @@ class HandshakePriority:
     def __init__(self, overflow: Overflow) -> None:
         self._overflow = overflow
         #: Calls with a handshake in progress.
-        self.shaking: set[str] = set()
+        self.handshaking: set[str] = set()
         #: Calls left for the next runs.
         self._waiting: deque[str] = deque()
         self._next = 0.0
@@ -32,7 +32,7 @@ class HandshakePriority:
     @property
     def due(self) -> float:
         """Return when the next run starts, in seconds of a monotonic clock; infinity if no call needs one."""
-        return self._next if self.shaking or self._overflow.hot else inf
+        return self._next if self.handshaking or self._overflow.hot else inf
 
     def spell(self, look: Callable[[str], bool], clock: Callable[[], float]) -> float:
         """Serve some calls, leave the others for the next run, and return the seconds that took.
@@ -41,11 +41,11 @@ class HandshakePriority:
         """
         began, took = clock(), 0.0
         if not self._waiting:
-            self._waiting.extend({*self.shaking, *self._overflow.hot})
+            self._waiting.extend({*self.handshaking, *self._overflow.hot})
         while self._waiting and took < SPELL:
             call = self._waiting.popleft()
             if not look(call):
-                self.shaking.discard(call)
+                self.handshaking.discard(call)
             took = clock() - began
         self._next = began + took + (PAUSE if self._overflow.hot else max(PAUSE, SHARE * took))
         return took

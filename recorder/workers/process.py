@@ -125,7 +125,7 @@ class Worker:
                 due = max(due + self._tick, time.monotonic())
             self._account()
             self._since = None
-            self._chores()
+            self._between_calls()
 
     def last_round(self) -> None:
         """Main is gone: read what the kernel has, so that a successor only has to take what arrives from now on."""
@@ -135,13 +135,13 @@ class Worker:
                 return
             self._guard(recorder.id, partial(recorder.drain, self._region, time.time_ns()))
 
-    def _chores(self) -> None:
+    def _between_calls(self) -> None:
         """Check for floods, advance handshakes, send heartbeats and reports when due, also during a long round."""
         now = time.monotonic()
         if self._recorders or self._overflow.hot:
             self._overflow.look(self._media_sockets, time.monotonic)
         if now >= self._urgent.due:
-            took = self._urgent.spell(self._shake, time.monotonic)
+            took = self._urgent.spell(self._advance_handshake, time.monotonic)
             self._busy += took if self._since is None else 0.0  # a round is counted as a whole
         self._beat()
         if now >= self._next_stats:
@@ -151,13 +151,13 @@ class Worker:
     def _media_sockets(self) -> Iterator[tuple[str, list[int]]]:
         """Yield each call with its sockets for RTP."""
         for recorder in self._recorders.values():
-            yield recorder.id, [lanes.rtp for lanes in recorder.lanes.values() if lanes.rtp >= 0]
+            yield recorder.id, [sockets.rtp for sockets in recorder.sockets.values() if sockets.rtp >= 0]
 
-    def _shake(self, call: str) -> bool:
+    def _advance_handshake(self, call: str) -> bool:
         """Empty the sockets of a call between two rounds; True if one of its handshakes is in progress."""
         if call in self._recorders:
-            self._guard(call, partial(self._recorders[call].shake, self._region, time.time_ns()))
-        return call in self._recorders and self._recorders[call].shaking
+            self._guard(call, partial(self._recorders[call].advance_handshakes, self._region, time.time_ns()))
+        return call in self._recorders and self._recorders[call].handshaking
 
     def _work(self) -> bool:
         """Empty the sockets of every call once; False if main is gone."""
@@ -170,7 +170,7 @@ class Worker:
                 if bool(recorder.trouble) != (recorder.id in self._troubled):
                     self._trouble(recorder)
             if number % CALLS_BETWEEN_LOOKS == 0:
-                self._chores()
+                self._between_calls()
                 if not self._listen():
                     return False
         return True
@@ -225,7 +225,7 @@ class Worker:
     def _expect(self, changes: Iterable[messages.Change]) -> None:
         for change in changes:
             if change.call in self._recorders:
-                self._guard(change.call, partial(expect, self._recorders[change.call].lanes, change.streams))
+                self._guard(change.call, partial(expect, self._recorders[change.call].sockets, change.streams))
 
     def _take(self, taken: list[tuple[Any, list[int]]]) -> bool:
         """Read messages with their descriptors; False at the end of the control socket."""
@@ -270,9 +270,9 @@ class Worker:
             message.new, part, spool, os.urandom, self._tell, self._nonces
         )
         recorder.add_streams(message.new.streams, _shared_out(message.sockets, sockets), time.time_ns())
-        for number, lanes in recorder.lanes.items():
-            if lanes.track.srtp.keyring:
-                lanes.track.srtp.keyring.precede(
+        for number, each in recorder.sockets.items():
+            if each.stream.srtp.keyring:
+                each.stream.srtp.keyring.precede(
                     [(suite, key, mki) for stream, suite, key, mki in message.earlier if stream == number]
                 )
         recorder.resume(self._region, raw, message.kept, message.at)
@@ -287,8 +287,8 @@ class Worker:
         self._await_keys(recorder)
 
     def _await_keys(self, recorder: CallRecorder) -> None:
-        if recorder.shaking:
-            self._urgent.shaking.add(recorder.id)
+        if recorder.handshaking:
+            self._urgent.handshaking.add(recorder.id)
 
     def _close(self, message: messages.Close, _: list[int]) -> None:
         recorder = self._recorders[message.call]
@@ -318,7 +318,7 @@ class Worker:
         recorder = self._recorders.pop(call, None)
         self._troubled.discard(call)
         if recorder is not None:
-            for number in recorder.lanes:
+            for number in recorder.sockets:
                 self._seen.pop((call, number), None)
             with contextlib.suppress(OSError):
                 recorder.release()
@@ -341,8 +341,8 @@ class Worker:
         self._tell(messages.Beat(round(min(1.0, self._busy / (late + BEAT)), 4)))
         self._busy, self._next_beat = 0.0, self._next_beat + late + BEAT
         for recorder in self._recorders.values():
-            for number, lanes in recorder.lanes.items():
-                now = (lanes.track.reception.rejected, lanes.track.reception.foreign)
+            for number, sockets in recorder.sockets.items():
+                now = (sockets.stream.reception.rejected, sockets.stream.reception.foreign)
                 before = self._seen.get((recorder.id, number), (0, 0))
                 if now != before:
                     self._seen[recorder.id, number] = now
@@ -358,11 +358,11 @@ class Worker:
         counts: dict[str, tuple[messages.Counts, ...]] = {}
         streams = 0
         for recorder in self._recorders.values():
-            if counts and streams + len(recorder.lanes) > STREAMS_PER_STATS:
+            if counts and streams + len(recorder.sockets) > STREAMS_PER_STATS:
                 self._tell(messages.Stats(counts))
                 counts, streams = {}, 0
             counts[recorder.id] = recorder.counts()
-            streams += len(recorder.lanes)
+            streams += len(recorder.sockets)
         if counts:
             self._tell(messages.Stats(counts))
 

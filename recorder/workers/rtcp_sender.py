@@ -41,59 +41,59 @@ class Reports:
         """Tell whether reports are due (ns since the epoch)."""
         return now >= self._next
 
-    def send(self, lanes: Iterable[StreamSockets], now: int) -> None:
+    def send(self, sockets: Iterable[StreamSockets], now: int) -> None:
         """Send a receiver report for every stream; the first call only picks the time for them."""
         first = not self._next
         self._next = now + (int.from_bytes(self._random(4), "big") % PAUSE_NS if first else PAUSE_NS)
         if first:
             return
-        for each in lanes:
-            if each.track.srtp.keyring:
-                each.track.srtp.keyring.expire(now)
-            if not each.track.spec.held:
+        for each in sockets:
+            if each.stream.srtp.keyring:
+                each.stream.srtp.keyring.expire(now)
+            if not each.stream.spec.held:
                 _send(each, now)
 
-    def ask(self, lanes: dict[int, StreamSockets], now: int) -> None:
+    def ask(self, sockets: dict[int, StreamSockets], now: int) -> None:
         """Request the pictures that are wanted."""
         if self._pictures is None:
             return
         for number, pictures in self._pictures.items():
-            request = pictures.wanted(lanes[number].track, now)
+            request = pictures.wanted(sockets[number].stream, now)
             if request is not None:
-                _send(lanes[number], now, request)
+                _send(sockets[number], now, request)
 
 
-def counts(track: ReceivedStream) -> Counts:
+def counts(stream: ReceivedStream) -> Counts:
     """Return the counters of a stream, for main."""
-    heard = track.reception
+    heard = stream.reception
     return Counts(
-        track.spec.stream, heard.packets, heard.totals()[0], heard.duplicates, heard.rejected, heard.foreign,
-        heard.late, -(-track.gaps.missing_ns // 1_000_000), heard.size, heard.last_arrival,
+        stream.spec.stream, heard.packets, heard.totals()[0], heard.duplicates, heard.rejected, heard.foreign,
+        heard.late, -(-stream.gaps.missing_ns // 1_000_000), heard.size, heard.last_arrival,
     )  # fmt: skip
 
 
-def leave(lanes: StreamSockets, now: int) -> None:
+def leave(sockets: StreamSockets, now: int) -> None:
     """Send the last report of a stream, with BYE (RFC 3550 section 6.6)."""
-    _send(lanes, now, goodbye(lanes.track.rtcp.own_ssrc))
+    _send(sockets, now, goodbye(sockets.stream.rtcp.own_ssrc))
 
 
-def _came(track: ReceivedStream, target: tuple[str, int], mux: bool) -> bool:
+def _came(stream: ReceivedStream, target: tuple[str, int], mux: bool) -> bool:
     """Tell whether packets of the stream came from the host that its reports go to; an offer may name any host."""
-    return (mux and track.latch.connected) or bool(
-        track.latch.name and address(track.latch.name)[0] == pack_ip(target[0])
+    return (mux and stream.latch.connected) or bool(
+        stream.latch.name and address(stream.latch.name)[0] == pack_ip(target[0])
     )
 
 
-def _send(lanes: StreamSockets, now: int, more: bytes = b"") -> None:
-    track = lanes.track
-    spec = track.spec
+def _send(sockets: StreamSockets, now: int, more: bytes = b"") -> None:
+    stream = sockets.stream
+    spec = stream.spec
     target, mux = spec.rtcp_source, spec.rtcp_mux
-    descriptor = lanes.rtp if mux else lanes.rtcp
-    if target is None or descriptor < 0 or not (spec.known or _came(track, target, mux)):
+    descriptor = sockets.rtp if mux else sockets.rtcp
+    if target is None or descriptor < 0 or not (spec.known or _came(stream, target, mux)):
         return
-    packet = track.report(now, CNAME, more)
+    packet = stream.report(now, CNAME, more)
     if packet is not None:
         try:  # contextlib.suppress costs a microsecond
-            send(descriptor, packet, target, track.latch.connected and mux, spec.here)
+            send(descriptor, packet, target, stream.latch.connected and mux, spec.here)
         except OSError:  # the peer may not be listening
             pass

@@ -14,10 +14,10 @@ from media.stream.receiver import ReceivedStream
 class StreamSockets:
     """The sockets of one stream; -1 for a missing one."""
 
-    __slots__ = ("rtcp", "rtp", "track")
+    __slots__ = ("rtcp", "rtp", "stream")
 
-    def __init__(self, track: ReceivedStream, descriptors: Sequence[int]) -> None:
-        self.track = track
+    def __init__(self, stream: ReceivedStream, descriptors: Sequence[int]) -> None:
+        self.stream = stream
         self.rtp = descriptors[0] if descriptors else -1
         self.rtcp = descriptors[1] if len(descriptors) > 1 else -1
 
@@ -28,8 +28,8 @@ class StreamSockets:
 
         The source moves with a re-offer that we are about to receive; until then everything waits in the kernel.
         """
-        track = self.track
-        if not track.latch.connected or (track.latch.pure and track.srtp.keyring and track.greet is None):
+        stream = self.stream
+        if not stream.latch.connected or (stream.latch.pure and stream.srtp.keyring and stream.greet is None):
             return False
         return not connected(self.rtp)
 
@@ -37,18 +37,18 @@ class StreamSockets:
         """Connect the socket to the chosen source; it is free of other packets once it was emptied (of `count`) after
         that.
         """
-        track = self.track
-        if track.latch.wish is not None and not track.latch.coming:  # the next source may be sending already
-            track.latch.connect(connected=connect(self.rtp, track.latch.wish, track.spec.here))
-        elif track.latch.connected and count < SLOTS:
-            track.latch.emptied()
+        stream = self.stream
+        if stream.latch.wish is not None and not stream.latch.coming:  # the next source may be sending already
+            stream.latch.connect(connected=connect(self.rtp, stream.latch.wish, stream.spec.here))
+        elif stream.latch.connected and count < SLOTS:
+            stream.latch.emptied()
 
     def decide(self) -> None:
         """Connect the socket at the end to a source that is still on trial: it tells main whose packets the call
         received.
         """
-        if self.track.trial and self.rtp >= 0:
-            connect(self.rtp, self.track.latch.name)
+        if self.stream.trial and self.rtp >= 0:
+            connect(self.rtp, self.stream.latch.name)
 
     def close(self) -> None:
         """Close our descriptors; main has its own."""
@@ -62,11 +62,11 @@ def close_all(descriptors: Iterable[int]) -> None:
             os.close(descriptor)
 
 
-def expect(lanes: Mapping[int, StreamSockets], streams: Iterable[StreamSpec]) -> None:
+def expect(sockets: Mapping[int, StreamSockets], streams: Iterable[StreamSpec]) -> None:
     """Add the keys of a re-offer whose other changes follow."""
     for spec in streams:
-        if spec.stream in lanes:
-            lanes[spec.stream].track.expect(spec)
+        if spec.stream in sockets:
+            sockets[spec.stream].stream.expect(spec)
 
 
 def newest_slot(descriptor: int, key: bytes) -> commit_slots.Slot | None:
@@ -85,7 +85,7 @@ def overwrite_unsealed(descriptor: int, *, but: int = -1) -> None:
 
 
 def replay(
-    orphaned_region: OrphanedRegion, call: str, generation: int, lanes: Mapping[int, StreamSockets], out: list[bytes]
+    orphaned_region: OrphanedRegion, call: str, generation: int, sockets: Mapping[int, StreamSockets], out: list[bytes]
 ) -> bool:
     """Take what a dead worker had received for a call but not committed: its batch of this generation, if any.
 
@@ -95,11 +95,11 @@ def replay(
     if journal is None or journal.call != call or journal.generation != generation:
         return False
     for lane, (stream, rtcp) in zip(orphaned_region.lanes, journal.lanes, strict=False):
-        own, count = lanes.get(stream), lane.count()
+        own, count = sockets.get(stream), lane.count()
         if own is None or not count:
             continue
         if rtcp:
-            own.track.receive_rtcp(lane, count, out)
+            own.stream.receive_rtcp(lane, count, out)
         else:
-            own.track.replay(lane, count, out)
+            own.stream.replay(lane, count, out)
     return True

@@ -2,26 +2,27 @@
 
 import asyncio
 import contextlib
+import itertools
 import os
 import signal
 import socket
 import sys
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from media.receive.receive_region import SPARE_AT, Journal, holder, journal_of
 from media.receive.sockets import Pair
 from media.spec import MAX_CONTEXTS, StreamSpec
 from recorder.persist.checkpoint_file import left_calls
 from recorder.runtime import python_command
+from recorder.runtime.tasks import retry
 from recorder.workers import messages
 from recorder.workers.version_check import GREETING
 
-T = TypeVar("T")
 CONTROL_BUFFER = 1 << 20
 #: Keys kept of a stream: as many as a worker tries.
 KEYS = MAX_CONTEXTS
@@ -206,7 +207,7 @@ class Process:
 
     async def reap(self) -> None:
         """Wait for its end, and note whether it crashed."""
-        self.crashed |= await retry(lambda: asyncio.to_thread(reap, self.pid))
+        self.crashed |= await retry(lambda: asyncio.to_thread(reap, self.pid), after_shortage())
 
     def excused(self) -> bool:
         """Tell whether it is silent because it waits for a disk or a processor, where killing it would not help.
@@ -326,15 +327,18 @@ def backoff(fails: int) -> float:
     return min(MAX_BACKOFF, FIRST_BACKOFF * 2.0 ** min(fails, 16))  # a float cannot hold 2^1024
 
 
-async def retry(step: Callable[[], Awaitable[T]]) -> T:
-    """Repeat a step until it succeeds: the machine may be out of processes, threads or memory for the moment."""
-    fails = 0
-    while True:
-        try:
-            return await step()
-        except (OSError, RuntimeError, MemoryError):
-            await asyncio.sleep(backoff(fails))
-            fails += 1
+def after_shortage() -> Callable[[Exception], float]:
+    """Return what recorder.runtime.tasks.retry asks for the next pause; it gives up unless the machine may be out of
+    processes, threads or memory for the moment.
+    """
+    fails = itertools.count()
+
+    def failed(problem: Exception) -> float:
+        if not isinstance(problem, OSError | RuntimeError | MemoryError):
+            raise problem
+        return backoff(next(fails))
+
+    return failed
 
 
 def last_batch(raw: Path) -> Journal | None:

@@ -8,6 +8,7 @@ clear.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from ipaddress import ip_address
 
@@ -91,7 +92,7 @@ def _no_downgrade(plans: Sequence[LinePlan], before: Mapping[int, LinePlan], pol
     refused, since a client that adds plain video to a call would lose the rest of its offer.
     """
     secured = any(line.least is not None for line in before.values())
-    shaken = secured and all(line.handshaken for line in before.values() if line.least is not None)
+    by_handshake = secured and all(line.handshaken for line in before.values() if line.least is not None)
     exposed = policy.srtp == "required" and not policy.secure
     mixed = any(line.accepted and line.protection is None for line in before.values())
     for line in plans:
@@ -108,7 +109,7 @@ def _no_downgrade(plans: Sequence[LinePlan], before: Mapping[int, LinePlan], pol
                 raise NotAcceptable(DOWNGRADE, 399, "RTP must not take the place of SRTP")
             if new and secured and not mixed:
                 line.refuse(DOWNGRADE)
-        elif line.suite is not None and exposed and (line.shaken or (least is None and shaken)):
+        elif line.suite is not None and exposed and (line.shaken or (least is None and by_handshake)):
             if not new:
                 raise NotAcceptable(DOWNGRADE, 399, "Keys must not be sent in the clear in place of a handshake")
             line.refuse(DOWNGRADE)
@@ -304,15 +305,18 @@ def answer(
     version: int,
     fingerprint: str = "",
     other: str = "",
+    paused: bool = False,
 ) -> bytes:
     """Write the answer: one line per offered line; `ports` and `keys` (key and salt) by index of accepted lines.
 
     `fingerprint` is that of our certificate, for DTLS-SRTP lines; `other` is our address for lines that were offered
-    with the other IP version than that of `address`.
+    with the other IP version than that of `address`; `paused`: ask the client to send nothing for now.
 
     `session_id` stays the same in a dialog; `version` rises by one with every changed answer (RFC 3264 section 8).
     Raise LocalError if a port or a key of the right length is missing.
     """
+    if paused:
+        plans = [replace(line, answer_direction="inactive") for line in plans]
     taken = [line.family for line in plans if line.accepted]
     if other and taken and set(taken) == {family_of(other)}:
         address, other = other, address

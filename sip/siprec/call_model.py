@@ -32,8 +32,8 @@ from personal import Personal
 from sip.message.message import Request
 from sip.siprec.call_names import CallName, call_names
 from sip.siprec.document import Document, Identity, Participant, SessionLink
-from sip.siprec.media_streams import Tracks
-from sip.siprec.participants import HEADERS, VENDOR, ParticipantEntry, Participants, Source
+from sip.siprec.media_streams import MediaStreams
+from sip.siprec.participants import HEADERS, VENDOR, OriginOfName, ParticipantEntry, Participants
 from sip.siprec.parties import Party, Person, Role, plain, read_headers
 from sip.siprec.stream_owners import Owner, OwnerFacts, assign
 from sip.siprec.timestamps import restore_time, store_time
@@ -52,7 +52,7 @@ class CallModel:
     """All that is known about one call. Feed it documents and requests; ask for parties, owners and ids at any time."""
 
     __slots__ = (
-        "_based", "_identities", "_ids", "_people", "_tracks", "client_ended_at", "client_started_at",
+        "_based", "_identities", "_ids", "_people", "_streams", "client_ended_at", "client_started_at",
         "correlations", "damage", "direction", "session_id", "swapped", "wanting",
     )  # fmt: skip
 
@@ -77,7 +77,7 @@ class CallModel:
         self._based = False
         self._people = Participants()
         self._ids: dict[str, int] = {}
-        self._tracks = Tracks()
+        self._streams = MediaStreams()
         self._identities: tuple[tuple[Personal[str], Personal[str]], ...] = ()
 
     # What is known
@@ -108,12 +108,12 @@ class CallModel:
 
     def holding(self, label: str | None) -> bool:
         """Return whether, according to the metadata, nobody sends the stream with this label any more."""
-        return label is not None and self._tracks.holding(label)
+        return label is not None and self._streams.holding(label)
 
     @property
     def labels(self) -> frozenset[str]:
         """Labels of the streams in the newest metadata."""
-        return self._tracks.labels()
+        return self._streams.labels()
 
     @property
     def names(self) -> tuple[CallName, ...]:
@@ -144,7 +144,7 @@ class CallModel:
             sending = [link.participant for link in document.stream_links if link.send and not link.ended]
             self._people.find_again([self._ids[who] for who in sending if who in self._ids])
         keeps = final or document.damaged is Damage.CUT
-        self._tracks.apply(document, self._ids, self._people, snapshot=snapshot, keeps=keeps)
+        self._streams.apply(document, self._ids, self._people, snapshot=snapshot, keeps=keeps)
         self._apply_hints(read_extensions(document), now)
         self._name_known()
 
@@ -217,9 +217,9 @@ class CallModel:
         if not snapshot or not listed:
             return
         for i, entry in enumerate(self._people):
-            if entry.source <= Source.HEADER and i not in listed:
+            if entry.origin <= OriginOfName.HEADER and i not in listed:
                 entry.leave(now, inferred=True)
-                if entry.is_placeholder() and not self._tracks.knows(i):
+                if entry.is_placeholder() and not self._streams.knows(i):
                     entry.give_place()
 
     def _take(self, participant: Participant, now: datetime) -> int | None:
@@ -234,7 +234,7 @@ class CallModel:
                 if old is not None
                 else self._enter(participant.id, main or Identity(NO_ADDRESS, None), now)
             )
-        found = self._people.find(main.uri, upto=Source.METADATA, exact=True)
+        found = self._people.find(main.uri, upto=OriginOfName.METADATA, exact=True)
         if found is None and old is not None and self._people[old].has_number(main.uri):
             self._people[old].know(main.uri)
             return self._update(old, Identity(NO_ADDRESS, main.name))
@@ -251,7 +251,7 @@ class CallModel:
         return self._update(found, main)
 
     def _enter(self, participant: str, main: Identity, now: datetime, others: Sequence[Identity] = ()) -> int | None:
-        entry = ParticipantEntry(main.uri, main.name, Source.METADATA, now)
+        entry = ParticipantEntry(main.uri, main.name, OriginOfName.METADATA, now)
         for other in others:
             entry.know(other.uri)
         position = self._people.add(entry)
@@ -265,7 +265,7 @@ class CallModel:
             position: int | None = old
         else:
             position = self._people.find(main.uri)
-            if position is not None and self._people[position].source == Source.METADATA:
+            if position is not None and self._people[position].origin == OriginOfName.METADATA:
                 return None
         if position is not None:
             self._people[position].become(main.uri)
@@ -301,7 +301,7 @@ class CallModel:
             for line in entry.lines:
                 named.setdefault(line, []).append(position)
         lines = {line: (tuple(self._people.staying(who)), tuple(who)) for line, who in named.items()}
-        return OwnerFacts(tuple(self._tracks), self._people.present(), self._tracks.dangling(self._ids), lines)
+        return OwnerFacts(tuple(self._streams), self._people.present(), self._streams.dangling(self._ids), lines)
 
     # Roles and names
 
@@ -311,9 +311,9 @@ class CallModel:
         for participant, role in hints.roles.items():
             if participant in self._ids:
                 self._people[self._ids[participant]].set_role(role, VENDOR)
-        for track in self._tracks:
-            if track.label in hints.tracks and track.live and len(track.owners) == 1:
-                self._people[track.owners[0]].set_role(hints.tracks[track.label], VENDOR)
+        for stream in self._streams:
+            if stream.label in hints.tracks and stream.live and len(stream.owners) == 1:
+                self._people[stream.owners[0]].set_role(hints.tracks[stream.label], VENDOR)
         self._apply_people(hints, now)
         for participant, who in hints.aliases:
             if participant in self._ids:
@@ -329,12 +329,12 @@ class CallModel:
         """Set roles of participants whose addresses the vendor names; add unknown redirectors, but nobody else."""
         if hints.side is not None:
             for uri in hints.recorded:
-                position = self._people.find(uri, upto=Source.HEADER)
+                position = self._people.find(uri, upto=OriginOfName.HEADER)
                 if position is not None:
                     self._people[position].set_role(hints.side, VENDOR)
         unknown: list[Person] = []
         for who in sorted(hints.people, key=lambda who: who.role in _REDIRECTED):
-            position = self._people.find(who.uri, upto=Source.HEADER)
+            position = self._people.find(who.uri, upto=OriginOfName.HEADER)
             if who.role in _REDIRECTED:
                 self._people.redirect(who, VENDOR, now)
             elif position is not None:
@@ -373,7 +373,7 @@ class CallModel:
                 "people": self._people.to_state(),
                 "attendance": self._people.attendance(),
                 "ids": dict(self._ids),
-                **self._tracks.to_state(),
+                **self._streams.to_state(),
                 "identities": [[uri.reveal(), name.reveal()] for uri, name in self._identities],
                 "extensions": "",  # the version before expects it
                 "based": self._based,
@@ -392,7 +392,7 @@ class CallModel:
         model._people, model._ids = Participants.from_state(state["people"]), dict(state["ids"])
         model._people.restore_attendance(state.get("attendance", ()))  # missing in states of older versions
         model._identities = tuple((Personal(uri), Personal(name)) for uri, name in state["identities"])
-        model._tracks, model._based = Tracks.from_state(state), bool(state.get("based", True))
+        model._streams, model._based = MediaStreams.from_state(state), bool(state.get("based", True))
         return model
 
 

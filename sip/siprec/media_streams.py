@@ -10,13 +10,13 @@ from sip.siprec.participants import Participants
 
 STATED, INSIDE = 1, 2
 """Where senders are named: participantstreamassoc, or `send` inside the participant; the first is more reliable."""
-MAX_TRACKS = 256
+MAX_STREAMS = 256
 """Streams remembered for one call."""
 MAX_LINKS = 512
 """Participants whose send sets are remembered."""
 
 
-class Track:
+class MediaStream:
     """What is known about one stream of the metadata."""
 
     __slots__ = ("current", "heard", "id", "label", "live", "mixed", "owners", "rule", "session")
@@ -49,20 +49,20 @@ class Track:
                 self.owners, self.rule = (person,), STATED
 
 
-class Tracks:
+class MediaStreams:
     """All streams of one call; past ones first, the newest with a label last."""
 
-    __slots__ = ("_links", "_tracks")
+    __slots__ = ("_links", "_streams")
 
     def __init__(self) -> None:
-        self._tracks: list[Track] = []
+        self._streams: list[MediaStream] = []
         self._links: dict[str, tuple[tuple[str, ...], bool]] = {}
 
-    def __iter__(self) -> Iterator[Track]:
-        return iter(self._tracks)
+    def __iter__(self) -> Iterator[MediaStream]:
+        return iter(self._streams)
 
     def __len__(self) -> int:
-        return len(self._tracks)
+        return len(self._streams)
 
     def apply(
         self, document: Document, ids: Mapping[str, int], people: Participants, *, snapshot: bool, keeps: bool
@@ -79,20 +79,20 @@ class Tracks:
 
     def holding(self, label: str) -> bool:
         """Return whether the stream with this label had a sender and has none now."""
-        known = [track for track in self._tracks if track.current and track.label == label and track.owners]
-        return bool(known) and not any(track.live for track in known)
+        known = [stream for stream in self._streams if stream.current and stream.label == label and stream.owners]
+        return bool(known) and not any(stream.live for stream in known)
 
     def labels(self) -> frozenset[str]:
         """Return the labels of the newest snapshot and its updates."""
-        return frozenset(track.label for track in self._tracks if track.current and track.label is not None)
+        return frozenset(stream.label for stream in self._streams if stream.current and stream.label is not None)
 
     def knows(self, person: int) -> bool:
         """Return whether somebody is or was the owner of a stream."""
-        return any(person in track.owners for track in self._tracks)
+        return any(person in stream.owners for stream in self._streams)
 
     def dangling(self, ids: Mapping[str, int]) -> frozenset[int]:
         """Return the people whose send set names only unknown streams."""
-        known = {track.id for track in self._tracks if track.current}
+        known = {stream.id for stream in self._streams if stream.current}
         return frozenset(
             ids[participant]
             for participant, (send, _) in self._links.items()
@@ -100,24 +100,24 @@ class Tracks:
         )
 
     def _apply_streams(self, document: Document, snapshot: bool) -> None:
-        before = {(track.id or f"\0{track.label}"): track for track in self._tracks}
-        newest: dict[str, Track] = {}
-        for stream in document.streams:
-            key = stream.id or f"\0{stream.label}"
-            track = before.get(key) or newest.get(key) or Track(stream.id, stream.label, stream.mixed)
-            track.label, track.mixed, track.current = stream.label or track.label, stream.mixed or track.mixed, True
-            track.session = stream.session or track.session
-            newest[key] = track
-        arrived = {track.label for key, track in newest.items() if key not in before}
-        for key, track in before.items():
+        before = {(stream.id or f"\0{stream.label}"): stream for stream in self._streams}
+        newest: dict[str, MediaStream] = {}
+        for told in document.streams:
+            key = told.id or f"\0{told.label}"
+            stream = before.get(key) or newest.get(key) or MediaStream(told.id, told.label, told.mixed)
+            stream.label, stream.mixed, stream.current = told.label or stream.label, told.mixed or stream.mixed, True
+            stream.session = told.session or stream.session
+            newest[key] = stream
+        arrived = {stream.label for key, stream in newest.items() if key not in before}
+        for key, stream in before.items():
             # In an update, a new stream takes over the label of an old one.
-            if key not in newest and (snapshot or track.label in arrived):
-                track.current = False
-        known = [track for key, track in before.items() if not (snapshot and key in newest)]
-        fresh = [track for key, track in newest.items() if snapshot or key not in before]
+            if key not in newest and (snapshot or stream.label in arrived):
+                stream.current = False
+        known = [stream for key, stream in before.items() if not (snapshot and key in newest)]
+        fresh = [stream for key, stream in newest.items() if snapshot or key not in before]
         # Past streams go first, so that the newest with a label is last; past ones that nobody ever sent are dropped.
-        past = [track for track in known if not track.current and track.owners]
-        self._tracks = [*past, *(track for track in known if track.current), *fresh][-MAX_TRACKS:]
+        past = [stream for stream in known if not stream.current and stream.owners]
+        self._streams = [*past, *(stream for stream in known if stream.current), *fresh][-MAX_STREAMS:]
 
     def _apply_links(self, document: Document, snapshot: bool, keeps: bool) -> None:
         links = _merged([link for link in document.stream_links if keeps or not link.ended])
@@ -133,66 +133,66 @@ class Tracks:
     def _apply_ended(self, document: Document, ids: Mapping[str, int], keeps: bool) -> None:
         """End what an ended association names as sent, and remember who sent it."""
         ended = [link for link in document.stream_links if link.ended]
-        again = {(link.participant, stream) for link in document.stream_links if not link.ended for stream in link.send}
-        tracks = {track.id: track for track in self._tracks if ended and track.id}
+        again = {(link.participant, id) for link in document.stream_links if not link.ended for id in link.send}
+        streams = {stream.id: stream for stream in self._streams if ended and stream.id}
         for link in ended:
-            over = frozenset(stream for stream in link.send if (link.participant, stream) not in again)
+            over = frozenset(id for id in link.send if (link.participant, id) not in again)
             if not keeps and link.participant in self._links:
                 send, inside = self._links[link.participant]
-                self._links[link.participant] = (tuple(stream for stream in send if stream not in over), inside)
-            for track in filter(None, map(tracks.get, link.send)):
-                track.remember(ids.get(link.participant))
+                self._links[link.participant] = (tuple(id for id in send if id not in over), inside)
+            for stream in filter(None, map(streams.get, link.send)):
+                stream.remember(ids.get(link.participant))
 
     def _settle(self, ids: Mapping[str, int], people: Participants, keeps: bool) -> None:
         """Work out who sends each stream now, and remember the senders unless there are none."""
         senders: dict[str, dict[int, list[int]]] = {}
         # Each id is stored once in memory.
-        shared = {track.id: track.id for track in self._tracks}
+        shared = {stream.id: stream.id for stream in self._streams}
         named = {participant: participant for participant in ids}
         self._links = {
-            named.get(participant, participant): (tuple(shared.get(stream, stream) for stream in send), inside)
+            named.get(participant, participant): (tuple(shared.get(id, id) for id in send), inside)
             for participant, (send, inside) in self._links.items()
         }
         for participant, (send, inside) in self._links.items():
             position = ids.get(participant)
             if position is None:
                 continue
-            for stream in send:
-                senders.setdefault(stream, {}).setdefault(INSIDE if inside else STATED, []).append(position)
-        for track in self._tracks:
-            rules = senders.get(track.id, {}) if track.id else {}
+            for id in send:
+                senders.setdefault(id, {}).setdefault(INSIDE if inside else STATED, []).append(position)
+        for stream in self._streams:
+            rules = senders.get(stream.id, {}) if stream.id else {}
             rule = min(rules, default=0)
             now = rules.get(rule, [])
             staying = [who for who in now if people[who].left is None]
-            staying = [who for who in staying if track.session not in people[who].quit] or staying
-            track.live = bool(now) or (keeps and track.live)
+            staying = [who for who in staying if stream.session not in people[who].quit] or staying
+            stream.live = bool(now) or (keeps and stream.live)
             if now:
-                track.owners, track.rule = tuple(dict.fromkeys(staying or now)), rule
-                if not set(track.heard).issuperset(now):
-                    track.heard = tuple(dict.fromkeys((*track.heard, *now)))
+                stream.owners, stream.rule = tuple(dict.fromkeys(staying or now)), rule
+                if not set(stream.heard).issuperset(now):
+                    stream.heard = tuple(dict.fromkeys((*stream.heard, *now)))
 
     def to_state(self) -> dict[str, Any]:
         """Return everything as a dict fit for JSON."""
         return {
             "tracks": [
                 [t.id, t.label, t.mixed, t.current, t.live, list(t.owners), t.rule, list(t.heard), t.session]
-                for t in self._tracks
+                for t in self._streams
             ],
             "links": {participant: [list(send), inside] for participant, (send, inside) in self._links.items()},
         }
 
     @classmethod
-    def from_state(cls, state: dict[str, Any]) -> Tracks:
+    def from_state(cls, state: dict[str, Any]) -> MediaStreams:
         """Restore what `to_state` returned."""
-        tracks = cls()
-        for stream, label, mixed, current, live, owners, rule, *more in state["tracks"]:
-            track = Track(stream, label, mixed)
-            track.current, track.live, track.owners, track.rule = current, live, tuple(owners), rule
-            track.heard = tuple(more[0]) if more else track.owners  # missing in states of older versions
-            track.session = more[1] if len(more) > 1 else ""
-            tracks._tracks.append(track)
-        tracks._links = {participant: (tuple(send), inside) for participant, (send, inside) in state["links"].items()}
-        return tracks
+        streams = cls()
+        for id, label, mixed, current, live, owners, rule, *more in state["tracks"]:
+            stream = MediaStream(id, label, mixed)
+            stream.current, stream.live, stream.owners, stream.rule = current, live, tuple(owners), rule
+            stream.heard = tuple(more[0]) if more else stream.owners  # missing in states of older versions
+            stream.session = more[1] if len(more) > 1 else ""
+            streams._streams.append(stream)
+        streams._links = {participant: (tuple(send), inside) for participant, (send, inside) in state["links"].items()}
+        return streams
 
 
 def _merged(links: Sequence[StreamLink]) -> dict[str, tuple[tuple[str, ...], bool]]:

@@ -37,7 +37,7 @@ Membership = tuple[str, str]
 """Ids of a session and of a participant in it; one person may have several of both."""
 
 
-class Source(IntEnum):
+class OriginOfName(IntEnum):
     """Where an entry comes from; the smaller one takes precedence."""
 
     METADATA = 0
@@ -63,20 +63,20 @@ class ParticipantEntry:
         "lines",
         "name",
         "number",
+        "origin",
         "quit",
         "replaced",
         "role",
         "sessions",
-        "source",
         "tail",
         "uri",
         "weight",
     )
 
-    def __init__(self, uri: Personal[str], name: Personal[str] | None, source: Source, now: datetime) -> None:
+    def __init__(self, uri: Personal[str], name: Personal[str] | None, origin: OriginOfName, now: datetime) -> None:
         self._addressed(uri)
         self.name = name
-        self.source = source
+        self.origin = origin
         self.role = Role.PARTICIPANT
         self.weight = 0
         """How reliable the role is: 0, `HEADERS` or `VENDOR`."""
@@ -109,7 +109,7 @@ class ParticipantEntry:
         if self.is_placeholder():
             self.name = None
         self._addressed(uri)
-        self.source = Source.METADATA
+        self.origin = OriginOfName.METADATA
         self.come()
 
     def update(self, identity: Identity | None) -> None:
@@ -216,14 +216,16 @@ class Participants:
 
     def visible(self) -> list[int]:
         """Return the positions of shown entries: by time of appearance, participants before redirectors."""
-        talkers = any(entry.source <= Source.HEADER and not entry.replaced for entry in self._entries)
-        limit = Source.REDIRECTION if talkers else Source.FALLBACK
-        shown = [i for i, entry in enumerate(self._entries) if entry.source <= limit and not entry.replaced]
-        return sorted(shown, key=lambda i: (self._entries[i].joined, self._entries[i].source == Source.REDIRECTION))
+        talkers = any(entry.origin <= OriginOfName.HEADER and not entry.replaced for entry in self._entries)
+        limit = OriginOfName.REDIRECTION if talkers else OriginOfName.FALLBACK
+        shown = [i for i, entry in enumerate(self._entries) if entry.origin <= limit and not entry.replaced]
+        return sorted(
+            shown, key=lambda i: (self._entries[i].joined, self._entries[i].origin == OriginOfName.REDIRECTION)
+        )
 
     def present(self) -> list[int]:
         """Return the positions of participants who are present; if all have left, of those who stayed to the end."""
-        talkers = [i for i, e in enumerate(self._entries) if e.source <= Source.HEADER and not e.replaced]
+        talkers = [i for i, e in enumerate(self._entries) if e.origin <= OriginOfName.HEADER and not e.replaced]
         return self.staying(talkers)
 
     def staying(self, positions: Sequence[int]) -> list[int]:
@@ -241,26 +243,28 @@ class Participants:
         self._entries.append(entry)
         return len(self._entries) - 1
 
-    def find(self, uri: Personal[str], *, upto: Source = Source.REDIRECTION, exact: bool = False) -> int | None:
+    def find(
+        self, uri: Personal[str], *, upto: OriginOfName = OriginOfName.REDIRECTION, exact: bool = False
+    ) -> int | None:
         """Return the one entry with that address, otherwise the one with that number."""
         entries = self._entries
         key = address_hash(uri) if entries else 0
         if not key:
             return None
         for i, entry in enumerate(entries):
-            if entry.key == key and entry.source <= upto:
+            if entry.key == key and entry.origin <= upto:
                 return i
         if exact or (number := number_of(uri)) is None:
             return None
         # Hundreds of people may be compared with hundreds; comparing the last digits excludes most of them.
         tail = tail_hash(number)
-        near = [i for i, e in enumerate(entries) if e.tail == tail and e.source <= upto]
+        near = [i for i, e in enumerate(entries) if e.tail == tail and e.origin <= upto]
         same = [i for i in near if same_number(uri, entries[i].uri)]
         return same[0] if len(same) == 1 else None
 
     def of_role(self, role: Role) -> list[ParticipantEntry]:
         """Return the participants with a role; if none has it but the other side is known, those without any role."""
-        people = [entry for entry in self._entries if entry.source <= Source.HEADER and not entry.replaced]
+        people = [entry for entry in self._entries if entry.origin <= OriginOfName.HEADER and not entry.replaced]
         holders = [entry for entry in people if entry.role is role]
         if holders or not any(entry.role is FACING.get(role) for entry in people):
             return holders
@@ -282,7 +286,7 @@ class Participants:
         """Note who redirected the call, or to whom: give a known person that role, add an entry for anybody else."""
         position = self.find(who.uri)
         if position is None:
-            entry = ParticipantEntry(who.uri, who.name, Source.REDIRECTION, now)
+            entry = ParticipantEntry(who.uri, who.name, OriginOfName.REDIRECTION, now)
             # A redirector is not on the line; its part was over when we heard of it.
             entry.leave(now, inferred=True)
             position = self.add(entry)
@@ -296,24 +300,24 @@ class Participants:
             return
         listed = set()
         for who in talkers:
-            position = self.find(who.uri, upto=Source.HEADER)
+            position = self.find(who.uri, upto=OriginOfName.HEADER)
             if position is None:
-                position = self.add(ParticipantEntry(who.uri, who.name, Source.HEADER, now))
+                position = self.add(ParticipantEntry(who.uri, who.name, OriginOfName.HEADER, now))
             if position is not None:
                 listed.add(position)
                 entry = self._entries[position]
                 entry.lines, entry.name = who.lines, entry.name or who.name
-                if entry.source == Source.HEADER:
+                if entry.origin == OriginOfName.HEADER:
                     entry.come()
         for i, entry in enumerate(self._entries):
-            if listed and entry.source == Source.HEADER and i not in listed:
+            if listed and entry.origin == OriginOfName.HEADER and i not in listed:
                 entry.leave(now, inferred=True)
 
     def fall_back(self, people: Sequence[Person], now: datetime) -> None:
         """Use From and To while nobody else is known."""
         for who in people:
-            if not any(e.source == Source.FALLBACK and e.role is who.role for e in self._entries):
-                entry = ParticipantEntry(who.uri, who.name, Source.FALLBACK, now)
+            if not any(e.origin == OriginOfName.FALLBACK and e.role is who.role for e in self._entries):
+                entry = ParticipantEntry(who.uri, who.name, OriginOfName.FALLBACK, now)
                 entry.set_role(who.role, HEADERS)
                 self.add(entry)
 
@@ -323,7 +327,7 @@ class Participants:
             [
                 e.uri.reveal(),
                 None if e.name is None else e.name.reveal(),
-                int(e.source),
+                int(e.origin),
                 e.role.value,
                 e.weight,
                 e.joined.isoformat(),
@@ -346,9 +350,9 @@ class Participants:
     def from_state(cls, state: list[list[Any]]) -> Participants:
         """Restore what `to_state` returned."""
         people = cls()
-        for uri, name, source, role, weight, joined, left, inferred, came, went, also, lines, replaced in state:
+        for uri, name, origin, role, weight, joined, left, inferred, came, went, also, lines, replaced in state:
             known = None if name is None else Personal(name)
-            entry = ParticipantEntry(Personal(uri), known, Source(source), datetime.fromisoformat(joined))
+            entry = ParticipantEntry(Personal(uri), known, OriginOfName(origin), datetime.fromisoformat(joined))
             entry.role, entry.weight, entry.inferred, entry.replaced = Role(role), weight, inferred, replaced
             entry.left, entry.client_joined, entry.client_left = (
                 restore_time(left),

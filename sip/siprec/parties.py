@@ -127,11 +127,6 @@ class HeaderFacts(NamedTuple):
     """Names of the call in other systems: kind and value."""
 
 
-def user_of(uri: Personal[str]) -> Personal[str]:
-    """Return the user part of an address: no scheme, host, parameters or password; escapes decoded."""
-    return Personal(_user(uri.reveal()))
-
-
 def number_of(uri: Personal[str]) -> Personal[str] | None:
     """Return the telephone number of an address: its user part if that is digits with an optional plus, else None."""
     number = _number(uri.reveal())

@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from sip.siprec.media_streams import Track
+from sip.siprec.media_streams import MediaStream
 
 LAST, ONLY, DANGLING, ORDER, HEADER = range(3, 8)
-"""Numbers of the rules from the third on; the first two are set in `Track.rule`."""
+"""Numbers of the rules from the third on; the first two are set in `MediaStream.rule`."""
 
 
 @dataclass(slots=True)
@@ -44,7 +44,7 @@ class Owner:
 class OwnerFacts(NamedTuple):
     """Input of the rules; people are given as positions."""
 
-    tracks: Sequence[Track]
+    streams: Sequence[MediaStream]
     """In document order."""
     present: Sequence[int]
     """Participants who have not left, in document order."""
@@ -56,18 +56,18 @@ class OwnerFacts(NamedTuple):
 
 def assign(labels: Sequence[str | None], facts: OwnerFacts) -> tuple[Owner, ...]:
     """Return the owner of each m= line; `labels` are those of all SDP lines in order, None for a line without one."""
-    pairs = pair(labels, facts.tracks)
+    pairs = pair(labels, facts.streams)
     # Inferences are for streams that never had a stated sender.
-    concluded = {} if all(track.owners for track in facts.tracks if track.current) else _conclude(facts)
+    concluded = {} if all(stream.owners for stream in facts.streams if stream.current) else _conclude(facts)
     owners = []
-    for line, (tracks, guessed) in enumerate(pairs):
-        owner = _of_tracks(tracks, facts, concluded)
+    for line, (streams, guessed) in enumerate(pairs):
+        owner = _of_streams(streams, facts, concluded)
         now, named = facts.lines.get(line, ((), ()))
         if now and not owner.parties:
             owner = Owner(now, False, HEADER, tuple(who for who in named if who not in now))
         inferred = owner.inferred or (guessed and bool(owner.parties) and owner.rule != HEADER)
-        earlier = dict.fromkeys((*owner.earlier, *_heard(labels[line], tracks, facts, owner.parties)))
-        label = tracks[0].label if tracks else None
+        earlier = dict.fromkeys((*owner.earlier, *_heard(labels[line], streams, facts, owner.parties)))
+        label = streams[0].label if streams else None
         owners.append(Owner(owner.parties, inferred, owner.rule, tuple(earlier), label))
     return tuple(owners)
 
@@ -88,78 +88,82 @@ def exchanged(owners: Sequence[Owner], kinds: Sequence[str]) -> tuple[Owner, ...
     return tuple(found)
 
 
-def pair(labels: Sequence[str | None], tracks: Sequence[Track]) -> list[tuple[list[Track], bool]]:
+def pair(labels: Sequence[str | None], streams: Sequence[MediaStream]) -> list[tuple[list[MediaStream], bool]]:
     """Match m= lines with streams, and tell whether only by order: if a label is missing, repeated or unknown."""
-    found: list[tuple[list[Track], bool]] = [([], False) for _ in labels]
-    free = [track for track in tracks if track.current]
+    found: list[tuple[list[MediaStream], bool]] = [([], False) for _ in labels]
+    free = [stream for stream in streams if stream.current]
     for line, label in enumerate(labels):
-        track = _first(free, label)
-        if track is not None:
-            free.remove(track)
-            found[line] = ([track], labels.count(label) > 1)
+        stream = _first(free, label)
+        if stream is not None:
+            free.remove(stream)
+            found[line] = ([stream], labels.count(label) > 1)
     for line, label in enumerate(labels):
-        past = None if found[line][0] else _first(list(reversed(tracks)), label)
+        past = None if found[line][0] else _first(list(reversed(streams)), label)
         if past is not None and not past.current:
             found[line] = ([past], False)
     unique = {label for label in labels if label is not None and labels.count(label) == 1}
     for line in range(len(labels)):
         if not found[line][0] and free:
             found[line] = ([free.pop(0)], True)
-    for track in free:
+    for stream in free:
         # Two streams with one label: a mixed stream, written as one element per voice.
-        if track.label in unique:
-            found[labels.index(track.label)][0].append(track)
+        if stream.label in unique:
+            found[labels.index(stream.label)][0].append(stream)
     return found
 
 
-def _first(tracks: Sequence[Track], label: str | None) -> Track | None:
-    return next((track for track in tracks if label is not None and track.label == label), None)
+def _first(streams: Sequence[MediaStream], label: str | None) -> MediaStream | None:
+    return next((stream for stream in streams if label is not None and stream.label == label), None)
 
 
-def _of_tracks(tracks: Sequence[Track], facts: OwnerFacts, concluded: Mapping[int, Owner]) -> Owner:
+def _of_streams(streams: Sequence[MediaStream], facts: OwnerFacts, concluded: Mapping[int, Owner]) -> Owner:
     for live in (True, False):
-        known = [track for track in tracks if track.owners and track.live is live]
-        people = tuple(dict.fromkeys(who for track in known for who in track.owners))
+        known = [stream for stream in streams if stream.owners and stream.live is live]
+        people = tuple(dict.fromkeys(who for stream in known for who in stream.owners))
         if people:
-            return Owner(people, False, min(track.rule for track in known) if live else LAST)
-    for track in tracks:
-        earlier = _earlier(track, facts)
+            return Owner(people, False, min(stream.rule for stream in known) if live else LAST)
+    for stream in streams:
+        earlier = _earlier(stream, facts)
         if any(who in facts.present for who in earlier):
             return Owner(earlier, False, LAST)
-        if id(track) in concluded:
-            return concluded[id(track)]
+        if id(stream) in concluded:
+            return concluded[id(stream)]
         if earlier:
             return Owner(earlier, False, LAST)
     return Owner()
 
 
-def _heard(label: str | None, tracks: Sequence[Track], facts: OwnerFacts, now: tuple[int, ...]) -> tuple[int, ...]:
+def _heard(
+    label: str | None, streams: Sequence[MediaStream], facts: OwnerFacts, now: tuple[int, ...]
+) -> tuple[int, ...]:
     """Return everybody else who was heard in a line: in its streams, and in earlier ones with its label."""
-    past = [track for track in facts.tracks if label is not None and track.label == label]
-    return tuple(dict.fromkeys(who for track in (*past, *tracks) for who in track.heard if who not in now))
+    past = [stream for stream in facts.streams if label is not None and stream.label == label]
+    return tuple(dict.fromkeys(who for stream in (*past, *streams) for who in stream.heard if who not in now))
 
 
-def _earlier(track: Track, facts: OwnerFacts) -> tuple[int, ...]:
+def _earlier(stream: MediaStream, facts: OwnerFacts) -> tuple[int, ...]:
     """Return the owners of an earlier stream with the same label."""
     older = [
-        other for other in facts.tracks if not other.current and other.owners and other.label == track.label is not None
+        other
+        for other in facts.streams
+        if not other.current and other.owners and other.label == stream.label is not None
     ]
     return older[-1].owners if older else ()
 
 
 def _conclude(facts: OwnerFacts) -> dict[int, Owner]:
     """Apply rules 4 to 6: infer owners for streams that never had a stated sender."""
-    current = [track for track in facts.tracks if track.current]
-    orphans = [track for track in current if not track.owners]
-    heard = {who for track in current for who in track.owners}
+    current = [stream for stream in facts.streams if stream.current]
+    orphans = [stream for stream in current if not stream.owners]
+    heard = {who for stream in current for who in stream.owners}
     silent = [who for who in facts.present if who not in heard]
     dangling = [who for who in silent if who in facts.dangling]
     if len(silent) == 1:
-        return {id(track): Owner((silent[0],), True, ONLY) for track in orphans}
+        return {id(stream): Owner((silent[0],), True, ONLY) for stream in orphans}
     if len(dangling) == 1:
-        return {id(track): Owner((dangling[0],), True, DANGLING) for track in orphans}
+        return {id(stream): Owner((dangling[0],), True, DANGLING) for stream in orphans}
     if len(silent) == len(orphans):
-        return {id(track): Owner((who,), True, ORDER) for track, who in zip(orphans, silent, strict=True)}
+        return {id(stream): Owner((who,), True, ORDER) for stream, who in zip(orphans, silent, strict=True)}
     if len(orphans) == 1 and orphans[0].mixed and silent:
         return {id(orphans[0]): Owner(tuple(silent), True, ORDER)}
     return {}

@@ -202,7 +202,7 @@ class Server:
     def secure(self, acceptor: TlsAcceptor) -> None:
         """Run the TLS handshake of an accepted connection."""
         self._handshakes.begin(acceptor)
-        self._own(self._handshake(acceptor))
+        self._own(self._handshake(acceptor), "tls-handshake")
 
     def connected(self, connection: Connection) -> bool:
         """Add a connection; return False if it must be closed, because the peer is unknown or the limit is reached."""
@@ -305,7 +305,7 @@ class Server:
         if datagrams and known:
             datagrams.put(item.data, (known, port), item.flow.local[0])
         elif datagrams:
-            self._own(self._look_up(item, datagrams))
+            self._own(self._look_up(item, datagrams), "look-up")
 
     async def _look_up(self, item: Send, datagrams: Datagrams) -> None:
         """Send to a name; if it cannot be resolved, the flow counts as lost."""
@@ -328,7 +328,7 @@ class Server:
             self._write(known, item)
         else:
             self._outgoing[key] = [item]
-            self._own(self._connect(item.flow))
+            self._own(self._connect(item.flow), "connect")
 
     def _write(self, connection: Connection, item: Send) -> None:
         """Send on a connection that we opened; if it leads to a different peer, the flow counts as lost."""
@@ -387,8 +387,8 @@ class Server:
             lambda: TlsAcceptor(self, number, wanted), sock=listener.socket, backlog=BACKLOG
         )
 
-    def _own(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
+    def _own(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

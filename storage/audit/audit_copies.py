@@ -28,9 +28,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage import cursors
 from storage.audit.audit_files import EVERY, MOST_LOOKED_AT, AuditFiles, AuditPage, Wanted, accepted_in, named_in, shown
 from storage.audit.hash_chain import AuditError, Checkpoint, Verdict, verify
-from storage.database.database import BATCH, Database, DatabaseAway
+from storage.batches import BATCH
+from storage.database.database import Database, DatabaseAway
 from storage.database.schema import audit_copies, journal_mark, nodes
 from storage.timestamps import from_text, to_micros
 
@@ -148,14 +150,14 @@ class AuditCopies:
     ) -> AuditPage:
         """Return entries of all nodes, newest first, back to `since`; each has its `node`.
 
-        If few of very many match, the page ends early, with a cursor. Raises AuditError for an invalid cursor.
+        If few of very many match, the page ends early, with a cursor. Raises BadCursor.
         """
         with suppress(DatabaseAway):  # another process is copying; if the database is away, reading says so
             await self.push()
         asked = sa.select(*_PLACE, _AT.line).order_by(*(column.desc() for column in _PLACE))
         asked = asked.where(_AT.at >= to_micros(since)) if since is not None else asked
         asked = asked.where(_AT.at < to_micros(wanted.until)) if wanted.until is not None else asked
-        place = None if cursor is None else _place(cursor)
+        place = None if cursor is None else cursors.read_by_numbers(cursor, len(_PLACE))
         items: list[dict[str, Any]] = []
         looked = 0
         async with self._database.reading() as connection:
@@ -170,11 +172,11 @@ class AuditCopies:
                         continue
                     items.append({**item, "node": names.get(node, str(node))})
                     if len(items) == limit:
-                        return AuditPage(tuple(items), ".".join(map(str, place)))
+                        return AuditPage(tuple(items), cursors.by_numbers(*place))
                 looked += len(rows)
                 if len(rows) < BATCH or place is None:
                     return AuditPage(tuple(items), None)
-        return AuditPage(tuple(items), ".".join(map(str, place or ())))
+        return AuditPage(tuple(items), cursors.by_numbers(*(place or ())))
 
     async def about(self, objects: Collection[str]) -> list[dict[str, Any]]:
         """Return the entries of all nodes about any of these objects, oldest first."""
@@ -274,10 +276,3 @@ def _course(starts: Sequence[tuple[int, int]], n: int) -> int:
 async def _marks(connection: AsyncConnection, node: int) -> list[Checkpoint]:
     asked = sa.select(_AT.mark).where(_AT.node == node, _AT.mark.is_not(None)).order_by(_AT.course, _AT.n)
     return [Checkpoint.parse(mark) for mark in await connection.scalars(asked)]
-
-
-def _place(cursor: str) -> tuple[int, ...]:
-    parts = cursor.split(".")
-    if len(parts) != 4 or not all(part.isascii() and part.isdecimal() and len(part) < 19 for part in parts):
-        raise AuditError("the cursor is not one of these logs'")
-    return tuple(map(int, parts))

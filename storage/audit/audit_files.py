@@ -11,6 +11,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from storage import cursors
 from storage.access.account import canonical
 from storage.audit.hash_chain import (
     ACCEPT,
@@ -332,7 +333,7 @@ class AuditFiles:
             begin = end if cursor is None else _offset(fd, cursor, end)
             for number, (start, line) in enumerate(backwards(fd, begin), 1):
                 if number > MOST_LOOKED_AT:
-                    return AuditPage(tuple(items), str(start + len(line)))
+                    return AuditPage(tuple(items), cursors.by_numbers(start + len(line)))
                 if since is None and not wanted.may_be(line):
                     continue
                 item = shown(line)
@@ -347,7 +348,7 @@ class AuditFiles:
                     continue
                 items.append(item)
                 if len(items) == limit:
-                    return AuditPage(tuple(items), str(start) if start else None)
+                    return AuditPage(tuple(items), cursors.by_numbers(start) if start else None)
         return AuditPage(tuple(items), None)
 
     def about(self, objects: Collection[str]) -> Iterator[dict[str, Any]]:
@@ -400,13 +401,9 @@ def _oldest(fd: int, end: int, since: datetime) -> int:
 
 
 def _offset(fd: int, cursor: str, end: int) -> int:
-    if not (
-        cursor.isascii()
-        and cursor.isdigit()
-        and 0 < (at := int(cursor[:20])) <= end
-        and os.pread(fd, 1, at - 1) == b"\n"
-    ):
-        raise AuditError("the cursor is not one of this log's")
+    (at,) = cursors.read_by_numbers(cursor)
+    if not (0 < at <= end and os.pread(fd, 1, at - 1) == b"\n"):
+        raise cursors.BadCursor
     return at
 
 

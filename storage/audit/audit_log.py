@@ -176,7 +176,7 @@ class Audit:
     def read(
         self, since: datetime | None = None, cursor: str | None = None, limit: int = 100, wanted: Wanted = EVERY
     ) -> AuditPage:
-        """Return entries, newest first, back to `since`; raises AuditError for an invalid cursor."""
+        """Return entries, newest first, back to `since`; raises BadCursor."""
         return self._files.read(since, cursor, max(1, min(limit, MAX_PAGE)), wanted)
 
     def about(self, objects: Collection[str]) -> list[dict[str, Any]]:

@@ -39,7 +39,7 @@ Watch = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class CopySource:
     """What is backed up."""
 
     data_dir: Path
@@ -64,7 +64,7 @@ class Made:
     """A sentence about each file that could not be backed up as it should be."""
 
 
-def back_up(source: Source, folder: Folder, at: datetime, keep: int, watch: Watch) -> Made:
+def back_up(source: CopySource, folder: Folder, at: datetime, keep: int, watch: Watch) -> Made:
     """Add a generation to a backup, and remove all but the newest `keep`. Raises StorageError."""
     with folder.locked(writing=True):
         folder.claim(source.customers)
@@ -82,7 +82,7 @@ def back_up(source: Source, folder: Folder, at: datetime, keep: int, watch: Watc
 class _Run:
     """Writes one generation."""
 
-    def __init__(self, source: Source, folder: Folder, place: Path, known: Manifest | None, watch: Watch) -> None:
+    def __init__(self, source: CopySource, folder: Folder, place: Path, known: Manifest | None, watch: Watch) -> None:
         self._data, self._folder, self._place = source.data_dir, folder, place
         self._known, self._watch = known, watch
         self._state: Prints = {}

@@ -8,12 +8,20 @@ document is revealed to be sealed or answered, and wrapped again when it is open
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, Literal, TypedDict, TypeVar, get_args, overload
+from typing import Annotated, Any, Generic, Literal, TypedDict, TypeVar, get_args, overload
+
+from msgspec import Meta
 
 from personal import Personal
 
 Text = TypeVar("Text")
 """What identifies people: Personal[str] in memory, str in what is sealed or answered."""
+
+Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
+Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+Count = Annotated[int, Meta(ge=0)]
+Spans = Annotated[list[list[str | None]], Meta(extra_json_schema={"items": {"type": "array"}})]
+"""Periods as [from, to], or [from, to, reason]."""
 
 Column = Literal["id", "state", "started_at", "ended_at", "duration_ms", "size_bytes"]
 """A member that stands in a column of the index."""
@@ -30,7 +38,10 @@ Role = Literal["caller", "callee", "answered", "redirected_by", "redirected_to",
 Sure = Literal["stated", "likely"]
 """How certain it is that recordings with the same name belong together."""
 
-Parties = int | list[int] | None
+Parties = Annotated[
+    int | list[int] | None,
+    Meta(extra_json_schema={"type": ["integer", "array", "null"], "items": {"type": "integer"}}),
+]
 """Who speaks in a stream: the index of a party, several if they are mixed, None if unknown."""
 
 
@@ -51,13 +62,15 @@ class PartyOf(TypedDict, Generic[Text], total=False):
     """Id of the directory user, if only one fits."""
     user_candidates: list[str]
     """Ids of the directory users, if several fit."""
-    joined_at: str | None
+    joined_at: Time | None
     """When the party joined."""
-    left_at: str | None
+    left_at: Time | None
     """When the party left."""
 
 
-Speaker = TypedDict("Speaker", {"from": str | None, "to": str | None, "party": Parties, "inferred": bool})
+Speaker = TypedDict(
+    "Speaker", {"from": Time | None, "to": Time | None, "party": Parties, "inferred": bool}, total=False
+)
 """Who is heard in a stream between two times; None means the first or the last packet."""
 
 
@@ -87,45 +100,47 @@ class Stream(TypedDict, total=False):
     """Whether `party` was inferred, because the client did not state it."""
     earlier: list[int]
     """Parties who spoke before."""
-    speakers: list[Speaker]
-    """Who is heard when, if that changed."""
+    speakers: Annotated[
+        list[Speaker],
+        Meta(description="Who is heard from which time (null: the first packet); empty if `party` holds throughout."),
+    ]
     media: str
     """audio, video, text or application."""
     codec: str | None
     """Name of the first codec that was offered."""
-    decodable: bool | None
-    """Whether this version can decode it; added when the document is shown."""
+    decodable: Annotated[bool | None, Meta(description="False: exports have silence or no picture for it.")]
+    """Depends on the version that shows the document, so it is added then."""
     srtp: str | None
     """Suite, DTLS-SRTP, or None for plain RTP."""
     removed: bool
     """Whether it was removed from the session."""
     formats: list[Payload]
     """Its payload types."""
-    packets: int
+    packets: Count
     """Packets stored, each counted once."""
-    lost: int
+    lost: Count
     """Packets that never arrived."""
-    duplicates: int
+    duplicates: Count
     """Packets that arrived more than once."""
-    rejected: int
+    rejected: Count
     """Packets that failed authentication or were replayed."""
-    foreign: int
+    foreign: Count
     """Packets from another source."""
-    late: int
+    late: Count
     """Packets that arrived after they had been given up."""
-    gap_ms: int
+    gap_ms: Count
     """Milliseconds of media that are missing."""
-    gaps: list[list[str | None]]
+    gaps: Spans
     """[from, to, reason]."""
-    pauses: list[list[str | None]]
+    pauses: Spans
     """[from, to]."""
     jitter_ms: float
     """Interarrival jitter (RFC 3550 section 6.4.1)."""
     mos: float | None
     """Estimated quality, 1 to 4.5 (ITU-T G.107)."""
-    first_packet_at: str | None
+    first_packet_at: Time | None
     """When the first packet arrived."""
-    last_packet_at: str | None
+    last_packet_at: Time | None
     """When the last packet arrived."""
 
 
@@ -151,7 +166,7 @@ class CallDetailsOf(TypedDict, Generic[Text], total=False):
     """Address that the client sends from."""
     direction: Literal["inbound", "outbound", "internal"] | None
     """Direction of the call."""
-    kept_from: str
+    kept_from: Time
     """When the retention period begins, if the clock was set back."""
     end_reason: str | None
     """Why the recording ended."""
@@ -176,21 +191,21 @@ class CallDetailsOf(TypedDict, Generic[Text], total=False):
 class CallDocumentOf(CallDetailsOf[Text], Generic[Text], total=False):
     """A whole document."""
 
-    id: str
+    id: Id
     """Random id of the call."""
     state: State
     """How far the recording is."""
-    started_at: str | None
+    started_at: Time | None
     """When it began, by the recorder's clock."""
-    ended_at: str | None
+    ended_at: Time | None
     """When it ended, by the recorder's clock; None while recording."""
-    duration_ms: int
+    duration_ms: Count
     """Duration by the monotonic clock."""
-    size_bytes: int
+    size_bytes: Count
     """Bytes in the vault."""
     hold: bool
     """Whether it is under legal hold."""
-    erase_after: str | None
+    erase_after: Time | None
     """When retention ends; None if never, or not known yet."""
 
 

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.batches import BATCH, batches
 from storage.calls import filter_columns, session_recordings, statements
 from storage.calls.call_row import (
     DAY_SHIFT,
@@ -34,7 +35,7 @@ from storage.calls.day_keys import DayKeys
 from storage.calls.sealed_row import Batch, open_row
 from storage.calls.search import NEWEST, READ_COLUMNS, bearing, candidates, needles_of, search
 from storage.calls.search_tokens import tokens
-from storage.database.database import BATCH, Database, batches
+from storage.database.database import Database
 from storage.database.schema import call_tokens, calls, days
 from storage.errors import Forgotten, SealBroken
 from storage.ids import is_id

@@ -1,11 +1,8 @@
 """A row of the index: its values, its sealed part, and its position in lists."""
 
-import base64
-import binascii
 import enum
 import ipaddress
 import json
-import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,9 +12,9 @@ from typing import Any, cast
 import msgspec
 
 from personal import Personal, revealed
+from storage import cursors
 from storage.calls.call_document import CallDetails, CallDocument, PlainDetails, wrapped
 from storage.calls.call_document import revealed as in_the_clear
-from storage.cursors import BadCursor, by_time, read_by_time
 from storage.errors import StorageError
 from storage.json_bytes import utf8_json
 from storage.search_forms import Needle
@@ -30,7 +27,6 @@ MAX_SEALED = 16 << 20  # bytes of one row's details; a conference of 80 with eve
 _FORMAT = b"\x01"  # first byte of the sealed plaintext: JSON, deflated
 _WINDOW_BITS = 12  # 4 KiB; a row's details have two
 _MEMORY_LEVEL = 5  # zlib's memLevel: 32 KiB beside the window
-_DAY = re.compile("[0-9]{1,5}")
 
 
 class BadDetails(StorageError):
@@ -88,15 +84,22 @@ class CallRow:
     node: int = 0
     """Number of the node that recorded it; of a row to be written, the writer's is stored."""
 
-    def columns_shown(self) -> CallDocument:
-        """Return the members of its document that are in columns of their own."""
+    def document(self, live: CallDocument | None = None) -> CallDocument:
+        """Return the document: the sealed part and the columns; for a live call, `live` is what the daemon knows now.
+
+        Only the index knows of a legal hold and of the end of retention.
+        """
         return {
+            **self.details,
             "id": self.id,
             "state": self.state.value,
             "started_at": rfc3339(self.started_at),
             "ended_at": rfc3339(self.ended_at),
             "duration_ms": self.duration_ms,
             "size_bytes": self.size_bytes,
+            **(live or CallDocument()),
+            "hold": self.hold,
+            "erase_after": rfc3339(self.erase_after),
         }
 
     @property
@@ -225,18 +228,10 @@ class Position:
     @classmethod
     def parse(cls, cursor: str) -> "Position":
         """Parse a cursor; raises BadCursor."""
-        try:
-            text = base64.urlsafe_b64decode(cursor.encode("ascii") + b"=" * (-len(cursor) % 4)).decode("ascii")
-        except (binascii.Error, ValueError):
-            raise BadCursor from None
-        day, _, rest = text.partition(".")
-        if not _DAY.fullmatch(day):
-            raise BadCursor
-        return cls(int(day), *read_by_time(rest))
+        return cls(*cursors.read_by_day(cursor))
 
     def __str__(self) -> str:
-        text = f"{self.day}.{by_time(self.started, self.id)}"
-        return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+        return cursors.by_day(self.day, self.started, self.id)
 
 
 def canonical_source(source: object) -> str:

@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import search_forms
+from storage.batches import batches
 from storage.calls.call_row import (
     DAY_SHIFT,
     MAX_LIMIT,
@@ -34,7 +35,6 @@ from storage.calls.filter_columns import ANY, FEW, FilterValues, asked_for, equa
 from storage.calls.sealed_row import open_row
 from storage.calls.search_tokens import token
 from storage.calls.session_recordings import together
-from storage.database.database import batches
 from storage.database.schema import call_tokens, calls, days
 from storage.errors import Forgotten, StorageError
 from storage.keys.row_keys import Keys

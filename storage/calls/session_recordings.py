@@ -18,8 +18,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.batches import batches
 from storage.calls.call_document import CallDetails
-from storage.database.database import batches
 from storage.database.schema import calls
 from storage.keys.key_tree import LAST_LEAF
 from storage.keys.row_keys import Keys

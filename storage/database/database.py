@@ -9,14 +9,14 @@ import os
 import sqlite3
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, make_url
@@ -46,13 +46,9 @@ _AWAY_CLASSES = (
 _STATEMENT_CODE = 1  # SQLITE_ERROR: the statement itself is wrong
 _DAMAGED_CODES = (11, 26)  # SQLITE_CORRUPT, SQLITE_NOTADB
 
-BATCH = 500
-"""Values of one IN list, or rows of one statement; other tasks run between two. Both databases allow 32,000."""
-
 _OPENING: ContextVar[str] = ContextVar("opening", default="")  # the customer whose database this task is opening
 
 
-V = TypeVar("V")
 Undo = Callable[[], Awaitable[None]]
 Check = Callable[[AsyncConnection], Awaitable[None]]
 Guard = Callable[[AsyncConnection, bool], Awaitable[None]]
@@ -193,10 +189,6 @@ class Database:
         """Ask `guard` at the beginning of each transaction that is not part of the opening."""
         self._guards.append(guard)
 
-    def ask_no_guard(self) -> None:
-        """Begin every transaction unasked from now on; for tests of nodes that have no rows and admit nobody."""
-        self._guards.clear()
-
     def refuse(self) -> None:
         """Let no task use the database until it is opened and served again."""
         self._served = False
@@ -325,11 +317,6 @@ class Database:
             if check is not None:
                 await check(connection)
             await connection.run_sync(_bring_up, self.customer, now)
-
-
-def batches(values: Sequence[V], size: int = BATCH) -> Iterator[Sequence[V]]:
-    """Split a sequence into parts that one statement can take."""
-    return (values[start : start + size] for start in range(0, len(values), size))
 
 
 def writer() -> AsyncConnection | None:

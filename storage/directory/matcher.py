@@ -24,6 +24,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.batches import batches
 from storage.calls.call_document import Party, with_parties
 from storage.calls.call_index import Calls
 from storage.calls.call_row import STATE_CODES, Amended, BadDetails, CallRow, CallState, Query
@@ -176,8 +177,7 @@ class UserMatcher:
                 return 0
             await self.load(pause)
             return len(self._who or ())
-        for start in range(0, len(news[1]), AT_ONCE):
-            some = news[1][start : start + AT_ONCE]
+        for some in batches(news[1], AT_ONCE):
             now = await self._users.among(some)
             for user in now:
                 who.put(user)
@@ -282,8 +282,8 @@ class UserMatcher:
         async with self._database.reading() as connection:
             wanted = [*forms, f"u:{user.id}", f"k:{user.id}"]
             leaves = await having(connection, self._day_keys, wanted, Query())
-        for start in range(0, len(leaves), size):
-            yield await self._read(calls.c.leaf.in_(leaves[start : start + size]), limit=size)
+        for some in batches(leaves, size):
+            yield await self._read(calls.c.leaf.in_(some), limit=size)
 
     async def _read(self, where: sa.ColumnElement[bool], limit: int) -> Sequence[Any]:
         asked = sa.select(*_COLUMNS).where(where).order_by(calls.c.leaf.desc()).limit(limit)
@@ -294,8 +294,8 @@ class UserMatcher:
         """Match some calls; write those that changed, and how far the walk has come."""
         policy = await self._rules.policy()
         found: list[Amended] = []
-        for start in range(0, len(records), AT_ONCE):
-            found += await asyncio.to_thread(self._amended, records[start : start + AT_ONCE], policy)
+        for some in batches(records, AT_ONCE):
+            found += await asyncio.to_thread(self._amended, some, policy)
             await pause()
         if not found and walk is None:
             return 0

@@ -19,7 +19,7 @@ because recordings refer to people as they were at the time of the call.
 import asyncio
 import hashlib
 import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -27,11 +27,10 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from personal import Personal
+from storage.batches import BATCH, batches
 from storage.calls.call_index import Calls, Query
-from storage.database.database import BATCH, batches
 from storage.database.schema import directories, export_calls, exports, users
 from storage.directory import match_queue
-from storage.directory.import_plan import Plan
 from storage.directory.user import Change, Person, Since, User, UserState, by_name, former_of, later_of, shown, told
 from storage.errors import Forgotten, StorageError
 from storage.ids import new_id
@@ -55,6 +54,79 @@ class Mapped(StorageError):
 
 class Referred(StorageError):
     """Recordings refer to this user."""
+
+
+class Plan:
+    """What an import would change, counted before it is carried out, piece by piece."""
+
+    def __init__(self, source: str, since: Since, active: int = 0) -> None:
+        # the directory: csv, api, entra
+        self.source = source
+        # from when the new values hold
+        self.since = since
+        # people without a user
+        self.added: list[Person] = []
+        # users that changed or have returned
+        self.changed: list[tuple[User, Person]] = []
+        # users that have left the directory
+        self.unmapped: list[User] = []
+        # number of unchanged users
+        self.same = 0
+        # number of users of this directory that are active now
+        self.active = active
+
+    def change(self, user: User | None, change: Change) -> None:
+        """Add a reported change of a user; `user` is None if the person has none."""
+        if not change.gone:
+            self.take(user, change.over(user.person if user else None))
+        elif user is not None:
+            self.leave(user)
+
+    def leave(self, user: User) -> None:
+        """Add a user whom the directory no longer has."""
+        if user.state is UserState.ACTIVE:
+            self.unmapped.append(user)
+
+    def take(self, user: User | None, person: Person) -> None:
+        """Add a person of the directory; `user` is None if the person has none."""
+        if user is None:
+            self.added.append(person)
+        elif user.person != person or user.state is UserState.INACTIVE:
+            self.changed.append((user, person))
+        else:
+            self.same += 1
+
+    def pieces(self, size: int) -> Iterator["Plan"]:
+        """Yield the plan in pieces, so that carrying it out never blocks the database for long."""
+        for name in ("added", "changed", "unmapped"):
+            entries: list[Any] = getattr(self, name)
+            for some in batches(entries, size):
+                piece = Plan(self.source, self.since)
+                setattr(piece, name, some)
+                yield piece
+
+    @property
+    def size(self) -> int:
+        """Return how many users the plan changes."""
+        return len(self.added) + len(self.changed) + len(self.unmapped)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Return the number of users for each kind of change."""
+        return {
+            "added": len(self.added),
+            "changed": len(self.changed),
+            "unmapped": len(self.unmapped),
+            "unchanged": self.same,
+        }
+
+    def asks(self, percent: float) -> bool:
+        """Say whether so many active users would become inactive that the import asks first.
+
+        A single user never asks, or no user could leave a company of ten; at 0 percent every user asks.
+        """
+        many = len(self.unmapped) > 1 or (not percent and bool(self.unmapped))
+        return many and 100 * len(self.unmapped) > percent * self.active
 
 
 class Users(JournaledRows):
@@ -193,9 +265,9 @@ class Users(JournaledRows):
 
     async def plan(self, people: Iterable[Person], source: str, *, whole: bool) -> Plan:
         """Compare a directory with the stored users; `whole`: users that are missing in it have left."""
-        plan = Plan(source, await self._since(source, whole=whole))
+        since = await self._since(source, whole=whole)
         known = {user.key: user for user in await self._of(source)}
-        plan.active = sum(user.state is UserState.ACTIVE for user in known.values())
+        plan = Plan(source, since, sum(user.state is UserState.ACTIVE for user in known.values()))
         seen = set()
         for number, person in enumerate(people):
             await _yield(number)
@@ -203,35 +275,26 @@ class Users(JournaledRows):
             if key in seen:
                 continue
             seen.add(key)
-            user = known.get(key)
-            if user is None:
-                plan.added.append(person)
-            elif user.person != person or user.state is UserState.INACTIVE:
-                plan.changed.append((user, person))
-            else:
-                plan.same += 1
-        if whole:
-            plan.unmapped = [u for k, u in known.items() if k not in seen and u.state is UserState.ACTIVE]
+            plan.take(known.get(key), person)
+        for key, user in known.items():
+            if whole and key not in seen:
+                plan.leave(user)
         return plan
 
     async def plan_changes(self, changes: Iterable[Change], source: str) -> Plan:
         """Compare the changes that a directory reports, one for each person, with the stored users."""
-        plan = Plan(source, await self._since(source, whole=True))
-        plan.active = await self.active(source)
+        plan = Plan(source, await self._since(source, whole=True), await self.active(source))
         for some in batches(list(changes)):
             wanted = {self._key(source, change.over(None)): change for change in some}
             known = {user.key: user for user in await self._of(source, users.c.source_key.in_(wanted))}
             for key, change in wanted.items():
-                plan.take(known.get(key), change)
+                plan.change(known.get(key), change)
         return plan
 
     async def one(self, person: Person, source: str, user: User | None = None) -> Plan:
         """Plan for a single person: a new user, or a change of an existing one."""
         plan = Plan(source, await self._since(source, whole=False))
-        if user is None:
-            plan.added.append(person)
-        elif user.person != person or user.state is UserState.INACTIVE:
-            plan.changed.append((user, person))
+        plan.take(user, person)
         return plan
 
     async def completed(self, plan: Plan) -> None:

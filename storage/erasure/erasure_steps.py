@@ -13,9 +13,10 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.batches import batches
 from storage.calls.call_index import Calls
 from storage.calls.call_row import DAY_SHIFT
-from storage.database.database import Database, DatabaseAway, batches
+from storage.database.database import Database, DatabaseAway
 from storage.database.schema import (
     annotations,
     attachments,

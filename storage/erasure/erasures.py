@@ -35,10 +35,11 @@ from storage import cursors
 from storage.access import actor
 from storage.audit.audit_log import Audit, AuditNote, unaudited
 from storage.audit.hash_chain import Act
+from storage.batches import batches
 from storage.calls import stored_query
 from storage.calls.call_index import Calls
 from storage.calls.call_row import DAY_SHIFT, Query
-from storage.database.database import Database, batches, once_committed
+from storage.database.database import Database, once_committed
 from storage.database.database_clock import NOW
 from storage.database.schema import erasures
 from storage.erasure import erasure_rows as rows

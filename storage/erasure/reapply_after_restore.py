@@ -17,8 +17,9 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.batches import batches
 from storage.calls.call_row import DAY_SHIFT
-from storage.database.database import Database, batches
+from storage.database.database import Database
 from storage.database.schema import erasure_calls, erasures
 from storage.erasure import erasure_rows as rows
 from storage.erasure import receipts

@@ -33,8 +33,9 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage import cursors
+from storage.batches import batches
 from storage.calls.session_recordings import with_others
-from storage.database.database import Database, batches
+from storage.database.database import Database
 from storage.database.schema import erasure_calls, export_calls, exports
 from storage.errors import Forgotten, PartMissing, StorageError
 from storage.ids import is_id, new_id

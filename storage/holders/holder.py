@@ -127,6 +127,10 @@ class Spread:
     """Every node that ever held the keys, by name, and whether it still does; a retired one does not."""
 
 
+Stop = Callable[[str], Awaitable[None]]
+"""Ends a live call before it is erased, and waits until that is done."""
+
+
 async def _not_live(call: str) -> None:
     """Do nothing: without the daemon no call is live."""
 
@@ -148,8 +152,6 @@ class Holder:
         self.customer = keys.customer
         #: For the chain and for acknowledgements.
         self.chain = ChainKeys.of(partial(keys.secret, LAST_LEAF))
-        #: Ends a live call of this node.
-        self.stop_live: Callable[[str], Awaitable[None]] = _not_live
         #: Set when the loop has something to do: a line was written, or the tables have changed.
         self.wanted = asyncio.Event()
         #: Whether this node was retired and has overwritten its keys.
@@ -283,9 +285,10 @@ class Holder:
         self._standing = standing
         self._level = None
 
-    async def turn(self) -> bool:
+    async def turn(self, stop_live: Stop = _not_live) -> bool:
         """Do everything that there is to do now, up to the acknowledgement; raises StorageError.
 
+        `stop_live` ends a live call of this node whose key is to be cut.
         Return False if nothing has changed since the last time.
         """
         self.wanted.clear()
@@ -295,16 +298,16 @@ class Holder:
             if self.gone or await self._found_idle():
                 return False
             try:
-                await self._turn()
+                await self._turn(stop_live)
             except BaseException:
                 self._idle_mark = None
                 raise
         return True
 
-    async def _turn(self) -> None:
+    async def _turn(self, stop_live: Stop) -> None:
         if self._silent() and self._standing.returning is None:
             await self._stand(Standing(""))
-        table = await self._follow()
+        table = await self._follow(stop_live)
         if self._level is not None:
             await self._remove(table)
         if may_overwrite(self._held(), table, self.chain):
@@ -335,7 +338,7 @@ class Holder:
         self._idle_mark = mark if mark[1][0] >= 0 else None
         return False
 
-    async def _follow(self) -> Table:
+    async def _follow(self, stop_live: Stop) -> Table:
         """Take step after step until everything is acknowledged; return the table at that moment."""
         while True:
             async with self._database.reading() as connection, self._following:
@@ -344,7 +347,7 @@ class Holder:
             match step:
                 case Apply(line):
                     for call in await asyncio.to_thread(self._local.live, line, self.customer):
-                        await self.stop_live(call)
+                        await stop_live(call)
                     async with self._following:
                         await self._apply(line)
                 case BringBack(line):

@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 
 import sqlalchemy as sa
 
+from storage.batches import batches
 from storage.calls.call_row import DAY_SHIFT
 from storage.cuts.lines import Kind, Line, Numbered
-from storage.database.database import Database, batches
+from storage.database.database import Database
 from storage.database.schema import calls
 from storage.keys.cut_log import Entry, entry_of
 from storage.keys.sealing import DeletableKeys

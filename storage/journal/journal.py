@@ -30,7 +30,8 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database.database import BATCH, Database, DatabaseOlder, batches, once_committed, unless_committed, writer
+from storage.batches import BATCH, batches
+from storage.database.database import Database, DatabaseOlder, once_committed, unless_committed, writer
 from storage.database.schema import (
     annotations,
     attachments,
@@ -224,7 +225,7 @@ class Journal:
             number, items = await self.shared.take(connection, items)
         if number <= self._committed:
             raise _older()
-        written = asyncio.ensure_future(asyncio.to_thread(self._write, items, number))
+        written = asyncio.create_task(asyncio.to_thread(self._write, items, number), name="write-journal")
 
         async def undo() -> None:
             line = await written  # even if the task was cancelled: the thread still writes the line

@@ -39,7 +39,8 @@ from sqlalchemy.dialects.postgresql import insert as postgresql_insert
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database.database import BATCH, Database, DatabaseOlder, batches
+from storage.batches import BATCH, batches
+from storage.database.database import Database, DatabaseOlder
 from storage.database.database_clock import NOW
 from storage.database.schema import erasure_calls, erasures, journal_mark, journal_rows, metadata, nodes
 from storage.errors import LinesMissing, OtherNode

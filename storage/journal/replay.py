@@ -19,7 +19,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database.database import Database, batches
+from storage.batches import batches
+from storage.database.database import Database
 from storage.database.schema import (
     annotations,
     attachments,

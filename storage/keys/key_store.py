@@ -188,10 +188,6 @@ class CustomerKeys:
         """Forget leaves for good, all in one cut; return False if none was left. Both line and cut are durable."""
         return self.forget(Entry((), self._clock(), leaves))
 
-    def cut_days(self, *days: int) -> bool:
-        """Forget every leaf of these days, in one cut."""
-        return self.forget(Entry((), self._clock(), (), days))
-
     def cut_range(self, first: int, last: int) -> bool:
         """Forget the leaves `first` to `last`, both included, in one cut.
 
@@ -263,11 +259,6 @@ class CustomerKeys:
         with _locked(self._files.lock):
             self._settle()
             self._replace(self._state.tree, root.secret)
-
-    @property
-    def copy_current(self) -> bool:
-        """Say whether `tree.state` is up to date; on a full disk `settle` may have failed to renew it."""
-        return self._disk.read(self._files.copy) == self._sealed()
 
     def files(self) -> tuple[Path, ...]:
         """Return the files that a backup of the keys must contain."""
@@ -368,7 +359,7 @@ class CustomerKeys:
         try:
             self._disk.replace(self._files.copy, sealed)
         except NoSpace:
-            return False  # `copy_current` reports it, and the next `settle` tries again
+            return False  # the next `settle` tries again
         return True
 
     def _sealed(self) -> bytes:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypedDict
 
 from storage.database.database import Database
 from storage.nodes.rows import NodeState, served_nodes_of
@@ -31,6 +32,21 @@ class Present:
     def retired(self) -> bool:
         """Return whether the node was retired and will not come back."""
         return self.state is NodeState.RETIRED
+
+
+class RecordedBy(TypedDict):
+    """Which of several nodes recorded a call, as its document shows it."""
+
+    node: str | None
+    """Its name, None if it is no longer known."""
+    node_state: str | None
+    """Its state."""
+
+
+def recorded_by(number: int, nodes: Mapping[int, Present]) -> RecordedBy:
+    """Return which of these nodes has a number."""
+    node = nodes.get(number)
+    return {"node": node.name if node else None, "node_state": node.state.value if node else None}
 
 
 class Nodes:

@@ -23,7 +23,7 @@ from storage.objects.store import Features
 
 FOLDER = "check/"
 LOCK_SECONDS = 15  # of the scratch version; longer than the clocks of recorder and store should ever differ
-PATIENCE = 5.0  # s to go on trying to delete the scratch version after its lock has expired
+DELETE_SECONDS = 5.0  # s to go on trying to delete the scratch version after its lock has expired
 NEEDED = ("list", "delete")
 """Features without which a store is not used: what cannot be deleted for certain must not be stored at all."""
 
@@ -160,7 +160,7 @@ def _refused(ask: Callable[[], object]) -> bool:
 
 def _clean(store: S3, folder: str) -> None:
     """Remove all scratch objects; wait until the lock of the scratch version has expired."""
-    end = time.monotonic() + LOCK_SECONDS + PATIENCE
+    end = time.monotonic() + LOCK_SECONDS + DELETE_SECONDS
     with suppress(StoreAway):
         while store.remove(folder, lambda name: True)[1] and time.monotonic() < end:
             time.sleep(1.0)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +18,7 @@ from mmap import mmap
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from storage import extras
+from storage.batches import batches
 from storage.errors import DriverMissing, ObjectMissing, StorageError, StoreAway
 from storage.objects.requests import Requests
 from storage.objects.store import Features, Kept, Known, StoredObject, StoreSettings, nothing_known
@@ -171,13 +172,12 @@ class S3:
         if found is None:
             names = [self._key(each.name) for each in self.listing(prefix) if wanted(each.name)]
             store = self._store(0)
-            for at in range(0, len(names), PAGE):
-                some = names[at : at + PAGE]
-                self._ask("delete objects", partial(_delete_all, store, some))
+            for page in batches(names, PAGE):
+                self._ask("delete objects", partial(_delete_all, store, page))
             return len(names), ()
         refused = False
-        for at in range(0, len(found), PAGE):
-            refused = self._delete(found[at : at + PAGE]) or refused
+        for some in batches(found, PAGE):
+            refused = self._delete(some) or refused
         return len(found), self.kept(prefix, wanted, known) if refused else ()
 
     def kept(self, prefix: str, wanted: Callable[[str], bool], known: Known = nothing_known) -> tuple[Kept, ...]:
@@ -218,7 +218,7 @@ class S3:
 
         return self._ask_boto("list versions", look)
 
-    def _delete(self, some: list[Version]) -> bool:
+    def _delete(self, some: Sequence[Version]) -> bool:
         """Delete some versions; return whether the store refused to delete any. Not every store says which."""
         asked = {"Objects": [{"Key": each.key, "VersionId": each.id} for each in some], "Quiet": True}
         bucket = self.settings.bucket
@@ -447,7 +447,7 @@ def _put_legal_hold(asked: dict[str, Any], client: Any) -> None:
     client.put_object_legal_hold(**asked)
 
 
-def _delete_all(store: S3Store, some: list[str], client: Any) -> None:
+def _delete_all(store: S3Store, some: Sequence[str], client: Any) -> None:
     client.delete(store, some)
 
 

@@ -14,22 +14,22 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.batches import batches
 from storage.calls.call_index import Calls
 from storage.calls.call_row import DAY_SHIFT, STATE_CODES, CallState, Direction
 from storage.calls.filter_columns import DIRECTION_CODES, UNKNOWN
 from storage.calls.sealed_row import open_row
 from storage.calls.search import NEWEST, READ_COLUMNS
-from storage.database.database import Database, batches
+from storage.database.database import Database
 from storage.database.schema import calls, holds
 from storage.errors import StorageError
 from storage.keys.sealing import DeletableKeys
-from storage.retention.policy import Policy, Ruling, Subject, ruling, subject
-from storage.timestamps import DAY_MICROS, MAX_MICROS, to_micros
+from storage.retention.policy import NEVER, Policy, Ruling, Subject, retention_end, ruling, span_of, subject
+from storage.timestamps import DAY_MICROS, to_micros
 
 PAGE = 4_000  # calls decided together: 8 ms of the event loop
 PAGES = 5  # read in one transaction
 NEWER_THAN_ALL = (1 << 31) - 1, 0, ""  # day, start and id
-NEVER = MAX_MICROS + 1
 MAX_SOURCES = 10_000  # addresses, and rulings about them, that are remembered
 _RECORDING = STATE_CODES[CallState.RECORDING]
 _DIRECTIONS: Mapping[int | None, Direction] = {code: Direction(str(word)) for word, code in DIRECTION_CODES.items()}
@@ -195,9 +195,7 @@ class Decisions:
                 rule, span = _spanned(ruling(inside, self._policy))
             else:
                 rule, span = rulings.get((direction, source)) or self._ruling(direction, source)
-            until = span + (ended if kept_from is None or kept_from < ended else kept_from)
-            if until > NEVER:
-                until = NEVER
+            until = retention_end(ended, kept_from, span)
             done.append(Decided(id, leaf, rule, ended, until, NEVER if stored is None else stored))
         return done
 
@@ -215,7 +213,7 @@ class Decisions:
 def _spanned(found: Ruling) -> tuple[str | None, int]:
     """Return a ruling with its days in microseconds, NEVER for ever."""
     rule, days = found
-    return rule, NEVER if days is None else days * DAY_MICROS
+    return rule, span_of(days)
 
 
 _SEALED = sa.select(*READ_COLUMNS).where(calls.c.leaf.in_(sa.bindparam("leaves", expanding=True)))

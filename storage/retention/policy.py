@@ -13,12 +13,14 @@ import enum
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from storage.calls.call_row import CallRow, CallState, Direction, met
 from storage.search_forms import Needle
+from storage.timestamps import DAY_MICROS, MAX_MICROS, from_micros, to_micros
 
 MAX_DAYS = 36_500  # a hundred years; a longer rule means "for ever" and should say so
+NEVER = MAX_MICROS + 1
 MAX_STEP = timedelta(seconds=60)  # total correction by time servers: a year of drift
 
 
@@ -84,6 +86,8 @@ class Subject:
     """Address it came from, "" if it was not stored."""
     forms: Sequence[str] = ()
     """Its search forms."""
+    kept_from: datetime | None = None
+    """When it really ended, if the clock was set back before; None if `ended_at` is right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +111,9 @@ def decide(subject: Subject, policy: Policy, now: datetime) -> Decision:
     if subject.ended_at is None or subject.state == CallState.RECORDING:
         return Decision(Verdict.LIVE, None, None)
     rule, days = ruling(subject, policy)
-    erase_after = None if days is None else _end(subject.ended_at, days)
+    later = None if subject.kept_from is None else to_micros(subject.kept_from)
+    until = retention_end(to_micros(subject.ended_at), later, span_of(days))
+    erase_after = None if until == NEVER else from_micros(until)
     if subject.hold:
         return Decision(Verdict.HELD, rule, erase_after)
     due = erase_after is not None and erase_after <= now
@@ -120,15 +126,16 @@ def judge(row: CallRow, forms: Sequence[str], policy: Policy, now: datetime, *, 
 
 
 def subject(row: CallRow, forms: Sequence[str], *, held: bool = False) -> Subject:
-    """Return what a decision needs of an opened row; its days count from when the call really ended."""
+    """Return what a decision needs of an opened row."""
     direction = row.details.get("direction")
     return Subject(
         row.state,
-        row.ended_at and max(row.ended_at, row.kept_from or row.ended_at),
+        row.ended_at,
         held,
         Direction(direction) if direction in set(Direction) else None,
         str(row.details.get("source") or ""),
         forms,
+        row.kept_from,
     )
 
 
@@ -189,11 +196,15 @@ def _span(rule: Rule) -> int:
     return MAX_DAYS + 1 if rule.days is None else rule.days
 
 
-def _end(ended_at: datetime, days: int) -> datetime | None:
-    try:
-        return ended_at.astimezone(UTC) + timedelta(days=max(0, days))
-    except OverflowError:
-        return None
+def span_of(days: int | None) -> int:
+    """Return the days of a rule in microseconds, NEVER for ever."""
+    return NEVER if days is None else max(0, days) * DAY_MICROS
+
+
+def retention_end(ended: int, kept_from: int | None, span: int) -> int:
+    """Return when retention ends, NEVER if it does not; all in microseconds since 1970-01-01 UTC."""
+    until = span + (ended if kept_from is None or kept_from < ended else kept_from)
+    return NEVER if until > NEVER else until
 
 
 def _from(wanted: str, source: str) -> bool:

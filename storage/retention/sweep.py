@@ -29,8 +29,8 @@ from storage.erasure.erasure_rows import State
 from storage.erasure.erasures import RECORDER, Erasures
 from storage.ids import new_id
 from storage.keys.sealing import DeletableKeys
-from storage.retention.decisions import NEVER, Decided, Decisions
-from storage.retention.policy import Policy, brake
+from storage.retention.decisions import Decided, Decisions
+from storage.retention.policy import NEVER, Policy, brake
 from storage.retention.rules import Rules
 from storage.turns import Still, always
 

@@ -32,6 +32,7 @@ from functools import partial
 from heapq import nsmallest
 from pathlib import Path
 
+from storage.batches import batches
 from storage.errors import Forged, ObjectMissing, OnOtherNode, StoreAway, Torn
 from storage.files.durable_files import disk_errors, make_apart, write_all
 from storage.keys.key_store import CustomerKeys
@@ -304,8 +305,8 @@ class ObjectVault(Vault):
         Raises StoreAway.
         """
         ended = self._notes.ended(today)
-        for at in range(0, len(ended), PAGE):
-            self.remove_objects([("", leaf) for leaf in ended[at : at + PAGE]])
+        for leaves in batches(ended, PAGE):
+            self.remove_objects([("", leaf) for leaf in leaves])
         return len(ended)
 
     # --- local copies ------------------------------------------------------------------------------------------------

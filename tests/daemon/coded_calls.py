@@ -30,14 +30,21 @@ def wishes(one: Server, calls: int, seconds: float, hold: float = 0.0) -> list[P
     ]
 
 
-def place(plans: Sequence[Plan], meanwhile: Callable[[], Awaitable[None]] | None = None) -> list[CallReport]:
-    """Place calls and do something in their middle; give what the clients say of them."""
+def place(
+    plans: Sequence[Plan], meanwhile: Callable[[], Awaitable[None]] | None = None, *, left: bool = False
+) -> list[CallReport]:
+    """Place calls and do something in their middle; give what the clients say of them.
+
+    With `left` the clients go away as soon as that is done, however long the calls were to last, and say nothing.
+    """
 
     async def story() -> list[CallReport]:
         running = [asyncio.create_task(run(plan)) for plan in plans]
         try:
             if meanwhile:
                 await meanwhile()
+            if left:
+                return []
             return [call for report in await asyncio.gather(*running) for call in report.calls]
         finally:
             for task in running:

@@ -23,11 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from storage.objects.store import Features, StoreSettings
-from tests.ports import spans
+from tests.ports import spans, unused
 
 KEY, SECRET, BUCKET, LOCKED = "ACCESSKEYOFTESTS", "secret-of-the-tests", "parts", "locked"
 STORES = ("rclone", "moto")
 PORTS = spans(30_100, 32_700, 1)
+START_SECONDS = 60.0
 
 
 @dataclass
@@ -53,11 +54,14 @@ class Server:
         self.process = subprocess.Popen(
             [str(each) for each in command], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        for _ in range(400):
+        end = time.monotonic() + START_SECONDS
+        while True:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 0.2).close()
                 break
             except OSError:
+                if self.process.poll() is not None or time.monotonic() > end:
+                    raise RuntimeError(f"{self.kind} did not start") from None
                 time.sleep(0.05)
         if self.kind == "moto":
             for bucket in (BUCKET, LOCKED):
@@ -87,7 +91,7 @@ def object_store(kind: str, folder: Path, tls: tuple[Path, Path] | None = None) 
     """Run a store whose bucket is there."""
     for bucket in (BUCKET, LOCKED):
         (folder / bucket).mkdir(parents=True, exist_ok=True)
-    server = Server(kind, next(PORTS), folder, tls)
+    server = Server(kind, unused(PORTS), folder, tls)
     server.start()
     try:
         yield server
@@ -103,7 +107,7 @@ class Proxy:
     """
 
     def __init__(self, up: int) -> None:
-        self.port, self.up = next(PORTS), up
+        self.port, self.up = unused(PORTS), up
         self.faults: list[str] = []
         self.always = "pass"
         self.seen: list[tuple[str, dict[str, str], str]] = []

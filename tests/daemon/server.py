@@ -23,7 +23,7 @@ from recorder.config.loader import load
 from recorder.persist.customers import open_credentials
 from tests.daemon.descriptor_store import DescriptorStore
 from tests.daemon.sbc import Sbc
-from tests.ports import spans
+from tests.ports import spans, unused
 
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
@@ -63,15 +63,7 @@ _doors = spans(10_000, 19_000, 1)
 
 def free_port() -> int:
     """A TCP and UDP port nobody uses now, that the next callers are not given either, nor a client's socket."""
-    while True:
-        port = next(_doors)
-        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
-            try:
-                tcp.bind(("127.0.0.1", port))
-                udp.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+    return unused(_doors)
 
 
 def free_span(ports: int = PORTS) -> int:

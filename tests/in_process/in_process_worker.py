@@ -26,21 +26,21 @@ from recorder.workers.version_check import GREETING
 class SimulatedCall:
     """Stands in for a CallRecorder: nothing is received or written, all that is asked of it is noted."""
 
-    paused, trouble, clean, part, parts = False, 0, True, "m1", ()
+    paused, trouble, clean, part, parts = False, None, True, "m1", ()
 
     def __init__(self, worker: InProcessWorker, new: NewCall) -> None:
         self.worker, self.id, self.heard = worker, new.call, worker.heard.get(new.call, 0)
-        self.lanes = {track.spec.stream: SimpleNamespace(track=track, rtp=-1) for track in worker.tracks}
+        self.sockets = {track.spec.stream: SimpleNamespace(stream=track, rtp=-1) for track in worker.tracks}
 
     @property
-    def shaking(self) -> bool:
-        return self.worker.shaking
+    def handshaking(self) -> bool:
+        return self.worker.handshaking
 
     def drain(self, *_: object) -> None:
         self.worker.note(f"drain {self.id}")
 
-    def shake(self, *_: object) -> None:
-        self.worker.note(f"shake {self.id}")
+    def advance_handshakes(self, *_: object) -> None:
+        self.worker.note(f"handshake {self.id}")
 
     def pause(self, at: int) -> None:
         self.worker.note(f"pause {self.id}")
@@ -52,10 +52,10 @@ class SimulatedCall:
         return 5
 
     def figures(self, gaps: int) -> tuple[Any, ...]:
-        return tuple(figures(lanes.track, gaps) for lanes in self.lanes.values())
+        return tuple(figures(lanes.stream, gaps) for lanes in self.sockets.values())
 
     def counts(self) -> tuple[messages.Counts, ...]:
-        return tuple(counts(lanes.track) for lanes in self.lanes.values())
+        return tuple(counts(lanes.stream) for lanes in self.sockets.values())
 
 
 class InProcessWorker:
@@ -69,7 +69,7 @@ class InProcessWorker:
         self.calls: dict[str, SimulatedCall] = {}
         #: When the last packet of a call came; whether the calls have handshakes in progress.
         self.heard: dict[str, int] = {}
-        self.shaking = False
+        self.handshaking = False
         #: What the calls were asked, and what main has heard meanwhile, in order.
         self.order: list[Any] = []
         #: Called with each of the former, so that a test may let time pass or say something.

@@ -2,9 +2,11 @@
 
 import os
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 from storage.files.durable_files import Disk
+from storage.keys.cut_log import Entry
 from storage.keys.key_store import CustomerKeys, RootSecret
 from storage.vault.container import Sealer
 from storage.vault.vault import PartRef, Vault
@@ -30,6 +32,11 @@ class Data:
     def copy(self, to: Path) -> "Data":
         shutil.copytree(self.folder, to)
         return Data(to, self.customer)
+
+
+def cut_days(keys: CustomerKeys, *days: int) -> bool:
+    """Forget every leaf of these days, in one cut."""
+    return keys.forget(Entry((), datetime.now(UTC), (), days))
 
 
 class PowerCut(BaseException):

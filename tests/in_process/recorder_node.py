@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,13 +13,19 @@ from typing import Any
 
 from media.receive.ports import Ports
 from media.receive.sockets import open_pair
-from recorder.calls.context import Node
+from recorder.access.api_backend import Daemon
+from recorder.calls.context import Node, Resources
+from recorder.calls.crash_scan import CrashScan
 from recorder.calls.executor import Executor
 from recorder.calls.live_call import LiveCall
+from recorder.calls.membership import Membership
 from recorder.calls.recordings import Recordings
 from recorder.calls.registry import Live
 from recorder.calls.repair_queue import RepairQueue
+from recorder.calls.resume import Resume
 from recorder.calls.sip_handler import SipHandler
+from recorder.calls.status import System
+from recorder.calls.storage_health import StorageHealth
 from recorder.calls.worker_events import WorkerEvents
 from recorder.config import parser
 from recorder.config.model import Settings
@@ -27,6 +33,7 @@ from recorder.maintenance import bootstrap
 from recorder.observe import logs
 from recorder.observe.incidents import Incidents
 from recorder.observe.metrics import Metrics
+from recorder.observe.rejections import Rejections
 from recorder.persist import customers as opening
 from recorder.persist.checkpoint import Checkpoints
 from recorder.persist.indexer import Indexer
@@ -40,6 +47,7 @@ from sip.endpoint import Endpoint
 from sip.message.header_values import Flow
 from sip.message.message import Response, parse
 from sip.ua.events import Send
+from storage.customer.customers import Customers
 from storage.vault.group_sync import Syncer
 from tests.in_process.offers import sdp
 from tests.in_process.waiting import until
@@ -100,6 +108,10 @@ class Stage:
     """The node and what it said."""
 
     node: Node
+    resources: Resources
+    customers: Customers
+    indexer: Indexer
+    rejections: Rejections
     live: Live
     executor: Executor
     recordings: Recordings
@@ -109,15 +121,16 @@ class Stage:
     checkpoints: Checkpoints
     faults: list[tuple[str, BaseException]]
     said: list[bytes] = field(default_factory=list)
+    load_changed: Callable[[], None] = lambda: None
 
     def flush(self) -> None:
         """Turn the crank."""
         while True:
             busy = False
-            while (event := self.node.endpoint.next_event()) is not None:
+            while (event := self.resources.endpoint.next_event()) is not None:
                 self.signalling.on_event(event)
                 busy = True
-            for item in self.node.endpoint.data_to_send():
+            for item in self.resources.endpoint.data_to_send():
                 busy = True
                 if isinstance(item, Send):
                     self.said.append(item.data)
@@ -127,7 +140,7 @@ class Stage:
     def hear(self, *requests: bytes) -> None:
         """Take what the SBC sends, all of it before any of it is handled."""
         for data in requests:
-            self.node.endpoint.receive_datagram(data, FLOW, time.monotonic())
+            self.resources.endpoint.receive_datagram(data, FLOW, time.monotonic())
         self.flush()
 
     def statuses(self, method: str) -> list[int]:
@@ -158,7 +171,7 @@ class Stage:
 
     def forget(self, call: LiveCall) -> None:
         """Drop a call as a killed process does: nothing is ended properly, its checkpoint and parts stay."""
-        self.node.workers.drop(call.id)
+        self.resources.workers.drop(call.id)
         call.files.close()
         for pair in call.sockets.pairs.values():
             pair.close()
@@ -166,9 +179,37 @@ class Stage:
 
     until = staticmethod(until)
 
+    def resuming(self, checkpoints: Checkpoints | None = None, repairs: RepairQueue | None = None) -> Resume:
+        """What continues the calls of a process that was killed."""
+        return Resume(
+            self.node, self.resources, self.customers, self.recordings, self.live, self.executor,
+            checkpoints or self.checkpoints, self.workers, self.repairs if repairs is None else repairs,
+        )  # fmt: skip
+
+    def handler(self, membership: Membership | None = None) -> SipHandler:
+        """A handler of the endpoint's events, which replaces an earlier one."""
+        return SipHandler(
+            self.node, self.resources, self.customers, CustomerLookup(self.node.settings.customers), self.recordings,
+            self.rejections, self.executor, self.live, membership,
+        )  # fmt: skip
+
+    def system(self, not_accepting: Callable[[], str | None] = lambda: None) -> System:
+        """The state of the node, as `GET /system` shows it."""
+        return System(self.node, self.customers, self.resources.workers, self.indexer, self.live, not_accepting)
+
+    def backend(self, clock: Callable[[], datetime] | None = None, system: System | None = None) -> Daemon:
+        """What the admin API asks."""
+        workers = self.resources.workers
+        return Daemon(self.node, self.customers, workers, self.indexer, self.live, self.executor, clock, system)
+
+    def crash_scan(self, indexer: Indexer | None = None) -> CrashScan:
+        """What a start looks for."""
+        customers = self.customers.values()
+        return CrashScan(customers, self.live, self.repairs, indexer or self.indexer, self.node.log)
+
     def descriptors(self) -> int:
         """How many descriptors this process has open, without the empty files that wait for the next calls."""
-        kept = (self.node.runtime_dir / "live").iterdir()
+        kept = (self.node.settings.node.runtime_dir / "live").iterdir()
         return len(os.listdir("/proc/self/fd")) - sum(not path.stat().st_size for path in kept)
 
 
@@ -185,7 +226,11 @@ def standing(one: Stage, now: float) -> Iterator[None]:
 
 @asynccontextmanager
 async def stage(
-    folder: Path, text: str = CONFIG, patience: float = 10.0, cool_down: float = 30.0
+    folder: Path,
+    text: str = CONFIG,
+    give_up_seconds: float = 10.0,
+    notify: Notifier | None = None,
+    cool_down: float = 30.0,
 ) -> AsyncIterator[Stage]:
     """Build a node in a folder and take it down again."""
     read = configured(folder, text)
@@ -193,17 +238,17 @@ async def stage(
     faults: list[tuple[str, BaseException]] = []
     tasks = Tasks(lambda name, error: faults.append((name, error)))
     syncer = Syncer(read.node.data_dir)
-    disk = Disk(lambda problem: faults.append(("disk", problem)), patience=patience)
+    disk = Disk(lambda problem: faults.append(("disk", problem)), give_up_seconds=give_up_seconds)
     events: list[Any] = []
     built: list[Stage] = []
 
     def on_worker(event: Any) -> None:
         (built[0].workers.on_event if built else events.append)(event)
 
-    media = read.media
-    node = Node(
-        settings=read,
-        customers=customers,
+    media, log, metrics = read.media, logs.get(), Metrics()
+    incidents = Incidents(lambda: datetime.now(UTC), read.node.data_dir, disk.within)
+    node = Node(read, log, metrics, incidents, tasks)
+    resources = Resources(
         endpoint=Endpoint(random=os.urandom),
         ports=Ports(
             media.ports.first,
@@ -212,44 +257,51 @@ async def stage(
             time.monotonic,
             cool_down,
         ),
+        notify=notify or Notifier(None),
         workers=Workers(1, read.node.runtime_dir, on_worker, tick=0.05),
-        syncer=syncer,
         disk=disk,
-        indexer=Indexer(time.monotonic, lambda call, error: faults.append((call, error))),
-        notify=Notifier(None),
-        tasks=tasks,
-        metrics=Metrics(),
-        log=logs.get(),
-        incidents=Incidents(lambda: datetime.now(UTC), read.node.data_dir, disk.within),
+        syncer=syncer,
+        storage=StorageHealth(log, metrics, lambda: built[0].load_changed()),
     )
+    indexer = Indexer(time.monotonic, lambda call, error: faults.append((call, error)))
+    rejections = Rejections(log, metrics, incidents)
     live, checkpoints = Live(), Checkpoints(read.node.runtime_dir / "live")
-    repairs = RepairQueue(node, checkpoints.remove)
-    executor = Executor(node, checkpoints, live, repairs)
-    recordings = Recordings(Closed([each.port for each in read.sip.listen], node.ports, media.advertise, media.bind))
+    repairs = RepairQueue(node, syncer, checkpoints.remove)
+    executor = Executor(
+        node, resources, checkpoints, live, repairs, indexer, rejections,
+        flush=lambda: built[0].flush(), load_changed=lambda: built[0].load_changed(),
+    )  # fmt: skip
+    recordings = Recordings(
+        Closed([each.port for each in read.sip.listen], resources.ports, media.advertise, media.bind)
+    )
+    lookup = CustomerLookup(read.customers)
     one = Stage(
         node,
+        resources,
+        customers,
+        indexer,
+        rejections,
         live,
         executor,
         recordings,
-        SipHandler(node, CustomerLookup(read.customers), recordings, executor, live),
-        WorkerEvents(node, live, executor, lambda: None),
+        SipHandler(node, resources, customers, lookup, recordings, rejections, executor, live),
+        WorkerEvents(node, resources.workers, resources.storage, live, executor, lambda: None),
         repairs,
         checkpoints,
         faults,
     )
-    node.flush = one.flush
     built.append(one)
-    await node.workers.start()
-    tasks.start(node.indexer.run(), "indexer")
-    tasks.start(repairs.run(), "mending")
+    await resources.workers.start()
+    tasks.start(indexer.run(), "indexer")
+    tasks.start(repairs.run(), "repairs")
     try:
         yield one
     finally:
         for call in live:
             one.forget(call)
         await one.until(lambda: not len(repairs))  # a cancelled question would leave its database connection open
-        await node.indexer.drain(30)
-        await node.workers.stop()
+        await indexer.drain(30)
+        await resources.workers.stop()
         await tasks.close()
         with suppress(OSError):
             syncer.close()

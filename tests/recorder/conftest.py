@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from recorder.runtime.sd_notify import Notifier
 from storage.customer.customers import Customer
 from tests.in_process.recorder_node import CONFIG, Stage, stage
 from tests.in_process.storage_node import StorageNode, Watch
@@ -29,9 +30,16 @@ def cool_down() -> float:
 
 
 @pytest.fixture
-def one(loop: asyncio.Runner, tmp_path: Path, config: str, cool_down: float) -> Iterator[Stage]:
+def notify(request: pytest.FixtureRequest) -> Notifier:
+    """Return the service manager of the node `one`: none, unless a test names a class."""
+    made = getattr(request, "param", None)
+    return made() if made else Notifier(None)
+
+
+@pytest.fixture
+def one(loop: asyncio.Runner, tmp_path: Path, config: str, notify: Notifier, cool_down: float) -> Iterator[Stage]:
     """Have a node that runs in the loop of the test."""
-    running = stage(tmp_path, config, cool_down=cool_down)
+    running = stage(tmp_path, config, notify=notify, cool_down=cool_down)
     yield loop.run(running.__aenter__())
     loop.run(running.__aexit__(None, None, None))
 

@@ -13,7 +13,7 @@ import pyrage
 
 from tests.surface import formats, looks
 from tests.surface.kept import FRAMES, unpack
-from tests.surface.process import Daemon, command, daemon
+from tests.surface.process import SECONDS, Daemon, command, daemon
 from tests.surface.recording_client import Call
 
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -147,6 +147,7 @@ def visit(stored: dict[str, Any], folder: Path) -> Visit:
         seen.openapi = looks.openapi(json.loads(one.get("/openapi.json")))
         seen.kept = {"live call": _go_on(one, seen, tokens["admin"], known), **_read(one, tokens, words, known)}
         words["new_export"] = _export(one, tokens["privacy"], words["held"])
+        _wait_until_indexed(one, tokens["admin"])
         for who, method, path, body in ANSWERS:
             asked = json.loads(json.dumps(body).replace("{held}", words["held"]))
             status, answer = one.ask(tokens[who], method, path.format(**words), asked)
@@ -199,6 +200,15 @@ def _go_on(one: Daemon, seen: Visit, token: str, known: dict[str, Any]) -> dict[
         "parties": [[party["name"], party["number"], party["uri"]] for party in after["parties"]],
         "session": after["session_id"],
     }
+
+
+def _wait_until_indexed(one: Daemon, token: str) -> None:
+    """Wait until the index has every call; until then, a list says that it may be incomplete."""
+    end = time.monotonic() + SECONDS
+    while one.ask(token, "GET", "/calls")[1].get("incomplete"):
+        if time.monotonic() > end:
+            raise TimeoutError("the list of calls stays incomplete")
+        time.sleep(0.2)
 
 
 def _wait_for_packets(one: Daemon, token: str, path: str, wanted: int) -> None:

@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from admin_api.http.messages import Message
 from admin_api.http.problems import Problem
+from storage.timestamps import rfc3339
 
 _ZONE = re.compile(r"[A-Za-z]+(?:[/_+-][A-Za-z0-9_+-]+){0,3}")
 
@@ -53,7 +54,7 @@ def _at(day: date | None, zone: str) -> str | None:
         at = datetime.combine(day, time(), named(zone)).astimezone(UTC)
     except OverflowError:  # the first day of year 1, east of Greenwich
         raise _no_day() from None
-    return at.replace(tzinfo=None).isoformat(timespec="seconds").rjust(19, "0") + "Z"
+    return rfc3339(at)
 
 
 def _no_day() -> Problem:

@@ -74,6 +74,11 @@ class Session:
         """Take over what another node changed in this session."""
         self.person, self.kept, self.forms = now.person, now.kept, now.forms
 
+    def used(self, source: str, now: float, *, busy: bool) -> None:
+        """Note a request from a client's address, and if a person did something, when."""
+        self.principal = replace(self.principal, source=source)
+        self.seen = now if busy else self.seen
+
     def left(self, now: float) -> float:
         """Return the seconds until it ends if idle, at monotonic time `now`."""
         return min(self.seen + IDLE_SECONDS, self.ends) - now
@@ -190,8 +195,7 @@ class Sessions:
             self._kept.pop(session.key, None)
             self._ended[session.key] = Ended(session.whose, session.csrf)
             return None
-        session.seen = now if busy else session.seen
-        session.principal = replace(session.principal, source=source)
+        session.used(source, now, busy=busy)
         self._kept[session.key] = session  # now the last to be dropped
         return session
 

@@ -15,7 +15,6 @@ import hashlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -112,10 +111,9 @@ class SharedSessions:
             return Found(renewal=renewal)
         if session.over(now):
             return Found(renewal=renewal, ended=await self._expire(rows, session))
-        session.principal = replace(session.principal, source=source)
         if busy and now - session.seen > SEEN_SECONDS:
             await rows.change((name,), lambda values, at: _used(name, values.get(name), at))
-        session.seen = now if busy else session.seen
+        session.used(source, now, busy=busy)
         return Found(session)
 
     @asynccontextmanager
@@ -207,10 +205,8 @@ class SharedSessions:
         shift: float,
         pages: Mapping[str, str] | None = None,
     ) -> Session:
-        forms = _shifted(document["forms"], -shift)
-        session = _parse(customer, cookie, document, shift)
-        session.forms = Forms.parse(forms, pages or {}, self._random, self._number)
-        return session
+        forms = Forms.parse(_shifted(document["forms"], -shift), pages or {}, self._random, self._number)
+        return _parse(customer, cookie, document, shift, forms)
 
     def _number(self) -> int:
         """Return the number of a form: by time, so that a later one is higher, whichever node issues it."""
@@ -308,12 +304,11 @@ def _document(session: Session, shift: float) -> dict[str, Any]:
     }
 
 
-def _parse(customer: Customer, cookie: str, document: Mapping[str, Any], shift: float) -> Session:
+def _parse(customer: Customer, cookie: str, document: Mapping[str, Any], shift: float, forms: Forms) -> Session:
     who, person = document["who"], document["person"]
     actor = who and Actor(Kind(who[0]), who[1], who[2], who[3])
     principal = Principal(customer, document["token"], document["name"], tuple(document["roles"]), "", actor)
     known = Person.parse(customer, person) if person else None
     seen, ends = document["seen"] - shift, document["ends"] - shift
-    return Session(
-        principal, document["csrf"], seen, cookie.encode(), ends, known, document["again"], dict(document["kept"])
-    )
+    kept = dict(document["kept"])
+    return Session(principal, document["csrf"], seen, cookie.encode(), ends, known, document["again"], kept, forms)

@@ -1,4 +1,4 @@
-"""Draw the time line of a call: a lane for each party and stream, with pauses, holds and gaps; pure.
+"""Draw the time line of a call: a row for each party and stream, with pauses, holds and gaps; pure.
 
 Positions are percent of the call's length, so that a template can draw them at any width. The same events are in a
 table, for readers who cannot see the picture.
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-MOST_LANES = 40
-"""Most lanes drawn; the tables list the rest."""
+MOST_ROWS = 40
+"""Most rows drawn; the tables list the rest."""
 MOST_BARS = 400
-"""Most gaps drawn in a lane; with more, each is no wider than a dot, and the stream's figures count all."""
+"""Most gaps drawn in a row; with more, each is no wider than a dot, and the stream's figures count all."""
 MOST_TICKS = 9
 STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 """Seconds between two ticks; the first that fits is used."""
@@ -42,7 +42,7 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
-class Lane:
+class Row:
     """One line of the picture."""
 
     kind: str
@@ -69,7 +69,7 @@ class Tick:
 class Picture:
     """The whole time line."""
 
-    lanes: Sequence[Lane]
+    rows: Sequence[Row]
     """From top to bottom."""
     ticks: Sequence[Tick]
     """From left to right."""
@@ -105,8 +105,8 @@ def picture(call: Mapping[str, Any]) -> Picture | None:
     length = timedelta(milliseconds=int(call.get("duration_ms") or 0))
     end = datetime.fromisoformat(call["ended_at"]) if call.get("ended_at") else begin + length
     scale = _Scale(begin, max(end, begin + length))
-    lanes = [*_parties(call, scale), *_streams(call, scale)]
-    return Picture(lanes[:MOST_LANES], list(_ticks(scale.seconds)), max(len(lanes) - MOST_LANES, 0))
+    rows = [*_parties(call, scale), *_streams(call, scale)]
+    return Picture(rows[:MOST_ROWS], list(_ticks(scale.seconds)), max(len(rows) - MOST_ROWS, 0))
 
 
 def named(party: Mapping[str, Any]) -> str:
@@ -145,13 +145,13 @@ def _sounding(
             yield scale.bar("sound", "sound", since, until, ", ".join(names(parties, numbers)))
 
 
-def _parties(call: Mapping[str, Any], scale: _Scale) -> Iterator[Lane]:
+def _parties(call: Mapping[str, Any], scale: _Scale) -> Iterator[Row]:
     for party in call.get("parties") or ():
         bar = scale.bar("present", "present", party.get("joined_at") or call["started_at"], party.get("left_at"))
-        yield Lane("party", named(party), "", [bar] if bar else [])
+        yield Row("party", named(party), "", [bar] if bar else [])
 
 
-def _streams(call: Mapping[str, Any], scale: _Scale) -> Iterator[Lane]:
+def _streams(call: Mapping[str, Any], scale: _Scale) -> Iterator[Row]:
     over = call.get("ended_at") is not None
     for stream in call.get("streams") or ():
         last = stream.get("last_packet_at") if over else None
@@ -159,7 +159,7 @@ def _streams(call: Mapping[str, Any], scale: _Scale) -> Iterator[Lane]:
         bars += [scale.bar("pause", "pause", *pair) for pair in (stream.get("pauses") or ())[:MOST_BARS]]
         for begin, end, reason in (stream.get("gaps") or ())[:MOST_BARS]:
             bars.append(scale.bar("gap", str(reason), begin, end))
-        yield Lane("stream", str(stream.get("media") or ""), str(stream.get("label") or ""), [b for b in bars if b])
+        yield Row("stream", str(stream.get("media") or ""), str(stream.get("label") or ""), [b for b in bars if b])
 
 
 def _ticks(seconds: float) -> Iterator[Tick]:

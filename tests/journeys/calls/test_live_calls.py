@@ -41,7 +41,7 @@ def test_a_live_call_can_be_played_and_measured(tmp_path: Path) -> None:
             seen["channels"] = await asyncio.to_thread(it.channels, first["id"])
             seen["waveform"] = (await asyncio.to_thread(it.get, f"{call}/waveform")).json()
 
-        (call,) = place([Plan(to=it.one.uri("tls"), seconds=6, insecure=True)], meanwhile)
+        (call,) = place([Plan(to=it.one.uri("tls"), seconds=10, insecure=True)], meanwhile)
         assert (call.status, call.faults) == (200, [])
         assert seen["first"]["session_id"] == call.session_id and seen["first"]["state"] == "recording"
         shown = seen["shown"]
@@ -71,7 +71,7 @@ def test_nothing_of_a_pause_is_stored_f6(tmp_path: Path, told: bool, srtp: str) 
                 await asyncio.sleep(0.02)
             await asyncio.to_thread(turn, "resume")
 
-        (call,) = place([Plan(to=it.one.uri("tls"), seconds=6, srtp=srtp, insecure=True)], meanwhile)
+        (call,) = place([Plan(to=it.one.uri("tls"), seconds=10, srtp=srtp, insecure=True)], meanwhile)
         assert (call.status, call.faults) == (200, [])
         recorded = it.over([call])[call.session_id]
         found = it.channels(recorded["id"])

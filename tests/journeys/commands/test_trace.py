@@ -76,36 +76,45 @@ def test_every_transport_is_shown_and_why_some_get_no_answer(it: Api, tmp_path: 
     assert said.startswith(f"{file}: ") and "messages" in said
 
 
-def test_it_ends_by_itself_and_counts(it: Api, tmp_path: Path) -> None:
-    file = tmp_path / "trace.txt"
-    with tracing(it, "--for", "2s", "-o", file, "--json") as process:
+def test_it_counts_what_it_shows_and_overwrites_nothing(it: Api, tmp_path: Path) -> None:
+    file, failed = tmp_path / "trace.txt", it.one.events().count("trace.failed")
+    with tracing(it, "--for", "1h", "-o", file, "--json") as process:
         call(it, "udp")
+        until(lambda: file.read_text().count("    SIP/2.0 200 OK") == 3)
+        process.send_signal(signal.SIGINT)
         said = json.loads(process.communicate(timeout=30)[0])
     assert said == {"path": str(file), "messages": file.read_text().count(" over udp, here ")}
     assert said["messages"] >= 7
     again = it.one.run("trace", "--for", "1s", "-o", file)
     assert again.returncode == 2 and "exists already" in again.stderr
-    assert it.one.lines()[-1]["event"] != "trace.failed"
+    assert it.one.events().count("trace.failed") == failed
 
 
 def test_only_messages_of_a_source_if_asked(it: Api) -> None:
-    with tracing(it, "--for", "2s", "--source", "127.0.0.77") as process:
+    with tracing(it, "--for", "1h", "--source", "127.0.0.77") as process:
         call(it, "udp")
         stranger(it)
-        said = process.communicate(timeout=30)[0].decode()
-    assert "127.0.0.77: no answer: source" in said
+        assert process.stdout is not None
+        said = ""
+        while "127.0.0.77: no answer: source" not in said:
+            line = process.stdout.readline().decode()
+            assert line, "it ended"
+            said += line
+        process.send_signal(signal.SIGINT)
+        said += process.communicate(timeout=30)[0].decode()
     assert "INVITE" not in said
 
 
 def test_a_flood_is_counted_and_the_call_goes_on(it: Api) -> None:
-    with tracing(it, "--for", "3s", "--source", "127.0.0.1") as process, it.one.sbc("udp") as sbc:
+    seconds = 5
+    with tracing(it, "--for", f"{seconds}s", "--source", "127.0.0.1") as process, it.one.sbc("udp") as sbc:
         for number in range(300):
             sbc.send(request("OPTIONS", "127.0.0.1:9", f"f{number}"))
         assert sbc.ask("INVITE", OFFER).status == 200
         assert sbc.ask("BYE").status == 200
         said, told = process.communicate(timeout=30)
     assert b"skipped because there were too many at once" in told
-    assert said.count(b" over udp, here ") <= MAX_A_SECOND * 5
+    assert said.count(b" over udp, here ") <= MAX_A_SECOND * (seconds + 1)
 
 
 def test_a_trace_ends_when_its_client_goes_away(it: Api) -> None:
@@ -164,4 +173,4 @@ def test_a_trace_ends_at_a_restart_and_needs_a_running_daemon(tmp_path: Path) ->
         it.one.start()
         began = time.monotonic()
         assert it.one.run("trace", "--for", "1s").returncode == 0
-        assert 1 <= time.monotonic() - began < 15
+        assert time.monotonic() - began >= 1

@@ -31,7 +31,8 @@ def test_a_lost_worker_is_replaced_and_loses_nothing(tmp_path: Path, number: int
             os.kill(worker_of(it), number)
             await it.until(lambda: "media.resumed" in it.one.events())
 
-        nothing_lost(it, place(wishes(it.one, CALLS, LENGTH + 2.5, HOLD), meanwhile))
+        noticed = {"exit": 2.5, "hang": 8.0}[reason]
+        nothing_lost(it, place(wishes(it.one, CALLS, LENGTH + noticed, HOLD), meanwhile))
         (died,) = [line for line in it.one.lines() if line.get("event") == "media.worker_died"]
         resumed = it.one.events().count("media.resumed")
         assert 0 < resumed <= died["calls"] <= CALLS  # on a busy machine some may have ended before

@@ -64,7 +64,7 @@ def test_without_a_successor_calls_are_drained_and_sealed(tmp_path: Path, announ
             assert await asyncio.to_thread(process.wait, SECONDS) == 0
             one.process = None
 
-        calls = place([Plan(to=one.uri(), calls=2, seconds=4.0), Plan(to=one.uri(), calls=2, seconds=60.0)], meanwhile)
+        calls = place([Plan(to=one.uri(), calls=2, seconds=10.0), Plan(to=one.uri(), calls=2, seconds=60.0)], meanwhile)
         assert [(call.well, call.ended_by_recorder) for call in calls] == [(True, False)] * 2 + [(False, True)] * 2
         stored = {call["session_id"]: call for call in json.loads(one.run("calls", "--json").stdout)["items"]}
         said = [(stored[call.session_id]["state"], stored[call.session_id]["end_reason"]) for call in calls]

@@ -52,7 +52,7 @@ def test_a_hold_stops_an_erasure_and_a_live_call_can_be_held(tmp_path: Path) -> 
         async def meanwhile() -> None:
             await asyncio.to_thread(story)
 
-        place([Plan(to=api.one.uri(), calls=2, seconds=12.0)], meanwhile)
+        place([Plan(to=api.one.uri(), calls=2, seconds=60.0)], meanwhile, left=True)
         until(lambda: not named(api.one.folder, live[1]))
         # spools, checkpoints and documents of it go too, its place among the live calls once the index has it
         until(lambda: {x.name for x in files(api.one.folder) if live[1].encode() in content(x)} <= KNOWN_BY_ID)

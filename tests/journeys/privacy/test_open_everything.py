@@ -23,6 +23,7 @@ from tests.daemon.nodes import indexed, nodes
 from tests.daemon.object_stores import PORTS, Server, object_store
 from tests.daemon.postgresql import Cluster, cluster
 from tests.journeys.privacy.opened import opened
+from tests.ports import unused
 
 
 @dataclass
@@ -77,7 +78,7 @@ def world(folder: Path, count: int) -> Iterator[World]:
         store = stack.enter_context(object_store("moto", folder / "store"))
         socket = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="seen-")))
         socket.chmod(0o755)
-        port = next(PORTS)
+        port = unused(PORTS)
         name = ".s.PGSQL.5432"
         stack.enter_context(captured(socket / name, database.place / name, pile / "traffic" / "database"))
         stack.enter_context(captured(port, store.port, pile / "traffic" / "store"))

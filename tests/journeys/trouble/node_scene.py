@@ -37,6 +37,7 @@ from tests.daemon.nodes import UPLOADED, Reach, indexed, nodes
 from tests.daemon.object_stores import BUCKET, PORTS, Proxy, Server, object_store
 from tests.daemon.postgresql import Cluster, cluster
 from tests.journeys.privacy.opened import opened
+from tests.ports import unused
 
 CALLS, SECONDS = 3, 9.0
 FAULTS = ("503", "403", "reset", "lost", "flip", "swallow", "slow1", "pass")
@@ -446,7 +447,7 @@ def scene(folder: Path, count: int, seed: int, troublemaker: Path) -> Iterator[S
                 socket.chmod(0o755)
                 link.add(socket / SOCKET, each.place / SOCKET)
                 hosts.append(f"host={socket}:5432")
-            port = next(PORTS)
+            port = unused(PORTS)
             link.add(port, proxy.port)
             (folder / name).mkdir()
             clock = clocks[name] = Trouble(folder / name, troublemaker, folder / name / "data")

@@ -14,7 +14,7 @@ from tests.daemon.coded_calls import place
 from tests.daemon.pgbouncer import pgbouncer
 from tests.daemon.postgresql import cluster
 
-SHORT, LONG = 2, 12
+SHORT, LONG = 2, 18
 
 
 def placed(it: Api) -> None:
@@ -44,6 +44,7 @@ def test_a_database_that_is_away_at_the_start_and_later(tmp_path: Path, between:
             until(lambda: it.figure("recorder_calls_active") == 1)
             postgresql.start()
             until(lambda: states(it) == ["complete", "recording"])
+            one.until("database.back")  # which is logged behind the opening
             assert one.events().count("database.back") == 1
             postgresql.stop()
 

@@ -55,7 +55,7 @@ def test_a_copied_installation_loses_no_call_and_takes_none(tmp_path: Path) -> N
             assert first.one.run("check-config", "--start").returncode == 0
             assert first.one.stop() == 0
             until(lambda: second.get("/calls").status_code == 200)
-            assert "database.back" in second.one.events()
+            second.one.until("database.back")
             mine, same = second.ended(2)
             assert same["id"] == theirs["id"] != mine["id"]
             assert second.sound(mine["id"])

@@ -26,6 +26,7 @@ from tests.daemon.api import WHY, Api, running, until
 from tests.daemon.coded_calls import place
 from tests.daemon.object_stores import BUCKET, KEY, SECRET, Server, object_store
 from tests.daemon.postgresql import Cluster, cluster
+from tests.daemon.sbc import OFFER
 
 CALLS = 4
 
@@ -218,15 +219,14 @@ def test_a_retired_node_that_stood_still_changes_nothing(nodes: Nodes) -> None:
     two.one.start()
     until(lambda: ready(two) == "")
 
-    async def retire() -> None:
-        await two.until(lambda: len(one.calls()) == 1)
+    with two.one.sbc() as sbc:
+        assert sbc.ask("INVITE", OFFER).status == 200
+        until(lambda: len(one.calls()) == 1)
         assert two.one.process is not None
         two.one.process.send_signal(signal.SIGSTOP)
-        await asyncio.to_thread(nodes.change, lambda connection: membership.retire(connection, "rec2"))
+        nodes.change(lambda connection: membership.retire(connection, "rec2"))
         two.one.process.send_signal(signal.SIGCONT)
-
-    before = call(two, 3, retire)
-    assert before.status == 200
+        assert sbc.ask("BYE").status == 200
     until(lambda: ready(two) == "not registered")
     two.one.until("database.away")
     (told,) = [line for line in two.one.lines() if line.get("event") == "database.away"]

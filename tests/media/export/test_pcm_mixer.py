@@ -1,34 +1,34 @@
-"""Pieces of sound on a canvas come out in order, interleaved, once."""
+"""Pieces of sound come out in order, interleaved, once."""
 
 from array import array
 
 import pytest
 
 from media.export import pcm_mixer
-from media.export.pcm_mixer import Canvas
+from media.export.pcm_mixer import PcmMixer
 
 
 def pcm(*samples: int) -> bytes:
     return array("h", samples).tobytes()
 
 
-def shown(board: Canvas, out: bytearray, upto: int) -> list[int]:
-    board.flush(upto)
+def shown(mixer: PcmMixer, out: bytearray, upto: int) -> list[int]:
+    mixer.flush(upto)
     return list(array("h", bytes(out)))
 
 
-def board_of(channels: int) -> tuple[Canvas, bytearray]:
+def mixer_of(channels: int) -> tuple[PcmMixer, bytearray]:
     out = bytearray()
-    return Canvas(channels, out.extend), out
+    return PcmMixer(channels, out.extend), out
 
 
 def test_channels_are_interleaved_and_holes_are_silent() -> None:
-    board, out = board_of(2)
-    board.write(0, 1, pcm(10, 11), 1)
-    board.write(1, 0, pcm(-1), 2)
-    assert shown(board, out, 4) == [0, -1, 10, 0, 11, 0, 0, 0]
-    assert (board.lanes[0].gaps, board.lanes[1].gaps) == ([(0, 1)], [])
-    assert (board.lanes[0].sound, board.lanes[0].end) == (2, 3)
+    mixer, out = mixer_of(2)
+    mixer.write(0, 1, pcm(10, 11), 1)
+    mixer.write(1, 0, pcm(-1), 2)
+    assert shown(mixer, out, 4) == [0, -1, 10, 0, 11, 0, 0, 0]
+    assert (mixer.channels[0].gaps, mixer.channels[1].gaps) == ([(0, 1)], [])
+    assert (mixer.channels[0].sound, mixer.channels[0].end) == (2, 3)
 
 
 @pytest.mark.parametrize(
@@ -41,19 +41,19 @@ def test_channels_are_interleaved_and_holes_are_silent() -> None:
     ],
 )
 def test_pieces_are_put_in_their_place(pieces: list[tuple[int, tuple[int, ...], int]], mixed: list[int]) -> None:
-    board, out = board_of(1)
+    mixer, out = mixer_of(1)
     for place, samples, source in pieces:
-        board.write(0, place, pcm(*samples), source)
-    assert shown(board, out, 3) == mixed
+        mixer.write(0, place, pcm(*samples), source)
+    assert shown(mixer, out, 3) == mixed
 
 
 def test_audio_before_the_flush_point_is_dropped_and_counted() -> None:
-    board, out = board_of(1)
-    board.write(0, 4, pcm(4), 1)
-    board.flush(3)
-    board.write(0, 1, pcm(1, 2, 3), 1)
-    assert shown(board, out, 5) == [0, 0, 0, 3, 4]
-    assert board.lanes[0].dropped == 2
+    mixer, out = mixer_of(1)
+    mixer.write(0, 4, pcm(4), 1)
+    mixer.flush(3)
+    mixer.write(0, 1, pcm(1, 2, 3), 1)
+    assert shown(mixer, out, 5) == [0, 0, 0, 3, 4]
+    assert mixer.channels[0].dropped == 2
 
 
 def test_a_place_far_ahead_does_not_fill_the_memory() -> None:
@@ -63,8 +63,8 @@ def test_a_place_far_ahead_does_not_fill_the_memory() -> None:
         nonlocal given
         given += len(piece)
 
-    board = Canvas(2, count)
+    mixer = PcmMixer(2, count)
     far = pcm_mixer.HELD * 2
-    board.write(0, far, pcm(1), 1)
-    assert sum(len(lane.pcm) for lane in board.lanes) <= pcm_mixer.HELD
+    mixer.write(0, far, pcm(1), 1)
+    assert sum(len(channel.pcm) for channel in mixer.channels) <= pcm_mixer.HELD
     assert given == 4 * far

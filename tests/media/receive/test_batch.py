@@ -116,8 +116,8 @@ def test_ambiguous_arrival_deltas_are_not_guessed(nanos: tuple[int, ...], crosse
 
 
 def test_lengths_for_libsrtp_are_c_ints_of_every_slot() -> None:
-    bench = BatchBuffer()
-    bench.lengths[:] = sizes(182)
-    assert struct.unpack(f"={SLOTS}i", bench.lengths) == (182,) * SLOTS
-    assert [pointer[0] for pointer in bench.length_pointers] == [182] * SLOTS
-    assert len(bench.packet_pointers) == SLOTS
+    buffer = BatchBuffer()
+    buffer.lengths[:] = sizes(182)
+    assert struct.unpack(f"={SLOTS}i", buffer.lengths) == (182,) * SLOTS
+    assert [pointer[0] for pointer in buffer.length_pointers] == [182] * SLOTS
+    assert len(buffer.packet_pointers) == SLOTS

@@ -130,7 +130,7 @@ def test_a_successor_opens_any_line_of_the_last_two_offers() -> None:
         successor = ReceivedStream(offering(base, new, 4), base.pauses, 1)
         assert successor.srtp.keyring is not None
         successor.srtp.keyring.precede(old)
-        checkpoint.restore(kept, moved or b"", {successor.spec.stream: successor})
+        checkpoint.restore(kept, moved, {successor.spec.stream: successor})
         begin = 1075 if follows else 1050
         for number, each in enumerate((old[0], old[4], new[0], new[4])):
             sent = packets(each, begin + 5 * number, 5)
@@ -248,6 +248,6 @@ def test_every_packet_is_stored_once_despite_forgery_and_kills(seed: int) -> Non
             successor = ReceivedStream(track.spec, track.pauses, 1)
             assert successor.srtp.keyring is not None
             successor.srtp.keyring.precede([each for each in before if each not in lines][-16:])
-            checkpoint.restore(checkpoint.pack([track]), checkpoint.moving([track]) or b"", {0: successor})
+            checkpoint.restore(checkpoint.pack([track]), checkpoint.moving([track]), {0: successor})
             track = successor
     assert sorted(found) == sorted(client.sent)

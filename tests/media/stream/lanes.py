@@ -17,13 +17,13 @@ SUITE, KEY = "AES_CM_128_HMAC_SHA1_80", bytes(range(30))
 PAYLOADS = ((0, "PCMU", 8000), (8, "PCMA", 8000))
 FIRST_ARRIVAL = 1_700_000_000_990_000_000
 FRAME = 20_000_000
-BENCH = BatchBuffer()
+BUFFER = BatchBuffer()
 
 
 def lane_of(
     packets: Sequence[bytes], arrivals: Sequence[int], address: tuple[int, ...] = (192, 0, 2, 1), port: int = 4000
 ) -> Lane:
-    lane = Lane(memoryview(bytearray(batch.LANE)), BENCH)
+    lane = Lane(memoryview(bytearray(batch.LANE)), BUFFER)
     for slot in range(batch.SLOTS):
         struct.pack_into("=I", lane.headers, slot * batch.MMSGHDR + batch.LENGTH_AT, batch.UNUSED)
     for slot, (packet, arrival) in enumerate(zip(packets, arrivals, strict=True)):
@@ -68,7 +68,7 @@ def successor_of(track: ReceivedStream, spec: StreamSpec | None = None) -> Recei
     """Make the stream that another worker continues from a checkpoint."""
     successor = ReceivedStream(spec or track.spec, Pauses(), 1)
     base = checkpoint.pack([track])
-    checkpoint.restore(base, checkpoint.moving([track]) or b"", {successor.spec.stream: successor})
+    checkpoint.restore(base, checkpoint.moving([track]), {successor.spec.stream: successor})
     return successor
 
 

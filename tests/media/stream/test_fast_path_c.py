@@ -75,7 +75,7 @@ def test_property_both_write_the_same_bytes(data: st.DataObject) -> None:
 
 def taken(track: ReceivedStream, lane: batch.Lane, count: int) -> tuple[int, list[bytes]]:
     """Give what becomes of a batch in C, and what is stored."""
-    compiled, out = fast_path_c.path_of(lane.workbench), list[bytes]()
+    compiled, out = fast_path_c.path_of(lane.buffer), list[bytes]()
     assert compiled is not None
     storing = not (track.gaps.unsettled or track.pauses.items)
     return compiled.take(track.spec.stream, track.reception, track.srtp.keyring, storing, lane, count, out), out
@@ -169,7 +169,7 @@ def test_times_that_cannot_be_are_not_for_the_fast_path(when: tuple[int, int]) -
 @needed
 @pytest.mark.parametrize(("first", "count"), [(0, 1), (SLOTS - 1, 2), (SLOTS, 2), (0, SLOTS + 1), (2**31, 2**31)])
 def test_one_packet_or_slots_that_do_not_exist_are_not_touched(first: int, count: int) -> None:
-    lane = Lane(memoryview(bytearray((160).to_bytes(4, "little") * (batch.LANE // 4))), lane_of([], []).workbench)
+    lane = Lane(memoryview(bytearray((160).to_bytes(4, "little") * (batch.LANE // 4))), lane_of([], []).buffer)
     lane.first = first
     assert taken(track_of(None), lane, count)[0] == fast_path_c.UNTOUCHED
 
@@ -200,7 +200,7 @@ def test_a_batch_not_stored_leaves_the_track_unchanged() -> None:
     before = pack([track])
     lane = lane_of(wire[20:], [FIRST_ARRIVAL + n * FRAME for n in range(20, 31)])
     assert taken(track, lane, 11) == (fast_path_c.OPENED, [])
-    compiled = fast_path_c.path_of(lane.workbench)
+    compiled = fast_path_c.path_of(lane.buffer)
     assert compiled is not None
     assert (compiled.size, compiled.statuses(11), pack([track])) == (0, [0] * 11, before)
 

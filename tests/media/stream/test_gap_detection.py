@@ -1,12 +1,13 @@
 """What is missing is marked in full: losses, outages, restarts; what a hold or pause explains is not."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from media.rtp import header
-from media.stream.gap_detection import NEVER
+from media.stream.gap_detection import Expected, RefusedPackets
 from tests.media.stream.lanes import receive, track_of
 
 MS = 1_000_000
@@ -37,8 +38,8 @@ class Heard:
         self.track.gaps.since = BEGIN
         return self
 
-    def forgive(self, begin: float, end: float) -> "Heard":
-        self.track.forgive(BEGIN + int(begin * MS), NEVER if end == NEVER else BEGIN + int(end * MS))
+    def forgive(self, begin: float, end: float | None) -> "Heard":
+        self.track.forgive(BEGIN + int(begin * MS), None if end is None else BEGIN + int(end * MS))
         return self
 
     def resumed(self, at: float, *, kept: bool = False) -> "Heard":
@@ -207,7 +208,7 @@ def test_an_opus_stream_that_stops_after_speech_leaves_a_gap() -> None:
 def test_the_silence_before_a_hold_counts_and_the_hold_does_not() -> None:
     heard = Heard().expected()
     for begin, end in ((10, 20), (40, 50)):
-        heard.forgive(begin * SECOND, NEVER)
+        heard.forgive(begin * SECOND, None)
         heard.finish(15 * SECOND)  # as often as it is asked
         heard.forgive(begin * SECOND, end * SECOND)
     heard.finish(60 * SECOND)
@@ -218,7 +219,7 @@ def test_the_silence_before_a_hold_counts_and_the_hold_does_not() -> None:
 
 
 def test_packets_queued_in_the_socket_cancel_a_silence() -> None:
-    heard = Heard().expected().forgive(10 * SECOND, NEVER)  # nothing was drained for 10 s
+    heard = Heard().expected().forgive(10 * SECOND, None)  # nothing was drained for 10 s
     for number in range(11, 500):
         heard.hear(number)
     assert heard.listed == []
@@ -235,7 +236,7 @@ def test_a_silence_over_a_restart_is_counted_once() -> None:
 def taken_over(*, kept: bool = False, since: int = 0, **more: Any) -> Heard:
     """Give a stream of which nothing was heard until a successor takes it over after a second."""
     one = Heard(0, **more)
-    one.track.gaps.since = NEVER if one.track.gaps.excused_until == NEVER else BEGIN + since * MS
+    one.track.gaps.expect(BEGIN + since * MS)
     one.track.resume(BEGIN + SECOND * MS, kept)
     return one
 
@@ -279,11 +280,13 @@ def test_a_successor_applies_a_hold_its_predecessor_missed(paused: bool) -> None
     heard.track.pauses.items = [(BEGIN + 400 * MS, None)] if paused else []
     heard.track.resume(BEGIN + 600 * MS, True)
     begin = 400 if paused else 600
-    assert (heard.track.gaps.excused_from, heard.track.gaps.excused_until) == (BEGIN + begin * MS, NEVER)
+    excused = [heard.track.gaps.excused]
     heard.track.spec = replace(heard.track.spec, held=False, since=BEGIN + 900 * MS)
     heard.track.pauses.items = []
     heard.track.resume(BEGIN + 1200 * MS, True)
-    assert heard.track.gaps.excused_until == heard.track.gaps.since == BEGIN + 900 * MS
+    excused.append(heard.track.gaps.excused)
+    assert excused == [(BEGIN + begin * MS, None), (BEGIN + begin * MS, BEGIN + 900 * MS)]
+    assert heard.track.gaps.since == BEGIN + 900 * MS
 
 
 @pytest.mark.parametrize(
@@ -365,5 +368,25 @@ def test_a_restart_gap_stays_when_another_restart_follows() -> None:
 
 def test_a_held_or_idle_stream_need_not_be_listened_to() -> None:
     held, quiet = taken_over(held=True), taken_over(since=0)
-    held.track.gaps.since, quiet.track.gaps.since = NEVER, 0
+    held.track.gaps.since, quiet.track.gaps.since = Expected.NOT_NOW, Expected.NOT_YET
     assert not any(each.track.listens(BEGIN + 99 * SECOND * MS) for each in (held, quiet))
+
+
+@pytest.mark.parametrize(
+    ("since", "excused", "refused", "numbers"),
+    [
+        (Expected.NOT_YET, None, None, ([0, 0], 0, [0, 0])),
+        (Expected.NOT_NOW, (0, None), None, ([0, (1 << 63) - 1], (1 << 63) - 1, [0, 0])),
+        (BEGIN, (BEGIN - 9, BEGIN), RefusedPackets(3, BEGIN + 1), ([BEGIN - 9, BEGIN], BEGIN, [3, BEGIN + 1])),
+        (BEGIN, (BEGIN - 9, None), None, ([BEGIN - 9, (1 << 63) - 1], BEGIN, [0, 0])),
+    ],
+)
+def test_a_checkpoint_has_the_numbers_of_earlier_versions(
+    since: int | Expected, excused: tuple[int, int | None] | None, refused: RefusedPackets | None, numbers: object
+) -> None:
+    gaps, successor = Heard(0).track.gaps, Heard(0).track.gaps
+    gaps.since, gaps.excused, gaps.refused = since, excused, refused
+    state = json.loads(json.dumps(gaps.state()))
+    assert (state["excused"], state["since"], state["refused"]) == numbers
+    successor.restore(0, {**state, "gaps": []})
+    assert (successor.since, successor.excused, successor.refused) == (since, excused, refused)

@@ -7,10 +7,9 @@ from media.rtp import header
 from media.rtp.sequence import WINDOW
 from media.spec import Dtls
 from media.srtp.context import Context
-from media.stream.gaps import Reason
+from media.stream.gap_detection import RefusedPackets
 from media.stream.receiver import ReceivedStream
-from media.stream.refused_packets import RefusedPackets
-from tests.media.stream.lanes import FIRST_ARRIVAL, FRAME, KEY, altered, receive, stream_of, track_of
+from tests.media.stream.lanes import FIRST_ARRIVAL, FRAME, KEY, altered, receive, stream_of, successor_of, track_of
 
 MISSING = 5
 
@@ -111,12 +110,18 @@ def test_media_before_any_key_are_a_decrypt_failure() -> None:
     assert track.gaps.listed() == [(at(0), at(500), "decrypt failure")]
 
 
-def test_refused_packets_count_from_the_last_good_packet() -> None:
-    refused, successor = RefusedPackets(), RefusedPackets()
-    for arrival, last_good in ((10, 5), (20, 5), (40, 30), (50, 30)):
-        refused.note(arrival, last_good)
-    assert refused.state() == (2, 40)
-    assert [refused.reason(30, missing) for missing in (4, 5)] == [Reason.DECRYPT, Reason.LOSS]
-    successor.restore(refused.state())
-    assert successor.reason(30, 4) is Reason.DECRYPT
-    assert successor.reason(40, 4) is Reason.LOSS
+@pytest.mark.parametrize("missing", [4, 5])
+def test_refused_packets_count_from_the_last_good_packet(missing: int) -> None:
+    wire, track = stream_of(20, 100), track_of(pure=True)
+    for number in (0, 1, 2):
+        track.gaps.unopened(wire[0], at(number))
+    receive(track, wire[:10])
+    assert track.gaps.refused == RefusedPackets(3, at(0))
+    for number in (10, 11):
+        track.gaps.unopened(wire[0], at(number))
+    assert track.gaps.refused == RefusedPackets(2, at(10))
+    for each in (track, successor_of(track)):
+        receive(each, [wire[10 + missing]], 10 + missing)
+        assert reasons(each) == ["decrypt failure" if missing == 4 else "loss"]
+        receive(each, [wire[18]], 18)  # the next loss has nothing to do with what failed before
+        assert reasons(each)[-1] == "loss"

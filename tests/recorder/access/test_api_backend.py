@@ -13,9 +13,7 @@ import pytest
 from admin_api.calls import waveform
 from admin_api.http.ports import CannotRender
 from recorder.access import api_backend
-from recorder.access.api_backend import Daemon
 from recorder.calls.live_call import LiveCall
-from recorder.calls.status import System
 from recorder.exports import wav_stream
 from storage.calls.call_row import CallRow, CallState, Query
 from tests.in_process.recorder_node import Stage
@@ -29,14 +27,14 @@ CALL = "00000001-2222-4333-8444-555555555555"
 async def ended(one: Stage, call: LiveCall) -> CallRow:
     """End a call; return its row of the index."""
     await hang_up(one)
-    await one.node.indexer.drain(30)
+    await one.indexer.drain(30)
     row = await call.customer.calls.get(call.id)
     assert row
     return row
 
 
 async def test_a_live_call_can_be_paused_only_by_its_customer(one: Stage) -> None:
-    call, daemon = one.invite(), Daemon(one.node, one.live, one.executor)
+    call, daemon = one.invite(), one.backend()
     shown = daemon.document("acme", call.id)
     assert shown and shown["state"] == "recording"
     assert daemon.document("other", call.id) is None
@@ -50,12 +48,12 @@ async def test_a_live_call_can_be_paused_only_by_its_customer(one: Stage) -> Non
     await one.until(lambda: not len(one.live))
     waiting = daemon.document("acme", call.id)
     assert waiting is None or waiting["state"] == "complete"
-    await one.node.indexer.drain(30)
+    await one.indexer.drain(30)
     assert daemon.document("acme", call.id) is None
 
 
 async def test_a_call_is_rendered_and_a_long_one_sent_meanwhile(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    call, daemon = one.invite(), Daemon(one.node, one.live, one.executor)
+    call, daemon = one.invite(), one.backend()
     row = await ended(one, call)
     before = one.descriptors()
     with pytest.raises(CannotRender):
@@ -84,23 +82,23 @@ async def test_a_call_is_rendered_and_a_long_one_sent_meanwhile(one: Stage, monk
 
 async def test_health_and_terms_are_those_of_the_daemon(one: Stage) -> None:
     reasons = iter([None, "draining"])
-    daemon = Daemon(one.node, one.live, one.executor, system=System(one.node, one.live, lambda: next(reasons)))
+    daemon = one.backend(system=one.system(lambda: next(reasons)))
     assert [daemon.not_ready() for _ in range(2)] == [None, "draining"]
     assert b"recorder_calls_active" in daemon.metrics()
     assert daemon.incidents("acme") == []
     then = datetime(2026, 3, 1, tzinfo=UTC)
-    assert Daemon(one.node, one.live, one.executor, lambda: then).sweep_terms() == (then, 5)
+    assert one.backend(lambda: then).sweep_terms() == (then, 5)
     assert daemon.sweep_terms()[0] > then
 
 
 async def test_a_call_is_settled_while_older_ones_are_not_indexed(one: Stage) -> None:
     """So that something can be put beside it."""
-    call, daemon = one.invite(), Daemon(one.node, one.live, one.executor)
+    call, daemon = one.invite(), one.backend()
 
     async def rebuilding(_customer: str, _seconds: float) -> bool:
         return False
 
-    one.node.indexer.follow_repair(rebuilding, lambda _: True)
+    one.indexer.follow_repair(rebuilding, lambda _: True)
     assert await daemon.settle("acme", call.id)
     assert not await daemon.settle_all("acme")
     await call.customer.holds.put(call.id, "case 7", "test")
@@ -108,7 +106,7 @@ async def test_a_call_is_settled_while_older_ones_are_not_indexed(one: Stage) ->
 
 
 async def test_a_call_is_found_before_it_is_indexed(one: Stage) -> None:
-    call, daemon = one.invite(), Daemon(one.node, one.live, one.executor)  # nothing has had time to be written
+    call, daemon = one.invite(), one.backend()  # nothing has had time to be written
     acme = call.customer
 
     async def found(query: Query) -> list[CallRow]:
@@ -126,7 +124,7 @@ async def test_a_call_is_found_before_it_is_indexed(one: Stage) -> None:
     waits = await daemon.unwritten(acme, call.id)
     (ended,) = await found(Query())
     assert [each.live for each in waits] == [False]
-    await one.node.indexer.drain(30)
+    await one.indexer.drain(30)
     assert ended == await acme.calls.get(call.id)
     assert await daemon.unwritten(acme) == []
 
@@ -134,7 +132,7 @@ async def test_a_call_is_found_before_it_is_indexed(one: Stage) -> None:
     await hang_up(one, "c2")
     acme.keys.cut(erased.leaf)  # while it waits for the index
     assert [row.id for row in await found(Query())] == [call.id] and daemon.document("acme", erased.id) is None
-    await one.node.indexer.drain(30)
+    await one.indexer.drain(30)
     assert await acme.calls.get(erased.id) is None
 
 
@@ -142,7 +140,7 @@ async def test_a_live_call_is_shown_without_waiting_for_a_hung_worker(
     one: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api_backend, "MEASURE_SECONDS", 0.1)
-    call, daemon = one.invite(), Daemon(one.node, one.live, one.executor)
+    call, daemon = one.invite(), one.backend()
     shown = (await daemon.documents("acme", [call.id, CALL], measured=True))[call.id]
     assert shown["size_bytes"] == sum(ref.path.stat().st_size for ref in call.customer.vault.parts(call.id, call.leaf))
     assert shown["size_bytes"] > 0 and len(shown["streams"]) == 2

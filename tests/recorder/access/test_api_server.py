@@ -11,7 +11,6 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from recorder.access.api_backend import Daemon
 from recorder.access.api_server import AdminApiServer
 from tests.in_process.certificates import application
 from tests.in_process.recorder_node import CONFIG, Stage, stage, standing
@@ -21,7 +20,7 @@ from tests.recorder.service.background_services import listening
 @asynccontextmanager
 async def served(one: Stage) -> AsyncIterator[tuple[str, int]]:
     """Serve the admin API of a node; gives its address."""
-    surface = AdminApiServer(one.node, Daemon(one.node, one.live, one.executor))
+    surface = AdminApiServer(one.node, one.customers, one.backend())
     await surface.stop()
     with listening() as listener:
         await surface.start(listener)
@@ -47,7 +46,7 @@ async def test_failed_connections_are_logged_once_a_second(tmp_path: Path, monke
 
 async def test_accounts_of_a_running_recorder_open_its_page(one: Stage) -> None:
     async with served(one) as (host, port):
-        (name, customer), *_ = one.node.customers.items()
+        (name, customer), *_ = one.customers.items()
         made = customer.accounts.create("anna", ["admin"], datetime.now(UTC))
         async with httpx2.AsyncClient(base_url=f"http://{host}:{port}", timeout=60) as browser:
             assert (await browser.get("/healthz")).status_code == 200

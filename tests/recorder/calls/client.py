@@ -43,7 +43,7 @@ async def hang_up(one: Stage, call: str = "c1", cseq: int = 9) -> list[int]:
 
 def hear(one: Stage, data: bytes, flow: Flow = FLOW) -> None:
     """Let a datagram arrive from an address."""
-    one.node.endpoint.receive_datagram(data, flow, time.monotonic())
+    one.resources.endpoint.receive_datagram(data, flow, time.monotonic())
     one.flush()
 
 
@@ -66,5 +66,5 @@ def signed(one: Stage, request: bytes, response: str = "") -> bytes:
 
 async def state_of(one: Stage, call: str) -> str | None:
     """Return the state of a call in the index of its customer, acme."""
-    row = await one.node.customers["acme"].calls.get(call)
+    row = await one.customers["acme"].calls.get(call)
     return row.state.value if row else None

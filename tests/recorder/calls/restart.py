@@ -9,14 +9,13 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from recorder.calls.live_call import LiveCall
-from recorder.calls.resume import Resume
 from tests.in_process.recorder_node import Stage
 from tests.in_process.worker_call import Sender, worker_pid
 
 
 def worker(one: Stage) -> int:
     """Return the process id of the one media worker."""
-    pid = worker_pid(one.node.runtime_dir)
+    pid = worker_pid(one.node.settings.node.runtime_dir)
     assert pid is not None
     return pid
 
@@ -28,7 +27,7 @@ def kill_worker(one: Stage) -> None:
 
 def forget_dialogs(one: Stage) -> None:
     """Leave the endpoint as that of a new process, which knows nobody."""
-    one.node.endpoint._context.sessions.__init__()  # type: ignore[misc]  # emptied where others refer to it
+    one.resources.endpoint._context.sessions.__init__()  # type: ignore[misc]  # emptied where others refer to it
 
 
 def leave(one: Stage, *calls: LiveCall) -> None:
@@ -46,8 +45,7 @@ def leave(one: Stage, *calls: LiveCall) -> None:
 
 def resume(one: Stage, stored: Mapping[str, Sequence[socket.socket]] = MappingProxyType({})) -> None:
     """Resume what a killed process left, as the next start does."""
-    own = one.checkpoints, one.workers, one.repairs
-    Resume(one.node, one.recordings, one.live, one.executor, *own).run(stored, {})
+    one.resuming().run(stored, {})
 
 
 def resumed(
@@ -63,4 +61,4 @@ def resumed(
 async def stored(one: Stage, call: LiveCall, sender: Sender) -> int:
     """Send five packets more and return how many the worker has stored in all."""
     sender.send(call.recording.streams[0].port, 5)
-    return dict((await one.node.workers.snapshot(call.id)).streams[0])["packets"]  # type: ignore[return-value]  # a count
+    return dict((await one.resources.workers.snapshot(call.id)).streams[0])["packets"]  # type: ignore[return-value]  # a count

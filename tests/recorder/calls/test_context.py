@@ -29,12 +29,12 @@ async def test_a_call_is_found_by_id_and_session_until_it_is_gone(one: Stage) ->
 
 async def test_trouble_stops_calls_and_refused_calls_are_incidents(one: Stage) -> None:
     told: list[int] = []
-    one.node.load_changed = lambda: told.append(1)
-    one.node.storage.trouble(OSError(28, "full"))
-    assert (one.node.storage.well, told) == (False, [1])
+    one.load_changed = lambda: told.append(1)
+    one.resources.storage.trouble(OSError(28, "full"))
+    assert (one.resources.storage.well, told) == (False, [1])
     assert b"recorder_storage_state 0.0" in one.node.metrics.page()
-    one.node.refused("INVITE", 403, "no-customer")
-    one.node.refused("UPDATE", 488, "sdp", "acme")
+    one.rejections.report("INVITE", 403, "no-customer", None, None, 0.0)
+    one.rejections.report("UPDATE", 488, "sdp", "acme", None, 0.0)
     assert [i["reason"] for i in one.node.incidents.of("acme")] == ["no-customer"]
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from recorder.calls import customers_away
 from recorder.calls.customers_away import CustomersAway
-from recorder.calls.resume import Resume
 from storage.customer.customers import Customer, Customers
 from storage.errors import KeysMissing
 from tests.in_process.recorder_node import Stage, sip_request
@@ -19,13 +18,9 @@ from tests.recorder.calls.restart import leave
 @pytest.fixture
 def gone(one: Stage) -> Customer:
     """The one customer of a node, which has lost it."""
-    acme = one.node.customers["acme"]
-    one.node.customers._customers = {}  # type: ignore[attr-defined]  # as a start leaves it that cannot open the keys
+    acme = one.customers["acme"]
+    one.customers._customers = {}  # as a start leaves it that cannot open the keys
     return acme
-
-
-def resume_of(one: Stage) -> Resume:
-    return Resume(one.node, one.recordings, one.live, one.executor, one.checkpoints, one.workers, one.repairs)
 
 
 async def test_its_clients_get_503_until_it_is_open(
@@ -45,14 +40,14 @@ async def test_its_clients_get_503_until_it_is_open(
         joined.append(customer.name)
         raise OSError("whatever")
 
-    customers: Any = one.node.customers
+    customers: Any = one.customers
     assert isinstance(customers, Customers)
-    away = CustomersAway(one.node, customers, {"acme": KeysMissing("not there")}, opened)
+    away = CustomersAway(one.node.log, one.node.incidents, customers, {"acme": KeysMissing("not there")}, opened)
     one.hear(sip_request("INVITE", "c1", 1, b"v=0\r\n"))
     one.hear(sip_request("OPTIONS", "c2", 1))
-    assert (one.statuses("INVITE"), one.statuses("OPTIONS"), one.node.unopened) == ([503], [503], 1)
+    assert (one.statuses("INVITE"), one.statuses("OPTIONS"), len(away.names)) == ([503], [503], 1)
     await asyncio.wait_for(away.run(join), 10)  # what goes wrong afterwards does not end it
-    assert (len(tries), joined, away.names, one.node.unopened) == (3, ["acme"], frozenset(), 0)
+    assert (len(tries), joined, away.names) == (3, ["acme"], frozenset())
     assert one.invite("c3").customer is gone
     for call in one.live:
         one.bye("c3", 2)
@@ -63,14 +58,14 @@ async def test_its_clients_get_503_until_it_is_open(
 async def test_its_calls_keep_their_ports_and_resume_when_it_returns(one: Stage) -> None:
     call = one.invite("c1")
     ports = [pair.port for pair in call.sockets.pairs.values()]
-    acme, free = one.node.customers["acme"], one.node.ports.free
+    acme, free = one.customers["acme"], one.resources.ports.free
     leave(one, call)
-    customers: Any = one.node.customers
+    customers: Any = one.customers
     customers._customers = {}
-    waiting = resume_of(one)
+    waiting = one.resuming()
     waiting.run({}, {}, {"acme"})
-    assert len(one.live) == 0 and one.node.ports.free <= free
-    assert all(one.node.ports.taken(port) for port in ports)
+    assert len(one.live) == 0 and one.resources.ports.free <= free
+    assert all(one.resources.ports.taken(port) for port in ports)
     customers.add(acme)
     waiting.join(acme)
     (again,) = one.live
@@ -80,13 +75,13 @@ async def test_its_calls_keep_their_ports_and_resume_when_it_returns(one: Stage)
 async def test_ports_of_a_call_that_cannot_be_resumed_rest(one: Stage) -> None:
     call = one.invite("c1")
     ports = [pair.port for pair in call.sockets.pairs.values()]
-    acme = one.node.customers["acme"]
+    acme = one.customers["acme"]
     leave(one, call)
-    customers: Any = one.node.customers
+    customers: Any = one.customers
     customers._customers = {}
-    waiting = resume_of(one)
+    waiting = one.resuming()
     waiting.run({}, {}, {"acme"})
     customers.add(acme)
     acme.keys.cut(call.leaf)
     waiting.join(acme)
-    assert len(one.live) == 0 and not any(one.node.ports.taken(port) for port in ports)
+    assert len(one.live) == 0 and not any(one.resources.ports.taken(port) for port in ports)

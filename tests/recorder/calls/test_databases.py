@@ -31,7 +31,7 @@ def opens_after(one: Stage, failures: int, problem: Exception | None = None) -> 
         if len(tries) <= failures:
             raise problem or DatabaseAway("away")
 
-    acme: Any = one.node.customers["acme"]
+    acme: Any = one.customers["acme"]
     acme.open_database = open_database
     return tries
 
@@ -46,7 +46,7 @@ async def test_an_unavailable_database_is_reported_once(
     """Calls are recorded already, and may have what opening it needs."""
     monkeypatch.setattr(databases, "AGAIN_SECONDS", 0.01)
     tries = opens_after(one, failures, problem)
-    opening = Databases(one.node)
+    opening = Databases(one.node, one.customers, None, lambda _: None)
     opening.start()
     await opening.settled(0.0)
     await one.until(lambda: len(tries) == failures + 1)
@@ -71,15 +71,15 @@ async def test_a_database_taken_by_another_node_opens_once_it_is_free(
             raise taken
 
     tries = opens_after(one, 0)
-    acme: Any = one.node.customers["acme"]
+    acme: Any = one.customers["acme"]
     acme.renew_claim = renew_claim
-    opening = Databases(one.node)
+    opening = Databases(one.node, one.customers, None, lambda _: None)
     opening.start()
     await one.until(lambda: len(renewed) == 3)
     assert len(tries) == 1
 
     tries = opens_after(one, 3, taken)
-    again = Databases(one.node)
+    again = Databases(one.node, one.customers, None, lambda _: None)
     again.start()
     await one.until(lambda: len(tries) == 4)
     assert [(each["kind"], each["count"]) for each in one.node.incidents.of("acme")] == [("database-away", 1)]
@@ -96,7 +96,7 @@ async def get(api: socket.socket, path: str, token: str = "") -> tuple[int, dict
 async def closed(one: Stage) -> dict[str, str]:
     """Leave both customers as a start of the daemon has them; returns a token of each."""
     tokens: dict[str, str] = {}
-    for name, whole in list(one.node.customers.items()):
+    for name, whole in list(one.customers.items()):
         tokens[name] = whole.credentials.create("paula", ["admin"], datetime.now(UTC)).token
         await close_customer(one, name)
     return tokens
@@ -117,7 +117,7 @@ async def test_the_others_are_served_and_it_recovers_by_itself(
     ledger.rename(ledger.with_name("aside"))
     ledger.mkdir()  # as a restore with a wrong owner: it can be neither read nor written
     async with serving(one) as api:
-        await one.until(lambda: one.node.customers["globex"].served)
+        await one.until(lambda: one.customers["globex"].served)
         ended = one.invite("c1")
         await hang_up(one, "c1")
         assert (await get(api, "/api/v1/customers/globex/calls", tokens["globex"]))[0] == 200
@@ -127,8 +127,8 @@ async def test_the_others_are_served_and_it_recovers_by_itself(
         assert await get(api, "/readyz") == (200, {"status": "ready", "customers_away": 1})
         ledger.rmdir()
         ledger.with_name("aside").rename(ledger)
-        await one.until(lambda: one.node.customers["acme"].served)
-        await one.node.indexer.drain(30)
+        await one.until(lambda: one.customers["acme"].served)
+        await one.indexer.drain(30)
         status, page = await get(api, "/api/v1/customers/acme/calls", tokens["acme"])
         assert (status, [call["id"] for call in page["items"]]) == (200, [ended.id])
         assert await get(api, "/readyz") == (200, {"status": "ready"})

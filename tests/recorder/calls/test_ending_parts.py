@@ -12,7 +12,7 @@ from recorder.calls.live_call import LiveCall
 from recorder.calls.sync_task import PartTask
 from recorder.config.model import Storage
 from recorder.errors import NotPossible
-from recorder.persist.repair import rebuild
+from recorder.persist.repair import content
 from recorder.session.commands import Kept
 from recorder.workers import messages
 from tests.in_process.recorder_node import Stage
@@ -23,8 +23,8 @@ from tests.recorder.calls.client import hang_up
 def parts(one: Stage, monkeypatch: pytest.MonkeyPatch) -> PartTask:
     """The task, which ends a part at every other look."""
     monkeypatch.setattr(sync_task, "MAX_PART", 0)
-    one.node.settings = replace(one.node.settings, storage=Storage(media="s3"))
-    return PartTask(one.node, one.live, one.executor)
+    node = replace(one.node, settings=replace(one.node.settings, storage=Storage(media="s3")))
+    return PartTask(node, one.resources, one.live, one.executor)
 
 
 def finished(call: LiveCall) -> set[str]:
@@ -34,9 +34,9 @@ def finished(call: LiveCall) -> set[str]:
 async def end(one: Stage, parts: PartTask, call: LiveCall) -> None:
     """Have the newest part end, as if media had arrived in it."""
     number = call.files.media_part
-    parts.turn()
+    await parts.turn()
     call.noticed(one.node.monotonic() + 1)
-    parts.turn()
+    await parts.turn()
     assert call.files.media_part == number + 1
     await one.until(lambda: {f"c{number}", f"m{number}"} <= finished(call))
 
@@ -48,8 +48,8 @@ async def test_a_live_call_continues_in_new_parts_and_ends_whole(one: Stage, par
         assert call.files.finished == number
     assert finished(call) == {"c1", "c2", "c3", "m1", "m2", "m3"}
     assert await hang_up(one) == [200]
-    await one.node.indexer.drain(30)
-    row = await one.node.customers["acme"].calls.get(call.id)
+    await one.indexer.drain(30)
+    row = await one.customers["acme"].calls.get(call.id)
     assert row is not None and row.state == "complete"
     assert finished(call) == {f"{kind}{number}" for kind in "cm" for number in (1, 2, 3, 4)}
     assert row.size_bytes == call.customer.vault.size(call.id, call.leaf)
@@ -69,7 +69,7 @@ async def test_finished_parts_of_a_live_call_describe_the_call(one: Stage, parts
     for ref in call.customer.vault.parts(call.id, call.leaf):
         if not ref.finished:
             ref.path.unlink()
-    document = rebuild(call.customer, call.id, call.leaf)
+    document = content(call.customer, call.id, call.leaf).document
     assert document is not None
     assert (document["id"], document["state"], len(document["streams"])) == (call.id, "interrupted", 2)
 
@@ -78,10 +78,10 @@ async def test_without_an_object_store_no_part_ends_before_its_call(
     one: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sync_task, "MAX_PART", 0)
-    parts, call = PartTask(one.node, one.live, one.executor), one.invite()
+    parts, call = PartTask(one.node, one.resources, one.live, one.executor), one.invite()
     for _ in range(3):
         call.noticed(one.node.monotonic() + 1)
-        parts.turn()
+        await parts.turn()
     assert call.files.media_part == 1
 
 
@@ -90,39 +90,39 @@ async def test_parts_due_at_the_same_moment_end_one_at_a_time(
 ) -> None:
     monkeypatch.setattr(sync_task, "FEW", 1)
     calls = [one.invite(name) for name in ("c1", "c2", "c3")]
-    parts.turn()
+    await parts.turn()
     for call in calls:
         call.noticed(one.node.monotonic() + 1)
     for number in (4, 5, 6):
-        parts.turn()
+        await parts.turn()
         assert sum(call.files.media_part for call in calls) == number
 
 
 async def test_a_quiet_call_makes_no_parts(one: Stage, parts: PartTask) -> None:
     call = one.invite()
-    parts.turn()
+    await parts.turn()
     call.heard = 0.0
     for _ in range(3):
-        parts.turn()
+        await parts.turn()
     assert call.files.media_part == 1
 
 
 async def test_no_new_part_begins_while_a_call_has_no_worker(one: Stage, parts: PartTask) -> None:
     call = one.invite()
-    parts.turn()
+    await parts.turn()
     call.noticed(one.node.monotonic() + 1)
-    entry = one.node.workers._entries[call.id]
+    entry = one.resources.workers._entries[call.id]
     process, entry.process = entry.process, None
-    parts.turn()
+    await parts.turn()
     assert call.files.media_part == 1
-    one.node.workers.next_part(call.id, call.files.media_fd, messages.Part("m9", b"k" * 32))
+    one.resources.workers.next_part(call.id, call.files.media_fd, messages.Part("m9", b"k" * 32))
     assert entry.waiting == (), "its successor would go back to it"
     entry.process = process
 
 
 async def test_a_disk_that_refuses_is_tried_again(one: Stage, parts: PartTask, monkeypatch: pytest.MonkeyPatch) -> None:
     call = one.invite()
-    parts.turn()
+    await parts.turn()
     call.noticed(one.node.monotonic() + 1)
     with monkeypatch.context() as broken:
 
@@ -130,9 +130,9 @@ async def test_a_disk_that_refuses_is_tried_again(one: Stage, parts: PartTask, m
             raise NotPossible("no room")
 
         broken.setattr(one.executor, "next_part", refuse)
-        parts.turn()
-    assert call.files.media_part == 1 and not one.node.storage.well
-    one.node.storage.found(well=True, away=False)
+        await parts.turn()
+    assert call.files.media_part == 1 and not one.resources.storage.well
+    one.resources.storage.found(well=True, away=False)
     await one.until(lambda: "c1" not in finished(call))
     await end(one, parts, call)
     assert await hang_up(one) == [200]
@@ -144,14 +144,14 @@ async def test_no_part_is_finished_that_the_checkpoint_names(
 ) -> None:
     """A call whose control part is finished is taken for one that has ended."""
     call = one.invite()
-    parts.turn()
+    await parts.turn()
     call.noticed(one.node.monotonic() + 1)
     monkeypatch.setattr(one.executor.checkpoints, "save", lambda *_: (_ for _ in ()).throw(OSError(28, "full")))
-    parts.turn()
+    await parts.turn()
     await one.until(lambda: "m1" in finished(call))
     assert "c1" not in finished(call)
     monkeypatch.undo()
     monkeypatch.setattr(sync_task, "MAX_PART", 0)
-    one.node.storage.found(well=True, away=False)
+    one.resources.storage.found(well=True, away=False)
     await end(one, parts, call)
     assert {"c1", "c2"} <= finished(call)

@@ -14,7 +14,7 @@ from recorder.calls import fd_store, finalize
 from recorder.calls.leaf_prefetch import DAY_SECONDS
 from recorder.errors import NotPossible
 from recorder.persist.control_part import ControlPart
-from recorder.persist.repair import rebuild
+from recorder.persist.repair import content
 from recorder.runtime.disk_thread import Work
 from recorder.session.states import State
 from sip.ua.events import Token
@@ -32,7 +32,7 @@ async def test_an_accepted_call_has_files_sockets_and_a_checkpoint(one: Stage) -
     """It gives every descriptor back; the first one opens what those behind it need too."""
     one.invite("c0")
     await hang_up(one, "c0")
-    await one.node.indexer.drain(30)
+    await one.indexer.drain(30)
     before = one.descriptors()
     call = one.invite()
     assert (one.statuses("INVITE"), call.recording.state) == ([200, 200], State.RECORDING)
@@ -41,21 +41,21 @@ async def test_an_accepted_call_has_files_sockets_and_a_checkpoint(one: Stage) -
     assert [outer.call for outer in one.checkpoints.left()] == [call.id]
     await hang_up(one)
     assert (one.statuses("BYE"), one.faults) == ([200, 200], [])
-    await one.node.indexer.drain(30)
+    await one.indexer.drain(30)
     await one.until(lambda: one.descriptors() <= before)  # a thread may be syncing a folder still
 
 
 async def test_without_free_ports_an_invite_gets_503(one: Stage) -> None:
     one.invite("c1", sdp(*["sendonly"] * 4))
     taken = []
-    while one.node.ports.free > 1:  # a neighbour may have some
-        taken.append(one.node.ports.open())
+    while one.resources.ports.free > 1:  # a neighbour may have some
+        taken.append(one.resources.ports.open())
     held = one.descriptors()
     one.hear(sip_request("INVITE", "c2", 1, sdp("sendonly", "sendonly")))
     assert one.statuses("INVITE") == [200, 503]
     assert len(one.live) == 1
     assert one.descriptors() == held
-    assert one.node.ports.free == 1  # nobody was told of it, so it is there for who needs no more
+    assert one.resources.ports.free == 1  # nobody was told of it, so it is there for who needs no more
     for pair in taken:
         pair.close()
 
@@ -63,15 +63,15 @@ async def test_without_free_ports_an_invite_gets_503(one: Stage) -> None:
 @pytest.mark.parametrize("too_large", [False, True])
 async def test_a_call_that_is_withdrawn_or_too_large_is_never_stored(one: Stage, too_large: bool) -> None:
     """It is too large if a worker cannot be told of it."""
-    before, vault = one.descriptors(), one.node.customers["acme"].vault
+    before, vault = one.descriptors(), one.customers["acme"].vault
     offer = beyond_a_message() if too_large else sdp("sendonly", "sendonly")
     invite = sip_request("INVITE", "c1", 1, offer, branch="same")
     one.hear(invite, *([] if too_large else [sip_request("CANCEL", "c1", 1, branch="same")]))
     assert (one.statuses("INVITE"), len(one.live), len(one.repairs)) == ([488 if too_large else 487], 0, 0)
     await one.until(lambda: not list(vault.walk()))  # with a document in it, it would be indexed
     await one.until(lambda: one.descriptors() <= before)  # a thread may be syncing a folder still
-    await one.node.indexer.drain(30)
-    assert await one.node.customers["acme"].calls.count() == 0
+    await one.indexer.drain(30)
+    assert await one.customers["acme"].calls.count() == 0
     assert [each["reason"] for each in one.node.incidents.of("acme")] == ["too-long"] * too_large
     assert not list(one.checkpoints.left())
     assert one.invite("c2").recording.alive
@@ -99,7 +99,7 @@ async def test_a_moved_source_is_heard_before_its_client_is_answered(
     one: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its first packets come with the answer, and the worker may be busy with other calls just then."""
-    call, change, peers = one.invite(), one.node.workers.change, []
+    call, change, peers = one.invite(), one.resources.workers.change, []
     for pair in call.sockets.pairs.values():
         pair.rtp.connect(("127.0.0.1", 9))
 
@@ -107,27 +107,29 @@ async def test_a_moved_source_is_heard_before_its_client_is_answered(
         peers.extend(pair.peer for pair in call.sockets.pairs.values())
         change(*words)
 
-    monkeypatch.setattr(one.node.workers, "change", look)
+    monkeypatch.setattr(one.resources.workers, "change", look)
     offer = sdp("sendonly", "sendonly", version=2).replace(b"m=audio 30000", b"m=audio 30100")
     one.hear(sip_request("INVITE", "c1", 2, offer, to=one.tag()))
     assert peers == [None, ("127.0.0.1", 9)]
 
 
-async def test_a_new_call_is_answered_once_its_sockets_are_kept(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("notify", [Manager], indirect=True)
+async def test_a_new_call_is_answered_once_its_sockets_are_kept(
+    one: Stage, notify: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Else a kill of this process would cost a call audio that was promised to be kept."""
     monkeypatch.setattr(fd_store, "KEPT_SECONDS", 60.0)
-    one.node.notify = manager = Manager()
-    manager.full = True
+    notify.full = True
     one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
     (call,) = one.live
     await asyncio.sleep(0)
     assert (call.sockets.unstored, call.started, one.statuses("INVITE")) == (True, False, [])
     one.executor.checkpoint(call)
     assert not list(one.checkpoints.left())  # nobody could go on with a call that is not answered
-    manager.full = False
+    notify.full = False
     await one.until(lambda: one.statuses("INVITE") == [200])
     assert (call.sockets.unstored, call.started) == (False, True)
-    assert manager.heard == [(call.sockets.name, 4)]
+    assert notify.heard == [(call.sockets.name, 4)]
 
 
 async def test_a_fault_in_one_call_is_answered_and_spares_the_others(one: Stage) -> None:
@@ -165,7 +167,7 @@ def today(one: Stage) -> int:
 async def test_a_disk_that_fails_as_a_call_begins_gives_503(
     one: Stage, monkeypatch: pytest.MonkeyPatch, fault: str, reason: str
 ) -> None:
-    acme, go = one.node.customers["acme"], threading.Event()
+    acme, go = one.customers["acme"], threading.Event()
     make, put = type(acme.vault).make, ControlPart._put
 
     def no_part(vault: Vault, draft: Draft) -> object:
@@ -188,31 +190,31 @@ async def test_a_disk_that_fails_as_a_call_begins_gives_503(
     with monkeypatch.context() as broken:
         broken.setattr(type(acme.vault), "make", no_part)
         broken.setattr(ControlPart, "_put", no_record)
-        broken.setattr(one.node.disk, "_give_up_seconds", 0.05 if fault == "stall" else 10.0)
+        broken.setattr(one.resources.disk, "_give_up_seconds", 0.05 if fault == "stall" else 10.0)
         one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
         left = acme.vault.left_open()
         if fault == "stall":  # the next gets neither ports nor files
-            broken.setattr(one.node.ports, "open", None)
+            broken.setattr(one.resources.ports, "open", None)
             one.hear(sip_request("INVITE", "c2", 1, sdp("sendonly", "sendonly")))
         assert acme.vault.left_open() == left
         assert (set(one.statuses("INVITE")), len(one.live)) == ({503}, 0)
         assert any(b"Retry-After: 30" in answer for answer in one.said)
         go.set()
-        await one.until(lambda: not one.node.disk.away)
+        await one.until(lambda: not one.resources.disk.away)
     await one.until(lambda: not acme.vault.left_open() and not len(one.repairs))
     await one.until(lambda: one.descriptors() <= before)  # a thread may be syncing a folder still
     assert not list(one.checkpoints.left())
-    assert all(not path.stat().st_size for path in (one.node.runtime_dir / "live").iterdir())
+    assert all(not path.stat().st_size for path in (one.node.settings.node.runtime_dir / "live").iterdir())
     assert [each["reason"] for each in one.node.incidents.of("acme")][-1] == reason
-    assert one.node.storage.well is (fault == "stall")
-    one.node.storage.well = True
+    assert one.resources.storage.well is (fault == "stall")
+    one.resources.storage.well = True
     assert one.invite("c9").recording.alive
 
 
 async def test_a_live_calls_records_are_written_after_a_stall(one: Stage) -> None:
     call, go = one.invite(), threading.Event()
-    one.node.disk._give_up_seconds = 0.05
-    one.node.disk.begin(lambda: go.wait(30))
+    one.resources.disk._give_up_seconds = 0.05
+    one.resources.disk.begin(lambda: go.wait(30))
     one.hear(sip_request("INVITE", "c1", 2, sdp("inactive", "sendonly", version=2), to=one.tag()))
     assert one.statuses("INVITE") == [200, 200]
     one.hear(sip_request("ACK", "c1", 2, to=one.tag()))
@@ -222,7 +224,7 @@ async def test_a_live_calls_records_are_written_after_a_stall(one: Stage) -> Non
     go.set()
     await one.until(lambda: one.statuses("BYE"))
     assert one.statuses("BYE") == [200]
-    document = rebuild(call.customer, call.id, call.leaf)
+    document = content(call.customer, call.id, call.leaf).document
     assert document and (document["state"], len(document["streams"][0]["pauses"])) == ("complete", 1)
     assert one.faults == []
 
@@ -235,14 +237,14 @@ async def test_a_checkpoint_that_could_not_be_written_is_repeated(one: Stage, mo
     with monkeypatch.context() as broken:
         broken.setattr(one.checkpoints, "save", full)
         one.executor.checkpoint(call)
-    assert (call.dirty, one.node.storage.well) == (True, False)
+    assert (call.outdated, one.resources.storage.well) == (True, False)
     one.executor.checkpoint(call)
-    assert not call.dirty
+    assert not call.outdated
 
 
 async def test_one_visit_to_the_disk_stores_what_a_200_promises(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """To wake its thread costs more than the work, and the loop, which waits for it, has the keys at hand."""
-    acme, begin, accept = one.node.customers["acme"], one.node.disk.begin, one.node.endpoint.accept
+    acme, begin, accept = one.customers["acme"], one.resources.disk.begin, one.resources.endpoint.accept
     secret = CustomerKeys.secret
     asked, threads, found = list[list[str]](), set[str](), list[object]()
     acme.keys.refill(today(one))
@@ -258,12 +260,12 @@ async def test_one_visit_to_the_disk_stores_what_a_200_promises(one: Stage, monk
 
     def look(token: Token, answer: bytes, now: float) -> bool:
         (call,) = one.live
-        found.append((rebuild(call.customer, call.id, call.leaf) or {}).get("state"))
+        found.append((content(call.customer, call.id, call.leaf).document or {}).get("state"))
         return accept(token, answer, now)
 
-    monkeypatch.setattr(one.node.disk, "begin", count)
+    monkeypatch.setattr(one.resources.disk, "begin", count)
     monkeypatch.setattr(CustomerKeys, "secret", derive)
-    monkeypatch.setattr(one.node.endpoint, "accept", look)
+    monkeypatch.setattr(one.resources.endpoint, "accept", look)
     one.invite()
     assert (asked, threads) == ([["c1", "m1"]], {threading.main_thread().name})
     assert found == ["interrupted"]  # as a successor would find it before the 200

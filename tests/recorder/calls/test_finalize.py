@@ -13,15 +13,15 @@ from tests.recorder.calls.client import hang_up, state_of
 
 def failing(one: Stage, patch: pytest.MonkeyPatch) -> None:
     """Let the next sync of the disk fail, as an I/O error would."""
-    waits = type(one.node.syncer).wait
+    waits = type(one.resources.syncer).wait
 
     def wait(self: object, *args: object, **more: object) -> Future[None]:
-        patch.setattr(type(one.node.syncer), "wait", waits)
+        patch.setattr(type(one.resources.syncer), "wait", waits)
         broken: Future[None] = Future()
         broken.set_exception(SyncFailed("writing back failed"))
         return broken
 
-    patch.setattr(type(one.node.syncer), "wait", wait)
+    patch.setattr(type(one.resources.syncer), "wait", wait)
 
 
 async def test_a_bye_is_answered_when_the_call_is_durable(one: Stage) -> None:
@@ -30,7 +30,7 @@ async def test_a_bye_is_answered_when_the_call_is_durable(one: Stage) -> None:
     assert one.statuses("BYE") == []
     await one.until(lambda: one.statuses("BYE"))
     assert one.statuses("BYE") == [200] and call.customer.vault.left_open() == []
-    await one.node.indexer.drain(30)
+    await one.indexer.drain(30)
     assert await state_of(one, call.id) == "complete"
     assert not list(one.checkpoints.left())
 
@@ -53,9 +53,9 @@ async def test_a_failed_sync_gives_500_and_interrupts_the_call(one: Stage, monke
 
 async def test_a_part_that_a_worker_cannot_seal_is_repaired(one: Stage) -> None:
     call = one.invite()
-    one.node.workers.drop(call.id)
+    one.resources.workers.drop(call.id)
     assert await hang_up(one) == [200]
-    await one.node.indexer.drain(30)
+    await one.indexer.drain(30)
     assert await state_of(one, call.id) == "interrupted"
     defects = [d for r in call.customer.vault.parts(call.id, call.leaf) for d in call.customer.vault.verify(r)]
     assert defects == []

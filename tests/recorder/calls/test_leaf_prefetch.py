@@ -14,7 +14,7 @@ from tests.in_process.recorder_node import Stage
 
 
 def prefetch(one: Stage) -> LeafPrefetch:
-    return LeafPrefetch(one.node.customers, one.node.tasks, lambda: one.node.now())
+    return LeafPrefetch(one.customers, one.node.tasks, lambda: one.node.now())
 
 
 def today(one: Stage) -> int:
@@ -22,7 +22,7 @@ def today(one: Stage) -> int:
 
 
 async def test_they_are_fetched_once_while_there_are_few(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys, fetched, day = one.node.customers["acme"].keys, list[int](), today(one)
+    keys, fetched, day = one.customers["acme"].keys, list[int](), today(one)
     refill = keys.refill
     monkeypatch.setattr(keys, "refill", lambda day: (refill(day), fetched.append(day)))
     numbering = prefetch(one)
@@ -38,7 +38,7 @@ async def test_they_are_fetched_once_while_there_are_few(one: Stage, monkeypatch
 
 
 async def test_tomorrows_leaves_are_fetched_before_midnight(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    keys, numbering, day = one.node.customers["acme"].keys, prefetch(one), 20_000
+    keys, numbering, day = one.customers["acme"].keys, prefetch(one), 20_000
     keys.refill(day)
     for seconds, fetched in ((DAY_SECONDS - 61, []), (DAY_SECONDS - 60, [day + 1]), (DAY_SECONDS, [day + 1])):
         moment = datetime.fromtimestamp(day * DAY_SECONDS + seconds, UTC)

@@ -44,7 +44,7 @@ async def answer(one: Stage, question: Request, status: int) -> None:
     names = ("Via", "From", "To", "Call-ID", "CSeq")
     head = [f"SIP/2.0 {status} Whatever", *(f"{n}: {v}" for n in names for v in question.headers.all(n))]
     data = "\r\n".join([*head, "Content-Length: 0", "", ""]).encode()
-    one.node.endpoint.receive_datagram(data, FLOW, time.monotonic())
+    one.resources.endpoint.receive_datagram(data, FLOW, time.monotonic())
     one.flush()
     await one.until(lambda: "silence" not in one.node.tasks.names())
 
@@ -133,7 +133,7 @@ async def test_what_comes_before_the_answer_to_a_probe_keeps_a_call(
     silent(call)
     (question,) = look(one)
     with monkeypatch.context() as patch:
-        patch.setattr(one.node.workers, "snapshot", snapshot)  # media that no count has yet
+        patch.setattr(one.resources.workers, "snapshot", snapshot)  # media that no count has yet
         await answer(one, question, 481)
     silent(call)
     (question,) = look(one)
@@ -185,11 +185,12 @@ async def test_every_count_but_foreign_packets_keeps_a_call_alive(one: Stage) ->
 
 async def test_many_silent_calls_are_asked_about_in_turn(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     call, probes = one.invite(), list[object]()
-    monkeypatch.setattr(one.node.endpoint, "probe", lambda *given: not probes.append(given))
+    monkeypatch.setattr(one.resources.endpoint, "probe", lambda *given: not probes.append(given))
     many = [LiveCall(call.recording, call.customer, 0, call.session) for _ in range(3 * MOST_AT_ONCE)]
     for each in many:
         silent(each)
-    liveness = Liveness(one.node, many, one.executor)  # type: ignore[arg-type]  # a list is walked as the registry is
+    registry: Any = many  # a list is walked as the registry is
+    liveness = Liveness(one.node, one.resources.endpoint, one.resources.workers, registry, one.executor)
     for rounds in (1, 2):
         liveness.look()
         assert len(probes) == sum(each.probed > each.heard for each in many) == rounds * MOST_AT_ONCE

@@ -23,8 +23,9 @@ OFFER = sdp("sendonly", "sendonly")
 
 def joined(one: Stage, folder: Path, node: str = "2 rec2") -> tuple[Membership, Admission]:
     """Let the node be one of several, as a process that starts."""
-    one.node.membership = membership = Membership(folder / "run", node, frozenset(one.node.customers))
-    admission = Admission(one.node, one.live, one.executor.checkpoint)
+    membership = Membership(folder / "run", node, frozenset(one.customers))
+    one.signalling = one.handler(membership)
+    admission = Admission(one.node, one.resources, one.live, membership)
     membership.follow(admission.review)
     admission.review()
     return membership, admission
@@ -103,7 +104,7 @@ async def test_what_the_database_says_is_followed(one: Stage, tmp_path: Path, mo
     for name in ("AGAIN_SECONDS", "RENEW_SECONDS"):
         monkeypatch.setattr(databases, name, 0.01)
     membership, _ = joined(one, tmp_path)
-    acme: Any = one.node.customers["acme"]
+    acme: Any = one.customers["acme"]
     taken = OtherNode("another machine serves the database", "stop it", "rec1")
     says: list[Any] = ["active", DatabaseAway("away"), "draining", "active", taken, DatabaseOlder("older"), "active"]
     states, back, opened = list[str | None](), list[str](), list[bool]()
@@ -122,7 +123,7 @@ async def test_what_the_database_says_is_followed(one: Stage, tmp_path: Path, mo
         acme.database.serve()
 
     acme.renew_claim, acme.open_database = renew_claim, open_database
-    opening = Databases(one.node, lambda customer: back.append(customer.name))
+    opening = Databases(one.node, one.customers, membership, lambda customer: back.append(customer.name))
     opening.start()
     await one.until(lambda: not says and back)
     assert states[:5] == [None, None, None, "draining", None]

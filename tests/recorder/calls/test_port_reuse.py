@@ -72,7 +72,7 @@ def begin(one: Stage, name: str, host: str, speaker: Speaker) -> tuple[LiveCall,
 async def speak(one: Stage, call: LiveCall, speaker: Speaker, ports: list[int]) -> None:
     """Send, and wait until the worker has taken what was sent."""
     speaker.speak(ports)
-    await one.node.workers.snapshot(call.id)
+    await one.resources.workers.snapshot(call.id)
 
 
 async def end(one: Stage, name: str) -> None:
@@ -84,7 +84,7 @@ async def end(one: Stage, name: str) -> None:
 
 def stored(one: Stage, customer: str) -> Counter[bytes]:
     """Count the packets in a customer's recordings by the letter that they are made of."""
-    vault = one.node.customers[customer].vault
+    vault = one.customers[customer].vault
     found: Counter[bytes] = Counter()
     for ref in vault.walk():
         for record in record_format.read(vault.read(ref)):

@@ -151,24 +151,33 @@ async def test_a_line_repacked_after_a_hold_begins_another_stream_r15(
         assert sound_of(coding, payloads[part])[0].tobytes() in sound.tobytes()
 
 
+async def received(one: Stage, call: LiveCall, packets: int) -> None:
+    """Wait until the worker has this many packets: the kernel may deliver them late."""
+    async with asyncio.timeout(30):
+        while (
+            sum(int(each["packets"] or 0) for each in (await one.resources.workers.snapshot(call.id)).figures) < packets
+        ):
+            await asyncio.sleep(0.02)
+
+
 async def nobody_dies(one: Stage, call: LiveCall) -> LiveCall:
-    await one.node.workers.snapshot(call.id)
+    await one.resources.workers.snapshot(call.id)
     return call
 
 
 async def worker_dies(one: Stage, call: LiveCall) -> LiveCall:
     kill_worker(one)
     await one.until(lambda: call.files.media_part == 2)
-    await one.node.workers.snapshot(call.id)
+    await one.resources.workers.snapshot(call.id)
     return call
 
 
 async def everybody_dies(one: Stage, call: LiveCall) -> LiveCall:
     """Main and worker at once, when all is stored; what the service manager keeps of the sockets is kept."""
-    await one.node.workers.snapshot(call.id)
+    await one.resources.workers.snapshot(call.id)
     kept = {call.sockets.name: [socket.socket(fileno=os.dup(each)) for each in call.sockets.descriptors()]}
     again = resumed(one, call, kept)
-    await one.node.workers.snapshot(call.id)
+    await one.resources.workers.snapshot(call.id)
     return again
 
 
@@ -192,6 +201,7 @@ async def test_packets_to_the_old_port_before_the_answer_are_kept_r15(
     phone.say(port, ALIGNED[40:])
     fresh = call.recording.streams[1].port
     phone.say(fresh, PACKED, source=8)
+    await received(one, call, len(ALIGNED) + len(PACKED))
     there.set()
     await one.until(lambda: list(call.sockets.pairs) == [1])
     assert [stream.port for stream in call.recording.streams] == [0, fresh]
@@ -200,7 +210,7 @@ async def test_packets_to_the_old_port_before_the_answer_are_kept_r15(
     ports = [stream["port"] for stream in state["recording"]["streams"]]
     assert ports == [0, fresh]  # the other may be another call's by now
     open_pair("127.0.0.1", port).close()  # no worker hears it
-    assert one.node.ports.former(port) == ((*phone.socket.getsockname(), (7,)),)  # not heard in the next call
+    assert one.resources.ports.former(port) == ((*phone.socket.getsockname(), (7,)),)  # not heard in the next call
     before, after = await heard(one, call)
     assert sound_of(ALIGNED_FORM, ALIGNED)[0].tobytes() in before.tobytes()
     assert sound_of(Format("AMR", 8000), PACKED)[0].tobytes() in after.tobytes()

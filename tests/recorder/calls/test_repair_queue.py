@@ -17,14 +17,14 @@ from tests.in_process.recorder_node import CONFIG, Stage
 
 def left(one: Stage, first: str = "1", customer: str = "acme") -> Left:
     """Make a recording, named by the first digit of its id."""
-    owner = one.node.customers[customer]
+    owner = one.customers[customer]
     return Left(owner, f"{first}1111111-2222-4333-8444-555555555555", owner.keys.allocate(20_000))
 
 
 @pytest.fixture
 def queue(one: Stage) -> RepairQueue:
     """Have a queue that repairs when it is asked."""
-    return RepairQueue(one.node, one.checkpoints.remove)
+    return RepairQueue(one.node, one.resources.syncer, one.checkpoints.remove)
 
 
 def answers(patch: pytest.MonkeyPatch, *outcomes: Exception | None) -> list[str]:
@@ -67,7 +67,7 @@ async def test_an_index_is_whole_once_all_that_it_lacks_is_repaired(
     one: Stage, queue: RepairQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     answers(monkeypatch, NoSpace("full"), None, None)
-    acme = one.node.customers["acme"]
+    acme = one.customers["acme"]
     queue.put(left(one))
     assert await queue.whole("acme", 0.0)  # only a call without a row makes it incomplete
     queue.looking("acme")
@@ -88,7 +88,7 @@ async def test_an_unclosable_gap_is_retried_and_reported_once(
     def ill() -> None:
         raise DiskFailed("the disk is ill")
 
-    acme, told = one.node.customers["acme"], list[object]()
+    acme, told = one.customers["acme"], list[object]()
     monkeypatch.setattr(type(one.node.log), "fault", lambda self, *args, **facts: told.append(args))
     acme.gap.widen(20_000)
     queue.looked(acme)
@@ -151,6 +151,6 @@ async def test_failed_repairs_are_retried_during_a_rebuild(
     monkeypatch.setattr(repair_queue, "AGAIN_SECONDS", 0.0)
     for waiting in (left(one, "9", "beta"), *(left(one, first) for first in "1234")):
         queue.put(waiting)
-    one.node.tasks.start(queue.run(), "mending")
+    one.node.tasks.start(queue.run(), "repairs")
     await one.until(lambda: not len(queue))
     assert len(tried) == 6 and "9" in tried[2:4]

@@ -145,7 +145,7 @@ async def test_an_unacknowledged_200_replaces_nothing(one: Stage) -> None:
     old = one.invite("c1")
     one.hear(replacing(old))
     new = of(one, "c2")
-    one.node.endpoint.handle_timer(one.node.monotonic() + 40)
+    one.resources.endpoint.handle_timer(one.node.monotonic() + 40)
     one.flush()
     assert (await ended(one, new))["end_reason"] == "no-ack"
     assert old.recording.alive
@@ -170,7 +170,7 @@ async def test_a_late_offer_replaces_only_with_its_answer(tmp_path: Path) -> Non
 
 def restart(one: Stage, *, stream: bool = False) -> None:
     """Kill and start a node; the way of its calls to us was a connection, or datagrams."""
-    for session in one.node.endpoint._context.sessions:
+    for session in one.resources.endpoint._context.sessions:
         flow = session.flow
         session.flow = Flow("tcp", flow.local, flow.remote, 7, flow.listener) if stream else flow
     leave(one, *one.live)

@@ -17,7 +17,7 @@ from recorder.calls.stream_specs import former_keys
 from recorder.persist import part_files
 from recorder.persist.checkpoint import Mark
 from recorder.persist.checkpoint_file import SPOOL
-from recorder.persist.repair import rebuild
+from recorder.persist.repair import content
 from recorder.session import events as e
 from recorder.session.states import State
 from sip.message.message import Request, parse
@@ -100,7 +100,7 @@ async def test_the_keys_of_before_a_re_offer_outlive_restarts(one: Stage, monkey
     for _ in range(2):
         call = resumed(one, call)
         monkeypatch.setattr(one.executor, "checkpoint", lambda _: None)  # it dies before the next one is due
-        await one.node.workers.snapshot(call.id)  # a worker has it, with all the keys
+        await one.resources.workers.snapshot(call.id)  # a worker has it, with all the keys
     again = call
     assert await stored(one, again, old) == 5
     between, new = Sender(KEYS[2], 8), Sender(KEYS[3], 9)
@@ -109,7 +109,7 @@ async def test_the_keys_of_before_a_re_offer_outlive_restarts(one: Stage, monkey
         sender.socket = old.socket  # one source, as it was chosen
         assert await stored(one, again, sender) == 5 * count
     old.socket.close()
-    assert len(former_keys(again.recording, one.node.workers.keys_of(again.id))) == 2  # for the next one
+    assert len(former_keys(again.recording, one.resources.workers.keys_of(again.id))) == 2  # for the next one
 
 
 async def test_a_lost_spool_keeps_the_vault_and_interrupts_the_call(one: Stage) -> None:
@@ -125,7 +125,7 @@ async def test_a_lost_spool_keeps_the_vault_and_interrupts_the_call(one: Stage) 
     await one.until(lambda: again.recording.notes)
     one.hear(sip_request("BYE", "c1", 9, to=tag))
     await one.until(lambda: not len(one.live))
-    document = rebuild(call.customer, call.id, call.leaf)
+    document = content(call.customer, call.id, call.leaf).document
     assert document
     assert (document["state"], [note["kind"] for note in document["notes"]]) == ("interrupted", ["spool-lost"])
     (first,) = (ref for ref in call.customer.vault.parts(call.id, call.leaf) if ref.part == "m1")
@@ -138,7 +138,7 @@ async def test_a_lost_spool_keeps_the_vault_and_interrupts_the_call(one: Stage) 
 async def test_a_finished_call_is_indexed_and_not_taken_up(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     call, tag = one.invite(), one.tag()
     with monkeypatch.context() as away:
-        away.setattr(one.node.indexer, "put", lambda *given: None)
+        away.setattr(one.indexer, "put", lambda *given: None)
         await hang_up(one)
     assert [left.over for left in one.checkpoints.left()] == [True]
     forget_dialogs(one)
@@ -188,7 +188,7 @@ def asked_again(one: Stage) -> tuple[LiveCall, str, Request]:
     """Have a client's answer to our first offer go with the process and its connection; our successor asks anew."""
     one.hear(sip_request("INVITE", "c1", 1))
     (call,) = one.live
-    tag, endpoint = one.tag(), one.node.endpoint
+    tag, endpoint = one.tag(), one.resources.endpoint
     session = endpoint._context.sessions.get(call.session)
     assert session
     session.flow = replace(session.flow, transport="tcp", connection=5)
@@ -202,7 +202,7 @@ def asked_again(one: Stage) -> tuple[LiveCall, str, Request]:
 
 def unreachable(one: Stage) -> None:
     """Let the connection that was asked for be refused."""
-    one.node.endpoint.connection_lost(replace(FLOW, transport="tcp"), time.monotonic())
+    one.resources.endpoint.connection_lost(replace(FLOW, transport="tcp"), time.monotonic())
 
 
 @pytest.mark.parametrize("codec", [8, 101])
@@ -226,7 +226,7 @@ async def test_a_clients_offer_stands_in_for_its_lost_answer(tmp_path: Path, srt
         # Another meaning of a payload type is another stream where something may have been kept.
         assert stream.number == (codec == 101 and srtp == "off")
         sender.send(stream.port, 5)
-        figures = (await one.node.workers.snapshot(again.id)).streams
+        figures = (await one.resources.workers.snapshot(again.id)).streams
         assert figures[stream.number]["packets"] == 5
         sender.socket.close()
         assert one.faults == []

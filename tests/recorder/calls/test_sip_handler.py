@@ -46,7 +46,7 @@ async def test_a_refused_invite_leaves_nothing(one: Stage, invite: bytes, status
     one.hear(invite)
     assert one.statuses("INVITE") == [status] and answered(one).headers.get("Require") == require
     assert not len(one.live) and not list(one.checkpoints.left())
-    assert list(one.node.customers["acme"].vault.walk()) == []
+    assert list(one.customers["acme"].vault.walk()) == []
 
 
 async def test_siprec_marks_and_addresses_of_a_call_are_noted_r2(one: Stage) -> None:
@@ -98,7 +98,7 @@ async def test_failing_storage_and_a_peer_without_a_route_give_503(one: Stage, m
     with monkeypatch.context() as unreachable:
         unreachable.setattr(LocalAddresses, "addresses", no_route)
         one.hear(INVITE)
-    one.node.storage.trouble(OSError(28, "full"))
+    one.resources.storage.trouble(OSError(28, "full"))
     one.hear(sip_request("INVITE", "c2", 1, OFFER))
     assert one.statuses("INVITE") == [503, 503] and not len(one.live)
 
@@ -197,11 +197,11 @@ async def test_video_without_rtcp_feedback_is_asked_for_by_info_r26(
 @pytest.mark.parametrize("config", [pytest.param(TWO, id="two customers")])
 async def test_another_customers_requests_in_a_dialog_change_nothing(one: Stage) -> None:
     call = one.invite("c1")
-    before = one.node.endpoint.export(call.session)
+    before = one.resources.endpoint.export(call.session)
     for method in ("INVITE", "UPDATE", "BYE"):
         hear(one, sip_request(method, "c1", 7, b"" if method == "BYE" else OFFER, to=one.tag()), FOREIGN)
         assert one.statuses(method)[-1] == 481
-    assert one.node.endpoint.export(call.session) == before
+    assert one.resources.endpoint.export(call.session) == before
     assert call.recording.alive and len(call.recording.streams) == 2
     listed = [(x["kind"], x["call"], x["count"]) for x in one.node.incidents.of("acme")]
     assert (listed, one.node.incidents.of("globex")) == ([("dialog-strangers", call.id, 3)], [])
@@ -272,7 +272,7 @@ async def test_a_refusal_is_retransmitted_only_to_known_sources(tmp_path: Path, 
         for request in requests:
             hear(one, request, FOREIGN if known else ANYWHERE)
         assert sorted(one.statuses("INVITE")) == [401, 420, 481]
-        one.node.endpoint.handle_timer(time.monotonic() + 0.6)
+        one.resources.endpoint.handle_timer(time.monotonic() + 0.6)
         one.flush()
         assert len(one.statuses("INVITE")) == (6 if known else 3)
 
@@ -319,8 +319,8 @@ async def test_a_too_long_answer_ends_the_call_with_its_recording(one: Stage, le
     assert b'Reason: SIP;cause=200;text="too-long"\r\n' in bye
     await one.until(lambda: not len(one.live))
     assert not len(one.repairs) and one.faults == []
-    await one.node.indexer.drain(30)
-    row = await one.node.customers["acme"].calls.get(call.id)
+    await one.indexer.drain(30)
+    row = await one.customers["acme"].calls.get(call.id)
     assert row is not None
     (stream,) = row.details["streams"]
     assert (row.state.value, stream["packets"], stream["lost"]) == ("interrupted", 20, 0)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.calls.status import System, expiry, room
+from recorder.calls.status import expiry, room
 from recorder.maintenance import bootstrap
 from recorder.observe.load_history import EVERY_SECONDS
 from recorder.persist.backup_time import mark
@@ -19,10 +19,10 @@ TWO = CONFIG + '[[customer]]\nname = "beta"\nsources = ["192.0.2.0/24"]\n'
 
 @pytest.mark.parametrize("config", [pytest.param(TWO, id="two customers")])
 async def test_a_customer_sees_its_own_calls_and_the_node_their_sum(one: Stage) -> None:
-    system = System(one.node, one.live)
+    system = one.system()
     system.sample()
     one.invite()
-    await one.node.indexer.drain(30)
+    await one.indexer.drain(30)
     acme = (await system.document("acme", node=False))["customer"]
     assert (acme["calls_active"], acme["calls"]) == (1, 1)
     assert [calls for _, calls in acme["history"]] == [0]
@@ -36,7 +36,7 @@ async def test_a_customer_sees_its_own_calls_and_the_node_their_sum(one: Stage) 
 async def test_status_samples_are_paced_and_know_their_customers(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr(type(one.node), "monotonic", staticmethod(lambda: now[0]))
-    system = System(one.node, one.live)
+    system = one.system()
     for _ in range(3):
         system.sample()
     one.invite()
@@ -48,7 +48,7 @@ async def test_status_samples_are_paced_and_know_their_customers(one: Stage, mon
 
 
 async def test_the_status_says_why_calls_are_refused(one: Stage) -> None:
-    system = System(one.node, one.live, lambda: "draining")
+    system = one.system(lambda: "draining")
     node = (await system.document(None, node=True))["node"]
     assert (node["ready"], node["reason"], node["keys_backed_up_at"]) == (False, "draining", None)
     assert [disk["use"] for disk in node["disks"]] == ["data", "runtime"]

@@ -14,7 +14,8 @@ from recorder.calls.stream_specs import former_keys, keys_from_state, keys_to_st
 from recorder.config.model import Customer
 from recorder.session.commands import DtlsKeys, PortKeys, StreamPlan
 from recorder.session.session import Recording
-from recorder.session.stream import Stream, plans_of
+from recorder.session.stream import Stream
+from recorder.session.streams import plans_of
 from recorder.workers.messages import Part
 from sip.sdp.answer import Policy
 from sip.sdp.sdes import CryptoOffer, MasterKey

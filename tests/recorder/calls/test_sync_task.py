@@ -15,7 +15,7 @@ class Disk:
 
     def __init__(self, one: Stage) -> None:
         self.fails = self.syncs = 0
-        one.node.syncer._sync = self.sync
+        one.resources.syncer._sync = self.sync
 
     def sync(self, descriptor: int) -> None:
         self.syncs += 1
@@ -26,7 +26,7 @@ class Disk:
 
 
 async def test_live_calls_are_synced_and_an_idle_node_is_not(one: Stage) -> None:
-    disk, syncing = Disk(one), SyncTask(one.node, one.live, one.executor)
+    disk, syncing = Disk(one), SyncTask(one.node, one.resources, one.live, one.executor)
     await syncing.turn()
     assert disk.syncs == 0
     one.invite()
@@ -35,7 +35,7 @@ async def test_live_calls_are_synced_and_an_idle_node_is_not(one: Stage) -> None
 
 
 async def test_after_a_failed_sync_a_call_continues_in_new_parts(one: Stage) -> None:
-    disk, syncing = Disk(one), SyncTask(one.node, one.live, one.executor)
+    disk, syncing = Disk(one), SyncTask(one.node, one.resources, one.live, one.executor)
     call = one.invite()
     before = call.files.media_part, call.files.control and call.files.control.name
     disk.fails = 1
@@ -45,14 +45,14 @@ async def test_after_a_failed_sync_a_call_continues_in_new_parts(one: Stage) -> 
         2,
         "c2",
     )
-    assert not one.node.storage.well
+    assert not one.resources.storage.well
     assert [i["kind"] for i in one.node.incidents.of("acme")] == ["sync-failed"]
-    assert call.files.epoch == one.node.syncer.epoch == 1
+    assert call.files.epoch == one.resources.syncer.epoch == 1
     await syncing.turn()
     assert call.files.media_part == 2  # once is enough
     assert await hang_up(one) == [200]
-    await one.node.indexer.drain(30)
-    row = await one.node.customers["acme"].calls.get(call.id)
+    await one.indexer.drain(30)
+    row = await one.customers["acme"].calls.get(call.id)
     assert row is not None and row.state == "interrupted"
     assert [note["kind"] for note in row.details["notes"]] == ["sync-failed"]
     assert {ref.part for ref in call.customer.vault.parts(call.id, call.leaf)} == {"c1", "c2", "m1", "m2"}
@@ -60,7 +60,7 @@ async def test_after_a_failed_sync_a_call_continues_in_new_parts(one: Stage) -> 
 
 
 async def test_no_bye_is_confirmed_while_the_disk_keeps_failing(one: Stage) -> None:
-    disk, syncing = Disk(one), SyncTask(one.node, one.live, one.executor)
+    disk, syncing = Disk(one), SyncTask(one.node, one.resources, one.live, one.executor)
     kept, lost = one.invite("c1"), one.invite("c2")
     disk.fails = 3
     create, vault = kept.customer.vault.create, kept.customer.vault
@@ -78,4 +78,4 @@ async def test_no_bye_is_confirmed_while_the_disk_keeps_failing(one: Stage) -> N
     vault.create = create  # type: ignore[method-assign]  # taken out again
     disk.fails = 0
     await syncing.turn()
-    assert (kept.files.media_part, kept.files.epoch) == (2, one.node.syncer.epoch)
+    assert (kept.files.media_part, kept.files.epoch) == (2, one.resources.syncer.epoch)

@@ -77,7 +77,7 @@ async def test_figures_of_a_call_that_speaks_take_few_steps(one: Stage) -> None:
 
 async def test_a_killed_workers_call_continues_in_a_new_part(one: Stage) -> None:
     call = one.invite()
-    await one.until(lambda: one.node.workers.well)
+    await one.until(lambda: one.resources.workers.well)
     kill_worker(one)
     await one.until(lambda: call.files.media_part == 2)
     await one.until(lambda: call.customer.vault.find(call.id, call.leaf, "m1").finished)
@@ -105,7 +105,7 @@ async def heard(one: Stage, call: LiveCall, sender: Sender, count: int) -> None:
     """Send packets to the second stream and wait until its worker has them."""
     sender.send(call.sockets.pairs[1].port, count)
     while True:
-        figures = await one.node.workers.snapshot(call.id)
+        figures = await one.resources.workers.snapshot(call.id)
         if figures.streams and figures.streams[1]["packets"] == sender.sent:
             return
 
@@ -156,7 +156,7 @@ async def test_a_worker_that_dies_on_a_full_disk_is_replaced_later(one: Stage, m
     kill_worker(one)
     await one.until(lambda: call.stranded)
     one.workers.help_stranded()
-    assert (call.stranded, call.files.media_part, one.node.storage.well) == (True, 1, False)
+    assert (call.stranded, call.files.media_part, one.resources.storage.well) == (True, 1, False)
     full.clear()
     one.workers.help_stranded()
     assert (call.stranded, call.files.media_part) == (False, 2)
@@ -165,7 +165,7 @@ async def test_a_worker_that_dies_on_a_full_disk_is_replaced_later(one: Stage, m
 
 async def test_a_fault_of_the_worker_ends_the_call_as_interrupted(one: Stage) -> None:
     call = one.invite()
-    one.node.workers.drop(call.id)
+    one.resources.workers.drop(call.id)
     one.workers.on_event(messages.CallFault(call.id, "ValueError tape.py:1"))
     await one.until(lambda: not len(one.live))
     assert (call.recording.shown_state(), call.recording.reason) == ("interrupted", "media-fault")
@@ -173,9 +173,11 @@ async def test_a_fault_of_the_worker_ends_the_call_as_interrupted(one: Stage) ->
 
 async def test_a_full_disk_stops_calls_and_a_new_version_the_daemon(one: Stage) -> None:
     one.workers.on_event(messages.DiskTrouble("unknown", 28))
-    assert one.node.storage.well is False
+    assert one.resources.storage.well is False
     made: list[None] = []
-    workers = WorkerEvents(one.node, one.live, one.executor, lambda: made.append(None))
+    workers = WorkerEvents(
+        one.node, one.resources.workers, one.resources.storage, one.live, one.executor, lambda: made.append(None)
+    )
     workers.on_event(messages.OtherVersion(0))
     assert made == [None]
 

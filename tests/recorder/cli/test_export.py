@@ -23,10 +23,10 @@ def test_a_copy_is_whole_private_and_over_no_other_file(tmp_path: Path, monkeypa
 
     async def story() -> None:
         async with stage(tmp_path) as one:
-            acme, call = one.node.customers["acme"], one.invite()
+            acme, call = one.customers["acme"], one.invite()
             one.bye()
             await one.until(lambda: not len(one.live))
-            await one.node.indexer.drain(30)
+            await one.indexer.drain(30)
             report = await export_call(acme, call.id, "wav", folder / "call.wav")
             assert report and report["bytes"] == (folder / "call.wav").stat().st_size and report["caveat"] is None
             assert (folder / "call.wav").stat().st_mode & 0o777 == 0o600

@@ -11,9 +11,11 @@ from pathlib import Path
 from recorder.diagnosis.check import Check, State, Step, ok, run_apart, warn
 from tests.daemon.api import until
 
+HANGS = 60
+
 
 def hangs() -> Iterator[Check]:
-    time.sleep(60)
+    time.sleep(HANGS)
     yield ok("never", "")
 
 
@@ -34,15 +36,15 @@ def says_much() -> Iterator[Check]:
 def test_every_step_is_told_in_order_and_all_at_once() -> None:
     began = time.monotonic()
     made = [
-        Step("a", lambda: [warn("a", "what", "type this")], 5, ""),
+        Step("a", lambda: [warn("a", "what", "type this")], 30, ""),
         Step("hang", hangs, 1, "kill it"),
         Step("hang too", hangs, 1, "kill it"),
-        Step("b", fails, 5, ""),
-        Step("c", dies, 5, "look there"),
-        Step("d", says_much, 20, ""),
+        Step("b", fails, 30, ""),
+        Step("c", dies, 30, "look there"),
+        Step("d", says_much, 30, ""),
     ]
     found = run_apart(made)
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < HANGS
     assert found[0] == Check("a", State.WARN, "what", "type this")
     assert found[1] == Check("hang", State.FAIL, "no answer within 1 s", "kill it")
     assert [each.name for each in found[2:5]] == ["hang too", "b", "c"]
@@ -56,7 +58,7 @@ def test_what_a_step_has_started_ends_with_it(tmp_path: Path) -> None:
         (tmp_path / "pid").write_text(str(subprocess.Popen(["sleep", "600"]).pid))
         yield from hangs()
 
-    run_apart([Step("x", starts, 2, "")])
+    run_apart([Step("x", starts, 5, "")])
     pid = (tmp_path / "pid").read_text()
 
     def gone() -> bool:
@@ -65,4 +67,4 @@ def test_what_a_step_has_started_ends_with_it(tmp_path: Path) -> None:
         except OSError:
             return True
 
-    assert until(gone, 10)
+    assert until(gone)

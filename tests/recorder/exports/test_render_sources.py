@@ -47,7 +47,7 @@ def test_only_dynamic_payload_types_are_passed_on() -> None:
 async def test_a_call_with_stored_media_is_not_played_without_them(one: Stage) -> None:
     call = one.invite()
     acme = call.customer
-    await one.node.indexer.drain(30)
+    await one.indexer.drain(30)
     row, before = await row_of(acme, call.id), one.descriptors()
     async with media_parts(acme, row) as parts:
         assert [os.readlink(f"/proc/self/fd/{part.fd}").rpartition(".")[2] for part in parts] == ["m1"]
@@ -56,7 +56,7 @@ async def test_a_call_with_stored_media_is_not_played_without_them(one: Stage) -
 
     one.bye()
     await one.until(lambda: not len(one.live))
-    await one.node.indexer.drain(30)
+    await one.indexer.drain(30)
     row = await row_of(acme, call.id)
     assert caveat(acme, row, {"torn_parts": 0}) is None
     assert caveat(acme, row, {"torn_parts": 1}) == INCOMPLETE
@@ -83,7 +83,7 @@ async def test_a_call_with_stored_media_is_not_played_without_them(one: Stage) -
 async def test_whoever_reads_a_call_is_stopped_when_it_is_erased(one: Stage) -> None:
     call = one.invite()
     acme = call.customer
-    await one.node.indexer.drain(30)
+    await one.indexer.drain(30)
     row, before = await row_of(acme, call.id), one.descriptors()
     with pytest.raises(Forgotten):
         async with media_parts(acme, row):

@@ -183,8 +183,11 @@ async def test_stopping_hangs_up_and_waits_for_the_end() -> None:
             done.append((call, event.reason, event.interrupted))
             asyncio.get_running_loop().call_later(0.05, live.clear)
 
+        def flush(self) -> None:
+            done.append("flushed")
+
     found, executor = SimpleNamespace(by_id=live.get), Executor()
-    stop = stopper(found, executor, lambda: done.append("flushed"))  # type: ignore[arg-type]  # what it uses of them
+    stop = stopper(found, executor)  # type: ignore[arg-type]  # what it uses of them
     await stop("c")
     assert live == {} and done == [("the call", "erased", False), "flushed"]
     await stop("unknown")

@@ -18,7 +18,7 @@ from recorder.config.parser import parse
 from recorder.maintenance import upload_job
 from recorder.maintenance.upload_job import jobs_of
 from recorder.observe.metrics import Metrics
-from recorder.persist.object_store import forget_clients, store_of
+from recorder.persist.object_store import store_of
 from storage.calls.call_row import CallState
 from storage.customer.customers import Customer, CustomerSettings
 from storage.vault import object_vault
@@ -70,19 +70,16 @@ async def uploading(folder: Path, port: int, prefix: str, keep: str = "0s") -> A
     node = StorageNode(folder / "data", objects=store_of(configured.storage))
     async with node.opened() as acme:
         with closing(Syncer(folder)) as syncer:
-            log = Said()
-            shared = SimpleNamespace(
-                settings=configured, customers={"acme": acme}, syncer=syncer, metrics=Metrics(), log=log
-            )
-            (job,) = jobs_of(shared)  # type: ignore[arg-type]  # what it needs of a node
+            log: Any = Said()
+            metrics = Metrics()
+            (job,) = jobs_of(configured, {"acme": acme}, syncer, log, metrics)
             running = asyncio.create_task(job.run())
             try:
-                yield acme, SimpleNamespace(job=job, log=log, page=lambda: shared.metrics.page().decode())
+                yield acme, SimpleNamespace(job=job, log=log, page=lambda: metrics.page().decode())
             finally:
                 store_of(configured.storage).requests.close()
                 running.cancel()
                 await asyncio.gather(running, return_exceptions=True)
-                forget_clients()
 
 
 def links(acme: Customer) -> list[bool]:
@@ -194,17 +191,15 @@ prefix = "{prefix}own"
             for each in configured.customers
         }
         async with nodes["acme"].opened() as acme, nodes["globex"].opened() as globex:
-            customers, log = {"acme": acme, "globex": globex}, Said()
-            shared = SimpleNamespace(
-                settings=configured, customers=customers, syncer=syncer, metrics=Metrics(), log=log
-            )
-            jobs = jobs_of(shared)  # type: ignore[arg-type]  # what it needs of a node
+            log: Any = Said()
+            metrics = Metrics()
+            jobs = jobs_of(configured, {"acme": acme, "globex": globex}, syncer, log, metrics)
             running = [asyncio.create_task(job.run()) for job in jobs]
             try:
                 await record(acme)
                 await record(globex)
                 await until(lambda: links(globex) == [True, True])
-                assert links(acme) == [False, False] and "recorder_parts_waiting 2.0" in shared.metrics.page().decode()
+                assert links(acme) == [False, False] and "recorder_parts_waiting 2.0" in metrics.page().decode()
                 proxy.play()
                 await until(lambda: links(acme) == [True, True])
                 names = {each.name.partition("/")[0] for each in nodes["globex"].objects.listing("")}
@@ -215,7 +210,6 @@ prefix = "{prefix}own"
                 for task in running:
                     task.cancel()
                 await asyncio.gather(*running, return_exceptions=True)
-                forget_clients()
 
 
 def test_uploads_have_a_lower_priority(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,14 +56,14 @@ async def test_verify_accepts_finished_and_live_calls(tmp_path: Path, monkeypatc
         one.invite("c1")
         one.bye("c1")
         await one.until(lambda: not len(one.live))
-        await one.node.indexer.drain(30)
+        await one.indexer.drain(30)
         one.invite("c2")
 
         async def indexed(_: float) -> None:
-            await one.node.indexer.drain(30)
+            await one.indexer.drain(30)
 
         monkeypatch.setattr(verify, "asyncio", SimpleNamespace(sleep=indexed, to_thread=asyncio.to_thread))
-        assert await defects(one.node.customers["acme"]) == []
+        assert await defects(one.customers["acme"]) == []
 
 
 async def test_an_altered_byte_a_lost_file_and_a_lost_row_are_found(acme: Customer) -> None:

@@ -52,7 +52,7 @@ class Lines:
 
 def unwelcome() -> tuple[Rejections, Lines, Metrics]:
     log, metrics = Lines(), Metrics()
-    return Rejections(log, metrics), log, metrics  # type: ignore[arg-type]  # all it needs of a log is warning()
+    return Rejections(log, metrics, None), log, metrics  # type: ignore[arg-type]  # refuse and drop need no more
 
 
 def held(metrics: Metrics) -> float:

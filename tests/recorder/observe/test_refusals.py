@@ -43,7 +43,7 @@ class Case:
     more: str = ""  # configuration of the customer
     change: tuple[str, str] = ("", "")  # of the rest of the configuration
     kind: str = "call-refused"
-    patience: float = 10.0  # seconds after which a disk is taken for away
+    give_up_seconds: float = 10.0  # seconds after which a disk is taken for away
 
 
 def changed(*pairs: tuple[bytes, bytes], body: bytes = OFFER) -> Story:
@@ -92,10 +92,10 @@ def stream(data: Callable[[bytes], bytes]) -> Story:
 
     def story(one: Stage, name: bytes) -> None:
         now = time.monotonic()
-        one.node.endpoint.connection_made(TCP, now)
-        one.node.endpoint.receive_stream(data(name), TCP, now)
+        one.resources.endpoint.connection_made(TCP, now)
+        one.resources.endpoint.receive_stream(data(name), TCP, now)
         one.flush()
-        one.node.endpoint.connection_lost(TCP, now)
+        one.resources.endpoint.connection_lost(TCP, now)
 
     return story
 
@@ -120,24 +120,24 @@ def twice(one: Stage, name: bytes) -> None:
 
 
 def refuse_all(one: Stage, name: bytes) -> None:
-    one.node.endpoint.set_accepting(False, 30)
+    one.resources.endpoint.set_accepting(False, 30)
     one.hear(invite_of(name))
-    one.node.endpoint.set_accepting(True)
+    one.resources.endpoint.set_accepting(True)
 
 
 def no_storage(one: Stage, name: bytes) -> None:
-    one.node.storage.well = False
+    one.resources.storage.well = False
     one.hear(invite_of(name))
-    one.node.storage.well = True
+    one.resources.storage.well = True
 
 
 def disk_away(one: Stage, name: bytes) -> None:
     """Let the disk stand still, which somebody else found out."""
     go = threading.Event()
-    one.node.disk.begin(lambda: go.wait(30))
+    one.resources.disk.begin(lambda: go.wait(30))
     one.hear(invite_of(name))
     go.set()
-    while one.node.disk.away:
+    while one.resources.disk.away:
         time.sleep(0.001)
 
 
@@ -154,7 +154,7 @@ def bug(one: Stage, name: bytes) -> None:
 
 def glare(one: Stage, name: str, tag: str) -> None:
     call = next(each for each in one.live if each.recording.call_id == name)
-    one.node.endpoint.reoffer(call.session, OFFER, time.monotonic())
+    one.resources.endpoint.reoffer(call.session, OFFER, time.monotonic())
     one.flush()
     one.hear(sip_request("INVITE", name, 2, OFFER, to=tag))
 
@@ -163,7 +163,7 @@ def busy(one: Stage, name: str, tag: str) -> None:
     """Ask twice before the first is answered."""
     now = time.monotonic()
     for number in (2, 3):
-        one.node.endpoint.receive_datagram(sip_request("INVITE", name, number, OFFER, to=tag), FLOW, now)
+        one.resources.endpoint.receive_datagram(sip_request("INVITE", name, number, OFFER, to=tag), FLOW, now)
     one.flush()
 
 
@@ -299,7 +299,7 @@ CASES = (
     Case("dtls-fingerprint", 488, offer(("sha-256", "md5"), base=DTLS_OFFER.encode())),
     # what cannot be done now
     Case("storage", 503, no_storage),
-    Case("disk", 503, disk_away, patience=0.5),
+    Case("disk", 503, disk_away, give_up_seconds=0.5),
     Case("no-port", 503, changed(body=sdp(*["sendonly"] * 3)), change=("{first}-{last}", "19000-19003")),
     Case("internal", 500, bug),
     # in a call that runs
@@ -345,21 +345,23 @@ def groups() -> Iterator[tuple[str, float, list[Case]]]:
     found: dict[tuple[str, float], list[Case]] = {}
     for case in CASES:
         text = CONFIG if case.change == ("", "") else CONFIG.replace(*case.change)
-        found.setdefault((text + case.more, case.patience), []).append(case)
-    yield from ((text, patience, cases) for (text, patience), cases in found.items())
+        found.setdefault((text + case.more, case.give_up_seconds), []).append(case)
+    yield from ((text, give_up_seconds, cases) for (text, give_up_seconds), cases in found.items())
 
 
 @pytest.mark.parametrize(
-    ("text", "patience", "cases"), [pytest.param(*group, id=group[2][0].reason) for group in groups()]
+    ("text", "give_up_seconds", "cases"), [pytest.param(*group, id=group[2][0].reason) for group in groups()]
 )
-def test_every_refusal_is_listed_with_its_reason(tmp_path: Path, text: str, patience: float, cases: list[Case]) -> None:
+def test_every_refusal_is_listed_with_its_reason(
+    tmp_path: Path, text: str, give_up_seconds: float, cases: list[Case]
+) -> None:
     """Duties S29 and 8.11."""
     (tmp_path / "users").write_text("sbc:rec:" + "0" * 64 + "\n")
     text = text.replace("{folder}/users", f"{tmp_path}/users").replace("max_calls = 5", "max_calls = 500")
     text = text.replace('ports = "{first}-{last}"', 'ports = "20000-30999"')
 
     async def story() -> None:
-        async with stage(tmp_path, text, patience) as one:
+        async with stage(tmp_path, text, give_up_seconds) as one:
             wrong: list[tuple[object, ...]] = []
             for number, case in enumerate(cases):
                 before = one.node.incidents.of("acme")

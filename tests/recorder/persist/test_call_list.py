@@ -11,9 +11,9 @@ async def test_the_newest_come_first_and_no_more_than_asked_for(one: Stage) -> N
         one.invite(name)
         one.bye(name)
     await one.until(lambda: not len(one.live))
-    await one.node.indexer.drain(30)
+    await one.indexer.drain(30)
     asked = {"party": None, "since": None, "until": None, "state": None}
-    customer = one.node.customers["acme"]
+    customer = one.customers["acme"]
     found = await find(customer, asked, 2)
     assert [item["sip_call_id"] for item in found] == ["c3", "c2"]
     assert {item["customer"] for item in found} == {"acme"}

@@ -6,7 +6,6 @@ What main keeps there must therefore not be believed by a successor, unless it i
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import Any
@@ -14,14 +13,13 @@ from typing import Any
 import pytest
 
 from recorder.calls.repair_queue import Left, RepairQueue
-from recorder.calls.resume import Resume
 from recorder.persist.checkpoint import Checkpoints
 from recorder.persist.checkpoint_file import Slot
 from recorder.persist.repair import left_behind
 from recorder.service.port_rebind import bind_again
-from sip.endpoint import Endpoint
 from tests.in_process.offers import sdp
 from tests.in_process.recorder_node import Stage
+from tests.recorder.calls.restart import forget_dialogs
 
 HUGE = 10**400
 
@@ -36,9 +34,9 @@ def forge(one: Any, call: Any, outer: dict[str, Any], sealed: bytes = b"") -> No
 @contextmanager
 def started(one: Stage) -> Iterator[tuple[Checkpoints, RepairQueue]]:
     """Start anew with what is in the runtime directory."""
-    with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
-        repairs = RepairQueue(one.node, checkpoints.remove)
-        Resume(one.node, one.recordings, one.live, one.executor, checkpoints, one.workers, repairs).run({}, {})
+    with closing(Checkpoints(one.node.settings.node.runtime_dir / "live")) as checkpoints:
+        repairs = RepairQueue(one.node, one.resources.syncer, checkpoints.remove)
+        one.resuming(checkpoints, repairs).run({}, {})
         yield checkpoints, repairs
 
 
@@ -50,12 +48,12 @@ async def hung_up(one: Stage, call: Any) -> set[str]:
 
 
 def parts_of(one: Stage, call: Any) -> set[str]:
-    return {ref.part for ref in one.node.customers["acme"].vault.walk() if ref.call == call.id}
+    return {ref.part for ref in one.customers["acme"].vault.walk() if ref.call == call.id}
 
 
 @pytest.mark.parametrize("over", [False, True])
 async def test_a_worker_cannot_have_a_recording_removed(one: Stage, over: bool) -> None:
-    acme = one.node.customers["acme"]
+    acme = one.customers["acme"]
     victim = one.invite("c1")
     assert (kept := await hung_up(one, victim))
     broken = one.invite("c2")
@@ -95,7 +93,7 @@ async def test_a_start_succeeds_whatever_state_a_worker_forged(one: Stage) -> No
         call = one.invite(f"c{number}", sdp("sendonly"))
         forge(one, call, outer, b"x" * 60)
         one.forget(call)
-        for pair in bind_again(one.node.runtime_dir, "127.0.0.1", ()).values():
+        for pair in bind_again(one.node.settings.node.runtime_dir, "127.0.0.1", ()).values():
             pair.close()
         with started(one) as (checkpoints, _):
             assert not list(checkpoints.left()), str(outer)[:40]
@@ -108,7 +106,7 @@ async def test_a_worker_that_names_another_call_takes_nothing_from_it(one: Stage
     for call in (victim, broken):
         one.executor.checkpoint(call)
     forge(one, broken, {"call": victim.id, "leaf": victim.leaf})
-    with closing(Checkpoints(one.node.runtime_dir / "live")) as checkpoints:
+    with closing(Checkpoints(one.node.settings.node.runtime_dir / "live")) as checkpoints:
         for outer in checkpoints.left():
             if checkpoints.unseal(outer, victim.customer.keys) is None:
                 checkpoints.remove(outer.call)
@@ -117,7 +115,7 @@ async def test_a_worker_that_names_another_call_takes_nothing_from_it(one: Stage
 
 async def test_a_replayed_state_of_an_ended_call_does_not_revive_it(one: Stage) -> None:
     """Sealed and genuine, and kept from when the call lived: the worker had the descriptor of its file, too."""
-    acme = one.node.customers["acme"]
+    acme = one.customers["acme"]
     victim = one.invite("c1")
     one.executor.checkpoint(victim)
     (kept,) = [outer for outer in one.checkpoints.left() if outer.call == victim.id]
@@ -125,7 +123,7 @@ async def test_a_replayed_state_of_an_ended_call_does_not_revive_it(one: Stage) 
     broken = one.invite("c2")
     forge(one, broken, {"call": victim.id, "leaf": victim.leaf}, kept.sealed)
     one.forget(broken)
-    one.node.endpoint = Endpoint(random=os.urandom)  # that of a new process knows nobody
+    forget_dialogs(one)  # as a new process has none
     with started(one) as (_, repairs):
         assert [call.id for call in one.live] == []
         assert await repairs.round()

@@ -72,7 +72,7 @@ async def test_files_of_a_refused_call_look_like_no_call(
     one: Stage, monkeypatch: pytest.MonkeyPatch, refused: Callable[[Stage, pytest.MonkeyPatch], int]
 ) -> None:
     """After a reboot nothing else tells: the runtime directory is empty."""
-    acme = one.node.customers["acme"]
+    acme = one.customers["acme"]
     with disk_of(acme) as disk:
         status = refused(one, monkeypatch)
         assert one.statuses("INVITE") == [status]
@@ -87,11 +87,11 @@ async def test_files_of_a_refused_call_look_like_no_call(
 @pytest.mark.parametrize("by_hand", [True, False])
 async def test_files_of_a_refused_call_are_removed_by_a_successor(one: Stage, by_hand: bool) -> None:
     """A disk kept them that was full or read-only, and all processes were killed; also by `recorder recover`."""
-    acme, call = one.node.customers["acme"], one.invite()
+    acme, call = one.customers["acme"], one.invite()
     one.checkpoints.mark_refused(Mark(call.id, "acme", call.leaf, ()), acme.keys)
     one.forget(call)
-    told = refused(one.node.runtime_dir, acme.name, acme.keys)
-    assert (told, left_calls(one.node.runtime_dir)) == ({call.id}, set())
+    told = refused(one.node.settings.node.runtime_dir, acme.name, acme.keys)
+    assert (told, left_calls(one.node.settings.node.runtime_dir)) == ({call.id}, set())
     if by_hand:
         await recover(acme, (), lambda _: None, told)
     else:
@@ -103,7 +103,7 @@ async def test_files_of_a_refused_call_are_removed_by_a_successor(one: Stage, by
 
 async def test_a_call_no_worker_learnt_of_is_undone(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """All descriptors are taken when the call's are to be kept for a worker that is busy."""
-    acme = one.node.customers["acme"]
+    acme = one.customers["acme"]
 
     def busy(*_: object) -> int:
         raise BlockingIOError
@@ -117,15 +117,15 @@ async def test_a_call_no_worker_learnt_of_is_undone(one: Stage, monkeypatch: pyt
         one.hear(sip_request("INVITE", "c1", 1, sdp("sendonly", "sendonly")))
     assert one.statuses("INVITE") == [503]
     (call,) = {ref.call for ref in acme.vault.walk()}
-    assert call not in one.node.workers
+    assert call not in one.resources.workers
     await one.until(lambda: not list(acme.vault.walk()))
 
 
 async def test_an_answered_call_is_kept_without_its_runtime_files(one: Stage) -> None:
     """A power cut right after the 200: no packet came, and the runtime directory is empty."""
-    acme, call = one.node.customers["acme"], one.invite()
+    acme, call = one.customers["acme"], one.invite()
     one.forget(call)
     one.checkpoints.remove(call.id)
-    await recover(acme, (), lambda _: None, refused(one.node.runtime_dir, acme.name, acme.keys))
+    await recover(acme, (), lambda _: None, refused(one.node.settings.node.runtime_dir, acme.name, acme.keys))
     row = await acme.calls.get(call.id)
     assert row and row.state.value == "interrupted"

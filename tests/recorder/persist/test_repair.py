@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from media.records.summary import Summary
-from recorder.persist.repair import Found, left_behind, rebuild, recover, repair
+from recorder.persist.repair import Found, content, left_behind, recover, repair
 from storage.errors import DiskFailed
 from storage.vault import parts, vault
 from tests.in_process.recorder_node import Stage
@@ -24,7 +24,7 @@ def crashed(one: Stage, name: str = "c1") -> tuple[str, int]:
 
 
 async def test_a_crashed_calls_document_says_interrupted(one: Stage) -> None:
-    customer = one.node.customers["acme"]
+    customer = one.customers["acme"]
     call, leaf = crashed(one)
     assert left_behind(customer, {call}) == [] and left_behind(customer, ()) == [(call, leaf)]
     found = repair(customer, call, leaf)
@@ -37,7 +37,7 @@ async def test_a_crashed_calls_document_says_interrupted(one: Stage) -> None:
 
 async def test_a_recording_that_was_never_accepted_is_removed(one: Stage) -> None:
     """The daemon was killed between making the files and writing down what they are for."""
-    customer = one.node.customers["acme"]
+    customer = one.customers["acme"]
     call, leaf = str(uuid.uuid4()), customer.keys.allocate(20_000)
     for part in ("c1", "m1"):
         os.close(customer.vault.create(call, leaf, part).fd)
@@ -47,13 +47,13 @@ async def test_a_recording_that_was_never_accepted_is_removed(one: Stage) -> Non
 
 
 async def test_a_recording_with_anything_unreadable_is_never_removed(one: Stage) -> None:
-    customer = one.node.customers["acme"]
+    customer = one.customers["acme"]
     call, leaf = crashed(one)
     repair(customer, call, leaf)
     control, media = (customer.vault.find(call, leaf, part) for part in ("c1", "m1"))
     assert control and media
     media.path.write_bytes(os.urandom(5000))
-    assert rebuild(customer, call, leaf) is not None, "damage costs only what the part holds"
+    assert content(customer, call, leaf).document is not None, "damage costs only what the part holds"
     damaged = bytearray(control.path.read_bytes())
     damaged[-20] ^= 1
     control.path.write_bytes(damaged)
@@ -62,13 +62,13 @@ async def test_a_recording_with_anything_unreadable_is_never_removed(one: Stage)
 
 
 async def test_a_document_that_is_known_is_kept_with_the_recording(one: Stage) -> None:
-    customer = one.node.customers["acme"]
+    customer = one.customers["acme"]
     call, leaf = crashed(one)
-    before = rebuild(customer, call, leaf)
+    before = content(customer, call, leaf).document
     assert before
     known: Any = {**before, "state": "complete", "end_reason": "bye"}
     repair(customer, call, leaf, known)
-    after = rebuild(customer, call, leaf)
+    after = content(customer, call, leaf).document
     assert after
     assert (after["state"], after["end_reason"]) == ("complete", "bye")
 
@@ -100,16 +100,16 @@ async def test_an_interrupted_call_ends_with_its_last_packet(
     last: datetime,
     wanted: tuple[str, int, str],
 ) -> None:
-    customer = one.node.customers["acme"]
+    customer = one.customers["acme"]
     call, leaf = crashed(one)
-    live: Any = {**(rebuild(customer, call, leaf) or {}), "state": "recording"}
+    live: Any = {**(content(customer, call, leaf).document or {}), "state": "recording"}
     live |= {"started_at": started, "duration_ms": 90_000, "kept_from": kept_from}
     known = {"packets": 5, "lost": 1, "gap_ms": 900, "gaps": [["a", "b", "loss"]], "pauses": [["p", None]]}
     live["streams"] = [{**live["streams"][0], **known, "jitter_ms": 2.5}]
     repair(customer, call, leaf, live)
     monkeypatch.setattr(Summary, "last_ns", lambda _: int(last.timestamp()) * 10**9)
     monkeypatch.setattr(Summary, "figures", lambda *_: {"packets": 7, "lost": 1, "gap_ms": 20})
-    ended: Any = rebuild(customer, call, leaf)
+    ended: Any = content(customer, call, leaf).document
     assert (ended["state"], ended["end_reason"]) == ("interrupted", "crash")
     assert (ended["ended_at"], ended["duration_ms"], ended["kept_from"]) == wanted
     found = {**live["streams"][0], "packets": 7, "pauses": [["p", wanted[0]]]}  # only the worker knew the others
@@ -117,13 +117,13 @@ async def test_an_interrupted_call_ends_with_its_last_packet(
 
 
 async def test_by_hand_even_what_only_the_index_lacks_is_found(one: Stage) -> None:
-    customer = one.node.customers["acme"]
+    customer = one.customers["acme"]
     await customer.rules.put([], by="test", default_days=None)
     interrupted, _ = crashed(one, "c1")
     call = one.invite("c2")
     one.bye("c2")
     await one.until(lambda: not len(one.live))
-    await one.node.indexer.drain(30)
+    await one.indexer.drain(30)
     await customer.calls.remove([call.id])
     told = list[Found]()
     customer.gap.widen(0)
@@ -138,7 +138,7 @@ async def test_by_hand_even_what_only_the_index_lacks_is_found(one: Stage) -> No
 
 async def test_a_failing_disk_makes_no_recording_look_empty(one: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody would look at it again, and its party would be told that all of theirs is erased."""
-    customer = one.node.customers["acme"]
+    customer = one.customers["acme"]
     (call, leaf), (other, _) = crashed(one, "c1"), crashed(one, "c2")
     repair(customer, call, leaf)
     customer.gap.widen(0)

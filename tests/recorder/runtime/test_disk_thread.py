@@ -40,9 +40,9 @@ class Stall:
 
 
 @contextmanager
-def disk(patience: float = 0.02) -> Iterator[tuple[Disk, list[Exception]]]:
+def disk(give_up_seconds: float = 0.02) -> Iterator[tuple[Disk, list[Exception]]]:
     faults: list[Exception] = []
-    one = Disk(faults.append, patience)
+    one = Disk(faults.append, give_up_seconds)
     try:
         yield one, faults
     finally:
@@ -88,7 +88,7 @@ def test_a_stalled_disk_is_given_up_and_asked_no_more() -> None:
 async def test_works_are_done_in_order_and_each_result_is_returned() -> None:
     with disk() as (one, faults):
         stall = Stall()
-        works = [asyncio.create_task(one.patiently(do)) for do in (stall.work(1), stall.failing, stall.work(2))]
+        works = [asyncio.create_task(one.without_limit(do)) for do in (stall.work(1), stall.failing, stall.work(2))]
         await asyncio.to_thread(stall.begun.wait, LONG)
         await asyncio.sleep(0)
         assert one.away
@@ -132,7 +132,8 @@ def test_shutdown_does_not_wait_long_for_a_stalled_disk(monkeypatch: pytest.Monk
     stall.go.set()
 
 
-async def test_simultaneous_disk_work_shares_one_batch() -> None:
+async def test_simultaneous_disk_work_shares_one_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "TRIP_SECONDS", LONG)
     with disk() as (one, faults):
         trips, begin = list[int](), one.begin
 
@@ -158,8 +159,9 @@ async def test_batched_work_waits_for_a_stalled_disk_without_the_loop() -> None:
         stall = Stall()
         waiting = [one.together(stall.work("a")), one.together(stall.work("b"))]  # type: ignore[arg-type]  # the result is not looked at
         await asyncio.to_thread(stall.begun.wait, LONG)
-        await asyncio.sleep(0.05)
-        assert one.away
+        async with asyncio.timeout(LONG):
+            while not one.away:
+                await asyncio.sleep(0.001)
         assert not any(work.done() for work in waiting)
         stall.go.set()
         await asyncio.gather(*waiting)

@@ -7,7 +7,6 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from recorder.calls.status import System
 from recorder.service.background import BackgroundServices
 from storage.customer.customers import Customer
 from storage.customer.wiring import Components, assemble
@@ -24,7 +23,11 @@ def listening() -> Iterator[socket.socket]:
 
 def made(one: Stage) -> BackgroundServices:
     """Make the services of a node."""
-    return BackgroundServices(one.node, one.live, one.executor, one.repairs, System(one.node, one.live))
+    system = one.system()
+    return BackgroundServices(
+        one.node, one.resources, one.customers, one.indexer, one.rejections, None, one.live, one.executor,
+        one.repairs, system,
+    )  # fmt: skip
 
 
 @asynccontextmanager
@@ -41,10 +44,10 @@ async def serving(one: Stage) -> AsyncIterator[socket.socket]:
 async def close_customer(one: Stage, name: str, assembled: Callable[..., Components] = assemble) -> Customer:
     """Leave a customer as a start of the daemon has it: what it needs beyond keys is put together later."""
     for task in asyncio.all_tasks():
-        if task.get_name() in ("indexer", "mending"):
+        if task.get_name() in ("indexer", "repairs"):
             task.cancel()  # the services start their own
-    whole = one.node.customers[name]
+    whole = one.customers[name]
     lean = Customer(whole.settings, whole.keys, whole.place, assembled)
-    one.node.customers._customers[name] = lean  # type: ignore[attr-defined]  # a node knows them as a Mapping
+    one.customers._customers[name] = lean
     await whole.close()
     return lean

@@ -13,7 +13,6 @@ import pytest
 from recorder.access.api_server import AdminApiServer
 from recorder.calls.admission import Admission
 from recorder.calls.leaf_prefetch import LeafPrefetch
-from recorder.calls.status import System
 from recorder.service import background
 from storage.customer.settings import CustomerSettings
 from storage.customer.wiring import Components, assemble
@@ -40,7 +39,7 @@ async def test_who_asks_before_it_is_open_waits_for_the_answer(one: Stage) -> No
         api.open([listener], opened.set)
         assert (await early).startswith(b"HTTP/1.1 200")
         await opened.wait()
-        assert {"indexer", "mending", "retention", "exports"} <= set(one.node.tasks.names())
+        assert {"indexer", "repairs", "retention", "exports"} <= set(one.node.tasks.names())
         await api.close()
 
 
@@ -53,21 +52,21 @@ async def test_calls_are_taken_before_the_index_is_loaded(one: Stage) -> None:
         return assemble(settings, *more)
 
     acme = await close_customer(one, "acme", assembled)
-    chores = (
-        LeafPrefetch(one.node.customers, one.node.tasks, one.node.now).tend,
-        System(one.node, one.live).sample,
+    every_second = (
+        LeafPrefetch(one.customers, one.node.tasks, one.node.now).tend,
+        one.system().sample,
         one.node.incidents.save,
     )
     ended = one.invite("c1")
-    Admission(one.node, one.live, one.executor.checkpoint, chores).beat()
+    Admission(one.node, one.resources, one.live, None, every_second).beat()
     one.bye("c1")
     await one.until(lambda: not len(one.live))
     lost = one.invite("c2")
     one.executor.finishing.abandon(lost)
-    assert one.node.indexer.pending("acme", ended.id) and len(one.repairs) == 1
+    assert one.indexer.pending("acme", ended.id) and len(one.repairs) == 1
     assert not acme.whole and loaded == []
     async with serving(one):
-        await one.node.indexer.drain(30)
+        await one.indexer.drain(30)
         await one.until(lambda: not len(one.repairs))
         assert [await acme.calls.get(each.id) is not None for each in (ended, lost)] == [True, True]
         assert loaded == ["acme"]
@@ -100,9 +99,9 @@ async def test_a_stop_does_not_wait_until_it_is_open(one: Stage, monkeypatch: py
     with listening() as listener:
         api = made(one)
         api.open([listener], lambda: pytest.fail("it never was"))
-        await one.until(lambda: "mending" in one.node.tasks.names())
+        await one.until(lambda: "repairs" in one.node.tasks.names())
         await api.close()
-        await one.until(lambda: "office" not in one.node.tasks.names())
+        await one.until(lambda: "background" not in one.node.tasks.names())
 
 
 def test_a_stop_waits_for_no_more_code_than_is_being_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

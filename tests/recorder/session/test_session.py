@@ -11,7 +11,7 @@ import pytest
 from recorder.calls.stream_specs import new_call
 from recorder.session import commands as c
 from recorder.session import events as e
-from recorder.session import mline_matching
+from recorder.session import streams
 from recorder.session.session import Recording
 from recorder.session.states import State
 from recorder.workers.messages import Part
@@ -246,7 +246,7 @@ class TestReoffers:
 
     def test_more_streams_than_records_can_number_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         one = begun()
-        monkeypatch.setattr(mline_matching, "MAX_STREAMS", 2)
+        monkeypatch.setattr(streams, "MAX_STREAMS", 2)
         assert kinds(reoffer(one, 2, "sendonly", "sendonly", "sendonly", at=1)) == [c.Refuse]
         assert len(one.streams) == 2
 

@@ -8,7 +8,9 @@ from datetime import datetime, timedelta
 
 from personal import revealed
 from recorder.session.commands import DtlsKeys, PortKeys
-from recorder.session.stream import Stream, answer, own_key, plans_of
+from recorder.session.offer_answer import Agreement
+from recorder.session.stream import Stream, own_key
+from recorder.session.streams import plans_of
 from sip.sdp.answer import LinePlan, Policy, plan
 from sip.sdp.description import Format, SessionDescription
 from sip.sdp.plan import Addresses
@@ -148,9 +150,12 @@ def test_a_copy_does_not_change_with_the_original() -> None:
 def test_only_what_goes_on_is_planned_and_answered() -> None:
     gone, live = stream(), stream()
     gone.remove(at(1))
-    live.port = 20002
+    live.opened(20002)
     assert [p.number for p in plans_of([gone, live])] == [0]
-    body = answer(SessionDescription.parse(sdp("sendonly")), [line()], [live], Addresses("198.51.100.7"), 5, 1).decode()
+    agreement, offer = Agreement(5), sdp("sendonly")
+    agreement.offered(SessionDescription.parse(offer), offer)
+    agreement.agree((line(),))
+    body = agreement.answer([live], Addresses("198.51.100.7"), paused=False).decode()
     assert "o=- 5 1 IN IP4 198.51.100.7" in body
     assert "m=audio 20002" in body
 

@@ -1,10 +1,13 @@
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from recorder.simulate import Plan, PlanError, Report, run
+from recorder.simulate.plan import Plan, PlanError
+from recorder.simulate.report import Report
+from recorder.simulate.run import run
 from tests.in_process.recorder_double import RecorderDouble
 from tests.recorder.timing import steady
 
@@ -19,11 +22,21 @@ def placed(
         fields: dict[str, Any] = {"calls": 1, "seconds": 0.5, "srtp": "none", "setup_timeout": 30, "rate": 1000} | wish
         plan = Plan(f"sip:rec@127.0.0.1:{double.port};transport={transport}", **fields)
         report = await run(plan, ([] if shares is None else shares).append)
-        packets = [packet for packet in double.packets() if not 200 <= packet[1] <= 204]
+        packets = await _media(double, report.frames)
         await double.stop()
         return report, packets
 
     return asyncio.run(story())
+
+
+async def _media(double: RecorderDouble, count: int) -> list[bytes]:
+    """Return the packets of RTP that came, once they are so many: a busy kernel delivers some later than they went."""
+    packets, end = list[bytes](), time.monotonic() + 30
+    while True:
+        packets += [packet for packet in double.packets() if not 200 <= packet[1] <= 204]
+        if len(packets) >= count or time.monotonic() > end:
+            return packets
+        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
@@ -37,7 +50,7 @@ def test_a_simulated_call_follows_its_plan(transport: str) -> None:
         return report.frames
 
     half_a_second = range(48, 55)
-    assert steady(attempt, half_a_second.__contains__) in half_a_second
+    assert steady(attempt, half_a_second.__contains__, 6) in half_a_second
 
 
 def test_hold_and_update_are_requests_of_the_same_dialog() -> None:
@@ -53,7 +66,7 @@ def test_hold_and_update_are_requests_of_the_same_dialog() -> None:
         return after[0][0] - before[1] if after else 0
 
     pause = range(15, 41)
-    assert steady(attempt, pause.__contains__) in pause
+    assert steady(attempt, pause.__contains__, 6) in pause
 
 
 def test_what_goes_wrong_is_in_the_report() -> None:
@@ -100,9 +113,7 @@ def test_a_503_or_no_answer_sends_a_call_to_the_next_recorder(transport: str) ->
     taken, refused, nowhere, nobody = asyncio.run(story())
     assert taken.exit_status == 0 and {call.to for call in taken.calls} == {taken.as_dict()["each"][0]["to"]}
     assert str(last.port) in taken.calls[0].to and taken.facts()["calls"] == "2 of 2 answered, 2 as told"
-    assert (
-        sum(r.method == "INVITE" for r in full.requests) == 4 and sum(r.method == "INVITE" for r in last.requests) == 2
-    )
+    assert [len({r.call_id for r in each.requests if r.method == "INVITE"}) for each in (full, last)] == [4, 2]
     assert refused.refusals() == {"488 No": 2}  # whatever is no 503 is an answer
     assert (nowhere.exit_status, nowhere.refusals()) == (1, {"503 No": 2})
     assert nobody.exit_status == 3
@@ -118,7 +129,7 @@ def test_a_200_after_the_call_went_elsewhere_gets_ack_and_bye(
         await slow.start()
         await quick.start()
         to, other = (f"sip:rec@127.0.0.1:{each.port}" for each in (slow, quick))
-        report = await run(Plan(to, seconds=1.5, srtp="none", others=(other,)))
+        report = await run(Plan(to, seconds=3, srtp="none", others=(other,)))
         await slow.stop()
         await quick.stop()
         return report

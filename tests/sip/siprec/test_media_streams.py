@@ -5,8 +5,8 @@ import pytest
 
 from personal import Personal
 from sip.siprec.document import Document, Stream, StreamLink
-from sip.siprec.media_streams import Tracks
-from sip.siprec.participants import ParticipantEntry, Participants, Source
+from sip.siprec.media_streams import MediaStreams
+from sip.siprec.participants import OriginOfName, ParticipantEntry, Participants
 from tests.sip.metadata_documents import T0, T1
 
 IDS = {"a": 0, "b": 1}
@@ -15,7 +15,7 @@ IDS = {"a": 0, "b": 1}
 def crowd() -> Participants:
     people = Participants()
     for uri in ("sip:a@x", "sip:b@x"):
-        people.add(ParticipantEntry(Personal(uri), None, Source.METADATA, T0))
+        people.add(ParticipantEntry(Personal(uri), None, OriginOfName.METADATA, T0))
     return people
 
 
@@ -25,19 +25,24 @@ BOTH = (StreamLink("a", ("s1",), ()), StreamLink("b", ("s2",), ()))
 
 
 def apply(
-    tracks: Tracks, *, snapshot: bool = True, keeps: bool = False, people: Participants = PEOPLE, **parts: Any
+    known: MediaStreams,
+    *,
+    snapshot: bool = True,
+    keeps: bool = False,
+    people: Participants = PEOPLE,
+    **parts: Any,
 ) -> None:
-    tracks.apply(Document(**parts), IDS, people, snapshot=snapshot, keeps=keeps)
+    known.apply(Document(**parts), IDS, people, snapshot=snapshot, keeps=keeps)
 
 
-def state(tracks: Tracks) -> list[tuple[str | None, tuple[int, ...], bool, bool]]:
-    return [(track.label, track.owners, track.live, track.current) for track in tracks]
+def state(known: MediaStreams) -> list[tuple[str | None, tuple[int, ...], bool, bool]]:
+    return [(each.label, each.owners, each.live, each.current) for each in known]
 
 
-def recorded() -> Tracks:
-    tracks = Tracks()
-    apply(tracks, streams=STREAMS, stream_links=BOTH)
-    return tracks
+def recorded() -> MediaStreams:
+    known = MediaStreams()
+    apply(known, streams=STREAMS, stream_links=BOTH)
+    return known
 
 
 FIRST = {"streams": STREAMS, "stream_links": BOTH}
@@ -46,7 +51,7 @@ ONE, TWO = ("1", (0,), True, True), ("2", (1,), True, True)
 
 
 @pytest.mark.parametrize(
-    ("first", "then", "tracks", "held"),
+    ("first", "then", "known", "held"),
     [
         pytest.param(FIRST, {}, [ONE, TWO], "", id="senders become owners, and nothing changes them"),
         pytest.param(
@@ -91,27 +96,27 @@ ONE, TWO = ("1", (0,), True, True), ("2", (1,), True, True)
     ],
 )  # fmt: skip
 def test_what_a_document_makes_of_streams(
-    first: dict[str, Any], then: dict[str, Any], tracks: list[object], held: str
+    first: dict[str, Any], then: dict[str, Any], known: list[object], held: str
 ) -> None:
     """Duties X8, X9."""
-    found = Tracks()
+    found = MediaStreams()
     apply(found, **first)
     apply(found, **then)
-    assert state(found) == tracks
+    assert state(found) == known
     assert [label for label in "123" if found.holding(label)] == list(held)
 
 
 def test_labels_come_from_the_newest_snapshot_and_its_updates():
-    tracks = recorded()
-    apply(tracks, streams=(Stream("s1", "1"), Stream("s4", None)), stream_links=BOTH)
-    apply(tracks, snapshot=False, streams=(Stream("s3", "3"),))
-    assert tracks.labels() == {"1", "3"}
+    known = recorded()
+    apply(known, streams=(Stream("s1", "1"), Stream("s4", None)), stream_links=BOTH)
+    apply(known, snapshot=False, streams=(Stream("s3", "3"),))
+    assert known.labels() == {"1", "3"}
 
 
 def test_an_association_overrides_a_send_in_the_participant():
-    tracks = Tracks()
+    known = MediaStreams()
     apply(
-        tracks,
+        known,
         streams=STREAMS,
         stream_links=(
             StreamLink("a", ("s1",), (), inside=True),
@@ -119,36 +124,36 @@ def test_an_association_overrides_a_send_in_the_participant():
             StreamLink("b", ("s2",), (), inside=True),
         ),
     )
-    assert [(track.owners, track.rule) for track in tracks] == [((1,), 1), ((), 0)]
+    assert [(each.owners, each.rule) for each in known] == [((1,), 1), ((), 0)]
 
 
 def test_of_two_senders_the_one_who_left_is_not_the_owner():
     """Duty X9."""
     people = crowd()
     people[0].leave(T1, inferred=False)
-    tracks = Tracks()
+    known = MediaStreams()
     apply(
-        tracks,
+        known,
         people=people,
         streams=STREAMS[:1],
         stream_links=(StreamLink("a", ("s1",), ()), StreamLink("b", ("s1",), ())),
     )
-    assert state(tracks) == [("1", (1,), True, True)]
+    assert state(known) == [("1", (1,), True, True)]
 
 
 def test_a_participant_whose_streams_are_not_there_dangles():
-    tracks = Tracks()
-    apply(tracks, streams=STREAMS[:1], stream_links=(StreamLink("a", ("s1",), ()), StreamLink("b", ("gone",), ())))
-    assert tracks.dangling(IDS) == {1}
-    assert (tracks.knows(0), tracks.knows(1)) == (True, False)
+    known = MediaStreams()
+    apply(known, streams=STREAMS[:1], stream_links=(StreamLink("a", ("s1",), ()), StreamLink("b", ("gone",), ())))
+    assert known.dangling(IDS) == {1}
+    assert (known.knows(0), known.knows(1)) == (True, False)
 
 
 def test_everybody_who_was_heard_in_a_stream_is_remembered():
     """A transfer: the line stays, and another person speaks on it."""
-    tracks = recorded()
-    apply(tracks, snapshot=False, stream_links=(StreamLink("b", (), ("s2",)), StreamLink("a", ("s1", "s2"), ())))
-    assert [(track.owners, track.heard) for track in tracks] == [((0,), (0,)), ((0,), (1, 0))]
-    again = Tracks.from_state(json.loads(json.dumps(tracks.to_state())))
-    assert [track.heard for track in again] == [(0,), (1, 0)]
-    of_before = [entry[:7] for entry in tracks.to_state()["tracks"]]
-    assert [track.heard for track in Tracks.from_state({"tracks": of_before, "links": {}})] == [(0,), (0,)]
+    known = recorded()
+    apply(known, snapshot=False, stream_links=(StreamLink("b", (), ("s2",)), StreamLink("a", ("s1", "s2"), ())))
+    assert [(each.owners, each.heard) for each in known] == [((0,), (0,)), ((0,), (1, 0))]
+    again = MediaStreams.from_state(json.loads(json.dumps(known.to_state())))
+    assert [each.heard for each in again] == [(0,), (1, 0)]
+    of_before = [entry[:7] for entry in known.to_state()["tracks"]]
+    assert [each.heard for each in MediaStreams.from_state({"tracks": of_before, "links": {}})] == [(0,), (0,)]

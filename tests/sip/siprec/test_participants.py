@@ -5,9 +5,9 @@ from sip.siprec.participants import (
     MAX_PEOPLE,
     MAX_SESSIONS,
     VENDOR,
+    OriginOfName,
     ParticipantEntry,
     Participants,
-    Source,
 )
 from sip.siprec.parties import Person, Role
 from tests.plain_values import plain
@@ -17,7 +17,7 @@ from tests.sip.metadata_documents import T0, T1, T2
 def known(*uris: str) -> Participants:
     people = Participants()
     for uri in uris:
-        people.add(ParticipantEntry(Personal(uri), None, Source.METADATA, T0))
+        people.add(ParticipantEntry(Personal(uri), None, OriginOfName.METADATA, T0))
     return people
 
 
@@ -32,7 +32,7 @@ def test_people_are_found_by_address_or_unambiguous_number():
 
 
 def test_a_surer_role_stands():
-    entry = ParticipantEntry(Personal("sip:a@b"), None, Source.METADATA, T0)
+    entry = ParticipantEntry(Personal("sip:a@b"), None, OriginOfName.METADATA, T0)
     entry.set_role(Role.REDIRECTED_BY, HEADERS)
     entry.set_role(Role.CALLER, VENDOR)
     entry.set_role(Role.CALLEE, VENDOR)
@@ -41,7 +41,7 @@ def test_a_surer_role_stands():
 
 
 def test_a_stated_leave_time_overrides_an_inferred_one():
-    entry = ParticipantEntry(Personal("sip:a@b"), None, Source.METADATA, T0)
+    entry = ParticipantEntry(Personal("sip:a@b"), None, OriginOfName.METADATA, T0)
     entry.leave(T1, inferred=True)
     entry.leave(T2, inferred=False)
     assert (entry.left, entry.inferred) == (T1, False)
@@ -50,7 +50,7 @@ def test_a_stated_leave_time_overrides_an_inferred_one():
 
 
 def test_further_addresses_are_kept_once_and_bounded():
-    entry = ParticipantEntry(Personal("sip:201@b.example"), None, Source.METADATA, T0)
+    entry = ParticipantEntry(Personal("sip:201@b.example"), None, OriginOfName.METADATA, T0)
     for n in range(20):
         entry.know(Personal(f"sip:x{n}@b.example"))
         entry.know(Personal("sip:201@B.example;user=phone"))
@@ -64,7 +64,7 @@ def test_from_and_to_are_shown_only_while_nobody_else_is_known():
     people.fall_back([Person(Personal("sip:a@b"), Personal("A"), Role.CALLER)], T0)
     people.fall_back([Person(Personal("sip:c@b"), Personal("C"), Role.CALLER)], T0)
     assert [plain(people[i].uri) for i in people.visible()] == ["sip:a@b"]
-    people.add(ParticipantEntry(Personal("sip:x@y"), None, Source.METADATA, T1))
+    people.add(ParticipantEntry(Personal("sip:x@y"), None, OriginOfName.METADATA, T1))
     assert [plain(people[i].uri) for i in people.visible()] == ["sip:x@y"]
 
 
@@ -79,14 +79,14 @@ def test_those_who_stayed_longest_are_present_after_all_left():
 
 def test_the_number_of_participants_is_limited():
     people = known(*(f"sip:u{n}@b" for n in range(MAX_PEOPLE)))
-    assert people.add(ParticipantEntry(Personal("sip:more@b"), None, Source.METADATA, T0)) is None
+    assert people.add(ParticipantEntry(Personal("sip:more@b"), None, OriginOfName.METADATA, T0)) is None
     people.redirect(Person(Personal("sip:more@b"), None, Role.REDIRECTED_BY), HEADERS, T0)
     people.talk([Person(Personal("sip:more@b"), None, Role.PARTICIPANT)], T0)
     assert len(people) == MAX_PEOPLE
 
 
 def test_only_the_newest_memberships_of_a_person_are_kept():
-    entry = ParticipantEntry(Personal("sip:anonymous@anonymous.invalid"), None, Source.METADATA, T0)
+    entry = ParticipantEntry(Personal("sip:anonymous@anonymous.invalid"), None, OriginOfName.METADATA, T0)
     for session in range(48):
         assert entry.attend([((f"s{session}", f"p{n}"), True) for n in range(512)])
     assert entry.sessions == tuple(("s47", f"p{n}") for n in range(512 - MAX_SESSIONS, 512))

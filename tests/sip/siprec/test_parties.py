@@ -16,7 +16,6 @@ from sip.siprec.parties import (
     same_address,
     same_number,
     ucid,
-    user_of,
     written_person,
 )
 from sip.siprec.parties import (
@@ -266,4 +265,3 @@ def test_a_thousand_redirections_are_cut_short():
 def test_any_header_value_is_taken_without_exception(name, value):
     facts = read_headers(invite(*BASE, f"{name}: {value}"))
     assert isinstance(facts, HeaderFacts)
-    assert "@" not in user_of(Personal(value)).reveal() or value.count("@") > 1 or "%40" in value

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from sip.siprec.media_streams import Track
+from sip.siprec.media_streams import MediaStream
 from sip.siprec.stream_owners import Owner, OwnerFacts, assign
 
 
@@ -14,19 +14,19 @@ def track(
     live: bool = False,
     current: bool = True,
     mixed: bool = False,
-) -> Track:
-    made = Track(f"id-{label}", label, mixed)
+) -> MediaStream:
+    made = MediaStream(f"id-{label}", label, mixed)
     made.owners, made.rule, made.live, made.current = owners, rule, live, current
     return made
 
 
 def scene(
-    *tracks: Track,
+    *streams: MediaStream,
     present: Sequence[int] = (0, 1),
     dangling: Sequence[int] = (),
     lines: dict[int, tuple[tuple[int, ...], tuple[int, ...]]] | None = None,
 ) -> OwnerFacts:
-    return OwnerFacts(tracks, present, frozenset(dangling), lines or {})
+    return OwnerFacts(streams, present, frozenset(dangling), lines or {})
 
 
 ONE, TWO = track("1", (0,), 1, live=True), track("2", (1,), 2, live=True)

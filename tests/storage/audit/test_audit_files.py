@@ -12,7 +12,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from storage.audit import audit_files
 from storage.audit.audit_files import SLOT, AuditFiles, Wanted, marks_of
 from storage.audit.audit_log import Audit
-from storage.audit.hash_chain import Act, AuditError, Verdict, entry, origin
+from storage.audit.hash_chain import Act, Verdict, entry, origin
+from storage.cursors import BadCursor
 from storage.errors import DiskFailed
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(32))
@@ -260,7 +261,7 @@ def test_since_misses_nothing_where_the_clock_was_set_back(files: AuditFiles) ->
 
 @pytest.mark.parametrize("cursor", ["", "x", "0", "1", "-5", "999999", "9" * 5000, "١"])
 def test_an_invalid_audit_cursor_is_refused(files: AuditFiles, cursor: str) -> None:
-    with pytest.raises(AuditError):
+    with pytest.raises(BadCursor):
         files.read(None, cursor, 3)
 
 

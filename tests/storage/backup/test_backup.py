@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from storage.backup import backup as backups
-from storage.backup.backup import Made, Source, back_up
+from storage.backup.backup import CopySource, Made, back_up
 from storage.backup.copying import Copier, Print
 from storage.backup.generations import (
     BackupBusy,
@@ -64,7 +64,7 @@ class Node:
         (self.data / name).write_bytes(data)
 
     def back_up(self, keep: int = 7, owners: dict[str, str] = OWNERS) -> Made:
-        return back_up(Source(self.data, owners, "sqlite"), self.backup, NOW, keep, lambda done, of: None)
+        return back_up(CopySource(self.data, owners, "sqlite"), self.backup, NOW, keep, lambda done, of: None)
 
     def emptied(self) -> None:
         """Move everything but the keys away."""
@@ -134,7 +134,7 @@ def test_a_database_that_is_written_is_copied_as_of_one_moment(node: Node) -> No
             database.execute("DELETE FROM calls WHERE rowid IN (SELECT rowid FROM calls LIMIT 10)")
             database.commit()
 
-        back_up(Source(node.data, OWNERS, "sqlite"), node.backup, NOW, 7, watch)
+        back_up(CopySource(node.data, OWNERS, "sqlite"), node.backup, NOW, 7, watch)
         assert database.execute("SELECT count(*) FROM calls").fetchone()[0] < 20_000
     with closing(sqlite3.connect(node.backup.place(1) / "state/customers/acme/index.sqlite3")) as copy:
         assert copy.execute("SELECT count(*) FROM calls").fetchone() == (20_000,)
@@ -150,7 +150,7 @@ def test_no_checkpoint_is_newer_than_the_log_beside_it(node: Node) -> None:
             with file.open("ab") as more:
                 more.write(b"{}\n")
 
-    back_up(Source(node.data, OWNERS, "sqlite"), node.backup, NOW, 7, watch)
+    back_up(CopySource(node.data, OWNERS, "sqlite"), node.backup, NOW, 7, watch)
     copy = node.backup.place(1) / "state/customers/acme"
     entries, checkpoints = ((copy / file.name).read_bytes().count(b"\n") for file in (log, marks))
     assert entries >= checkpoints > 0
@@ -253,7 +253,7 @@ def test_a_disk_that_fills_up_leaves_no_unfinished_backup(
                 fill(small)
 
         with pytest.raises(NoSpace):
-            back_up(Source(node.data, OWNERS, "sqlite"), node.backup, NOW, 7, watch)
+            back_up(CopySource(node.data, OWNERS, "sqlite"), node.backup, NOW, 7, watch)
         assert node.backup.complete() == []
         assert not [path for path in small.rglob("*.draft") if path.is_file()]
         (small / "filler").unlink()

@@ -28,10 +28,10 @@ def test_the_api_describes_only_members_of_the_document():
 
 
 def test_sealed_members_and_columns_make_the_whole_document():
-    shown = CallRow("id", 1, CallState.COMPLETE, datetime(2026, 2, 3, tzinfo=UTC), None, 20, 7).columns_shown()
-    assert set(shown) == COLUMNS
+    shown = CallRow("id", 1, CallState.COMPLETE, datetime(2026, 2, 3, tzinfo=UTC), None, 20, 7).document()
+    assert set(shown) == COLUMNS | {"hold", "erase_after"}
     assert shown["started_at"] == "2026-02-03T00:00:00.000Z"
-    document: Any = {**shown, "parties": [], "member of a later version": 1}
+    document: Any = {**{name: shown[name] for name in COLUMNS}, "parties": [], "member of a later version": 1}
     assert sealed_part(document) == {
         "parties": [],
         "member of a later version": 1,

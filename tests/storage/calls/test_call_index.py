@@ -25,6 +25,7 @@ from storage.errors import Forgotten
 from storage.keys.key_store import CustomerKeys
 from storage.keys.row_keys import LABEL_INDEX
 from storage.timestamps import EPOCH
+from tests.in_process.key_files import cut_days
 from tests.storage.index_lists import damage, details
 
 DAY = 20513  # 2026-03-01
@@ -134,7 +135,7 @@ async def test_a_call_whose_leaf_or_day_was_cut_is_not_there(calls: Calls, keys:
     assert await calls.get(gone.id) is None
     assert await put(calls, gone) == 0
     assert (await calls.find(Query())).items == await found(calls, "Mira") == (newer, kept)
-    keys.cut_days(DAY)
+    cut_days(keys, DAY)
     assert (await calls.find(Query())).items == await found(calls, "Mira") == (newer,)
 
 

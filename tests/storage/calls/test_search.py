@@ -23,6 +23,7 @@ from storage.database.schema import calls as calls_table
 from storage.keys.key_store import CustomerKeys
 from storage.search_forms import stored_of
 from storage.timestamps import EPOCH
+from tests.in_process.key_files import cut_days
 from tests.in_process.storage_node import emptied
 from tests.plain_values import plain
 from tests.storage.index_lists import damage, details, pages
@@ -103,7 +104,7 @@ async def test_a_day_that_is_gone_as_a_whole_is_not_gone_through(
     calls: Calls, rows: list[CallRow], keys: CustomerKeys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: set[int] = set()
-    keys.cut_days(FIRST + 5)
+    cut_days(keys, FIRST + 5)
     monkeypatch.setattr(search, "open_row", lambda keys, record: (seen.add(record.day), open_row(keys, record))[1])
     assert await pages(calls, Query(party=Personal("Mira"))) == [
         r for r in rows if r.day < FIRST + 5 and named("Mira")(r)

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from storage.directory.import_plan import Plan
 from storage.directory.user import Change, Person, Since, UserState
+from storage.directory.user_store import Plan
 from tests.storage.directory.test_user import MIRA, user
 
 SINCE = Since("2026-03-01T00:00:00.000000Z")
@@ -23,7 +23,7 @@ def test_a_change_is_classified_by_the_known_user() -> None:
         (user(MIRA), Change("", {})),  # back
         (user(MIRA), gone),
     ):
-        plan.take(known, change)
+        plan.change(known, change)
     assert plan.counts == {"added": 1, "changed": 2, "unmapped": 1, "unchanged": 1}
     assert plan.size == 4
 

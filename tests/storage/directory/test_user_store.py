@@ -9,9 +9,8 @@ import pytest
 from storage.calls.call_row import CallRow
 from storage.customer.customers import Customer
 from storage.database.schema import users as table
-from storage.directory.import_plan import Plan
 from storage.directory.user import Person, UserState
-from storage.directory.user_store import Mapped, Referred
+from storage.directory.user_store import Mapped, Plan, Referred
 from storage.exports.exports import Request
 from tests.in_process.storage_node import StorageNode, finish, permit, record
 from tests.storage.directory.people import MIRA, TOVE, imported

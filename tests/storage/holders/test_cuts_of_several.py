@@ -276,12 +276,11 @@ async def test_a_live_call_ends_on_its_own_node_before_its_key_goes(two: Cluster
         for part in ("c1", "m1"):
             other.vault.finish(call, row.leaf, part)
 
-    two.holder("rec2").stop_live = stop
     await ask(one, row.id)
     with pytest.raises(CutsBehind, match="not yet erased"):
         await other.calls.get(row.id)  # a look at the index ends no call
     assert other.keys.keeps(row.leaf)
-    await two.turn("rec2")
+    await two.holder("rec2").turn(stop)
     assert ended == [(row.id, True)] and not other.keys.keeps(row.leaf)
     assert other.vault.parts(row.id, row.leaf) == ()
 

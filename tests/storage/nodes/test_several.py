@@ -131,9 +131,9 @@ async def test_the_only_node_and_several_do_not_mix(rec1: Machine) -> None:
 async def test_a_rebooted_machine_waits_until_its_row_is_old(rec1: Machine) -> None:
     async with rec1.serving():
         await rec1.rebooted.refused()
-        await rec1.age(29_000_000)
+        await rec1.age(15_000_000)
         await rec1.rebooted.refused()
-        await rec1.age(2_000_000)
+        await rec1.age(16_000_000)
         async with rec1.rebooted.serving() as acme:
             await write(acme)
 

@@ -13,8 +13,8 @@ from storage.customer.customers import Customer
 from storage.database.schema import calls as calls_table
 from storage.database.schema import days as days_table
 from storage.errors import Forgotten
-from storage.retention.decisions import NEVER, Decided, Decisions
-from storage.retention.policy import Policy, Verdict, Wins, judge
+from storage.retention.decisions import Decided, Decisions
+from storage.retention.policy import NEVER, Policy, Verdict, Wins, judge
 from storage.retention.rules import RuleSpec
 from storage.search_forms import stored_of
 from storage.timestamps import to_micros

@@ -9,10 +9,10 @@ from admin_api.page.framework.date_ranges import between
 @pytest.mark.parametrize(
     ("day", "zone", "first", "last"),
     [
-        ("2026-11-25", "Europe/Berlin", "2026-11-24T23:00:00Z", "2026-11-25T23:00:00Z"),
-        ("2026-10-25", "Europe/Berlin", "2026-10-24T22:00:00Z", "2026-10-25T23:00:00Z"),  # clocks change
-        ("9999-12-31", "UTC", "9999-12-31T00:00:00Z", None),
-        ("0001-01-01", "UTC", "0001-01-01T00:00:00Z", "0001-01-02T00:00:00Z"),
+        ("2026-11-25", "Europe/Berlin", "2026-11-24T23:00:00.000Z", "2026-11-25T23:00:00.000Z"),
+        ("2026-10-25", "Europe/Berlin", "2026-10-24T22:00:00.000Z", "2026-10-25T23:00:00.000Z"),  # clocks change
+        ("9999-12-31", "UTC", "9999-12-31T00:00:00.000Z", None),
+        ("0001-01-01", "UTC", "0001-01-01T00:00:00.000Z", "0001-01-02T00:00:00.000Z"),
         ("", "UTC", None, None),
         ("  ", "UTC", None, None),
     ],
@@ -23,7 +23,7 @@ def test_a_day_begins_and_ends_where_the_reader_is(day, zone, first, last):
 
 @pytest.mark.parametrize("zone", ["", "Mars/Base", "../../etc/passwd", "/etc/passwd", "America", "posixrules/x", "é"])
 def test_a_zone_that_is_none_is_utc(zone):
-    assert between("2026-11-25", "", zone) == ("2026-11-25T00:00:00Z", None)
+    assert between("2026-11-25", "", zone) == ("2026-11-25T00:00:00.000Z", None)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from admin_api.page.views.timeline_svg import MOST_LANES, named, owners, picture
+from admin_api.page.views.timeline_svg import MOST_ROWS, named, owners, picture
 
 CALL: dict[str, Any] = {
     "started_at": "2026-02-16T09:00:00.000Z",
@@ -25,12 +25,12 @@ CALL: dict[str, Any] = {
 }
 
 
-def places(lane):
-    return [(bar.kind, bar.x, bar.width) for bar in lane.bars]
+def places(row):
+    return [(bar.kind, bar.x, bar.width) for bar in row.bars]
 
 
-def test_lanes_lie_to_scale():
-    one, other, stream = picture(CALL).lanes
+def test_rows_lie_to_scale():
+    one, other, stream = picture(CALL).rows
     assert (one.name, places(one)) == ("Ada", [("present", 0, 50)])
     assert (other.name, places(other)) == ("+4930", [("present", 50, 50)])
     assert (stream.kind, stream.name, stream.label) == ("stream", "audio", "1")
@@ -40,7 +40,7 @@ def test_lanes_lie_to_scale():
 
 def test_an_open_pause_is_drawn_to_the_end_of_the_timeline():
     open_pause = {**CALL["streams"][0], "gaps": [], "pauses": [["2026-02-16T09:01:00Z", None]]}
-    stream = picture({**CALL, "ended_at": None, "streams": [open_pause]}).lanes[2]
+    stream = picture({**CALL, "ended_at": None, "streams": [open_pause]}).rows[2]
     assert places(stream) == [("sound", 1, 99), ("pause", 60, 40)]
     assert stream.bars[1].end is None
 
@@ -54,10 +54,10 @@ def test_ticks_are_few_and_round():
 
 def test_what_does_not_fit_is_cut_or_left_out():
     party = {"name": "Ada", "joined_at": "2026-02-16T08:59:00Z", "left_at": "2026-02-16T10:00:00Z"}
-    ada, video = picture({**CALL, "parties": [party], "streams": [{"media": "video"}]}).lanes
+    ada, video = picture({**CALL, "parties": [party], "streams": [{"media": "video"}]}).rows
     assert (places(ada), places(video)) == ([("present", 0, 100)], [])
-    crowd = picture({**CALL, "parties": [{"name": str(n)} for n in range(MOST_LANES + 5)]})
-    assert (len(crowd.lanes), crowd.left_out) == (MOST_LANES, 6)
+    crowd = picture({**CALL, "parties": [{"name": str(n)} for n in range(MOST_ROWS + 5)]})
+    assert (len(crowd.rows), crowd.left_out) == (MOST_ROWS, 6)
     assert picture({"started_at": None}) is None, "it has not begun"
 
 

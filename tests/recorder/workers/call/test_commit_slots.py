@@ -1,6 +1,7 @@
 """What a call leaves for its successor at each commit, and what the successor makes of it."""
 
 import errno
+import json
 import os
 import struct
 import time
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from media.records import commit_slots
+from media.stream.pauses import GRACE
 from recorder.workers.stream_sockets import newest_slot
 from tests.in_process.recorded_call import recorded_call
 
@@ -122,7 +124,7 @@ def test_a_successor_repeats_only_the_uncommitted_batch(tmp_path: Path, srtp: bo
         one.send(10)
         one.region.begin(one.recorder.id.encode(), one.recorder.generation + 1, [0, 1], [named, named])
         for lane in (0, 1):
-            assert one.region.receive(lane, one.recorder.lanes[lane].rtp) == 10  # killed before it was committed
+            assert one.region.receive(lane, one.recorder.sockets[lane].rtp) == 10  # killed before it was committed
         one.succeed(kept=True)
         one.send(5)
         found = one.close()
@@ -204,6 +206,23 @@ def test_a_successor_keeps_a_pause_as_main_knows_it(tmp_path: Path, known: bool)
         found = one.close()
         assert one.frames(found) == [*range(5), *range(10, 15)]
         assert one.figures()["gaps"] == []
+
+
+def test_a_pause_that_is_long_over_is_not_left_to_a_successor(tmp_path: Path) -> None:
+    """It changes nothing of a stream."""
+    with recorded_call(tmp_path, streams=1) as one:
+        one.send(5)
+        one.tick()
+        one.pause()
+        one.unpause()
+        known = []
+        for later in (0, 2 * GRACE, 2 * GRACE):  # forgotten after the second
+            one.send(5)
+            one.recorder.drain(one.region, time.time_ns() + later)
+            slot = newest_slot(one.spool_fd, one.key)
+            assert slot is not None
+            known.append(len(json.loads(slot.head)["pauses"]))
+        assert known == [1, 1, 0]
 
 
 @pytest.mark.parametrize("srtp", [True, False], ids=["SRTP", "RTP"])

@@ -12,6 +12,10 @@ import pytest
 
 from media.receive.sockets import connect, connected, disconnect
 from media.rtp import header
+from media.stream import checkpoint
+from media.stream.pauses import Pauses
+from media.stream.receiver import ReceivedStream
+from recorder.workers.stream_sockets import newest_slot
 from tests.in_process.recorded_call import RecordedCall, recorded_call
 
 STRANGER = "127.0.0.3"
@@ -26,7 +30,7 @@ def moving(folder: Path, srtp: bool, **offer: object) -> Iterator[RecordedCall]:
         one.change(*one.specs, sockets=True)
         one.send(5)
         one.tick()
-        assert connected(one.recorder.lanes[0].rtp)
+        assert connected(one.recorder.sockets[0].rtp)
         yield one
 
 
@@ -35,7 +39,7 @@ def settle(one: RecordedCall) -> None:
     one.send(1)
     one.tick()
     one.tick()
-    assert one.recorder.lanes[0].track.latch.pure
+    assert one.recorder.sockets[0].stream.latch.pure
 
 
 def move(one: RecordedCall) -> None:
@@ -76,7 +80,7 @@ def test_packets_of_a_new_source_before_its_reoffer_are_kept(tmp_path: Path, srt
         one.tick()
         one.send(3)
         one.tick()
-        assert connected(one.recorder.lanes[0].rtp)
+        assert connected(one.recorder.sockets[0].rtp)
         found = one.close()
         assert one.frames(found) == list(range(one.senders[0].sent))
 
@@ -90,7 +94,7 @@ def on_trial(folder: Path) -> Iterator[RecordedCall]:
         one.change(*one.specs, sockets=True)
         intrude(one, offered[0])
         one.tick()
-        assert not connected(one.recorder.lanes[0].rtp)
+        assert not connected(one.recorder.sockets[0].rtp)
         yield one
 
 
@@ -100,7 +104,7 @@ def test_the_offered_port_is_heard_though_another_spoke_first(tmp_path: Path) ->
         offered = one.senders[0].socket.getsockname()
         one.send(5)
         one.tick()
-        assert connected(one.recorder.lanes[0].rtp)
+        assert connected(one.recorder.sockets[0].rtp)
         intrude(one, offered[0])
         one.send(5)
         one.tick()
@@ -113,10 +117,10 @@ def test_the_offered_port_is_heard_though_another_spoke_first(tmp_path: Path) ->
 def test_the_offered_port_is_heard_despite_an_older_connection(tmp_path: Path) -> None:
     """It did so after ten seconds; the socket outlives it."""
     with on_trial(tmp_path) as one:
-        lanes_before = one.recorder.lanes[0]
-        assert connect(lanes_before.rtp, lanes_before.track.latch.name)
+        lanes_before = one.recorder.sockets[0]
+        assert connect(lanes_before.rtp, lanes_before.stream.latch.name)
         one.succeed(kept=True)
-        assert not connected(one.recorder.lanes[0].rtp)
+        assert not connected(one.recorder.sockets[0].rtp)
         one.send(5)
         one.tick()
         frames = one.frames(one.close())
@@ -136,7 +140,7 @@ def test_a_source_that_moved_while_its_worker_died_is_heard(tmp_path: Path, srtp
     with moving(tmp_path, srtp) as one:
         settle(one)
         one.send(2)
-        before = one.recorder.lanes[0].track.latch.name
+        before = one.recorder.sockets[0].stream.latch.name
         move(one)
         if reconnected:
             assert connect(one.pairs[0].rtp.fileno(), before)
@@ -148,8 +152,22 @@ def test_a_source_that_moved_while_its_worker_died_is_heard(tmp_path: Path, srtp
             if not reconnected:
                 intrude(one)
             one.tick()
-        assert connected(one.recorder.lanes[0].rtp)
+        assert connected(one.recorder.sockets[0].rtp)
         assert one.frames(one.close()) == list(range(one.senders[0].sent))
+
+
+def test_a_source_that_moved_is_not_left_to_a_successor(tmp_path: Path) -> None:
+    """Neither at the next packet nor before it."""
+    with moving(tmp_path, srtp=False) as one:
+        settle(one)
+        one.send(2)
+        move(one)
+        one.succeed(kept=True)
+        slot = newest_slot(one.spool_fd, one.key)
+        left = ReceivedStream(one.specs[0], Pauses(), 1)
+        assert slot is not None
+        checkpoint.restore(slot.state, slot.moving, {0: left})
+        assert (left.latched, left.reception.packets) == (None, one.figures()["packets"])
 
 
 def test_a_stream_without_sockets_is_not_missed(tmp_path: Path) -> None:

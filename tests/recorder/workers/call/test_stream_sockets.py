@@ -48,7 +48,7 @@ def test_a_released_socket_waits_unless_a_key_authenticates(pure: bool, key: byt
     suite = "AES_CM_128_HMAC_SHA1_80" if key else None
     lanes = StreamSockets(ReceivedStream(StreamSpec(0, suite, key), Pauses(), 1), opened(1))
     assert not lanes.let_go
-    lanes.track.latch.connected, lanes.track.latch.pure = True, pure
+    lanes.stream.latch.connected, lanes.stream.latch.pure = True, pure
     assert lanes.let_go == waits
     with socket.socket(fileno=os.dup(lanes.rtp)) as same:
         same.connect(("127.0.0.1", 9))
@@ -68,14 +68,14 @@ def peer(lanes: StreamSockets) -> tuple[str, int] | None:
 def test_a_socket_is_connected_to_its_source_and_then_drained() -> None:
     lanes = StreamSockets(track(), opened(1))
     lanes.settle(5)
-    assert (peer(lanes), lanes.track.latch.pure) == (None, False)
-    lanes.track.latch.name = lanes.track.latch.wish = NAME
+    assert (peer(lanes), lanes.stream.latch.pure) == (None, False)
+    lanes.stream.latch.name = lanes.stream.latch.wish = NAME
     lanes.settle(5)
-    assert (peer(lanes), lanes.track.latch.connected, lanes.track.latch.pure) == (("127.0.0.1", 9), True, False)
+    assert (peer(lanes), lanes.stream.latch.connected, lanes.stream.latch.pure) == (("127.0.0.1", 9), True, False)
     drained = []
     for count in (SLOTS, 5):
         lanes.settle(count)
-        drained.append(lanes.track.latch.pure)
+        drained.append(lanes.stream.latch.pure)
     assert drained == [False, True]
     lanes.close()
 
@@ -84,9 +84,9 @@ def test_a_socket_is_connected_to_its_source_and_then_drained() -> None:
 def test_an_ended_provisional_stream_keeps_its_source_connected(trial: int) -> None:
     """Or the next call at that port would hear them too."""
     lanes = StreamSockets(track(), opened(1))
-    lanes.track.spec.source = ("127.0.0.1", 9 - trial)
-    lanes.track.latch.name = NAME
+    lanes.stream.spec.source = ("127.0.0.1", 9 - trial)
+    lanes.stream.latch.name = NAME
     lanes.decide()
     assert peer(lanes) == (("127.0.0.1", 9) if trial else None)
     lanes.close()
-    StreamSockets(lanes.track, []).decide()
+    StreamSockets(lanes.stream, []).decide()

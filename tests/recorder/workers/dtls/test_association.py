@@ -291,9 +291,9 @@ def test_a_flight_no_longer_needed_is_not_stored() -> None:
     dead, theirs = met(active=False)
     shake(dead, theirs, 0.0)
     (before,), (after,) = stored(dead).values(), stored(dead, proven=True).values()
-    assert before.bequest and after.bequest
-    assert (len(before.bequest.flight), after.bequest.flight) == (1, ())
-    assert before.bequest.keys == after.bequest.keys
+    assert before.stored and after.stored
+    assert (len(before.stored.flight), after.stored.flight) == (1, ())
+    assert before.stored.keys == after.stored.keys
 
 
 def test_media_tell_nothing_of_the_rtcp_port() -> None:
@@ -304,7 +304,7 @@ def test_media_tell_nothing_of_the_rtcp_port() -> None:
         theirs.start(0.0)
         shake(dead, theirs, 0.0, rtcp)
     left = stored(dead, proven=True)
-    assert [bool(each.bequest and each.bequest.flight) for each in (left[False], left[True])] == [False, True]
+    assert [bool(each.stored and each.stored.flight) for each in (left[False], left[True])] == [False, True]
 
 
 def test_the_state_of_another_association_is_not_used() -> None:

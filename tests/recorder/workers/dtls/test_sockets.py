@@ -252,7 +252,7 @@ def test_the_handshake_state_is_resealed_only_when_changed() -> None:
     while not theirs.keys:
         before = one.state()
         for datagram in theirs.data_to_send():
-            assert lanes.track.greet is not None and lanes.track.greet(False, datagram, (bytes([127, 0, 0, 1]), 4000))
+            assert lanes.stream.greet is not None and lanes.stream.greet(False, datagram, (bytes([127, 0, 0, 1]), 4000))
         for _, _, datagram, _ in one._out:
             theirs.receive(datagram, ("127.0.0.1", 5000), 0.0)
         one._out.clear()

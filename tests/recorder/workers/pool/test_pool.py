@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.session.mline_matching import MAX_STREAMS
+from recorder.session.streams import MAX_STREAMS
 from recorder.workers import messages
 from recorder.workers.messages import NewCall, Part
 from recorder.workers.pool import Workers

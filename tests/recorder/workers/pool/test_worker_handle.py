@@ -20,6 +20,7 @@ from media.receive.receive_region import SPARE_AT, holder, journal_of
 from media.receive.recvmmsg import Region
 from media.spec import Dtls, StreamSpec
 from recorder.persist.checkpoint_file import Slots
+from recorder.runtime.tasks import retry
 from recorder.workers import codec, messages, worker_handle
 from recorder.workers.version_check import GREETING
 from recorder.workers.worker_handle import (
@@ -29,6 +30,7 @@ from recorder.workers.worker_handle import (
     Entry,
     Process,
     activity,
+    after_shortage,
     backoff,
     find_left_regions,
     fresh_region,
@@ -36,7 +38,6 @@ from recorder.workers.worker_handle import (
     known_keys,
     reap,
     reap_soon,
-    retry,
     wait_for_end,
 )
 
@@ -342,5 +343,5 @@ def test_a_step_is_repeated_until_a_thread_is_available() -> None:
         if len(tries) < 3:
             raise RuntimeError("can't start new thread")
 
-    asyncio.run(retry(step))
+    asyncio.run(retry(step, after_shortage()))
     assert len(tries) == 3

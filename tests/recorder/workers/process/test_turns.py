@@ -92,24 +92,24 @@ def test_an_overloaded_worker_beats_and_drains_every_call(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize(
-    ("drain", "shake", "tick"),
+    ("drain", "handshake", "tick"),
     [(0.006, 0.0, 1.0), (0.0, 0.01, 5.0), (0.006, 0.01, 1.0), (0.06, 0.0, 0.0)],
     ids=["rounds", "handshakes", "handshakes amid rounds", "rounds longer than a beat"],
 )
 def test_heartbeats_tell_the_share_of_time_that_was_worked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drain: float, shake: float, tick: float
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drain: float, handshake: float, tick: float
 ) -> None:
     worked = [0.0]
     with in_process_worker(tmp_path, monkeypatch) as worker:
 
         def step(name: str) -> None:
-            took = {"drain": drain, "shake": shake}.get(name.split()[0], 0.0)
+            took = {"drain": drain, "handshake": handshake}.get(name.split()[0], 0.0)
             worker.now += took
             worked[0] += took
             if worker.now > 120.0:
                 worker.main.close()
 
-        worker.on_step, worker.shaking = step, shake > 0
+        worker.on_step, worker.handshaking = step, handshake > 0
         worker.add(*map(str, range(60)))
         beats = [each.busy for each in worker.run(tick) if isinstance(each, Beat)]
     assert len(beats) >= 5
@@ -126,16 +126,16 @@ def test_a_call_whose_packets_the_kernel_drops_gets_turns(tmp_path: Path, monkey
 
         def step(name: str) -> None:
             for call in worker.calls.values():
-                call.lanes = {0: SimpleNamespace(rtp=7, track=ReceivedStream(StreamSpec(0), Pauses(()), 1))}
+                call.sockets = {0: SimpleNamespace(rtp=7, stream=ReceivedStream(StreamSpec(0), Pauses(()), 1))}
             snmp.write_text(f"Udp: RcvbufErrors\nUdp: {next(lost)}\n")
-            if name == "shake a":
+            if name == "handshake a":
                 worker.say(Drop("a"))  # it stays among those that have their turns for a while
             if worker.now > 110:
                 worker.main.close()
 
         worker.on_step = step
         worker.add("a")
-        assert "shake a" in steps(worker.run(tick=1.0))
+        assert "handshake a" in steps(worker.run(tick=1.0))
 
 
 def test_flooded_and_handshaking_calls_take_turns() -> None:
@@ -152,7 +152,7 @@ def test_flooded_and_handshaking_calls_take_turns() -> None:
         return clock[0]
 
     assert urgent.due == inf
-    urgent.shaking.update(("over", "a", "b"))
+    urgent.handshaking.update(("over", "a", "b"))
     overflow.hot = ("flooded",)
     for _ in range(2):
         assert urgent.due <= clock[0]
@@ -160,11 +160,11 @@ def test_flooded_and_handshaking_calls_take_turns() -> None:
         assert urgent.due == pytest.approx(clock[0] + PAUSE)
         clock[0] = urgent.due
     assert sorted(order) == ["a", "b", "flooded", "over"]
-    assert urgent.shaking == {"a", "b"}
+    assert urgent.handshaking == {"a", "b"}
     overflow.hot = ()
     urgent.spell(look, now)
     assert sorted(order[4:]) == ["a", "b"]
     assert urgent.due == pytest.approx(clock[0] + SHARE * SPELL)
-    urgent.shaking.clear()
+    urgent.handshaking.clear()
     overflow.hot = ("flooded",)
     assert urgent.spell(look, now) == pytest.approx(SPELL / 2)

@@ -12,8 +12,8 @@ from media.receive.receive_region import RTCP
 from media.records import record_format
 from recorder.session.commands import DtlsKeys, PortKeys
 from recorder.session.events import Keyed
-from recorder.session.mline_matching import MAX_STREAMS, hold, keyed, let_go, match, unkept, within_limit
 from recorder.session.stream import Stream
+from recorder.session.streams import MAX_STREAMS, hold, keyed, let_go, match, unkept, within_limit
 from recorder.workers import codec
 from sip.errors import NotAcceptable
 from sip.sdp.answer import LinePlan, Policy, plan

@@ -1,24 +1,32 @@
-"""Match offered m= lines to streams; pure.
+"""The streams of a recording across all re-offers: which line each belongs to, and who speaks in it; pure.
 
 A line is identified by its position (RFC 3264 section 8). A new stream starts where another medium takes the position,
 or where a payload type now means another codec, which is forbidden but happens: the earlier packets would otherwise be
 decoded wrongly. Port 0 counts as a hold: when the same medium returns it continues its stream, unless its label is
 different. A line missing from a shorter offer, also forbidden, counts as port 0. A line that returns without its label
 keeps its old one.
+
+The rules of `sip.siprec.stream_owners` look at the current m= lines, but a stream outlives its line: the position goes
+to another stream, the line returns with another label or none, or never, or its label moves to another line. So what is
+known of a stream is saved when an offer or a message arrives, before its metadata are read. A stream that starts
+mid-call inherits nobody who spoke under its label before. Owners are positions in the list of people, which never
+change; `CallModel.shown` turns them into indices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from recorder.session.commands import PortKeys
+from recorder.session.commands import PortKeys, StreamPlan
 from recorder.session.events import Keyed
-from recorder.session.stream import Stream, own_key, paused_since
+from recorder.session.stream import Stream, own_key
 from sip.errors import NotAcceptable
-from sip.sdp.plan import LinePlan
+from sip.sdp.plan import Addresses, LinePlan
+from sip.siprec.call_model import CallModel
+from sip.siprec.stream_owners import Owner, exchanged
 
 Holding = Callable[[str | None], bool]
 
@@ -100,11 +108,18 @@ def hold(streams: Sequence[Stream], holding: Holding, at: datetime) -> None:
             stream.hold(stream.away or stream.line.held or holding(stream.label), at)
 
 
+def opened(streams: Sequence[Stream], ports: Mapping[int, int]) -> None:
+    """Give streams the ports that were opened for them, by stream number."""
+    for stream in streams:
+        if stream.number in ports:
+            stream.opened(ports[stream.number])
+
+
 def let_go(streams: Sequence[Stream], numbers: Sequence[int]) -> tuple[int, ...]:
     """Release the ports of removed streams; return the numbers of those that had one."""
     gone = [s for s in streams if s.removed and s.port and s.number in numbers]
     for stream in gone:
-        stream.port = 0
+        stream.release_port()
     return tuple(s.number for s in gone)
 
 
@@ -120,6 +135,70 @@ def keyed(streams: Sequence[Stream], event: Keyed) -> None:
     stream = next((s for s in streams if s.number == event.stream), None)
     if stream is not None:
         stream.keyed(event.rtcp, PortKeys(event.suite, event.theirs, event.ours), event.fingerprints)
+
+
+def arriving(live: Sequence[Stream], ours: Addresses) -> Sequence[Stream]:
+    """Note where the media of streams arrive, according to the answer that names our addresses."""
+    for stream in live:
+        stream.told(ours.reached(stream.line.family))
+    return live
+
+
+def plans_of(streams: Iterable[Stream]) -> tuple[StreamPlan, ...]:
+    """Return what the media plane needs to know about all streams that continue."""
+    return tuple(s.plan() for s in streams if not s.removed)
+
+
+def paused_since(streams: Iterable[Stream]) -> datetime | None:
+    """Return when the current administrator's pause was requested, None if there is none."""
+    began = [s.pauses[-1][0] for s in streams if s.paused and s.pauses and s.pauses[-1][1] is None]
+    return max(began, default=None)  # a stream that was already on hold has been silent for longer
+
+
+class Known(NamedTuple):
+    """What was known of a live stream when an event arrived."""
+
+    stream: Stream
+    owner: Owner
+
+
+def owners(streams: Sequence[Stream], lines: Sequence[LinePlan], picture: CallModel) -> list[Owner]:
+    """Return the owner of each stream; `lines` are those agreed on last, including refused ones."""
+    of_line = picture.speakers(_labels(streams, lines, picture))
+    if picture.swapped:
+        of_line = exchanged(of_line, [line.media for line in lines])
+    return [stream.owner_by(of_line) for stream in streams]
+
+
+def known(streams: Sequence[Stream], lines: Sequence[LinePlan], picture: CallModel) -> list[Known]:
+    """Return what is known of the live streams, for `attribute` to use once they and the metadata have changed."""
+    if not streams:
+        return []
+    of_stream = zip(streams, owners(streams, lines, picture), strict=True)
+    return [Known(stream, owner) for stream, owner in of_stream if not stream.removed]
+
+
+def attribute(
+    before: Sequence[Known],
+    fresh: Sequence[Stream],
+    streams: Sequence[Stream],
+    lines: Sequence[LinePlan],
+    picture: CallModel,
+    at: datetime,
+) -> None:
+    """Note who speaks in each stream from `at` on, once lines and metadata have changed.
+
+    `before` is what was `known` until then; `fresh` are the streams that start now.
+    """
+    for stream, owner in before:
+        stream.remember(owner)
+    if len(fresh) == len(streams):
+        return
+    now = {id(stream): owner for stream, owner in zip(streams, owners(streams, lines, picture), strict=True)}
+    for stream in fresh:
+        stream.spoke_elsewhere(now[id(stream)].earlier)
+    for stream, was in before:
+        stream.change_speaker(was, now[id(stream)], at)
 
 
 def _goes_on(
@@ -145,3 +224,20 @@ def _labelled(plan: LinePlan, known: Stream, labels: Set[str | None]) -> LinePla
     """Restore the label of a line that returned without one, unless another line of the offer now has it."""
     keeps = plan.label is None and known.label not in labels
     return replace(plan, label=known.label) if keeps else plan
+
+
+def _labels(streams: Sequence[Stream], lines: Sequence[LinePlan], picture: CallModel) -> list[str | None]:
+    """Return the label of each m= line; a line without one (mostly port 0), or a missing line, has its stream's label.
+
+    This does not apply if the current metadata no longer have that label and use one that no line has.
+    """
+    labels = [line.label for line in lines]
+    live = {stream.line.index: stream for stream in streams if not stream.removed}
+    labels += [None] * (max(live, default=-1) + 1 - len(labels))
+    stated, told = set(labels), picture.labels
+    renamed = bool(told - stated - {stream.label for stream in live.values()})
+    for index, stream in live.items():
+        over = renamed and not stream.away and stream.label not in told
+        if labels[index] is None and stream.label not in stated and not over:
+            labels[index] = stream.label
+    return labels

@@ -20,7 +20,7 @@ Name = tuple[str, int]
 """Numeric address and port of the recorder."""
 
 
-class Shaking:
+class Handshakes:
     """The state of a stream's handshakes until it has its keys."""
 
     def __init__(
