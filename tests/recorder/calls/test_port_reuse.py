@@ -95,8 +95,8 @@ def stored(one: Stage, customer: str) -> Counter[bytes]:
     return found
 
 
+@pytest.mark.parametrize("cool_down", [0.0])
 async def test_the_next_call_on_a_port_ignores_the_old_sender(one: Stage) -> None:
-    one.resources.ports._cool_down = 0.0
     with Speaker(ACME, b"A") as old, Speaker(GLOBEX, b"G") as new:
         first, ports = begin(one, "c1", ACME, old)
         await speak(one, first, old, ports)

@@ -30,6 +30,7 @@ from storage.database.schema import erasures, job_leases, nodes
 from storage.directory.user import Person
 from storage.exports.exports import ExportState, Request
 from storage.journal.journal import FILE_NAME as PAPERS
+from storage.nodes import present
 from storage.objects.s3 import S3
 from storage.vault.object_vault import ObjectVault
 from tests.daemon.object_stores import Server
@@ -59,6 +60,7 @@ def _haste(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention_job, "RETRY_SECONDS", 0.1)
     monkeypatch.setattr(poll_job, "LOOK_FOR_OTHERS_SECONDS", 0.1)
     monkeypatch.setattr(poll_job, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(present, "KNOWN_SECONDS", -1.0)
     monkeypatch.setattr(verify, "GRACE_SECONDS", 0.0)
 
 
@@ -122,8 +124,6 @@ async def recorded(acme: Customer, **more: Any) -> CallRow:
 async def set_node(acme: Customer, number: int, **values: Any) -> None:
     async with acme.database.writing() as connection:
         await connection.execute(nodes.update().where(nodes.c.node == number).values(**values))
-    assert acme.nodes is not None
-    acme.nodes._known = None  # two seconds later
 
 
 async def count(acme: Customer, *conditions: Any) -> int:
