@@ -221,10 +221,12 @@ def test_an_encoder_reveals_a_value_if_it_is_told_to() -> None:
 
 def test_a_personal_value_does_not_change() -> None:
     alice = Personal("Alice")
-    with pytest.raises(AttributeError):
-        alice._value = "Bob"
-    with pytest.raises((AttributeError, TypeError)):
-        del alice._value
+    for name in Personal.__slots__:
+        with pytest.raises(AttributeError):
+            setattr(alice, name, "Bob")
+        with pytest.raises((AttributeError, TypeError)):
+            delattr(alice, name)
+    assert alice == Personal("Alice")
     assert copy.deepcopy(alice) is copy.copy(alice) is alice
 
 

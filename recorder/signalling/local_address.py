@@ -26,7 +26,8 @@ _FAR = {"IP4": "192.0.2.1", "IP6": "2001:db8::1"}
 class LocalAddresses:
     """Returns our addresses, given what media sockets are bound to; `::` accepts both IP versions."""
 
-    def __init__(self, bind: str, advertise: str | None) -> None:
+    def __init__(self, bind: str, advertise: str | None, route: Callable[[str], str] | None = None) -> None:
+        self._route = route or _route_source
         self._bind = bind
         self._advertise = advertise
         self._known: dict[tuple[str, str], Addresses] = {}
@@ -70,7 +71,7 @@ class LocalAddresses:
         if family_of(host) == family and host not in (ANY4, ANY6):
             return host
         remote = flow.remote[0]
-        return _route_source(remote if family_of(remote) == family else _FAR[family])
+        return self._route(remote if family_of(remote) == family else _FAR[family])
 
 
 class Closed:

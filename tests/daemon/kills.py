@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.capabilities import SYS_PTRACE, impossible
 from tests.daemon.api import Api
 
 RESTART = 0.2
@@ -69,7 +70,7 @@ def killed_at(pid: int, number: int, calls: str = CHANGING) -> Iterator[None]:
                 break
         time.sleep(0.01)
     if tracer.poll() not in (None, 0) and os.path.exists(f"/proc/{pid}"):
-        pytest.skip(f"this machine lets nobody be traced: {tracer.communicate()[1][-200:]}")
+        impossible(f"this machine lets nobody be traced: {tracer.communicate()[1][-200:]}", SYS_PTRACE)
     try:
         yield
     finally:

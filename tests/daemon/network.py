@@ -28,6 +28,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.capabilities import impossible
+
 ROOT = Path(__file__).parents[2]
 SERVER, CLIENT = "192.0.2.2", "192.0.2.1"
 TUNSETIFF = 0x400454CA
@@ -96,7 +98,7 @@ def lossy(weather: NetworkFaults) -> Iterator[Network]:
             try:
                 ends.append(_place(f"{name}-{place}", f"{name[:9]}{place[0]}", mine, theirs))
             except (OSError, subprocess.CalledProcessError) as problem:
-                pytest.skip(f"network namespaces with TUN devices cannot be made here ({type(problem).__name__})")
+                impossible(f"network namespaces with TUN devices cannot be made here ({type(problem).__name__})")
         line = [sys.executable, "-m", "tests.daemon.network", *map(str, ends), json.dumps(asdict(weather))]
         pipe = subprocess.PIPE
         process = subprocess.Popen(line, cwd=ROOT, pass_fds=ends, stdin=pipe, stdout=pipe)
@@ -121,6 +123,7 @@ def _place(name: str, device: str, mine: str, theirs: str) -> int:
     _ip("link", "set", device, "netns", name)
     _ip("-n", name, "link", "set", "lo", "up")
     _ip("-n", name, "addr", "add", f"{mine}/32", "peer", theirs, "dev", device)
+    _ip("-n", name, "link", "set", device, "txqueuelen", "20000")  # what waits while the process stands still
     _ip("-n", name, "link", "set", device, "up")
     _ip("-n", name, "route", "add", "default", "dev", device)
     return descriptor

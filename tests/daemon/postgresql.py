@@ -111,7 +111,6 @@ class Cluster:
 @contextmanager
 def cluster(options: str = "", primary: Cluster | None = None, *, archive: bool = False) -> Iterator[Cluster]:
     """Make a cluster that does not run yet, with some more options; skip the test where there is no PostgreSQL."""
-    pytest.importorskip("asyncpg")
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")

@@ -206,7 +206,8 @@ class Service:
 
     sound = SOUND
     several = False
-    monotonic = staticmethod(time.monotonic)
+    later = 0.0
+    """Seconds by which the recorder's clock is ahead."""
     make_certificate = staticmethod(certificate)
     database = "sqlite"
     node = (0, "")
@@ -222,13 +223,16 @@ class Service:
         self._thread.start()
         self._tasks: set[asyncio.Task[None]] = set()
         self.customers = self.run(self._open())
-        self.ids = {name: self.run(self._fill(name)) for name in NAMES}
+        self.ids = {name: self.run(self.fill(name)) for name in NAMES}
         self.tokens = {name: {role: self.token([role], name) for role in Role} for name in NAMES}
         self.certificate, self.key = certificate(folder)
         self.port = self.run(self._start())
         self.base = f"https://127.0.0.1:{self.port}"
         self.client_context = ssl.create_default_context(cafile=self.certificate)
         self.client = self.visitor()
+
+    def monotonic(self) -> float:
+        return time.monotonic() + self.later
 
     def visitor(self) -> httpx2.Client:
         """Make a client that has patience with a busy disk, and opens anew before the server closes what is idle."""
@@ -287,7 +291,7 @@ class Service:
             name=name,
         )
 
-    async def _fill(self, customer: str) -> list[str]:
+    async def fill(self, customer: str) -> list[str]:
         made = [row(number, customer) for number in range(CALLS)]
         await self.customers[customer].calls.put([r for r, _ in made], [f for _, f in made])
         return [r.id for r, _ in made]

@@ -209,7 +209,8 @@ class Stage:
 
     def descriptors(self) -> int:
         """How many descriptors this process has open, without the empty files that wait for the next calls."""
-        return len(os.listdir("/proc/self/fd")) - len(self.checkpoints._slots._free)
+        kept = (self.node.settings.node.runtime_dir / "live").iterdir()
+        return len(os.listdir("/proc/self/fd")) - sum(not path.stat().st_size for path in kept)
 
 
 @contextmanager
@@ -225,7 +226,11 @@ def standing(one: Stage, now: float) -> Iterator[None]:
 
 @asynccontextmanager
 async def stage(
-    folder: Path, text: str = CONFIG, give_up_seconds: float = 10.0, notify: Notifier | None = None
+    folder: Path,
+    text: str = CONFIG,
+    give_up_seconds: float = 10.0,
+    notify: Notifier | None = None,
+    cool_down: float = 30.0,
 ) -> AsyncIterator[Stage]:
     """Build a node in a folder and take it down again."""
     read = configured(folder, text)
@@ -246,7 +251,11 @@ async def stage(
     resources = Resources(
         endpoint=Endpoint(random=os.urandom),
         ports=Ports(
-            media.ports.first, media.ports.last, lambda p, rtcp: open_pair(media.bind, p, rtcp), time.monotonic
+            media.ports.first,
+            media.ports.last,
+            lambda p, rtcp: open_pair(media.bind, p, rtcp),
+            time.monotonic,
+            cool_down,
         ),
         notify=notify or Notifier(None),
         workers=Workers(1, read.node.runtime_dir, on_worker, tick=0.05),

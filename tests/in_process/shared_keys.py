@@ -1,9 +1,12 @@
 """Nodes that hold the keys of one customer together, in one process; without several nodes nothing happens."""
 
+from collections.abc import Awaitable, Callable
+
 from storage.customer.customers import Customer
 from storage.database.database_clock import MICROS
 from storage.nodes.indexed import MARGIN_SECONDS
 
+Stop = Callable[[str], Awaitable[None]]
 ROUNDS = 4  # a return is written, applied by all, acknowledged by all, and read
 
 
@@ -15,11 +18,15 @@ async def admit(customer: Customer, name: str) -> None:
         await customer.holder.turn()
 
 
-async def settled(*customers: Customer) -> None:
+async def not_live(call: str) -> None:
+    """End a call that is not live."""
+
+
+async def settled(*customers: Customer, stop: Stop = not_live) -> None:
     """Let nodes follow each other's cuts, as they do every second, and acknowledge them."""
     for customer in customers * ROUNDS:
         if customer.holder is not None:
-            await customer.holder.turn()
+            await customer.holder.turn(stop)
 
 
 async def join(first: Customer, *others: Customer) -> None:
@@ -32,11 +39,11 @@ async def join(first: Customer, *others: Customer) -> None:
         assert other.holder is None or await other.holder.is_level()
 
 
-async def caught_up(*customers: Customer) -> None:
+async def caught_up(*customers: Customer, stop: Stop = not_live) -> None:
     """Let nodes say that their calls are indexed up to now, as they do a moment later, and follow each other's cuts."""
     for each in customers:
         if each.indexed is not None:
             async with each.database.beside() as connection:
                 moment = await each.indexed.now(connection) + round(MARGIN_SECONDS * MICROS)
                 await each.indexed.note(connection, moment, 0.0)
-    await settled(*customers)
+    await settled(*customers, stop=stop)

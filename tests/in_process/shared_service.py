@@ -87,9 +87,9 @@ class SharedService(SignInService):
         root = RootSecret(bytes(range(32)))
         return open_closed(CustomerSettings(name), place, root, node=self.number, create=self.number == 1)
 
-    async def _fill(self, customer: str) -> list[str]:
+    async def fill(self, customer: str) -> list[str]:
         if self.number == 1:
-            return await super()._fill(customer)
+            return await super().fill(customer)
         return [row(number, customer)[0].id for number in range(CALLS)]
 
 

@@ -34,7 +34,6 @@ class SignInService(Service):
 
     def __init__(self, folder: Path, *, required: bool = False, providers: Any = None) -> None:
         self.required, self._providers = required, providers
-        self.later = 0.0
         self.delays: list[float] = []
         self.goes_on = threading.Event()
         self.goes_on.set()

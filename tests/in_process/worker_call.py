@@ -128,8 +128,8 @@ class WorkerCall:
         """Return the events of one kind so far."""
         return [event for event in self.events if isinstance(event, kind)]
 
-    async def heard(self, kind: type, count: int = 1) -> None:
-        await until(lambda: len(self.seen(kind)) >= count)
+    async def heard(self, kind: type, count: int = 1, seconds: float = 30.0) -> None:
+        await until(lambda: len(self.seen(kind)) >= count, seconds)
 
     async def send_through_kills(self, chance: random.Random, kills: int) -> None:
         """Send at random, kill the worker amid it, and wait for the next one; again and again."""
@@ -158,13 +158,6 @@ class WorkerCall:
 
     def kill(self) -> None:
         os.kill(self.pid, signal.SIGKILL)
-
-    async def kill_next(self) -> None:
-        """Kill the worker that follows one that died, as soon as it is there."""
-        async with asyncio.timeout(30):
-            while worker_pid(self.folder / "run") is None:
-                await asyncio.sleep(0.002)
-        self.kill()
 
     def send(self, count: int = 1) -> None:
         for n, sender in enumerate(self.senders):
@@ -199,8 +192,19 @@ class WorkerCall:
         """Close the call and return its messages.Final, whose figures hold numbers of many kinds."""
         return await self.workers.close(self.call)
 
-    async def complete(self) -> Any:
-        """Close the call: every frame that was sent is stored once."""
+    async def arrived(self) -> None:
+        """Wait until the worker has counted all that was sent: a busy kernel delivers a packet later than it went."""
+        async with asyncio.timeout(30):
+            while self.call in self.workers:
+                streams: dict[int, Any] = (await self.workers.snapshot(self.call)).streams
+                if all(figures["packets"] >= self.senders[stream].sent for stream, figures in streams.items()):
+                    return
+                await asyncio.sleep(0.01)
+
+    async def complete(self, *, at_once: bool = False) -> Any:
+        """Close the call, once everything has arrived or at once: every frame that was sent is stored once."""
+        if not at_once:
+            await self.arrived()
         final = await self.close()
         found = self.read(final)
         assert final.clean
@@ -208,9 +212,9 @@ class WorkerCall:
             assert self.frames(found, stream) == list(range(sender.sent))
         return final
 
-    async def whole(self) -> Any:
-        """Close the call: every frame that was sent is stored once, and nothing counts as missing."""
-        final = await self.complete()
+    async def whole(self, *, at_once: bool = False) -> Any:
+        """Close the call likewise: every frame that was sent is stored once, and nothing counts as missing."""
+        final = await self.complete(at_once=at_once)
         for stream, sender in enumerate(self.senders):
             figures = final.streams[stream]
             assert (figures["packets"], figures["lost"], figures["gap_ms"]) == (sender.sent, 0, 0)
@@ -231,7 +235,7 @@ async def recording(folder: Path, packets: int = 0, **more: Any) -> AsyncIterato
     async with started(folder, **more) as one:
         one.begin()
         one.send(packets)
-        await one.workers.snapshot(one.call)
+        await one.arrived()
         yield one
 
 

@@ -21,6 +21,7 @@ from media.srtp.dtls import Identity
 from sip.sdp.description import SessionDescription
 from tests.daemon.api import Api, running
 from tests.daemon.sbc import Sbc
+from tests.daemon.server import free_port
 
 pytestmark = pytest.mark.interop
 FRAMES = 50
@@ -76,11 +77,11 @@ class Ice:
 
 @pytest.mark.parametrize("setup", ["actpass", "active"])
 def test_audio_of_aiortcs_transport_is_recorded_d1_d3_d7(tmp_path: Path, setup: str) -> None:
-    aiortc = pytest.importorskip("aiortc", reason="aiortc is not installed; make dev installs it")
+    import aiortc  # only here: it loads FFmpeg
 
     async def story() -> None:
         with running(tmp_path, srtp="required") as it:
-            ice = Ice("controlling" if setup == "actpass" else "controlled")
+            ice: Any = Ice("controlling" if setup == "actpass" else "controlled")
             transport = aiortc.RTCDtlsTransport(ice, [aiortc.RTCCertificate.generateCertificate()])
             shown = next(f for f in transport.getLocalParameters().fingerprints if f.algorithm == "sha-256")
             sbc = it.one.sbc()
@@ -113,9 +114,7 @@ async def talk(it: Api, folder: Path, profile: str, named: str = "") -> Sbc:
     number, key, salt = PROFILES[profile]
     own = Identity.create(datetime.now(UTC))
     (folder / "peer.pem").write_bytes(bytes(own))
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as place:
-        place.bind(("127.0.0.1", 0))
-        port = place.getsockname()[1]
+    port = free_port()
     sbc = it.one.sbc()
     invited = sbc.ask("INVITE", offer(port, "active", named or own.fingerprint))
     (line,) = SessionDescription.parse(invited.body).media

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
@@ -124,9 +124,16 @@ def agree(relay: ng.Control, sbc: Sbc, made: dict[str, object], wait: float = 0.
     return answer.body
 
 
-def ended(it: Api, sbc: Sbc) -> list[dict[str, Any]]:
-    """Hang up; return the streams of the call."""
-    time.sleep(0.3)  # what is on its way
+def ended(it: Api, sbc: Sbc, packets: int) -> list[dict[str, Any]]:
+    """Hang up once so many packets of each stream are stored, or in vain; return the streams of the call."""
+    (call,) = until(lambda: [c for c in it.calls() if c["session_id"] == sbc.call])
+
+    def stored() -> bool:
+        streams = it.get(f"/calls/{call['id']}").json()["streams"]
+        return all(stream["packets"] >= packets for stream in streams)
+
+    with suppress(TimeoutError):
+        until(stored)
     assert sbc.ask("BYE").status == 200
     (call,) = until(lambda: [c for c in it.calls() if (c["session_id"], c["state"]) == (sbc.call, "complete")])
     return list(call["streams"])
@@ -148,7 +155,7 @@ def test_a_forked_call_is_recorded_packet_by_packet(
     with it.one.sbc("tcp", call) as sbc:
         agree(relay, sbc, made)
         talk(phones)
-        streams = ended(it, sbc)
+        streams = ended(it, sbc, PACKETS)
     assert [(stream["packets"], stream["rejected"]) for stream in streams] == [(PACKETS, 0)] * 2
     assert {stream["srtp"] for stream in streams} == ({"AEAD_AES_256_GCM"} if "SAVP" in protocol else {None})
 
@@ -173,7 +180,7 @@ def test_nothing_is_lost_at_a_reoffer_with_a_late_answer(
                 made = relay.ask("subscribe request", call_id=call, flags=["all", "siprec"], **how)
                 agree(relay, sbc, made, delay)
                 time.sleep(0.6)
-        assert whole(ended(it, sbc), talk.sent)
+        assert whole(ended(it, sbc, talk.sent), talk.sent)
 
 
 @pytest.mark.parametrize("moment", [0.0, 0.1, 0.3])
@@ -196,7 +203,7 @@ def test_nothing_is_lost_at_a_reoffer_in_which_the_worker_dies(
                 agree(relay, sbc, made, 0.2)
             killer.join()
             time.sleep(0.6)
-        assert whole(ended(it, sbc), talk.sent)
+        assert whole(ended(it, sbc, talk.sent), talk.sent)
 
 
 @pytest.mark.parametrize("role", ["active", "passive"])
@@ -212,7 +219,7 @@ def test_a_call_forked_with_dtls_is_recorded_completely_d1_d7(
         ports = 1 if b"a=rtcp-mux" in agree(relay, sbc, made) else 2
         until(lambda: it.figure(keyed) >= before + 2 * ports)
         talk(phones)
-        streams = ended(it, sbc)
+        streams = ended(it, sbc, PACKETS)
     assert [(s["srtp"], s["packets"], s["rejected"]) for s in streams] == [("DTLS-SRTP", PACKETS, 0)] * 2
 
 

@@ -36,9 +36,9 @@ expect.set_options(timeout=PATIENCE)  # by itself it waits 5 s
 class Town(Service):
     """The server of the API's tests, with the calls of `sample_customer` for the first customer."""
 
-    async def _fill(self, customer: str) -> list[str]:
+    async def fill(self, customer: str) -> list[str]:
         if customer != "acme":
-            return await super()._fill(customer)
+            return await super().fill(customer)
         made = list(sample_customer.calls())
         await self.customers[customer].calls.put([row for row, _ in made], [forms for _, forms in made])
         return [row.id for row, _ in made]
@@ -92,6 +92,7 @@ def service(shared: Town) -> Iterator[Town]:
     shared.daemon.sound = sample_customer.sound()
     shared.daemon.figures = sample_customer.figures()
     shared.faults.clear()
+    shared.later = 0.0
     yield shared
     assert not shared.faults
 

@@ -13,15 +13,6 @@ from tests.page.conftest import Town, sign_in
 TYPED = "It was Mira who spoke, not Jonas"
 
 
-@pytest.fixture
-def clock(service: Town, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """Seconds by which the recorder's clock is ahead."""
-    ahead = [0.0]
-    site = service.run(service.lazy_page.site())
-    monkeypatch.setattr(site, "_monotonic", lambda: service.monotonic() + ahead[0])
-    return ahead
-
-
 def correcting(service: Town, visitor: Callable[..., Page], number: int, *, scripts: bool = True) -> Page:
     """Type a correction to a call."""
     page = visitor(Role.ADMIN, name="Grace", scripts=scripts)
@@ -38,30 +29,26 @@ def notes(service: Town, number: int) -> list[str]:
     return [note["text"] for note in found.get("annotations", [])]
 
 
-def test_the_session_warning_lets_an_active_user_stay(
-    service: Town, visitor: Callable[..., Page], clock: list[float]
-) -> None:
+def test_the_session_warning_lets_an_active_user_stay(service: Town, visitor: Callable[..., Page]) -> None:
     page = correcting(service, visitor, 3)
     warning = page.get_by_text("You will be signed out in two minutes")
     expect(warning).to_be_hidden()
-    clock[0] = IDLE_SECONDS - 110
+    service.later = IDLE_SECONDS - 110
     page.clock.fast_forward(1000 * (int(IDLE_SECONDS) - 110))
     expect(warning).to_be_visible()
     page.get_by_role("button", name="Stay signed in").click()
     expect(warning).to_be_hidden()
-    clock[0] += IDLE_SECONDS / 2
+    service.later += IDLE_SECONDS / 2
     page.get_by_role("button", name="Add", exact=True).click()
     expect(page.get_by_text(TYPED)).to_be_visible()
     assert notes(service, 3) == [TYPED]
 
 
 @pytest.mark.parametrize("how", ["left alone", "sent too late", "sent too late without scripts"])
-def test_typed_text_survives_the_end_of_the_session(
-    service: Town, visitor: Callable[..., Page], clock: list[float], how: str
-) -> None:
+def test_typed_text_survives_the_end_of_the_session(service: Town, visitor: Callable[..., Page], how: str) -> None:
     number = 4 + len(how)
     page = correcting(service, visitor, number, scripts="without" not in how)
-    clock[0] = IDLE_SECONDS + 2
+    service.later = IDLE_SECONDS + 2
     if how == "left alone":
         page.clock.fast_forward(1000 * (int(IDLE_SECONDS) + 2))
     else:
@@ -71,7 +58,7 @@ def test_typed_text_survives_the_end_of_the_session(
     assert TYPED not in page.content()
     assert TYPED not in page.evaluate("JSON.stringify([{...localStorage}, {...sessionStorage}])")
     sign_in(service, page.context, Role.ADMIN, name="Grace")
-    clock[0] = 0
+    service.later = 0
     page.goto("/unsent")
     expect(page.get_by_text(TYPED)).to_be_visible()
     page.get_by_role("button", name="Send it now").click()

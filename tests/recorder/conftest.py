@@ -12,6 +12,7 @@ import pytest
 
 from recorder.runtime.sd_notify import Notifier
 from storage.customer.customers import Customer
+from tests.capabilities import impossible
 from tests.in_process.recorder_node import CONFIG, Stage, stage
 from tests.in_process.storage_node import StorageNode, Watch
 from tests.recorder.job_parts import Parts
@@ -24,6 +25,12 @@ def config() -> str:
 
 
 @pytest.fixture
+def cool_down() -> float:
+    """Return the seconds for which a port of `one` rests; a parameter of a test may say another number."""
+    return 30.0
+
+
+@pytest.fixture
 def notify(request: pytest.FixtureRequest) -> Notifier:
     """Return the service manager of the node `one`: none, unless a test names a class."""
     made = getattr(request, "param", None)
@@ -31,9 +38,9 @@ def notify(request: pytest.FixtureRequest) -> Notifier:
 
 
 @pytest.fixture
-def one(loop: asyncio.Runner, tmp_path: Path, config: str, notify: Notifier) -> Iterator[Stage]:
+def one(loop: asyncio.Runner, tmp_path: Path, config: str, notify: Notifier, cool_down: float) -> Iterator[Stage]:
     """Have a node that runs in the loop of the test."""
-    running = stage(tmp_path, config, notify=notify)
+    running = stage(tmp_path, config, notify=notify, cool_down=cool_down)
     yield loop.run(running.__aenter__())
     loop.run(running.__aexit__(None, None, None))
 
@@ -44,7 +51,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     place = tmp_path / "disk"
     place.mkdir()
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True).returncode:
-        pytest.skip("a small file system can be mounted by root only")
+        impossible("a small file system can be mounted by root only")
     try:
         yield place
     finally:

@@ -213,7 +213,7 @@ def _wait_until_indexed(one: Daemon, token: str) -> None:
 
 def _wait_for_packets(one: Daemon, token: str, path: str, wanted: int) -> None:
     """Wait until each stream of a call has so many packets; in vain for some seconds if it never has."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         if all(stream["packets"] >= wanted for stream in one.ask(token, "GET", path)[1]["streams"]):
             return

@@ -1,10 +1,11 @@
 """The whole: what lies outside customers, what every answer has in common, what a bug looks like."""
 
+import asyncio
 import logging
 
-from admin_api.assembly.app import _log
-from admin_api.http.endpoint import endpoint
-from admin_api.http.permissions import Action, Role
+import httpx2
+
+from admin_api.assembly.app import create_app
 
 
 def test_every_answer_has_the_same_protection(service):
@@ -40,12 +41,10 @@ def test_no_error_repeats_what_was_sent(service):
 
 
 def test_a_bug_is_answered_without_its_text(service, monkeypatch):
-    @endpoint("GET", "/calls/{id}", Action.VIEW, (Role.ADMIN,))
-    async def broken(request, id):
+    async def broken(id):
         raise KeyError("+4930123456")
 
-    place = service.authoriser._router.find("/api/v1/customers/acme/calls/x")
-    monkeypatch.setitem(place.methods, "GET", broken)
+    monkeypatch.setattr(service.customers["acme"].calls, "get", broken)
     answer = service.ask(f"/calls/{service.ids['acme'][0]}")
     assert answer.status_code == 500
     assert "4930123456" not in answer.text
@@ -53,7 +52,13 @@ def test_a_bug_is_answered_without_its_text(service, monkeypatch):
     service.faults.clear()
 
 
-def test_without_a_reporter_failures_go_to_the_logger(caplog):
+def test_without_a_reporter_failures_go_to_the_logger(service, caplog):
+    app = create_app(service.customers, None, account_service=service.accounts)  # type: ignore[arg-type]  # no daemon
+
+    async def ask():
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="https://x") as client:
+            return await client.get("/readyz")  # which asks a daemon that is none
+
     with caplog.at_level(logging.ERROR):
-        _log(KeyError("x"))
+        assert asyncio.run(ask()).status_code == 500
     assert [(record.name, record.msg) for record in caplog.records] == [("admin_api", "admin_api.fault")]

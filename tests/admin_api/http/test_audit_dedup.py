@@ -1,13 +1,7 @@
 """A view that renews itself is written down once a minute."""
 
 from admin_api.http.audit_dedup import MAX_KEPT, SECONDS, RecentReads
-
-
-class Clock:
-    now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
+from tests.in_process.waiting import Clock
 
 
 def seen(again: RecentReads, token: str, question: str) -> bool:
@@ -23,14 +17,14 @@ def test_repeated_accesses_are_audited_once_a_minute() -> None:
     again = RecentReads(clock)
     again.look("session-1", "/calls")  # nothing was written
     assert not seen(again, "session-1", "/calls")
-    clock.now += 1
+    clock.at += 1
     assert not seen(again, "session-2", "/calls")
     assert not seen(again, "session-1", "/calls?party=1")
-    clock.now += SECONDS - 2
+    clock.at += SECONDS - 2
     assert seen(again, "session-1", "/calls")
-    clock.now += 1
+    clock.at += 1
     assert not seen(again, "session-1", "/calls")
-    clock.now += 1
+    clock.at += 1
     assert seen(again, "session-1", "/calls")
 
 

@@ -3,10 +3,13 @@
 import secrets
 from itertools import product
 
+import pytest
+
 from admin_api.assembly.endpoints import endpoints
+from admin_api.http import authorise
 from admin_api.http.permissions import Role
-from admin_api.http.rate_limit import Limiter
 from storage.token_buckets import Rate
+from tests.in_process.api_service import Service
 
 ENDPOINTS = endpoints()
 UNKNOWN = "00000000-0000-4000-8000-000000000000"
@@ -116,15 +119,23 @@ def test_a_revoked_token_ends_at_once(service):
     assert service.ask("/calls", token=token).status_code == 401
 
 
-def test_a_token_over_its_rate_is_limited_alone(service, monkeypatch):
-    monkeypatch.setattr(service.authoriser, "_per_token", Limiter(Rate(0.001, 3.0)))
-    answers = [service.ask("/nope") for _ in range(4)]
+@pytest.fixture
+def strict(tmp_path, monkeypatch):
+    """A service that soon has enough of a token, and sooner of an address."""
+    monkeypatch.setattr(authorise, "PER_TOKEN", Rate(0.001, 3.0))
+    monkeypatch.setattr(authorise, "FAILURES_PER_ADDRESS", Rate(0.001, 1.0))
+    made = Service(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_token_over_its_rate_is_limited_alone(strict):
+    answers = [strict.ask("/nope") for _ in range(4)]
     assert [answer.status_code for answer in answers] == [404, 404, 404, 429]
     assert int(answers[-1].headers["retry-after"]) >= 1
-    assert service.ask("/incidents", Role.OPERATOR).status_code == 200
+    assert strict.ask("/incidents", Role.OPERATOR).status_code == 200
 
 
-def test_failures_of_an_address_are_limited_but_tokens_pass(service, monkeypatch):
-    monkeypatch.setattr(service.authoriser, "_per_address", Limiter(Rate(0.001, 1.0)))
-    assert [service.ask("/calls", None).status_code for _ in range(2)] == [401, 429]
-    assert service.ask("/calls").status_code == 200
+def test_failures_of_an_address_are_limited_but_tokens_pass(strict):
+    assert [strict.ask("/calls", None).status_code for _ in range(2)] == [401, 429]
+    assert strict.ask("/calls").status_code == 200

@@ -26,8 +26,8 @@ from tests.daemon.server import command
 CALLS = 3
 """Of each suite over each transport."""
 SECONDS, HOLD = 3, 0.6
-RATE = 5
-"""New calls a second over each transport: of three times as many a busy machine refuses some, as it should."""
+RATE = 3
+"""New calls a second over each transport: of five times as many a busy machine refuses some, as it should."""
 APART = 160
 """Samples that two streams may be apart: their clocks meet only through arrival times and sender reports."""
 TRANSPORTS = ("udp", "tcp", "tls")

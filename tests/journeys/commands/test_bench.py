@@ -7,6 +7,7 @@ import pytest
 from bench import limit, setup
 from tests.daemon.server import free_span
 
+pytestmark = pytest.mark.alone  # nothing may be lost or refused
 SECOND = 50  # packets of a stream
 
 

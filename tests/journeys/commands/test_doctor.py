@@ -7,7 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -145,12 +144,10 @@ def test_a_daemon_that_hangs_does_not_hang_the_doctor(tmp_path: Path) -> None:
     with running(tmp_path) as it:
         assert it.one.process is not None
         it.one.process.send_signal(signal.SIGSTOP)
-        began = time.monotonic()
         try:
             checks = examined(it.one, "--call", "acme")
         finally:
             it.one.process.send_signal(signal.SIGCONT)
-        assert time.monotonic() - began < 100
         assert states(checks, "daemon", "trial-call") == ["fail", "fail"]
         assert checks["clock"]["state"] in ("ok", "warn")
         until(lambda: it.health("/readyz") == 200)

@@ -72,6 +72,6 @@ def test_a_port_in_use_and_a_wrong_argument(tmp_path: Path) -> None:
         with taken(one, "tcp") as port:
             status, lines = journal(one)
         assert status == 3 and "another recorder" in lines[-1]["hint"], lines
-        assert str(port)
+        assert str(port) in lines[-1]["error"] + lines[-1]["hint"]
         status, lines = journal(one, "--nonsense")
         assert status == 2 and lines[-1]["event"] == "recorder.failed"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import socket
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.daemon.api import until
 from tests.daemon.descriptor_store import DescriptorStore, descriptor_store
 from tests.daemon.sbc import OFFER
 from tests.daemon.server import Server, free_port, server
@@ -100,9 +100,6 @@ def test_other_listeners_take_the_place_of_the_stored_ones(kept: Server, store: 
     kept.replace(f"127.0.0.1:{kept.api}", f"127.0.0.1:{wide}")
     kept.api = wide
     kept.start()
-    end = time.monotonic() + 5
-    while listening(store) != ["api0", "sip0", "sip1"]:
-        assert time.monotonic() < end, store.names()
-        time.sleep(0.05)
+    until(lambda: listening(store) == ["api0", "sip0", "sip1"])
     assert connects(kept.udp) and connects(wide) and not connects(old)
     assert kept.stop() == 0

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyrage
 import pytest
 
 from tests.daemon import documents
@@ -110,7 +111,7 @@ def test_a_secret_that_is_a_credential_is_changed_by_root(it: Api) -> None:
 
 
 def test_lost_keys_and_a_lost_credential_are_restored_by_root(it: Api, tmp_path: Path) -> None:
-    identity = pytest.importorskip("pyrage").x25519.Identity.generate()
+    identity = pyrage.x25519.Identity.generate()
     key, file = tmp_path / "key.txt", tmp_path / "keys.age"
     key.write_text(f"{identity}\n")
     sound = heard(it)

@@ -14,7 +14,6 @@ from tests.daemon.coded_calls import record
 from tests.daemon.server import Server, command, server
 from tests.in_process.hardware_token import MODULE, address, make_token
 
-pytest.importorskip("pkcs11", reason="the optional package python-pkcs11 is not installed")
 pytestmark = pytest.mark.skipif(not MODULE.exists(), reason="SoftHSM is not installed (Debian: softhsm2)")
 
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
 
+import pyrage
 import pytest
 
 from tests.daemon.api import WAIVER, Api, running, until
 from tests.daemon.coded_calls import record
 from tests.daemon.server import Server
 
-pyrage = pytest.importorskip("pyrage")
 PASSPHRASE = "correct horse battery"
 pytestmark = pytest.mark.skipif(
     shutil.which("age") is None, reason="age is not installed (Debian: apt-get install age)"

@@ -20,8 +20,6 @@ from tests.daemon.nodes import indexed, nodes
 from tests.daemon.object_stores import object_store
 from tests.daemon.postgresql import Cluster, cluster
 
-BY_ALL = 2.0
-"""Seconds after which no other node opens what one has erased."""
 LENGTH = 8.0
 """Seconds of a call whose sound is larger than what is on its way to a slow client."""
 ON_THE_WAY = 32 << 10
@@ -84,12 +82,11 @@ def running_nodes(folder: Path, count: int) -> Iterator[tuple[list[Api], Cluster
         yield apis, database
 
 
-def erased(api: Api, call: str) -> tuple[str, float]:
-    """Ask for an erasure, wait until this node has cut it; return its id and when it was asked for."""
-    at = time.monotonic()
+def erased(api: Api, call: str) -> str:
+    """Ask for an erasure, wait until this node has cut it; return its id."""
     answer = api.ask("POST", "/erasures", "privacy", json={"calls": [call], "reason": "she asked us to"})
     assert answer.status_code == 202, answer.text
-    return answer.json()["id"], at
+    return str(answer.json()["id"])
 
 
 @pytest.mark.timeout(300)
@@ -102,10 +99,9 @@ def test_what_one_erases_no_other_opens(tmp_path: Path, count: int) -> None:
         indexed(apis)
         for api in others:
             assert api.sound(mine)
-        id, asked = erased(first, mine)
+        id = erased(first, mine)
         for api in others:
             until(lambda api=api: api.gone(mine))  # type: ignore[misc]
-        assert time.monotonic() - asked < BY_ALL * 3, "on a busy machine"
         done = first.erasure(id, "done")
         names = [f"rec{number}" for number in range(1, count + 1)]
         assert done["receipt"]["holders"] == [{"node": name, "retired": False} for name in names]
@@ -113,7 +109,7 @@ def test_what_one_erases_no_other_opens(tmp_path: Path, count: int) -> None:
 
         last = others[-1]
         assert last.one.stop(signal.SIGKILL) < 0
-        id, _ = erased(first, kept)
+        id = erased(first, kept)
         until(lambda: first.erasure(id, "cut")["waiting_for"] == [names[-1]])  # rec1 has indexed its own calls by then
         assert first.erasure(id, "cut")["receipt"] is None
         assert first.gone(kept)
@@ -132,7 +128,7 @@ def test_a_holder_that_is_away_is_named_until_it_is_retired(tmp_path: Path) -> N
         (mine,) = (call["id"] for call in record(first, 1))
         indexed([first, other])
         assert other.one.stop() == 0
-        id, _ = erased(first, mine)
+        id = erased(first, mine)
         assert first.erasure(id, "waiting")["waiting_for"] == ["rec2"]
         refused = first.one.run("node", "retire", "rec2", "--yes")
         assert refused.returncode == 3 and "two days" in refused.stderr
@@ -178,7 +174,7 @@ def test_what_one_erases_no_other_goes_on_sending(tmp_path: Path) -> None:
         ending, going_on = downloads(mine), downloads(kept)
         print({name: each.size for name, each in ending.items()})
         assert all(each.size > 1 << 20 for each in ending.values())
-        id, _ = erased(first, mine)
+        id = erased(first, mine)
         while first.get(f"/erasures/{id}", "privacy").json()["state"] != "done":
             for each in (*ending.values(), *going_on.values()):
                 each.some()

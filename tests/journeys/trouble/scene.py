@@ -20,7 +20,7 @@ from tests.journeys.trouble.disks import asked, refused_at_once
 CALLS = 4
 LONG = 3.0
 """Seconds of any other trouble."""
-IN_TIME = 15.0
+IN_TIME = 40.0
 """Seconds until all is well again; mostly one or two, but a busy machine or one that stands still adds to that."""
 
 

@@ -27,7 +27,7 @@ from tests.in_process.shared_keys import admit
 from tests.in_process.sign_in_service import field
 
 PASSWORD = "a fine long passphrase"
-SECOND = 5.0
+SECOND = 20.0
 """Seconds within which a token that was made or revoked counts everywhere: one, and patience with a busy machine."""
 ADMITTED = """
     INSERT INTO nodes (node, label, tree, instance, seen, state, epoch, indexed_until, seq)

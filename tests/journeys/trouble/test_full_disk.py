@@ -13,7 +13,7 @@ from tests.journeys.trouble.disks import asked, fill, refused_at_once, small_dis
 
 __all__ = ["small_disk"]
 
-IN_TIME = 15.0
+IN_TIME = 40.0
 """Seconds until a full disk is told, and until it is forgotten; it takes 5 unless the machine is busy with others."""
 FULL = 8.0
 """Seconds without space: longer than the memory for calls of eight streams lasts, shorter than for those of two."""
@@ -41,7 +41,7 @@ def test_a_full_disk_refuses_new_calls_and_harms_no_recording(small_disk: Path, 
         async def meanwhile() -> None:
             nonlocal full
             await it.talking(10, 1000)
-            assert taken()
+            await it.until(taken, IN_TIME)
             began = time.monotonic()
             await it.until(refused, IN_TIME)
             assert refused_at_once(one)

@@ -3,8 +3,10 @@
 import errno
 import os
 import random
+import select
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -54,13 +56,16 @@ def name(sender: socket.socket) -> bytes:
     return struct.pack("=H", socket.AF_INET) + port.to_bytes(2, "big") + socket.inet_aton(host) + bytes(8)
 
 
-def heard(pair: sockets.Pair) -> list[bytes]:
-    out = []
-    try:
-        while True:
+def heard(pair: sockets.Pair, count: int = 1) -> list[bytes]:
+    """Return all that has come, once it is so much: a busy kernel delivers a datagram later than it was sent."""
+    out, end = list[bytes](), time.monotonic() + 30
+    while True:
+        try:
             out.append(pair.rtp.recv(100))
-    except BlockingIOError:
-        return out
+        except BlockingIOError:
+            if len(out) >= count or time.monotonic() > end:
+                return out
+            time.sleep(0.001)
 
 
 def test_a_socket_pair_has_two_adjacent_free_ports(pair: sockets.Pair) -> None:
@@ -109,12 +114,13 @@ def test_a_datagram_is_sent_without_a_name_lookup(
 ) -> None:
     with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as six:
         six.bind(("::1", 0))
+        six.settimeout(30)
         wide = opened("::1")
         sockets.send(wide.rtp.fileno(), b"six", ("::1", six.getsockname()[1]), False)
-        assert six.recvfrom(100, socket.MSG_DONTWAIT) == (b"six", ("::1", wide.port, 0, 0))
+        assert six.recvfrom(100) == (b"six", ("::1", wide.port, 0, 0))
     assert sockets.connect(pair.rtp.fileno(), name(friend))
     sockets.send(pair.rtp.fileno(), b"peer", ("192.0.2.1", 9), True)
-    assert friend.recv(100, socket.MSG_DONTWAIT) == b"peer"
+    assert friend.recv(100) == b"peer"
     for host in ("localhost", "::1", "127.0.0.256"):
         with pytest.raises(OSError):
             sockets.send(pair.rtp.fileno(), b"nobody", (host, 9), False)
@@ -202,6 +208,7 @@ def test_five_seconds_of_every_stream_survive_a_stall(
     pair = opened(rtcp=False)
     for _ in range(packets):
         friend.sendto(bytes(size), ("127.0.0.1", pair.port))
+    assert select.select([pair.rtp], [], [], 30)[0]
     _, ancillary, _, _ = pair.rtp.recvmsg(2000, 100)
     assert [(level, kind) for level, kind, _ in ancillary] == [(socket.SOL_SOCKET, sockets.SO_TIMESTAMPNS)]
-    assert len(heard(pair)) == packets - 1 or sockets.refused_buffer("127.0.0.1")
+    assert sockets.refused_buffer("127.0.0.1") or len(heard(pair, packets - 1)) == packets - 1

@@ -17,6 +17,7 @@ from recorder.access import oidc_client
 from recorder.access.oidc_client import Providers
 from storage.access.actor import alike
 from tests.in_process.openid_provider import StandIn, key, provider, sign_in
+from tests.in_process.waiting import Clock
 
 BACK = "https://rec.example/openid/back"
 
@@ -25,13 +26,6 @@ BACK = "https://rec.example/openid/back"
 def house() -> Iterator[StandIn]:
     with provider() as stand_in:
         yield stand_in
-
-
-class Clock:
-    at = 0.0
-
-    def __call__(self) -> float:
-        return self.at
 
 
 @pytest.fixture

@@ -10,13 +10,14 @@ from types import MappingProxyType
 
 from recorder.calls.live_call import LiveCall
 from tests.in_process.recorder_node import Stage
-from tests.in_process.worker_call import Sender
+from tests.in_process.worker_call import Sender, worker_pid
 
 
 def worker(one: Stage) -> int:
     """Return the process id of the one media worker."""
-    (process,) = one.resources.workers._processes.values()
-    return process.pid
+    pid = worker_pid(one.node.settings.node.runtime_dir)
+    assert pid is not None
+    return pid
 
 
 def kill_worker(one: Stage) -> None:

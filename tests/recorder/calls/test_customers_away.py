@@ -46,7 +46,7 @@ async def test_its_clients_get_503_until_it_is_open(
     one.hear(sip_request("INVITE", "c1", 1, b"v=0\r\n"))
     one.hear(sip_request("OPTIONS", "c2", 1))
     assert (one.statuses("INVITE"), one.statuses("OPTIONS"), len(away.names)) == ([503], [503], 1)
-    await asyncio.wait_for(away.run(join), 10)  # what goes wrong afterwards does not end it
+    await asyncio.wait_for(away.run(join), 30)  # what goes wrong afterwards does not end it
     assert (len(tries), joined, away.names) == (3, ["acme"], frozenset())
     assert one.invite("c3").customer is gone
     for call in one.live:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
 import pytest
@@ -137,7 +136,7 @@ async def test_a_disk_that_refuses_is_tried_again(one: Stage, parts: PartTask, m
     await one.until(lambda: "c1" not in finished(call))
     await end(one, parts, call)
     assert await hang_up(one) == [200]
-    assert not os.listdir(call.customer.vault._open), "also of the part that the try left behind"
+    assert not call.customer.vault.left_open(), "also of the part that the try left behind"
 
 
 async def test_no_part_is_finished_that_the_checkpoint_names(

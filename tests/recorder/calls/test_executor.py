@@ -54,7 +54,7 @@ async def test_without_free_ports_an_invite_gets_503(one: Stage) -> None:
     one.hear(sip_request("INVITE", "c2", 1, sdp("sendonly", "sendonly")))
     assert one.statuses("INVITE") == [200, 503]
     assert len(one.live) == 1
-    assert one.descriptors() == held
+    await one.until(lambda: one.descriptors() <= held)  # a thread may be syncing a folder still
     assert one.resources.ports.free == 1  # nobody was told of it, so it is there for who needs no more
     for pair in taken:
         pair.close()
@@ -89,7 +89,8 @@ async def test_a_withdrawn_or_too_large_reoffer_changes_nothing(one: Stage, too_
     assert (b"Warning: 399" in one.said[-1]) is too_large
     assert [each["reason"] for each in one.node.incidents.of("acme")] == ["too-long"] * too_large
     assert call.recording.call_document(one.node.now())["streams"] == document
-    assert sorted(call.sockets.pairs) == [0, 1] and one.descriptors() == before
+    assert sorted(call.sockets.pairs) == [0, 1]
+    await one.until(lambda: one.descriptors() <= before)  # a thread may be syncing a folder still
     one.hear(sip_request("INVITE", "c1", 3, sdp("sendonly", "gone", version=2), to=one.tag()))
     assert one.statuses("INVITE")[2:] == [200]
     assert await hang_up(one) == [200]
@@ -185,7 +186,8 @@ async def test_a_disk_that_fails_as_a_call_begins_gives_503(
         raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
     monkeypatch.setattr(finalize, "take_back", read_only)  # files that were made after all are removed later
-    acme.keys.refill(today(one))
+    for day in (today(one), today(one) + 1):  # midnight may pass
+        acme.keys.refill(day)
     before = one.descriptors()
     with monkeypatch.context() as broken:
         broken.setattr(type(acme.vault), "make", no_part)

@@ -11,14 +11,13 @@ import pytest
 from media.records import record_format
 from recorder.calls.live_call import LiveCall
 from sip.message.header_values import Flow
+from tests.daemon.server import free_span
 from tests.in_process.recorder_node import CONFIG, Stage, sip_request
 from tests.recorder.calls.client import hear
 
 ACME, GLOBEX = "127.0.0.2", "127.0.0.3"
 TEXT = (
-    CONFIG.replace("127.0.0.0/8", f"{ACME}/32")
-    .replace("{first}-{last}", "18400-18403")
-    .replace("[keys]", 'srtp = "preferred"\n[keys]')
+    CONFIG.replace("127.0.0.0/8", f"{ACME}/32").replace("[keys]", 'srtp = "preferred"\n[keys]')
     + f'[[customer]]\nname = "globex"\nsources = ["{GLOBEX}/32"]\n'
 )
 PACKETS = 20
@@ -26,7 +25,8 @@ PACKETS = 20
 
 @pytest.fixture
 def config() -> str:
-    return TEXT
+    first = free_span(4)
+    return TEXT.replace("{first}-{last}", f"{first}-{first + 3}")
 
 
 class Speaker:
@@ -95,8 +95,8 @@ def stored(one: Stage, customer: str) -> Counter[bytes]:
     return found
 
 
+@pytest.mark.parametrize("cool_down", [0.0])
 async def test_the_next_call_on_a_port_ignores_the_old_sender(one: Stage) -> None:
-    one.resources.ports._cool_down = 0.0
     with Speaker(ACME, b"A") as old, Speaker(GLOBEX, b"G") as new:
         first, ports = begin(one, "c1", ACME, old)
         await speak(one, first, old, ports)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 
-import pytest
+import pyrage
 
 from recorder.maintenance.cli_audit import actor
 from recorder.persist.backup_time import backed_up_at
@@ -34,7 +34,7 @@ def test_rotation_needs_two_secrets_and_a_stopped_daemon(place: Place, printed: 
 
 
 def test_a_backup_brings_lost_keys_back(place: Place, answer: Answer, printed: Printed) -> None:
-    identity = pytest.importorskip("pyrage").x25519.Identity.generate()
+    identity = pyrage.x25519.Identity.generate()
     key, file = place.folder / "key.txt", place.folder / "keys.age"
     key.write_text(f"# a key\n{identity}\n")
     secret = place.open().secret(7, "media")
@@ -59,7 +59,6 @@ def test_a_backup_brings_lost_keys_back(place: Place, answer: Answer, printed: P
 
 
 def test_an_invalid_recipient_file_or_identity_fails(place: Place, printed: Printed) -> None:
-    pytest.importorskip("pyrage")
     assert place.run("keys", "backup", "--recipient", "age1wrong", "-o", str(place.folder / "x")) == 2
     assert place.run("keys", "restore", str(place.folder / "none"), "-i", str(place.config)) == 3
     _, err = printed("keys", "restore", str(place.config), "-i", str(place.config), status=2)

@@ -6,6 +6,7 @@ import dataclasses
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -81,6 +82,14 @@ def test_defaults_are_shown_without_the_names_of_credentials() -> None:
     assert said["node"]["data_dir"] == "/var/lib/recorder"
 
 
+def filled(kind: type[Any], value: object) -> Any:
+    """Make a section all of whose settings have a value."""
+    made = object.__new__(kind)
+    for each in dataclasses.fields(kind):
+        object.__setattr__(made, each.name, value)
+    return made
+
+
 def test_every_text_of_the_model_is_masked_unless_it_is_listed() -> None:
     """A setting that is added later is masked until somebody lists it."""
     sections = {**SECTIONS, **TABLES}
@@ -89,13 +98,12 @@ def test_every_text_of_the_model_is_masked_unless_it_is_listed() -> None:
     for key in listed:
         section, _, name = key.partition(".")
         assert name in {each.name for each in dataclasses.fields(sections[section])}, key
-    for section, kind in sections.items():
-        for each in dataclasses.fields(kind):
-            key = f"{section}.{each.name}"
-            if key not in listed:
-                assert shareable._value(key, "Anna Canary") == "***"
-                assert shareable._value(key, Path("/home/anna/x")) == "***"
-                assert shareable._value(key, ("Anna Canary",)) == ["***"]
+    for secret, masked in (("Anna Canary", "***"), (Path("/home/anna/x"), "***"), (("Anna Canary",), ["***"])):
+        full = {name: filled(kind, secret) for name, kind in SECTIONS.items()}
+        many: Any = {name: [filled(kind, secret)] for name, kind in TABLES.items()}
+        told = shareable.configuration(SimpleNamespace(**full, **many))  # type: ignore[arg-type]  # each kind of section
+        shown = {**told, **{name: told[name][0] for name in TABLES}}
+        assert {f"{name}.{key}" for name in shown for key, value in shown[name].items() if value != masked} <= listed
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema_rs
+import pyrage
 import pytest
 
 from recorder.exports.dsar_report import UNDECIDED
@@ -232,7 +233,6 @@ async def test_age_opens_it_and_unzip_unpacks_it(acme: Customer, job: ExportJob,
 
 
 async def test_a_passphrase_opens_it_and_nothing_is_on_the_disk(acme: Customer, job: ExportJob, tmp_path: Path) -> None:
-    pyrage = pytest.importorskip("pyrage")
     made = await reported(acme, job, await confirmed(acme, await called(acme)), media="wav", passphrase=SECRET)
     assert "calls.json" in unpacked(pyrage.passphrase.decrypt(made.data, SECRET))
     export = await acme.exports.get(made.case.export or "")

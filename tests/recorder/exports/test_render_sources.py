@@ -51,7 +51,7 @@ async def test_a_call_with_stored_media_is_not_played_without_them(one: Stage) -
     row, before = await row_of(acme, call.id), one.descriptors()
     async with media_parts(acme, row) as parts:
         assert [os.readlink(f"/proc/self/fd/{part.fd}").rpartition(".")[2] for part in parts] == ["m1"]
-    assert one.descriptors() == before
+    await one.until(lambda: one.descriptors() <= before)  # a thread may be syncing a folder still
     assert not lacks_files(acme, replace(row, size_bytes=1 << 30))  # one that goes on is not judged
 
     one.bye()
@@ -89,7 +89,8 @@ async def test_whoever_reads_a_call_is_stopped_when_it_is_erased(one: Stage) -> 
         async with media_parts(acme, row):
             acme.keys.cut(row.leaf)
             await asyncio.sleep(60)
-    assert one.descriptors() == before and not acme.vault.in_use.any()
+    await one.until(lambda: one.descriptors() <= before)  # a thread may be syncing a folder still
+    assert not acme.vault.in_use.any()
     with pytest.raises(Forgotten):
         async with media_parts(acme, row):
             raise AssertionError("what is erased is not opened")

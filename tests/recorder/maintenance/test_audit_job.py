@@ -166,7 +166,7 @@ def test_local_services_get_a_datagram(tmp_path: Path, kind: str, expected: byte
 def test_a_remote_syslog_gets_rfc_5424(family: socket.AddressFamily, host: str) -> None:
     with socket.socket(family, socket.SOCK_DGRAM) as service:
         service.bind((host.strip("[]"), 0))
-        service.settimeout(5)
+        service.settimeout(30)
         send(f"syslog:{host}:{service.getsockname()[1]}", LINE)
         heard = service.recv(4096)
     assert re.fullmatch(RFC_5424, heard) and [mark.head.n for mark in witnessed(heard)] == [1]

@@ -11,6 +11,7 @@ import tarfile
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pyrage
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -260,8 +261,7 @@ def test_a_name_from_elsewhere_or_a_link_is_refused(name: str, kind: bytes) -> N
 
 
 def test_only_a_recipient_opens_it() -> None:
-    x25519 = pytest.importorskip("pyrage").x25519
-    one, two, other = (x25519.Identity.generate() for _ in range(3))
+    one, two, other = (pyrage.x25519.Identity.generate() for _ in range(3))
     sealed = encrypt(b"keys", [str(one.to_public()), str(two.to_public())])
     for identity in (one, two):
         assert decrypt(sealed, f"# made today\n{identity}\n") == b"keys"
@@ -272,7 +272,6 @@ def test_only_a_recipient_opens_it() -> None:
 
 
 def test_an_invalid_recipient_or_identity_is_not_echoed() -> None:
-    pytest.importorskip("pyrage")
     for wrong in ("age1xyz", "AGE-SECRET-KEY-1QQ", ""):
         with pytest.raises(WrongUse, match="not an age") as caught:
             encrypt(b"keys", [wrong])
@@ -291,7 +290,6 @@ def test_without_pyrage_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.interop
 @pytest.mark.skipif(shutil.which("age") is None, reason="age is not installed (Debian: apt-get install age)")
 def test_age_opens_our_backup_and_we_open_its(tmp_path: Path) -> None:
-    pytest.importorskip("pyrage")
     key, file = tmp_path / "key.txt", tmp_path / "keys.age"
     subprocess.run(["age-keygen", "-o", key], check=True, capture_output=True)
     public = subprocess.run(["age-keygen", "-y", key], check=True, capture_output=True, text=True).stdout.strip()

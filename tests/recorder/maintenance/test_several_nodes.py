@@ -30,10 +30,11 @@ from storage.database.schema import erasures, job_leases, nodes
 from storage.directory.user import Person
 from storage.exports.exports import ExportState, Request
 from storage.journal.journal import FILE_NAME as PAPERS
+from storage.nodes import present
 from storage.objects.s3 import S3
 from storage.vault.object_vault import ObjectVault
 from tests.daemon.object_stores import Server
-from tests.in_process.shared_keys import caught_up, settled
+from tests.in_process.shared_keys import Stop, caught_up, not_live, settled
 from tests.in_process.storage_node import StorageNode, permit, record
 from tests.recorder.export_jobs import FakeRenderer, job_of
 from tests.recorder.job_parts import Parts
@@ -59,6 +60,7 @@ def _haste(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retention_job, "RETRY_SECONDS", 0.1)
     monkeypatch.setattr(poll_job, "LOOK_FOR_OTHERS_SECONDS", 0.1)
     monkeypatch.setattr(poll_job, "LOOK_SECONDS", 0.1)
+    monkeypatch.setattr(present, "KNOWN_SECONDS", -1.0)
     monkeypatch.setattr(verify, "GRACE_SECONDS", 0.0)
 
 
@@ -76,12 +78,12 @@ async def at_work(acme: Customer, folder: Path, jobs: Callable[[Parts], Any]) ->
 
 
 @asynccontextmanager
-async def following(*both: Customer) -> AsyncIterator[None]:
-    """Let nodes that hold the keys together follow each other's cuts, as they do every second."""
+async def following(*both: Customer, stop: Stop = not_live) -> AsyncIterator[None]:
+    """Let nodes that hold the keys together follow each other's cuts, as they do every second; `stop` ends a call."""
 
     async def follow() -> None:
         while True:
-            await caught_up(*both)
+            await caught_up(*both, stop=stop)
             await asyncio.sleep(0.1)
 
     task = asyncio.create_task(follow())
@@ -122,8 +124,6 @@ async def recorded(acme: Customer, **more: Any) -> CallRow:
 async def set_node(acme: Customer, number: int, **values: Any) -> None:
     async with acme.database.writing() as connection:
         await connection.execute(nodes.update().where(nodes.c.node == number).values(**values))
-    assert acme.nodes is not None
-    acme.nodes._known = None  # two seconds later
 
 
 async def count(acme: Customer, *conditions: Any) -> int:
@@ -194,6 +194,7 @@ async def test_a_live_call_is_ended_by_its_own_node_and_then_erased(two_nodes: T
 
     async def stop(call: str) -> None:
         ended.append(call)
+        assert other.keys.keeps(row.leaf)
         for ref in other.vault.left_open():
             other.vault.finish(ref.call, ref.leaf, ref.part)
         await other.calls.put([replace(row, state=CallState.COMPLETE, ended_at=datetime.now(UTC))], [()])
@@ -203,14 +204,9 @@ async def test_a_live_call_is_ended_by_its_own_node_and_then_erased(two_nodes: T
 
     await permit(one)
     await one.erasures.file(calls=[row.id], reason="x", by="paula")
-    jobs = at_work(one, tmp_path, retention(nothing)), at_work(other, tmp_path, retention(stop))
-    held = getattr(one, "holder", None)  # where nodes hold the keys together, each ends its own before it cuts
-    async with following(one, other), jobs[0] as first:
-        await asyncio.sleep(1)
-        assert held or (one.keys.keeps(row.leaf) and await one.calls.get(row.id))
-        async with jobs[1]:
-            await first.until(lambda: gone(one, [row]))
-    assert held or ended == [row.id]
+    async with following(one, other, stop=stop), at_work(one, tmp_path, retention(nothing)) as first:
+        await first.until(lambda: gone(one, [row]))
+    assert ended == [row.id]
     assert not all(acme.keys.keeps(row.leaf) for acme in two_nodes)
 
 
@@ -364,10 +360,6 @@ async def test_an_object_that_no_call_of_any_node_has_is_reported(two_nodes: Two
 
 async def cut(two_nodes: Any, leaf: int) -> None:
     """Cut a leaf at both nodes."""
-    if getattr(two_nodes[0], "holder", None) is None:
-        for acme in two_nodes:
-            acme.keys.cut(leaf)
-        return
     await two_nodes[0].cutter.cut(leaf)
     await settled(*two_nodes)
 

@@ -82,6 +82,12 @@ async def uploading(folder: Path, port: int, prefix: str, keep: str = "0s") -> A
                 await asyncio.gather(running, return_exceptions=True)
 
 
+@pytest.fixture(autouse=True)
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the job look often."""
+    monkeypatch.setattr(upload_job, "LOOK_SECONDS", 0.02)
+
+
 def links(acme: Customer) -> list[bool]:
     return [ref.path.is_symlink() for ref in acme.vault.walk()]
 
@@ -111,16 +117,17 @@ async def test_what_the_index_lacks_or_what_still_runs_stays_here(
         acme.vault.finish("01234567-89ab-4cde-8f01-23456789abcd", leaf, "m1")
         indexed = await record(acme)
         await until(lambda: sum(links(acme)) == 2 and it.job.waiting() == 0)
-        await asyncio.sleep(2.5)  # two more looks
-        assert [ref.call for ref in acme.vault.walk() if ref.path.is_symlink()] == [indexed.id] * 2
+        later = await record(acme)
+        await until(lambda: sum(links(acme)) == 4)
+        assert {ref.call for ref in acme.vault.walk() if ref.path.is_symlink()} == {indexed.id, later.id}
 
 
 async def test_a_local_copy_stays_as_long_as_it_should(
     tmp_path: Path, object_servers: dict[str, Server], prefix: str
 ) -> None:
     async with uploading(tmp_path, object_servers["moto"].port, prefix, keep="4s") as (acme, it):
-        await record(acme)
         began = time.monotonic()
+        await record(acme)
         await until(lambda: it.log.events and it.job.waiting() == 0 and list(acme.vault.stored(1 << 63)))  # type: ignore[attr-defined]
         assert links(acme) == [False, False] or time.monotonic() - began > 4
         await until(lambda: links(acme) == [True, True])
@@ -151,7 +158,7 @@ async def test_parts_that_cannot_be_uploaded_delay_no_others(
         short = [await record(acme, name="M") for _ in range(3)]
         await until(lambda: sum(links(acme)) == 6)
         assert {ref.call for ref in acme.vault.walk() if ref.path.is_symlink()} == {row.id for row in short}
-        await asyncio.sleep(4)  # more looks, which find the long ones only
+        await asyncio.sleep(0.5)  # more looks, which find the long ones only
         told = it.log.events.copy()
         await record(acme, name="M")
         await until(lambda: sum(links(acme)) == 8 and it.job.waiting() == 2 * len(long))

@@ -18,6 +18,7 @@ from recorder.persist.checkpoint_file import left_calls
 from recorder.persist.repair import left_behind, recover, repair
 from storage.customer.customer import Customer
 from storage.customer.settings import VAULT
+from tests.capabilities import impossible
 from tests.in_process.offers import sdp
 from tests.in_process.recorder_node import Stage, sip_request
 from tests.recorder.persist.test_forged_states import started
@@ -39,7 +40,7 @@ def disk_of(customer: Customer) -> Iterator[Path]:
     place = customer.folder / VAULT
     place.mkdir(exist_ok=True)
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(place)], capture_output=True).returncode:
-        pytest.skip("a small file system can be mounted by root only")
+        impossible("a small file system can be mounted by root only")
     try:
         yield place
     finally:

@@ -20,9 +20,8 @@ LINK = Flow("udp", ("fe80::10%eth0", 5060), ("fe80::1%eth0", 5060))
 ROUTES = {"192.0.2.1": "192.0.2.10", "2001:db8::1": "2001:db8::10", "203.0.113.1": "203.0.113.10"}
 
 
-@pytest.fixture(autouse=True)
-def _routes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_address, "_route_source", lambda remote: ROUTES.get(remote, ""))
+def route(remote: str) -> str:
+    return ROUTES.get(remote, "")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +42,7 @@ def _routes(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_ip_version_of_the_signalling_comes_first_s32(
     bind: str, advertise: str | None, flow: Flow, ours: tuple[str, str]
 ) -> None:
-    assert LocalAddresses(bind, advertise).addresses(flow) == Addresses(*ours)
+    assert LocalAddresses(bind, advertise, route).addresses(flow) == Addresses(*ours)
 
 
 @pytest.mark.parametrize(
@@ -57,33 +56,33 @@ def test_the_ip_version_of_the_signalling_comes_first_s32(
     ],
 )
 def test_media_for_a_nat_address_arrive_where_the_request_did(bind: str, advertise: str | None, behind: str) -> None:
-    assert LocalAddresses(bind, advertise).addresses(V4).behind == behind
+    assert LocalAddresses(bind, advertise, route).addresses(V4).behind == behind
 
 
 def test_a_client_without_a_route_is_an_error() -> None:
     with pytest.raises(OSError, match="cannot be reached"):
-        LocalAddresses("0.0.0.0", None).addresses(Flow("udp", ("0.0.0.0", 5060), ("233.252.0.1", 5060)))
+        LocalAddresses("0.0.0.0", None, route).addresses(Flow("udp", ("0.0.0.0", 5060), ("233.252.0.1", 5060)))
 
 
 def test_remembered_routes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local_address, "MAX_ROUTES", 3)
-    asked, looked = LocalAddresses("::", None), list[str]()
+    looked = list[str]()
 
-    def route(remote: str) -> str:
+    def slow(remote: str) -> str:
         looked.append(remote)
         return "2001:db8::10"
 
-    monkeypatch.setattr(local_address, "_route_source", route)
+    asked = LocalAddresses("::", None, slow)
     for last in (1, 1, 2, 3, 4, 1):  # the fourth makes them all be looked up again
         asked.addresses(Flow("udp", ("192.0.2.10", 5060), (f"192.0.2.{last}", 5060)))
     assert len(looked) == 5
 
 
-def test_an_ip_version_that_comes_after_the_start_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked = LocalAddresses("::", None)
-    monkeypatch.setattr(local_address, "_route_source", lambda remote: "")
+def test_an_ip_version_that_comes_after_the_start_is_found() -> None:
+    routes = dict[str, str]()
+    asked = LocalAddresses("::", None, lambda remote: routes.get(remote, ""))
     assert asked.addresses(V4) == Addresses("192.0.2.10")
-    monkeypatch.setattr(local_address, "_route_source", lambda remote: ROUTES.get(remote, ""))
+    routes.update(ROUTES)
     assert asked.addresses(V4) == Addresses("192.0.2.10", "2001:db8::10")
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from contextlib import contextmanager
 from typing import Any
 
@@ -99,9 +100,13 @@ async def test_a_burst_comes_whole_in_order_and_a_few_at_a_time():
         burst = [str(number).encode() * 50 for number in range(DATAGRAMS_AT_ONCE + 3)]
         for data in burst:
             mine.sendto(data, ("127.0.0.1", port))
-        for arrived in (burst[:DATAGRAMS_AT_ONCE], burst, burst):
+        end = time.monotonic() + 30
+        while notes.data != burst and time.monotonic() < end:  # a busy kernel delivers some later than they were sent
+            before = len(notes.data)
             links.readable()
-            assert notes.data == arrived
+            assert notes.data == burst[: len(notes.data)] and len(notes.data) <= before + DATAGRAMS_AT_ONCE
+        links.readable()
+        assert notes.data == burst
 
 
 class Reluctant:

@@ -15,10 +15,10 @@ import sqlalchemy as sa
 
 from storage.audit import audit_copies
 from storage.audit.audit_copies import AuditCopies
-from storage.audit.audit_files import Wanted
+from storage.audit.audit_files import AuditFiles, Wanted
 from storage.audit.hash_chain import ACCEPT, Act, Checkpoint
 from storage.cursors import BadCursor
-from storage.customer.customers import Customer
+from storage.customer.customers import Customer, audit_key
 from storage.database.database import Database
 from storage.database.schema import audit_copies as table
 from tests.in_process.storage_node import NOON
@@ -164,10 +164,11 @@ async def test_a_fork_after_a_rollback_of_log_and_keys_is_accepted(one: Numbered
         await copies(first).push()
     shutil.rmtree(one.data)
     shutil.copytree(old, one.data)
+    files = AuditFiles(one.data / "customers" / "acme", one.data / "keys", "acme")
     async with both(one, two) as (first, second):
         assert first.audit.verify().good, "its keys know nothing else"
         assert await copies(first).push(look=True) == 0
-        assert "is missing" in first.audit._files.verify(first.audit.public_key, await copies(first).marks()).fault
+        assert "is missing" in files.verify(first.audit.public_key, await copies(first).marks()).fault
         await write(one, first, 2)
         assert await copies(first).push() == 2
         for acme in (first, second):
@@ -181,7 +182,7 @@ async def test_a_fork_after_a_rollback_of_log_and_keys_is_accepted(one: Numbered
         assert await faults(second) == {1: ""}
         ((_, verdict),) = (await copies(second).verify()).values()
         assert [(each.loss.last, each.loss.node) for each in verdict.accepted] == [(12, 1)]
-        assert first.audit._files.verify(first.audit.public_key, await copies(first).marks()).good
+        assert files.verify(first.audit.public_key, await copies(first).marks()).good
         await write(one, first, 5)
         await copies(first).push()
         assert await faults(second) == {1: ""}
@@ -232,7 +233,7 @@ async def test_an_acceptance_of_another_node_counts_for_nothing(one: NumberedNod
     async with one.opened() as first:
         await asyncio.to_thread(first.audit.accept, Act("cli:root", "operator", ACCEPT, reason="x"))
         (accepted,) = first.audit.verify().accepted
-        other = [replace(accepted.loss, node=2).signed(first.audit._key, "acme")]
+        other = [replace(accepted.loss, node=2).signed(audit_key(first.keys), "acme")]
         await asyncio.wrap_future(first.audit.append(Act("mallory", "operator", ACCEPT, other[0])))
         assert [each.entry for each in first.audit.verify().accepted] == [accepted.entry]
 

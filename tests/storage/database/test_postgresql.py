@@ -2,21 +2,18 @@
 
 import asyncio
 import os
-import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from storage.database.database import Database, DatabaseAway
 from storage.database.schema import days
+from tests.daemon.pgbouncer import pgbouncer
 from tests.daemon.postgresql import Cluster, cluster
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -47,34 +44,6 @@ def reached() -> Iterator[tuple[Cluster, int, Path]]:
             os.chown(data / name, data.stat().st_uid, data.stat().st_gid)
         server.start()
         yield server, port, data / "server.crt"
-
-
-@contextmanager
-def pgbouncer(server: Cluster, port: int, mode: str, connections: int) -> Iterator[int]:
-    """Run PgBouncer before a server; yield its port."""
-    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
-        pytest.skip("PgBouncer is not installed (Debian: apt-get install pgbouncer)")
-    folder, own = server.log.parent, free_port()
-    (folder / "pgbouncer.ini").write_text(
-        f"[databases]\n* = host={folder} port={port} user=rec\n[pgbouncer]\nlisten_addr = 127.0.0.1\n"
-        f"listen_port = {own}\nunix_socket_dir =\nauth_type = any\npool_mode = {mode}\n"
-        f"default_pool_size = {connections}\n"
-    )
-    owner = (folder / "data").stat()
-    who: dict[str, Any] = {"user": owner.st_uid, "group": owner.st_gid, "extra_groups": []} if os.getuid() == 0 else {}
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    process = subprocess.Popen([program, str(folder / "pgbouncer.ini")], **quiet, **who)
-    try:
-        end = time.monotonic() + 20
-        while time.monotonic() < end:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", own)):
-                break
-            time.sleep(0.05)
-        yield own
-    finally:
-        process.terminate()
-        process.wait()
 
 
 async def opened(url: str, folder: Path, statement: str) -> str:
@@ -110,26 +79,24 @@ async def test_statements_are_not_compiled(reached: tuple[Cluster, int, Path], t
 
 
 @pytest.mark.parametrize(("mode", "connections"), [("session", 20), ("transaction", 2)])
-async def test_pgbouncer_needs_no_option(
-    reached: tuple[Cluster, int, Path], tmp_path: Path, mode: str, connections: int
-) -> None:
+async def test_pgbouncer_needs_no_option(tmp_path: Path, mode: str, connections: int) -> None:
     """In transaction pooling there are more transactions than connections, and each may get another one."""
-    server, port, _ = reached
-    await opened(f"{server.url}&port={port}", tmp_path, "SHOW jit")  # makes the database
-    with pgbouncer(server, port, mode, connections) as own:
-        url = f"postgresql+asyncpg://rec@127.0.0.1:{own}/recorder_{{customer}}"
-        assert await opened(url, tmp_path, "SHOW jit") == "off"
-        database = await Database.open(url, "acme", tmp_path, NOW)
+    with cluster() as server:
+        server.start()
+        await opened(server.url, tmp_path, "SHOW jit")  # makes the database
+        with pgbouncer(server, f"pool_mode = {mode}", connections) as between:
+            assert await opened(between.url, tmp_path, "SHOW jit") == "off"
+            database = await Database.open(between.url, "acme", tmp_path, NOW)
 
-        async def write(number: int) -> int:
-            async with database.writing() as connection:
-                await connection.execute(days.insert(), {"day": 1000 + number, "leaf": 1, "calls": 1})
-            async with database.reading() as connection:
-                query = sa.select(sa.func.count()).where(days.c.day == 1000 + number)
-                return int(await connection.scalar(query) or 0)
+            async def write(number: int) -> int:
+                async with database.writing() as connection:
+                    await connection.execute(days.insert(), {"day": 1000 + number, "leaf": 1, "calls": 1})
+                async with database.reading() as connection:
+                    query = sa.select(sa.func.count()).where(days.c.day == 1000 + number)
+                    return int(await connection.scalar(query) or 0)
 
-        assert await asyncio.gather(*(write(number) for number in range(30))) == [1] * 30
-        await database.close()
+            assert await asyncio.gather(*(write(number) for number in range(30))) == [1] * 30
+            await database.close()
 
 
 async def test_the_writable_one_of_two_servers_is_used(reached: tuple[Cluster, int, Path], tmp_path: Path) -> None:

@@ -137,11 +137,10 @@ async def test_an_absent_store_delays_an_erasure_but_not_its_cut(
     assert left(store) == set()
 
 
+@pytest.mark.parametrize("server", ["versions"], indirect=True)
 async def test_what_a_lock_keeps_is_in_the_receipt_with_its_date(
     acme: Customer, vault: ObjectVault, store: S3, server: tuple[Server, str]
 ) -> None:
-    if server[1] != LOCKED:
-        pytest.skip("this bucket knows no locks")
     row = await record(acme)
     ref = vault.find(row.id, row.leaf, "m1")
     assert ref is not None

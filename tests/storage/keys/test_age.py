@@ -2,6 +2,7 @@
 
 import io
 
+import pyrage
 import pytest
 
 from storage.keys.age import CHUNK, BadRecipient, Encrypter, parse
@@ -20,13 +21,8 @@ def encrypted(data, piece=10_000, **to):
     return out.getvalue()
 
 
-@pytest.fixture(scope="module")
-def pyrage():
-    return pytest.importorskip("pyrage")
-
-
 @pytest.mark.parametrize("length", LENGTHS)
-def test_pyrage_opens_a_file_only_with_its_key_or_passphrase(pyrage, length):
+def test_pyrage_opens_a_file_only_with_its_key_or_passphrase(length):
     identity, other = pyrage.x25519.Identity.generate(), pyrage.x25519.Identity.generate()
     data = bytes(range(256)) * (length // 256) + bytes(length % 256)
     made = encrypted(data, recipient=parse(str(identity.to_public())))
@@ -41,7 +37,7 @@ def test_pyrage_opens_a_file_only_with_its_key_or_passphrase(pyrage, length):
         pyrage.passphrase.decrypt(sealed, PASSPHRASE + "!")
 
 
-def test_a_guess_of_a_passphrase_costs_something(pyrage):
+def test_a_guess_of_a_passphrase_costs_something():
     made = encrypted(b"", passphrase=PASSPHRASE)
     assert made.splitlines()[1].startswith(b"-> scrypt ") and made.splitlines()[1].endswith(b" 16")
     assert pyrage.passphrase.decrypt(made, PASSPHRASE) == b""
@@ -62,7 +58,7 @@ def test_pieces_of_any_length_make_the_same_file():
     assert fixed(1000) == fixed(CHUNK) == fixed(len(data))
 
 
-def test_a_recipient_is_read_strictly(pyrage):
+def test_a_recipient_is_read_strictly():
     good = str(pyrage.x25519.Identity.generate().to_public())
     assert parse(f" {good}\n") == parse(good.upper()) and len(parse(good)) == 32
     odd = [

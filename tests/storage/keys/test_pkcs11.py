@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pkcs11
 import pytest
 
 from storage import extras
@@ -16,7 +17,6 @@ from storage.keys.pkcs11 import STATEMENT
 from storage.keys.root_secret import load_root, make_token_root
 from tests.in_process.hardware_token import MODULE, PIN, address, make_token
 
-pkcs11 = pytest.importorskip("pkcs11", reason="the optional package python-pkcs11 is not installed")
 pytestmark = pytest.mark.skipif(not MODULE.exists(), reason="SoftHSM is not installed (Debian: softhsm2)")
 
 

@@ -10,9 +10,11 @@ from recorder.persist.indexer import Indexer
 from storage.calls.call_row import CallRow, CallState
 from storage.customer.customers import Customer
 from storage.database.schema import nodes
+from storage.nodes import present
 from storage.nodes.indexed import MARGIN_SECONDS, Indexed
 from storage.nodes.rows import NodeState
 from tests.in_process.storage_node import NOON, record
+from tests.in_process.waiting import Clock
 
 pytestmark = pytest.mark.system
 Two = tuple[Customer, Customer]
@@ -62,13 +64,13 @@ async def test_a_node_waits_for_the_others_unless_they_are_retired(two_nodes: Tw
     assert await of(one).behind(late) == []
 
 
-async def test_others_are_known_by_name_and_state(two_nodes: Two) -> None:
+async def test_others_are_known_by_name_and_state(two_nodes: Two, monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = two_nodes
+    monkeypatch.setattr(present, "KNOWN_SECONDS", -1.0)
     assert one.nodes is not None
 
     async def states() -> dict[str, NodeState]:
         assert one.nodes is not None
-        one.nodes._known = None  # two seconds later
         return {each.name: each.state for each in (await one.nodes.all()).values()}
 
     assert await states() == {"rec1": NodeState.ACTIVE, "rec2": NodeState.ACTIVE}
@@ -79,15 +81,6 @@ async def test_others_are_known_by_name_and_state(two_nodes: Two) -> None:
     await told(other, state="retired")
     assert (await states())["rec2"] is NodeState.RETIRED
     assert await one.nodes.of(7) is None
-
-
-class Clock:
-    """A clock that is set."""
-
-    at = 100.0
-
-    def __call__(self) -> float:
-        return self.at
 
 
 async def test_the_indexer_notes_it_with_the_calls_that_it_writes(two_nodes: Two) -> None:

@@ -15,7 +15,7 @@ from storage.errors import DriverMissing, NoSpace, ObjectMissing, StoreAway
 from storage.objects import s3
 from storage.objects.s3 import S3
 from storage.objects.store import Features, StoredObject
-from tests.daemon.object_stores import KEY, LOCKED, SECRET, Proxy, Server, object_store
+from tests.daemon.object_stores import KEY, LOCKED, SECRET, Proxy, Server, client, object_store
 from tests.in_process.certificates import Authority
 
 TRUSTED = Features(range=True, checksum=True, list=True, delete=True, versions=False, lock=False, create_only=False)
@@ -81,7 +81,7 @@ def test_all_versions_are_removed_and_delete_markers(object_servers: dict[str, S
     store = S3(object_servers["moto"].settings(LOCKED, prefix=prefix))
     for _ in range(1002):  # more than one page
         store.put("acme/1/m1", b"x")
-    store._boto().delete_object(Bucket=LOCKED, Key=f"{prefix}acme/1/m1")
+    client(store.settings).delete_object(Bucket=LOCKED, Key=f"{prefix}acme/1/m1")
     assert store.remove("acme/1/", everything) == (1003, ())
     assert store.versions("acme/1/") == []
 
@@ -173,14 +173,14 @@ def test_packages_that_are_missing_are_named(monkeypatch: pytest.MonkeyPatch, ob
 
 
 def test_a_recorder_that_stops_waits_for_no_store(behind: S3, proxy: Proxy) -> None:
-    proxy.play(always="slow3")
+    proxy.play(always="slow30")
     began = time.monotonic()
     threading.Timer(0.3, behind.requests.close).start()
     with pytest.raises(StoreAway, match="stopping"):
         behind.put("acme/1/m1", b"x")
     with pytest.raises(StoreAway, match="stopping"):
         behind.size("acme/1/m1")
-    assert time.monotonic() - began < 2 and behind.requests.running == 1
+    assert time.monotonic() - began < 20 and behind.requests.running == 1
 
 
 def test_a_store_behind_an_authority_of_its_own(tmp_path: Path) -> None:

@@ -223,7 +223,7 @@ async def test_a_closing_that_a_crash_cut_short_is_ended(acme, monkeypatch):
         raise RuntimeError
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr(acme.requests, "_forget", crash)
+        patch.setattr(acme.cutter, "cut", crash)
         await acme.requests.close(case.id, Step.DONE, by="paula")
     assert acme.keys.keeps(case.leaf)
     assert await acme.requests.tidy() == 1 and await acme.requests.tidy() == 0

@@ -6,15 +6,9 @@ import pytest
 
 from admin_api.page.sign_in import pending_logins
 from admin_api.page.sign_in.pending_logins import SECONDS, Pending
+from tests.in_process.waiting import Clock
 
 HOME, ELSEWHERE = "192.0.2.0/24", "2001:db8:0:100::/56"
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 async def test_a_thing_is_taken_once_within_ten_minutes() -> None:
@@ -22,9 +16,9 @@ async def test_a_thing_is_taken_once_within_ten_minutes() -> None:
     kept: Pending[str] = Pending(os.urandom, clock)
     key, late = [await kept.keep("thing", HOME) for _ in range(2)]
     assert len(key) == 64
-    clock.now = SECONDS
+    clock.at += SECONDS
     assert [await kept.take(each) for each in (key, key, "")] == ["thing", None, None]
-    clock.now = SECONDS + 1
+    clock.at += 1
     assert await kept.take(late) is None
 
 
@@ -43,6 +37,6 @@ async def test_expired_and_then_the_oldest_logins_are_evicted(monkeypatch: pytes
     clock = Clock()
     kept: Pending[str] = Pending(os.urandom, clock)
     old = await kept.keep("old", HOME)
-    clock.now = SECONDS + 1
+    clock.at += SECONDS + 1
     keys = [await kept.keep(str(number), ELSEWHERE) for number in range(4)]
     assert [await kept.take(key) for key in (old, *keys)] == [None, None, "1", "2", "3"]

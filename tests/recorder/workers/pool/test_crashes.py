@@ -85,7 +85,7 @@ async def test_a_batch_over_which_two_workers_ended_is_given_up(
 ) -> None:
     async with neighbours(tmp_path, monkeypatch, bug) as (one, other):
         poison(one)
-        await one.heard(messages.WorkerDied, MAX_REPLAYS)
+        await one.heard(messages.WorkerDied, MAX_REPLAYS, 90)  # a worker that hangs and is starved is given 15 s
         one.send(5)
         other.send(5)
         await one.workers.snapshot(CALL)

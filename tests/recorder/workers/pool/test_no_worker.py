@@ -1,12 +1,15 @@
 """Calls that no worker has: begun or asked for while none lives, or handed to one that dies before it looks."""
 
 import asyncio
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from media.records.record_format import Mark, Marked
-from recorder.workers import messages
+from recorder.workers import messages, pool, worker_handle
 from tests.in_process.worker_call import CALL, WorkerCall, recording, started
 
 
@@ -29,7 +32,7 @@ async def test_a_call_placed_while_no_worker_lives_goes_to_the_next(tmp_path: Pa
         else:
             one.begin()
             one.send(20)
-        await asyncio.wait_for(one.heard(messages.Resumed), 10)
+        await one.heard(messages.Resumed)
         one.send(5)
         await one.whole()
 
@@ -58,31 +61,36 @@ async def test_a_call_closed_while_its_worker_is_dead_is_finished(tmp_path: Path
         one.kill()
         one.send(4)
         again = asyncio.create_task(one.close())
-        final = await one.whole()
+        final = await one.whole(at_once=True)
         assert await again == final
         assert CALL not in one.workers
 
 
 @pytest.mark.parametrize("deaths", [1, 2])
-async def test_lost_sockets_leave_a_marked_gap(tmp_path: Path, deaths: int) -> None:
+async def test_lost_sockets_leave_a_marked_gap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deaths: int) -> None:
     """They are remembered until a worker has noted it: the next one may die before it has said a word."""
+    successors = list[worker_handle.Process]()
+
+    def spawn(*given: Any) -> worker_handle.Process:
+        successors.append(worker_handle.spawn(*given))
+        if len(successors) < deaths:
+            os.kill(successors[-1].pid, signal.SIGKILL)
+        one.kept = len(successors) > 1
+        return successors[-1]
+
     async with recording(tmp_path, kept=False) as one:
         for _ in range(10):
             one.send()
             await asyncio.sleep(0.02)
         await one.workers.snapshot(CALL)
+        monkeypatch.setattr(pool, "spawn", spawn)
         one.kill()
         for sender in one.senders:
             for _ in range(15):
                 sender.packet()
-        if deaths > 1:
-            await one.heard(messages.WorkerDied)
-            await one.kill_next()
-            one.kept = True
-            await one.heard(messages.WorkerDied, 2)
-            assert one.seen(messages.Resumed) == []
         await asyncio.sleep(0.3)
         await one.heard(messages.Resumed)
+        assert len(one.seen(messages.WorkerDied)) == len(successors) == deaths
         for _ in range(10):
             one.send()
             await asyncio.sleep(0.02)

@@ -40,7 +40,7 @@ async def test_the_last_messages_of_a_dead_worker_are_read(
     monkeypatch.setattr("recorder.workers.worker_handle.GATHER", 0.0)
     async with recording(tmp_path, 20) as one:
         (process,) = started_workers
-        closing = asyncio.create_task(one.whole())
+        closing = asyncio.create_task(one.whole(at_once=True))
         await asyncio.sleep(0)  # main reads nothing from here on
         process.control.setblocking(True)
         while isinstance(codec.decode_report(process.control.recv(codec.MAX_MESSAGE, socket.MSG_PEEK)), messages.Beat):

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +16,6 @@ import pytest
 from pylibsrtp import Policy, Session
 
 from media.spec import MAX_CONTEXTS, StreamSpec
-from media.stream import fast_path_library
 from recorder.workers import messages
 from recorder.workers.process import NO_MEMORY, STALE
 from recorder.workers.worker_handle import activity
@@ -33,7 +33,7 @@ async def test_kills_at_any_moment_lose_and_repeat_nothing(tmp_path: Path, seed:
 
 
 @pytest.mark.system  # the kernel shows root alone what a process that leaves no dump has mapped
-@pytest.mark.skipif(fast_path_library.library() is None, reason="no C compiler")
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler")
 async def test_a_worker_loads_the_compiled_path_of_its_own_files(tmp_path: Path) -> None:
     """Before any packet comes: until then its files may have been replaced by those of another version."""
     async with started(tmp_path) as one:
