@@ -32,7 +32,7 @@ from media.spec import StreamSpec
 from media.srtp.context import SUITES, Engine
 from media.srtp.srtcp import Srtcp
 from recorder.cli import console
-from recorder.simulate.reports import sender_report
+from recorder.simulate.rtcp import sender_report
 from recorder.workers import messages
 from recorder.workers.call_recorder import CallRecorder
 from storage.vault.container import MEDIA_SEGMENT, new_part

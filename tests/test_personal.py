@@ -246,7 +246,7 @@ MAY_REVEAL = {
     "sip/siprec/parties.py": "compares addresses and reads numbers in them",
     "sip/siprec/vendor_extensions.py": "reads what vendors' words say",
     "recorder/persist/checkpoint.py": "seals the live state",
-    "recorder/session/call_document.py": "encodes the document for a control part, which is sealed",
+    "recorder/session/document_builder.py": "encodes the document for a control part, which is sealed",
     "storage/calls/call_document.py": "reveals a document as a whole",
     "storage/calls/call_row.py": "seals a row",
     "storage/calls/search.py": "turns a query into search tokens",

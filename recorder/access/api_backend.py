@@ -24,7 +24,7 @@ from recorder.exports.render_sources import media_parts, render_streams
 from recorder.exports.wav_stream import open_stream
 from recorder.persist.indexer import Indexer
 from recorder.session import events as e
-from recorder.session.call_document import figures
+from recorder.session.document_builder import figures
 from recorder.session.index_row import parse_time
 from recorder.workers.pool import Workers
 from storage.calls.call_document import CallDocument, Stream, with_parties

@@ -13,8 +13,8 @@ from recorder.errors import NotPossible
 from recorder.persist import part_files
 from recorder.persist.control_part import ControlPart
 from recorder.runtime.disk_thread import Disk, DiskAway
-from recorder.session.call_document import encode_call
 from recorder.session.commands import Keep, Kept
+from recorder.session.document_builder import encode_call
 from recorder.workers.messages import Part
 from storage.calls.call_document import CallDocument
 from storage.customer.customers import Customer

@@ -15,7 +15,7 @@ from recorder.calls.registry import Live
 from recorder.calls.repair_queue import Left, RepairQueue
 from recorder.errors import NotPossible
 from recorder.persist.checkpoint import Checkpoints, Mark
-from recorder.persist.group_sync import Durability
+from recorder.persist.durability import Durability
 from recorder.persist.indexer import Indexer
 from recorder.persist.repair import take_back
 from recorder.session import commands as c

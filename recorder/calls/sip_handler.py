@@ -20,7 +20,7 @@ from recorder.config.value_readers import Siprec, Srtp
 from recorder.errors import NotPossible
 from recorder.observe.rejections import Challenges, Rejections
 from recorder.runtime.disk_thread import DiskAway
-from recorder.runtime.token_bucket import Rates, within
+from recorder.runtime.invite_rates import Rates, within
 from recorder.session import events as e
 from recorder.session.session import RETRY_AFTER
 from recorder.signalling.customer_lookup import CustomerLookup, normal_address

@@ -16,7 +16,7 @@ from recorder.observe.incidents import Incidents
 from recorder.observe.log_throttle import RateLimit
 from recorder.observe.logs import Log
 from recorder.observe.metrics import Metrics
-from recorder.runtime.token_bucket import Rates
+from recorder.runtime.invite_rates import Rates
 
 LINES_A_SECOND = 20
 """Lines about refused input from all sources together, with bursts of twice as many: what a person can follow."""

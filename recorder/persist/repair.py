@@ -17,8 +17,8 @@ from typing import Any
 from media.records import record_format
 from media.records.summary import Summary
 from recorder.persist.control_part import ControlPart
-from recorder.session.call_document import encode_call, from_ns
 from recorder.session.commands import Kept
+from recorder.session.document_builder import encode_call, from_ns
 from recorder.session.index_row import forms_of, parse_time, row_of
 from storage.calls.call_document import CallDocument, Stream, wrapped
 from storage.customer.customers import Customer

@@ -13,8 +13,8 @@ from sys import intern
 from typing import Any
 
 from personal import Personal
-from recorder.session import call_document, streams
 from recorder.session import commands as c
+from recorder.session import document_builder, streams
 from recorder.session import events as e
 from recorder.session.index_row import parse_time
 from recorder.session.offer_answer import Agreement, Before
@@ -391,7 +391,7 @@ class Recording:
         return [*done, c.Index()] if done else []
 
     def _learn(self, request: Request, body: bytes | None, now: e.Now) -> list[c.Command]:
-        done: list[c.Command] = [c.Keep(c.Kept.EVENT, call_document.message(request, now.wall))]
+        done: list[c.Command] = [c.Keep(c.Kept.EVENT, document_builder.message(request, now.wall))]
         for at, raw in enumerate((body, *request.contents.later) if body else ()):
             done.append(c.Keep(c.Kept.METADATA, raw))
             # in addition to the first
@@ -466,7 +466,7 @@ class Recording:
 
     # ---- documents ----
     def _event(self, kind: str, now: e.Now, **more: Any) -> c.Keep:
-        return c.Keep(c.Kept.EVENT, call_document.happening(kind, now.wall, **more))
+        return c.Keep(c.Kept.EVENT, document_builder.happening(kind, now.wall, **more))
 
     @property
     def session_id(self) -> str:
@@ -520,11 +520,11 @@ class Recording:
             **kept,
             "end_reason": self.reason,
             "paused": self.paused,
-            "parties": [call_document.party(p) for p in picture.parties()],
+            "parties": [document_builder.party(p) for p in picture.parties()],
             "streams": [s.document(o, self._heard_in(s)) for s, o in zip(self.streams, owners, strict=True)],
             "groups": list(picture.groups),
             "correlations": [[kind, value] for kind, value in picture.correlations],
-            **call_document.belonging(picture.names),
+            **document_builder.belonging(picture.names),
             "notes": list(self.notes),
         }
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from media.codecs import amr
 from media.codecs.decoders import CODINGS
-from recorder.session import call_document
+from recorder.session import document_builder
 from recorder.session.commands import DtlsKeys, PortKeys, StreamPlan
 from sip.sdp.answer import LinePlan
 from sip.sdp.description import Format
@@ -266,14 +266,14 @@ class Stream:
             "party": owner.party,
             "inferred": owner.inferred,
             "earlier": list(owner.earlier),
-            "speakers": call_document.speakers([each.since for each in self.speakers], speakers),
+            "speakers": document_builder.speakers([each.since for each in self.speakers], speakers),
             "media": self.line.media,
-            "codec": call_document.codec(self.line.formats),
+            "codec": document_builder.codec(self.line.formats),
             "srtp": self.line.protection,
             "removed": self.removed or self.away,
-            "formats": [call_document.payload(f) for f in self.formats],
-            **call_document.figures(self.figures),
-            "pauses": call_document.pauses(self.pauses),
+            "formats": [document_builder.payload(f) for f in self.formats],
+            **document_builder.figures(self.figures),
+            "pauses": document_builder.pauses(self.pauses),
         }
 
     def to_state(self) -> dict[str, Any]:
@@ -295,7 +295,7 @@ class Stream:
             "before": list(self.before),
             "elsewhere": list(self.elsewhere),
             "speakers": [(rfc3339(at), list(who), inferred) for at, who, inferred in self.speakers],
-            "pauses": call_document.pauses(self.pauses),
+            "pauses": document_builder.pauses(self.pauses),
             "figures": dict(self.figures),
         }
 

@@ -9,7 +9,7 @@ from pylibsrtp import Error
 from recorder.simulate import coded
 from recorder.simulate.batch import Source, random_number, receiver, sender, socket_name
 from recorder.simulate.plan import CODECS, DTLS, VIDEO
-from recorder.simulate.reports import heard, sender_report
+from recorder.simulate.rtcp import heard, sender_report
 
 SLOTS = 10
 """Parts of a tick: 2,000 streams are sent in ten portions of 200, not in one burst."""

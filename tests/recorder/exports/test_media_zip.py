@@ -21,7 +21,7 @@ import pytest
 from personal import Personal
 from recorder.exports.media_zip import UNFINISHED, Added, Archive, add_table, chosen
 from recorder.exports.render_client import RenderStream
-from recorder.session import call_document
+from recorder.session import document_builder
 from storage.exports.subject_filter import Subject
 from tests.in_process.films import film, stored, vp8_payloads
 from tests.in_process.rendered_calls import START, noise, run
@@ -31,7 +31,7 @@ from tests.recorder.sealed import part_of
 PARTIES: Any = [{"name": "Mira Okafor", "number": "+4930123456"}, {"name": "Tove Lind", "number": "+4940777888"}]
 VP8 = {"pt": 96, "encoding": "VP8", "clock": 90_000, "channels": 1, "fmtp": None}
 STREAMS: list[Any] = [{"label": str(n + 1), "party": n, "media": "audio", "formats": []} for n in range(2)]
-TRANSFER = str(call_document.from_ns(START + 3_000_000_000))
+TRANSFER = str(document_builder.from_ns(START + 3_000_000_000))
 SPEAKERS = [
     {"from": None, "to": TRANSFER, "party": 0, "inferred": False},
     {"from": TRANSFER, "to": None, "party": 1, "inferred": False},
@@ -194,7 +194,7 @@ def test_the_end_of_a_live_call_that_is_in_doubt_is_silent(tmp_path: Path) -> No
     (sound,) = decoded(tmp_path, run(noise(1, 400)), heard, "wav")
     assert all(any(sound[at : at + 80]) for at in range(0, 3_000 * 8, 80)) and not any(sound[3_000 * 8 :])
     for mine, known, times in ((0, 2, 1), (0, 9, 1), (1, 2, 0), (1, 3.4, 0), (1, 9, 1)):
-        at = datetime.fromisoformat(str(call_document.from_ns(START + round(known * 1e9))))
+        at = datetime.fromisoformat(str(document_builder.from_ns(START + round(known * 1e9))))
         heard, _ = heard_by([SHARED, {**STREAMS[0], "party": mine}], mine, known=at)
         assert len(heard[0].heard or ()) == times
 

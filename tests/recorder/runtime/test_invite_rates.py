@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from recorder.runtime.token_bucket import BURST_SECONDS, Rates, within
+from recorder.runtime.invite_rates import BURST_SECONDS, Rates, within
 from storage.token_buckets import MAX_KEYS
 
 

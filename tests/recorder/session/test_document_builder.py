@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from personal import Personal
-from recorder.session import call_document
 from recorder.session import commands as c
+from recorder.session import document_builder
 from recorder.session import events as e
 from recorder.session.index_row import forms_of, row_of
 from sip.sdp.description import Format
@@ -35,9 +35,9 @@ def document(**more: Any) -> Any:
 
 
 def test_figures_have_times_and_lack_what_only_we_need() -> None:
-    shown = call_document.figures({})
+    shown = document_builder.figures({})
     assert (shown["packets"], shown["mos"], shown["gaps"], shown["first_packet_at"]) == (0, None, [], None)
-    shown = call_document.figures(
+    shown = document_builder.figures(
         {"stream": 1, "sources": 2, "gaps": [(0, 1_000_000_000, "loss")], "first_arrival": 10**18}
     )
     assert shown["gaps"] == [["1970-01-01T00:00:00.000Z", "1970-01-01T00:00:01.000Z", "loss"]]
@@ -50,16 +50,16 @@ def test_figures_have_times_and_lack_what_only_we_need() -> None:
     [(("telephone-event", "PCMA"), "PCMA"), (("CN",), "CN"), (("",), None), ((), None)],
 )
 def test_events_and_comfort_noise_are_no_codecs(names: tuple[str, ...], codec: str | None) -> None:
-    assert call_document.codec([Format(n, name, 8000, 1, None) for n, name in enumerate(names)]) == codec
+    assert document_builder.codec([Format(n, name, 8000, 1, None) for n, name in enumerate(names)]) == codec
 
 
 def test_messages_and_events_are_kept_with_their_time() -> None:
-    kept = json.loads(call_document.message(request("BYE", 7), NOON))
+    kept = json.loads(document_builder.message(request("BYE", 7), NOON))
     assert (kept["at"], kept["method"]) == ("2026-03-01T12:00:00.000Z", "BYE")
     assert ["CSeq", "7 BYE"] in kept["headers"]
-    resumed = json.loads(call_document.happening("resumed", NOON, part="m2"))
+    resumed = json.loads(document_builder.happening("resumed", NOON, part="m2"))
     assert resumed == {"at": "2026-03-01T12:00:00.000Z", "kind": "resumed", "part": "m2"}
-    assert call_document.encode({"x": b"\xff".decode("utf-8", "surrogateescape")}) == b'{"x":"\xff"}'
+    assert document_builder.encode({"x": b"\xff".decode("utf-8", "surrogateescape")}) == b'{"x":"\xff"}'
 
 
 def test_records_have_the_numbers_and_the_clock_of_the_format() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from recorder.persist.group_sync import PAUSE_SECONDS, Durability
+from recorder.persist.durability import PAUSE_SECONDS, Durability
 from storage.errors import SyncFailed
 from storage.vault.group_sync import Syncer
 
