@@ -144,7 +144,7 @@ def party(person: Person, writing: int) -> dict[str, Any]:
 
 
 def finds(kind: Kind, writing: int) -> bool:
-    """Tell whether a query of this kind must find a party that is written in this way."""
+    """Return whether a query of this kind must find a party that is written in this way."""
     return kind in _WRITTEN[writing][1]
 
 

@@ -193,7 +193,7 @@ class Row:
 
     @property
     def good(self) -> bool:
-        """Tell whether the daemon kept up."""
+        """Return whether the daemon kept up."""
         return self.high <= LIMIT_MS and not self.failed
 
     def __str__(self) -> str:

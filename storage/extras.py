@@ -14,7 +14,7 @@ _FOLDER = Path(__file__).parents[1]
 
 
 def missing(extra: str) -> bool:
-    """Tell whether an extra is not installed."""
+    """Return whether an extra is not installed."""
     try:
         return find_spec(PACKAGES[extra]) is None
     except ValueError:  # another package of this name is half loaded

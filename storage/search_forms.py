@@ -63,7 +63,7 @@ class Needle:
     """Digits with which a number of the call must end."""
 
     def meets(self, forms: Iterable[str]) -> bool:
-        """Say whether a call with these forms meets this needle."""
+        """Return whether a call with these forms meets this needle."""
         have = frozenset(forms)
         if self.probe not in have or not have.issuperset(self.every):
             return False
@@ -106,7 +106,7 @@ def numbers(text: str, country: str) -> tuple[str, ...]:
 
 
 def is_country(code: str) -> bool:
-    """Say whether numbers of this country can be parsed: `GB` is a country, `UK` is not."""
+    """Return whether numbers of this country can be parsed: `GB` is a country, `UK` is not."""
     if re.fullmatch("[A-Z]{2}", code) and _has_plan(code):
         return True
     import phonenumbers
@@ -115,7 +115,7 @@ def is_country(code: str) -> bool:
 
 
 def _has_plan(region: str) -> bool:
-    """Say whether the library has a file for a region, without loading it, which would delay each start by 20 ms."""
+    """Return whether the library has a file for a region, without loading it, which would delay each start by 20 ms."""
     spec = find_spec("phonenumbers")
     places = (spec and spec.submodule_search_locations) or ()
     return any(Path(place, "data", f"region_{region}.py").is_file() for place in places)
@@ -184,7 +184,7 @@ def asked(text: str, country: str, *, exact: bool = False) -> tuple[Needle, ...]
 
 
 def is_number(text: str) -> bool:
-    """Say whether a text is a telephone number in some notation, and nothing else."""
+    """Return whether a text is a telephone number in some notation, and nothing else."""
     text = _plain_number(text)
     return bool(_NUMBER.fullmatch(text)) and len(_digits(text)) >= 2
 

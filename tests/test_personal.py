@@ -269,7 +269,7 @@ WAYS_TO_REVEAL = {"reveal", "revealed", "revealed_parties", "revealed_text"}
 
 
 def revealing(source: str) -> bool:
-    """Tell whether a module uses one of the ways to open a personal value."""
+    """Return whether a module uses one of the ways to open a personal value."""
     for node in ast.walk(ast.parse(source)):
         names = [node.attr] if isinstance(node, ast.Attribute) else [node.id] if isinstance(node, ast.Name) else []
         names += [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else []

@@ -155,7 +155,7 @@ async def _nodes(request: AuthorisedRequest) -> Mapping[int, Present] | None:
 
 
 def _is_elsewhere(request: AuthorisedRequest, row: CallRow) -> bool:
-    """Say whether another node is recording a call."""
+    """Return whether another node is recording a call."""
     return request.customer.several and row.state is CallState.RECORDING and row.node != request.customer.keys.node
 
 

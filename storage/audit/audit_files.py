@@ -73,14 +73,14 @@ class Wanted:
     """Only entries before this time."""
 
     def may_be(self, line: bytes) -> bool:
-        """Say whether a line may match, without parsing it; parsing takes ten times as long."""
+        """Return whether a line may match, without parsing it; parsing takes ten times as long."""
         if self.action is not None and f'"action":"{self.action}"'.encode() not in line:
             return False
         found = _OBJECT.search(line) if self.objects else None
         return not self.objects or (found is not None and found[1].decode() in self.objects)
 
     def meets(self, item: Mapping[str, Any]) -> bool:
-        """Say whether a parsed entry matches."""
+        """Return whether a parsed entry matches."""
         if self.action is not None and item.get("action") != self.action:
             return False
         if self.actor not in (None, item.get("actor_id")) and canonical(str(item.get("actor"))) != canonical(

@@ -66,7 +66,7 @@ def _kept(marks: Sequence[Checkpoint], now: datetime) -> frozenset[Checkpoint]:
 
 
 def _fits(log: Path, marks: Sequence[Checkpoint]) -> bool:
-    """Say whether the log has the entries that these checkpoints name, at the offsets they name."""
+    """Return whether the log has the entries that these checkpoints name, at the offsets they name."""
     if not log.exists():
         return False
     with opened(log, os.O_RDONLY) as fd:

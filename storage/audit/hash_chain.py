@@ -133,7 +133,7 @@ class Checkpoint:
         return ascii_json({**document, "signature": self.signature.hex()}) + b"\n"
 
     def genuine(self, key: Ed25519PublicKey, customer: str) -> bool:
-        """Say whether it was signed with this key for this customer."""
+        """Return whether it was signed with this key for this customer."""
         try:
             key.verify(self.signature, _statement(self.customer, self.head, self.at, self.node))
         except InvalidSignature:
@@ -200,7 +200,7 @@ class Tally:
         return ascii_json({**document, "signature": self.signature.hex()}) + b"\n"
 
     def genuine(self, key: Ed25519PublicKey, customer: str) -> bool:
-        """Say whether it was signed with this key for this customer."""
+        """Return whether it was signed with this key for this customer."""
         try:
             key.verify(self.signature, _tallied(self.customer, self.serial, self.lines, self.before))
         except InvalidSignature:
@@ -231,7 +231,7 @@ class Loss:
     """Number of the node whose log it is; 0, and not in the entry, where one node has the database to itself."""
 
     def covers(self, mark: Checkpoint) -> bool:
-        """Say whether a checkpoint names one of these entries; later ones with the same numbers are not covered."""
+        """Return whether a checkpoint names one of these entries; later ones with the same numbers are not covered."""
         return self.first <= mark.head.n <= self.last and mark.at <= self.at
 
     def signed(self, key: Ed25519PrivateKey, customer: str) -> str:
@@ -292,7 +292,7 @@ class Verdict:
 
     @property
     def good(self) -> bool:
-        """Say whether no fault was found."""
+        """Return whether no fault was found."""
         return not self.fault
 
 
@@ -372,7 +372,7 @@ def node_named(item: Mapping[str, Any]) -> int | None:
 
 
 def unfinished(head: Head, tail: bytes) -> bool:
-    """Say whether an incomplete last line may be the beginning of the next entry, cut off by a crash."""
+    """Return whether an incomplete last line may be the beginning of the next entry, cut off by a crash."""
     begin = f'{{"n":{head.n + 1},"time":"'.encode()
     printable = all(0x20 <= byte < 0x7F for byte in tail)  # entries are ASCII; a power cut may leave zeros
     return printable and tail[: len(begin)] == begin[: len(tail)]

@@ -271,7 +271,7 @@ class Calls:
         return True
 
     def _cut(self, leaf: int) -> bool:
-        """Say whether the leaf of a call, or of the index of a day, was cut."""
+        """Return whether the leaf of a call, or of the index of a day, was cut."""
         try:
             self._keys.secret(leaf, LABEL_INDEX)
         except Forgotten:

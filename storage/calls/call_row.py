@@ -188,7 +188,7 @@ class Fresh:
         return Position(self.leaf >> DAY_SHIFT, to_micros(self.started_at), self.id)
 
     def may_meet(self, query: Query, after: "Position | None") -> bool:
-        """Say whether the call may match a query, as far as that is known without its row."""
+        """Return whether the call may match a query, as far as that is known without its row."""
         if after is not None and self.position >= after:
             return False
         if query.state is not None and (query.state is CallState.RECORDING) is not self.live:
@@ -314,6 +314,6 @@ def from_columns(record: Any, details: CallDetails) -> CallRow:
 
 
 def met(needles: Iterable[Needle], forms: Sequence[str]) -> bool:
-    """Say whether a call with these forms matches any of the needles."""
+    """Return whether a call with these forms matches any of the needles."""
     have = frozenset(forms)
     return any(needle.meets(have) for needle in needles)

@@ -203,7 +203,7 @@ def needles_of(query: Query, country: str) -> tuple[Needle, ...] | None:
 
 
 async def _few(connection: AsyncConnection, query: Query, after: Position | None, filters: FilterValues) -> bool:
-    """Say whether so few calls meet the other conditions that opening them is faster than looking up tokens."""
+    """Return whether so few calls meet the other conditions that opening them is faster than looking up tokens."""
     if query.state is None and not query.hold and filters == ANY:
         return False
     some = sa.select(calls.c.id).where(*_conditions(query, after, filters)).limit(FEW + 1).subquery()
@@ -405,7 +405,7 @@ def _first_days(records: Sequence[Day]) -> int:
 
 
 def _survives(keys: DayKeys, day: int) -> bool:
-    """Say whether calls of a day may be left; its last leaf, which no recording has, is cut with the whole day."""
+    """Return whether calls of a day may be left; its last leaf, which no recording has, is cut with the whole day."""
     try:
         keys.key(((day + 1) << DAY_SHIFT) - 1)
     except Forgotten:

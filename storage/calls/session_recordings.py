@@ -47,7 +47,7 @@ def together(one: Any, other: Any) -> sa.ColumnElement[bool]:
 
 
 async def any_session(connection: AsyncConnection) -> bool:
-    """Say whether several nodes write this index; reads one entry of an index that is empty with one node."""
+    """Return whether several nodes write this index; reads one entry of an index that is empty with one node."""
     return await connection.scalar(_ANY) is not None
 
 

@@ -123,7 +123,7 @@ class Customer:
 
     @property
     def several(self) -> bool:
-        """Say whether several nodes share the database and the object store."""
+        """Return whether several nodes share the database and the object store."""
         return self.place.several
 
     @cached_property
@@ -307,12 +307,12 @@ class Customer:
 
     @property
     def whole(self) -> bool:
-        """Say whether all components exist."""
+        """Return whether all components exist."""
         return self._components is not None
 
     @property
     def served(self) -> bool:
-        """Say whether all components exist and the database was opened; it may be unreachable again nevertheless."""
+        """Return whether all components exist and the database was opened; it may be unreachable again nevertheless."""
         return self._components is not None and self._components.database.served
 
     def complete(self) -> None:

@@ -136,6 +136,6 @@ def open_keys(
 
 
 def is_new(data_dir: Path, name: str) -> bool:
-    """Say whether nothing of this customer exists, so that new keys make nothing unreadable."""
+    """Return whether nothing of this customer exists, so that new keys make nothing unreadable."""
     folder = customer_folder(data_dir, name)
     return not any(path.is_file() for path in folder.rglob("*"))

@@ -195,7 +195,7 @@ class Database:
 
     @property
     def served(self) -> bool:
-        """Say whether it was opened; it may be unreachable again nevertheless."""
+        """Return whether it was opened; it may be unreachable again nevertheless."""
         return self._served
 
     @asynccontextmanager

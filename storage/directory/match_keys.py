@@ -62,7 +62,7 @@ def leads(wanted: Iterable[str]) -> tuple[str, ...]:
 
 
 def named(person: Person, wanted: Iterable[str]) -> bool:
-    """Say whether the words of an alternative are first letters of a user's words: `Mül` fits Müller."""
+    """Return whether the words of an alternative are first letters of a user's words: `Mül` fits Müller."""
     have = words_of(person)
     return all(any(word.startswith(begin) for word in have) for begin in wanted if begin.startswith("w:"))
 
@@ -78,13 +78,13 @@ def asked(text: str, country: str) -> tuple[tuple[str, ...], ...]:
 
 
 def answers(known: Iterable[Identity], person: Person, alternatives: Sequence[Sequence[str]], country: str) -> bool:
-    """Say whether a user fits one of the alternatives."""
+    """Return whether a user fits one of the alternatives."""
     have = {key for each in known for key in of_identity(each, country)}
     return any(named(person, each) and have.issuperset(_keys(each)) for each in alternatives)
 
 
 def worded(wanted: Iterable[str]) -> bool:
-    """Say whether an alternative contains words."""
+    """Return whether an alternative contains words."""
     return any(key.startswith("w:") for key in wanted)
 
 

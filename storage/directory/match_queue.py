@@ -64,7 +64,7 @@ async def newest(connection: AsyncConnection) -> int:
 
 
 async def anything(connection: AsyncConnection, after: int) -> bool:
-    """Say whether users changed after a given change, or calls are to be matched; one statement, without counting."""
+    """Return whether users changed after a given change, or calls are to be matched; one statement, no counting."""
     return bool(await connection.scalar(_ANYTHING, {"after": after}))
 
 
@@ -83,7 +83,7 @@ def unmatched(walk: int | None) -> sa.ColumnElement[bool]:
 
 
 async def settled(connection: AsyncConnection, id: str) -> bool:
-    """Say whether every call has been matched with this user as it is now."""
+    """Return whether every call has been matched with this user as it is now."""
     if await walk(connection) is not None:
         return False
     if await connection.scalar(sa.select(user_changes.c.n).where(_OPEN, user_changes.c.user == id).limit(1)):

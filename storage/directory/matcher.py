@@ -93,7 +93,7 @@ class UserMatcher:
 
     @property
     def ready(self) -> bool:
-        """Say whether calls are matched when they are written."""
+        """Return whether calls are matched when they are written."""
         return self._who is not None
 
     @property
@@ -103,7 +103,7 @@ class UserMatcher:
 
     @property
     def _behind(self) -> bool:
-        """Say whether there are newer changes: another process may already have matched all calls with them."""
+        """Return whether there are newer changes: another process may already have matched all calls with them."""
         return self._newest > self._seen
 
     # --- calls that are written -------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ class UserMatcher:
         return len(news[1])
 
     async def at_rest(self) -> bool:
-        """Say whether no user has changed and every call is matched; called every few seconds.
+        """Return whether no user has changed and every call is matched; called every few seconds.
 
         Raises StorageError.
         """

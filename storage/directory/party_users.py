@@ -27,12 +27,12 @@ def forms(forms: Sequence[str], before: Iterable[Party], now: Iterable[Party]) -
 
 
 def same(before: Sequence[Party], now: Sequence[Party]) -> bool:
-    """Say whether parties have the same users and candidates; calls written before schema 0002 may have neither."""
+    """Return whether parties have the same users and candidates; calls written before schema 0002 may have neither."""
     return [_users(party) for party in before] == [_users(party) for party in now]
 
 
 def named(parties: Iterable[Party]) -> bool:
-    """Say whether any party has a user or candidates."""
+    """Return whether any party has a user or candidates."""
     return any(user or candidates for user, candidates in map(_users, parties))
 
 

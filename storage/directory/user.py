@@ -245,7 +245,7 @@ def later_of(user: User, person: Person, since: Since) -> dict[Said, Since]:
 
 
 def _passed_on(said: Said) -> bool:
-    """Say whether somebody else can get this value after the user has left."""
+    """Return whether somebody else can get this value after the user has left."""
     return said[0] in IDENTITIES and said[0] != "object_id"
 
 

@@ -76,7 +76,7 @@ class UserLookup:
 
     @property
     def worn(self) -> bool:
-        """Say whether to rebuild it: most of it is outdated, or its chains have become long."""
+        """Return whether to rebuild it: most of it is outdated, or its chains have become long."""
         return self._dropped > max(_LEAST_CHAINS, len(self._hash) // 2) or len(self._hash) > _LONG * len(self._first)
 
     def put(self, user: User) -> None:
@@ -109,7 +109,7 @@ class UserLookup:
             entry = self._before[entry]
 
     def knows(self, forms: Iterable[str]) -> bool:
-        """Say whether any of these search forms of a call may name a user; if not, there is no need to match it."""
+        """Return whether any of these search forms of a call may name a user; if not, there is no need to match it."""
         return any(self._chain(form) for form in forms if form[:2] in ("e:", "x:", "u:"))
 
     def party(self, party: Mapping[str, Any], at: int) -> Match:
@@ -129,7 +129,7 @@ class UserLookup:
         return NO_MATCH if len(meant) > MAX_CANDIDATES else Match(None, tuple(sorted(meant)))
 
     def silent(self, id: str, party: Mapping[str, Any]) -> bool:
-        """Say whether a user exists that is no longer known, at any time, by anything of this party.
+        """Return whether a user exists that is no longer known, at any time, by anything of this party.
 
         Old values of a user are dropped in the end (storage.directory.user.MAX_FORMER). An earlier match is kept then,
         because nothing contradicts it.

@@ -69,7 +69,7 @@ class _Meant:
         self.ids = self._sure.union(perhaps)  # users who may fit
 
     def is_one(self, user: User) -> bool:
-        """Say whether a user really fits."""
+        """Return whether a user really fits."""
         return user.id in self._sure or any(match_keys.named(user.person, each) for each in self._words)
 
 

@@ -121,7 +121,7 @@ class Plan:
         }
 
     def asks(self, percent: float) -> bool:
-        """Say whether so many active users would become inactive that the import asks first.
+        """Return whether so many active users would become inactive that the import asks first.
 
         A single user never asks, or no user could leave a company of ten; at 0 percent every user asks.
         """
@@ -214,7 +214,7 @@ class Users(JournaledRows):
         return tuple(found)
 
     async def settled(self, user: User) -> bool:
-        """Say whether all calls were matched with this user as it is known now."""
+        """Return whether all calls were matched with this user as it is known now."""
         async with self._database.reading() as connection:
             return await match_queue.settled(connection, user.id)
 

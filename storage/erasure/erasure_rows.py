@@ -131,7 +131,7 @@ async def undone(connection: AsyncConnection) -> list[Any]:
 
 
 async def any_open(connection: AsyncConnection) -> bool:
-    """Say whether any erasure is running or waits for a hold to be lifted."""
+    """Return whether any erasure is running or waits for a hold to be lifted."""
     return bool(await connection.scalar(sa.select(sa.exists().where(erasures.c.state.in_(OPEN)))))
 
 
@@ -359,7 +359,7 @@ async def recordings_of(connection: AsyncConnection, id: str) -> list[tuple[str,
 
 
 async def waits(connection: AsyncConnection, id: str, now: Collection[str]) -> bool:
-    """Say whether a call of an erasure is neither cut nor being cut now: it is held, or comes in a later round."""
+    """Return whether a call of an erasure is neither cut nor being cut now: it is held, or comes in a later round."""
     uncut = sa.and_(erasure_calls.c.leaf.is_not(None), erasure_calls.c.step < Step.UNLINKED)
     asked = sa.select(erasure_calls.c.call).where(erasure_calls.c.erasure == id, uncut).limit(len(now) + 1)
     return any(call not in now for call in await connection.scalars(asked))

@@ -92,7 +92,7 @@ class ErasureSteps:
 
     @property
     def shared(self) -> bool:
-        """Say whether other nodes hold the keys too, so that nothing is done before they have cut it."""
+        """Return whether other nodes hold the keys too, so that nothing is done before they have cut it."""
         return self._settled is not None
 
     def reserve_space(self) -> None:
@@ -229,7 +229,7 @@ class ErasureSteps:
     async def _survivor(
         self, connection: AsyncConnection, day: int, mine: set[int], stored: set[tuple[str, int]]
     ) -> bool:
-        """Say whether anything else that is sealed under a leaf of this day must be kept."""
+        """Return whether anything else that is sealed under a leaf of this day must be kept."""
         beside = {leaf for _, leaf in stored if leaf >> DAY_SHIFT == day}
         for table in (calls, waivers, retention_rules, users, exports, erasures):
             leaf = table.c.leaf

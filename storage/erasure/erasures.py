@@ -269,7 +269,7 @@ class Erasures:
         return replace(erasure, waiting_for=spread.waiting_for)
 
     async def own(self, id: str, *, by: str, identity: str) -> bool:
-        """Say whether somebody may not approve an erasure, because it is their own or does not exist."""
+        """Return whether somebody may not approve an erasure, because it is their own or does not exist."""
         try:
             await self._asked(id, by, identity)
         except (NoErasure, OwnRequest):
@@ -353,7 +353,7 @@ class Erasures:
         return int(await connection.scalar(sa.select(NOW)) or 0)
 
     async def any_open(self) -> bool:
-        """Say whether any erasure is to be carried out, or waits."""
+        """Return whether any erasure is to be carried out, or waits."""
         async with self._database.reading() as connection:
             return await rows.any_open(connection)
 

@@ -69,7 +69,7 @@ async def reapply(
 
 
 async def _older(database: Database, ledger: Ledger) -> bool:
-    """Say whether the database is older than a cut.
+    """Return whether the database is older than a cut.
 
     Check the newest cuts, back to one for an erasure that is done in the database: then it knows everything before it.
     """
@@ -94,7 +94,7 @@ async def _states(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, 
 
 
 async def _begun(connection: AsyncConnection, request: Request, state: str | None) -> bool:
-    """Say whether the database knows that an erasure had begun with the calls of a cut, or was done."""
+    """Return whether the database knows that an erasure had begun with the calls of a cut, or was done."""
     if state is None or state == rows.State.APPROVAL:
         return False
     if state == rows.State.DONE:

@@ -46,7 +46,7 @@ class Waiver:
     """Name of the token that put it on file."""
 
     def active(self, now: datetime) -> bool:
-        """Say whether it permits erasure now."""
+        """Return whether it permits erasure now."""
         return self.expires_at is None or now < self.expires_at
 
 
@@ -103,6 +103,6 @@ class Waivers(JournaledRows):
 
 
 async def permitted(connection: AsyncConnection, now: datetime) -> bool:
-    """Say whether the newest waiver permits erasure now."""
+    """Return whether the newest waiver permits erasure now."""
     record: Any = (await connection.execute(sa.select(waivers).order_by(*_NEWEST).limit(1))).first()
     return record is not None and (record.expires_at is None or to_micros(now) < record.expires_at)

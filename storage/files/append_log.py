@@ -35,7 +35,7 @@ class LineFile:
 
     @property
     def exists(self) -> bool:
-        """Say whether the file exists."""
+        """Return whether the file exists."""
         return self._path.exists()
 
     def append(self, line: bytes) -> None:

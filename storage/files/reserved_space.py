@@ -46,11 +46,11 @@ class Space:
         return cls(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize, found.f_favail, found.f_files)
 
     def is_short(self, least: int, share: int) -> bool:
-        """Say whether less than `least` bytes are free, or on a small file system less than 1/`share`."""
+        """Return whether less than `least` bytes are free, or on a small file system less than 1/`share`."""
         return self.free < min(least, self.whole // share)
 
     def is_short_of_files(self, least: int, share: int) -> bool:
-        """Say whether fewer than `least` files can be created, or on a small file system less than 1/`share`."""
+        """Return whether fewer than `least` files can be created, or on a small file system less than 1/`share`."""
         return self.files != 0 and self.free_files < min(least, self.files // share)
 
 

@@ -96,7 +96,7 @@ async def measure(
 
 
 async def _lacks(database: Database, vault: Vault, first: int) -> bool:
-    """Say whether there are recordings from this day on that the index does not have."""
+    """Return whether there are recordings from this day on that the index does not have."""
     stored = await asyncio.to_thread(lambda: {ref.leaf for ref in vault.since(first)})
     async with database.reading() as connection:
         known = await connection.scalars(sa.select(calls.c.leaf).where(calls.c.leaf >= first << DAY_SHIFT))

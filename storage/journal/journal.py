@@ -166,12 +166,12 @@ class Journal:
 
     @property
     def exists(self) -> bool:
-        """Say whether the journal has any line."""
+        """Return whether the journal has any line."""
         return next(self._file.lines(), None) is not None
 
     @property
     def replayed(self) -> bool:
-        """Say whether the database was older than the journal; other tables may then be older too."""
+        """Return whether the database was older than the journal; other tables may then be older too."""
         return self._replayed
 
     def note_replay(self, known: int, newest: int) -> None:
@@ -306,7 +306,7 @@ class Journal:
                 yield from (leaf for _, leaf, _ in boxes_of(line)[1] if leaf != LAST_LEAF)
 
     def counts(self, item: Item) -> bool:
-        """Say whether the leaf of an item is not forgotten."""
+        """Return whether the leaf of an item is not forgotten."""
         return self._keys.keeps(item.leaf)
 
     @property
@@ -448,7 +448,7 @@ async def committed(connection: AsyncConnection, journal: Journal) -> int:
 
 
 async def counted(database: Database) -> bool:
-    """Say whether the database counts the journals of several nodes, or did so last."""
+    """Return whether the database counts the journals of several nodes, or did so last."""
     async with database.reading() as connection:
         return bool(await connection.scalar(sa.select(sa.exists().where(journal_mark.c.node != 0))))
 

@@ -114,7 +114,7 @@ def _expect_order(heads: Sequence[Head | None]) -> None:
 
 
 def _follows(head: Head, before: Head | None) -> bool:
-    """Say whether a line may follow another: its number is the next one, or one whose transaction did not commit."""
+    """Return whether a line may follow another: its number is the next one, or one whose transaction did not commit."""
     if before is None:
         return True  # nothing is known of a damaged line; it is refused when it is opened
     if head.base:

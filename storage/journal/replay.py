@@ -64,7 +64,7 @@ async def give_back(journal: Journal, database: Database) -> int:
 
 
 async def behind(journal: Journal, database: Database) -> bool:
-    """Say whether the journal has lines that the database does not have."""
+    """Return whether the journal has lines that the database does not have."""
     async with database.reading() as connection:
         if await mark(connection, journal.node) >= await asyncio.to_thread(lambda: journal.newest):
             return False

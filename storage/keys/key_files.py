@@ -59,7 +59,7 @@ def pack_forget(root: bytes, customer: str, forget: ForgetSecret) -> bytes:
 
 
 def is_forget(data: bytes) -> bool:
-    """Say whether this is an undamaged forget secret, under any root secret."""
+    """Return whether this is an undamaged forget secret, under any root secret."""
     body, total = data[: _FORGET.size], data[_FORGET.size : -_SUM]
     return len(data) == FORGET_BYTES and data.startswith(_FORGET_MAGIC) and hashlib.sha256(body).digest() == total
 

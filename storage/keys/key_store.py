@@ -124,7 +124,7 @@ class CustomerKeys:
         return self._now().tree.nodes
 
     def keeps(self, leaf: int) -> bool:
-        """Say whether the leaf was not erased."""
+        """Return whether the leaf was not erased."""
         return self._now().tree.keeps(leaf)
 
     def secret(self, leaf: int, name: str) -> bytes:
@@ -164,7 +164,7 @@ class CustomerKeys:
         raise KeysError("no recording numbers of this day are left", "numbers are free again tomorrow")
 
     def low(self, day: int) -> bool:
-        """Say whether to call `refill`."""
+        """Return whether to call `refill`."""
         return self._leaves.low(day)
 
     def refill(self, day: int) -> None:
@@ -380,7 +380,7 @@ class KeyFiles:
         self.copy = customer_dir / "tree.state"
 
     def fresh(self) -> bool:
-        """Say whether new keys would make nothing unreadable: no forget secret, and no file in the customer's folder.
+        """Return whether new keys make nothing unreadable: no forget secret, and no file in the folder of the customer.
 
         Anything else in `keys/` was left by a `create` that did not finish.
         """

@@ -82,11 +82,11 @@ class KeyTree:
             yield depth, prefix, secret
 
     def keeps(self, leaf: int) -> bool:
-        """Say whether the secret of `leaf` can still be derived."""
+        """Return whether the secret of `leaf` can still be derived."""
         return leaf >> NUMBER_BITS in self._days or self._above(leaf, LEAF_BITS) >= 0
 
     def keeps_day(self, day: int) -> bool:
-        """Say whether any leaf of the day can still be derived."""
+        """Return whether any leaf of the day can still be derived."""
         if self._above(day, DAY_BITS) >= 0:
             return True
         return any(depth > DAY_BITS and prefix >> (depth - DAY_BITS) == day for depth, prefix in self._nodes)

@@ -62,7 +62,7 @@ class Leaves:
             return leaf_of(day, self._node << COUNTER_BITS | first[0])
 
     def low(self, day: int) -> bool:
-        """Say whether to call `refill` soon, in a thread that may wait for the disk."""
+        """Return whether to call `refill` soon, in a thread that may wait for the disk."""
         return sum(map(len, self._left.get(day, ()))) < LOW_WATER
 
     def refill(self, day: int) -> None:

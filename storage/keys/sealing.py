@@ -21,7 +21,7 @@ class DeletableKeys(Keys, Protocol):
     """Keys that can also be forgotten (storage.keys.key_store.CustomerKeys)."""
 
     def keeps(self, leaf: int) -> bool:
-        """Say whether a leaf was not erased."""
+        """Return whether a leaf was not erased."""
         ...
 
     def cut(self, *leaves: int) -> bool:

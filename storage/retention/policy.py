@@ -145,7 +145,7 @@ def with_erase_after(row: CallRow, forms: Sequence[str], policy: Policy) -> Call
 
 
 def matches(rule: Rule, subject: Subject) -> bool:
-    """Say whether a call meets every condition of a rule; a rule without conditions matches every call."""
+    """Return whether a call meets every condition of a rule; a rule without conditions matches every call."""
     if rule.direction is not None and rule.direction != subject.direction:
         return False
     if rule.needles is not None and not met(rule.needles, subject.forms):
@@ -154,7 +154,7 @@ def matches(rule: Rule, subject: Subject) -> bool:
 
 
 def brake(due: int, total: int, percent: float) -> bool:
-    """Say whether a sweep would erase too large a share of the calls without asking; a single call never asks."""
+    """Return whether a sweep would erase too large a share of the calls without asking; a single call never asks."""
     return due > 1 and due * 100 > total * percent
 
 

@@ -48,7 +48,7 @@ class Candidate:
 
     @property
     def sure(self) -> bool:
-        """Say whether every party is certain."""
+        """Return whether every party is certain."""
         return any(match.sure for match in self.matches)
 
     @property

@@ -41,7 +41,7 @@ class Claim:
 
     @property
     def weak(self) -> bool:
-        """Say whether many people may share it."""
+        """Return whether many people may share it."""
         return self.kind == "name"
 
 

@@ -29,7 +29,7 @@ def syncfs(fd: int) -> None:
 
 
 def has_syncfs() -> bool:
-    """Say whether the C library has it (Linux; errors are reported since 5.8)."""
+    """Return whether the C library has it (Linux; errors are reported since 5.8)."""
     return hasattr(_LIBC, "syncfs")
 
 

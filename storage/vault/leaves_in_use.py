@@ -73,7 +73,7 @@ class LeavesInUse:
                 timer.cancel()
 
     def any(self) -> bool:
-        """Say whether any leaf is in use."""
+        """Return whether any leaf is in use."""
         with self._changed:
             return bool(self._count)
 

@@ -73,7 +73,7 @@ class LockNotes:
         return day if kind == _UNTIL else None
 
     def noted(self, leaf: int) -> bool:
-        """Tell whether objects of an erased recording may be left."""
+        """Return whether objects of an erased recording may be left."""
         return self._note(self._locked / f"{leaf:012x}")[0] is not None
 
     def ended(self, today: int) -> list[int]:

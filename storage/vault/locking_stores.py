@@ -17,7 +17,7 @@ _VERSION = 1
 
 
 def locks(data_dir: Path, endpoint: str | None, bucket: str | None) -> bool:
-    """Tell whether a bucket was seen to keep a lock."""
+    """Return whether a bucket was seen to keep a lock."""
     return f"{endpoint}/{bucket}" in _read(data_dir)
 
 

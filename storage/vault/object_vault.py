@@ -296,7 +296,7 @@ class ObjectVault(Vault):
         self._notes.release(ref.path.name)
 
     def keeps_locked(self, leaf: int) -> bool:
-        """Tell whether objects of an erased recording are known to be left under a lock."""
+        """Return whether objects of an erased recording are known to be left under a lock."""
         return self._notes.noted(leaf)
 
     def delete_unlocked(self, today: int) -> int:
@@ -626,7 +626,7 @@ def _named(kept: Iterable[Kept]) -> tuple[tuple[str, Kept], ...]:
 
 
 def _longer(one: Kept, other: Kept) -> bool:
-    """Tell whether one version stays longer than another; a hold has no end."""
+    """Return whether one version stays longer than another; a hold has no end."""
     return other.until is not None and (one.until is None or one.until > other.until)
 
 

@@ -33,7 +33,7 @@ class PartRef:
 
     @property
     def finished(self) -> bool:
-        """Say whether the part is finished, and so never written again."""
+        """Return whether the part is finished, and so never written again."""
         return self.path.parent.name != OPEN
 
 

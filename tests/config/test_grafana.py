@@ -90,7 +90,7 @@ class Prometheus:
         return self.client.get(f"/label/{found[2]}/values", params=match).json()["data"]
 
     def up(self) -> bool:
-        """Tell whether it has reached all that it scrapes."""
+        """Return whether it has reached all that it scrapes."""
         try:
             return self.query("up") == [1, 1]
         except (httpx2.TransportError, ValueError):  # it still starts, and answers with a sentence

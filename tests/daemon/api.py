@@ -177,7 +177,7 @@ class Api:
         return dict(self.get(f"/erasures/{id}", "privacy").json())
 
     def gone(self, call: str) -> bool:
-        """Say whether a call is like one that never was, whatever is asked."""
+        """Return whether a call is like one that never was, whatever is asked."""
         paths = (f"/calls/{call}", f"/calls/{call}/media")
         listed = {one["id"] for one in self.calls()}
         return all(self.get(path).status_code == 404 for path in paths) and call not in listed

@@ -96,7 +96,7 @@ class Flood:
     seconds: float
 
     def over(self) -> bool:
-        """Tell whether it has ended."""
+        """Return whether it has ended."""
         return self.process.poll() is not None
 
     def sent(self) -> int:

@@ -70,7 +70,7 @@ class Peer(Sender):
 
     @property
     def asked(self) -> bool:
-        """Tell whether something waits that is not heard."""
+        """Return whether something waits that is not heard."""
         return bool(select.select([self.socket], [], [], 0)[0])
 
     @property

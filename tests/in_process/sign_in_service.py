@@ -169,7 +169,7 @@ def send_code(browser: httpx2.Client, shown: httpx2.Response, code: str, to: str
 
 
 def inside(browser: httpx2.Client) -> bool:
-    """Say whether a browser is signed in."""
+    """Return whether a browser is signed in."""
     return browser.get("/account").status_code == 200
 
 

@@ -210,7 +210,7 @@ async def permit(acme: Customer) -> None:
 
 
 def opens(acme: Customer, row: CallRow) -> bool:
-    """Say whether any part of a recording can be heard."""
+    """Return whether any part of a recording can be heard."""
     heard = 0
     for ref in acme.vault.parts(row.id, row.leaf):
         try:

@@ -84,11 +84,11 @@ class Session:
         return min(self.seen + IDLE_SECONDS, self.ends) - now
 
     def over(self, now: float) -> bool:
-        """Say whether it has ended at monotonic time `now`."""
+        """Return whether it has ended at monotonic time `now`."""
         return now - self.seen > IDLE_SECONDS or now > self.ends
 
     def renewable(self, now: float) -> bool:
-        """Say whether a provider may renew it: it has ended, but not because nobody was there."""
+        """Return whether a provider may renew it: it has ended, but not because nobody was there."""
         return self.ends < now <= self.seen + IDLE_SECONDS
 
     @property

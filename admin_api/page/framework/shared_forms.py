@@ -64,7 +64,7 @@ class SharedUnsentForms:
             await rows_of(self._customers[whose[0]]).change((_named(browser),), drop)
 
     def _ours(self, whose: tuple[str, str], browser: str) -> bool:
-        """Say whether a browser has a key that `keep` returned for somebody of this customer."""
+        """Return whether a browser has a key that `keep` returned for somebody of this customer."""
         name, _, secret = browser.partition(SEPARATOR)
         return name == whose[0] and rows_of(self._customers[name]).genuine(secret)
 

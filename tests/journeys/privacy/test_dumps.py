@@ -23,7 +23,7 @@ def without_rights() -> None:
 
 
 def readable(pid: int) -> bool:
-    """Tell whether another process of the same user may look into this one."""
+    """Return whether another process of the same user may look into this one."""
     line = [sys.executable, "-c", READ, str(pid)]
     return subprocess.run(line, preexec_fn=without_rights, capture_output=True, check=False).returncode == 0
 

@@ -235,5 +235,5 @@ def forms(needle: str | bytes) -> list[bytes]:
 
 
 def within(needle: str | bytes, raw: bytes) -> bool:
-    """Say whether it is there in any form."""
+    """Return whether it is there in any form."""
     return any(form in raw for form in forms(needle))

@@ -44,7 +44,7 @@ def one(tmp_path_factory: pytest.TempPathFactory, authorities: dict[str, Authori
 
 
 def settled(one: Server, customer: str, count: int) -> bool:
-    """Tell whether the customer has so many calls, by the command, as soon as they are indexed."""
+    """Return whether the customer has so many calls, by the command, as soon as they are indexed."""
 
     def found() -> int:
         return len(json.loads(one.run("calls", "--customer", customer, "--json").stdout)["items"])

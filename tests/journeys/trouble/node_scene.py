@@ -392,12 +392,12 @@ def name(api: Api) -> str:
 
 
 def answers(api: Api) -> bool:
-    """Say whether a node shows its calls."""
+    """Return whether a node shows its calls."""
     return status(api, "/calls") == httpx2.codes.OK
 
 
 def opens(api: Api, call: str) -> bool:
-    """Say whether a node plays a call."""
+    """Return whether a node plays a call."""
     return status(api, f"/calls/{call}/media?format=wav") == httpx2.codes.OK
 
 

@@ -34,7 +34,7 @@ def parts(api: Api) -> list[Path]:
 
 
 def only_there(api: Api, count: int) -> bool:
-    """Tell whether so many parts exist and the store alone has them."""
+    """Return whether so many parts exist and the store alone has them."""
     found = parts(api)
     return len(found) == count and all(path.is_symlink() for path in found)
 

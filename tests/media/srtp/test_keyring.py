@@ -19,7 +19,7 @@ def packet(number: int, ssrc: int = 7) -> bytes:
 
 
 def opens(ring: Keyring, client: Session, number: int, at: int, ssrc: int = 7, known: tuple[int, ...] = (7,)) -> bool:
-    """Say whether a ring opens the packet of this number of a client."""
+    """Return whether a ring opens the packet of this number of a client."""
     return ring.open(client.protect(packet(number, ssrc)), at, known) == packet(number, ssrc)
 
 

@@ -38,7 +38,7 @@ def message(*lines: str, body: bytes = b"", start: str = "INVITE sip:rec@192.0.2
 
 
 def clean(text: str, canary: str) -> bool:
-    """Tell whether nothing of a canary is in a text: neither it, nor its digits whatever stands between them."""
+    """Return whether nothing of a canary is in a text: neither it, nor its digits whatever stands between them."""
     bare = re.sub(r"[^0-9A-Za-z]", "", text).lower()
     return canary.lower() not in text.lower() and re.sub(r"[^0-9A-Za-z]", "", canary).lower() not in bare
 

@@ -56,7 +56,7 @@ def some_calls(keys: CustomerKeys, count: int = 72) -> list[CallRow]:
 
 
 def meant(query: Query, row: CallRow) -> bool:
-    """Say whether a call is meant, read once more in the plainest way."""
+    """Return whether a call is meant, read once more in the plainest way."""
     source = {"[2001:DB8:0:0::7]": "2001:db8::7", "SBC1.acme.example": "sbc1.acme.example"}.get(
         query.source or "", query.source
     )

@@ -73,7 +73,7 @@ class Sealed(NamedTuple):
 
 
 def gone(leaf: Leaf, cut: Cut) -> bool:
-    """Say whether a call is cut, alone or with its day."""
+    """Return whether a call is cut, alone or with its day."""
     return leaf in cut or leaf.day in cut
 
 
@@ -246,7 +246,7 @@ class Node:
         return self.world.now - self.contact > SILENT and self.world.rule("silent returns")
 
     def level(self, state: State) -> bool:
-        """Say whether values may be opened."""
+        """Return whether values may be opened."""
         if self.keys is None or self.silent or not told(self.keys.log) <= self.keys.tree().cut:
             return False  # gone, or away for long, or a cut of its log is still to come
         return core.level(self.held, self.seen(state).table)
@@ -532,7 +532,7 @@ class World:
             self.nodes[name] = Node(name, self, Keys(sealed.secret, sealed.secret, {1: sealed}, state.table.lines))
 
     def rule(self, name: str) -> bool:
-        """Say whether a rule of what is around the core is kept."""
+        """Return whether a rule of what is around the core is kept."""
         return self.broken != name
 
     def fresh(self) -> int:

@@ -58,7 +58,7 @@ def lock_of(vault: ObjectVault, store: S3, ref: PartRef) -> tuple[str | None, da
 
 
 def refuses(store: S3) -> bool:
-    """Tell whether the store refuses to delete each version that it has."""
+    """Return whether the store refuses to delete each version that it has."""
 
     def refused(name: str, id: str) -> bool:
         try:

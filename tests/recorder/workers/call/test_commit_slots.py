@@ -35,7 +35,7 @@ def spoken(path: Path, count: int) -> list[int]:
 
 
 def is_base(at: int) -> bool:
-    """Tell whether what is written to the spool there is a base, which begins where a slot ends."""
+    """Return whether what is written to the spool there is a base, which begins where a slot ends."""
     return at in (commit_slots.middle(0), commit_slots.middle(1))
 
 
