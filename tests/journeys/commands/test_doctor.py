@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from recorder.maintenance import bootstrap
-from tests.daemon.api import WAIVER, Api, running, until
+from tests.daemon.api import Api, running, until
 from tests.daemon.postgresql import cluster
 from tests.daemon.sbc import request
 from tests.daemon.server import Server, free_port, server, taken
@@ -56,24 +56,6 @@ def test_a_running_recorder_is_well(it: Api) -> None:
     said = it.one.run("doctor")
     assert "ok         daemon: it runs and accepts calls" in said.stdout
     assert " 0 failed, " in said.stderr
-
-
-def test_a_trial_call_is_recorded_heard_and_erased_if_allowed(it: Api) -> None:
-    checks = examined(it.one, "--call", "acme")
-    assert states(checks, "trial-call", "trial-call.listed", "trial-call.heard") == ["ok"] * 3, checks
-    assert checks["trial-call.erased"]["state"] == "warn"
-    (call,) = it.ended(1)
-    assert {party["name"] for party in call["parties"]} == {"recorder doctor", "trial call"}
-    assert it.ask("PUT", "/waiver", json=WAIVER).status_code == 200
-    checks = examined(it.one, "--call", "acme")
-    assert checks["trial-call.erased"]["state"] == "ok", checks
-    asked = it.get("/erasures", "privacy").json()["items"]
-    assert len(asked) == 1 or it.get("/erasures?state=done", "privacy").json()["items"]
-    actions = {
-        (each["action"], each["actor"].partition(":")[0]) for each in it.get("/audit", "auditor").json()["items"]
-    }
-    assert {("call.media", "cli"), ("erasure.create", "cli")} <= actions
-    assert it.one.run("audit", "verify").returncode == 0
 
 
 def test_a_trial_call_that_no_customer_would_take_is_not_placed(tmp_path: Path) -> None:
