@@ -1,4 +1,4 @@
-"""Cursors: where the next page of a list begins, as text that clients send back unchanged.
+"""Cursors: text that says where the next page of a list begins, and that clients send back unchanged.
 
 MICROSECONDS.ID            lists by time: erasures, exports, data subject requests
 DAY.MICROSECONDS.ID        calls, in base64
@@ -18,14 +18,14 @@ _BY_TIME = re.compile(r"([0-9]{1,17})\.(.{36})")  # 17 digits of microseconds: u
 
 
 class BadCursor(StorageError):
-    """The cursor is not one that this list returned."""
+    """The cursor did not come from this list."""
 
     def __init__(self, message: str = "the cursor was not made here") -> None:
         super().__init__(message)
 
 
 def by_time(micros: int, id: str) -> str:
-    """Return the cursor of a page that ends with this row, in a list by time and id."""
+    """Return the cursor for the page after this row, in a list sorted by time and id."""
     return f"{micros}.{id}"
 
 
@@ -38,7 +38,7 @@ def read_by_time(cursor: str) -> tuple[int, str]:
 
 
 def by_day(day: int, micros: int, id: str) -> str:
-    """Return the cursor of a page that ends with this row, in a list by day, time and id."""
+    """Return the cursor for the page after this row, in a list sorted by day, time and id."""
     return base64.urlsafe_b64encode(f"{day}.{by_time(micros, id)}".encode()).decode().rstrip("=")
 
 
@@ -55,7 +55,7 @@ def read_by_day(cursor: str) -> tuple[int, int, str]:
 
 
 def by_numbers(*numbers: int) -> str:
-    """Return the cursor of a page that ends at these numbers."""
+    """Return the cursor for the page after these numbers."""
     return ".".join(map(str, numbers))
 
 

@@ -45,7 +45,7 @@ class PartMissing(StorageError):
 
 
 class OnOtherNode(StorageError):
-    """What is asked for is on another node only, at least for now; `node` is its number."""
+    """Only another node has the requested data, at least for now; `node` is its number."""
 
     def __init__(self, message: str, node: int) -> None:
         super().__init__(message)
@@ -56,11 +56,11 @@ class OnOtherNode(StorageError):
 
 
 class Incomplete(StorageError):
-    """The index of a customer, and what needs it, could not be opened; the daemon tries again."""
+    """A customer's index and the components that need it could not be opened; the daemon tries again."""
 
 
 class OtherNode(StorageError):
-    """Another node serves the database of a customer, or it was written with other keys; `node` names that node."""
+    """Another node serves a customer's database, or it was written with other keys; `node` names that node."""
 
     def __init__(self, message: str, hint: str, node: str) -> None:
         super().__init__(message, hint)
@@ -68,7 +68,7 @@ class OtherNode(StorageError):
 
 
 class LinesMissing(StorageError):
-    """A database lacks lines of another node's journal that it had; `node` names the first such node."""
+    """A database has lost lines of another node's journal; `node` names the first such node."""
 
     def __init__(self, message: str, hint: str, node: str) -> None:
         super().__init__(message, hint)
@@ -99,41 +99,41 @@ class KeysWrong(KeysError):
 
 
 class RootSecretWrong(KeysWrong):
-    """The root secret is not the one that the keys were made with."""
+    """The keys were made with another root secret."""
 
 
 class KeysOutdated(KeysWrong):
-    """The keys are older than the data beside them, so they could read what was erased since."""
+    """The keys are older than the data beside them, so they could open what has been erased since."""
 
 
 class KeysExposed(KeysError):
-    """Others than its owner may read a secret."""
+    """Users other than its owner may read a secret."""
 
 
 class KeysExist(KeysError):
-    """Something of this customer exists already, so no new keys are made."""
+    """Some data of this customer exist already, so no new keys are made."""
 
 
 class KeysUnsupported(KeysError):
-    """This kind of root secret is known but cannot be used by this version."""
+    """This version knows this kind of root secret but cannot use it."""
 
 
 # --- database -------------------------------------------------------------------------------------------------------
 
 
 class DriverMissing(StorageError):
-    """The package that speaks to this kind of database or object store is not installed."""
+    """The package for this kind of database or object store is not installed."""
 
 
 class DatabaseFault(StorageError):
-    """The database refused a statement, which is a bug of this program."""
+    """The database refused a statement, which is a bug in this program."""
 
 
 # --- object store ---------------------------------------------------------------------------------------------------
 
 
 class StoreAway(StorageError):
-    """The object store did not do what it was asked; it is tried again. The message holds nothing of its answer."""
+    """A request to the object store failed and is tried again; the message contains nothing from the store's answer."""
 
 
 class ObjectMissing(StorageError):

@@ -1,4 +1,4 @@
-"""Optional parts of the program: packages that only some installations need, and what to type where one is missing."""
+"""Extras: packages that only some installations need, and the command that installs a missing one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 POSTGRESQL, AGE, HSM, S3 = "postgresql", "age", "hsm", "s3"
 PACKAGES = {POSTGRESQL: "asyncpg", AGE: "pyrage", HSM: "pkcs11", S3: "obstore"}
-"""The extras of pyproject.toml, and the package by which each is recognised. requirements-extras.lock has them all."""
+"""The extras of pyproject.toml, each with the package that proves it is installed; requirements-extras.lock has all."""
 
 _FOLDER = Path(__file__).parents[1]
 
@@ -22,7 +22,7 @@ def missing(extra: str) -> bool:
 
 
 def how_to_install(extra: str) -> str:
-    """Return the command that installs an extra: in a checkout from its lock file, elsewhere as pip does."""
+    """Return the command that installs an extra: from the lock file in a checkout, with plain pip elsewhere."""
     if (_FOLDER / "requirements-extras.lock").exists():
         return f"make -C {_FOLDER} extras"
     return f"{sys.executable} -m pip install 'siprec-recorder[{extra}]'"

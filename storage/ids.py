@@ -13,5 +13,5 @@ def new_id(random: Callable[[int], bytes]) -> str:
 
 
 def is_id(text: str) -> bool:
-    """Return whether a text has the form of an id, so that it cannot be personal data."""
+    """Return whether a text has the form of an id and so cannot be personal data."""
     return _ID.fullmatch(text) is not None

@@ -1,4 +1,4 @@
-"""JSON without blanks, as the bytes that are stored, sealed, hashed or signed; use one of these three forms."""
+"""JSON without spaces, as bytes to store, seal, hash or sign; use one of these three forms."""
 
 import json
 from collections.abc import Mapping

@@ -1,14 +1,15 @@
 """Canonical forms of the identities of a person: numbers, URIs, e-mail addresses, names; pure.
 
 Theory of operation. A stored party is turned into a few short *forms*, and each form becomes one search token. A query
-is turned into *needles*. A needle names one form to look up (`probe`) and what all forms of a call found that way must
-also meet (`every`, `tail`). The token therefore finds a few candidates, and the sealed forms of the call decide. The
-forms:
+is turned into *needles*. A needle names one form to look up (`probe`), and conditions that the forms of a call found
+that way must also meet (`every`, `tail`). So the token finds a few candidates, and their sealed forms decide.
+
+The forms:
 
     e:+49301234567    a number in E.164                 t:234567    its last six digits
     x:4711            a number that has no E.164 form   u:a@b.c     address of record, e-mail, UPN or user id
     w:mueller         one word of a name                p:jorg muller   two words of one name, sorted
-    c:ucid:0001…      a name of the call in a system that recordings of the same call share
+    c:ucid:0001…      an identifier from the client that all recordings of one call share
     k:1b4e28ba-…      a candidate: a user who may be the party, if several may
 
 Both sides run the same code, so any two spellings of the same identity match.
@@ -33,7 +34,7 @@ MAX_PAIRED = 6  # words of a name that are also kept in pairs: 15 pairs at most
 MAX_PAIRS_ASKED = 3  # pairs of a query that are checked; three are enough to identify one person
 MAX_ALSO = 8  # further addresses of one party
 MAX_CANDIDATES = 25  # users who may be one party; a number that more people share is a switchboard's
-MAX_NAMES = 3  # names of a call by which its other recordings are found; each costs a token
+MAX_NAMES = 3  # names of a call that find its other recordings; each costs a token
 NAMING = ("e:", "x:", "u:")  # forms that identify somebody; last digits and words of names fit several people
 MAX_FORMS = 1024  # forms of one call: conferences of about 80 people
 
@@ -53,7 +54,7 @@ _SPELT = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ø": "oe", "å": "a
 
 @dataclass(frozen=True, slots=True)
 class Needle:
-    """One way to meet a query; a query is met if any of its needles is."""
+    """One way for a call to match a query; it matches if it meets any of the query's needles."""
 
     probe: str = field(repr=False)
     """The form whose token is looked up."""
@@ -80,14 +81,14 @@ def fold(text: str) -> str:
 
 
 def spell(text: str) -> str:
-    """Do the same as `fold`, but write umlauts as two letters: `Ößling` becomes `oessling`."""
+    """Fold a text as `fold` does, but write umlauts as two letters: `Ößling` becomes `oessling`."""
     if text.isascii():
         return text[:MAX_TEXT].lower()
     return fold(unicodedata.normalize("NFKC", text[:MAX_TEXT]).casefold().translate(_SPELT))
 
 
 def numbers(text: str, country: str) -> tuple[str, ...]:
-    """Parse a number to E.164; two results if it has no plus and may begin with the country's own code."""
+    """Parse a number to E.164; return two results if it has no plus and may begin with the country's own code."""
     text = _plain_number(text)
     digits = _digits(text)
     if text.startswith("+"):
@@ -125,7 +126,7 @@ def stored(party: Mapping[str, object], country: str) -> tuple[str, ...]:
     """Return the forms under which one party of a call can be found.
 
     Reads name, number, uri, user_id, email, upn, `also` (a list of further addresses and numbers) and
-    `user_candidates` (ids of users who may be the party); values of calls are wrapped, those of users are not.
+    `user_candidates` (ids of users who may be the party). The values of a call are wrapped, those of a user are not.
     """
     forms: list[str] = [f"k:{id}" for id in _candidates(party)]
     number = revealed_text(party.get("number"))
@@ -167,7 +168,7 @@ def stored_of(parties: Iterable[Mapping[str, object]], country: str) -> tuple[st
 
 
 def of_names(names: Iterable[Personal[str]]) -> tuple[str, ...]:
-    """Return the forms by which recordings of one call are found: its names, most certain first, at most MAX_NAMES."""
+    """Return the forms that find all recordings of a call: its names, most certain first, at most MAX_NAMES."""
     return tuple(f"c:{name.reveal()[:MAX_TEXT]}" for name in islice(names, MAX_NAMES))
 
 

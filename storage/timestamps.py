@@ -7,7 +7,7 @@ from typing import overload
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY_MICROS = 86_400_000_000
 MAX_MICROS = 253_402_300_799_999_999  # the end of the year 9999
-MAX_TEXTS = 128  # texts kept of the newest times: a call writes each of its times several times at one moment
+MAX_TEXTS = 128  # cached texts: a call formats each of its times several times at one moment
 _MINUTES = tuple(f"T{hour:02}:{minute:02}:" for hour in range(24) for minute in range(60))
 _SECONDS = tuple(f"{number:02}." for number in range(60))
 _MILLIS = tuple(f"{number:03}Z" for number in range(1000))
@@ -15,7 +15,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 def to_micros(moment: datetime) -> int:
-    """Return microseconds since 1970-01-01 UTC, exact; raises ValueError for a time without a zone."""
+    """Return exact microseconds since 1970-01-01 UTC; raises ValueError for a time without a zone."""
     if moment.tzinfo is None:
         raise ValueError("a time needs its zone")
     return (moment - EPOCH) // _MICROSECOND
@@ -51,7 +51,7 @@ def _millisecond_text(at: datetime) -> str:
 
 
 def micros_rfc3339(micros: int) -> str:
-    """Return what `rfc3339` returns, for microseconds since 1970-01-01 UTC, in a quarter of its time, for lists."""
+    """Format microseconds since 1970-01-01 UTC as `rfc3339` does, but in a quarter of the time; use it for lists."""
     day, rest = divmod(micros, DAY_MICROS)
     seconds = rest // 1_000_000
     return f"{_date(day)}{_MINUTES[seconds // 60]}{_SECONDS[seconds % 60]}{_MILLIS[rest // 1000 % 1000]}"

@@ -1,11 +1,11 @@
-"""Token buckets: limit how often each of many keys may do something; pure, time comes in as an argument."""
+"""Token buckets, which limit how often each of many keys may act; pure, time comes in as an argument."""
 
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
 
 MAX_KEYS = 10_000
-"""Buckets kept. The least recently used one is dropped; it is full again unless 10,000 others were as busy."""
+"""Buckets kept. The least recently used one is dropped; by then it is full, unless 10,000 others were as busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class Rate:
     per_second: float
     """Tokens a second in the long run."""
     burst: float
-    """Tokens at once after a pause."""
+    """Tokens available at once after a pause."""
 
 
 class TokenBuckets:
@@ -29,7 +29,7 @@ class TokenBuckets:
         return len(self._buckets)
 
     def take(self, key: str, rate: Rate, now: float) -> int:
-        """Take one token at monotonic time `now`; return 0, or the whole seconds after which to try again."""
+        """Take one token at monotonic time `now`; return 0, or the whole seconds to wait before the next try."""
         level, at = self._buckets.pop(key, (rate.burst, now))
         level = min(rate.burst, level + max(0.0, now - at) * rate.per_second)
         granted = level >= 1.0

@@ -1,6 +1,6 @@
 """An account that may sign in to the page: roles, password, second factors, and its form as a document.
 
-`stamp` grows whenever sessions of this account must end: another password, other roles, disabled.
+`stamp` grows whenever the account's sessions must end: after a new password, other roles or disabling.
 """
 
 import hashlib
@@ -10,18 +10,18 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from storage.access.actor import MAX_NAME as MAX_NAME
-from storage.access.actor import canonical as canonical  # accounts are found by it, too
+from storage.access.actor import canonical as canonical  # other modules find accounts by it
 from storage.timestamps import from_text, to_text
 
 MAX_PASSKEYS = 20  # of one account; people have one for each device
-MAX_PLACES = 12  # networks, and addresses, remembered of one account: home, office, telephone, some travels
-PLACE_LASTS = timedelta(days=180)  # since the last sign-in from there; after that, it counts as new
+MAX_PLACES = 12  # networks remembered for one account, and as many addresses: home, office, telephone, some travels
+PLACE_LASTS = timedelta(days=180)  # since the last sign-in from there; after that, the place counts as new
 PLACE_BYTES = 16  # of a digest: long enough that no two networks share one
 
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """A link by which somebody sets a password, once."""
+    """A one-time link for setting a password."""
 
     digest: str = field(repr=False)
     """SHA-256 of customer and secret."""
@@ -68,7 +68,7 @@ class Account:
     created_at: datetime
     """When it was created."""
     stamp: int = 0
-    """Sessions that began with another stamp are ended."""
+    """Sessions that began with another stamp have ended."""
     password: str | None = field(default=None, repr=False)
     """Hash of the password with parameters and salt, None until one is set."""
     invitation: Invitation | None = None
@@ -84,7 +84,7 @@ class Account:
     signed_in_at: datetime | None = None
     """Last successful sign-in."""
     disabled: bool = False
-    """The account stays, but nobody can sign in to it."""
+    """Whether the account is kept but nobody can sign in to it."""
     places: tuple[Place, ...] = field(default=(), repr=False)
     """Networks that the account signed in from, the latest last."""
     addresses: tuple[Place, ...] = field(default=(), repr=False)
@@ -101,7 +101,7 @@ class Account:
         return any(each.digest == digest and now - each.seen_at <= PLACE_LASTS for each in known)
 
     def seen_at(self, network: str, address: str, now: datetime) -> "Account":
-        """Return the account with this sign-in noted; drop places that are old or too many."""
+        """Return the account with this sign-in added; drop old places, and the oldest beyond MAX_PLACES."""
 
         def added(known: Sequence[Place], place: str) -> tuple[Place, ...]:
             digest = _digest(self.id, place)

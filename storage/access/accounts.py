@@ -6,8 +6,8 @@
     await accounts.changing(id, ...)                     the same, without blocking the event loop
 
 Everything but a random id is sealed under the account's own leaf (storage.keys.sealing), so the disk reveals nothing,
-and a removed account is unreadable in every copy of the document. With one node it is a file in the customer's folder
-and is restored with it.
+and a removed account is unreadable in every copy of the document. With one node, the document is a file in the
+customer's folder and is restored with that folder.
 """
 
 import base64
@@ -86,7 +86,7 @@ class Accounts:
         document: Document | None = None,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        """Name the folder of the customer, or the document; nothing is read yet."""
+        """Take the customer's folder, or the document; read nothing yet."""
         self._customer = customer
         self._keys = keys
         self._document: Document = document or FileDocument(folder, FILE_NAME, WHAT, keys.cut, disk)
@@ -159,7 +159,7 @@ class Accounts:
         return Created(secrets[0], changed)
 
     def change(self, id: str, change: Change) -> Account:
-        """Change an account under a lock. Raises AccountsError if it does not exist, and what `change` raises."""
+        """Change an account under a lock. Raises AccountsError if it does not exist, and any error of `change`."""
         changed: list[Account] = []
         self._document.change(lambda data: self._changed(data, partial(self._exchange, id, change, changed)))
         return changed[0]
@@ -180,7 +180,7 @@ class Accounts:
             kept[id] = self._sealed(entry.leaf, changed[0])
 
     def remove(self, id: str) -> bool:
-        """Delete an account, unreadable in every copy of the document; return False if it did not exist."""
+        """Delete an account so that no copy of the document can open it; return False if it did not exist."""
         removed: list[_Entry] = []
 
         def drop(kept: _Entries) -> None:
@@ -221,7 +221,7 @@ class Accounts:
             raise self._damaged() from None
 
     def _read(self, data: bytes | None) -> _Entries:
-        """Open every account; one whose leaf is cut was removed, even if this copy of the document has it."""
+        """Open every account; skip one whose leaf is cut: it was removed, even if this copy of the document has it."""
         found: _Entries = {}
         for item in self._items(data):
             try:
@@ -245,7 +245,7 @@ class Accounts:
         )
 
     def _changed(self, data: bytes | None, change: Callable[[_Entries], None]) -> Replacement | None:
-        """Return what replaces the document, None if `change` changed nothing; removed accounts are cut."""
+        """Return the new document, None if `change` changed nothing; cut the leaves of removed accounts."""
         before = self._read(data)
         kept = dict(before)
         change(kept)

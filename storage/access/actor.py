@@ -17,11 +17,11 @@ MAX_NAME = 64  # characters; names are in every audit entry
 MAX_TYPED = 1024  # characters compared; the time to normalise a row of accents grows with the square of their number
 MAX_SUBJECT = 255  # characters of `sub`: OpenID Connect Core section 2
 RESERVED = ("recorder", "system", "unknown", "cli")
-"""Names of parts of the recorder and of its command line; also if a colon and more follow."""
+"""Names of the recorder's parts and its command line; a name that continues one with a colon is reserved too."""
 
 
 class Kind(enum.StrEnum):
-    """Kind of an identity; the comments say what its id is."""
+    """The kind of an identity; each comment says what the id is."""
 
     TOKEN = "token"  # an API token: its id
     ACCOUNT = "account"  # an account of the page: its id

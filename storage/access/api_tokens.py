@@ -24,7 +24,7 @@ WHAT = "tokens"
 ROLES = ("admin", "listener", "privacy", "approver", "auditor", "operator")
 TOKEN_BYTES = 32  # 256 bits: cannot be guessed, so a plain hash protects it
 MAX_TOKEN = 256  # characters of a presented token that are read
-MAX_TOKENS = 10_000  # of one customer; the file then has 3 MB and is read in 50 ms
+MAX_TOKENS = 10_000  # of one customer; a file with so many has 3 MB and is read in 50 ms
 PREFIX = "rec_"  # lets secret scanners recognise a token that leaked
 
 
@@ -91,7 +91,7 @@ class Credentials:
         document: Document | None = None,
         random: Callable[[int], bytes] = os.urandom,
     ) -> None:
-        """Name the folder of the customer, or the document; nothing is read yet."""
+        """Take the customer's folder, or the document; read nothing yet."""
         self._customer = customer
         self._document: Document = document or FileDocument(folder, FILE_NAME, WHAT, disk=disk)
         self._random = random
@@ -146,7 +146,7 @@ class Credentials:
         return len(gone)
 
     def check(self, token: str, now: datetime) -> Credential | None:
-        """Return the token if it is valid; None if unknown, revoked or expired. Sees all changes at once."""
+        """Return the token if it is valid, None if unknown, revoked or expired. Every change takes effect at once."""
         found = self._fresh().get(digest(self._customer, token[:MAX_TOKEN]))
         return found if found and found.valid(now) else None
 

@@ -1,11 +1,11 @@
-"""A small file of one customer that each change replaces as a whole, one change at a time: its tokens, its accounts.
+"""A small file of one customer, such as tokens or accounts; each change replaces it as a whole, one at a time.
 
     document.read()                    returns the content, None if it was never written
-    document.change(change)            `change` takes the content and returns what replaces it, None for no change
+    document.change(change)            `change` takes the content and returns its replacement, None for no change
     await document.changing(change)    the same, without blocking the event loop
 
-With one node it is a file with a lock between processes. Where several nodes share a database it is a row there, and
-the file is this node's copy (storage.access.shared_documents).
+With one node, it is a file with a lock between processes. If several nodes share a database, it is a row there, and the
+file is this node's copy (storage.access.shared_documents).
 """
 
 import os
@@ -17,33 +17,33 @@ from typing import Protocol
 from storage.files.durable_files import Disk, alone, disk_errors
 
 Cut = Callable[..., object]
-"""Cuts the leaves that are its arguments."""
+"""Cuts the leaves that are passed as arguments."""
 
 
 @dataclass(frozen=True, slots=True)
 class Replacement:
-    """What replaces a document."""
+    """The replacement of a document."""
 
     content: bytes = field(repr=False)
     """The whole new content."""
     cut: tuple[int, ...] = ()
-    """Leaves that are cut first, so that removed entries open in no copy of the document."""
+    """Leaves to cut first, so that no copy of the document opens the removed entries."""
 
 
 Change = Callable[[bytes | None], Replacement | None]
-"""Takes the content and returns what replaces it, None for no change. Runs once, in any thread; may raise to refuse."""
+"""Takes the content and returns its replacement, None for no change. Runs once, in any thread; may raise to refuse."""
 
 
 class Document(Protocol):
-    """A small file, wherever it is kept."""
+    """A small document, kept in a file or in a database."""
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """Name of the document."""
         ...
 
     def signature(self) -> tuple[int, ...] | None:
-        """Return a value that changes whenever the content may have; None if there is no content. Raises DiskFailed."""
+        """Return a value that changes if the content may have changed; None without content. Raises DiskFailed."""
         ...
 
     def read(self) -> bytes | None:
@@ -51,19 +51,19 @@ class Document(Protocol):
         ...
 
     def change(self, change: Change) -> None:
-        """Replace the content by what `change` returns. Raises what it raises, NoSpace, DiskFailed, DatabaseAway."""
+        """Replace the content by the result of `change`. Raises its errors, NoSpace, DiskFailed, DatabaseAway."""
         ...
 
     async def changing(self, change: Change) -> None:
-        """Do the same without blocking the event loop."""
+        """Replace the content as `change` does, without blocking the event loop."""
         ...
 
 
 class FileDocument:
-    """A document that this node alone has: a file under a lock between its processes."""
+    """A document of a single node: a file that its processes change under a lock."""
 
     def __init__(self, folder: Path, name: str, what: str, cut: Cut | None = None, disk: Disk | None = None) -> None:
-        """`what`: the word for the document in messages. `cut`: cuts leaves, if changes ask for that."""
+        """Take `what`, the word for the document in messages, and `cut`, which cuts leaves if changes ask for that."""
         self.name = name
         self.what = what
         self._path = folder / name

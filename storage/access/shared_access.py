@@ -1,4 +1,4 @@
-"""What the nodes of a customer share about people who sign in: tokens, accounts, and short-lived rows of the page."""
+"""Sign-in data that the nodes of a customer share: tokens, accounts, and short-lived rows of the admin page."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ from storage.database.database import Database
 from storage.keys.row_keys import Keys
 
 REFRESH_SECONDS = 60.0
-"""Seconds between two looks at what other nodes have changed, unless `wanted` is set earlier."""
+"""Seconds between two checks for changes by other nodes, unless `wanted` is set earlier."""
 PURGE_SECONDS = 600.0
 """Seconds between two deletions of rows that have ended."""
 
@@ -51,9 +51,9 @@ class SharedAccess:
         await self.refresh()
 
     async def follow(self, told: Callable[[Sequence[News]], None], failed: Callable[[Exception], None]) -> None:
-        """Take over changes of other nodes for ever.
+        """Take over the changes of other nodes until cancelled.
 
-        `told` is called with events that an operator should know of, `failed` with each new failure.
+        `told` is called with events that an operator should know about, `failed` with each new failure.
         """
         purge, fault, clock = 0.0, "", asyncio.get_running_loop().time
         while True:

@@ -1,4 +1,4 @@
-"""The tokens and accounts of one customer where several nodes share its database: a row for each, a copy on each node.
+"""Tokens and accounts of a customer whose database several nodes share: a row for each, and a copy on each node.
 
 Reading needs no database: every node reads its own copy, the same file that a single node has. So tokens and sessions
 stay known while the database is away. `refresh` brings the copy up to date. A change replaces the row, in one writing
@@ -59,7 +59,7 @@ class Event(enum.StrEnum):
 
 
 class News(NamedTuple):
-    """Something that an operator should know."""
+    """An event that an operator should know about."""
 
     event: Event
     """What happened."""
@@ -88,7 +88,7 @@ class SharedDocument(FileDocument):
         self._shared = shared
 
     def change(self, change: Change) -> None:
-        """Replace the row, from another thread than the event loop's."""
+        """Replace the row; call this from any thread but the event loop's."""
         self._shared.run(self._shared.change(self, change))
 
     async def changing(self, change: Change) -> None:
@@ -118,7 +118,7 @@ class SharedDocument(FileDocument):
             return _Stored(0, content)
         try:
             version = int(json.loads(mark)["version"])
-        except (ValueError, KeyError, TypeError):  # without a readable version, as if the node had been alone
+        except (ValueError, KeyError, TypeError):  # no readable version: treated as the copy of a node that was alone
             return _Stored(0, content)
         return _Stored(version if mark == _mark(version, content) else version + 1, content)
 
@@ -129,7 +129,7 @@ class SharedDocuments:
     def __init__(
         self, folder: Path, keys: Keys, database: Callable[[], Database], cut: AsyncCut, disk: Disk | None = None
     ) -> None:
-        """Name the folder of the copies; `database` returns the database, or raises StorageError."""
+        """Take the folder of the copies; `database` returns the database, or raises StorageError."""
         disk = disk or Disk()
         self.tokens = SharedDocument(folder, api_tokens.FILE_NAME, api_tokens.WHAT, self, disk)
         self.accounts = SharedDocument(folder, accounts.FILE_NAME, accounts.WHAT, self, disk)
@@ -151,7 +151,7 @@ class SharedDocuments:
         self._thread.shutdown(wait=False)
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return the result of work that runs in the event loop; call it from another thread."""
+        """Run work in the event loop and return its result; call this from another thread."""
         if self._loop is None:
             work.close()
             raise StorageError("the database is not open yet", "try again")
@@ -161,7 +161,7 @@ class SharedDocuments:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def change(self, document: SharedDocument, change: Change) -> None:
-        """Replace a document for all nodes; raises DatabaseAway, and what `change` raises."""
+        """Replace a document for all nodes; raises DatabaseAway, and any error of `change`."""
         async with self._database().writing() as connection:
             newest = _newest(await self._stored(connection, document.name), await self._apart(document.own))
             made = await self._apart(change, newest.content)
@@ -237,12 +237,12 @@ class SharedDocuments:
         await connection.execute(shared_files.insert().values(name=name, version=new.version, content=sealed))
 
     async def _apart(self, work: Callable[..., T], *given: object) -> T:
-        """Return the result of work that waits for the disk, run in the thread of this customer."""
+        """Run work that waits for the disk in this customer's thread, and return its result."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *given)
 
 
 def _newest(stored: _Stored | None, own: _Stored) -> _Stored:
-    """Return the newer of row and copy, which a change starts from."""
+    """Return the newer of row and copy, from which a change starts."""
     return own if stored is None or own.newer(stored) else stored
 
 

@@ -1,4 +1,4 @@
-"""Short-lived values of the admin page, such as sessions, where several nodes share the database: named rows that end.
+"""Short-lived values of the admin page, such as sessions, in rows of a database that several nodes share.
 
     values, now = await rows.look("session " + secret)          `now`: seconds, by the clock of the database
     await rows.change(("session " + secret,), change)           nobody else changes these names meanwhile
@@ -29,7 +29,7 @@ from storage.keys.row_keys import Keys
 
 LABEL = "page"
 SECRET_BYTES = 32
-PROOF_BYTES = 16  # of a secret: an invented secret is refused without a query, alike for all customers
+PROOF_BYTES = 16  # of a secret; they expose an invented secret without a query, in the same way for all customers
 NONCE = 12
 
 T = TypeVar("T")
@@ -37,10 +37,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Written(Generic[T]):
-    """What a change does."""
+    """The rows that a change writes and deletes, and its result."""
 
     result: T
-    """What its caller gets."""
+    """The value that the caller of the change gets."""
     put: Mapping[str, tuple[Any, float]] = field(default_factory=dict)
     """Values by name, each with the time at which it ends."""
     drop: Collection[str] = ()
@@ -48,7 +48,7 @@ class Written(Generic[T]):
 
 
 Change = Callable[[Mapping[str, Any], float], Written[T]]
-"""Takes the values that exist by name, and the time; returns what to write."""
+"""Takes the existing values by name, and the time; returns what to write."""
 
 
 class SharedRows:
@@ -62,7 +62,7 @@ class SharedRows:
         refreshed: Callable[[AsyncConnection], Awaitable[bool]],
         refresh: Callable[[], Awaitable[object]],
     ) -> None:
-        """`refreshed` returns whether this node's accounts are up to date with the database; `refresh` updates them."""
+        """Take `refreshed`, which returns whether this node's accounts are current; `refresh` updates them."""
         self._keys = keys
         self._database = database
         self._random = random
@@ -80,7 +80,7 @@ class SharedRows:
         return hmac.compare_digest(self._proof(plain).encode(), proof.encode("utf-8", "replace"))
 
     def key(self, name: str) -> str:
-        """Return the key of a row, with which the row can be dropped but not opened."""
+        """Return the key of a row; it is enough to drop the row, but not to open it."""
         return self._mac("row", name).hex()
 
     async def look(self, *names: str) -> tuple[Mapping[str, Any], float]:

@@ -66,7 +66,7 @@ class Attachment:
     leaf: int = field(repr=False)
     """The call's leaf."""
     part: str = field(repr=False)
-    """Its part in the vault."""
+    """Name of its part in the vault."""
 
 
 class Attachments(JournaledRows):

@@ -1,18 +1,18 @@
-"""Copies of every node's audit log in the database they share, so that each node shows and checks the logs of all.
+"""Copies of all nodes' audit logs in their shared database, so that each node can show and check the logs of all.
 
-    await copies.push()                          copies what the own log has more; nothing waits for it
+    await copies.push()                          copies the entries that the copy lacks; nothing waits for it
     page = await copies.read(since, cursor, …)   entries of all nodes, newest first
     found = await copies.verify(told)            node → verdict about its copy
 
 Entries are written to the node's own chain file as on a single machine, and only then copied: in order, in transactions
 of up to BATCH entries, and never beyond the newest signed checkpoint, which is copied with the entry that it names. So
-a copy proves itself: its entries follow from each other, its checkpoints are signed with the customer's key and name
-the node, and the chain says whose it is (entry `audit.node`). A copying that is killed goes on where the database ends,
-and so does one after the database lost commits.
+a copy can be verified by itself: its entries follow from each other, its checkpoints are signed with the customer's key
+and name the node, and the chain names its node (entry `audit.node`). If copying is killed, or the database loses
+commits, the next `push` continues after the last entry in the database.
 
-Nothing that was copied is overwritten. If the own log no longer has what was copied, because an older one was restored,
-the copy goes on in a new *course* from the last entry that both have. The abandoned entries stay, and their checkpoints
-make verification fail until somebody accepts the loss (`recorder audit accept`), as with those of a witness.
+Copied entries are never overwritten. If this node's log lacks copied entries, because an older log was restored, the
+copy continues in a new *course* after the last entry that both have. The abandoned entries stay, and their checkpoints
+make verification fail until somebody accepts the loss (`recorder audit accept`), as a witness's checkpoints do.
 """
 
 import asyncio
@@ -38,19 +38,19 @@ from storage.timestamps import from_text, to_micros
 
 _AT = audit_copies.c
 _PLACE = _AT.at, _AT.node, _AT.course, _AT.n
-_IN_MEMORY = 32 << 20  # bytes of a copy that is verified; a larger one is put into a file without a name
+_IN_MEMORY = 32 << 20  # bytes of a copy that is verified in memory; a larger one goes into an unnamed file
 
 
 @dataclass(frozen=True, slots=True)
 class _End:
-    """Where the copy of the own log ends."""
+    """The end of the copy of this node's log."""
 
     course: int
     """Number of the course."""
     n: int
     """Number of the last entry, 0 if there is none."""
     offset: int
-    """Offset of its end in the own log."""
+    """Offset of its end in this node's log."""
 
 
 class AuditCopies:
@@ -102,7 +102,7 @@ class AuditCopies:
     def _rows(self, end: _End, lines: Sequence[bytes], mark: Checkpoint) -> list[dict[str, Any]]:
         """Return rows for lines that follow an end; raises AuditError if entries are repeated or out of order.
 
-        One that cannot be read, or is missing, is copied as it is: verification reports it.
+        A line that cannot be read is copied unchanged, and a missing number is skipped: verification reports both.
         """
         rows: list[dict[str, Any]] = []
         n, at = end.n, 0
@@ -117,7 +117,7 @@ class AuditCopies:
         return rows
 
     async def _found(self, connection: AsyncConnection) -> _End:
-        """Find where the copy ends and where the own log goes on."""
+        """Find where the copy ends and where this node's log goes on."""
         asked = sa.select(_AT.course, _AT.n, _AT.line).where(_AT.node == self._node)
         newest = (await connection.execute(asked.order_by(_AT.course.desc(), _AT.n.desc()).limit(1))).one_or_none()
         if newest is None:
@@ -150,9 +150,9 @@ class AuditCopies:
     ) -> AuditPage:
         """Return entries of all nodes, newest first, back to `since`; each has its `node`.
 
-        If few of very many match, the page ends early, with a cursor. Raises BadCursor.
+        If few of very many entries match, the page ends early, with a cursor. Raises BadCursor.
         """
-        with suppress(DatabaseAway):  # another process is copying; if the database is away, reading says so
+        with suppress(DatabaseAway):  # another process is copying; if the database is away, reading raises that
             await self.push()
         asked = sa.select(*_PLACE, _AT.line).order_by(*(column.desc() for column in _PLACE))
         asked = asked.where(_AT.at >= to_micros(since)) if since is not None else asked
@@ -192,7 +192,7 @@ class AuditCopies:
         return found[::-1]
 
     async def verify(self, told: Sequence[Checkpoint] = ()) -> dict[int, tuple[str, Verdict]]:
-        """Check the copy of every node's log, also against checkpoints from elsewhere; number → name and verdict."""
+        """Check the copy of every node's log, also against `told` checkpoints; return number → name and verdict."""
         async with self._database.reading() as connection:
             names = await self._names(connection)
             found = {}
@@ -202,7 +202,7 @@ class AuditCopies:
             return found
 
     async def marks(self) -> list[Checkpoint]:
-        """Return the genuine checkpoints that were copied of the own log: like those of a witness."""
+        """Return the genuine checkpoints in the copies of this node's log; they count like a witness's checkpoints."""
         async with self._database.reading() as connection:
             return [mark for mark in await _marks(connection, self._node) if mark.genuine(self._key, self._customer)]
 
@@ -247,14 +247,14 @@ class AuditCopies:
 
 
 def _each(lines: IO[bytes]) -> Iterator[bytes]:
-    """Yield all lines, from the first on."""
+    """Yield all lines from the start of the file."""
     lines.seek(0)
     for line in lines:  # noqa: UP028 - `yield from` would close the file with the generator
         yield line
 
 
 def _entry(ends: Iterator[tuple[int, bytes]], n: int) -> tuple[int, bytes] | None:
-    """Return the entry of that number, or the next older one if there is none; None if there is neither."""
+    """Return the entry with this number, or else the next older one; None if there is neither."""
     for end, line in ends:
         item = shown(line)
         if item is not None and item["n"] <= n:
@@ -269,7 +269,7 @@ async def _starts(connection: AsyncConnection, node: int) -> list[tuple[int, int
 
 
 def _course(starts: Sequence[tuple[int, int]], n: int) -> int:
-    """Return the newest course that has, or had, an entry of that number."""
+    """Return the newest course that has, or had, an entry with this number."""
     return max((course for course, first in starts if first <= n), default=0)
 
 

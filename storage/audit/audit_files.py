@@ -43,7 +43,7 @@ MARKS_NAME = "audit.checkpoints"
 _OBJECT = re.compile(rb'"object":"([^"\\]*)"')  # a quotation mark inside a value has a backslash before it
 _TIME = re.compile(rb'"time":"([^"\\]{27})"')  # text order is time order
 MOST_LOOKED_AT = 200_000
-"""Entries read for one page, in about a second; other requests may wait for the thread."""
+"""Most entries read for one page, which takes about a second; other requests may wait for the thread."""
 _TOLD = tuple(f'"action":"{action}"'.encode() for action in (ACCEPT, NODE))
 _CHUNK = 1 << 20  # bytes searched at once: some milliseconds
 SLOT = 512  # bytes of each of the two slots beside the keys: one disk sector, so a power cut leaves it old or new
@@ -61,7 +61,7 @@ class AuditPage:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which entries to return; a member that is not given matches every entry."""
+    """A filter for entries; a field that is not given matches every entry."""
 
     actor: str | None = None
     """Who did it: the name in any spelling, or the id, which stays when a name changes or is given to somebody else."""
@@ -94,7 +94,7 @@ EVERY = Wanted()
 
 
 class AuditFiles:
-    """Where the audit log of a customer and its checkpoints lie; reads and verifies them offline."""
+    """The files of a customer's audit log and its checkpoints; reads and verifies them offline."""
 
     def __init__(self, folder: Path, keys_dir: Path, customer: str) -> None:
         self._customer = customer
@@ -115,7 +115,7 @@ class AuditFiles:
         return max(marks, key=lambda m: m.head.n, default=None)
 
     def put_mark(self, mark: Checkpoint, *, both: bool = False) -> None:
-        """Write a checkpoint beside the keys, durably, over the older of the two, or over `both`."""
+        """Write a checkpoint beside the keys, durably, over the older of the two slots, or over `both`."""
         older = self._older()
         _put(self.newest, bytes(mark), older)
         if both:
@@ -127,7 +127,7 @@ class AuditFiles:
         return max(found, key=lambda tally: tally.serial, default=None)
 
     def put_tally(self, tally: Tally) -> None:
-        """Write a tally beside the keys, durably, over the older of the two."""
+        """Write a tally beside the keys, durably, over the older of the two slots."""
         serials = [each.serial if each else -1 for each in self._tallies()]
         _put(self.tally, bytes(tally), 0 if serials[0] <= serials[1] else 1)
 
@@ -154,14 +154,14 @@ class AuditFiles:
         return found
 
     def keep_evidence(self, mark: Checkpoint) -> None:
-        """Append a checkpoint that the log does not fit to the evidence."""
+        """Append to the evidence a checkpoint that the log does not fit."""
         with opened(self.evidence, os.O_WRONLY | os.O_CREAT) as fd:
             write_all(fd, bytes(mark), os.fstat(fd).st_size)
             os.fdatasync(fd)
         Disk().sync_folder(self.evidence.parent)
 
     def verify(self, key: Ed25519PublicKey, told: Sequence[Checkpoint] = (), supposed: Loss | None = None) -> Verdict:
-        """Check the whole chain against every checkpoint found, and those that were `told` from elsewhere.
+        """Check the whole chain against every checkpoint found, and against the `told` ones from elsewhere.
 
         `supposed`: a loss to take as accepted, to see what else is wrong.
         """
@@ -191,11 +191,11 @@ class AuditFiles:
         return accepted_in(self._lines() if self.log.exists() else (), key, self._customer)
 
     def named(self) -> set[int]:
-        """Return the numbers of the nodes whose log it was or is, by its entries; 0 before the first such entry."""
+        """Return the numbers of the nodes whose log it was or is, from its entries; 0 before the first such entry."""
         return named_in(self._lines() if self.log.exists() else ())
 
     def between(self, begin: int, end: int, most: int) -> list[bytes]:
-        """Return at most so many lines from one offset, at which a line begins, to another."""
+        """Return at most `most` lines from offset `begin`, where a line begins, to offset `end`."""
         with disk_errors("read the audit log"), self.log.open("rb") as file:
             file.seek(begin)
             found: list[bytes] = []
@@ -210,7 +210,7 @@ class AuditFiles:
                 yield start + len(line), line
 
     def lost(self, key: Ed25519PublicKey, told: Sequence[Checkpoint] = ()) -> Loss | None:
-        """Return what the log lacks that was not accepted yet, after it was continued; None if it lacks nothing.
+        """Return the loss of a continued log that nobody has accepted yet; None if the log lacks nothing.
 
         Raises AuditError if anything is wrong that a rollback does not explain.
         """
@@ -227,7 +227,7 @@ class AuditFiles:
         return loss
 
     def _loss(self, key: Ed25519PublicKey, here: Sequence[Checkpoint], told: Sequence[Checkpoint]) -> Loss:
-        """Find the entries that checkpoints here, and those from elsewhere, name and the log does not have."""
+        """Find the entries that the log lacks although checkpoints name them, `here` or `told` from elsewhere."""
         known = list(self.accepted(key))
         heads, begun = self._heads({mark.head.n for mark in (*here, *told)}, max((e.entry for e in known), default=0))
 
@@ -239,7 +239,7 @@ class AuditFiles:
 
         ours, theirs = new(here), new(told)
         first = [min(begun)] if ours and begun else []
-        if theirs:  # keys that were rolled back too fit the log; elsewhere they know up to where it was another one
+        if theirs:  # keys that were rolled back with the log fit it, so only checkpoints from elsewhere show the loss
             missed = min(mark.head.n for mark in theirs)
             before = max((m.head.n for m in (*here, *told) if fits(m) and m.head.n < missed), default=0)
             first += [before + 1] if not first or missed < first[0] else []
@@ -268,7 +268,7 @@ class AuditFiles:
     def _beside(self, key: Ed25519PublicKey, *, counted: bool = True) -> tuple[list[Checkpoint], list[str]]:
         """Return the genuine checkpoints beside the log, and what is wrong with that file.
 
-        `counted`: also whether it holds as many as were written.
+        `counted`: also check that it holds as many as were written.
         """
         lines, tail = lines_of(self.marks)
         read = [mark for mark in map(_readable, lines) if mark]
@@ -297,7 +297,7 @@ class AuditFiles:
                 yield mark
 
     def _lost_beside_keys(self, newest: Sequence[Checkpoint], beside: Sequence[Checkpoint]) -> list[str]:
-        """Say what is wrong with the checkpoint beside the keys, which is always written before one beside the log."""
+        """Return what is wrong with the checkpoint beside the keys, which is written before any beside the log."""
         if not newest and self.newest.exists():
             return ["the checkpoint beside the keys is not genuine"]
         if not newest and self.log.stat().st_size:
@@ -364,7 +364,7 @@ class AuditFiles:
                         yield document(line)
 
     def _slots(self) -> list[Checkpoint]:
-        """Return the readable slots of the two; a power cut may tear the one that is being written."""
+        """Return those of the two slots that are readable; a power cut may tear the one that is being written."""
         return [mark for mark in map(_readable, _slots_of(self.newest)) if mark]
 
     def _older(self) -> int:
@@ -408,7 +408,7 @@ def _offset(fd: int, cursor: str, end: int) -> int:
 
 
 def accepted_in(lines: Iterable[bytes], key: Ed25519PublicKey, customer: str) -> Iterator[Accepted]:
-    """Yield the losses that entries of a log accept, oldest first; one of another node's log counts for nothing."""
+    """Yield the losses that entries of a log accept, oldest first; skip acceptances for another node's log."""
     node = 0
     for line in lines:
         if not any(action in line for action in _TOLD) or (item := shown(line)) is None:
@@ -420,7 +420,7 @@ def accepted_in(lines: Iterable[bytes], key: Ed25519PublicKey, customer: str) ->
 
 
 def named_in(lines: Iterable[bytes]) -> set[int]:
-    """Return the numbers of the nodes whose log it was or is; 0 if it did not begin as that of a numbered node."""
+    """Return the numbers of the nodes whose log it was or is; 0 if the first entry names no node."""
     found = set[int]()
     for number, line in enumerate(lines):
         item = shown(line) if _TOLD[1] in line else None

@@ -69,7 +69,7 @@ class Audit:
     ) -> None:
         """Prepare to append; the files are opened or created at the first act.
 
-        `node`: number of this node where several have a log each, 0 where there is one.
+        `node`: number of this node if several nodes have a log each, otherwise 0.
         """
         self.customer = customer
         self.public_key = key.public_key()
@@ -104,7 +104,7 @@ class Audit:
         return future
 
     def checkpoint(self) -> Checkpoint | None:
-        """Append a signed checkpoint beside the log if it has grown; once a minute is enough, `keys/` has each one."""
+        """Append a signed checkpoint beside the log if it has grown; once a minute is enough: `keys/` gets each one."""
         with disk_errors("write a checkpoint of the audit log"):
             mark = self._files.newest_mark(self.public_key)
             if mark is None or mark.head.n <= self._marked:
@@ -124,10 +124,10 @@ class Audit:
     def accept(self, act: Act, told: Sequence[Checkpoint] = ()) -> int | None:
         """Accept that the log lacks entries, or checkpoints beside it, because a backup was restored.
 
-        `told` are checkpoints from elsewhere. Return the number of the entry that says so; None if nothing is lost.
-        Raises AuditError if a rollback does not explain everything that is wrong. If this is interrupted, do it again.
+        `told` are checkpoints from elsewhere. Return the number of the entry that accepts it, None if nothing is lost.
+        Raises AuditError if a rollback does not explain every fault. If this is interrupted, call it again.
         """
-        self.beat().result()  # continues a log that does not fit: the checkpoint is kept, and an entry says where
+        self.beat().result()  # continues a log that does not fit: keeps the checkpoint, and adds an entry there
         loss = self._files.lost(self.public_key, told)
         if loss is None:
             return None
@@ -147,7 +147,7 @@ class Audit:
     def _count(self, fd: int) -> tuple[int, int, Lines]:
         """Return the size of the checkpoint file beside the log, and the serial and content of its newest tally.
 
-        The file is read only if its size is not what this process left: reading 90 days takes 20 ms.
+        Read the file only if its size differs from the one that this process left: reading 90 days takes 20 ms.
         """
         if self._counted is not None and self._counted[1].size == os.fstat(fd).st_size:
             return self._counted[1].size, *self._counted
@@ -225,7 +225,7 @@ class Audit:
                     self._reserved = 0  # the truncation released the reserved space
                     raise
                 if after.n:
-                    # The checkpoint that a broken log does not fit is evidence now, and must not pass for the newest.
+                    # A checkpoint that the broken log does not fit is evidence and must not pass for the newest.
                     broken = any(note.action == BROKEN for note in notes)
                     mark = Checkpoint.sign(self._key, self.customer, after, self._now(), self._node)
                     self._files.put_mark(mark, both=broken)
@@ -307,7 +307,7 @@ def _end(fd: int, size: int, mark: Head, start: Head) -> tuple[Head, bool]:
 
 
 def _last(fd: int, size: int, start: Head) -> Head:
-    """Trust the last line, because the chain must continue from somewhere."""
+    """Return the head at the last line without checking it, because the chain must continue from somewhere."""
     for _, line in backwards(fd, size):
         try:
             found = document(line)

@@ -1,4 +1,4 @@
-"""Thin out the checkpoints beside an audit log: one is added every minute, and the file would grow without end.
+"""Thinning of the checkpoints beside an audit log: one is added every minute, and the file would grow without end.
 
 A checkpoint is removed only if it is genuine, the log fits it, and a later one of the same hour or day stays. The later
 one covers the same entries, and the newest always stays, so a cut of the log is still detected.
@@ -17,8 +17,8 @@ from storage.audit.hash_chain import AuditError, Checkpoint
 from storage.files.durable_files import Disk, disk_errors, opened
 from storage.timestamps import from_text
 
-LEAST = 256 << 10  # bytes; one day of a checkpoint a minute has twice as many
-EVERY_DAYS, HOURLY_DAYS = 2, 90  # ages until which every checkpoint stays, then one for each hour; later one a day
+LEAST = 256 << 10  # bytes; a day with a checkpoint a minute has twice as many
+EVERY_DAYS, HOURLY_DAYS = 2, 90  # ages up to which every checkpoint stays, then one an hour; later one a day
 
 
 def thin(

@@ -39,7 +39,7 @@ ACCEPT = "audit.accept"
 BROKEN = "audit.broken"
 """Action of the first entry after entries that are lost."""
 NODE = "audit.node"
-"""Action of the entry that says whose log it is from there on; its reason is "node" and the number."""
+"""Action of the entry that names the node whose log it is from there on; its reason is "node" and the number."""
 
 
 class AuditError(StorageError):
@@ -86,14 +86,14 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Where the chain ends."""
+    """The end of the chain."""
 
     n: int
     """Number of the last entry, 0 for an empty log."""
     hash: str
-    """Its hash."""
+    """Hash of that entry."""
     size: int
-    """Bytes up to its end."""
+    """Bytes up to the end of that entry."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +109,7 @@ class Checkpoint:
     signature: bytes
     """Ed25519 signature of all other fields."""
     node: int = 0
-    """Number of the node whose chain it is; 0, and not in the file, where one node has the database to itself."""
+    """Number of the node whose chain it is; 0, and not in the file, if one node has the database to itself."""
 
     @classmethod
     def sign(cls, key: Ed25519PrivateKey, customer: str, head: Head, at: datetime, node: int = 0) -> "Checkpoint":
@@ -143,7 +143,7 @@ class Checkpoint:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """How many checkpoints a file holds, and a hash over all of them."""
+    """The number of checkpoints in a file, and a hash over all of them."""
 
     count: int
     size: int
@@ -160,7 +160,7 @@ class Lines:
 
 
 NO_LINES = Lines(0, 0, "")
-"""Of an empty file."""
+"""The lines of an empty file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,11 +170,11 @@ class Tally:
     customer: str
     """Name of the customer."""
     serial: int
-    """Number of this tally; each new one counts up."""
+    """Number of this tally; each new one is higher by one."""
     lines: Lines
-    """What the file begins with; one more line may have been written since."""
+    """Lines that the file begins with; one more may have been written since."""
     before: Lines | None
-    """What the file held before it was thinned out, as long as this may be unfinished."""
+    """Lines of the file before it was thinned out, as long as thinning may be unfinished."""
     signature: bytes
     """Ed25519 signature of all other fields."""
 
@@ -182,7 +182,7 @@ class Tally:
     def sign(
         cls, key: Ed25519PrivateKey, customer: str, serial: int, lines: Lines, before: Lines | None = None
     ) -> "Tally":
-        """Sign what the file begins with."""
+        """Sign the lines that the file begins with."""
         return cls(customer, serial, lines, before, key.sign(_tallied(customer, serial, lines, before)))
 
     @classmethod
@@ -220,18 +220,18 @@ class Loss:
     first: int
     """Number of the first lost entry, at which the log was continued; 0 if only checkpoints beside the log are lost."""
     last: int
-    """Number of the last one that a checkpoint names, 0 if none."""
+    """Number of the last lost entry that a checkpoint names, 0 if none."""
     hash: str
-    """Its hash."""
+    """Hash of that entry."""
     at: str
     """When that checkpoint was made, RFC 3339; empty if there is none."""
     checkpoints: int
-    """How many checkpoints the statement beside the keys counts that are not there now; 0 if it fits."""
+    """Number of checkpoints that the tally beside the keys counts, if the file does not fit it; 0 if it fits."""
     node: int = 0
-    """Number of the node whose log it is; 0, and not in the entry, where one node has the database to itself."""
+    """Number of the node whose log it is; 0, and not in the entry, if one node has the database to itself."""
 
     def covers(self, mark: Checkpoint) -> bool:
-        """Return whether a checkpoint names one of these entries; later ones with the same numbers are not covered."""
+        """Return whether a checkpoint names one of these entries; later entries with the same numbers do not count."""
         return self.first <= mark.head.n <= self.last and mark.at <= self.at
 
     def signed(self, key: Ed25519PrivateKey, customer: str) -> str:
@@ -366,7 +366,7 @@ def verify(
 
 
 def node_named(item: Mapping[str, Any]) -> int | None:
-    """Return the number of the node that an entry says the log is that of, None if it says nothing of the kind."""
+    """Return the number of the node whose log this is according to an entry, None if the entry does not state it."""
     word, _, number = str(item.get("reason")).partition(" ")
     return int(number) if item.get("action") == NODE and word == "node" and number.isdecimal() else None
 

@@ -20,7 +20,7 @@ from storage.json_bytes import ascii_json
 from storage.timestamps import from_text, to_text
 
 FILE_NAME = "incidents.jsonl"
-# Incidents kept for one owner. A flood of one kind is one incident a minute, so this covers a week.
+# Incidents kept for one customer, or for the node. A flood of one kind is one incident a minute: this covers a week.
 KEPT = 10_000
 # A line has about 150 bytes, so the file is rewritten when about half of it is out of date.
 MAX_BYTES = 4 << 20

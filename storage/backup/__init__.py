@@ -1,1 +1,1 @@
-"""Back up the data directory without its keys while the recorder runs, and restore it."""
+"""Backup of the data directory without its keys while the recorder runs, and restore."""

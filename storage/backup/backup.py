@@ -1,4 +1,4 @@
-"""Back up a data directory, without keys/, while the recorder runs.
+"""Backup of a data directory, without keys/, while the recorder runs.
 
 A start can bring an older database up to date with newer recordings and a newer journal, but not the other way round.
 So the databases are copied first, then the parts that are being written (finished ones move to the folder of their
@@ -27,7 +27,7 @@ from storage.timestamps import to_text
 from storage.vault.parts import OPEN
 
 NOT_KEPT = frozenset({KEYS, "lost+found"})
-"""Entries of a data directory that are in no backup: keys never are. Hidden files are locks, drafts and the like."""
+"""Entries of a data directory that no backup contains; hidden files (locks, drafts and the like) are skipped too."""
 SPARE = 64 << 20  # bytes that must stay free on the disk of the backup
 _PAGES = 1024  # pages of a database that are copied at once
 _LINES = frozenset({LOG_NAME, MARKS_NAME, JOURNAL})
@@ -35,12 +35,12 @@ _BESIDE_DATABASE = tuple(f"{DATABASE}-{kind}" for kind in ("wal", "shm", "journa
 _OF_CUSTOMER, _OF_DAY = 2, 4  # names in customers/NAME and customers/NAME/vault/DAY
 
 Watch = Callable[[int, int], None]
-"""Called with the number of bytes that are done, and of all bytes."""
+"""Called with the number of bytes done so far, and of all bytes."""
 
 
 @dataclass(frozen=True, slots=True)
 class CopySource:
-    """What is backed up."""
+    """The data to back up."""
 
     data_dir: Path
     """The data directory."""
@@ -52,7 +52,7 @@ class CopySource:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What was backed up."""
+    """The result of a backup."""
 
     generation: int
     """Number of the generation."""
@@ -90,7 +90,7 @@ class _Run:
         self._done = self._total = 0
 
     def write(self, head: Head) -> Made:
-        """Copy everything, make it durable, and write the manifest last; return what was backed up."""
+        """Copy everything, make it durable, and write the manifest last; return the result."""
         self._make_sure_it_fits()
         manifest = ManifestWriter(self._place / MANIFEST, head)
         try:
@@ -100,7 +100,7 @@ class _Run:
                 self._all(copier, [file for file in _files(self._data, "") if _is_open(file)])
                 for name in _days(self._data):
                     manifest.recordings(name, self._day(copier, name))
-                # Sorted, the checkpoints of an audit log come before the log, which has all that they name.
+                # In sorted order, an audit log's checkpoints come before the log, which has every entry they name.
                 self._all(copier, sorted(file for file in _files(self._data, "") if not _is_open(file)))
                 manifest.end(self._state)
                 copier.settle()
@@ -137,7 +137,7 @@ class _Run:
         there = _sizes(target)
         for file, size in sorted(_sizes(self._data / name).items()):
             if file in there:
-                copy = known.get(file) or print_of(target / file)  # an earlier run copied it and was interrupted
+                copy = known.get(file) or print_of(target / file)  # copied by an earlier, interrupted run
             else:
                 copy = self._copied(copier, f"{name}/{file}", target / file)
             if copy is None:
@@ -248,7 +248,7 @@ def _files(data: Path, within: str) -> Iterator[str]:
 def _skipped(within: str, name: str) -> bool:
     if not within:
         return name in NOT_KEPT or name.startswith(".")
-    draft = name.startswith(".")  # of a file that is being replaced; nothing else begins like that
+    draft = name.startswith(".")  # of a file that is being replaced; no other name there begins with a dot
     of_customer = len(Path(within).parts) == _OF_CUSTOMER and within.startswith(f"{CUSTOMERS}/")
     return draft or (of_customer and (name == DATABASE or name in _BESIDE_DATABASE))
 

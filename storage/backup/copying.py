@@ -1,4 +1,4 @@
-"""Copy files so that every file under its final name is whole and durable.
+"""Copying of files so that every file under its final name is whole and durable.
 
 Files are copied to drafts; a batch of drafts is synced to the disk, and only then renamed. So after a crash or a power
 cut, a file that has its name is whole.
@@ -19,7 +19,7 @@ from storage.vault.group_sync import has_syncfs, syncfs
 
 BLOCK = 1 << 20  # bytes read at once
 MOST_FILES = 256  # of a batch; each has an open descriptor
-MOST_BYTES = 256 << 20  # of a batch; after a crash at most that much is copied again
+MOST_BYTES = 256 << 20  # of a batch; after a crash, at most this much is copied again
 DRAFT = ".draft"
 
 
@@ -33,7 +33,7 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True, slots=True)
 class Print:
-    """What identifies the content of a file."""
+    """Size and digest, which identify the content of a file."""
 
     size: int
     """Bytes."""
@@ -50,7 +50,7 @@ class Copier:
     progress: Progress
     """Called as bytes are copied."""
     owner: tuple[int, int] | None = None
-    """User and group that own what is written; None: who runs this."""
+    """User and group that own the written files; None for those of this process."""
     _drafts: list[tuple[int, Path, Path]] = field(default_factory=list)
     _bytes: int = 0
 
@@ -58,7 +58,7 @@ class Copier:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        """Delete the drafts that have no name yet: there are some only if something failed."""
+        """Delete the drafts that were not renamed; there are some only after a failure."""
         for fd, draft, _ in self._drafts:
             os.close(fd)
             with suppress(OSError):

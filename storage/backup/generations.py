@@ -2,8 +2,8 @@
 
     PATH/backup.json                         whose backup this is
     PATH/recordings/CUSTOMER/vault/DAY/…     finished recordings of all generations
-    PATH/generations/7/manifest.jsonl        what a data directory of this generation consists of
-    PATH/generations/7/state/…               everything else of it
+    PATH/generations/7/manifest.jsonl        the list of files in a data directory of this generation
+    PATH/generations/7/state/…               those files, except recordings
     PATH/generations/.8/…                    a generation that is being written, or that a crash left
 
 docs/formats/backup.md has the format.
@@ -104,7 +104,7 @@ class Folder:
     def claim(self, customers: Mapping[str, str]) -> None:
         """Note in a new backup that it belongs to these customers, or check that an existing one does.
 
-        Raises BackupError, and changes nothing then.
+        Raises BackupError without changing anything.
         """
         other = "choose an empty folder, or the one of this recorder"
         with disk_errors("read the backup"):
@@ -136,7 +136,7 @@ class Folder:
         return Manifest(self.place(generation) / MANIFEST)
 
     def begin(self) -> tuple[int, Path]:
-        """Return the number of the next generation and its folder, which is made and empty."""
+        """Make an empty folder for the next generation; return the generation's number and the folder."""
         number = max(self.complete(), default=0) + 1
         place = self._generations / f".{number}"
         with disk_errors("begin a backup"):
@@ -222,7 +222,7 @@ class ManifestWriter:
 
 
 class Manifest:
-    """The manifest of a complete generation; keeps only where the line of each folder begins, not its files."""
+    """The manifest of a complete generation; keeps only the place of each folder's line, not its files."""
 
     def __init__(self, path: Path) -> None:
         """Read and check the manifest; raises BackupDamaged, DiskFailed."""
@@ -303,7 +303,7 @@ def _unpacked(found: Any) -> Prints:
 
 
 def _safe(path: Any) -> str:
-    """Return a path if it stays below its folder: a backup may have been written by somebody else."""
+    """Return a path if it stays below its folder; somebody else may have written the backup."""
     if not isinstance(path, str) or not _SAFE.fullmatch(path):
         raise ValueError
     return path

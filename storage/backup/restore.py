@@ -1,4 +1,4 @@
-"""Restore a generation of a backup into an empty data directory.
+"""Restore of a backup's generation into an empty data directory.
 
 Everything is copied to `.restore/` in the data directory, compared with the manifest, made durable, and then renamed
 into place, `customers/` last. A restore that was killed continues with the files that are whole.
@@ -30,7 +30,7 @@ class NotEmpty(BackupError):
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """What was restored."""
+    """The result of a restore."""
 
     generation: int
     """Number of the generation."""
@@ -74,7 +74,7 @@ class _Run:
         self._faults: list[str] = []
 
     def run(self) -> Restored:
-        """Restore the generation, or go on with an interrupted restore; raises StorageError."""
+        """Restore the generation, or continue an interrupted restore; raises StorageError."""
         with disk_errors("restore the backup"):
             placed = self._continued()
             others = [name for name in _occupied(self._data) if name not in placed]
@@ -102,7 +102,7 @@ class _Run:
         return set()
 
     def _tops(self) -> set[str]:
-        """Return the names of the entries of the data directory that the backup has."""
+        """Return the names of the backup's entries directly in the data directory."""
         return {PurePosixPath(path).parts[0] for path in (*self._manifest.state, *self._manifest.folders)}
 
     def _copy(self) -> None:

@@ -1,1 +1,1 @@
-"""One customer's storage assembled, and the registry of all customers of a node."""
+"""The assembly of one customer's storage, and the registry of all customers of a node."""

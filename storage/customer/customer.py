@@ -1,6 +1,7 @@
-"""One customer: keys and vault at once, so that calls can be recorded; everything that needs the index on first use.
+"""One customer: opens keys and vault at once, so that calls can be recorded, and the rest on first use.
 
-Loading the code of the index takes as long as everything that a recording needs; after a crash there is no time for it.
+Loading the code of the index takes as long as loading everything else that a recording needs, and after a crash there
+is no time for it.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 
 
 def _assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault: Vault) -> Components:
-    from storage.customer.wiring import assemble  # takes half a second to import; no recording waits for it
+    from storage.customer.wiring import assemble  # takes half a second to import, and recording does not need it
 
     return assemble(settings, place, keys, vault)
 
@@ -62,15 +63,15 @@ def _assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vaul
 def _vault(folder: Path, name: str, keys: CustomerKeys, place: Place) -> Vault:
     if place.objects is None:
         return Vault(folder, name, keys)
-    from storage.vault.object_vault import ObjectVault  # only for those who have an object store
+    from storage.vault.object_vault import ObjectVault  # needed only with an object store
 
     return ObjectVault(folder, name, keys, place.objects, several=place.several)
 
 
 def _share(folder: Path, name: str) -> int:
-    """Hold a shared lock on the folder, so that nobody removes the customer meanwhile (storage.customer.removal).
+    """Lock the folder in shared mode, so that nobody removes the customer meanwhile (storage.customer.removal).
 
-    Returns the descriptor, -1 if there is no folder. Raises StorageError if it is being removed.
+    Return the descriptor, -1 if there is no folder. Raises StorageError if the customer is being removed.
     """
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -89,9 +90,10 @@ def _share(folder: Path, name: str) -> int:
 
 
 class Customer:
-    """Everything of one customer.
-    Components that need the index are opened by `complete`, or at their first use. After that has failed, using them
-    raises Incomplete until `complete` succeeds, because callers cannot wait for a failing disk.
+    """The storage of one customer.
+
+    `complete`, or the first use, opens the components that need the index. If that fails, their use raises Incomplete
+    until `complete` succeeds, because callers cannot wait for a failing disk.
     """
 
     def __init__(
@@ -103,7 +105,7 @@ class Customer:
     ) -> None:
         """Take the key tree and open nothing; `assemble` makes the rest later, or raises StorageError."""
         self.name = settings.name
-        #: What people are shown; the name identifies.
+        #: Name that people see; `name` identifies the customer.
         self.title = settings.title or settings.name
         self.settings = settings
         #: Folder of everything but the keys.
@@ -128,10 +130,10 @@ class Customer:
 
     @cached_property
     def turns(self) -> Turns:
-        """Which node does a job that is done once for all."""
+        """The turns of the jobs that one node does for all."""
         if not self.place.several:
             return Alone()
-        from storage.nodes.leases import Leases  # only where there are several
+        from storage.nodes.leases import Leases  # needed only with several nodes
 
         return Leases(self.database, self.keys.node)
 
@@ -146,7 +148,7 @@ class Customer:
 
     @cached_property
     def indexed(self) -> Indexed | None:
-        """Until when the calls of each node are in the index, None if this node is alone."""
+        """The times until which the calls of each node are in the index, None if this node is alone."""
         if not self.place.several:
             return None
         from storage.nodes.indexed import Indexed
@@ -155,13 +157,13 @@ class Customer:
 
     @cached_property
     def poll(self) -> Poll:
-        """What other nodes may have changed; only where there are several."""
+        """The poll for changes by other nodes; use it only with several nodes."""
         from storage.customer.poll import Poll
 
         return Poll(self.database)
 
     def recording_day(self, day: int) -> int:
-        """Return on which day a recording is numbered that begins on a day (since 1970-01-01) by our clock."""
+        """Return the day of the leaf for a recording that begins on `day` by our clock, in days since 1970-01-01."""
         return self.poll.recording_day(day) if self.place.several else day
 
     # Tokens and accounts do not need the index, so that clients get 503 instead of 401 while it is not open.
@@ -184,7 +186,7 @@ class Customer:
 
     @cached_property
     def shared(self) -> SharedAccess | None:
-        """What several nodes share of who signs in; None with one node."""
+        """Sign-in data that several nodes share; None with one node."""
         if not self.place.several:
             return None
         from storage.access.shared_access import SharedAccess
@@ -202,7 +204,7 @@ class Customer:
 
     @property
     def holder(self) -> Holder | None:
-        """This node as one of those who hold the keys; None if it is the only one."""
+        """This node as one of several holders of the keys; None if it is the only one."""
         return self._opened.holder
 
     @property
@@ -222,7 +224,7 @@ class Customer:
 
     @property
     def audit_copies(self) -> AuditCopies | None:
-        """Copies of the audit logs of all nodes, None where one node has the database to itself."""
+        """Copies of the audit logs of all nodes, None if one node has the database to itself."""
         return self._opened.audit_copies
 
     @property
@@ -267,12 +269,12 @@ class Customer:
 
     @property
     def requests(self) -> Requests:
-        """Requests of data subjects."""
+        """Subject requests."""
         return self._opened.requests
 
     @property
     def candidates(self) -> Candidates:
-        """Finds the calls that may concern a person who asks."""
+        """Finds the calls that may concern the person of a subject request."""
         return self._opened.candidates
 
     @property
@@ -292,7 +294,7 @@ class Customer:
 
     @property
     def gap(self) -> Gap:
-        """Day from which on the index may lack recordings."""
+        """Day from which the index may lack recordings."""
         return self._opened.gap
 
     @property
@@ -302,7 +304,7 @@ class Customer:
 
     @property
     def journal(self) -> Journal:
-        """Journal: a second copy of what is only in the database."""
+        """Journal: a second copy of the rows that are only in the database."""
         return self._opened.journal
 
     @property
@@ -312,7 +314,7 @@ class Customer:
 
     @property
     def served(self) -> bool:
-        """Return whether all components exist and the database was opened; it may be unreachable again nevertheless."""
+        """Return whether all components exist and the database was opened; it may have become unreachable since."""
         return self._components is not None and self._components.database.served
 
     def complete(self) -> None:
@@ -336,7 +338,7 @@ class Customer:
             await opened.database.prepare(self.now(), opened.registry.check)
         except OtherNode:
             if opened.holder is not None and not opened.holder.gone:
-                with opened.database.opening(), suppress(StorageError):  # why it may not serve says more
+                with opened.database.opening(), suppress(StorageError):  # the error above says more
                     await opened.holder.depart()  # perhaps this node was retired while it was away
             raise
         with opened.database.opening():
@@ -353,9 +355,9 @@ class Customer:
         opened.database.serve()
 
     async def renew_claim(self) -> NodeState:
-        """Say in the database that this node still serves it, within every STALE_SECONDS; return the node's state.
+        """Renew this node's claim to the database, at least once in STALE_SECONDS; return the node's state.
 
-        Raises OtherNode, or DatabaseOlder if the database lost what it had; it is then closed for everybody and must be
+        Raises OtherNode, or DatabaseOlder if the database has lost data; it is then closed for everybody and must be
         opened again.
         """
         from storage.database.database import DatabaseOlder
@@ -370,7 +372,7 @@ class Customer:
             raise
 
     async def give_up_claim(self) -> None:
-        """Let another node take the database at once, as this one stops for good."""
+        """Let another node take the database at once, because this node stops for good."""
         if self.served:
             await self.registry.give_up()
 

@@ -76,7 +76,7 @@ class Customers(Mapping[str, Customer]):
         return cls(opened)
 
     def add(self, customer: Customer) -> None:
-        """Add a customer that could not be opened with the others; who iterates meanwhile sees it the next time."""
+        """Add a customer that could not be opened with the others; an iteration under way does not see it."""
         self._customers = {**self._customers, customer.name: customer}
 
     def __getitem__(self, name: str) -> Customer:
@@ -103,7 +103,7 @@ async def open_customer(
     create: bool = True,
     later: bool = False,
 ) -> Customer:
-    """Open one customer; raises StorageError; makes no new keys if anything of the customer exists."""
+    """Open one customer; make no new keys if anything of the customer exists. Raises StorageError."""
     customer = open_closed(settings, place, root, node=node, create=create)
     if not later:
         try:
@@ -117,7 +117,7 @@ async def open_customer(
 def open_closed(
     settings: CustomerSettings, place: Place, root: RootSecret, *, node: int = 0, create: bool = False
 ) -> Customer:
-    """Open one customer but its database; raises StorageError."""
+    """Open one customer without its database; raises StorageError."""
     keys = open_keys(place.data_dir, settings.name, root, node=node, create=create, now=place.now)
     return Customer(settings, keys, place)
 

@@ -1,9 +1,9 @@
-"""Find out with one statement what other nodes may have changed for a customer; each node asks about once a second.
+"""The poll: one statement, about once a second, that finds what other nodes may have changed for a customer.
 
     seen = await Poll(database).look()
 
 The statement runs outside a transaction and writes nothing. Its answer only says that there may be something to do. The
-task that does it reads again in a transaction of its own, which compares what this node has cut with the newest line
+task that does it reads again in its own transaction, which compares this node's cuts with the newest line
 (storage.holders).
 """
 
@@ -41,18 +41,18 @@ def _since_boot() -> float:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the database says at one moment; times are microseconds by its clock."""
+    """The database's answer at one moment; times are microseconds by its clock."""
 
     now: int
     """The moment of the answer."""
     change_mark: ChangeMark
     """Changes when a line is cut or acknowledged (storage.holders.cut_table)."""
     unfinished: int
-    """Number of the oldest line of which something is left to remove; 0 if there is none."""
+    """Number of the oldest line for which something is left to remove; 0 if there is none."""
     versions: Mapping[str, int]
     """Versions of tokens and accounts, by name."""
     open: bool
-    """Whether an erasure is open: to be carried out, or waiting for other nodes."""
+    """Whether an erasure is open: running, waiting or cut."""
     asked: int
     """The newest time up to which some node or erasure needs all calls to be indexed."""
     indexed: int
@@ -63,13 +63,13 @@ class Poll:
     """Asks the database of one customer."""
 
     def __init__(self, database: Database, passed: Callable[[], float] = _since_boot) -> None:
-        """`passed` counts seconds, those of sleep too."""
+        """Take `passed`, which counts seconds, including those while the machine sleeps."""
         self._database = database
         self._passed = passed
         self._boot: int | None = None  # when `passed` was 0, by the clock of the database
 
     async def look(self) -> Seen:
-        """Return what the database says now; raises StorageError."""
+        """Ask the database and return its answer; raises StorageError."""
         passed = self._passed()
         row = await self._database.peek(_ALL)
         self._boot = int(row.now) - round(passed * MICROS)
@@ -81,11 +81,11 @@ class Poll:
         )  # fmt: skip
 
     def recording_day(self, day: int) -> int:
-        """Return on which day a recording is numbered that begins on a day (since 1970-01-01) by our clock.
+        """Return the day of the leaf for a recording that begins on `day` by our clock, in days since 1970-01-01.
 
-        That is the day by the clock of the database, or the one after. A clock that is days behind would number on a
-        day that other nodes may cut whole, since everything of it is indexed; and the recordings that two nodes make of
-        one session are found by days that are near. Until the first `look`, `day` itself.
+        Return the day by the clock of the database, or the day after; before the first `look`, return `day`. By a clock
+        that is days behind, the leaf would belong to a day that other nodes may cut whole, because all of its calls are
+        indexed. Also, two nodes' recordings of one session are found only if their days are near.
         """
         if self._boot is None:
             return day

@@ -1,14 +1,14 @@
-"""Remove a customer for good. A receipt, the audit log and the public key that proves both stay in `removed/NAME/`.
+"""The removal of a customer for good; receipt, audit log, and the public key that proves both stay in `removed/NAME/`.
 
-    removal = Removal.read(data_dir, name)                   what a removal has noted, None if none has begun
+    removal = Removal.read(data_dir, name)                   the removal that was noted, None if there is none
     with alone(folder): …                                    False while a process has the customer open
     calls = await left(customer)                             the calls that would be erased; raises Kept
     await carry_out(removal, place, root)                    returns the receipt; may be repeated after a crash
 
-In this order, each step durable before the next, so that whatever a crash leaves, the next run goes on:
+The steps run in this order. Each is durable before the next begins, so the next run can continue after any crash:
 
-1. Every leaf but the one that signs is cut: nothing of the customer can be opened any more, in no copy.
-2. Its objects in the store are deleted, its database is dropped, and its folder emptied but for the audit log.
+1. Every leaf but the one that signs is cut: no copy of the customer's data can be opened any more.
+2. Its objects in the store are deleted, its database is dropped, and its folder is emptied except for the audit log.
 3. The audit log gets its last entry and a checkpoint; the receipt is signed and written.
 4. The audit log moves to `removed/NAME/`.
 5. The last leaf is cut, and the files of the keys and the folder are removed.
@@ -70,11 +70,11 @@ class Removal:
     store: Mapping[str, str | bool] = field(default_factory=dict)
     """How the configuration described the customer's own object store."""
     calls: tuple[str, ...] | None = None
-    """Ids of the calls that are erased; None until the erasure begins. From then on it cannot be called off."""
+    """Ids of the calls to erase; None until the erasure begins, after which the removal cannot be called off."""
 
     @classmethod
     def read(cls, data_dir: Path, name: str) -> "Removal | None":
-        """Return the removal of a customer that has begun and is not done; raises StorageError if it is damaged."""
+        """Return a customer's unfinished removal, None if there is none; raises StorageError if its file is damaged."""
         path = removed_folder(data_dir, name) / PLAN
         try:
             noted = json.loads(path.read_bytes())
@@ -86,14 +86,14 @@ class Removal:
             raise StorageError(f"the note of the removal of {name} is damaged", f"restore {path}") from None
 
     def write(self, data_dir: Path) -> None:
-        """Note it durably."""
+        """Write the removal to disk durably."""
         folder, disk = removed_folder(data_dir, self.customer), Disk()
         disk.make_folder(folder.parent)
         disk.make_folder(folder)
         disk.replace(folder / PLAN, ascii_json(asdict(self)))
 
     def call_off(self, data_dir: Path) -> None:
-        """Forget that somebody asked; nothing was erased yet."""
+        """Delete the note of this removal; call it only before anything was erased."""
         folder = removed_folder(data_dir, self.customer)
         (folder / PLAN).unlink(missing_ok=True)
         with suppress(OSError):
@@ -102,9 +102,9 @@ class Removal:
 
 @contextmanager
 def alone(folder: Path) -> Iterator[bool]:
-    """Look whether no process has the customer of this folder open (`Customer` holds the lock that this needs).
+    """Yield whether no process has the customer of this folder open (`Customer` holds the lock that this needs).
 
-    Then it holds the lock shared, so that this process can open the customer and nobody else can look so meanwhile.
+    If so, hold the lock in shared mode: this process can then open the customer, and no other one gets True.
     """
     try:
         fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -160,7 +160,7 @@ def _calls(count: int) -> str:
 
 
 async def carry_out(removal: Removal, place: Place, root: RootSecret) -> Path:
-    """Do what is left to do of a removal whose calls are noted; return the path of the receipt. Raises StorageError."""
+    """Carry out the remaining steps of a removal with noted calls; return the receipt's path. Raises StorageError."""
     name, data = removal.customer, place.data_dir
     folder, kept = customer_folder(data, name), removed_folder(data, name)
     keys: CustomerKeys | None = None
@@ -172,10 +172,10 @@ async def carry_out(removal: Removal, place: Place, root: RootSecret) -> Path:
         keys.cut_range(0, AUDIT_LEAF - 1)
         locked: list[receipts.Locked] = []
         if place.objects is not None:
-            from storage.vault.object_vault import ObjectVault  # only for those who have an object store
+            from storage.vault.object_vault import ObjectVault  # needed only with an object store
 
             stays = ObjectVault(folder / VAULT, name, keys, place.objects).leave()
-            locked = [receipts.Locked(call, each.name, each.until) for call, each in stays]  # it opens nowhere
+            locked = [receipts.Locked(call, each.name, each.until) for call, each in stays]  # nobody can open these
         database = Database(place.database, name, folder)
         await database.remove()
         with disk_errors("remove the files of a customer"):
@@ -210,7 +210,7 @@ def _empty(folder: Path) -> None:
 
 
 def _check_gone(folder: Path, keys: CustomerKeys) -> None:
-    """Raise StorageError unless nothing but the audit log is there, and no leaf but the one that signs."""
+    """Raise StorageError if anything but the audit log, or any leaf but the one that signs, is left."""
     stray = [path.name for path in folder.iterdir() if path.name not in (LOG_NAME, MARKS_NAME, COPY)]
     if stray or keys.keeps(0) or keys.keeps(AUDIT_LEAF - 1) or keys.nodes != 1:
         raise StorageError(f"not everything of {keys.customer} is gone yet", "run the command again")
@@ -222,7 +222,7 @@ def _prove(removal: Removal, place: Place, keys: CustomerKeys, locked: Sequence[
     key, kept, disk = audit_key(keys), removed_folder(place.data_dir, removal.customer), Disk()
     calls = removal.calls or ()
     mark = AuditFiles(customer_folder(data, name), data / KEYS, name).newest_mark(key.public_key())
-    node = mark.node if mark else 0  # the log stays that of the node that it was
+    node = mark.node if mark else 0  # the log keeps the number of its node
     audit = Audit(customer_folder(data, name), data / KEYS, name, key, place.now, node)
     try:
         act = Act.of(RECORDER, "system", "erasure.done", removal.id, "done", f"{len(calls)} calls; customer removed")
@@ -241,7 +241,7 @@ def _prove(removal: Removal, place: Place, keys: CustomerKeys, locked: Sequence[
 
 
 def _move_audit(data_dir: Path, name: str) -> None:
-    """Move the audit log and its checkpoints to what stays; `keys/` may be on another disk."""
+    """Move the audit log and its checkpoints to `removed/NAME/`; `keys/` may be on another disk."""
     before, after = AuditFiles(customer_folder(data_dir, name), data_dir / KEYS, name), files_of(data_dir, name)
     for old, new in zip(before.paths, after.paths, strict=True):
         if old.exists():

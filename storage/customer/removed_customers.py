@@ -1,4 +1,4 @@
-"""What stays of customers that were removed: the audit log, and the public key that proves it and the receipt."""
+"""The files kept of removed customers: the audit log, and the public key that proves it and the receipt."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What storage needs to know of a customer, and where the customer's files are."""
+"""The settings of a customer that storage needs, and the places of the customer's files."""
 
 import hashlib
 from collections.abc import Callable
@@ -30,7 +30,7 @@ AUDIT_LABEL = "audit"
 
 @dataclass(frozen=True, slots=True)
 class CustomerSettings:
-    """What storage needs to know of a customer."""
+    """The settings of a customer that storage needs."""
 
     name: str
     """Name, [a-z0-9-]{1,40}."""
@@ -41,11 +41,11 @@ class CustomerSettings:
     approval: bool = False
     """Whether a second person must approve every request for erasure."""
     extension_digits: int = 0
-    """How many last digits of users' numbers are their extension; 0 if the directory marks extensions."""
+    """Number of last digits of a user's number that are the extension; 0 if the directory marks extensions."""
     purge_users: bool = False
     """Whether an inactive user is deleted once no recording refers to it."""
     title: str = ""
-    """What people are shown in place of the name; "" for the name."""
+    """Name that people see; "" if that is `name`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def customer_folder(data_dir: Path, name: str) -> Path:
 
 
 def removed_folder(data_dir: Path, name: str) -> Path:
-    """Return the folder of what stays of a customer that was removed."""
+    """Return the folder of the files kept of a removed customer."""
     return data_dir / REMOVED / name
 
 
@@ -86,6 +86,6 @@ def audit_key(keys: CustomerKeys) -> Ed25519PrivateKey:
 
 
 def identity(place: Place, keys: CustomerKeys) -> Identity:
-    """Return what this node is known by in the database of a customer."""
+    """Return the identity of this node in a customer's database."""
     public = audit_key(keys).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     return Identity(keys.customer, keys.node, place.node, place.instance, hashlib.sha256(public).hexdigest()[:32])

@@ -1,4 +1,4 @@
-"""The components of a customer besides keys and vault, and how they are made: the index and what needs it."""
+"""The components of a customer besides keys and vault (the index and all that needs it), and their construction."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -56,7 +56,7 @@ class Components:
     cutter: Cutter
     """Cuts leaves for good."""
     holder: "Holder | None"
-    """This node as one of those who hold the keys; None if it is the only one."""
+    """This node as one of several holders of the keys; None if it is the only one."""
     database: Database
     """Database of the index, rules, requests and all other rows."""
     registry: Registry
@@ -66,7 +66,7 @@ class Components:
     audit: Audit
     """Audit log."""
     audit_copies: "AuditCopies | None"
-    """Copies of the audit logs of all nodes, None where one node has the database to itself."""
+    """Copies of the audit logs of all nodes, None if one node has the database to itself."""
     holds: Holds
     """Legal holds."""
     waivers: Waivers
@@ -84,9 +84,9 @@ class Components:
     exports: Exports
     """Exports."""
     requests: Requests
-    """Requests of data subjects."""
+    """Subject requests."""
     candidates: Candidates
-    """Finds the calls that may concern a person who asks."""
+    """Finds the calls that may concern the person of a subject request."""
     column_sets: ColumnSets
     """Named selections of export columns."""
     users: Users
@@ -94,9 +94,9 @@ class Components:
     user_matcher: UserMatcher
     """Matches the parties of calls with directory users."""
     gap: Gap
-    """Day from which on the index may lack recordings."""
+    """Day from which the index may lack recordings."""
     journal: Journal
-    """Journal: a second copy of what is only in the database."""
+    """Journal: a second copy of the rows that are only in the database."""
     catch_up: Callable[[], Awaitable[None]]
     """Restores a lost database from the journal; repeats erasures on an old one."""
 
@@ -107,7 +107,7 @@ def assemble(settings: CustomerSettings, place: Place, keys: CustomerKeys, vault
     folder = customer_folder(place.data_dir, name)
     database = Database(place.database, name, folder)
     registry = Registry(database, identity(place, keys), folder, serves=place.claims)
-    done_to_both: list[Joined] = []  # what is done with a new call of a session that another node recorded too
+    done_to_both: list[Joined] = []  # called for a new call whose session another node recorded too
     joined = partial(_join, done_to_both) if place.several else None
     calls = Calls(database, keys, settings.country, keys.node, several=place.several, joined=joined)
     shared = place.several and database.dialect == "postgresql"
@@ -186,7 +186,7 @@ async def _join(done_to_both: Sequence[Joined], connection: AsyncConnection, ids
 def _share_keys(
     place: Place, keys: CustomerKeys, database: Database, vaults: Sequence[Vault], steps: Callable[[], ErasureSteps]
 ) -> tuple["Holder", Cutter]:
-    """Return this node as one that holds the keys with others, and what cuts them."""
+    """Return this node as one of several holders of the keys, and the cutter that cuts them on all nodes."""
     from storage.holders.holder import Holder
     from storage.holders.local_data import LocalData
     from storage.holders.shared_cutter import SharedKeys
@@ -205,7 +205,7 @@ def _share_keys(
 def _share_logs(
     place: Place, keys: CustomerKeys, database: Database, journal: Journal, folder: Path, signer: Ed25519PrivateKey
 ) -> "AuditCopies":
-    """Let journal and audit log be those of one of several nodes; return what copies the audit logs of all."""
+    """Set up the journal and the audit log of one of several nodes; return the copies of all audit logs."""
     from storage.audit.audit_copies import AuditCopies
     from storage.journal.node_journal import NodeJournal
 
@@ -224,13 +224,13 @@ async def _catch_up(
 ) -> None:
     """Restore the rows of a lost database, and bring an older one up to date with journal and cut log.
 
-    `look` finds out what the index lacks, told whether the database is known to be an older one; `again` repeats
-    erasures.
+    `look` finds out what the index lacks, and is passed whether the database is known to be an older one; `again`
+    repeats erasures.
     """
     if journal.shared is not None:
         await journal.shared.begin(database)
     elif await counted(database):
-        from storage.journal.node_journal import alone_again  # only after several nodes shared the database
+        from storage.journal.node_journal import alone_again  # needed only if several nodes shared the database before
 
         await alone_again(journal, folder, database)
     await look(registry.older)

@@ -27,7 +27,7 @@ _KIND = "directory.link"
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """What the last synchronisation stored."""
+    """The link that the last synchronisation stored."""
 
     link: str = field(repr=False)
     """Link at which the directory reports what has changed since."""
@@ -37,7 +37,7 @@ class Link:
 
 @contextmanager
 def alone(lock: Path) -> Iterator[bool]:
-    """Lock a file that one process can hold at a time; yields False if another holds it. Raises DiskFailed."""
+    """Lock a file that one process at a time can hold; yield False if another holds it. Raises DiskFailed."""
     with ExitStack() as held:
         with disk_errors("lock the work on the directory"):
             fd = held.enter_context(opened(lock, os.O_RDWR | os.O_CREAT))
@@ -60,11 +60,11 @@ class DirectoryLink:
         self._disk = Disk()
 
     def alone(self) -> AbstractContextManager[bool]:
-        """Hold the right to synchronise; yields False if another process has it. Raises DiskFailed."""
+        """Hold the right to synchronise; yield False if another process has it. Raises DiskFailed."""
         return alone(self._lock)
 
     def read(self) -> Link | None:
-        """Return what the last synchronisation stored, None if there is nothing usable."""
+        """Return the stored link, None if none is usable."""
         try:
             outer = json.loads(self._disk.read(self._path) or b"")
             if outer["version"] != VERSION:

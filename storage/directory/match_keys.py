@@ -1,4 +1,4 @@
-"""The keys that both a party of a call and a directory user are known by; pure.
+"""The keys by which a party of a call and a directory user are known; pure.
 
 A key is one of the search forms of storage.search_forms that identify somebody: a number in E.164 (`e:`), a number
 without such a form (`x:`) or an address (`u:`). Last digits and words of names are not keys: they fit several people.
@@ -45,7 +45,7 @@ def of_party(party: Mapping[str, object], country: str) -> tuple[Group, ...]:
 
 
 def words_of(person: Person) -> tuple[str, ...]:
-    """Return the words of names and account by which a user can be searched for, in addition to the keys."""
+    """Return the words of names and account by which a search finds a user, in addition to the keys."""
     name = " ".join((person.first_name, person.last_name))
     forms = [*search_forms.stored({"name": name}, ""), *search_forms.stored({"name": person.account_name}, "")]
     return tuple(dict.fromkeys(form for form in forms if form.startswith("w:")))
@@ -57,7 +57,7 @@ def begun_by(words: Iterable[str]) -> tuple[str, ...]:
 
 
 def leads(wanted: Iterable[str]) -> tuple[str, ...]:
-    """Return the keys to look an alternative up by: each word is replaced by its longest stored prefix."""
+    """Return the keys for looking up an alternative: each word is replaced by its longest stored prefix."""
     return tuple(dict.fromkeys(begun_by([key])[-1] if key.startswith("w:") else key for key in wanted))
 
 

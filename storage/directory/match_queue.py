@@ -1,8 +1,8 @@
-"""Which calls are still to be matched with users of the directory: marks in the database, which survive a crash.
+"""The queue of calls to match with users of the directory: marks in the database, which survive a crash.
 
-There are three kinds. A *stale user* has changed, so calls with anything that it is or was known by must be matched
-again. An *unmatched call* was written while the users were not loaded. The *walk* goes through all calls, newest
-first, after an import with so many changes that looking each user up would take longer.
+There are three kinds. A *stale user* has changed, so calls with any present or former value of this user must be
+matched again. An *unmatched call* was written while the users were not loaded. The *walk* goes through all calls,
+newest first, after an import with so many changes that looking each user up would take longer.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ _ROW = 1  # id of the only row of `matching`
 
 @dataclass(frozen=True, slots=True)
 class Outstanding:
-    """What is still to be matched."""
+    """The amount of matching that is left."""
 
     users: int
     """Stale users."""
@@ -69,7 +69,7 @@ async def anything(connection: AsyncConnection, after: int) -> bool:
 
 
 async def look(connection: AsyncConnection) -> Outstanding:
-    """Count what is outstanding."""
+    """Count the stale users and the calls that are still to be matched."""
     marked, before = await _marked(connection), await walk(connection)
     count = await connection.scalar(sa.select(sa.func.count()).where(unmatched(before))) or 0
     if before is not None:
@@ -78,7 +78,7 @@ async def look(connection: AsyncConnection) -> Outstanding:
 
 
 def unmatched(walk: int | None) -> sa.ColumnElement[bool]:
-    """Return the condition for unmatched calls, without those that the walk still reaches."""
+    """Return the condition for unmatched calls, except those that the walk will reach."""
     return ~calls.c.matched if walk is None else sa.and_(~calls.c.matched, calls.c.leaf >= walk)
 
 
@@ -103,7 +103,7 @@ async def set_walk(connection: AsyncConnection, leaf: int | None) -> None:
 
 
 async def read_as_walk(connection: AsyncConnection) -> bool:
-    """Replace the marks of stale users by a walk through all calls if that is less work; return whether it is."""
+    """Replace the marks of stale users by a walk through all calls if that is less work; return whether it was."""
     marked = await _marked(connection)
     total = await connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(days.c.calls), 0))) or 0
     if not marked or marked * CALLS_A_USER <= total:

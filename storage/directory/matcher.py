@@ -1,4 +1,4 @@
-"""Match the parties of calls with the users of the directory: when a call is written, and afterwards.
+"""Matching of the parties of calls with the users of the directory: when a call is written, and afterwards.
 
     await user_matcher.load(pause)                   read all users into memory; nothing waits for it
     await user_matcher.notice_in(connection)         before calls are written
@@ -10,8 +10,8 @@ the moment at which the call began (storage.directory.user_lookup), so a call ke
 leave, or pass their number on. The database records what is still to be matched (storage.directory.match_queue), so a
 crash loses none of it.
 
-Of several nodes one settles for all. A live call is left to its own node, which matches it whenever it writes it, and
-by `settle_live` if the users were not loaded then.
+With several nodes, one settles for all. It leaves a live call to the call's own node. That node matches the call
+whenever it writes it, and with `settle_live` if the users were not loaded then.
 """
 
 import asyncio
@@ -111,7 +111,7 @@ class UserMatcher:
     async def notice_in(self, connection: AsyncConnection) -> None:
         """Look up the newest change of users; calls written before it is loaded stay marked as unmatched.
 
-        A synchronisation in another process matches only the calls that it finds; these are written after it. Raises
+        A synchronisation in another process matches only the calls that exist then, not those written later. Raises
         StorageError.
         """
         if self._who is not None:
@@ -127,7 +127,7 @@ class UserMatcher:
         return replace(row, details=details, matched=not self._behind), party_users.forms(forms, parties, told)
 
     def parties(self, parties: Sequence[Party], at: datetime) -> list[Party]:
-        """Return the parties of a call that began then with their users, as far as they are known yet."""
+        """Return the parties of a call that began at this time, with their users as far as they are known yet."""
         return [party.copy() for party in parties] if self._who is None else party_users.told(self._who, parties, at)
 
     # --- the users ---------------------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ class UserMatcher:
     # --- calls that are there ----------------------------------------------------------------------------------------
 
     async def outstanding(self) -> Outstanding:
-        """Count what is still to be matched."""
+        """Count the users and calls that are still to be matched."""
         async with self._database.reading() as connection:
             return await match_queue.look(connection)
 
@@ -213,8 +213,8 @@ class UserMatcher:
     ) -> int:
         """Match all calls that are still to be matched; return how many gained or lost a user. Raises StorageError.
 
-        `told` gets the number of calls done and the number known of; `pause` is awaited after every few calls. Each
-        batch is one transaction.
+        `told` gets the number of calls done and the number of calls known so far; `pause` is awaited after every few
+        calls. Each batch is one transaction.
         """
         async with self._database.writing() as connection:
             await match_queue.read_as_walk(connection)
@@ -230,7 +230,7 @@ class UserMatcher:
     async def settle_live(self, pause: Pause = no_pause) -> int:
         """Match the calls that this node is recording and that are still to be matched; return how many changed.
 
-        For a node that leaves all others to another node; raises StorageError.
+        For a node that leaves all other calls to another node; raises StorageError.
         """
         changed = 0
         mine = sa.and_(~calls.c.matched, calls.c.state == _RECORDING, calls.c.node == self._node)
@@ -277,7 +277,7 @@ class UserMatcher:
                 await match_queue.fresh(connection, id, self._seen)
 
     async def _concerned(self, user: User, size: int) -> AsyncIterator[Sequence[Any]]:
-        """Yield the calls with anything that the user is or was known by, and those that already have the user."""
+        """Yield the calls with any present or former value of the user, and those that already have the user."""
         forms = [key for each in user.identities for key in of_identity(each, self._country, self._extension_digits)]
         async with self._database.reading() as connection:
             wanted = [*forms, f"u:{user.id}", f"k:{user.id}"]

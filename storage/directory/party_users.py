@@ -1,4 +1,4 @@
-"""The parties of a call, and the users that they were; pure."""
+"""The directory users of a call's parties; pure."""
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -9,7 +9,7 @@ from storage.timestamps import to_micros
 
 
 def told(who: UserLookup, parties: Iterable[Party], at: datetime) -> list[Party]:
-    """Return parties with `user_id` and `user_candidates`: the users whom they were then."""
+    """Return parties with `user_id` and `user_candidates`, the users whom they match at that time."""
     moment = to_micros(at)
     found: list[Party] = []
     for party in parties:

@@ -35,7 +35,7 @@ _KIND = "directory.pages"
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What an unfinished synchronisation has read."""
+    """The pages that an unfinished synchronisation has read."""
 
     whole: bool
     """Whether the whole directory was asked for, not only its changes."""
@@ -60,7 +60,7 @@ class DirectoryPages:
         self._begun_at = ""
 
     def read(self, now: datetime) -> Kept | None:
-        """Return what there is to continue from, None if nothing is usable; further pages are added after it."""
+        """Return the pages to continue from, None if none are usable; `keep` adds further pages after them."""
         try:
             pages = self._read()
             age = now - from_text(pages[0]["begun_at"])
@@ -94,7 +94,7 @@ class DirectoryPages:
         self._pages, self._size = self._pages + 1, self._size + len(data)
 
     async def forget(self) -> None:
-        """Delete what was read, irrecoverably; raises NoSpace, DiskFailed."""
+        """Delete the pages irrecoverably; raises NoSpace, DiskFailed."""
         leaves = self.leaves()
         if leaves:
             await self._cutter.cut(*leaves)
@@ -102,7 +102,7 @@ class DirectoryPages:
         self._pages = self._size = 0
 
     def leaves(self) -> Sequence[int]:
-        """Return the leaf of the pages, unless it is cut already, as deleting a user does."""
+        """Return the leaf of the pages, unless it is cut already: deleting a user cuts it."""
         try:
             leaf = _leaf(next(self._lines(), b""))
         except (StorageError, ValueError, KeyError, TypeError):

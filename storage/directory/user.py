@@ -34,7 +34,7 @@ class UserState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What a directory says about somebody."""
+    """A directory's description of a person."""
 
     first_name: str = field(default="", repr=False)
     """Given name."""
@@ -61,7 +61,7 @@ class Person:
 
     @property
     def key(self) -> str:
-        """Return what identifies this person in the directory, "" if nothing does."""
+        """Return the value that identifies this person in the directory, "" if there is none."""
         named = self.object_id or self.upn or self.email or self.account_name
         return named.strip().casefold()
 
@@ -84,35 +84,35 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Since:
-    """From when a directory says something about somebody."""
+    """The time since which a person has had a value in the directory."""
 
     at: str
-    """When it first said so, RFC 3339; "" if unknown."""
+    """When the directory first gave the value, RFC 3339; "" if unknown."""
     reaches: str | None = None
-    """From when it may have been so already, unless somebody else is known to have had it; None: any time.
+    """Since when the person may have had it already, unless somebody else is known to have had it; None: any time.
 
-    A directory says nothing about the time before its first import. Later this is the time of the previous import: a
-    person that was not in it cannot have had the number earlier.
+    A directory says nothing about the time before its first import. For later values, this is the time of the previous
+    import: a person who was not in it cannot have had the number earlier.
     """
 
 
 @dataclass(frozen=True, slots=True)
 class Former:
-    """Something that a user was known by."""
+    """A value that a user had before."""
 
     kind: str
     """Which member it was: email, numbers…"""
     value: str = field(repr=False)
     """The value."""
     until: str
-    """When the directory stopped saying so, RFC 3339."""
+    """When the directory stopped giving the value, RFC 3339."""
     since: Since = Since("")
-    """From when the directory said so."""
+    """Since when the directory gave the value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Something that a party of a call can be recognised by, and the time during which it belonged to the user.
+    """A value that identifies a party of a call, and the time during which it belonged to the user.
 
     Times are microseconds since 1970-01-01 UTC.
     """
@@ -122,11 +122,11 @@ class Identity:
     value: str = field(repr=False)
     """The value."""
     since: int
-    """From when it is certain."""
+    """Time since which the user certainly had it."""
     reaches: int
-    """From when it may be so, if nobody else had it."""
+    """Time since which the user may have had it, if nobody else had it."""
     until: int
-    """When it ended; NEVER while it lasts."""
+    """Time at which this ended; NEVER while it lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +140,7 @@ class User:
     source: str
     """Which directory: csv, api, entra."""
     key: bytes = field(repr=False)
-    """Keyed hash of what identifies it in that directory."""
+    """Keyed hash of the value that identifies it in that directory."""
     updated_at: datetime
     """Last change."""
     unmapped_at: datetime | None
@@ -148,29 +148,29 @@ class User:
     leaf: int = field(repr=False)
     """Leaf under which all personal data are sealed."""
     person: Person
-    """What the directory says now, or said last."""
+    """The directory's present or last description."""
     former: tuple[Former, ...] = field(default=(), repr=False)
-    """What it was known by before."""
+    """Values that it had before."""
     since: Since = Since("")
-    """From when the directory says so."""
+    """Since when the directory has given the present values, except those in `later`."""
     later: Mapping[Said, Since] = field(default_factory=dict, repr=False)
     """Values that the directory gave later than `since`: member and value → from when."""
 
     @property
     def identities(self) -> tuple[Identity, ...]:
-        """Return everything that a party of a call can be recognised by, each with its time."""
+        """Return every value that identifies a party of a call as this user, each with its time."""
         end = NEVER if self.unmapped_at is None else to_micros(self.unmapped_at)
         now = [_identity(name, value, self.began(name, value), end) for name, value in _said(self.person)]
         before = [_identity(each.kind, each.value, each.since, _micros(each.until, NEVER)) for each in self.former]
         return tuple(each for each in (*now, *before) if each.kind in IDENTITIES and each.value.strip())
 
     def began(self, kind: str, value: str) -> Since:
-        """Return from when the directory says this value of the user."""
+        """Return since when the directory has given this value of the user."""
         return self.later.get((kind, value), self.since)
 
     @property
     def known_by(self) -> tuple[str, ...]:
-        """Return the id and every value, present or former, that a party of a call can be recognised by."""
+        """Return the id and every present or former value that identifies a party of a call as this user."""
         now = [value for name in IDENTITIES for value in values(self.person, name)]
         before = [each.value for each in self.former if each.kind in IDENTITIES]
         return tuple(dict.fromkeys(value for value in (self.id, *now, *before) if value.strip()))
@@ -189,7 +189,7 @@ def fields(person: Person) -> dict[str, Any]:
 
 
 def told(person: Person, former: Sequence[Former], since: Since, later: Mapping[Said, Since]) -> dict[str, Any]:
-    """Return the part of a user's row that is sealed, as JSON values."""
+    """Return the sealed part of a user's row as JSON values."""
     return {
         "person": fields(person),
         "former": [[each.kind, each.value, each.until, each.since.at, each.since.reaches] for each in former],
@@ -225,7 +225,7 @@ def former_of(user: User, person: Person, now: str) -> tuple[Former, ...]:
     A user who returns did not have its values while it was away: a successor may have had them.
     """
     still = {said for said in _said(person) if user.unmapped_at is None or not _passed_on(said)}
-    end = now if user.unmapped_at is None else to_text(user.unmapped_at)  # the directory said so until then
+    end = now if user.unmapped_at is None else to_text(user.unmapped_at)  # the directory gave the values until then
     lost = [Former(*said, end, user.began(*said)) for said in _said(user.person) if said not in still]
     kept, times = list[Former](), Counter[Said]()
     for each in reversed((*user.former, *lost)):
@@ -239,7 +239,7 @@ def later_of(user: User, person: Person, since: Since) -> dict[Said, Since]:
     before, begun = set(_said(user.person)), dict[Said, Since]()
     for said in _said(person):
         begun[said] = user.began(*said) if said in before else since
-        if said in before and user.unmapped_at is not None and _passed_on(said):  # perhaps, if nobody else had it
+        if said in before and user.unmapped_at is not None and _passed_on(said):  # another user may have had it
             begun[said] = Since(since.at, to_text(user.unmapped_at))
     return {said: each for said, each in begun.items() if each != user.since}
 

@@ -1,18 +1,18 @@
-"""All users of a customer, in memory, by what they are and were known by; nothing of it is kept in the clear.
+"""All users of a customer in memory, by their present and former values; none of these is kept in the clear.
 
     who = UserLookup("DE", room=100_000, secret=os.urandom(16))
     who.put(user)                               add a user, or replace it after a change
     match = who.party(party, at)                the user that a party of a call was at that time
-    ids = who.find(alternatives)                users who are known by something, at any time
+    ids = who.find(alternatives)                users who have, or ever had, some values
 
-Theory of operation. What a user is known by becomes keys (storage.directory.match_keys). Each key becomes eight bytes
-of a keyed hash, and each hash leads to a chain of *entries*: which user had it, and from when until when. Everything is
-kept in arrays of numbers, 24 bytes an entry.
+Theory of operation. The values of a user become keys (storage.directory.match_keys). Each key becomes eight bytes of a
+keyed hash, and each hash leads to a chain of *entries*: which user had it, and from when until when. Everything is kept
+in arrays of numbers, 24 bytes an entry.
 
 If several users had the same number one after the other, the time of the call decides. A user who *certainly* had it
 then, because the directory said so at the time, comes before users who *may* have had it before the directory first
-said so; among these, the one whom the directory named first. A party that was written in several ways is the user who
-fits all of them. If that is not exactly one user, all of them are candidates; the recorder does not guess.
+said so. Among the latter, the one whom the directory named first comes first. A party with several values is the user
+who fits all of them. If not exactly one user fits, all who may fit are candidates; the recorder does not guess.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ _ID_BYTES = 16
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Who a party was."""
+    """The user whom a party matches, or the candidates."""
 
     user: str | None = None
     """Id of the user, None if there is none or it is not certain which."""
@@ -76,11 +76,11 @@ class UserLookup:
 
     @property
     def worn(self) -> bool:
-        """Return whether to rebuild it: most of it is outdated, or its chains have become long."""
+        """Return whether to rebuild this object: most entries are outdated, or the chains have become long."""
         return self._dropped > max(_LEAST_CHAINS, len(self._hash) // 2) or len(self._hash) > _LONG * len(self._first)
 
     def put(self, user: User) -> None:
-        """Add a user, or replace what was stored of it."""
+        """Add a user, or replace the user's old entries."""
         id, slot = _packed(user.id), len(self._last)
         self._ids += id
         self._last.append(NOBODY)
@@ -113,13 +113,13 @@ class UserLookup:
         return any(self._chain(form) for form in forms if form[:2] in ("e:", "x:", "u:"))
 
     def party(self, party: Mapping[str, Any], at: int) -> Match:
-        """Return who a party of a call was at a time, in microseconds since 1970-01-01 UTC."""
+        """Match a party of a call with the users at a time, in microseconds since 1970-01-01 UTC."""
         if not self._slots:
             return NO_MATCH  # no directory, so there is no need to parse the party's numbers
         return self.match(of_party(party, self._country), at)
 
     def match(self, groups: Sequence[Group], at: int) -> Match:
-        """Return the user or users that fit everything a party was written with."""
+        """Return the user, or the candidates, who fit all values of a party."""
         found = [holders for group in groups if (holders := self._holders(group, at))]
         if not found:
             return NO_MATCH
@@ -129,10 +129,10 @@ class UserLookup:
         return NO_MATCH if len(meant) > MAX_CANDIDATES else Match(None, tuple(sorted(meant)))
 
     def silent(self, id: str, party: Mapping[str, Any]) -> bool:
-        """Return whether a user exists that is no longer known, at any time, by anything of this party.
+        """Return whether a user exists but none of its stored values, present or former, fits this party.
 
-        Old values of a user are dropped in the end (storage.directory.user.MAX_FORMER). An earlier match is kept then,
-        because nothing contradicts it.
+        The oldest values of a user are dropped in the end (storage.directory.user.MAX_FORMER). Then an earlier match
+        stays, because nothing contradicts it.
         """
         slot = self._slots.get(_packed(id), NOBODY)
         keys = (key for group in of_party(party, self._country) for key in group)

@@ -1,4 +1,4 @@
-"""Delete inactive users that no recording refers to any more, if the customer has configured it."""
+"""Deletion of inactive users to whom no recording refers any more, if the customer has configured it."""
 
 from collections.abc import Awaitable, Callable
 
@@ -13,7 +13,7 @@ from storage.directory.user_store import Mapped, Referred, Users
 PAGE = 50  # users checked between two pauses
 
 Reason = tuple[int, int]
-"""What a round depends on: the time of the last erasure, and the number of the newest change of users."""
+"""The state that a round depends on: time of the last erasure, and number of the newest change of users."""
 
 
 async def reason(database: Database) -> Reason:

@@ -1,4 +1,4 @@
-"""List users by name, and find them by a present or former name, number or address.
+"""Lists of users by name, and search by a present or former name, number or address.
 
 If the users are in memory, search looks there (storage.directory.user_lookup); before they are loaded, it opens every
 row, a few at a time. Words are found by their first letters.
@@ -28,10 +28,10 @@ async def find(
     after: str = "",
     state: UserState | None = None,
 ) -> Found:
-    """Return users that fit `text` (None: all), sorted by name, and the id that the next page begins after.
+    """Return users that fit `text` (None: all), sorted by name, and the id after which the next page begins.
 
-    If there are too many users to sort, they come in the order of their ids. Raises BadCursor if the user to begin
-    after no longer exists.
+    If there are too many users to sort, they come in the order of their ids. Raises BadCursor if the user after whom
+    to begin no longer exists.
     """
     order = await users.order()
     if text is None and order is None:

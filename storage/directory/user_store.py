@@ -5,15 +5,15 @@
     ids  = await customer.users.calls_of(user)                    calls that the user took part in, or may have
     user = await customer.users.unmap(id)                         User or None
     gone = await customer.users.delete(id)                        False if there is none; raises Mapped, Referred
-    plan = await customer.users.plan(people, source, whole)       what an import would change
+    plan = await customer.users.plan(people, source, whole)       the changes that an import would make
     plan = await customer.users.one(person, source, user)         the same for a single person
     async with customer.users.changing:                           held from plan to carry_out: a plan goes stale
     await customer.users.carry_out(plan)
     await customer.users.completed(plan)                          the directory has now been read in full
 
 A user is *active* while the directory has it and *inactive* afterwards, and can be deleted once no recording refers to
-it. Only the directory changes what a user is known by. Earlier values are kept with the time at which they ended,
-because recordings refer to people as they were at the time of the call.
+it. Only the directory changes the values of a user. Earlier values are kept with the time at which they ended, because
+recordings refer to people as they were at the time of the call.
 """
 
 import asyncio
@@ -57,7 +57,7 @@ class Referred(StorageError):
 
 
 class Plan:
-    """What an import would change, counted before it is carried out, piece by piece."""
+    """The changes that an import would make; counted first, and then carried out piece by piece."""
 
     def __init__(self, source: str, since: Since, active: int = 0) -> None:
         # the directory: csv, api, entra
@@ -123,7 +123,8 @@ class Plan:
     def asks(self, percent: float) -> bool:
         """Return whether so many active users would become inactive that the import asks first.
 
-        A single user never asks, or no user could leave a company of ten; at 0 percent every user asks.
+        The import never asks about a single user, or no user could leave a company of ten; at 0 percent it asks about
+        every user.
         """
         many = len(self.unmapped) > 1 or (not percent and bool(self.unmapped))
         return many and 100 * len(self.unmapped) > percent * self.active
@@ -149,7 +150,7 @@ class Users(JournaledRows):
     async def listed(
         self, limit: int, after: str = "", state: UserState | None = None
     ) -> tuple[tuple[User, ...], str | None]:
-        """Return users in the order of their ids, and the id that the next page begins after."""
+        """Return users in the order of their ids, and the id after which the next page begins."""
         limit = max(1, min(limit, MAX_PAGE))
         asked = sa.select(users).where(users.c.id > after).order_by(users.c.id).limit(limit + 1)
         if state is not None:
@@ -196,7 +197,7 @@ class Users(JournaledRows):
     async def calls_of(self, user: User, limit: int | None = None) -> tuple[str, ...]:
         """Return ids of the calls that a user took part in, or may have; stop at `limit`.
 
-        Until all calls are matched (`settled`), calls with anything that the user is or was known by are included.
+        Until all calls are matched (`settled`), include calls with any present or former value of the user.
         """
         found: dict[str, None] = {}
         for query in (Query(user=user.id), *await self._by_name(user)):
@@ -214,12 +215,12 @@ class Users(JournaledRows):
         return tuple(found)
 
     async def settled(self, user: User) -> bool:
-        """Return whether all calls were matched with this user as it is known now."""
+        """Return whether all calls were matched with the present values of this user."""
         async with self._database.reading() as connection:
             return await match_queue.settled(connection, user.id)
 
     async def _by_name(self, user: User) -> list[Query]:
-        """Return queries for everything a user is or was known by; none once all calls are matched."""
+        """Return queries for all present and former values of a user; none once all calls are matched."""
         return [] if await self.settled(user) else [Query(party=Personal(text), exact=True) for text in user.known_by]
 
     async def unmap(self, id: str) -> User | None:
@@ -298,7 +299,7 @@ class Users(JournaledRows):
         return plan
 
     async def completed(self, plan: Plan) -> None:
-        """Record that the directory was read in full, after the plan is carried out: later people were not in it."""
+        """Record that the directory was read in full, once the plan is carried out: later people were not in it."""
         at = to_micros(from_text(plan.since.at))
         async with self._database.writing() as connection:
             mine = directories.c.source == plan.source
@@ -307,7 +308,7 @@ class Users(JournaledRows):
             await self._journal.keep(connection, directories, mine)
 
     async def _since(self, source: str, *, whole: bool) -> Since:
-        """Return from when new values hold: they did not hold when the directory was last read in full."""
+        """Return since when new values hold: at the earliest since the directory was last read in full."""
         asked = sa.select(directories.c.last_at).where(directories.c.source == source)
         async with self._database.reading() as connection:
             before = await connection.scalar(asked) if whole else None

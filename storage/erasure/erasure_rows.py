@@ -1,7 +1,7 @@
 """Erasures in the database: states, steps, and the statements that change them; no policy.
 
     erasure    approval → running ⇄ waiting → done
-               … running → cut ⇄ waiting → done                      where several nodes hold the keys
+               … running → cut ⇄ waiting → done                      if several nodes hold the keys
     call       FILED → BEGUN → UNLINKED → REMOVED → INDEXED → VERIFIED
 
 BEGUN is the point of no return: it is set in the transaction that finds no hold, and no hold can be set after it. Each
@@ -43,7 +43,7 @@ class State(enum.StrEnum):
 
 OPEN = (State.RUNNING.value, State.WAITING.value, State.CUT.value)
 OPEN_SINCE = sa.select(sa.func.max(erasures.c.requested_at)).where(erasures.c.state.in_(OPEN)).scalar_subquery()
-"""Selects when the newest erasure was requested that is to be carried out, or waits; null if there is none."""
+"""Selects when the newest open erasure was requested; null if none is open."""
 _CALLS = sa.select(sa.func.count()).where(erasure_calls.c.erasure == erasures.c.id).scalar_subquery()
 COUNTED = sa.select(erasures, _CALLS.label("calls"))
 """Selects erasures, each with the number of its calls."""
@@ -87,7 +87,7 @@ class Erasure:
     receipt: dict[str, Any] | None = field(repr=False)
     """The signed receipt, None until it is done."""
     waiting_for: tuple[str, ...] = ()
-    """Nodes that have not cut it yet, by name, once everything else is done; where several hold the keys."""
+    """Names of the nodes that have not cut it yet, once everything else is done, if several nodes hold the keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +126,12 @@ async def one(connection: AsyncConnection, id: str) -> Any:
 
 async def undone(connection: AsyncConnection) -> list[Any]:
     """Return the rows of erasures that are not done, oldest first."""
-    going = erasures.c.state.in_((State.APPROVAL.value, *OPEN))  # uses the index: the finished ones are many, and large
+    going = erasures.c.state.in_((State.APPROVAL.value, *OPEN))  # uses the index: the finished ones are many and large
     return list(await connection.execute(COUNTED.where(going).order_by(erasures.c.requested_at)))
 
 
 async def any_open(connection: AsyncConnection) -> bool:
-    """Return whether any erasure is running or waits for a hold to be lifted."""
+    """Return whether any erasure is open: running, waiting or cut."""
     return bool(await connection.scalar(sa.select(sa.exists().where(erasures.c.state.in_(OPEN)))))
 
 
@@ -174,9 +174,9 @@ async def file(connection: AsyncConnection, values: dict[str, Any]) -> None:
 
 
 async def add_calls(connection: AsyncConnection, id: str, leaves: dict[str, int | None]) -> None:
-    """Write the calls of an erasure, with what other nodes recorded of their sessions.
+    """Write the calls of an erasure, and other nodes' recordings of the same sessions.
 
-    For those without a leaf, there is nothing to erase.
+    Calls without a leaf have nothing to erase.
     """
     for part in batches(list(leaves.items())):
         values = [
@@ -189,7 +189,7 @@ async def add_calls(connection: AsyncConnection, id: str, leaves: dict[str, int 
 
 
 async def _add_other_recordings(connection: AsyncConnection, id: str) -> None:
-    """Note the session of each call of an erasure, and add the other recordings of it."""
+    """Note the session of each call of an erasure, and add the other recordings of that session."""
     mine = erasure_calls.c.erasure == id
     session = sa.select(calls.c.session).where(calls.c.id == erasure_calls.c.call).scalar_subquery()
     unknown = sa.and_(mine, erasure_calls.c.session.is_(None), session.is_not(None))
@@ -204,9 +204,9 @@ async def _add_other_recordings(connection: AsyncConnection, id: str) -> None:
 
 
 async def erased_sessions(connection: AsyncConnection, ids: Sequence[str] | None = None) -> list[Any]:
-    """Return calls that no erasure has, although another recording of their session was to be erased before.
+    """Return calls that no erasure includes, although one includes another recording of their session.
 
-    Each row has `id` and `leaf` of the call and the `erasure`, one of several. `ids`: only some calls.
+    Each row has `id` and `leaf` of the call, and that `erasure`, or one of several. `ids`: look only at these calls.
     """
     own = erasure_calls.alias("own")
     same = erasure_calls.c.session == calls.c.session
@@ -232,19 +232,19 @@ async def withdraw(connection: AsyncConnection) -> str | None:
 async def begin(
     connection: AsyncConnection, round: int = ROUND, *, before: int | None = None
 ) -> list[tuple[ErasureTarget, Step]]:
-    """Close calls of running erasures to holds; return the calls to work on, each with its lowest step.
+    """Mark the calls of running erasures as begun, unless held; return the calls to work on with their lowest step.
 
-    The oldest days come first, each of them whole, up to the size of a round. Calls that retention filed and somebody
-    has put under hold since are taken out: retention decides again when the hold is lifted.
+    The oldest days come first, each of them whole, up to the size of a round. Calls that retention filed and that
+    somebody has put under hold since are taken out: retention decides again when the hold is lifted.
 
-    `before`: of what retention files, only what it filed before this moment is begun.
+    `before`: of the erasures that retention filed, begin only those filed, and approved if need be, before this time.
     """
     held = erasure_calls.c.call.in_(sa.select(holds.c.call))
     filed = sa.and_(erasure_calls.c.step == Step.FILED, erasure_calls.c.leaf.is_not(None))
     running = erasures.c.state.in_(OPEN)
     swept = sa.select(erasures.c.id).where(running, erasures.c.cause.startswith(RETENTION))
     await connection.execute(erasure_calls.delete().where(filed, held, erasure_calls.c.erasure.in_(swept)))
-    if await any_session(connection):  # a request that a lost database has back may lack some
+    if await any_session(connection):  # a request restored to a lost database may lack some recordings
         asked = sa.select(erasures.c.id).where(running, erasures.c.cause == REQUEST)
         for id in list(await connection.scalars(asked)):
             await _add_other_recordings(connection, id)
@@ -319,7 +319,7 @@ async def exports_of(connection: AsyncConnection, ids: Sequence[str]) -> list[Er
 
 
 async def progress(connection: AsyncConnection) -> list[tuple[Any, int, int]]:
-    """Return every open erasure with the number of its calls that wait for a hold, and that are not verified."""
+    """Return every open erasure, the number of its calls that wait for a hold, and the number not verified."""
     joined = erasures.outerjoin(erasure_calls, erasure_calls.c.erasure == erasures.c.id)
     held = erasure_calls.c.call.in_(sa.select(holds.c.call))
     waits = sa.func.sum(sa.case((sa.and_(erasure_calls.c.step == Step.FILED, held), 1), else_=0))
@@ -335,7 +335,7 @@ async def progress(connection: AsyncConnection) -> list[tuple[Any, int, int]]:
 
 
 async def found_late(connection: AsyncConnection, id: str) -> int:
-    """Take up calls of a request that were unknown when it was filed, and that another node indexed since."""
+    """Add to a request its calls that were unknown when it was filed and that another node has indexed since."""
     unknown = sa.and_(erasure_calls.c.erasure == id, erasure_calls.c.leaf.is_(None))
     named = calls.c.id.in_(sa.select(erasure_calls.c.call).where(unknown))
     late = list(await connection.execute(sa.select(calls.c.id, calls.c.leaf).where(named)))
@@ -351,7 +351,7 @@ async def calls_of(connection: AsyncConnection, id: str) -> list[str]:
 
 
 async def recordings_of(connection: AsyncConnection, id: str) -> list[tuple[str, int]]:
-    """Return call and leaf of each call of an erasure that was known."""
+    """Return id and leaf of each known call of an erasure."""
     asked = sa.select(erasure_calls.c.call, erasure_calls.c.leaf).where(
         erasure_calls.c.erasure == id, erasure_calls.c.leaf.is_not(None)
     )

@@ -42,7 +42,7 @@ from storage.timestamps import day_of, from_micros
 from storage.vault.vault import Vault
 
 DayIsSettled = Callable[[AsyncConnection, int], Awaitable[bool]]
-"""Says whether no node can bring a call of a day any more that is not indexed yet."""
+"""Returns whether no node can add a call of this day to the index any more."""
 
 SETTLED_DAYS = 2  # a day this old gets no new recordings; one that began before midnight keeps its leaf
 T = TypeVar("T")
@@ -55,7 +55,7 @@ class NotErased(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What one cut removes from the key tree."""
+    """The leaves and days that one cut removes from the key tree."""
 
     leaves: tuple[int, ...]
     """Single leaves."""
@@ -79,7 +79,7 @@ class ErasureSteps:
     ) -> None:
         """Take `derived`, which removes files that were made from calls.
 
-        Where several nodes hold the keys: also what cuts for all of them, and `settled`.
+        If several nodes hold the keys, also take the `cutter` for all of them, and `settled`.
         """
         self._settled = settled
         self._keys = keys
@@ -92,11 +92,11 @@ class ErasureSteps:
 
     @property
     def shared(self) -> bool:
-        """Return whether other nodes hold the keys too, so that nothing is done before they have cut it."""
+        """Return whether other nodes hold the keys too, so that an erasure is done only after they have cut them."""
         return self._settled is not None
 
     def reserve_space(self) -> None:
-        """Reserve the disk space that the next erasure needs, as far as there is any."""
+        """Reserve the disk space that the next erasure needs, or as much as is free."""
         self._reserved.keep()
         self._keys.prepare()
 
@@ -133,7 +133,7 @@ class ErasureSteps:
             await self._cutter.forget(entry)
 
     async def cut_leaves(self, *leaves: int) -> None:
-        """Cut leaves of no call."""
+        """Cut leaves that belong to no call."""
         await self._cutter.cut(*leaves)
 
     async def recut(self, entries: Sequence[Entry]) -> None:
@@ -171,7 +171,7 @@ class ErasureSteps:
                 await self._calls.reindex(day)
 
     async def verify(self, targets: Sequence[ErasureTarget]) -> None:
-        """Empty the object store of it, scrub the database and check that nothing is left; raises NotErased, StoreAway.
+        """Delete the objects, scrub the database and check that nothing is left; raises NotErased, StoreAway.
 
         The object store comes first, so that nothing is scrubbed again and again while it is away.
         """
@@ -188,7 +188,7 @@ class ErasureSteps:
                 await _expect_nothing(connection, part)
 
     async def clear(self, wanted: Iterable[int]) -> list[ErasureTarget]:
-        """Remove everything of these days whose key is cut, as a restored backup may contain; return the calls."""
+        """Remove everything of these days whose key is cut, which a restored backup may contain; return the calls."""
         wanted = sorted(set(wanted))
         found = await asyncio.to_thread(self._stored, set(wanted))
         dead = {ErasureTarget(call, leaf) for call, leaf in found if not self._keys.keeps(leaf)}
@@ -247,7 +247,7 @@ async def _index_leaves(connection: AsyncConnection, wanted: Iterable[int]) -> l
 
 
 async def _request(connection: AsyncConnection, record: Any, mine: Sequence[ErasureTarget]) -> Request:
-    """Return a request for the cut log; call ids only if somebody named them, as retention may take 100,000."""
+    """Return a request for the cut log, with call ids only if somebody named them: retention may take 100,000."""
     named: list[str] = []
     if record.cause == rows.REQUEST:
         named = [*(d.call for d in mine), *await rows.without_leaf(connection, record.id)]

@@ -1,4 +1,4 @@
-"""Erasures: ask, approve, carry out, prove.
+"""Erasures: request, approval, execution, proof.
 
 For the API:
     erasure = await customer.erasures.file(calls=[…], reason=…, by=NAME)     or party=…, or query=…, instead of calls
@@ -71,11 +71,11 @@ Settled = Callable[[], Awaitable[object]]
 
 
 Spreading = Callable[[AsyncConnection, str, int], Awaitable["Spread"]]
-"""Says how far an erasure has come among the nodes, by its id and when it was requested."""
+"""Returns which nodes have carried out an erasure, given its id and the time of the request."""
 
 
 Written = Callable[[AsyncConnection], Awaitable[int]]
-"""Returns a moment by the clock of the database: since then every node that could has given back what it lost."""
+"""Returns a time by the database's clock since which every node that could has restored what the database had lost."""
 
 
 async def unsettled() -> None:
@@ -99,7 +99,7 @@ class NoErasure(StorageError):
 
 
 class OwnRequest(StorageError):
-    """Nobody may approve a request of their own."""
+    """Nobody may approve their own request."""
 
 
 class Erasures:
@@ -122,16 +122,16 @@ class Erasures:
         spread: Spreading | None = None,
         written: Written | None = None,
     ) -> None:
-        """Take `gap`, which returns the day from which on the index may lack recordings; any thread may call it.
+        """Take `gap`, which returns the day from which the index may lack recordings; any thread may call it.
 
-        `spread` says how far an erasure has come where several nodes hold the keys; `written` since when each has
-        written to this database.
+        If several nodes hold the keys, `spread` returns which of them have carried out an erasure, and `written` since
+        when each has written to this database.
         """
         self.wanted = asyncio.Event()
         self.erased = 0
         """Calls that were erased since the start."""
         self.soon = False
-        """Whether this node is at an erasure that other nodes carry out too, or waits for those that are there."""
+        """Whether this node is carrying out an erasure with other nodes, or waits for nodes that are not away."""
         self._gap = gap
         self._customer = customer
         self._keys = keys
@@ -149,7 +149,7 @@ class Erasures:
         self._working = asyncio.Lock()
 
     def gap(self) -> int | None:
-        """Return the day from which on the index may lack recordings, None if at most those of the last days."""
+        """Return the day from which the index may lack recordings, None if it lacks at most those of the last days."""
         return self._gap()
 
     def look_from(self, gap: Callable[[], int | None]) -> None:
@@ -203,7 +203,7 @@ class Erasures:
                 await rows.file(connection, {**values, "requested_at": await self.moment(connection)})
                 await self._add(connection, id, ids, stored)
                 await told(id)
-                await self._journal.write(await journal.request(connection, id))  # last: from here on it is restored
+                await self._journal.write(await journal.request(connection, id))  # last: a restore brings this back
                 return shown(await rows.one(connection, id))
 
         made = await self._steps.with_reserve(write)
@@ -302,7 +302,7 @@ class Erasures:
         return sorted({row.id async for row in self._calls.every(query)})
 
     async def _unindexed(self, ids: Sequence[str]) -> dict[str, int]:
-        """Find recordings that are not indexed by their files: of the last days, or of all days the index may lack."""
+        """Find unindexed recordings by their files: of the last days, or of all days that the index may lack."""
         async with self._database.reading() as connection:
             unknown = set(ids) - set(await rows.leaves_of(connection, ids))
         if not unknown:
@@ -322,9 +322,9 @@ class Erasures:
         await rows.add_calls(connection, id, {call: leaves.get(call) for call in ids})
 
     async def join(self, connection: AsyncConnection, ids: Sequence[str] | None = None) -> None:
-        """Erase new calls if another recording of their session was to be erased: one that is left would be a lie.
+        """Erase new calls if another recording of their session was to be erased: no recording of it may be left.
 
-        Without `ids` all calls are looked at, as after a database got erasures back that it had lost.
+        Without `ids`, look at all calls, as after lost erasures were restored to the database.
         """
         for late in await rows.erased_sessions(connection, ids):
             record = await rows.one(connection, late.erasure)
@@ -343,17 +343,18 @@ class Erasures:
             once_committed(self.wanted.set)
 
     async def moment(self, connection: AsyncConnection) -> int:
-        """Return the time of a request, in microseconds.
+        """Return the time for a request that is filed now, in microseconds.
 
-        Of several nodes the clock of the database tells it, which also says until when each has indexed its calls: by
-        a clock that is an hour ahead an erasure would wait for an hour, and one that is behind would not wait at all.
+        With several nodes, this is the time by the clock of the database, by which each node also states until when it
+        has indexed its calls. By a clock that is an hour ahead, an erasure would wait for an hour; by one that is
+        behind, it would not wait at all.
         """
         if self._spread is None:
             return to_micros(self._now())
         return int(await connection.scalar(sa.select(NOW)) or 0)
 
     async def any_open(self) -> bool:
-        """Return whether any erasure is to be carried out, or waits."""
+        """Return whether any erasure is open."""
         async with self._database.reading() as connection:
             return await rows.any_open(connection)
 
@@ -390,8 +391,8 @@ class Erasures:
     ) -> tuple[list[tuple[ErasureTarget, Step]], bool]:
         """Stop live calls; return those that can be erased now, and whether any could not be stopped.
 
-        A call of another node stays until that node has ended it: its key must not go while it is recorded. Where
-        several nodes hold the keys, each ends its own before it cuts (storage.holders).
+        A call of another node stays until that node has ended it: its key must not be cut while it is recorded. If
+        several nodes hold the keys, each ends its own calls before it cuts (storage.holders).
         """
         begun = {d.call for d, step in going if step == Step.BEGUN}
         if not begun:
@@ -402,7 +403,7 @@ class Erasures:
         return [(d, step) for d, step in going if d.call not in failed], bool(failed)
 
     async def _unstopped(self, begun: set[str], stop_live: StopLive) -> set[str]:
-        """Stop those of some calls that are live here; return which could not be stopped."""
+        """Stop those of the calls that are live here; return those that could not be stopped."""
         writing = await asyncio.to_thread(lambda: {ref.call for ref in self._vault.left_open()})
         live = sorted(begun & (writing | {id for id, _ in await self._calls.unfinished()}))
         ended = await asyncio.gather(*(stop_live(call) for call in live), return_exceptions=True)
@@ -448,7 +449,7 @@ class Erasures:
     async def _conclude(self) -> bool:
         """Sign receipts for finished erasures, and update the state of those that wait.
 
-        Return whether an erasure waits for nodes that are there.
+        Return whether an erasure waits for nodes that are not away.
         """
         soon = False
         async with self._database.reading() as connection:
@@ -475,7 +476,7 @@ class Erasures:
         return soon
 
     async def _everywhere(self, record: Any, spread: Spreading) -> State:
-        """Return the state of an erasure of which nothing is left to do here: CUT, WAITING, or DONE."""
+        """Return the state of an erasure with nothing left to do on this node: CUT, WAITING or DONE."""
         async with self._database.writing() as connection:
             if await rows.found_late(connection, record.id):
                 return State.CUT

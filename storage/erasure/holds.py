@@ -77,7 +77,7 @@ class Holds(JournaledRows):
         return True
 
     async def join(self, connection: AsyncConnection, ids: Sequence[str]) -> None:
-        """Hold new calls if another recording of their session is held."""
+        """Put new calls under hold if another recording of their session is held."""
         others = await session_recordings.others_of(connection, ids)
         for id in others:
             for other in others[id]:
@@ -87,7 +87,7 @@ class Holds(JournaledRows):
                     break
 
     async def every(self) -> frozenset[tuple[str, int]]:
-        """Return call and leaf of everything that is held, also of calls that the index has lost."""
+        """Return id and leaf of every held call, including calls that the index has lost."""
         async with self._database.reading() as connection:
             found = await connection.execute(sa.select(holds.c.call, holds.c.leaf))
             return frozenset((row.call, row.leaf) for row in found)
@@ -98,7 +98,7 @@ class Holds(JournaledRows):
             return await self._of(connection, call)
 
     async def _set(self, connection: AsyncConnection, hold: Hold, every: Sequence[str]) -> None:
-        """Write a hold for each of some calls."""
+        """Write the hold for each of these calls."""
         leaves = sa.select(calls.c.id, calls.c.leaf).where(calls.c.id.in_(every))
         for call, leaf in (await connection.execute(leaves)).all():
             if not self._keys.keeps(leaf):

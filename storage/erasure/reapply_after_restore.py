@@ -1,11 +1,11 @@
-"""Bring a restored backup up to date before any of it is served.
+"""Erasures that are repeated on a restored backup before any of it is served.
 
-The keys that were cut stay cut, so no erased call can be read. Here the rest follows: files, rows and tokens that the
-backup brought back are removed, and then the journal is replayed. Erasures that neither the database nor the journal
-knows are written again as done, with cause `restored`. The cut log has their requester, approver and the call ids of
-requests; the call ids of retention are found in what the backup brought back. A receipt in the journal is the original
-and stays. An erasure that is known only as it was before its cut, waiting for approval or for a hold, is brought to
-the state after the cut, and ends normally.
+The keys that were cut stay cut, so no erased call can be read. This module does the rest: it removes the files, rows
+and tokens that the backup brought back, and then replays the journal. If neither the database nor the journal knows an
+erasure, it writes that erasure again as done, with cause `restored`. The cut log has its requester, its approver, and
+for a request also the call ids; for retention, the call ids come from the data that the backup brought back. A receipt
+in the journal is the original and stays. If an erasure is known only in its state before the cut, waiting for approval
+or for a hold, it is brought to the state after the cut, and ends normally.
 """
 
 import asyncio
@@ -71,7 +71,7 @@ async def reapply(
 async def _older(database: Database, ledger: Ledger) -> bool:
     """Return whether the database is older than a cut.
 
-    Check the newest cuts, back to one for an erasure that is done in the database: then it knows everything before it.
+    Check the newest cuts, back to one for an erasure that is done in the database, which then knows all earlier cuts.
     """
     entries = ledger.newest_first()
     async with database.reading() as connection:
@@ -94,7 +94,7 @@ async def _states(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, 
 
 
 async def _begun(connection: AsyncConnection, request: Request, state: str | None) -> bool:
-    """Return whether the database knows that an erasure had begun with the calls of a cut, or was done."""
+    """Return whether, in the database, an erasure had begun with the calls of a cut, or was done."""
     if state is None or state == rows.State.APPROVAL:
         return False
     if state == rows.State.DONE:
@@ -129,7 +129,7 @@ async def _write_down(
 ) -> None:
     """Write every erasure of the cut log that is unknown, with a new receipt; let the others continue.
 
-    `shared`: other nodes hold the keys too, so the receipt is written when all of them have cut them.
+    `shared`: other nodes hold the keys too, so the receipt is written after all of them have cut the keys.
     """
     async with database.writing() as connection:
         states = await _states(connection, [request.id for request in requests])
@@ -176,7 +176,7 @@ async def _write_down(
 async def _let_go_on(connection: AsyncConnection, request: Request, journal: Journal, *, granted: bool) -> None:
     """Bring an erasure to the state after its cuts: it is approved, and a request includes the calls that were cut.
 
-    Of a sweep that waited for approval, only the calls that were cut stay; retention decides again about the rest.
+    A sweep that waited for approval keeps only the calls that were cut; retention decides again about the rest.
     """
     mine = erasure_calls.c.erasure == request.id
     if granted:

@@ -23,7 +23,7 @@ from storage.timestamps import to_text
 
 VERSION = 1
 MORE = 2
-"""Version of a receipt that names what an object store refuses to delete, or the nodes that held the keys, or both."""
+"""Version of a receipt that names objects that a store refuses to delete, or nodes that held the keys, or both."""
 MAX_BYTES = 256 << 20  # a sweep of five million calls
 _SIGNED = b"siprec-recorder/1 erasure receipt\0"
 _MEMBERS = frozenset(
@@ -42,7 +42,7 @@ class BadReceipt(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """Ciphertext of an erased call that an object store keeps; its key is cut, so it opens nowhere."""
+    """Ciphertext of an erased call that an object store keeps; its key is cut, so nobody can open it."""
 
     call: str
     """Id of the call."""
@@ -54,7 +54,7 @@ class Locked:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a receipt states."""
+    """The facts that a receipt states."""
 
     customer: str
     """Name of the customer."""
@@ -79,7 +79,7 @@ class Facts:
     locked: Sequence[Locked] = ()
     """Objects that an object store refuses to delete."""
     holders: Mapping[str, bool] = field(default_factory=dict)
-    """Nodes that held the keys, where there were several, and whether each still did; all of these had cut them."""
+    """Nodes that held the keys, if several did, and whether each still did; all that still did had cut them."""
 
 
 def sign(key: Ed25519PrivateKey, facts: Facts) -> dict[str, Any]:

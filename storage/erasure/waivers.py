@@ -63,7 +63,7 @@ class Waivers(JournaledRows):
         expires_at: datetime | None,
         by: str,
     ) -> Waiver:
-        """Put a waiver on file; it replaces the one before, even if it permits less."""
+        """Put a waiver on file; it replaces the previous one, even if it permits less."""
         id, leaf = new_id(self._random), sealing.new_leaf(self._keys)
         sealed = sealing.seal(self._keys, leaf, _KIND, id, {"signed_by": signed_by, "scope": scope})
         async with self._database.writing() as connection:

@@ -1,1 +1,1 @@
-"""Export jobs and their files: columns, spreadsheets, whose data a call holds; and saved column sets."""
+"""Export jobs and their files: columns, spreadsheets, the choice of a subject's data; and saved column sets."""

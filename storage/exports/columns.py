@@ -38,7 +38,7 @@ class Column:
     means: str
     """Its description, for the documentation."""
     read: Callable[[PlainDocument, Collection[int]], Any]
-    """Return the value from a call; the numbers are those of the subject's parties."""
+    """Returns the value from a call; the numbers are those of the subject's parties."""
 
 
 def values(columns: Sequence[Column], call: PlainDocument, subject: Collection[int]) -> list[Any]:

@@ -18,7 +18,8 @@ forgetting an export is a cut, and no recording can be mistaken for an export. B
 call is stored as part of the export, in a transaction that checks whether it is being erased. Either the export leaves
 the call out, or the erasure finds the export.
 
-Of several nodes, the one that was asked for an export makes it and has its file; the number in its leaf says which.
+With several nodes, the one that was asked for an export makes it and has its file; the export's leaf contains its
+number.
 """
 
 import asyncio
@@ -65,7 +66,7 @@ class ExportState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What was requested; stays sealed as long as it is kept."""
+    """The content of a request for an export; stays sealed as long as it is kept."""
 
     format: str
     """xlsx, csv, json, or "report"."""
@@ -82,7 +83,7 @@ class Request:
     silence_others: bool = False
     """Leave out the streams of everybody but the party."""
     said: Mapping[str, Any] | None = None
-    """The problem for people of another language: an `id` and `values`; None if the sentence is all that is known."""
+    """The problem in a form that can be translated: an `id` and `values`; None if only the sentence is known."""
     case: str | None = None
     """For a report: id of the request of a data subject; None for an export."""
     other_parties: bool = False
@@ -122,7 +123,7 @@ class Export:
     problem: str | None = None
     """Why it failed, or what its file lacks: a sentence without personal data."""
     said: Mapping[str, Any] | None = None
-    """The problem for people of another language: an `id` and `values`; None if the sentence is all that is known."""
+    """The problem in a form that can be translated: an `id` and `values`; None if only the sentence is known."""
     case: str | None = None
     """For a report: id of the request of a data subject; kept also if it failed."""
 
@@ -131,7 +132,7 @@ Beside = Callable[[AsyncConnection, str], Awaitable[None]]
 """Does more in the transaction that files an export; gets its id."""
 
 Ended = Callable[[AsyncConnection, Export, ExportState, Mapping[str, Any]], Awaitable[None]]
-"""Gets, in the transaction in which an export ends, its new state and what to record of it."""
+"""Called in the transaction in which an export ends, with its new state and the facts to record."""
 
 
 class TooMany(StorageError):
@@ -184,9 +185,9 @@ class Exports:
     # --- ask ---------------------------------------------------------------------------------------------------------
 
     async def file(self, request: Request, by: str, beside: Beside | None = None) -> Export:
-        """File an export, durably; raises TooMany, and what `beside` raises.
+        """File an export, durably; raises TooMany, and any error of `beside`.
 
-        Of a call that several nodes recorded, all recordings are exported.
+        If several nodes recorded a call, all of its recordings are exported.
         """
         id, leaf, now = new_id(self._random), sealing.new_leaf(self._keys), self._now()
         values = {
@@ -267,7 +268,7 @@ class Exports:
         return tuple(id for id, node in await self._unfinished() if self._node in (None, node))
 
     async def unfinished_elsewhere(self) -> tuple[tuple[str, int], ...]:
-        """Return the exports that another node is to make, each with its number."""
+        """Return the exports that another node is to make, each with the number of that node."""
         return tuple(each for each in await self._unfinished() if self._node not in (None, each[1]))
 
     async def _unfinished(self) -> list[tuple[str, int]]:
@@ -277,7 +278,7 @@ class Exports:
             return [(row.id, node_of(row.leaf)) for row in found]
 
     async def begin(self, id: str) -> Export:
-        """Start a job, or restart it without anything of an earlier try. Raises Gone or Forgotten."""
+        """Start a job, or restart it without the results of an earlier try. Raises Gone or Forgotten."""
         async with self._database.reading() as connection:
             export = await self._running(connection, id)
         await asyncio.to_thread(self._vault.remove, id, export.leaf)
@@ -367,13 +368,13 @@ class Exports:
     # --- forget ------------------------------------------------------------------------------------------------------
 
     async def forget(self, calls: Iterable[str]) -> int:
-        """Forget every export that contains any of these calls; return how many. Repeatable."""
+        """Forget every export that contains any of these calls; return how many. It may be repeated."""
         found = await self._holding(calls)
         await self._forget(list(found.items()))
         return len(found)
 
     async def drop(self, ids: Sequence[str]) -> None:
-        """Forget these exports, files and rows. Repeatable."""
+        """Forget these exports with their files and rows. It may be repeated."""
         found: list[tuple[str, int]] = []
         async with self._database.reading() as connection:
             for part in batches(ids):
@@ -424,7 +425,7 @@ class Exports:
         return found
 
     async def tidy(self, *, expired: bool = True) -> int:
-        """Forget expired exports, unless another node does, and remove files without a row; return how many."""
+        """Forget expired exports, unless another node does, and remove files without a row; return how many of both."""
         async with self._database.reading() as connection:
             asked = sa.select(exports.c.id, exports.c.leaf, exports.c.expires_at)
             rows = list(await connection.execute(asked))

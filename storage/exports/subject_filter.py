@@ -1,4 +1,4 @@
-"""Decide which parties of a call are the subject of an export, and whose its streams and labels are; pure."""
+"""The parties of a call who are the subject of an export, and those to whom its streams and labels belong; pure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ change, and both may be delayed (up to T1 of RFC 3261)."""
 
 
 class Stretch(NamedTuple):
-    """An interval of a stream and whose voice or picture it holds."""
+    """An interval of a stream, and the parties who are heard or seen in it."""
 
     begin: str | None
     """RFC 3339, None: from the first packet."""
@@ -40,7 +40,7 @@ class Stretch(NamedTuple):
 
 
 def stretches(stream: Stream) -> list[Stretch]:
-    """Return whose voice or picture a stream holds, interval by interval."""
+    """Return who is heard or seen in a stream, interval by interval."""
     told = stream.get("speakers") or ()
     if not told:
         return [Stretch(None, None, senders(stream))]
@@ -53,7 +53,7 @@ def separable(stream: Stream) -> bool:
 
 
 def moments(stream: Stream, mine: Collection[int]) -> list[tuple[datetime | None, datetime | None]] | None:
-    """Return when a stream holds nobody but these parties, None for always; None in a pair is the begin or the end.
+    """Return when a stream holds only these parties, None for always; None in a pair is the stream's begin or end.
 
     `SEAM` is left out at each change: there the voice may be somebody else's.
     """
@@ -75,7 +75,7 @@ def _alone(stretch: Stretch, mine: Collection[int]) -> bool:
 
 
 def senders(stream: Stream) -> Parties:
-    """Return whose voice or picture a stream holds, from its first packet on: one party, several, or None if unknown.
+    """Return who is heard or seen in a stream since its first packet: one party, several, or None if unknown.
 
     An inferred party counts as unknown: if the inference were wrong, somebody else would be heard.
     """
@@ -90,7 +90,7 @@ def without_names(streams: Sequence[Stream], told: Collection[int]) -> list[Stre
     """Return streams without the labels that may name anybody but the parties `told`.
 
     The client chooses the labels, and one may be a name or an extension: it is personal data of whoever is heard in the
-    stream, or of an unknown person if that is not stated. A label that is only a counter is nobody's data.
+    stream, or of an unknown person if that is not stated. A label that is only a counter is not personal data.
     """
     return [stream if _tellable(stream, told) else {**stream, "label": None} for stream in streams]
 

@@ -1,4 +1,4 @@
-"""Write tables row by row as xlsx, csv or JSON, so that text stays text.
+"""Writers of tables, row by row, as xlsx, csv or JSON; text stays text.
 
 No program that opens the file may take a name for a formula. All xlsx cells are strings. In csv, a character that
 starts a formula gets an apostrophe before it, at the start of a field and wherever a program that splits at
@@ -28,12 +28,12 @@ TYPES = {
     "json": "application/json",
 }
 _SIGNS = "=+@＝＋－＠-"
-# Excel splits at `;` where the comma is the decimal sign, and then knows nothing of our quotes: `"a;""=1"` has the cell
-# `=1`. An apostrophe already there gets another one, so that a reader can remove ours.
+# Excel splits at `;` where the comma is the decimal sign, and then ignores our quotes: `"a;""=1"` gives the cell `=1`.
+# An apostrophe already there gets another one, so that a reader can remove ours.
 _EVALUATED = re.compile(rf"""\A(?=[\t\r\n])|(?:\A|(?<=[;\t\r\n]))(?='|"*[{_SIGNS}])""")
 _NO_CHARACTERS = re.compile("[\ud800-\udfff\ufffe\uffff]")  # lone surrogates, and characters that XML forbids
 _MARKUP = re.compile(r"[&<>\x00-\x08\x0b-\x1f]|_x[0-9a-fA-F]{4}_")  # characters that must be escaped in a cell
-_DIMENSION = re.compile(rb"<dimension [^>]*/>")  # optional (ECMA-376 part 1, 18.3.1.35), and known of no rows only
+_DIMENSION = re.compile(rb"<dimension [^>]*/>")  # optional (ECMA-376 part 1, 18.3.1.35), and here without rows
 _CHUNK = 1 << 20
 _ZIP32 = 1 << 31  # bytes of a member from which ZIP64 is needed; Excel offers to repair a file that has it
 _WIDTH = 22  # of a column, in characters: a time in RFC 3339 fits
@@ -187,7 +187,7 @@ class XlsxTable:
 
 
 def _plain_sheet() -> Any:
-    """Return a sheet class that writes a row of strings, in a third of xlsxwriter's time.
+    """Return a sheet class that writes a row of strings in a third of the time that xlsxwriter takes.
 
     `write_string` of xlsxwriter takes a text from <r> to </r> for its own markup and writes it unescaped, so a caller's
     name could put a formula into the file. So rows bypass it, as inline strings.
