@@ -25,7 +25,7 @@ int EVP_CIPHER_CTX_ctrl(void *context, int what, int length, void *data);
 
 enum { RTP_HEADER = 12, KEY = 32, PREFIX = 7, NONCE = 12, STREAMS = 2, MAX_CALLS = 4096 };
 enum { RECORD = RUN_HEAD + 2 * (SLOTS - 1) + SLOTS * NEAR, PLAIN = SEGMENT + STREAMS * RECORD };
-enum { TIME_AT = 16, EVP_CTRL_AEAD_GET_TAG = 0x10 };  /* offset of the struct timespec in a control message; from openssl/evp.h */
+enum { TIME_AT = 16, EVP_CTRL_AEAD_GET_TAG = 0x10 };  /* of the struct timespec in a control message; from openssl/evp.h */
 
 struct counters {            /* in memory that the bench reads */
     uint64_t packets, failed;  /* genuine packets in a RUN; failed segments and writes */

@@ -93,19 +93,19 @@ class RenderedFile:
 
 
 Reading = Callable[[], AbstractAsyncContextManager[Callable[[], bool]]]
-"""Reads a recording in the body, which ends soon after it is erased, by Forgotten; yields what says whether it is kept
-(storage.vault.leaves_in_use).
+"""A context for reading a recording; its body ends with Forgotten soon after the recording is erased. Yields a function
+that returns whether the recording is kept (storage.vault.leaves_in_use).
 """
 
 
 @asynccontextmanager
 async def _always() -> AsyncIterator[Callable[[], bool]]:
-    """Read what is not erased."""
+    """Read data that no erasure concerns."""
     yield lambda: True
 
 
 async def blocks(data: bytes) -> AsyncIterator[bytes]:
-    """Yield data that lie in memory, so that an erasure may come between."""
+    """Yield data from memory in chunks, so that an erasure can take effect between two of them."""
     for at in range(0, len(data), CHUNK):
         yield data[at : at + CHUNK]
 
@@ -121,7 +121,7 @@ class Sent(StreamingResponse):
         end: Callable[[], None] = lambda: None,
         reading: Reading = _always,
     ) -> None:
-        """Send `content` as long as `reading` lets it; call `end` at the end."""
+        """Send `content` until it is complete or `reading` ends; then call `end`."""
         super().__init__(content, status, headers)
         self._content = content
         self._end = end
@@ -168,7 +168,7 @@ class MediaQuery(Given):
 
 
 class Player:
-    """Renders the media of calls and sends them."""
+    """A renderer and sender of the media of calls."""
 
     def __init__(self) -> None:
         self._cache: RenderCache[RenderedFile] = RenderCache(
@@ -282,6 +282,6 @@ def _answer(request: AuthorisedRequest, sound: Playable, name: str, leaf: int, e
 
 
 def _all(ends: list[Callable[[], None]]) -> None:
-    """Call the function at the end, once."""
+    """Call the function that releases an answer's source, at most once."""
     while ends:
         ends.pop()()

@@ -118,7 +118,7 @@ class UserCounts(TypedDict):
 async def create(request: AuthorisedRequest, body: UserRequest) -> User:
     """Add a user, for customers whose users come through the API."""
     person, users = body.person, request.customer.users
-    async with users.changing:  # of several concurrent requests for the same person, one creates it
+    async with users.changing:  # of concurrent requests for the same person, only one creates the user
         known = await users.known(SOURCE, person)
         if known is not None:
             await request.note(FAILED, "known already", known.id)

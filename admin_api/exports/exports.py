@@ -53,7 +53,7 @@ CHUNK = 256 << 10  # bytes sent at once
 _NO_SET = Message("reason.column-set", "must be the name or id of a set of GET /column-sets")
 _SILENCE = Message("reason.silence-with-media", "must be true or false, and true only with party and media")
 OTHER = Message("export-problem.other", "{text}")
-"""Why an export failed, where the sentence is all that is known."""
+"""The reason of a failed export of which only the sentence was stored."""
 _IS_REPORT = Message(
     "problem.report-of-a-request",
     "This is the report of a request; fetch it with GET /requests/ID/report/file, which records who fetched it.",
@@ -254,7 +254,7 @@ def problem_of(text: str | None, said: Mapping[str, Any] | None) -> Message | No
 
 
 def shown(export: StoredExport, progress: tuple[int, int | None] | None, held: int | None = None) -> Export:
-    """Show an export; `held`: the calls it contains, where known."""
+    """Return an export in the form of the API; `held`: the calls it contains, if known."""
     request = export.request
     document: Export = {
         "id": export.id,
@@ -291,7 +291,7 @@ def _conditions(request: Request | None) -> dict[str, Any] | None:
 
 
 async def away(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Read in a thread, a chunk at a time.
+    """Yield a source's chunks, each read in a thread.
 
     An aborted download closes the file there too: it may be erased, and closing its last descriptor takes long.
     """

@@ -85,7 +85,7 @@ class Authoriser:
     def caller(self, request: Request, principal: Principal, *, again: str = "") -> Caller:
         """Return the sender of a request, who can call endpoints as functions.
 
-        `again`: what a page view shows that only refreshes itself; one look at it a minute is logged.
+        `again`: what a page view shows if it only refreshes itself; the audit log has one entry a minute for it.
         """
         look = self._again.look(principal.token, again) if again else FIRST
         return Caller(request, principal, self._daemon, self._report, look)
@@ -95,7 +95,7 @@ class Authoriser:
         return self.endpoints[action].roles
 
     def _principal(self, request: Request) -> Principal:
-        """Find out who asks; raises Problem 401 or 429."""
+        """Return the authenticated sender; raises Problem 401 or 429."""
         source = request.client.host if request.client else ""
         token = bearer.bearer(request.scope["headers"])
         found = token and bearer.find(self._customers, token, source, self._clock(), self._report)

@@ -38,7 +38,7 @@ _DAMAGED = (BadDetails, SealBroken, DamagedPart, DatabaseDamaged, KeysError)
 
 
 class Guard:
-    """Wraps the routes of the application."""
+    """The middleware around the routes of the application."""
 
     def __init__(self, app: ASGIApp, report: Report) -> None:
         self._app = app

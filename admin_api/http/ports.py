@@ -37,7 +37,7 @@ class BrokenOff(AdminApiError):
 class Rendered:
     """A rendered file without a name on any disk."""
 
-    descriptor: int  # readable at any offset; the receiver closes it
+    descriptor: int  # can be read at any offset; the receiver closes it
     size: int  # bytes
     content_type: str
 
@@ -101,7 +101,7 @@ class Daemon(Protocol):
         """Return whether the index of a customer is being rebuilt, so that a list may lack calls."""
 
     def sweep_terms(self) -> tuple[datetime, float]:
-        """Return the time that retention uses, and the percentage of calls above which a sweep needs approval."""
+        """Return retention's current time, and the percentage of calls above which a sweep needs approval."""
 
     def not_ready(self) -> str | None:
         """Return why no calls are accepted, None while they are."""

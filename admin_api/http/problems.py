@@ -30,7 +30,7 @@ CONFLICT = Message("problem.conflict", "Not possible in this state")
 NOT_NOW = Message("problem.not-now", "Not possible now")
 
 Fault = tuple[str, Message]
-"""A declared name that is wrong, "" for the whole, and what is right."""
+"""The declared name of a wrong member, "" for the whole, and what is right."""
 
 
 class Problem(AdminApiError):

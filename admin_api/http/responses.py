@@ -27,7 +27,7 @@ def document(shown: Mapping[str, Any], status: int = 200) -> Response:
 
 
 def _english(value: object) -> str:
-    """Encode what msgspec does not know by itself."""
+    """Encode a value of a type that msgspec does not know."""
     if isinstance(value, Message):
         return str(value)
     raise NotImplementedError(type(value))

@@ -1,4 +1,4 @@
-"""Types that endpoints are declared with: of queries and bodies, and of answers.
+"""Types for the declarations of endpoints: of queries and bodies, and of answers.
 
 A query, a body or an object within one is a `Given`, whose annotations say what is right (`admin_api.http.reading`). An
 answer is a TypedDict: what a handler returns is what JSON shows, and members may be added in later versions.
@@ -46,7 +46,7 @@ class Given(msgspec.Struct, forbid_unknown_fields=True):
     entry: ClassVar[str] = ".{}"
     """How errors name an entry of a list."""
     checks_the_rest: ClassVar[bool] = False
-    """`faults` is asked even if a member is wrong by itself, which then is UNSET."""
+    """Whether `faults` is called even if a member is wrong by itself; that member is then UNSET."""
     schema: ClassVar[Mapping[str, Any]] = {}
     """What the JSON schema says beyond the members."""
 
@@ -55,7 +55,7 @@ class Given(msgspec.Struct, forbid_unknown_fields=True):
         return f"{type(self).__name__}(…)"
 
     def faults(self) -> Iterable[Fault]:
-        """Say what is wrong between members that are right each for itself, as pairs of a name and a reason."""
+        """Return contradictions between members that are each valid, as pairs of a name and a reason."""
         return ()
 
 

@@ -196,7 +196,7 @@ async def approve(request: AuthorisedRequest, id: str) -> Erasure:
 
 
 def shown(erasure: StoredErasure) -> Erasure:
-    """Show an erasure without party and reason."""
+    """Return an erasure in the form of the API, without party and reason."""
     told: Erasure = {
         "id": erasure.id,
         "state": erasure.state.value,

@@ -24,7 +24,7 @@ STOP_SECONDS = 3.0
 
 
 class ApiServer:
-    """Serves an application over HTTPS, or over HTTP (loopback)."""
+    """A server of an application over HTTPS, or over HTTP (loopback)."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class ApiServer:
             await self._done.wait()
 
     def _protocol(self, **words: Any) -> asyncio.Protocol:
-        """Create the protocol of an accepted connection; `words` are what uvicorn gives its own."""
+        """Create the protocol of an accepted connection; `words` are uvicorn's arguments for its own protocol."""
         connect = partial(Connection, self._connections, **words)
         return connect() if self._handshakes is None else Accepted(self._handshakes, connect)
 

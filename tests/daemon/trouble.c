@@ -24,7 +24,7 @@
 struct trouble {
     int32_t write_errno;   /* error of every write, truncation and new name, 0: none */
     int32_t sync_errno;    /* error of a failing sync */
-    int32_t syncfs_fails;  /* number of syncs of the whole disk that fail; then they work, as the kernel reports an error once */
+    int32_t syncfs_fails;  /* number of syncs of the whole disk that fail; the kernel reports an error only once */
     int32_t fsync_fails;   /* number of syncs of a file that fail */
     int32_t stalled;       /* while set, writes, syncs and new names do not return */
     int32_t slow_us;       /* duration of every write */

@@ -202,7 +202,7 @@ class WorkerCall:
                 await asyncio.sleep(0.01)
 
     async def complete(self, *, at_once: bool = False) -> Any:
-        """Close the call, after everything has arrived or at once; check that each frame sent is stored exactly once."""
+        """Close the call, after everything has arrived or at once; check that each sent frame is stored once."""
         if not at_once:
             await self.arrived()
         final = await self.close()

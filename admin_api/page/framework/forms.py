@@ -38,7 +38,7 @@ MAX_UNSENT = 8 << 20  # bytes of all kept forms; the oldest is dropped
 MAX_UNSENT_OF_ONE = 10
 OWN = ("csrf", "once", "unsent", "action")
 """Fields that the page itself needs."""
-MAX_DIGITS = 20  # of a form's number
+MAX_DIGITS = 20  # in a form's number
 OLD = Message("problem.load-again", "Load the page again and repeat what you did.")
 
 
@@ -60,7 +60,7 @@ class _Taken:
 @dataclass(slots=True)
 class _Shown:
     page: bytes = field(repr=False)
-    onward: str = ""  # of a secret
+    onward: str = ""  # for a secret: where a reload is redirected
     seen: float | None = None  # when a secret was first shown
     again: bool = False  # the form was sent twice
 
@@ -69,7 +69,7 @@ class Forms:
     """The forms of one session and their outcomes."""
 
     def __init__(self, key: bytes, random: Callable[[int], bytes], numbers: Callable[[], int] | None = None) -> None:
-        """`numbers` returns the number of each form that is issued, always a higher one."""
+        """Start with no forms; `numbers` returns the number of the next issued form, higher each time."""
         self._key = key
         self._random = random
         self._numbers = numbers or itertools.count(1).__next__
@@ -128,7 +128,7 @@ class Forms:
         return HTMLResponse(found.page)
 
     def document(self) -> dict[str, Any]:
-        """Return everything but the stored pages as JSON values, with times as they are."""
+        """Return everything except the stored pages as JSON values, with unchanged times."""
         shown = [[key, each.onward, each.seen, each.again] for key, each in self._shown.items()]
         taken = [[number, each.to] for number, each in self._taken.items() if each.to]
         return {"key": self._key.hex(), "floor": self._floor, "taken": taken, "shown": shown}
@@ -178,12 +178,12 @@ class Forms:
 
 
 def too_old() -> Problem:
-    """Return the answer to a form of which it is not known any more what became of it."""
+    """Return the answer to a form whose outcome is no longer known."""
     return Problem(409, "old-form", Message("problem.old-form", "This form is too old"), OLD)
 
 
 def forged() -> Problem:
-    """Return the answer to a form that is from no page of this session."""
+    """Return the answer to a form that does not come from a page of this session."""
     return Problem(403, "forged", Message("problem.forged", "This form is not from this page"), OLD)
 
 
@@ -192,7 +192,7 @@ class Unsent:
     """A form that was sent after its session had ended."""
 
     key: str
-    """Names it."""
+    """Id of the kept form."""
     whose: tuple[str, str]
     """Customer and name of its sender."""
     action: str
@@ -209,12 +209,12 @@ class Unsent:
 
     @property
     def typed(self) -> list[str]:
-        """Return its readable texts in order, to recognise it by."""
+        """Return its readable texts in order, by which its sender recognises it."""
         return [value for values in self.fields.values() for value in values if value.strip()][:MAX_UNSENT_OF_ONE]
 
 
 class UnsentStore(Protocol):
-    """Forms kept for their senders, wherever they are. The database of several nodes may be away: StorageError."""
+    """A store of forms for their senders; raises StorageError if the database of several nodes is away."""
 
     async def keep(
         self, whose: tuple[str, str], action: str, back: str, fields: Mapping[str, Sequence[str]], browser: str = ""

@@ -15,7 +15,7 @@ from storage.access.shared_rows import Written
 from storage.customer.customers import Customer
 
 MAX_BYTES = 1 << 20
-"""Of the forms of one browser together; the oldest are dropped."""
+"""Size limit for all kept forms of one browser; the oldest are dropped."""
 
 
 class SharedUnsentForms:
@@ -83,5 +83,5 @@ def _parsed(stored: Sequence[Any]) -> Unsent:
 
 
 def _same(made: Unsent, stored: Sequence[Any]) -> Unsent:
-    """Return what a stored form would be if the same had been sent again."""
+    """Return the form that would have been stored if `made` had been sent again."""
     return Unsent(stored[1], made.whose, made.action, made.back, made.fields)

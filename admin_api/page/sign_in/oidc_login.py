@@ -37,7 +37,7 @@ class Way:
     """Somebody who was sent to a provider."""
 
     provider_login: ProviderLogin
-    """What the provider has to answer."""
+    """The sign-in as begun at the provider, to verify its answer."""
     customer: str
     """The customer that they want to sign in for."""
     onward: str
@@ -62,7 +62,7 @@ class OidcLogins:
     def __init__(
         self, logins: LoginSessions, random: Callable[[int], bytes], ways: PendingStore[Way] | None = None
     ) -> None:
-        """`ways` are those of several nodes; without them, this process keeps its own."""
+        """Take the store `ways` of several nodes; without it, this process keeps its own."""
         self._logins = logins
         self._service = logins.service
         self._ways: PendingStore[Way] = ways or Pending(random, logins.monotonic)

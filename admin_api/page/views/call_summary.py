@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SHOWN = ("role", "name", "number", "uri")
-"""What a row shows of a party."""
+"""Keys of a party that a row shows."""
 
 TONES: Mapping[str, str] = {"recording": "live", "interrupted": "warn"}
 """Tone of each state that has one."""

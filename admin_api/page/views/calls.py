@@ -16,7 +16,7 @@ from admin_api.page.framework.page_request import PageRequest, view
 from admin_api.page.views.call_summary import CallSummary, fingerprint, summary
 
 MOST_LIVE = 20
-"""Most live calls above the list; a link leads to all."""
+"""Maximum number of live calls above the list; a link leads to all."""
 PAGE = 50  # calls of one page
 STATES = ("recording", "complete", "interrupted")
 HOLDS = ("true", "false")
