@@ -1,6 +1,6 @@
 """The load for benches of media: packets of one codec to many streams, and the CPU time of the process under test.
 
-`python -m bench.media_load CODEC SUITE STREAMS SECONDS PORT` is the sender, in a process of its own.
+`python -m bench.media_load CODEC SUITE STREAMS SECONDS PORT` is the sender, which runs in its own process.
 """
 
 from __future__ import annotations

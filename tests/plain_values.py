@@ -1,4 +1,4 @@
-"""Revealing of personal values, so that tests can compare them with texts."""
+"""Personal values as plain texts, so that tests can compare them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The list of the page's accounts for the customer's admins: name, roles, last sign-in. Commands change accounts."""
+"""List of the page's accounts for the customer's admins: name, roles, last sign-in. Commands change accounts."""
 
 from __future__ import annotations
 

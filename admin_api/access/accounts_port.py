@@ -1,4 +1,4 @@
-"""Protocols for what signing in needs from the daemon: accounts, and OpenID providers for people without one."""
+"""Protocols that the daemon implements for signing in: accounts, and OpenID providers for people without one."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class Person:
 
     @classmethod
     def parse(cls, customer: Customer, found: Mapping[str, Any]) -> Person:
-        """Parse what `document` returned."""
+        """Parse the result of `document`."""
         return cls(
             customer,
             found["name"],
@@ -88,7 +88,7 @@ class Device:
     label: str = field(repr=False)
     """The owner's name for it."""
     created_at: datetime
-    """When it was added."""
+    """Time at which it was added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ class Providers(Protocol):
         """Begin a sign-in at a provider, which returns the browser to `back`; raises ProviderAway."""
 
     async def finish(self, provider_login: ProviderLogin, answer: Mapping[str, str]) -> Person:
-        """Verify what the browser returned with; raises ProviderAway, NotVouched."""
+        """Verify the parameters that the browser returned with; raises ProviderAway, NotVouched."""
 
 
 WriteAudit = Callable[[], None]

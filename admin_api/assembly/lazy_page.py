@@ -1,4 +1,4 @@
-"""Load the page on its first request, so that it does not slow the start of the daemon."""
+"""Loading of the page on its first request, so that it does not slow the start of the daemon."""
 
 from __future__ import annotations
 

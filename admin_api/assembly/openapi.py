@@ -1,4 +1,4 @@
-"""Build the OpenAPI 3.1 description from the declarations of the endpoints; examples are in `examples.json` by type."""
+"""The OpenAPI 3.1 description, built from the declarations of the endpoints; `examples.json` has examples by type."""
 
 from __future__ import annotations
 
@@ -290,7 +290,7 @@ def _is_union(hint: Any) -> bool:
 
 
 def _with(schema: Mapping[str, Any], meta: Meta) -> dict[str, Any]:
-    """Add what is declared about a type; `extra_json_schema` replaces a choice if it names types or values."""
+    """Add a type's declared properties; `extra_json_schema` replaces a union if it names types or values."""
     found, more = dict(schema), dict(meta.extra_json_schema or {})
     several = found.get("type") == "array"
     limits = {

@@ -1,4 +1,4 @@
-"""Render a call, its hold, its corrections and attachments as JSON; pure."""
+"""Rendering of a call, its hold, its corrections and attachments as JSON; pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Search calls, view one, pause and resume a live one."""
+"""Calls: search them, view one, pause and resume a live one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from storage.nodes.present import Present
 
 SAME_CALL = timedelta(days=1)
-"""How far apart recordings of one call may begin: a call may be transferred within a working day."""
+"""Longest time between the starts of recordings of one call, which may be transferred within a working day."""
 MOST_RECORDINGS = 50
 """Maximum number of listed recordings of one call."""
 OVER = "The call is not in a state that allows it"

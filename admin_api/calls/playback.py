@@ -1,4 +1,4 @@
-"""Send the media of a call, whole or in ranges (RFC 9110 section 14).
+"""The media of a call as an answer, whole or in ranges (RFC 9110 section 14).
 
 The call is rendered into an unnamed file; long WAV is sent while it is rendered.
 """
@@ -38,7 +38,7 @@ CHUNK = 256 << 10  # bytes read at once, away from the loop: 8 s of stereo G.711
 MAX_PLAYS = 8  # rendered files of one customer at once; an hour of FLAC takes 60 MB of memory while it is sent
 MAX_STREAMS = 16  # streams of one customer at once; each has a worker of 30 MB, whatever the length
 TURN_SECONDS = 5.0  # a request over either limit waits this long; an hour of audio is sent in about 1 s
-LOOK_SECONDS = 0.05  # how often a waiting request checks for room
+LOOK_SECONDS = 0.05  # seconds between a waiting request's checks for room
 SLOW_SECONDS = 60.0  # a client that reads no chunk for this long is dropped: it holds that memory
 CONTENT_TYPES = (
     "audio/wav",

@@ -1,4 +1,4 @@
-"""Keep recently rendered files, so that a player that seeks does not have the call rendered for every range.
+"""Cache of recently rendered files, so that a seeking player does not have the call rendered for every range.
 
 The files are in memory, without a name on any disk, for SECONDS after the last reader left. Every request is
 authorised and looked up in the index first, so nobody gets an erased call.
@@ -58,7 +58,7 @@ class RenderCache(Generic[T]):
         self._turns: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
 
     async def take(self, key: Key, make: Callable[[], Awaitable[T]]) -> T:
-        """Return the file of a key, rendered now if absent; raises Full, and what `make` raises.
+        """Return the file of a key, rendered now if absent; raises Full, and the errors of `make`.
 
         Release it with `leave`.
         """
@@ -98,7 +98,7 @@ class RenderCache(Generic[T]):
         self._kept[key].going = asyncio.get_running_loop().call_later(pause, self._look, key, keep, left - pause)
 
     def _look(self, key: Key, keep: Callable[[], bool], left: float) -> None:
-        """Drop a file that nobody came back for, or that may not be kept any more."""
+        """Drop a file that had no new reader in time, or that may no longer be kept."""
         if left > 0 and keep():
             self._wait(key, keep, left)
         else:

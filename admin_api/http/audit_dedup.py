@@ -1,4 +1,4 @@
-"""Write one audit entry a minute, not twenty, for a page view that refreshes itself.
+"""One audit entry a minute instead of twenty, for a page view that refreshes itself.
 
 This applies only to refreshes by the page itself (`Authoriser.caller`, which nothing from outside reaches), and only to
 the same session and query; the first look is always logged.

@@ -1,4 +1,4 @@
-"""Check every request below /api in one order: token, rate, customer, path, role, query, body, and then the object.
+"""Checks of every request below /api, in this order: token, rate, customer, path, role, query, body, object.
 
 The answer never depends on anything the token may not know. Without a valid token everything is 401; below another
 customer everything is 404, as if that customer did not exist; without the role everything is 403. A body is read only

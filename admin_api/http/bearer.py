@@ -1,4 +1,4 @@
-"""Identify the sender of a request by bearer token. Every customer is searched, so timing does not reveal the owner."""
+"""Senders of requests by bearer token. Every customer is searched, so that timing does not reveal the owner."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Principal:
     name: str
     """Its holder's name in the audit log."""
     roles: tuple[str, ...]
-    """What it may do."""
+    """Roles of the token."""
     source: str
     """Address of the client."""
     who: Actor | None = None

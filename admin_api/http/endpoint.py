@@ -55,7 +55,7 @@ class Endpoint(Generic[P, R]):
     status: int = 200
     """Status of success; 204 if the handler returns nothing."""
     conflict: str = ""
-    """What 409 means; "" if it cannot happen."""
+    """Meaning of 409; "" if it cannot happen."""
     files: tuple[str, ...] = ()
     """Media types, if the answer is a file."""
     ranges: bool = False

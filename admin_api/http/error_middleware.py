@@ -1,4 +1,4 @@
-"""Put the common headers on every answer, and turn every failure into a problem document without internal text."""
+"""Middleware for the common headers of all answers, and for problem documents without internal text on failures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protocols for what this package needs from the daemon: live calls, rendered media, health."""
+"""Protocols that the daemon implements for this package: live calls, rendered media, health."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Daemon(Protocol):
         """
 
     async def unwritten(self, customer: Customer, call: str | None = None) -> Sequence[Fresh]:
-        """Return what the index lacks so far, of a customer or one call; ask for this before you read the index."""
+        """Return a customer's calls, or one call, if not in the index yet; ask before you read the index."""
 
     def pause(self, customer: str, call: str) -> bool:
         """Pause the recording; False if there is no such live call."""

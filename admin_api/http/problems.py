@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457) for every error; none repeats what the client sent."""
+"""Problem documents (RFC 9457) for every error; none repeats the client's input."""
 
 from __future__ import annotations
 

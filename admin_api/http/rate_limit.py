@@ -1,4 +1,4 @@
-"""Limit the requests of a token and of an address."""
+"""Limits for the requests of a token and of an address."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read queries and bodies into declared types: strict, without coercion, and without repeating what was sent.
+"""Strict reading of queries and bodies into declared types, without coercion and without repeating the input.
 
 json refuses what msgspec does not notice (a name given twice, NaN); msgspec refuses everything else. Its messages
 repeat input, so they are never shown: a refusal names the declared members that are wrong and says what is right
@@ -152,7 +152,7 @@ class Member(NamedTuple):
     """A declared member of a query or a body."""
 
     type: Any
-    """Its type, with what is declared about it."""
+    """Its type with annotations."""
     attribute: str
     """Its name in Python."""
     required: bool

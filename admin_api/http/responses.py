@@ -1,4 +1,4 @@
-"""Build JSON answers."""
+"""JSON answers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _english(value: object) -> str:
 
 
 def success(shown: Any, status: int) -> Response:
-    """Answer with what an endpoint returned: a document, a file, or nothing."""
+    """Answer with an endpoint's result: a document, a file, or nothing."""
     if isinstance(shown, Response):
         return shown
     return Response(status_code=204) if shown is None else document(shown, status)

@@ -44,11 +44,11 @@ class Given(msgspec.Struct, forbid_unknown_fields=True):
     null_is_absent: ClassVar[Collection[str]] = ()
     """Members that may be null, which counts as left out; the JSON schema does not offer it."""
     entry: ClassVar[str] = ".{}"
-    """How errors name an entry of a list."""
+    """Name of a list's entry in errors."""
     checks_the_rest: ClassVar[bool] = False
     """Whether `faults` is called even if a member is wrong by itself; that member is then UNSET."""
     schema: ClassVar[Mapping[str, Any]] = {}
-    """What the JSON schema says beyond the members."""
+    """Additions to the JSON schema beyond the members."""
 
     def __repr__(self) -> str:
         """Hide the values, which may be personal."""

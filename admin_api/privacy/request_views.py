@@ -1,4 +1,4 @@
-"""Render data subject requests, their candidates and reports as JSON; pure."""
+"""Rendering of data subject requests, their candidates and reports as JSON; pure."""
 
 from __future__ import annotations
 

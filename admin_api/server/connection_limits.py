@@ -1,4 +1,4 @@
-"""Limit connections: when they run short, an address that holds many takes none from those that hold few."""
+"""Limits for connections: when they run short, an address that holds many takes none from those that hold few."""
 
 from __future__ import annotations
 

@@ -31,10 +31,10 @@ MAX_HEAD = 32 << 10
 """Bytes of the head of a request; ours have under 2 KB."""
 
 INVALID = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain"
-"""How uvicorn's own answer to invalid HTTP begins. No answer of the application does: its first header is Date."""
+"""Beginning of uvicorn's own answer to invalid HTTP; the first header of the application's answers is Date."""
 
 RESET = struct.pack("ii", 1, 0)
-"""Value of SO_LINGER: a socket that is closed sends a reset, and nothing of what it holds (socket(7))."""
+"""Value of SO_LINGER with which a closed socket sends a reset and discards its unsent bytes (socket(7))."""
 
 STATE = "connection"
 """The name under which a request's ASGI state has its connection."""
@@ -131,7 +131,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
     def abort(self) -> None:
         """Drop the connection and, by a reset, everything that the client has not received yet.
 
-        A closed one would still send what this process and the kernel hold, which are megabytes.
+        Closing it normally would still send the megabytes that this process and the kernel hold.
         """
         with suppress(OSError):  # it is closed already
             self.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)

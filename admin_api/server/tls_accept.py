@@ -1,4 +1,4 @@
-"""Accept TLS handshakes: limit their number and time; asyncio waits a minute and does not limit them."""
+"""TLS handshakes with limits for their number and time; asyncio waits a minute and does not limit their number."""
 
 from __future__ import annotations
 

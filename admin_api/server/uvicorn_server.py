@@ -1,4 +1,4 @@
-"""Run uvicorn inside the daemon's event loop, on a socket that already listens."""
+"""A uvicorn server inside the daemon's event loop, on a socket that already listens."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from admin_api.server.http_connection import MAX_HEAD, Connection, limited
 from admin_api.server.tls_accept import Accepted, Handshakes, StartTask
 
 DATE_SECONDS = 1.0
-"""How often the Date header is renewed: its format has whole seconds (RFC 9110 section 6.6.1)."""
+"""Seconds between renewals of the Date header, whose format has whole seconds (RFC 9110 section 6.6.1)."""
 
 STOP_SECONDS = 3.0
 """Time that running requests get at shutdown; a longer playback is cut off."""

@@ -1,4 +1,4 @@
-"""Compress pages for browsers that accept it: a list of 50 calls has 40 kB, and a tenth of that compressed.
+"""Compression of pages for browsers that accept it: a list of 50 calls has 40 kB, compressed a tenth of that.
 
 The length of a compressed page may reveal something about a secret in it, if somebody else can choose a part of the
 page and have it fetched again and again (BREACH). No other site can: the session cookie is SameSite=Strict. A field of

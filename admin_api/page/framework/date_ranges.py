@@ -1,4 +1,4 @@
-"""Turn a date in the browser's time zone into the times at which it begins and ends; pure."""
+"""The times at which a date in the browser's time zone begins and ends; pure."""
 
 from __future__ import annotations
 

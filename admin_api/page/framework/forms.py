@@ -1,4 +1,4 @@
-"""Process the page's forms: each is accepted once, answered by a redirect, and kept if the session has ended.
+"""The page's forms: each is accepted once, answered by a redirect, and kept if the session has ended.
 
 Every form carries an id that is used up when it is sent (`token` in templates/parts/show.html). A second click or a
 reload redirects to where the first did, and nothing is done twice. The result of an action is stored in the session
@@ -33,7 +33,7 @@ MAX_SHOWN = 5  # stored results of one session; the longest has a few hundred ki
 TWICE_SECONDS = 30.0
 """A second click within this time shows a secret again: the browser may have dropped the first answer unseen."""
 UNSENT_SECONDS = 3600.0
-"""How long a form is kept until its sender signs in again."""
+"""Seconds for which a form is kept until its sender signs in again."""
 MAX_UNSENT = 8 << 20  # bytes of all kept forms; the oldest is dropped
 MAX_UNSENT_OF_ONE = 10
 OWN = ("csrf", "once", "unsent", "action")
@@ -145,7 +145,7 @@ class Forms:
         random: Callable[[int], bytes],
         numbers: Callable[[], int],
     ) -> Forms:
-        """Parse what `document` and `pages` returned."""
+        """Parse the results of `document` and `pages`."""
         forms = cls(bytes.fromhex(document["key"]), random, numbers)
         forms._floor = document["floor"]
         forms._taken.update((number, _Taken(to=to)) for number, to in document["taken"])
@@ -200,7 +200,7 @@ class Unsent:
     back: str
     """The page that it was on."""
     fields: Mapping[str, Sequence[str]] = field(repr=False)
-    """What was typed and chosen."""
+    """The typed and chosen values."""
 
     @property
     def size(self) -> int:
@@ -219,10 +219,10 @@ class UnsentStore(Protocol):
     async def keep(
         self, whose: tuple[str, str], action: str, back: str, fields: Mapping[str, Sequence[str]], browser: str = ""
     ) -> str:
-        """Keep a form; return what the browser of the sender has to keep for it, "" if nothing."""
+        """Keep a form; return the key that the sender's browser must keep, "" if there is none."""
 
     async def of(self, whose: tuple[str, str], browser: str = "") -> list[Unsent]:
-        """Return the forms of somebody, oldest first; `browser`: what `keep` returned."""
+        """Return a sender's forms, oldest first; `browser` is the result of `keep`."""
 
     async def drop(self, key: str, whose: tuple[str, str], browser: str = "") -> None:
         """Forget a form of somebody."""
@@ -260,5 +260,5 @@ class UnsentForms:
 
 
 def typed(fields: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Return what was typed and chosen in a form, without what the page itself needs."""
+    """Return the typed and chosen values of a form, without the fields that the page needs."""
     return {name: list(values) for name, values in fields.items() if name not in OWN}

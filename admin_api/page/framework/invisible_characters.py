@@ -1,4 +1,4 @@
-"""Replace invisible characters by their number: `⟨U+202E⟩`; pure.
+"""Replacement of invisible characters by their number: `⟨U+202E⟩`; pure.
 
 Names come from outside. One that changes the writing direction disguises itself and the text beside it; one with
 zero-width characters looks like another name (Unicode TR 36, TR 39).

@@ -35,7 +35,7 @@ from storage.ids import is_id
 
 T = TypeVar("T", bound=Mapping[str, Any])
 Show = Callable[..., Awaitable[Response | str]]
-"""Takes the request and the ids of the path; returns what is shown, or the path to go to next. Raises Problem."""
+"""Function of the request and the path's ids; returns what is shown, or the path to go to next. Raises Problem."""
 
 STYLE_NONCE = "recorder.style_nonce"
 """Key of the request's scope: the nonce of a style element that a script adds (CSP level 3 section 8.1)."""
@@ -173,7 +173,7 @@ class View:
     """A path of the page."""
 
     method: str
-    """GET, or POST for what a form does."""
+    """GET, or POST for the action of a form."""
     path: str
     """Path in Starlette's form: /calls/{id}."""
     needs: Action | None

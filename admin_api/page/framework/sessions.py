@@ -2,7 +2,7 @@
 
 session, cookie = await sessions.open(principal, now)     the cookie goes to the browser and is not kept
 found = await sessions.look(cookie, source, now)          its session; or why there is none: unknown, idle, too old
-async with sessions.turn(session): ...                    what is changed in it is kept
+async with sessions.turn(session): ...                    changes to it are stored
 await sessions.close(session)
 
 The sessions of a single node are in memory, and a restart signs everybody out. Several nodes share them
@@ -71,7 +71,7 @@ class Session:
         self.person = person
 
     def follow(self, now: Session) -> None:
-        """Take over what another node changed in this session."""
+        """Take over another node's changes to this session."""
         self.person, self.kept, self.forms = now.person, now.kept, now.forms
 
     def used(self, source: str, now: float, *, busy: bool) -> None:
@@ -117,7 +117,7 @@ class Found:
     renewal: str = ""
     """Path at which a provider can renew the session, which has ended; "" if it cannot."""
     ended: Ended | None = None
-    """What is remembered of a session that expired."""
+    """The remembered data of an expired session."""
 
 
 class SessionStore(Protocol):

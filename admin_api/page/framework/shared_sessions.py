@@ -3,7 +3,7 @@
 The cookie names the customer and holds a secret of which nothing is stored (storage.access.shared_rows). A request
 reads the row. A request that changes the session, as each form does, first takes a *turn*: the row says who has it and
 until when, so forms of one session are done one after the other on all nodes, and a second click finds the outcome of
-the first. If the node dies in between, nobody knows what became of its form: it is refused as too old.
+the first. If the node dies in between, the outcome of its form is unknown: it is refused as too old.
 
 Times in rows are those of the database's clock; a Session has monotonic times of this process.
 """
@@ -139,7 +139,7 @@ class SharedSessions:
         await rows.drop(rows.key(_named(session)), rows.key(_pages(session)))
 
     async def _wait(self, rows: SharedRows, session: Session, number: int, turn: str) -> None:
-        """Take the turn of a session, and read what is in it now."""
+        """Take the turn of a session, and read its current data."""
         named, last = _named(session), self._monotonic() + WAIT_SECONDS
         take = partial(_take, named, number, turn)
         while True:
@@ -158,7 +158,7 @@ class SharedSessions:
         session.follow(self._session(customer, cookie, document, shift, pages.get(_pages(session))))
 
     async def _keep(self, rows: SharedRows, session: Session, number: int, turn: str) -> None:
-        """Write what was changed, and give up the turn."""
+        """Write the changes, and give up the turn."""
         named, pages = _named(session), _pages(session)
         shown = session.forms.pages()
 

@@ -1,4 +1,4 @@
-"""Slow down failed sign-ins: no wait for the first attempts, then twice as long each time, up to a limit.
+"""Waits after failed sign-ins: none for the first attempts, then twice as long each time, up to a limit.
 
 An attempt is counted before it is checked, so that a hundred at once count as a hundred. `take` refuses an attempt that
 comes too early. With `wait` and `count`, attempts queue instead: each is checked when the wait of the one before ends.
@@ -41,7 +41,7 @@ class Failures(NamedTuple):
     at: float
     """Last attempt."""
     until: float
-    """When the next attempt may be checked."""
+    """Time from which the next attempt may be checked."""
 
 
 @dataclass(frozen=True, slots=True)

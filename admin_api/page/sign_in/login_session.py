@@ -76,7 +76,7 @@ class LoginSessions:
         return answer
 
     async def refused(self, request: PublicRequest, customer: str, person: Person | None, why: str) -> None:
-        """Audit a refused attempt; for an unknown name, never write what was typed.
+        """Audit a refused attempt; for an unknown name, never write the typed text.
 
         An attempt that is not written takes as long, so that timing does not reveal which customers and names exist.
         """

@@ -1,4 +1,4 @@
-"""Sign in through an OpenID provider: the browser goes there and returns with a code.
+"""Signing in through an OpenID provider: the browser goes there and returns with a code.
 
 The session cookie is SameSite=Strict, so the browser sends it neither on its return nor on a redirect that follows. A
 separate cookie, SameSite=Lax, ties the return to the browser that left. The answer to it is a page that loads the next
@@ -41,7 +41,7 @@ class Way:
     customer: str
     """The customer that they want to sign in for."""
     onward: str
-    """Where to go after signing in."""
+    """Path to go to after signing in."""
     again: str
     """The link that began it, to renew the session later."""
 
@@ -52,7 +52,7 @@ class Way:
 
     @classmethod
     def parse(cls, customer: Customer, found: Mapping[str, Any]) -> Way:
-        """Parse what `document` returned."""
+        """Parse the result of `document`."""
         return cls(ProviderLogin(*found["login"]), customer.name, found["onward"], found["again"])
 
 
@@ -95,7 +95,7 @@ class OidcLogins:
         return answer
 
     async def back(self, request: PublicRequest) -> Response:
-        """Verify what the browser returned with, and sign the person in."""
+        """Verify the parameters that the browser returned with, and sign the person in."""
         way = await self._ways.take(request.http.cookies.get(COOKIE, ""))
         providers = self._service.providers
         if way is None or providers is None:

@@ -1,4 +1,4 @@
-"""Sign in with an account: name and password, then the second factor, or setting one up.
+"""Signing in with an account: name and password, then the second factor, or setting one up.
 
 Between the pages, a random key in the form identifies the sign-in; its data is kept for ten minutes. Wrong name,
 wrong password, disabled account, no password yet: the answer is the same sentence after the same time. Frequent
@@ -50,7 +50,7 @@ class Step:
     person: Person
     """The person."""
     onward: str
-    """Where to go after signing in."""
+    """Path to go to after signing in."""
     secret: str = ""
     """Secret of the authenticator app that is being set up."""
     link: str = ""
@@ -65,7 +65,7 @@ class Step:
 
     @classmethod
     def parse(cls, customer: Customer, found: Mapping[str, Any]) -> Step:
-        """Parse what `document` returned."""
+        """Parse the result of `document`."""
         person = Person.parse(customer, found["person"])
         return cls(person, found["onward"], found["secret"], found["link"], found["challenge"])
 

@@ -1,4 +1,4 @@
-"""Show the audit log: who did what, newest first, by person, action or call; also as a file."""
+"""The audit log: who did what, newest first, by person, action or call; also as a file."""
 
 from __future__ import annotations
 

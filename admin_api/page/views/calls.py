@@ -1,4 +1,4 @@
-"""Show the list of calls: one search field for any spelling, filters, and self-updating live calls on top."""
+"""The list of calls: one search field for any spelling, filters, and self-updating live calls on top."""
 
 from __future__ import annotations
 

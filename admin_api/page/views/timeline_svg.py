@@ -1,4 +1,4 @@
-"""Draw the time line of a call: a row for each party and stream, with pauses, holds and gaps; pure.
+"""Drawing of a call's time line: a row for each party and stream, with pauses, holds and gaps; pure.
 
 Positions are percent of the call's length, so that a template can draw them at any width. The same events are in a
 table, for readers who cannot see the picture.
@@ -36,9 +36,9 @@ class Bar:
     x: float
     """Left end in percent."""
     width: float
-    """Per cent."""
+    """Width in percent."""
     who: str = ""
-    """Who is heard, "" if nobody is named."""
+    """Name of the speaker, "" if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ class Row:
     name: str
     """Name of the party, or kind of media."""
     label: str
-    """Of the stream, "" for a party."""
+    """Label of the stream, "" for a party."""
     bars: Sequence[Bar]
-    """What is drawn, later ones on top."""
+    """The bars, later ones drawn on top."""
 
 
 @dataclass(frozen=True, slots=True)
