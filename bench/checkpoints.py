@@ -49,7 +49,7 @@ NEVER = 1 << 62
 
 
 class Kind(Enum):
-    """What a run of ticks includes."""
+    """The work that a run of ticks includes."""
 
     SLOT = "with its slot"
     BARE = "without"

@@ -38,7 +38,7 @@ from storage.vault.container import Sealer
 GOAL_SECONDS = 60.0
 PATIENCE_SECONDS = 300
 A_DAY = 2_000  # recordings
-HELD_DAYS = 2  # one day in so many has a call under legal hold, so the day cannot be erased by one cut
+HELD_DAYS = 2  # one day in this many has a call under legal hold, so the day cannot be erased by one cut
 OLD_DAYS = 200  # the retention rule says 180
 SOUND = bytes(8 << 10)
 BATCH = 1_000

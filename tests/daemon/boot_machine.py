@@ -2,8 +2,8 @@
 
 It runs in fresh namespaces. Its files are a copy-on-write view of this machine's, so it has the same Debian, Python and
 packages and can harm nothing. The recorder is where docs/operations.md installs it, in /opt/recorder. With SYSTEM, the
-folder of another Debian, its files are a view of that one, without the recorder. The caller has already unshared mounts,
-processes, network, control groups, host name and IPC; everything ends with this process.
+folder of another Debian, its files are a view of that one, without the recorder. The caller has already unshared
+mounts, processes, network, control groups, host name and IPC; everything ends with this process.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Foreign OpenID providers in processes of their own: `oidc-provider-mock` (authlib) and `idpyoidc`.
+"""Foreign OpenID providers in separate processes: `oidc-provider-mock` (authlib) and `idpyoidc`.
 
     python foreign_provider.py mock|idpy          prints the issuer; ends with its standard input
     with running("idpy") as issuer: ...

@@ -1,6 +1,6 @@
 """Sessions that several nodes share: a row of the customer's database for each, which only the cookie opens.
 
-The cookie names the customer and holds a secret of which nothing is stored (storage.access.shared_rows). A request
+The cookie names the customer and holds a secret that no node stores (storage.access.shared_rows). A request
 reads the row. A request that changes the session, as each form does, first takes a *turn*: the row says who has it and
 until when, so forms of one session are done one after the other on all nodes, and a second click finds the outcome of
 the first. If the node dies in between, the outcome of its form is unknown: it is refused as too old.

@@ -83,17 +83,17 @@ def forgiven(known: Failures | None) -> Failures | None:
 
 
 PER_USUAL = BackoffPolicy(5, 4.0, 300.0, "usual")
-"""For an account from an address where it signed in before, or from the other addresses of such a network together. An
+"""Limits of an account from an address where it signed in before, or from the network's other addresses together. An
 insider gets 21,600 guesses a day, too few to find a password of twelve characters; the owner waits a few seconds at
 worst at an address they signed in from before."""
 PER_NETWORK = BackoffPolicy(5, 900.0, 900.0, "network")
-"""For an account from one other network: so few that it takes fifteen networks to use up the limit for all of them."""
+"""Limits of an account from one other network: it takes fifteen networks to use up the limit for all of them."""
 PER_ACCOUNT = BackoffPolicy(20, 60.0, 60.0, "account")
-"""For an account from all other networks together: 1,440 guesses a day, however many addresses an attacker has."""
+"""Limits of an account from all other networks together: 1,440 guesses a day, however many addresses are used."""
 PER_SHARED_ADDRESS = BackoffPolicy(20, 4.0, 60.0, "address")
-"""For one address with any names: a whole office may share one."""
+"""Limits of one address with any account names: a whole office may share an address."""
 PER_ADDRESS = BackoffPolicy(20, 900.0, 60.0)
-"""For one address in one-time links and sign-ins through a provider."""
+"""Limits of one address in one-time links and sign-ins through a provider."""
 PER_CODE = BackoffPolicy(5, 900.0, 3600.0, "code")
 """Codes have six digits: an attacker who has the password gets some thirty attempts a day, each with a chance of 1 in
 300,000."""
