@@ -1,1 +1,1 @@
-"""The recorder's HTTP API and page: who may do what, and every answer."""
+"""The recorder's HTTP API and admin page, with their permissions and answers."""

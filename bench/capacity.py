@@ -20,11 +20,11 @@ from recorder.simulate.report import Report
 from recorder.simulate.run import run
 
 RATE = 25.0
-"""New calls a second: set-up is measured elsewhere and must not disturb this measurement."""
+"""New calls a second; slow enough that set-up, which another bench measures, does not disturb this one."""
 SETTLE = 3.0
 """Seconds between the last call's set-up and the measurement."""
 TOO_LATE = 0.05
-"""From this share of late slots the machine was too busy: loss and cost then come from the sender's bursts."""
+"""If this share of slots or more is late, the machine was too busy: loss and cost come from the sender's bursts."""
 HEADER = ("what", "calls", "us/packet", "calls/core", "sent", "stored", "lost", "KiB/call", "sender late")
 PACKETS_PER_CALL = 100
 """Two streams of 50 packets a second."""
@@ -57,7 +57,7 @@ class Row:
 
     @property
     def per_core(self) -> float:
-        """Return how many calls one processor could carry."""
+        """Return the number of calls that one processor could carry."""
         return 1e6 / (PACKETS_PER_CALL * self.micros)
 
     def cells(self) -> tuple[object, ...]:
@@ -68,10 +68,10 @@ class Row:
 
 
 async def measure(calls: int, seconds: float, suite: str, workers: int) -> Row:
-    """Load a new daemon with this many calls."""
+    """Start a daemon, load it with this many calls and return the result."""
     with node.running(workers) as running:
         pid = running.process.pid
-        await run(Plan(running.target, calls=2, seconds=1, insecure=True, srtp=suite))  # imports, pools
+        await run(Plan(running.target, calls=2, seconds=1, insecure=True, srtp=suite))  # loads imports, fills pools
         await asyncio.sleep(1)
         idle = processes.memory(pid)
         length = seconds + 1.3 * calls / RATE + 2 * SETTLE
@@ -106,7 +106,7 @@ async def _all_up(running: node.Node, calls: int, task: asyncio.Task[Report]) ->
 
 
 def _row(report: Report, listed: Sequence[dict[str, object]], calls: int, cost: Cost, memory: float) -> Row:
-    """Compare, call by call, what was sent with what the recorder lists as stored."""
+    """Return the row; for each call, compare the packets sent with those that the recorder lists as stored."""
     stored = {item["session_id"]: sum(s["packets"] for s in item["streams"]) for item in listed}  # type: ignore[attr-defined]  # JSON
     kept = sum(min(stored.get(call.session_id, 0), sum(s.frames for s in call.streams)) for call in report.calls)
     return Row("recorder", calls, cost.micros, report.frames, kept, memory, cost.late)
@@ -124,7 +124,7 @@ def arguments() -> argparse.Namespace:
 
 
 def measure_all(given: argparse.Namespace, rows: list[Row]) -> None:
-    """Append one row for each load; rows measured before a void run are kept."""
+    """Append one row for each load; keep the rows measured before a void run."""
     for calls in map(int, given.calls.split(",")):
         rows.append(asyncio.run(measure(calls, given.seconds, given.suite, given.workers)))
         if given.rtpengine:

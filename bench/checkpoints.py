@@ -1,11 +1,11 @@
-"""What a call costs a media worker each second, and how much of that is its commit slot and its reports.
+"""CPU time that a call costs a media worker each second, and the share of its commit slot and its reports.
 
 Run `python -m bench.checkpoints [--calls 200] [--rounds 8]`.
 
 Everything happens in this process: it sends a second of packets to each call, then drains every call once, as a worker
-does at a tick, and times each drain. Other load on the machine affects only a few drains, so the lower quartile can be
-compared even on a busy machine, where a bench by CPU time cannot. Some ticks run without the slot, and some have what
-one tick in five seconds has: a sender report of each stream, and ours.
+does at a tick, and times each drain. Other load on the machine affects only a few drains, so the lower quartile is
+comparable even on a busy machine, unlike CPU time. Some ticks run without the slot. Some do what a worker does in one
+tick out of five seconds: receive a sender report of each stream, and send ours.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ NEVER = 1 << 62
 
 
 class Kind(Enum):
-    """What a run of ticks includes."""
+    """The work that a run of ticks includes."""
 
     SLOT = "with its slot"
     BARE = "without"

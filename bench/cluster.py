@@ -1,4 +1,4 @@
-"""What several nodes cost that share a database and an object store: `python -m bench.cluster [--only NAME,…]`.
+"""The cost of several nodes that share a database and an object store: `python -m bench.cluster [--only NAME,…]`.
 
 PostgreSQL, rclone as object store, and real daemons on this machine. README.md in this folder explains the figures.
 """
@@ -59,7 +59,7 @@ CPU_GOAL, CUT_GOAL, SEARCH_GOAL_MS, ERASED_GOAL, PAGE_GOAL_MS = 1.1, 2.0, 50.0, 
 
 @dataclass
 class Given:
-    """What the command line says."""
+    """The options of the command line."""
 
     nodes: int
     calls: int
@@ -76,8 +76,8 @@ class Results:
     missed: list[str] = field(default_factory=list)
 
     def add(self, name: str, value: str, goal: str = "", *, met: bool = True) -> None:
-        """Take a figure, with its goal if there is one."""
-        load = f"{os.getloadavg()[0]:.1f}"  # of all processes, in the last minute: elapsed times count below 2 only
+        """Add a figure, with its goal if there is one."""
+        load = f"{os.getloadavg()[0]:.1f}"  # of all processes in the last minute; elapsed times are valid below 2 only
         self.rows.append((name, value, goal and f"{goal}, {'met' if met else 'MISSED'}", load))
         print(f"  {name}: {value} {goal} (load {load})", flush=True)
         if not met:
@@ -86,7 +86,7 @@ class Results:
 
 @dataclass
 class World:
-    """Nodes that run, and what they share."""
+    """Running nodes and the servers they share."""
 
     apis: list[Api]
     database: Cluster
@@ -94,12 +94,12 @@ class World:
 
     @property
     def pids(self) -> list[int]:
-        """The daemons."""
+        """Process ids of the daemons."""
         return [api.one.process.pid for api in self.apis if api.one.process is not None]
 
     @property
     def server(self) -> int:
-        """The database server."""
+        """Process id of the database server."""
         return int((self.database.place / "data" / "postmaster.pid").read_text().split()[0])
 
     def number(self, question: str) -> float:
@@ -109,7 +109,7 @@ class World:
 
 @contextmanager
 def world(count: int, calls: int, options: str = "", prepare: Callable[[Api], object] | None = None) -> Iterator[World]:
-    """Start so many nodes, each for so many calls; `prepare` is called for the first before it starts."""
+    """Start `count` nodes for `calls` calls each; `prepare` is called with the first one before it starts."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-", dir="/dev/shm")))
         database = stack.enter_context(cluster(options))
@@ -127,14 +127,14 @@ def loads(apis: Sequence[Api], calls: int, seconds: float) -> list[Plan]:
 
 
 async def place(apis: Sequence[Api], calls: int, seconds: float) -> list[Report]:
-    """Place calls at every node; all must go well."""
+    """Place calls at every node; SystemExit if one fails."""
     reports = await asyncio.gather(*(run(plan) for plan in loads(apis, calls, seconds)))
     if any(report.exit_status for report in reports):
         raise SystemExit(f"VOID: {[report.facts() for report in reports]}")
     return reports
 
 
-# ---- what a call costs the database and the store ----
+# ---- cost of a call for the database and the store ----
 def costs(given: Given, results: Results) -> None:
     """Measure rows, write-ahead log, transactions and requests of a call, and of its erasure."""
     with world(1, given.calls, LOGGED) as it:
@@ -165,7 +165,7 @@ def costs(given: Given, results: Results) -> None:
 
 
 def log_written(it: World, begin: str) -> tuple[int, int]:
-    """Return bytes of records and of images of pages that the write-ahead log got since a position."""
+    """Return the bytes of records and of page images written to the write-ahead log since a position."""
     end = it.database.written()
     words = [it.database.programs / "pg_waldump", "--stats", "-p", it.database.place / "data" / "pg_wal"]
     done = subprocess.run([*words, "-s", begin, "-e", end], capture_output=True, text=True, check=True)
@@ -179,7 +179,7 @@ def counted(it: World) -> tuple[float, float]:
 
 
 def methods(store: Proxy, calls: int) -> str:
-    """Count the requests by method, by call."""
+    """Return the number of requests of each method for one call."""
     found: Counter[str] = Counter()
     for first, _, _ in store.seen:
         listed = "list-type" in first or "versions" in first
@@ -188,7 +188,7 @@ def methods(store: Proxy, calls: int) -> str:
 
 
 def holds(log: Path) -> list[float]:
-    """Return the milliseconds for which each writing transaction held the lock, from the log of the server."""
+    """Read from the server's log how long each writing transaction held the lock, in milliseconds."""
     line = re.compile(r"^(\S+ \S+) \S+ \[(\d+)\] LOG:  (?:statement|execute \S+): (.*)")
     began: dict[str, datetime] = {}
     found = []
@@ -204,7 +204,7 @@ def holds(log: Path) -> list[float]:
 
 
 def idle(it: World, results: Results) -> None:
-    """Measure what nodes without calls ask of the database."""
+    """Measure the database load of nodes without calls."""
     commits = "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()"
     before, server, daemon = it.number(commits), processes.cpu(it.server), sum(map(processes.cpu, it.pids))
     time.sleep(IDLE_SECONDS)
@@ -216,7 +216,7 @@ def idle(it: World, results: Results) -> None:
 
 
 def erased(it: World, results: Results) -> None:
-    """Erase half of the calls by one request; measure."""
+    """Erase half of the calls by one request, and measure its cost."""
     (api,) = it.apis
     some = [call["id"] for call in api.calls()][::2]
     api.ask("PUT", "/waiver", json=WAIVER)
@@ -229,7 +229,7 @@ def erased(it: World, results: Results) -> None:
 
 
 def lock(_given: Given, results: Results) -> None:
-    """Measure what a transaction of the index costs while it holds the lock of its database, by the calls in it."""
+    """Measure the cost of an index transaction while it holds its database's lock, by the number of calls in it."""
     with world(1, 2) as it:
         (api,) = it.apis
         api.one.stop()
@@ -243,9 +243,9 @@ def lock(_given: Given, results: Results) -> None:
 
 
 async def _lock(config: Path, server: int) -> list[float]:
-    """Return the milliseconds of CPU of a transaction with one call and of one with many.
+    """Return the CPU milliseconds of a transaction with one call and of one with many.
 
-    One after the other, so this is how long it takes where nobody else wants the processor.
+    They run one after the other, so this is how long each takes if nothing else uses the processor.
     """
     customers = await open_customers(load(config))
     (acme,) = customers.values()
@@ -273,9 +273,9 @@ async def _lock(config: Path, server: int) -> list[float]:
     return found
 
 
-# ---- figures of NODES ----
+# ---- figures of several nodes ----
 def media(given: Given, results: Results) -> None:
-    """Compare the CPU time a packet of one node with that of several, upload included."""
+    """Compare the CPU time per packet of one node with that of several nodes, including the upload."""
     found = {}
     with world(1, given.calls, prepare=lambda api: api.one.replace('media = "s3"', 'media = "file"')) as it:
         results.add("CPU a packet without upload, one node", f"{asyncio.run(_packets(it, given)):.2f} us")
@@ -290,7 +290,7 @@ def media(given: Given, results: Results) -> None:
 
 
 async def _packets(it: World, given: Given) -> float:
-    """Return CPU microseconds a packet of all daemons, from the first INVITE until all is uploaded."""
+    """Return the CPU microseconds per packet of all daemons, from the first INVITE until everything is uploaded."""
     await place(it.apis, 2, 1.0)
     indexed(it.apis)
     before = sum(map(processes.cpu, it.pids))
@@ -307,7 +307,7 @@ async def _packets(it: World, given: Given) -> float:
 
 
 def cuts(given: Given, results: Results) -> None:
-    """Erase single calls while all nodes run; measure until each erasure is done."""
+    """Erase single calls while all nodes run, and measure how long each erasure takes."""
     with world(given.nodes, CUTS) as it:
         asyncio.run(place(it.apis, CUTS, 1.0))
         indexed(it.apis)
@@ -332,7 +332,7 @@ def pages(it: World, results: Results) -> None:
 
 
 def asked(api: Api, path: str) -> list[float]:
-    """Ask several times over one connection; return the milliseconds until all was there."""
+    """Send a request several times over one connection; return the milliseconds until each answer is complete."""
     there = http.client.HTTPConnection(api.one.api_host, api.one.api, timeout=120)
     headers, times = {"Authorization": f"Bearer {api.one.token('admin')}"}, []
     for _ in range(PAGES):
@@ -348,13 +348,13 @@ def asked(api: Api, path: str) -> list[float]:
 
 
 def search(given: Given, results: Results) -> None:
-    """Search at the last node, in an index that was filled beforehand."""
+    """Measure searches at the last node, in an index that was filled before the start."""
 
     def fill(api: Api) -> None:
         asyncio.run(lists.fill(api.one.config, given.indexed))
 
     with world(given.nodes, 1, prepare=fill) as it:
-        time.sleep(10)  # what follows a start
+        time.sleep(10)  # the daemon's work after a start
         queries = {name: query for name, query in lists.questions(lists.first_day()).items() if "party" in query}
         slowest = 0.0
         for query in queries.values():
@@ -365,7 +365,7 @@ def search(given: Given, results: Results) -> None:
 
 
 def sweeps(given: Given, results: Results) -> None:
-    """Let the first sweep erase many calls; measure until every holder has cut them."""
+    """Have the first sweep erase many calls, and measure the time until every holder has cut them."""
     case = Case(given.erased)
 
     def fill(api: Api) -> None:

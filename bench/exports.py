@@ -30,7 +30,7 @@ A_DAY = 5_000  # calls
 
 
 def row(customer: Customer, number: int) -> CallRow:
-    """Make a call of one person with somebody else."""
+    """Return the row of a call between one person and somebody else."""
     other = {**PARTY, "role": "callee", "number": f"+4989{number:07}", "uri": f"sip:+4989{number:07}@example.com"}
     stream = {"label": "1", "party": 0, "media": "audio", "codec": "PCMA", "packets": 1, "lost": 0, "gap_ms": 0}
     begin = FIRST + timedelta(seconds=number * 86_400 // A_DAY)
@@ -40,7 +40,7 @@ def row(customer: Customer, number: int) -> CallRow:
 
 
 async def measure(folder: Path, count: int) -> None:
-    """Fill a customer, export everything in each format, print the figures."""
+    """Fill a customer, export everything in each format and print the figures."""
     opened = await Customers.open(
         folder, RootSecret(bytes(32)), [CustomerSettings("acme")], database="sqlite", now=lambda: datetime.now(UTC)
     )

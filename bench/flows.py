@@ -1,4 +1,4 @@
-"""What clients send, codec by codec: the packets of one stream, ready to be encrypted."""
+"""The packets of one stream as clients send them, for each codec, ready to be encrypted."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Flow:
 
     @property
     def payloads(self) -> tuple[tuple[int, str, int], ...]:
-        """Return the codec as a stream's description has it."""
+        """Return the codec in the form of a stream's description."""
         return ((self.payload_type, self.encoding, self.clock),)
 
     def groups(self, seconds: float) -> Iterator[list[bytes]]:
-        """Yield the packets of one stream, group by group; the last packet of a video frame is marked."""
+        """Yield the packets of one stream in groups; the last packet of a video frame has the marker bit."""
         dice, number = random.Random(1), 0
         for group in range(int(seconds / self.pace)):
             sizes, packets = self.sizes(dice), []

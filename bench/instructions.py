@@ -1,12 +1,11 @@
-"""Instructions that main executes for a call's set-up, from INVITE to BYE, counted by valgrind's callgrind.
+"""Instructions that the main process executes for one call, INVITE to BYE, counted by valgrind's callgrind.
 
 Run `python -m bench.instructions [--calls 90] [--transport udp|tcp]`; needs valgrind, and takes a minute or two.
 
-On a machine with neighbours the CPU time of the same version differs by half from hour to hour. The count here differs
-by a tenth, depending on what else happens in the period, so compare two versions by three runs each, in turn. Calls
-come slowly, because callgrind is some fifty times slower than the processor: work that is done once for all calls of a
-second is shared by only three. What the daemon does without calls is counted separately and subtracted. Workers are not
-counted.
+On a shared machine, the CPU time of the same version differs by half from hour to hour. This count differs by a tenth,
+depending on what else happens in the period, so compare two versions by three runs each, in turn. Calls come slowly,
+because callgrind is some fifty times slower than the processor: work that is done once for all calls of a second is
+shared by only three. The daemon's work without calls is counted separately and subtracted. Workers are not counted.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from pathlib import Path
 from bench import node, processes, setup
 
 RATE = 3
-"""Calls a second: what callgrind keeps up with."""
+"""Calls a second; callgrind keeps up with no more."""
 WARM = 6.0
 """Seconds of calls before those that are counted: imports, caches, compiled statements."""
 SETTLE = 4.0

@@ -1,10 +1,10 @@
 /*
- * The media worker's work as a plain loop in C: the least that a worker of this design can take.
+ * The media worker's work as a plain loop in C: the lower bound of CPU time for a worker of this design.
  *
  * bench/limit.py links this with the worker's own libsrtp and OpenSSL and gives it calls with their sockets. Once a
- * second and call: recvmmsg of each stream, srtp_unprotect of every packet in place, one RUN a batch
+ * second, for each call: recvmmsg of each stream, srtp_unprotect of every packet in place, one RUN per batch
  * (docs/formats/records.md), whole segments sealed with AES-256-GCM and written at once (docs/formats/container.md).
- * The worker's commit slots are not here. Numbers like SLOTS are the recorder's; they come by the command line of gcc.
+ * The worker's commit slots are not included. Numbers like SLOTS are the recorder's, passed on gcc's command line.
  */
 #define _GNU_SOURCE
 #include <endian.h>
@@ -14,7 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* srtp.h and openssl/evp.h, which need not be installed */
+/* from srtp.h and openssl/evp.h, which need not be installed */
 int srtp_unprotect(void *session, void *packet, int *length);
 void *EVP_CIPHER_CTX_new(void);
 const void *EVP_aes_256_gcm(void);
@@ -25,11 +25,11 @@ int EVP_CIPHER_CTX_ctrl(void *context, int what, int length, void *data);
 
 enum { RTP_HEADER = 12, KEY = 32, PREFIX = 7, NONCE = 12, STREAMS = 2, MAX_CALLS = 4096 };
 enum { RECORD = RUN_HEAD + 2 * (SLOTS - 1) + SLOTS * NEAR, PLAIN = SEGMENT + STREAMS * RECORD };
-enum { TIME_AT = 16, EVP_CTRL_AEAD_GET_TAG = 0x10 };  /* of the struct timespec in a control message; openssl/evp.h */
+enum { TIME_AT = 16, EVP_CTRL_AEAD_GET_TAG = 0x10 };  /* of the struct timespec in a control message; from openssl/evp.h */
 
 struct counters {            /* in memory that the bench reads */
-    uint64_t packets, failed;  /* genuine and in a RUN; segments and writes that did not go through */
-    uint32_t ticks, resting, stop;  /* whole ones so far; until the next tick; at the next tick */
+    uint64_t packets, failed;  /* genuine packets in a RUN; failed segments and writes */
+    uint32_t ticks, resting, stop;  /* completed ticks; asleep until the next one; whether to stop then */
 };
 
 struct lane {                /* one batch, as the worker's */
@@ -47,8 +47,8 @@ struct stream {
 
 struct call {
     int part;                /* descriptor of the file */
-    uint32_t index;          /* of the segment being filled */
-    size_t pending;          /* plaintext bytes of it */
+    uint32_t index;          /* number of the segment being filled */
+    size_t pending;          /* plaintext bytes in it */
     uint8_t plain[SEGMENT], key[KEY], nonce[NONCE];
     struct stream streams[STREAMS];
 };
@@ -82,7 +82,7 @@ static int receive(struct lane *lane, int descriptor)
     return count < 0 ? 0 : count;
 }
 
-/* Have the kernel drop everybody but who spoke first, as the worker does. */
+/* Connect to the first sender, so that the kernel drops packets from all others, as the worker does. */
 static void latch(struct stream *stream)
 {
     struct sockaddr_storage name;
@@ -97,7 +97,7 @@ static int64_t arrival(const struct lane *lane, int slot)
     return at->tv_sec * 1000000000LL + at->tv_nsec;
 }
 
-/* Open every packet in place and note its new length; tells how many are genuine. */
+/* Decrypt every packet in place and set its new length; return how many are genuine. */
 static int open_all(struct stream *stream, struct lane *lane, int count)
 {
     int genuine = 0;
@@ -108,7 +108,7 @@ static int open_all(struct stream *stream, struct lane *lane, int count)
     return genuine;
 }
 
-/* Tell whether one RUN says it all: plain headers, one size, type, source and step, no number missing. */
+/* Return whether one RUN can hold the batch: plain headers, one size, type, SSRC and step, no number missing. */
 static int in_order(const struct stream *stream, const struct lane *lane, int count, uint32_t step)
 {
     uint32_t first = word(lane->near[0]), stamp = word(lane->near[0] + 4), source = word(lane->near[0] + 8);
@@ -142,7 +142,7 @@ static uint8_t *write_run(const struct stream *stream, const struct lane *lane, 
     return at;
 }
 
-/* Turn a batch into a record behind `at` and give where that ends; what no RUN holds is left out, and so is lost. */
+/* Write a batch as a record to `at` and return its end; a batch that does not fit into one RUN is dropped and lost. */
 static uint8_t *keep(struct stream *stream, struct lane *lane, int count, uint8_t *at)
 {
     int genuine = open_all(stream, lane, count);
@@ -162,14 +162,14 @@ static uint8_t *keep(struct stream *stream, struct lane *lane, int count, uint8_
 static void seal(struct call *call, const uint8_t *key, const uint8_t *in, int length, uint8_t *out)
 {
     int written, rest;
-    put(call->nonce + PREFIX, call->index++, 4);  /* and a last byte of 0: more follows */
+    put(call->nonce + PREFIX, call->index++, 4);  /* the last byte stays 0: more segments follow */
     if (!EVP_EncryptInit_ex(context, NULL, NULL, key, call->nonce) ||
         !EVP_EncryptUpdate(context, out, &written, in, length) || !EVP_EncryptFinal_ex(context, out + written, &rest) ||
         !EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_GET_TAG, TAG, out + length))
         counters->failed++;
 }
 
-/* Seal and write what fills segments of which it is known that more follows; the rest waits. */
+/* Seal and write all full segments that more plaintext follows; keep the rest. */
 static void commit(struct call *call, size_t length)
 {
     size_t from = 0, to = 0, room = SEGMENT - TAG - (call->index ? 0 : HEADER);
@@ -181,7 +181,7 @@ static void commit(struct call *call, size_t length)
     memcpy(call->plain, plain + from, call->pending);
 }
 
-/* Take one batch of each stream; tells whether a socket may hold more. */
+/* Read one batch of each stream; return whether a socket may hold more. */
 static int drain(struct call *call)
 {
     uint8_t *end = plain + call->pending;
@@ -199,7 +199,7 @@ static int drain(struct call *call)
     return more;
 }
 
-/* Drain every call, and see every few ticks whether there are reports: here nobody sends any. */
+/* Drain every call, and every few ticks look for RTCP reports, which nothing sends here. */
 void limit_tick(unsigned beat)
 {
     for (int i = 0; i < call_count; i++) {
@@ -223,7 +223,7 @@ void limit_begin(struct counters *shared)
         }
 }
 
-/* Add a call: its file, the secret of that, and of each stream the sockets and the session of libsrtp. */
+/* Add a call: its file with its secret, and the sockets and libsrtp session of each stream. */
 void limit_call(int part, const uint8_t *key, const uint8_t *prefix, const int (*sockets)[2], void **sessions)
 {
     struct call *call = &calls[call_count++];
@@ -234,7 +234,7 @@ void limit_call(int part, const uint8_t *key, const uint8_t *prefix, const int (
         call->streams[i] = (struct stream){sockets[i][0], sockets[i][1], i, .session = sessions[i], .next = -1};
 }
 
-/* Tick every second until the bench says stop. */
+/* Tick every second until the bench sets `stop`. */
 void limit_run(void)
 {
     struct timespec due;

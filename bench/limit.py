@@ -2,8 +2,8 @@
 
 Run `make bench BENCH=limit [ARGS='--calls 200,400 --rounds 3 --seconds 12']`; needs gcc with the headers of libc.
 
-The two take turns with the same sender. The loop (limit.c) is also a process of its own, has the same sockets and calls
-the same libsrtp; its CPU time is measured in the same way. It leaves out what the worker needs to survive a crash.
+The two take turns with the same sender. The loop (limit.c) also runs in its own process, has the same sockets and calls
+the same libsrtp; its CPU time is measured in the same way. It does none of the work by which a worker survives a crash.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from recorder.workers.pool import TICK
 from storage.vault import container
 
 AIM = 1.5
-"""How many times the CPU time of the loop in C a worker may take."""
+"""Limit of the worker's CPU time, as a multiple of that of the loop in C."""
 SOURCE = Path(__file__).with_name("limit.c")
 CODECS = ("G.711", "G.722", "G.729", "AMR")
 """Codecs whose packets all have one size: limit.c can store only these."""
@@ -61,7 +61,7 @@ _LOOK = 0.005
 
 
 class Counters(ctypes.Structure):
-    """What the loop has done, `struct counters` of limit.c."""
+    """Counters of the loop's work: `struct counters` of limit.c."""
 
     _fields_ = (
         ("packets", ctypes.c_uint64), ("failed", ctypes.c_uint64),
@@ -70,7 +70,7 @@ class Counters(ctypes.Structure):
 
     @classmethod
     def shared(cls, path: Path) -> Counters:
-        """Map them from a file, which other processes can read."""
+        """Map the counters from a file, so that other processes can read them."""
         with path.open("r+b") as file:
             return cls.from_buffer(mmap.mmap(file.fileno(), ctypes.sizeof(cls)))
 
@@ -99,22 +99,22 @@ class Loop:
     def add(self, part: int, secret: container.PartSecret, pairs: Sequence[sockets.Pair], suite: str) -> None:
         """Add a call of two streams: the file, its secret and the sockets, RTP and RTCP."""
         engines = [context.Engine(context.SUITES[suite], key_of(suite), inbound=True) for _ in pairs]
-        self._engines += engines  # they end with the process
+        self._engines += engines  # kept alive until the process ends
         sessions = (ctypes.c_void_p * len(pairs))(*[int(context.ffi.cast("uintptr_t", e.session)) for e in engines])
         descriptors = [fd for pair in pairs for fd in pair.filenos()]
         self._c.limit_call(part, secret.key, secret.prefix, (ctypes.c_int * len(descriptors))(*descriptors), sessions)
 
     def tick(self, beat: int) -> None:
-        """Drain every call once; check for reports of a call every so many beats."""
+        """Drain every call once, and every few beats check a call for reports."""
         self._c.limit_tick(beat)
 
     def run(self) -> None:
-        """Tick until the counters tell it to stop."""
+        """Tick until the counters say stop."""
         self._c.limit_run()
 
 
 def loop(library: str, folder: str, codec: str, suite: str, calls: int, base: int) -> None:
-    """Run as the process that is measured; it is killed if the bench dies."""
+    """Run the loop as the measured process; the kernel kills it if the bench dies."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
     plan = Plan(FLOWS[codec], suite, calls, 0.0, TICK, base, rtcp=True)
     running, pairs = Loop(Path(library), Counters.shared(Path(folder) / "counters")), plan.open_pairs()
@@ -158,7 +158,7 @@ class Round:
     worker: Row
     loop: Row
     load: float
-    """Of the machine, at its end."""
+    """Load of the machine at the end of the round."""
 
     @property
     def ratio(self) -> float:
@@ -167,7 +167,7 @@ class Round:
 
 
 def compare(plan: Plan, library: Path, first: bool) -> Round:
-    """Measure both; `first`: the worker before the loop. SystemExit if a port is taken."""
+    """Measure both, with `first` the worker before the loop; SystemExit if a port is taken."""
     rows: dict[bool, Row] = {}
     for worker in (first, not first):
         with tempfile.TemporaryDirectory(dir="/dev/shm") as place:

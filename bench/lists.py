@@ -1,4 +1,4 @@
-"""How soon lists of calls and previews of retention are answered: `python -m bench.lists [CALLS] [--postgresql]`.
+"""Answer times of lists of calls and previews of retention: `python -m bench.lists [CALLS] [--postgresql]`.
 
 Fill one customer's index with calls of two years (50,000 by default) and start the daemon. Then ask the API and the
 admin page over HTTP on loopback, as one client with one connection: lists under every kind of filter, and what a sweep
@@ -52,7 +52,7 @@ from tests.daemon.postgresql import cluster
 DAYS = 730
 FEW = 10  # previews of each kind
 COLUMNS = [column.name for column in calls.c]
-KEPT_DAYS = 36_500  # nothing is due by the rules in force
+KEPT_DAYS = 36_500  # so long that nothing is due by the rules in force
 SEED = 20261130
 PAIRS = 2_000  # different pairs of parties
 PIECE = 20_000  # rows written at once
@@ -61,7 +61,7 @@ DUE = 50_000
 PAGE_GOAL_BYTES = 40_000
 LIST_GOAL_MS, LARGE_GOAL_MS = 20.0, 50.0  # of lists with up to 50,000 calls, and with more
 PREVIEW_GOAL_MS = 300.0
-READY_SECONDS = 600.0  # PostgreSQL may need to look at what was loaded
+READY_SECONDS = 600.0  # PostgreSQL may analyse the loaded rows first
 CALM_SECONDS, CALM_MS = 2, 30.0  # an idle daemon takes 2 ms of CPU a second
 SBCS, RARE_SBC = ("192.0.2.1", "192.0.2.2", "192.0.2.3"), "192.0.2.200"
 WHO = "anna"
@@ -69,15 +69,15 @@ PASSWORD = "a fine long passphrase"
 STREAM = {"label": "1", "party": 0, "media": "audio", "codec": "PCMA", "packets": 9000, "lost": 0, "gap_ms": 0}
 
 
-# ---- what the index holds ----
+# ---- contents of the index ----
 @dataclass(frozen=True, slots=True)
 class Sample:
     """The sealed part of a call, made once for many calls."""
 
     number: int
-    """Its number."""
+    """Number of the sample."""
     packed: bytes
-    """What is sealed."""
+    """The sealed bytes."""
     forms: tuple[str, ...]
     """Search forms."""
     clear: Mapping[str, int]
@@ -85,7 +85,7 @@ class Sample:
 
 
 class Samples:
-    """The kinds of calls: pairs of people, three SBCs, two directions; and the rare ones."""
+    """All kinds of calls: pairs of people, three SBCs, two directions, and the rare kinds."""
 
     def __init__(self, customer: Customer) -> None:
         self._customer = customer
@@ -96,7 +96,7 @@ class Samples:
         self._internal = self._make(PAIRS + 2, 2, SBCS[2])
 
     def of(self, number: int, every: int) -> Sample:
-        """Return that of a call; rare ones are one in `every`, each kind at its own place."""
+        """Return the sample of a call; in `every` calls there is one of each rare kind, at its own place."""
         place = number % every
         rare = {1: self._rare_person, 2: self._rare_source, 3: self._internal}
         return rare.get(place) or self._usual[number * 7919 % PAIRS]
@@ -126,15 +126,15 @@ class Piece:
     day: int
     """The day, in days since 1970-01-01 UTC."""
     calls: list[tuple[Any, ...]]
-    """For the table `calls`, in the order of its columns."""
+    """Rows for the table `calls`, in the order of its columns."""
     tokens: list[tuple[int, int, int]]
-    """For the table `call_tokens`, sorted."""
+    """Rows for the table `call_tokens`, sorted."""
     held: list[str]
     """Calls under legal hold."""
 
 
 def pieces(customer: Customer, count: int, began: datetime) -> Iterator[Piece]:
-    """Make the rows that `Calls.put` would have written, oldest first."""
+    """Yield the rows that `Calls.put` would have written, oldest first."""
     samples, random, every = Samples(customer), Random(SEED), max(1_000, count // 20)
     number, a_day = 0, -(-count // DAYS)
     for day in range(DAYS):
@@ -151,7 +151,7 @@ def pieces(customer: Customer, count: int, began: datetime) -> Iterator[Piece]:
 
 
 class _Day:
-    """Makes the rows of one day."""
+    """The rows of one day as they are made."""
 
     def __init__(self, customer: Customer, midnight: datetime, a_day: int, samples: Samples) -> None:
         self.day = day_of(midnight)
@@ -163,7 +163,7 @@ class _Day:
         self._tokens: dict[int, tuple[int, ...]] = {}
 
     def add(self, piece: Piece, id: str, place: int, number: int, every: int) -> None:
-        """Add a call; each kind of rare ones is one in `every`."""
+        """Add a call; one in `every` calls is of each rare kind."""
         sample, leaf = self._samples.of(number, every), leaf_of(self.day, place + 1)
         row = _row(id, leaf, self._midnight + timedelta(microseconds=place * self._apart), number % every)
         sealed = self._keys.seal(leaf, LABEL_DETAILS, sample.packed, context(id))
@@ -186,7 +186,7 @@ def _row(id: str, leaf: int, begin: datetime, place: int) -> CallRow:
 
 
 class Sqlite:
-    """Loads a database file: indexes are made at the end."""
+    """A loader for a database file, which makes the indexes at the end."""
 
     def __init__(self, file: Path) -> None:
         self._base = sqlite3.connect(file, isolation_level=None)
@@ -212,14 +212,14 @@ class Sqlite:
 
 
 class Postgresql:
-    """Loads a database of a server: indexes are made at the end."""
+    """A loader for a server's database, which makes the indexes at the end."""
 
     def __init__(self, base: asyncpg.Connection) -> None:
         self._base = base
 
     @classmethod
     async def open(cls, url: str) -> Postgresql:
-        """Connect."""
+        """Connect to the server."""
         place = sa.make_url(url)
         base = await asyncpg.connect(
             host=place.query["host"], user=place.username, database=place.database, command_timeout=None
@@ -238,7 +238,7 @@ class Postgresql:
         await self._base.copy_records_to_table("call_tokens", records=piece.tokens, columns=["day", "token", "leaf"])
 
     async def finish(self) -> None:
-        """Make the indexes, and let the planner know what there is."""
+        """Make the indexes, and analyse the tables for the query planner."""
         base = self._base
         await base.execute("SET maintenance_work_mem = '1GB'")
         await base.execute("ALTER TABLE calls ADD PRIMARY KEY (id), ADD UNIQUE (leaf)")
@@ -250,7 +250,7 @@ class Postgresql:
 
 
 async def fill(config: Path, count: int) -> None:
-    """Fill the only customer of a node that does not run."""
+    """Fill the only customer of a stopped node."""
     settings = load(config)
     customers = await open_customers(settings)
     (acme,) = customers.values()
@@ -274,11 +274,11 @@ async def fill(config: Path, count: int) -> None:
 
 
 def first_day() -> datetime:
-    """Return when the first call began."""
+    """Return the time at which the first call began."""
     return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS)
 
 
-# ---- how it is asked ----
+# ---- requests ----
 class Client:
     """One connection to the daemon."""
 
@@ -289,7 +289,7 @@ class Client:
         self.connections = 0
 
     def ask(self, method: str, path: str, body: Any = None) -> tuple[float, bytes]:
-        """Return the milliseconds to the first byte, and the body as it was sent."""
+        """Send a request; return the milliseconds to the first byte, and the body as it was sent."""
         data = None if body is None else json.dumps(body)
         begun = time.perf_counter()
         self._there.request(method, path, data, self._headers)
@@ -301,18 +301,18 @@ class Client:
         return took, found
 
     def rest(self) -> None:
-        """Close the connection, which the daemon would do if it is idle; the next request opens another."""
+        """Close the connection, as the daemon does with an idle one; the next request opens another."""
         self._there.close()
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What one kind of request took."""
+    """The cost of one kind of request."""
 
     name: str
-    """What was asked."""
+    """Name of the request."""
     cold_ms: float
-    """Milliseconds of the first request, before which the kernel had to forget the database."""
+    """Milliseconds of the first request, with the database dropped from the kernel's cache."""
     times_ms: Sequence[float]
     """Milliseconds to the first byte."""
     cpu_ms: float
@@ -328,15 +328,15 @@ class Measured:
 
 
 class Meter:
-    """Asks, and counts CPU time."""
+    """A client that also counts CPU time."""
 
     def __init__(self, pids: Sequence[int], database: Path) -> None:
-        """`pids`: the daemon, and the database server; `database`: the folder that holds the database."""
+        """Take the process ids of the daemon and the database server, and the folder that holds the database."""
         self._pids = pids
         self._database = database
 
     def measure(self, name: str, client: Client, times: int, method: str, path: str, body: Any = None) -> Measured:
-        """Ask once cold, then several times; print the figures."""
+        """Send a request once with a cold cache, then several times; print the figures."""
         client.rest()
         self._forget()
         cold, _ = client.ask(method, path, body)
@@ -349,7 +349,7 @@ class Meter:
         return done
 
     def _forget(self) -> None:
-        """Drop the database from the kernel's cache; what SQLite or PostgreSQL itself keeps stays warm."""
+        """Drop the database from the kernel's cache; the caches of SQLite or PostgreSQL stay warm."""
         for path in self._database.rglob("*"):
             if path.is_file():
                 file = os.open(path, os.O_RDONLY)
@@ -362,7 +362,7 @@ class Meter:
         return sum(_nanoseconds(thread) for thread in threads) / 1e6
 
     def quiet(self) -> None:
-        """Wait until the daemon has done what it does after a start or a change of rules."""
+        """Wait until the daemon has done its work after a start or a change of rules."""
         calm = 0
         while calm < CALM_SECONDS:
             before = self.cpu_ms()
@@ -429,7 +429,7 @@ def ask_lists(meter: Meter, api: Client, page: Client, base: str, began: datetim
 
 
 def ask_previews(meter: Meter, api: Client, page: Client, base: str, days: int) -> list[Measured]:
-    """Measure what would be erased if calls were kept so many days; at last those rules are in force."""
+    """Measure previews of rules that keep calls so many days; in the end, put such rules in force."""
     rules = {
         "no rule": [],
         "a rule about a direction": [{"days": days - 1, "direction": "internal"}],
@@ -480,10 +480,10 @@ def signed_in(one: Node) -> Client:
     return Client(one, {"Cookie": "; ".join(cookies)})
 
 
-# ---- all of it ----
+# ---- the whole bench ----
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What is measured."""
+    """The settings of one run."""
 
     count: int
     """Calls in the index."""
@@ -493,7 +493,7 @@ class Plan:
     """The folder of PostgreSQL's cluster; None for SQLite."""
 
     def prepare(self, config: Path) -> None:
-        """Configure a node and fill its index."""
+        """Configure the node and fill its index."""
         text = config.read_text()
         for name, value in {
             "retention_days": str(KEPT_DAYS),
@@ -507,7 +507,7 @@ class Plan:
         print(f"{self.count:,} calls written in {time.perf_counter() - begun:.0f} s to {self.url.partition(':')[0]}")
 
     def run(self) -> bool:
-        """Measure; False if a goal was missed."""
+        """Measure everything; return False if a goal was missed."""
         began = first_day()
         with node.running(prepare=self.prepare, ready=READY_SECONDS) as one:
             pids = [one.process.pid]

@@ -1,6 +1,6 @@
 """The load for benches of media: packets of one codec to many streams, and the CPU time of the process under test.
 
-`python -m bench.media_load CODEC SUITE STREAMS SECONDS PORT` is the sender, in a process of its own.
+`python -m bench.media_load CODEC SUITE STREAMS SECONDS PORT` is the sender, which runs in its own process.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from media.srtp.context import SUITES, Engine
 
 KEY = bytes(range(64))
 BASE = 21000
-"""Port of the first stream; each has the even one of two."""
+"""Port of the first stream; each stream gets two ports and uses the even one."""
 SLOTS = 10
 """Number of parts that a pace is divided into, so that not all streams send at once."""
 WARM = 2.5
@@ -40,12 +40,12 @@ class _Message(ctypes.Structure):
 
 
 def key_of(suite: str) -> bytes:
-    """Return the one key of all streams, so that each packet is encrypted once and sent to all of them."""
+    """Return the key that all streams share, so that each packet is encrypted once and sent to all of them."""
     return KEY[: SUITES[suite].key + SUITES[suite].salt]
 
 
 class Sender:
-    """Sends the same packets to many ports with few system calls."""
+    """A sender of the same packets to many ports with few system calls."""
 
     def __init__(self, streams: int, base: int = BASE) -> None:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -73,25 +73,25 @@ class Sender:
 
 
 def cpu(pid: int) -> float:
-    """Return the seconds that a process has spent on a processor."""
+    """Return the CPU seconds of a process so far."""
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) / 1e9
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What a process spent under a load."""
+    """CPU time of a process under a load."""
 
     cpu: float
     """Seconds on a processor."""
     length: float
     """Seconds from the start of the measurement to the last packet."""
     before: int
-    """Packets that were stored when it began."""
+    """Packets that were stored when the measurement began."""
 
 
 @dataclass(frozen=True)
 class Load:
-    """What is sent to all streams of a row."""
+    """The load of one row: what all its streams are sent."""
 
     flow: Flow
     suite: str
@@ -105,7 +105,7 @@ class Load:
         return sum(map(len, self.flow.groups(self.seconds))) * self.streams
 
     async def spend(self, pid: int, tick: float, stored: Callable[[], Awaitable[int]]) -> Spent:
-        """Send everything; return what the process `pid` spent from WARM seconds on until two ticks after the end.
+        """Send everything; return the CPU time of process `pid` from WARM seconds on until two ticks after the end.
 
         `stored` returns how many packets the process has stored. SystemExit if the sender failed.
         """
@@ -137,7 +137,7 @@ def send(load: Load) -> None:
     ]
     sender, due = Sender(load.streams, load.base), time.monotonic()
     bounds = [load.streams * i // SLOTS for i in range(SLOTS + 1)]
-    print("sending", flush=True)  # the other process counts seconds from here
+    print("sending", flush=True)  # the measuring process counts seconds from here
     for group in groups:
         for low, high in pairwise(bounds):
             for packet in group:

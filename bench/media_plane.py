@@ -40,11 +40,11 @@ class Plan:
     tick: float
     base: int = BASE
     rtcp: bool = False
-    """Whether each stream has a socket for RTCP too."""
+    """Whether each stream also has a socket for RTCP."""
 
     @property
     def load(self) -> Load:
-        """Return what its streams are sent."""
+        """Return the load that its streams receive."""
         return Load(self.flow, self.suite, self.flow.streams * self.calls, self.seconds, self.base)
 
     def open_pairs(self) -> list[sockets.Pair]:
@@ -67,12 +67,12 @@ class Row:
 
     @property
     def lost(self) -> int:
-        """Return how many packets were sent and not stored."""
+        """Return the number of packets that were sent and not stored."""
         return self.sent - self.stored
 
     @property
     def micros(self) -> float:
-        """CPU microseconds a packet."""
+        """CPU microseconds per packet."""
         return self.spent.cpu / max(1, self.packets) * 1e6
 
     def cells(self) -> tuple[object, ...]:
@@ -141,7 +141,7 @@ async def _loaded(workers: Workers, plan: Plan, folder: Path) -> Row:
     await workers.snapshot(names[-1])
 
     async def stored() -> int:
-        shots = await asyncio.gather(*(workers.snapshot(name) for name in names))  # all within a tick
+        shots = await asyncio.gather(*(workers.snapshot(name) for name in names))  # all calls within one tick
         return sum(f["packets"] for shot in shots for f in shot.streams.values())
 
     spent = await load.spend(pid, plan.tick, stored)

@@ -19,11 +19,11 @@ BLANK = {"record-call": "record call"}
 
 
 class Unwilling(Exception):
-    """rtpengine refuses a command or does not start."""
+    """A command that rtpengine refuses, or an rtpengine that does not start."""
 
 
 class Control:
-    """One client of one rtpengine."""
+    """A client of one rtpengine."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         self._socket = socket.socket(type=socket.SOCK_DGRAM)

@@ -45,7 +45,7 @@ class Node:
         return "\n".join([line for line in lines if '"level": "info"' not in line or "calls." in line][-10:])
 
     def metric(self, name: str) -> float:
-        """Read one value of /metrics."""
+        """Return one value of /metrics."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.api}/metrics", timeout=10) as answer:
             text = answer.read().decode()
         found = re.search(rf"^{name} (\S+)$", text, re.MULTILINE)
@@ -66,7 +66,7 @@ def running(
     under: Sequence[str] = (),
     ready: float = READY_SECONDS,
 ) -> Iterator[Node]:
-    """Start a daemon, wait until it is ready; at the end stop it and remove its folders.
+    """Start a daemon and wait until it is ready; at the end, stop it and remove its folders.
 
     `prepare` is called with the configuration file, after the keys are made and before the start. `under` is the
     command of a tool that runs the interpreter, `ready` the longest time for the start in seconds.
@@ -94,7 +94,7 @@ def running(
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody uses at the moment, neither for TCP nor for UDP."""
+    """Return ports that are currently free for both TCP and UDP."""
     with ExitStack() as held:
         ports: list[int] = []
         while len(ports) < count:

@@ -1,7 +1,8 @@
-"""People and calls generated from a seed, and every way in which somebody may search for one of them.
+"""People and calls generated from a seed, and all ways to search for one of the people.
 
 Some people are *sought*: which calls they are in is known, so recall and precision can be counted. Their numbers end in
-seven digits, and their surnames are words, that nobody else has; others share their last six digits and first names.
+seven digits that nobody else has, and their surnames are unique words; others share their last six digits and first
+names.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from random import Random
 from typing import Any
 
 COUNTRY = "DE"
-SOUGHT_FROM = 900_000  # the last six digits of the sought: higher than those of everybody else
+SOUGHT_FROM = 900_000  # last six digits of the first sought person; everybody else's are lower
 FIRST = (
     "Anna Bodo Çağla Dörte Emre Fatma Günther Hélène Ines Jörg Kaja Łukasz Mira Noël Olga Pia Rui Søren Tove Uwe"
 ).split()
@@ -50,7 +51,7 @@ class Person:
     tail: int
     """Last six digits of the number."""
     exchange: int = 8
-    """The digit before them."""
+    """The digit before those six."""
 
     @property
     def e164(self) -> str:
@@ -59,7 +60,7 @@ class Person:
 
     @property
     def national(self) -> str:
-        """The number as it is dialled at home."""
+        """The number as it is dialled within the country."""
         return f"030{self.exchange}{self.tail:06}"
 
     @property
@@ -94,7 +95,7 @@ def everybody(count: int) -> list[Person]:
 
 
 def sought(count: int) -> list[Person]:
-    """Make people who share only first names and a few digits with others."""
+    """Make the sought: people who share only first names and a few digits with others."""
     return [Person(FIRST[n % len(FIRST)], surname(n, 5) + "quist", SOUGHT_FROM + n * 7) for n in range(count)]
 
 
@@ -103,7 +104,7 @@ def confusable(wanted: list[Person]) -> list[Person]:
     return [Person(one.first, surname(n, 4), one.tail, exchange=7) for n, one in enumerate(wanted)]
 
 
-# How a party may be written in a call, and what finds it then.
+# The ways a party may be written in a call, each with the kinds of queries that find it.
 _NAMED = frozenset({Kind.NAME, Kind.WORD})
 _WRITTEN: tuple[tuple[Callable[[Person], Mapping[str, Any]], frozenset[Kind]], ...] = (
     (
@@ -139,12 +140,12 @@ WRITINGS = len(_WRITTEN)
 
 
 def party(person: Person, writing: int) -> dict[str, Any]:
-    """Return a person as a party of a call, written in one of WRITINGS ways."""
+    """Return a person as a party of a call, written in the given one of WRITINGS ways."""
     return {"role": "participant", "user_id": None, **_WRITTEN[writing][0](person)}
 
 
 def finds(kind: Kind, writing: int) -> bool:
-    """Return whether a query of this kind must find a party that is written in this way."""
+    """Return whether a query of this kind must find a party written in this way."""
     return kind in _WRITTEN[writing][1]
 
 
@@ -176,14 +177,14 @@ class Talk:
 
     @property
     def parties(self) -> list[dict[str, Any]]:
-        """The parties as a call has them."""
+        """The parties in the form of a call document."""
         return [party(person, writing) for person, writing in self.people]
 
 
 def talks(count: int, crowd: list[Person], wanted: list[Person], each: int, random: Random) -> Iterator[Talk]:
     """Make calls of two people; every wanted person is in `each` of them, spread over all."""
     places = random.sample(range(count), len(wanted) * each)
-    placed = {place: wanted[i % len(wanted)] for i, place in enumerate(places)}  # call: who is wanted in it
+    placed = {place: wanted[i % len(wanted)] for i, place in enumerate(places)}  # the wanted person of each call
     for n in range(count):
         one, other = random.choice(crowd), random.choice(crowd)
         pair = [(placed.get(n, one), random.randrange(WRITINGS)), (other, random.randrange(WRITINGS))]

@@ -39,7 +39,7 @@ def memory(pid: int) -> int:
         try:
             lines = Path(f"/proc/{each}/smaps_rollup").read_text().splitlines()
         except OSError:
-            continue  # ended meanwhile
+            continue  # the process ended meanwhile
         total += sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
     return total
 

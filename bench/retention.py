@@ -1,9 +1,9 @@
-"""How long a sweep of many calls takes, and whether it disturbs recording: `python -m bench.retention [CALLS]`.
+"""Duration of a sweep of many calls, and its effect on recording: `python -m bench.retention [CALLS]`.
 
-Fill a customer with finished recordings whose retention is over (100,000 by default, two files of 8 KiB each), some
-under legal hold; note what `recorder retention --dry-run` says; start the daemon, whose first sweep begins at once.
-Meanwhile `recorder simulate` places calls, and /readyz is requested continuously. At the end exactly what the dry run
-named must be gone.
+Fill a customer with finished recordings whose retention has ended (100,000 by default, two files of 8 KiB each), some
+under legal hold; keep the output of `recorder retention --dry-run`; start the daemon, whose first sweep begins at once.
+Meanwhile `recorder simulate` places calls, and /readyz is requested continuously. At the end, exactly the recordings
+that the dry run named must be gone.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from storage.vault.container import Sealer
 GOAL_SECONDS = 60.0
 PATIENCE_SECONDS = 300
 A_DAY = 2_000  # recordings
-HELD_DAYS = 2  # one day in so many has a call under legal hold, so the day cannot be erased by one cut
+HELD_DAYS = 2  # one day in this many has a call under legal hold, so the day cannot be erased by one cut
 OLD_DAYS = 200  # the retention rule says 180
 SOUND = bytes(8 << 10)
 BATCH = 1_000
@@ -48,17 +48,17 @@ PARTY = {"role": "caller", "name": "Jörg Ößling", "number": "+4930123456", "u
 
 @dataclass
 class Case:
-    """What was prepared."""
+    """The prepared customer."""
 
     count: int
-    """Recordings whose retention is over."""
+    """Number of recordings whose retention has ended."""
     held: set[str] = field(default_factory=set)
-    """Ids of those under legal hold."""
+    """Ids of the recordings under legal hold."""
     foretold: set[str] = field(default_factory=set)
-    """What the dry run named."""
+    """Ids of the recordings that the dry run named."""
 
     def prepare(self, config: Path) -> None:
-        """Fill the customer and ask what the first sweep will do."""
+        """Fill the customer and ask for a preview of the first sweep."""
         config.write_text(re.sub(r"(?m)^brake_percent = .*$", "brake_percent = 100", config.read_text()))
         begun = time.perf_counter()
         asyncio.run(self._fill(config))
@@ -94,7 +94,7 @@ def recording(acme: Customer, now: datetime, number: int) -> CallRow:
 
 
 class Answers:
-    """Requests /readyz continuously and notes how long each answer took."""
+    """A client that requests /readyz continuously and records the time of each answer."""
 
     def __init__(self, one: Node) -> None:
         self.times_ms: list[float] = []
@@ -150,7 +150,7 @@ def simulate(one: Node) -> dict[str, Any]:
 def swept(one: Node) -> tuple[float, float]:
     """Wait until the sweep has filed its erasures and all of them are done.
 
-    Return the seconds since ready, and the CPU seconds that the main process took.
+    Return the seconds since the daemon was ready, and the CPU seconds that the main process took.
     """
     begun, log = time.monotonic(), one.config.with_name("log")
     before = processes.cpu_of(one.process.pid)
@@ -165,7 +165,7 @@ def swept(one: Node) -> tuple[float, float]:
 
 
 def ended(one: Node) -> None:
-    """Wait until the index has the end of every call."""
+    """Wait until the index contains the end of every call."""
     begun = time.monotonic()
     while any(call["state"] == "recording" for call in one.calls()):
         if time.monotonic() - begun > PATIENCE_SECONDS:
@@ -188,7 +188,7 @@ def show(one: Node, case: Case, took: float, cpu: float, answers: Answers, repor
 
 
 async def remaining(one: Node) -> tuple[set[str], list[CallRow]]:
-    """Return the ids of old calls that are left, and the calls of today."""
+    """Return the ids of the old calls that remain, and the calls of today."""
     customers = await open_customers(load(one.config))
     (acme,) = customers.values()
     rows = [row async for row in acme.calls.every(Query())]
@@ -198,7 +198,7 @@ async def remaining(one: Node) -> tuple[set[str], list[CallRow]]:
 
 
 def main() -> None:
-    """Run it; exit status 1 if a goal is missed."""
+    """Run the bench; return exit status 1 if a goal is missed."""
     case = Case(int(sys.argv[1]) if len(sys.argv) > 1 else 100_000)
     with node.running(prepare=case.prepare) as one, ThreadPoolExecutor(2) as pool:
         answers = Answers(one)

@@ -1,7 +1,7 @@
-"""The same load on rtpengine: userspace, recording to pcap, controlled by its ng protocol (bencode over UDP), blocked.
+"""The same load on rtpengine in user space: media blocked and recorded to pcap, control by its ng protocol.
 
-`python -m bench.rtpengine [--calls N] [--seconds S]`. Blocked means that it receives, decrypts and records media, as a
-recorder does, and forwards nothing.
+Run `python -m bench.rtpengine [--calls N] [--seconds S]`. Blocked means that rtpengine receives, decrypts and records
+media, as a recorder does, and forwards nothing. The ng protocol is bencode over UDP (bench.ng).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NG = ("127.0.0.1", 22223)
 
 @contextlib.contextmanager
 def running(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], ng.Control]]:
-    """Start an rtpengine that records to pcap; raise SystemExit if it does not."""
+    """Start an rtpengine that records to pcap; raise SystemExit if that fails."""
     words = ["--port-min=26000", "--port-max=39999", f"--recording-dir={folder}", "--recording-method=pcap"]
     try:
         with ng.running(folder, NG, *words, "--num-threads=2") as both:

@@ -1,6 +1,6 @@
-"""Compute what many nodes and calls need, from what one call was measured to cost: `python -m bench.scaling`.
+"""The needs of many nodes and calls, computed from the measured cost of one call: `python -m bench.scaling`.
 
-The figures of docs/scaling.md; a test compares them. `--nodes`, `--calls` and others compute something else.
+docs/scaling.md contains the output; a test compares them. `--nodes`, `--calls` and others change the assumptions.
 """
 
 from __future__ import annotations
@@ -12,20 +12,20 @@ from dataclasses import dataclass, fields, replace
 
 DAY, MONTH = 86_400, 30 * 86_400
 PORTS = 65_536 - 1_024
-"""UDP ports of one address that are not privileged."""
+"""Unprivileged UDP ports of one address."""
 SOCKETS_A_STREAM = 2
-"""RTP and RTCP; the recorder opens both."""
+"""Sockets of a stream, RTP and RTCP; the recorder opens both."""
 PARTITION_PUTS, PARTITION_GETS = 3_500, 5_500
 """Requests a second that S3 promises for each prefix."""
 TIERS = ((50e3, 0.023), (500e3, 0.022), (float("inf"), 0.021))
-"""List prices of S3 Standard, us-east-1: up to so many GB in all, US dollars a GB and month."""
+"""List prices of S3 Standard, us-east-1: up to this many GB in total, US dollars per GB and month."""
 PUT_PRICE, GET_PRICE = 0.005 / 1000, 0.0004 / 1000
-"""US dollars a PUT or LIST, and a GET or HEAD; a DELETE costs nothing."""
+"""US dollars per PUT or LIST, and per GET or HEAD; a DELETE costs nothing."""
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What is to be carried."""
+    """The load that the nodes must carry."""
 
     nodes: int = 100
     """Nodes."""
@@ -34,61 +34,61 @@ class Wanted:
     call_seconds: float = 180.0
     """Mean length of a call."""
     average: float = 1 / 3
-    """Mean load of a month, by that of the busiest hour."""
+    """Mean load of a month, as a share of the load of the busiest hour."""
     holders: int = 4
     """Nodes that record for one customer: 2 to 5."""
     customers: int = 1_000
     """Customers of the same size."""
     retention_days: int = 180
-    """How long a call is kept."""
+    """Days for which a call is kept."""
     part_seconds: float = 300.0
-    """A live part ends after so long."""
+    """Seconds after which a live call begins a new part."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What was measured, with its place in docs/performance.md or `make bench BENCH=cluster`."""
+    """The measured costs, each with its section of docs/performance.md, or from `make bench BENCH=cluster`."""
 
     packet_us: float = 3.31
-    """CPU microseconds a packet (Capacity, 200 calls)."""
+    """CPU microseconds per packet (Capacity, 200 calls)."""
     upload_us: float = 0.0
-    """CPU microseconds a packet of uploading it."""
+    """CPU microseconds per packet for the upload."""
     setup_ms: float = 3.3
-    """CPU ms a call, INVITE to BYE (Set-up, 300 a second)."""
+    """CPU ms per call, INVITE to BYE (Set-up, 300 a second)."""
     memory_kib: float = 27.6
-    """KiB a call (Capacity)."""
+    """KiB per call (Capacity)."""
     wire_bytes: float = 228.0
     """Bytes of the Ethernet frame of a packet: 160 of G.711, RTP, SRTP's tag, UDP, IPv4."""
     kept_bytes: float = 160 * 1.022
-    """Bytes on disk a packet (By codec and suite)."""
+    """Bytes on disk per packet (By codec and suite)."""
     rows: float = 2.0
-    """Writes of the row of a call: live, and at its end."""
+    """Writes of a call's row: one while it is live, one at its end."""
     wal_bytes: float = 7_054.0
-    """Bytes of the write-ahead log a call, images of pages not counted."""
+    """Bytes of the write-ahead log per call, without page images."""
     row_bytes: float = 3_430.0
-    """Bytes of the index a call, in PostgreSQL."""
+    """Bytes of the index per call, in PostgreSQL."""
     server_ms: float = 0.75
-    """CPU ms of the database server a call."""
+    """CPU ms of the database server per call."""
     lock_ms: float = 9.3
-    """How long a transaction of the index holds the lock of its database: CPU of node and server."""
+    """CPU ms of node and server while an index transaction holds its database's lock."""
     lock_row_ms: float = 0.31
-    """And for each call in it."""
+    """The same for each call in the transaction."""
     sync_ms: float = 2.0
-    """And for network and sync of the commit: not measured, a server with a write cache and 0.2 ms of network."""
+    """The same for network and sync of the commit; not measured: assumes a write cache and 0.2 ms of network."""
     poll_ms: float = 0.83
-    """CPU ms of the database server for what one of several nodes asks a second for a customer without calls."""
+    """CPU ms of the database server for the polls of one of several nodes in a second, for a customer without calls."""
     polls: float = 2.1
-    """Transactions of it."""
+    """Transactions of those polls."""
     node_ms: float = 5.67
-    """CPU ms of the node for it."""
+    """CPU ms of the node for those polls."""
     puts: float = 1.0
-    """PUTs a part."""
+    """PUTs per part."""
     heads: float = 0.6
-    """HEADs a part, before the local copy goes."""
+    """HEADs per part, before the local copy is deleted."""
     lists: float = 6.0
-    """LISTs a call that is erased: of objects and of versions, before, after and once more."""
+    """LISTs per erased call: of objects and of versions, before, after and once more."""
     connections: int = 4
-    """Connections of a node to the database of a customer."""
+    """Connections of a node to a customer's database."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class Line:
     value: str
     limit: str = ""
     share: float = 0.0
-    """Of its limit; above 1 it breaks."""
+    """Share of its limit; above 1, the limit is exceeded."""
 
 
 def a_node(want: Wanted, cost: Costs) -> Iterator[Line]:
@@ -134,7 +134,7 @@ def a_database(want: Wanted, cost: Costs) -> Iterator[Line]:
     few = [1, want.customers]
     for customers in few:
         rate = setups / customers * cost.rows
-        batches = min(want.holders / 0.6, rate)  # it rests half a second, and gathers for a tenth
+        batches = min(want.holders / 0.6, rate)  # it pauses for 0.5 s and collects for 0.1 s
         busy = (batches * (cost.lock_ms + cost.sync_ms) + rate * cost.lock_row_ms) / 1000
         name = "one customer with all calls" if customers == 1 else f"one of {customers:,} customers"
         yield Line(f"lock of {name}: rows a second", f"{rate:,.0f}")
@@ -196,7 +196,7 @@ def _tiered(gigabytes: float) -> float:
 
 
 def table(title: str, lines: Sequence[Line]) -> str:
-    """Return a table of Markdown."""
+    """Return a Markdown table."""
     rows = [f"| {line.what} | {line.value} | {_share(line)} |" for line in lines]
     return "\n".join([f"| {title} | | limit |", "|---|---|---|", *rows])
 

@@ -1,8 +1,8 @@
-"""How long a search among many calls takes: `python -m bench.search [CALLS]`, a million by default.
+"""Duration of a search among many calls: `python -m bench.search [CALLS]`, a million by default.
 
 Fill one customer's index with generated calls of two years (bench.people), then search for people in every spelling.
-Each kind of query searches for people who call often and for the sought, whose calls are known: for the sought every
-page is fetched, and all of their calls and no others must come. Then come lists: nobody, everybody, states, spans.
+Each kind of query searches for people who call often and for the sought, whose calls are known: for the sought, fetch
+every page, which must list all of their calls and no others. Then measure lists: nobody, everybody, states, spans.
 """
 
 from __future__ import annotations
@@ -38,26 +38,26 @@ SEED = 20261125
 QUESTIONS = 200  # of each kind
 PAGES = 5  # of a list
 GOAL_MS = 50.0
-LIST_GOAL_MS = 200.0  # of pages of a thousand: opening the rows takes the time
+LIST_GOAL_MS = 200.0  # for pages of a thousand: most of the time goes into opening the rows
 SBCS, RARE = ("192.0.2.1", "192.0.2.2", "192.0.2.3"), "192.0.2.200"
 STREAM = {"label": "1", "party": 0, "media": "audio", "codec": "PCMA", "packets": 9000, "lost": 0, "gap_ms": 0}
 
 
 @dataclass
 class Filled:
-    """What the index holds."""
+    """The filled index."""
 
     calls: Calls
     """The index."""
     crowd: list[Person]
-    """All people."""
+    """Everybody else: the people who are not sought."""
     wanted: list[Person]
     """The sought."""
     truth: dict[tuple[Person, Kind], set[str]] = field(default_factory=dict)
-    """Calls that a question of a kind about a sought person has to find, by id."""
+    """Ids of the calls that a query of a kind for a sought person must find."""
 
     def note(self, id: str, talk: Talk) -> None:
-        """Remember which sought people are in a call, and which queries find them there."""
+        """Record which sought people are in a call, and which queries must find them there."""
         for person, writing in talk.people:
             for kind in Kind if person.last.endswith("quist") else ():
                 if finds(kind, writing):
@@ -71,17 +71,17 @@ class Found:
     times_ms: list[float]
     """Time for each page, in milliseconds."""
     cpu_ms: list[float]
-    """CPU time of each by all threads: what it takes where nobody else wants the processors."""
+    """CPU time of all threads for each page: what it takes if nothing else uses the processors."""
     due: int = 0
-    """Calls of the sought that had to be found."""
+    """Number of the sought people's calls that the queries must find."""
     missed: int = 0
-    """Of those, not found."""
+    """Number of those calls that were not found."""
     wrong: int = 0
-    """Found though they were not meant."""
+    """Number of calls that were found and should not have been."""
 
 
 class Clock:
-    """Measures the time for every page."""
+    """A search client that records the time for every page."""
 
     def __init__(self, calls: Calls) -> None:
         self.wall: list[float] = []
@@ -89,7 +89,7 @@ class Clock:
         self._calls = calls
 
     async def find(self, query: Query) -> Page:
-        """Fetch a page and note how long it took."""
+        """Fetch a page and record how long it took."""
         wall, cpu = time.perf_counter(), time.process_time()
         page = await self._calls.find(query)
         self.wall.append((time.perf_counter() - wall) * 1000)
@@ -97,7 +97,7 @@ class Clock:
         return page
 
     async def everything(self, query: Query) -> list[str]:
-        """Fetch every page."""
+        """Fetch every page; return the ids."""
         found: list[str] = []
         while True:
             page = await self.find(query)
@@ -114,7 +114,7 @@ class Forms:
         self._known: dict[tuple[Person, int], tuple[str, ...]] = {}
 
     def of(self, talk: Talk) -> tuple[str, ...]:
-        """Return the forms of a call."""
+        """Return the search forms of a call's people."""
         found: dict[str, None] = {}
         for one in talk.people:
             if one not in self._known:
@@ -172,7 +172,7 @@ async def ask(filled: Filled, kind: Kind, questions: int) -> Found:
 
 
 async def ask_common(filled: Filled, questions: int) -> Found:
-    """Search for first names that a twentieth of all people have: the first page of a tenth of all calls."""
+    """Fetch the first page for first names that a twentieth of all people have, so each finds a tenth of all calls."""
     clock = Clock(filled.calls)
     for number in range(questions):
         page = await clock.find(Query(party=Personal(FIRST_NAMES[number % len(FIRST_NAMES)])))
@@ -236,7 +236,7 @@ async def opened(folder: Path) -> Customers:
 
 
 async def measure(folder: Path, count: int) -> bool:
-    """Fill, ask, print; False if anything was missed, wrong or too slow."""
+    """Fill, search and print; return False if anything was missed, wrong or too slow."""
     customers = await opened(folder)
     acme = customers["acme"]
     begun = time.perf_counter()
@@ -260,7 +260,7 @@ async def measure(folder: Path, count: int) -> bool:
 
 
 def told(what: str, found: Found, goal_ms: float = GOAL_MS) -> bool:
-    """Print a row; False if anything was missed, wrong or too slow."""
+    """Print a row; return False if anything was missed, wrong or too slow."""
     p95 = quantile(found.times_ms, 0.95)
     times = [quantile(found.times_ms, 0.5), p95, quantile(found.cpu_ms, 0.95)]
     figures = " | ".join(f"{ms:.1f}" for ms in times)
@@ -275,7 +275,7 @@ def quantile(values: list[float], share: float) -> float:
 
 
 def main() -> None:
-    """Run it in a temporary folder; exit status 1 if a goal is missed."""
+    """Run the bench in a temporary folder; return exit status 1 if a goal is missed."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
     with tempfile.TemporaryDirectory(prefix="bench-search-") as folder:
         if not asyncio.run(measure(Path(folder), count)):

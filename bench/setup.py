@@ -1,4 +1,4 @@
-"""Call set-up of the whole daemon: INVITEs a second with 3 kB of metadata, and how long each waits for its answer.
+"""Call set-up of the whole daemon: INVITEs a second with 3 kB of metadata, and the time to each answer.
 
 Run `python -m bench.setup [--rates 50,100,200,300] [--seconds 5] [--transport udp|tcp]`.
 
@@ -21,7 +21,7 @@ METADATA_BYTES = 3_000
 TALK_SECONDS = 1.0
 ANSWER_SECONDS = 10.0
 VOID_MS = 20.0
-"""If the sender is later than this at the 99th percentile, the row measures the machine and not the daemon."""
+"""If the sender is later than this at the 99th percentile, the row measures the machine instead of the daemon."""
 LIMIT_MS = 100.0
 """Longest answer time, at the 99th percentile, for a rate to count."""
 
@@ -39,7 +39,7 @@ class Client:
     task: asyncio.Task[None] | None = None
 
     def heard(self, data: bytes) -> None:
-        """Take bytes from the daemon; on UDP always whole messages."""
+        """Receive bytes from the daemon; over UDP always whole messages."""
         self.buffer += data
         while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
             head = self.buffer[:end].decode()
@@ -57,7 +57,7 @@ class Client:
             future.set_result((status, value(head, "To")))
 
     async def ask(self, call: str, cseq: int, method: str, to: str = "", body: str = "") -> tuple[int, str]:
-        """Send a request and wait for its final answer: status 0 if none comes."""
+        """Send a request and return the status of its final answer, 0 if none comes."""
         future = self.waiting[call, f"{cseq} {method}"] = asyncio.get_running_loop().create_future()
         self.send(self.message(call, cseq, method, to, body))
         try:
@@ -66,7 +66,7 @@ class Client:
             return 0, ""
 
     def message(self, call: str, cseq: int, method: str, to: str = "", body: str = "") -> bytes:
-        """Write a request."""
+        """Return a request as bytes."""
         kind = "Content-Type: multipart/mixed;boundary=b\r\n" if body else ""
         return (
             f"{method} sip:rec@127.0.0.1 SIP/2.0\r\n"
@@ -79,13 +79,13 @@ class Client:
 
 
 def value(head: str, name: str) -> str:
-    """Return a header field of a message; the daemon writes full names."""
+    """Return a header field of a message; the daemon never uses compact names."""
     start = head.find(f"\r\n{name}: ")
     return head[start + len(name) + 4 :].partition("\r\n")[0] if start >= 0 else ""
 
 
 def invitation(number: int) -> str:
-    """Return the body of an INVITE: two media lines, and metadata padded to their size."""
+    """Return the body of an INVITE: two media lines, and metadata padded to 3 kB."""
     offer = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
     for label in (1, 2):
         offer += f"m=audio {4000 + 2 * label} RTP/AVP 8\r\na=rtpmap:8 PCMA/8000\r\na=sendonly\r\na=label:{label}\r\n"
@@ -142,7 +142,7 @@ class Call:
 
 
 async def call(client: Client, name: str, body: str, due: float) -> Call:
-    """Place one call, acknowledge it, end it after a second."""
+    """Place one call, acknowledge it and end it after a second."""
     late = 1000 * (time.monotonic() - due)
     status, to = await client.ask(name, 1, "INVITE", body=body)
     took = 1000 * (time.monotonic() - due)
@@ -169,7 +169,7 @@ async def step(port: int, transport: str, rate: int, seconds: float, first: int)
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """Return the value that this share does not exceed."""
+    """Return the value that this share of the values does not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
@@ -183,13 +183,13 @@ class Row:
     high: float
     """Answer times in ms, at the median and the 99th percentile."""
     failed: int
-    """Calls that were not answered 200, to INVITE or to BYE."""
+    """Calls whose INVITE or BYE was not answered 200."""
     cpu: float
     """CPU ms of all processes of the daemon for each call, INVITE to BYE."""
     cores: float
     """Processors the daemon used while the calls were placed."""
     late: float
-    """ms by which the sender itself was late at the 99th percentile."""
+    """ms by which the sender was late at the 99th percentile."""
 
     @property
     def good(self) -> bool:

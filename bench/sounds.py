@@ -1,4 +1,4 @@
-"""What it costs to render a long call to sound files: `python -m bench.sounds [MINUTES]`."""
+"""Cost of rendering a long call to sound files: `python -m bench.sounds [MINUTES]`."""
 
 from __future__ import annotations
 

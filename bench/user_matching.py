@@ -1,13 +1,13 @@
-"""How long it takes to match calls with users: `python -m bench.user_matching [CALLS [USERS]]`, 20,000 and 10,000.
+"""Duration of matching calls with users: `python -m bench.user_matching [CALLS [USERS]]`, 20,000 and 10,000.
 
 Fill one customer's index with generated calls (bench.people) and its directory with the people in them, then measure
-CPU time, which is what it takes when nobody else uses the processors:
+the CPU time, which is how long it takes if nothing else uses the processors:
 
 - loading the users into memory, and their size there;
-- the first look at all calls, and what that means for a million;
+- the first matching of all calls, extrapolated to a million;
 - one new call, as the index writes it.
 
-Every call must get the users who are in it, and no others.
+Every call must be matched with the users who are in it, and with no others.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SOME = 2000  # calls that are written again, to measure the time for one
 
 @dataclass
 class Spent:
-    """CPU time of this process, all its threads."""
+    """CPU time of all threads of this process."""
 
     begun: float = 0.0
     seconds: float = 0.0
@@ -51,14 +51,14 @@ class Spent:
 
 
 def entry(person: Person) -> Entry:
-    """Return a person as the directory has them: five identities."""
+    """Return a person's directory entry, with five identities."""
     more = (f"sip:{person.mail}",)
     return Entry(person.first, person.last, person.user, person.mail, person.upn, person.user, (person.e164,), more)
 
 
 @dataclass
 class Filled:
-    """What the index holds."""
+    """The filled index and directory."""
 
     truth: list[tuple[str, tuple[Person, ...]]] = field(default_factory=list)
     """Ids of all calls with the people in them."""
@@ -87,7 +87,7 @@ async def fill(acme: Customer, count: int, crowd: list[Person]) -> Filled:
 
 
 async def wrong(acme: Customer, filled: Filled) -> int:
-    """Count the calls that have other users than the people in them."""
+    """Count the calls whose users are not the people in them."""
     ids = {user.person.upn: user.id async for some in acme.users.all(PIECE) for user in some}
     due = {id: sorted(ids[person.upn] for person in people) for id, people in filled.truth}
     count = 0
@@ -98,7 +98,7 @@ async def wrong(acme: Customer, filled: Filled) -> int:
 
 
 async def measure(folder: Path, count: int, people: int) -> bool:
-    """Fill, match, print; False if a call has the wrong users or it took too long."""
+    """Fill, match and print; return False if a call has the wrong users or matching took too long."""
     customers = await opened(folder)
     acme = customers["acme"]
     filled = await fill(acme, count, everybody(people))
@@ -135,7 +135,7 @@ async def in_memory(acme: Customer) -> float:
 
 
 def main() -> None:
-    """Run it in a temporary folder; exit status 1 if a goal is missed."""
+    """Run the bench in a temporary folder; return exit status 1 if a goal is missed."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 20_000
     people = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000
     with tempfile.TemporaryDirectory(prefix="bench-user-matching-") as folder:

@@ -1,4 +1,4 @@
-"""How fast stored media are verified, and what 10,000 scattered erasures cost: `python -m bench.vault [MEGABYTES]`.
+"""Speed of verifying stored media, and cost of 10,000 scattered erasures: `python -m bench.vault [MEGABYTES]`.
 
 The first row writes recordings with the vault's own writer and times `recorder verify` on them, including the start of
 Python and the database; then one byte is changed, and `verify` must report it. The second row cuts 10,000 leaves,
@@ -36,7 +36,7 @@ CUTS, YEARS = 10_000, 5
 
 
 def main() -> int:
-    """Measure both; 1 if verifying is slower than the goal or misses the change."""
+    """Measure both; return 1 if verifying is slower than the goal or misses the change."""
     megabytes = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000
     with tempfile.TemporaryDirectory(prefix="bench-") as place:
         well = verifying(Path(place), megabytes)
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def verifying(place: Path, megabytes: int) -> bool:
-    """Time `recorder verify`, whole and with a defect."""
+    """Time `recorder verify` on intact recordings and on a defect."""
     config = place / "recorder.toml"
     subprocess.run([RECORDER, "init", "--config", config], check=True, capture_output=True)
     parts = asyncio.run(_fill(config, megabytes))
@@ -68,7 +68,7 @@ def verifying(place: Path, megabytes: int) -> bool:
 
 
 def cutting() -> None:
-    """Cut scattered leaves one by one and print what is left."""
+    """Cut scattered leaves one by one; print the size of the key tree's state and the time."""
     chance, days = random.Random(1), YEARS * 365
     leaves = {leaf_of(20_000 + chance.randrange(days), chance.randrange(10_000)) for _ in range(CUTS)}
     tree, begun = KeyTree.new(os.urandom(32)), time.process_time()

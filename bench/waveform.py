@@ -1,4 +1,4 @@
-"""How long it takes to compute the waveform of a call: `python -m bench.waveform [MINUTES]`."""
+"""Time to compute the waveform of a call: `python -m bench.waveform [MINUTES]`."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Part:
 
 
 def talk(minutes: int) -> Iterator[bytes]:
-    """Make the records of a call of two streams that never pause."""
+    """Yield the records of a call of two streams that never pause."""
     noise = os.urandom(160 * 1000)
     for at in range(0, minutes * 3000, PACKETS):
         arrivals = tuple(1_700_000_000_000_000_000 + (at + n) * 20_000_000 for n in range(PACKETS))
@@ -45,7 +45,7 @@ def talk(minutes: int) -> Iterator[bytes]:
 
 
 def sealed(minutes: int) -> Part:
-    """Write an encrypted call to memory."""
+    """Return an encrypted call in memory."""
     header, secret = new_part(bytes(32), b"bench", MEDIA_SEGMENT, os.urandom)
     sealer, fd = Sealer(secret), os.memfd_create("part")
     size = os.write(fd, header)

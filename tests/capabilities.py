@@ -1,4 +1,4 @@
-"""What a test needs of the kernel: who lacks the capability for it skips the test, for others a failure is one."""
+"""Skipping of tests that need a kernel capability: only a process without the capability skips them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Fixtures that more than one folder needs, how coroutines are run, what `make unit` runs, and how hypothesis searches.
+"""Shared fixtures, how coroutines are run, what `make unit` runs, and how hypothesis searches.
 
-A test is marked `unit` where it lies in the folder of a library and asks for no fixture that needs more than Python.
-One that needs more all the same is marked `system` where it stands.
+A test is marked `unit` if it lies in the folder of a library and asks for no fixture that needs more than Python.
+A test there that still needs more carries the mark `system`.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 SYSTEM = {"interop", "journeys", "page", "surface"}
 """Folders whose tests run the whole daemon, foreign programs or a browser."""
 NEEDS = {"chromium", "object_servers", "postgresql", "small_disk"}
-"""Fixtures that need root, a program of Debian's or a server."""
+"""Fixtures that need root, a program from Debian or a server."""
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Spare `make unit` the folders of which it runs nothing."""
+    """Skip the folders from which `make unit` runs nothing."""
     of_system = collection_path.parent == Path(__file__).parent and collection_path.name in SYSTEM
     return True if of_system and config.option.markexpr == "unit" else None
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Keep the collector of garbage from half a million objects of modules and tests, which stay to the end."""
+    """Exclude the half a million objects of modules and tests from garbage collection: they live until the end."""
     gc.disable()
     try:
         return (yield)
@@ -76,7 +76,7 @@ _turn: list[int] = []
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # before pytest-timeout begins to count
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> Generator[None, object, object]:
-    """Run a file beside others, but one that is marked `alone` when no other process runs any."""
+    """Run tests of a file beside other processes, but tests marked `alone` only while no other process runs any."""
     if not hasattr(item.config, "workerinput"):
         return (yield)
     if not _turn:
@@ -91,14 +91,14 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
 
 @pytest.fixture
 def loop() -> Iterator[asyncio.Runner]:
-    """Have an event loop for a test that is a coroutine, and for the fixtures that it asks for."""
+    """Yield an event loop for a test that is a coroutine, and for the fixtures that it asks for."""
     with asyncio.Runner() as runner:
         yield runner
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
-    """Run a test that is a coroutine in the loop of its fixtures, or in one of its own; anyio runs those marked so."""
+    """Run a coroutine test in the loop of its fixtures or in its own loop; anyio runs the tests with its mark."""
     if not inspect.iscoroutinefunction(pyfuncitem.obj) or pyfuncitem.get_closest_marker("anyio"):
         return None
     wanted = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
@@ -110,7 +110,7 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """URL of a private PostgreSQL server on a Unix socket, with {customer} in it."""
+    """Yield the URL of a private PostgreSQL server on a Unix socket, with {customer} in it."""
     with cluster("-c log_statement=all") as server:
         server.start()
         yield server.url
@@ -118,13 +118,13 @@ def postgresql() -> Iterator[str]:
 
 @pytest.fixture
 def first_node(tmp_path: Path, postgresql: str) -> StorageNode:
-    """The first of several nodes."""
+    """Return the first of several nodes."""
     return StorageNode(tmp_path / "data1", database=postgresql, number=1)
 
 
 @pytest.fixture
 def two_nodes(first_node: StorageNode, loop: asyncio.Runner) -> Iterator[tuple[Customer, Customer]]:
-    """A customer without calls, as nodes 1 and 2 have it open."""
+    """Yield a customer without calls as opened by nodes 1 and 2."""
     loop.run(loop.run(emptied(first_node.database, "acme", first_node.data.parent)).close())
     one = loop.run(first_node.open())
     other = loop.run(loop.run(first_node.admit(2)).open())
@@ -135,32 +135,32 @@ def two_nodes(first_node: StorageNode, loop: asyncio.Runner) -> Iterator[tuple[C
 
 @pytest.fixture(scope="session")
 def object_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Server]]:
-    """Object stores of both kinds; each test has names of its own in them."""
+    """Yield object stores of both kinds; each test uses its own names in them."""
     with contextlib.ExitStack() as running:
         yield {kind: running.enter_context(object_store(kind, tmp_path_factory.mktemp(kind))) for kind in STORES}
 
 
 @pytest.fixture(params=STORES)
 def object_server(request: pytest.FixtureRequest, object_servers: dict[str, Server]) -> Server:
-    """One object store of each kind."""
+    """Return the object store of each kind in turn."""
     return object_servers[request.param]
 
 
 @pytest.fixture
 def proxy(object_server: Server) -> Iterator[Proxy]:
-    """A proxy before the object store of the test."""
+    """Yield a proxy in front of the test's object store."""
     with contextlib.closing(Proxy(object_server.port)) as made:
         yield made
 
 
 @pytest.fixture
 def door(object_servers: dict[str, Server]) -> Iterator[Proxy]:
-    """A proxy before the object store that has versions and locks."""
+    """Yield a proxy in front of the object store that has versions and locks."""
     with contextlib.closing(Proxy(object_servers["moto"].port)) as made:
         yield made
 
 
 @pytest.fixture
 def prefix() -> str:
-    """What the names of a test's objects begin with."""
+    """Return the prefix of the names of a test's objects."""
     return f"{os.urandom(6).hex()}/"

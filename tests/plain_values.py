@@ -1,4 +1,4 @@
-"""Personal values in the clear, so that tests can compare them with texts."""
+"""Personal values as plain texts, so that tests can compare them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from personal import Personal
 
 
 def plain(value: Any) -> Any:
-    """Return a value with all personal values in it revealed: in tuples, lists, dicts and dataclasses."""
+    """Return a value with all personal values revealed, also within tuples, lists, dicts and dataclasses."""
     if isinstance(value, Personal):
         return plain(value.reveal())
     if isinstance(value, tuple) and hasattr(value, "_fields"):

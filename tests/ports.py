@@ -1,4 +1,4 @@
-"""Ports that the tests of one process give out in turn, and no test of another process of the same run."""
+"""Ports for tests: each process of a test run allocates from its own range."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from itertools import cycle, islice
 
 
 def spans(first: int, end: int, width: int) -> Iterator[int]:
-    """Give the first port of one span after the other, for ever.
+    """Yield the first ports of consecutive spans, for ever.
 
-    Each process of pytest-xdist has its own part of the range; where in it one begins depends on the process, so that
-    runs beside each other begin far apart.
+    Each process of pytest-xdist has its own part of the range. Where it begins in that part depends on its process id,
+    so that concurrent runs begin far apart.
     """
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
     of = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -22,7 +22,7 @@ def spans(first: int, end: int, width: int) -> Iterator[int]:
 
 
 def unused(ports: Iterator[int]) -> int:
-    """Return the next port that nobody uses now, neither over TCP nor over UDP."""
+    """Return the next port that is currently free over both TCP and UDP."""
     while True:
         port = next(ports)
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:

@@ -1,7 +1,7 @@
-"""The Debian package of arm64 on this machine: qemu-user runs it, in a chroot.
+"""The Debian package for arm64, which qemu-user runs on this machine in a chroot.
 
 A call cannot be recorded there: qemu-user lacks a socket option that media needs, so an INVITE gets 503.
-It takes half an hour, most of it for the package. DEB_CACHE=FOLDER keeps that and the Debian there for the next run.
+It takes half an hour, most of it to build the package. DEB_CACHE=FOLDER keeps package and Debian for the next run.
 """
 
 import json
@@ -29,7 +29,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def package(cache):
-    """Return the package, which is built if it is not there."""
+    """Return the package; build it if it is missing."""
     pattern = f"siprec-recorder_{VERSION}_arm64.deb"
     if not list(cache.glob(pattern)):
         more = {"ARCH": "arm64", "WHEELS": str(cache / "wheels"), "DPKG_DEB_COMPRESSOR_LEVEL": "0"}
@@ -41,7 +41,7 @@ def package(cache):
 
 @pytest.fixture(scope="module")
 def root(cache, package):
-    """Return the folder of a Debian for arm64 with the package; debian/build has told the kernel of qemu."""
+    """Return the folder of a Debian for arm64 with the package; debian/build has registered qemu with the kernel."""
     folder = cache / "root-arm64"
     if not folder.exists():
         made = cache / "root-arm64.new"

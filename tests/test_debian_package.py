@@ -1,7 +1,7 @@
-"""The Debian package on an empty, booted Debian without network: docs/install.md, then upgrades and removal.
+"""The Debian package on an empty, booted Debian without network: installation, upgrades and removal.
 
-It takes minutes: two packages and a Debian are made. DEB_CACHE=FOLDER keeps them there for the next run.
-RELEASE=bookworm tries Debian 12.
+The test follows docs/install.md. It takes minutes: it makes two packages and a Debian. DEB_CACHE=FOLDER keeps them for
+the next run. RELEASE=bookworm tests Debian 12.
 """
 
 import json
@@ -20,12 +20,12 @@ from tests.daemon.machine import machine
 
 HERE = Path(__file__).parents[1]
 NEW = "99.0"
-"""The second version, built from the same files."""
+"""Number of the second version, which is built from the same files."""
 TRIAL = 'recorder simulate --to "sip:rec@127.0.0.1:5061;transport=tls" --ca /etc/recorder/tls.crt'
 CALLS, SECONDS = 20, 150
-"""Of the calls under which versions are exchanged."""
+"""Duration of the calls during which the version changes."""
 KEEPS_SOCKETS = 254
-"""The first version of systemd that keeps sockets over a restart; before, it costs each call at most a second."""
+"""First version of systemd that keeps sockets over a restart; before, a restart costs each call at most a second."""
 VAULT = "find /var/lib/recorder/customers/acme/vault /var/lib/recorder/keys /etc/recorder -type f | sort"
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(1800)]
@@ -99,13 +99,13 @@ def test_install_record_upgrade_refuse_and_remove(packages, empty, tmp_path):
         documents.run("docs/install.md", shell)
         assert json.loads(run("recorder --version --json"))["version"] == old
         assert "kept  keys of customer acme" in run("recorderctl init")
-        run("rm /etc/recorder/root.key && systemctl restart recorder && recorderctl verify")  # by the encrypted one
+        run("rm /etc/recorder/root.key && systemctl restart recorder && recorderctl verify")  # uses the encrypted one
 
-        # What systemd says of the unit as it is installed; the threshold is in tenths.
+        # systemd checks the installed unit; the threshold is in tenths.
         assert "recorder.service" not in run("systemd-analyze verify recorder.service")
         run("systemd-analyze security --no-pager --threshold=15 recorder.service")
 
-        # One version up and down again under calls: no frame is lost. The client runs from the old one, which stays.
+        # Upgrade and downgrade during calls lose no frame. The client runs from the old version, which stays installed.
         keeps = int(run("systemctl --version").split()[1]) >= KEEPS_SOCKETS
         output = "--property=StandardOutput=file:/root/call.json"
         run(f"systemd-run --unit=client {output} /usr/bin/{TRIAL} --calls {CALLS} --duration {SECONDS} --json")
@@ -134,8 +134,8 @@ def test_install_record_upgrade_refuse_and_remove(packages, empty, tmp_path):
         run(f"apt-get install -y ./{newer}")
         assert versions() == {NEW}
 
-        # A version that would not start is not put to use. Here it is an older one, with a fault in the configuration,
-        # and it cannot read what is there.
+        # A version that would not start is not activated. Here an older one cannot read the data, and the configuration
+        # has an error.
         before = main_process()
         run("cp -p /etc/recorder/recorder.toml /root; echo '[nonsense]' >>/etc/recorder/recorder.toml")
         formats = "/var/lib/recorder/formats.json"
@@ -150,7 +150,7 @@ def test_install_record_upgrade_refuse_and_remove(packages, empty, tmp_path):
         assert main_process()[1] == old and versions() == {old}
         assert run("md5sum /etc/recorder/*") == configuration
 
-        # Removed and purged: the program is gone, what it recorded is not.
+        # After removal and purge, the program is gone but its recordings are not.
         kept = run(VAULT)
         for way in ("remove", "purge"):
             said = run(f"apt-get {way} -y siprec-recorder")

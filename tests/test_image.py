@@ -1,6 +1,6 @@
-"""The container image as docs/install.md runs it, in podman: read-only, without rights, with a health check.
+"""The container image as docs/install.md runs it in podman: read-only, without privileges, with a health check.
 
-It takes minutes. DEB_CACHE=FOLDER keeps the package and the image there for the next run.
+It takes minutes. DEB_CACHE=FOLDER keeps the package and the image for the next run.
 """
 
 import json
@@ -36,7 +36,7 @@ def cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def image(cache):
-    """Build the package and the image; return the archive."""
+    """Build the package and the image; return the image's archive."""
     environment = os.environ | {"WHEELS": str(cache / "wheels"), "DPKG_DEB_COMPRESSOR_LEVEL": "0"}
 
     def made(pattern, *line):
@@ -51,7 +51,7 @@ def image(cache):
 
 @pytest.fixture
 def run(image, tmp_path):
-    """Return what runs a script beside an own podman, in a network and control groups of its own."""
+    """Yield a function that runs a script with a separate podman, network and control groups."""
     if os.geteuid() != 0:
         pytest.skip("only root can make the namespaces")
     (tmp_path / "bin").mkdir()
@@ -109,14 +109,14 @@ def test_a_container_of_the_document_records_and_is_healthy(run):
     assert [call["state"] for call in calls] == ["complete"] * 2
     assert "0 defects" in run(f"podman exec recorder recorder verify --config {CONFIG}")
 
-    # Nobody in there is root, who could write nothing outside the volume either.
+    # No process in the container is root, and even root could write nothing outside the volume.
     assert run("podman exec recorder id -u").strip() == "10001"
     number = run("podman inspect --format '{{.State.Pid}}' recorder").strip()
     assert re.search(r"^CapBnd:\s0+$", run(f"cat /proc/{number}/status"), re.M)
     for place in ("/usr/lib/recorder", "/etc", "/root", "/opt"):
         run(f"podman exec --user 0 recorder touch {place}/x", status=1)
 
-    # A recorder that hangs is unhealthy; one that is stopped ends in order.
+    # A recorder that hangs is unhealthy; one that is stopped exits in order.
     run(f"kill -STOP {number}; if podman healthcheck run recorder; then exit 1; fi; kill -CONT {number}")
     run("podman stop recorder")
     assert run("podman inspect --format '{{.State.ExitCode}}' recorder").strip() == "0"

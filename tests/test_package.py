@@ -1,4 +1,4 @@
-"""What `make package` makes: a source archive, and a wheel with the fast path in C where there is a compiler."""
+"""Results of `make package`: a source archive, and a wheel with the fast path in C if there is a compiler."""
 
 import shutil
 import subprocess
@@ -34,7 +34,7 @@ def tree(archive, tmp_path):
 
 
 def build(tree):
-    """Build a wheel; return the process, and the wheel if there is one."""
+    """Build a wheel; return the finished process, and the wheel if there is one."""
     words = [
         "wheel",
         "--verbose",

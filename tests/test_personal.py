@@ -1,4 +1,4 @@
-"""Personal values show themselves nowhere between the parser and the sealed row, and few modules reveal them."""
+"""Personal values stay masked between the parser and the sealed row, and few modules reveal them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("recorder", "sip", "media", "storage", "admin_api", "personal")
 
 PLANTED = "Zaphod"
-"""Stands in everything that is personal in the INVITE below."""
+"""The text in everything personal of the INVITE below."""
 NUMBER = "4915550142"
 
 METADATA = f"""<?xml version="1.0"?>
@@ -83,7 +83,7 @@ INVITE = (
 
 
 def request() -> Request:
-    """Return the planted INVITE."""
+    """Return the INVITE with the planted values."""
     message = parse(INVITE)
     if not isinstance(message, Request):
         raise TypeError("the INVITE is no request")
@@ -91,7 +91,7 @@ def request() -> Request:
 
 
 def recording() -> Recording:
-    """Return the recording that the planted INVITE began."""
+    """Return the recording that this INVITE began."""
     one, invite = Recording("11111111-2222-4333-8444-555555555555", Policy(srtp="preferred"), random), request()
     body = contents(invite.headers, invite.body)
     one.handle(e.Offered(Token(1), invite, body.offer or b"", body.metadata, True, Addresses("198.51.100.7")), now())
@@ -100,11 +100,11 @@ def recording() -> Recording:
 
 
 class NoCustomer:
-    """Stands for a customer of whom nothing is asked."""
+    """A stand-in for a customer that is never used."""
 
 
 def on_the_way() -> Iterator[tuple[str, Any]]:
-    """Yield everything that holds a planted value between the datagram and the sealed row."""
+    """Yield every object with a planted value between the datagram and the sealed row."""
     invite = request()
     body = contents(invite.headers, invite.body)
     yield "request", invite
@@ -149,7 +149,7 @@ def on_the_way() -> Iterator[tuple[str, Any]]:
 
 
 def written(thing: Any, log: io.StringIO) -> str:
-    """Return all that formatting, raising and logging a thing writes."""
+    """Return everything that formatting, raising and logging an object writes."""
     log.seek(0)
     log.truncate()
     logging.getLogger("personal").error("it was %s, %r", thing, [thing], exc_info=ValueError(thing))
@@ -170,7 +170,7 @@ def test_no_object_on_the_way_to_the_row_shows_a_planted_value() -> None:
 
 
 def test_the_planted_values_are_all_kept_and_sealed() -> None:
-    """The other tests would see nothing if nothing had been read."""
+    """Without this, the other tests would pass even if the parser had read nothing."""
     document = recording().call_document(now(2))
     parties = in_the_clear(document)["parties"]
     assert [party["name"] for party in parties] == [
@@ -262,14 +262,14 @@ MAY_REVEAL = {
     "recorder/exports/owner_check.py": "answers `recorder calls owners`",
     "recorder/persist/call_list.py": "answers `recorder calls`",
 }
-"""The modules that open personal values, and what for. A new one needs a reason as good as these."""
+"""The modules that reveal personal values, each with its reason. A new one needs a reason as good as these."""
 
 WAYS_TO_REVEAL = {"reveal", "revealed", "revealed_parties", "revealed_text"}
-"""`Personal.reveal`, and the functions that reveal everything in what they are given."""
+"""`Personal.reveal`, and the functions that reveal everything in their argument."""
 
 
 def revealing(source: str) -> bool:
-    """Return whether a module uses one of the ways to open a personal value."""
+    """Return whether a module uses one of the ways to reveal a personal value."""
     for node in ast.walk(ast.parse(source)):
         names = [node.attr] if isinstance(node, ast.Attribute) else [node.id] if isinstance(node, ast.Name) else []
         names += [alias.name for alias in node.names] if isinstance(node, ast.ImportFrom) else []

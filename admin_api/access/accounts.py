@@ -1,4 +1,4 @@
-"""List the accounts of the page for the customer's admins: name, roles, last sign-in. Commands change them."""
+"""List of the page's accounts for the customer's admins: name, roles, last sign-in. Commands change accounts."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def list_accounts(request: AuthorisedRequest) -> Listed[Account]:
 
 
 def shown(account: StoredAccount) -> Account:
-    """Show an account."""
+    """Return an account in the form of the API."""
     return {
         "id": account.id,
         "name": account.name,

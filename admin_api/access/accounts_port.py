@@ -1,4 +1,4 @@
-"""Protocols for what signing in needs from the daemon: accounts, and OpenID providers for people without one."""
+"""Protocols that the daemon implements for signing in: accounts, and OpenID providers for people without one."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Person:
         return Actor(Kind.OPENID, self.subject, self.name)
 
     def document(self) -> dict[str, Any]:
-        """Return everything but the customer, and how long a provider vouches, as JSON values."""
+        """Return the fields as JSON values, except `customer` and `lasts`."""
         roles = list(self.roles)
         return {
             "name": self.name,
@@ -68,7 +68,7 @@ class Person:
 
     @classmethod
     def parse(cls, customer: Customer, found: Mapping[str, Any]) -> Person:
-        """Parse what `document` returned."""
+        """Parse the result of `document`."""
         return cls(
             customer,
             found["name"],
@@ -88,7 +88,7 @@ class Device:
     label: str = field(repr=False)
     """The owner's name for it."""
     created_at: datetime
-    """When it was added."""
+    """Time at which it was added."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,14 +113,14 @@ class App:
     """A secret for an authenticator app that is not set up yet."""
 
     secret: str = field(repr=False)
-    """In a form to type."""
+    """The secret in a form to type in."""
     link: str = field(repr=False)
-    """In the form for the QR code."""
+    """The secret in the form for the QR code."""
 
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """A request for an authenticator, and the state to verify the answer."""
+    """A request to an authenticator, and the state to verify its answer."""
 
     options: Mapping[str, Any] = field(repr=False)
     """For navigator.credentials (WebAuthn), JSON."""
@@ -148,7 +148,7 @@ class Providers(Protocol):
         """Begin a sign-in at a provider, which returns the browser to `back`; raises ProviderAway."""
 
     async def finish(self, provider_login: ProviderLogin, answer: Mapping[str, str]) -> Person:
-        """Verify what the browser returned with; raises ProviderAway, NotVouched."""
+        """Verify the parameters that the browser returned with; raises ProviderAway, NotVouched."""
 
 
 WriteAudit = Callable[[], None]
@@ -179,7 +179,7 @@ class AccountService(Protocol):
         """Return the configured address of the page, "" if there is none."""
 
     async def fresh(self, customer: str) -> None:
-        """See what other nodes have changed in the accounts of a customer; raises StorageError."""
+        """Read what other nodes have changed in the accounts of a customer; raises StorageError."""
 
     def stands(self, person: Person) -> bool:
         """Return whether a session of this person may continue."""

@@ -1,4 +1,4 @@
-"""The ASGI application: what answers which path."""
+"""The ASGI application with its routes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def create_app(
     report: Report | None = None,
     several: bool = False,
 ) -> Starlette:
-    """Build the admin API of these customers on top of a running daemon; `several`: other nodes serve them too.
+    """Build the admin API of these customers on top of a running daemon; with `several`, other nodes serve them too.
 
     `report` receives every failure that is not the client's; without it, failures go to the logger "admin_api".
     """
@@ -45,7 +45,7 @@ def create_app(
     health = Health(daemon, customers)
 
     async def described(request: Request) -> Response:
-        from admin_api.assembly import openapi  # few ask for it, and it would make the start slower
+        from admin_api.assembly import openapi  # rarely requested, and it would slow down the start
 
         return Response(await asyncio.to_thread(openapi.text), media_type="application/json")
 

@@ -21,6 +21,6 @@ MODULES = (
 
 
 def endpoints() -> tuple[Endpoint[..., Any], ...]:
-    """Return all endpoints; those of the media share a player of their own."""
+    """Return all endpoints; those of the media share one player."""
     declared = [each for module in MODULES for each in vars(module).values() if isinstance(each, Endpoint)]
     return (*declared, playback.media(playback.Player()))

@@ -1,4 +1,4 @@
-"""Load the page on its first request, so that it does not slow the start of the daemon."""
+"""Loading of the page on its first request, so that it does not slow the start of the daemon."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PLACES = (
 
 
 class LazyPage:
-    """Passes requests to the page, which it loads first."""
+    """An ASGI application that loads the page at its first request, and passes requests to it."""
 
     def __init__(self, *needs: Any, **options: Any) -> None:
         self._made: Callable[[], Site] = lambda: cast("Site", _module().Site(*needs, **options))
@@ -51,7 +51,7 @@ class LazyPage:
         return [Route("/", self, methods=["GET"]), *below]
 
     async def site(self) -> Site:
-        """Return the page; the first time it is loaded in a thread, so that live calls are not delayed."""
+        """Return the page; load it in a thread the first time, so that live calls are not delayed."""
         async with self._lock:
             if self._site is None:
                 self._site = await asyncio.to_thread(self._made)

@@ -1,4 +1,4 @@
-"""Build the OpenAPI 3.1 description from the declarations of the endpoints; examples are in `examples.json` by type."""
+"""The OpenAPI 3.1 description, built from the declarations of the endpoints; `examples.json` has examples by type."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def document() -> dict[str, Any]:
 
 
 class Document:
-    """What the description says of each endpoint, and the schemas that this refers to."""
+    """The descriptions of the endpoints, and the schemas that they refer to."""
 
     def __init__(self, described: Iterable[Endpoint[..., Any]]) -> None:
         self.endpoints = tuple(described)
@@ -172,7 +172,7 @@ class Document:
     def _in_query(self, kind: type[Given]) -> Iterable[dict[str, Any]]:
         hints = get_type_hints(kind, include_extras=True)
         for called in kind.__struct_fields__:
-            hint = get_args(hints[called])[0] if _is_union(hints[called]) else hints[called]  # null is never given
+            hint = get_args(hints[called])[0] if _is_union(hints[called]) else hints[called]  # null is never sent
             schema = self._member(hint)
             yield {
                 "name": called,
@@ -195,7 +195,7 @@ class Document:
         if get_origin(hint) is list:
             inner = self.schema(get_args(hint)[0])
             return {"type": "array", "items": inner} if inner else {"type": "array"}
-        if is_typeddict(get_origin(hint)):  # with personal values, which are text in an answer
+        if is_typeddict(get_origin(hint)):  # a generic type of personal values, which are text in an answer
             hint = get_origin(hint)
         if hint in self._named.values():
             return {"$ref": f"#/components/schemas/{name(hint)}"}
@@ -233,7 +233,7 @@ class Document:
         }
 
     def _member(self, hint: Any) -> dict[str, Any]:
-        """Describe a parameter or a member of a body; what is declared as right completes "must be"."""
+        """Describe a parameter or a member of a body; the declaration of what is right completes "must be"."""
         found = self.schema(hint)
         right = found.pop("description", "")
         return {**found, "description": f"Must be {right}."} if right else found
@@ -246,7 +246,7 @@ class Document:
         return found
 
     def _union(self, parts: tuple[Any, ...]) -> dict[str, Any]:
-        """Describe a choice; what may be null besides has two types, or a value more."""
+        """Describe a union; null is added as a second type, as one more value of an enum, or as one more choice."""
         kinds = [self.schema(each) for each in parts if each not in (UnsetType, type(None))]
         null = [{"type": "null"}] if type(None) in parts else []
         first = kinds[0]
@@ -290,7 +290,7 @@ def _is_union(hint: Any) -> bool:
 
 
 def _with(schema: Mapping[str, Any], meta: Meta) -> dict[str, Any]:
-    """Add what is declared about a type; `extra_json_schema` replaces a choice if it names types or values."""
+    """Add a type's declared properties; `extra_json_schema` replaces a union if it names types or values."""
     found, more = dict(schema), dict(meta.extra_json_schema or {})
     several = found.get("type") == "array"
     limits = {
@@ -298,7 +298,7 @@ def _with(schema: Mapping[str, Any], meta: Meta) -> dict[str, Any]:
         "maxItems" if several else "maxLength": meta.max_length,
         "minimum": meta.ge,
         "maximum": meta.le,
-        "pattern": meta.pattern and meta.pattern.replace(r"\Z", "$"),  # ECMAScript has no \Z, and its $ means that
+        "pattern": meta.pattern and meta.pattern.replace(r"\Z", "$"),  # ECMAScript has no \Z, and its $ means the same
         "description": meta.description,
     }
     found |= {key: value for key, value in limits.items() if value is not None}

@@ -53,7 +53,7 @@ BY_ITSELF = "x-by-itself"
 """Header of a request that a page sends by itself; it does not keep an idle session alive."""
 MAX_FORM = 256 << 10  # bytes; an annotation has 20,000 characters, each of which may take nine bytes in a form
 MAX_PUBLIC_FORM = 32 << 10  # bytes; the longest form without a session is a passkey's answer: some thousands
-MAX_LINK = 2048  # characters of the address that a page says it has
+MAX_LINK = 2048  # characters of a page's own address, as it reports it
 UNSENT_COOKIE = "__Host-recorder-unsent"
 """Cookie with the key of the forms that are kept for this browser, where several nodes keep them."""
 UNSENT = "/unsent"
@@ -62,11 +62,11 @@ LASTS = "/session"
 """Path where a page asks how long its session lasts; only a person's click extends the session."""
 WITH_PASSWORD = "/account"
 """Forms below this path ask for passwords; they are never kept."""
-MAX_FIELDS = 2000  # a request's selection is one field a call of a page
+MAX_FIELDS = 2000  # a page of a request's selection has one field for each call
 
 
 class Site:
-    """Answers every path outside /api and the health checks."""
+    """The ASGI application for every path outside /api and the health checks."""
 
     def __init__(
         self,
@@ -78,7 +78,7 @@ class Site:
         monotonic: Callable[[], float] = time.monotonic,
         random: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        """`several`: other nodes serve the same page, so everything that it remembers is in the database."""
+        """Create the page; with `several`, other nodes serve it too, so everything it remembers is in the database."""
         stores = _shared(account_service.customers, random, monotonic) if several else {}
         self.sessions: SessionStore = stores.pop("sessions", None) or Sessions(random)
         self._account_service = account_service
@@ -152,7 +152,7 @@ class Site:
         return await view.answer(page_request, ids)
 
     async def _once(self, page_request: PageRequest, act: Callable[[], Awaitable[Response]]) -> Response:
-        """Answer a form; one with an id, as our pages have, is accepted once."""
+        """Answer a form; a form with an id, as those of our pages have, is accepted once."""
         forms = page_request.session.forms
         if page_request.one("once"):
             answer = await forms.take(page_request.one("once"), act, self._monotonic())
@@ -186,7 +186,7 @@ class Site:
         )
 
     async def _own(self, request: Request, public: PublicRequest, session: Session) -> Response:
-        """Answer the frame's own paths: results shown once, unsent forms, the session's remaining time."""
+        """Answer the paths that belong to no view: results shown once, unsent forms, the session's remaining time."""
         path, now, browser = request.url.path, self._monotonic(), request.cookies.get(UNSENT_COOKIE, "")
         if request.method == "POST":
             form = await _fields(request)
@@ -227,7 +227,7 @@ class Site:
     async def _keep(
         self, request: Request, action: str, whose: tuple[str, str], form: Mapping[str, list[str]]
     ) -> Response:
-        """Keep a form for its sender and redirect to where it can be sent; if it has a password, to its page."""
+        """Keep a form and redirect to where its sender can send it; only redirect to its page if it has a password."""
         back = self._above(action)
         if action == WITH_PASSWORD or action.startswith(f"{WITH_PASSWORD}/") or not self._takes(action):
             return RedirectResponse(back, 303)
@@ -257,7 +257,7 @@ class Site:
         return path or "/"
 
     def _stranger(self, request: Request) -> PublicRequest:
-        """Return a request of which nothing is known but the language."""
+        """Return a request of which only the language is known."""
         translations = Translations.chosen(
             request.cookies.get("language", ""), request.headers.get("accept-language", "")
         )
@@ -266,7 +266,7 @@ class Site:
         return PublicRequest(request, None, translations, self._templates, chosen)
 
     async def _known(self, request: Request, public: PublicRequest) -> tuple[PublicRequest, Ended | None]:
-        """Find whose request it is, and what is remembered of a session that expired. Raises StorageError."""
+        """Find the session of a request, and what is remembered of an expired session. Raises StorageError."""
         cookie = request.cookies.get(COOKIE, "")
         busy = BY_ITSELF not in request.headers
         found = await self.sessions.look(cookie, public.source, self._monotonic(), busy=busy)
@@ -320,7 +320,7 @@ class Site:
 def _shared(
     customers: Mapping[str, Customer], random: Callable[[int], bytes], monotonic: Callable[[], float]
 ) -> dict[str, Any]:
-    """Return what the page and signing in keep in the database, where there are several nodes."""
+    """Return the stores of the page and of signing in that several nodes keep in the database."""
     from admin_api.page.framework.shared_forms import SharedUnsentForms
     from admin_api.page.framework.shared_sessions import SharedSessions
     from admin_api.page.sign_in.shared_logins import SharedAttempts, SharedPending
@@ -337,7 +337,7 @@ def _shared(
 def _to_sign_in(request: Request, renewal: str, next: str = "", *, lost: bool = False) -> Response:
     """Redirect to sign-in, or to the provider that may confirm the person again silently; then to `next`.
 
-    `lost`: say there that the form was not kept.
+    With `lost`, the sign-in page shows that the form was not kept.
 
     A page that refreshes itself never redirects to the provider: an abandoned browser would stay signed in for ever.
     """
@@ -355,7 +355,7 @@ def _to_sign_in(request: Request, renewal: str, next: str = "", *, lost: bool = 
 
 
 def _path(link: str) -> str:
-    """Return path and query of the address that a page states."""
+    """Return path and query of the address that a page reports as its own."""
     try:
         parts = urlsplit(link[:MAX_LINK])
     except ValueError:
@@ -400,7 +400,7 @@ async def _fields(request: Request, most: int = MAX_FORM) -> Mapping[str, list[s
 
 
 def content_security_policy(style_nonce: str = "") -> str:
-    """Return the policy of a page; `style_nonce` is that of the one style element that a script of the page adds."""
+    """Return the policy of a page; `style_nonce` is for the one style element that a script adds."""
     return "; ".join(
         (
             "default-src 'none'",

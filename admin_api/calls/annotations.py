@@ -1,4 +1,4 @@
-"""Add corrections to a call; the recording itself is never changed (Art. 16)."""
+"""Corrections added to a call; the recording itself is never changed (Art. 16)."""
 
 from __future__ import annotations
 

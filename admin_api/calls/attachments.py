@@ -1,4 +1,4 @@
-"""Attach a transcript (WebVTT or JSON) or a chat (JSON) to a call; it is kept, exported and erased with the call."""
+"""Transcripts (WebVTT or JSON) and chats (JSON) of a call, which are kept, exported and erased with the call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Render a call, its hold, its corrections and attachments as JSON; pure."""
+"""Rendering of a call, its hold, its corrections and attachments as JSON; pure."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ UNDESCRIBED: Mapping[type, Collection[str]] = {
     },
     Stream: {"removed", "formats", "foreign", "late", "first_packet_at", "last_packet_at"},
 }  # fmt: skip
-"""Members that are answered, but that the OpenAPI document does not promise."""
+"""Members of answers that the OpenAPI document does not promise."""
 
 
 INCOMPLETE = (
@@ -118,9 +118,9 @@ class CallPage(TypedDict):
 
 
 def call(row: CallRow, live: CallDocument | None, nodes: Mapping[int, Present] | None = None) -> Call:
-    """Show a call from the index; for a live call, from what the daemon knows now.
+    """Return a call in the form of the API, from the index or, if it is live, from the daemon's current data.
 
-    `nodes`: those that share the database, by number, where there are several.
+    `nodes`: the names of the nodes that share the database, by number, if there are several.
     """
     shown = cast("Call", revealed(row.document(live)))
     if "streams" in shown:
@@ -129,24 +129,24 @@ def call(row: CallRow, live: CallDocument | None, nodes: Mapping[int, Present] |
 
 
 def _stream(stream: Stream) -> Stream:
-    """Show a stream; whether it can be decoded depends on this version, not on the one that stored it."""
+    """Return a stream; whether it can be decoded depends on this version, not on the one that stored it."""
     return {**stream, "decodable": decodable(str(stream.get("media")), stream.get("codec"))}
 
 
 def hold(hold: StoredHold, *, whole: bool) -> Held:
-    """Show a hold; `whole` includes the reason, for those who may hold calls themselves."""
+    """Return a hold; `whole` includes the reason, for those who may hold calls themselves."""
     shown: Held = {"held_since": rfc3339(hold.set_at), "held_by": hold.set_by}
     return {**shown, "hold_reason": hold.reason} if whole else shown
 
 
 def annotation(note: StoredAnnotation) -> Annotation:
-    """Show a correction."""
+    """Return a correction."""
     made = rfc3339(note.created_at)
     return {"id": note.id, "created_at": made, "created_by": note.created_by, "text": note.text}
 
 
 def attachment(one: StoredAttachment) -> Attachment:
-    """Show an attachment without its bytes."""
+    """Return an attachment without its bytes."""
     return {
         "id": one.id,
         "kind": one.kind,

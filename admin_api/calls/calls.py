@@ -1,4 +1,4 @@
-"""Search calls, view one, pause and resume a live one."""
+"""Calls: search them, view one, pause and resume a live one."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from storage.nodes.present import Present
 
 SAME_CALL = timedelta(days=1)
-"""How far apart recordings of one call may begin: a call may be transferred within a working day."""
+"""Longest time between the starts of recordings of one call, which may be transferred within a working day."""
 MOST_RECORDINGS = 50
-"""Most recordings of one call that are listed."""
+"""Maximum number of listed recordings of one call."""
 OVER = "The call is not in a state that allows it"
 
 _Party = Annotated[str, text(MAX_PARTY, "+49 30 1234567", party), RIGHT_PARTY]
@@ -98,7 +98,7 @@ async def view(request: AuthorisedRequest, id: str) -> Call:
 async def _recordings(request: AuthorisedRequest, shown: Call) -> list[Recording]:
     """Return the other recordings of the same call, by shared identifiers, and how certain each match is.
 
-    First those that other nodes made of the same communication session.
+    Those that other nodes made of the same communication session come first.
     """
     session = str(shown.get("session_id") or "")
     of_nodes = await request.customer.calls.others(request.object) if request.customer.place.several else ()

@@ -1,4 +1,4 @@
-"""Put a call under legal hold and release it; a held call cannot be erased."""
+"""Legal holds: put a call under legal hold and release it; a held call cannot be erased."""
 
 from __future__ import annotations
 

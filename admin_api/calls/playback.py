@@ -1,4 +1,4 @@
-"""Send the media of a call, whole or in ranges (RFC 9110 section 14).
+"""The media of a call as an answer, whole or in ranges (RFC 9110 section 14).
 
 The call is rendered into an unnamed file; long WAV is sent while it is rendered.
 """
@@ -38,7 +38,7 @@ CHUNK = 256 << 10  # bytes read at once, away from the loop: 8 s of stereo G.711
 MAX_PLAYS = 8  # rendered files of one customer at once; an hour of FLAC takes 60 MB of memory while it is sent
 MAX_STREAMS = 16  # streams of one customer at once; each has a worker of 30 MB, whatever the length
 TURN_SECONDS = 5.0  # a request over either limit waits this long; an hour of audio is sent in about 1 s
-LOOK_SECONDS = 0.05  # how often a waiting request checks for room
+LOOK_SECONDS = 0.05  # seconds between a waiting request's checks for room
 SLOW_SECONDS = 60.0  # a client that reads no chunk for this long is dropped: it holds that memory
 CONTENT_TYPES = (
     "audio/wav",
@@ -93,19 +93,19 @@ class RenderedFile:
 
 
 Reading = Callable[[], AbstractAsyncContextManager[Callable[[], bool]]]
-"""Reads a recording in the body, which ends soon after it is erased, by Forgotten; yields what says whether it is kept
-(storage.vault.leaves_in_use).
+"""A context for reading a recording; its body ends with Forgotten soon after the recording is erased. Yields a function
+that returns whether the recording is kept (storage.vault.leaves_in_use).
 """
 
 
 @asynccontextmanager
 async def _always() -> AsyncIterator[Callable[[], bool]]:
-    """Read what is not erased."""
+    """Read data that no erasure concerns."""
     yield lambda: True
 
 
 async def blocks(data: bytes) -> AsyncIterator[bytes]:
-    """Yield data that lie in memory, so that an erasure may come between."""
+    """Yield data from memory in chunks, so that an erasure can take effect between two of them."""
     for at in range(0, len(data), CHUNK):
         yield data[at : at + CHUNK]
 
@@ -121,7 +121,7 @@ class Sent(StreamingResponse):
         end: Callable[[], None] = lambda: None,
         reading: Reading = _always,
     ) -> None:
-        """Send `content` as long as `reading` lets it; call `end` at the end."""
+        """Send `content` until it is complete or `reading` ends; then call `end`."""
         super().__init__(content, status, headers)
         self._content = content
         self._end = end
@@ -168,7 +168,7 @@ class MediaQuery(Given):
 
 
 class Player:
-    """Renders the media of calls and sends them."""
+    """A renderer and sender of the media of calls."""
 
     def __init__(self) -> None:
         self._cache: RenderCache[RenderedFile] = RenderCache(
@@ -282,6 +282,6 @@ def _answer(request: AuthorisedRequest, sound: Playable, name: str, leaf: int, e
 
 
 def _all(ends: list[Callable[[], None]]) -> None:
-    """Call the function at the end, once."""
+    """Call the function that releases an answer's source, at most once."""
     while ends:
         ends.pop()()

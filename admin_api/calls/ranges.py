@@ -1,4 +1,4 @@
-"""Evaluate conditional and range requests (RFC 9110 sections 13 and 14.2); pure."""
+"""Evaluation of conditional and range requests (RFC 9110 sections 13 and 14.2); pure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keep recently rendered files, so that a player that seeks does not have the call rendered for every range.
+"""Cache of recently rendered files, so that a seeking player does not have the call rendered for every range.
 
 The files are in memory, without a name on any disk, for SECONDS after the last reader left. Every request is
 authorised and looked up in the index first, so nobody gets an erased call.
@@ -17,7 +17,7 @@ from admin_api.errors import AdminApiError
 SECONDS = 15.0
 """A player seeks within seconds; until then, an hour of stereo FLAC holds 60 MB."""
 LOOK_SECONDS = 1.0
-"""How often a file without readers is looked at, whether its call was erased."""
+"""Seconds between checks whether the call of a file without readers was erased."""
 HEAVY = 512 << 20
 """Byte limit of one customer's files: above it, a new one is rendered only if idle ones can be dropped."""
 
@@ -58,9 +58,9 @@ class RenderCache(Generic[T]):
         self._turns: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
 
     async def take(self, key: Key, make: Callable[[], Awaitable[T]]) -> T:
-        """Return the file of a key, rendered now if absent; raises Full, and what `make` raises.
+        """Return the file of a key, rendered now if absent; raises Full, and the errors of `make`.
 
-        Return it with `leave`.
+        Release it with `leave`.
         """
         self._room(key)
         turn = self._turns.setdefault(key, asyncio.Lock())
@@ -93,12 +93,12 @@ class RenderCache(Generic[T]):
             self._drop(key)
 
     def _wait(self, key: Key, keep: Callable[[], bool], left: float) -> None:
-        """Keep a file without readers for so many seconds."""
+        """Keep a file without readers for this many seconds."""
         pause = min(left, LOOK_SECONDS)
         self._kept[key].going = asyncio.get_running_loop().call_later(pause, self._look, key, keep, left - pause)
 
     def _look(self, key: Key, keep: Callable[[], bool], left: float) -> None:
-        """Drop a file that nobody came back for, or that may not be kept any more."""
+        """Drop a file that had no new reader in time, or that may no longer be kept."""
         if left > 0 and keep():
             self._wait(key, keep, left)
         else:

@@ -26,7 +26,7 @@ CallIds = Annotated[list[str], Meta(min_length=1), right(Message("reason.calls",
 
 
 def search(conditions: Mapping[str, Any]) -> Query:
-    """Return the search by conditions, of which the party is personal."""
+    """Return the search by conditions; the party is a personal value."""
     named = conditions.get("party")
     return Query(**{**conditions, "party": None if named is None else Personal(named)})
 

@@ -1,4 +1,4 @@
-"""Answer the waveform of a call: the loudness of each channel over its length, from a render worker, never stored.
+"""The waveform of a call: the loudness of each channel over its length, from a render worker, never stored.
 
 A picture of speech is media: it needs the same roles and has its own action in the audit log. An hour takes less than
 a second to render, so no copy is kept that an erasure would have to find.

@@ -1,4 +1,4 @@
-"""Create and change users of a customer without a directory, one by one or as a whole list.
+"""Creation and changes of a customer's users without a directory, one by one or as a whole list.
 
 Users from a directory or a CSV file are changed there; the next import would undo a change made here.
 """
@@ -63,20 +63,20 @@ class UserRequest(Given):
     }
 
     def faults(self) -> Iterable[Fault]:
-        """Require what identifies the person."""
+        """Require a member that identifies the person."""
         if not self.key:
             key = Message("reason.no-identity", "must have one of {names}, which identify the person")
             yield "", key.of(names=KEYS)
 
     @property
     def key(self) -> str:
-        """Return what identifies the person (`Person.key`), "" if nothing does."""
+        """Return the identity of the person (`Person.key`), "" if there is none."""
         named = self.object_id or self.upn or self.email or self.account_name or ""
         return named.strip().casefold()
 
     @property
     def person(self) -> Person:
-        """Return the person, without blanks around what was sent."""
+        """Return the person, without blanks around the sent texts."""
         given: dict[str, Any] = msgspec.structs.asdict(self)
         for name, value in given.items():
             several = name in ("numbers", "addresses")
@@ -118,7 +118,7 @@ class UserCounts(TypedDict):
 async def create(request: AuthorisedRequest, body: UserRequest) -> User:
     """Add a user, for customers whose users come through the API."""
     person, users = body.person, request.customer.users
-    async with users.changing:  # of several concurrent requests for the same person, one creates it
+    async with users.changing:  # of concurrent requests for the same person, only one creates the user
         known = await users.known(SOURCE, person)
         if known is not None:
             await request.note(FAILED, "known already", known.id)

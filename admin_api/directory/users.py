@@ -171,7 +171,7 @@ async def delete(request: AuthorisedRequest, id: str) -> None:
 
 
 def shown(user: StoredUser) -> User:
-    """Show a user."""
+    """Return a user in the form of the API."""
     return {
         "id": user.id,
         "state": user.state.value,
@@ -193,7 +193,7 @@ async def named(request: AuthorisedRequest) -> StoredUser:
 
 
 async def _found(customer: Customer, query: UserQuery, after: str) -> tuple[tuple[StoredUser, ...], str | None]:
-    """Find users; with a text, those who were just added are found too."""
+    """Find users; a search by text also finds those who were just added."""
     country, who = customer.settings.country, customer.user_matcher.who
     if query.q is not None:
         await customer.user_matcher.refresh(most=FEW)
@@ -206,7 +206,7 @@ async def _found(customer: Customer, query: UserQuery, after: str) -> tuple[tupl
 
 
 def _identity(each: StoredIdentity) -> Identity:
-    """Show the identities that link calls to a user, each with its time; null means without limit."""
+    """Return the identities that link calls to a user, each with its time; null means without limit."""
     return {
         "kind": each.kind,
         "value": each.value,

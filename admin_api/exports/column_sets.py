@@ -109,7 +109,7 @@ def others(names: Sequence[str]) -> bool:
 
 
 def shown(kept: StoredSet) -> ColumnSet:
-    """Show a set."""
+    """Return a set in the form of the API."""
     return {
         "id": kept.id,
         "name": kept.name,

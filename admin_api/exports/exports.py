@@ -1,4 +1,4 @@
-"""Request an export, show its progress, fetch its file, cancel it."""
+"""Exports: request one, show its progress, fetch its file, cancel it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ CHUNK = 256 << 10  # bytes sent at once
 _NO_SET = Message("reason.column-set", "must be the name or id of a set of GET /column-sets")
 _SILENCE = Message("reason.silence-with-media", "must be true or false, and true only with party and media")
 OTHER = Message("export-problem.other", "{text}")
-"""Why an export failed, where the sentence is all that is known."""
+"""The reason of a failed export of which only the sentence was stored."""
 _IS_REPORT = Message(
     "problem.report-of-a-request",
     "This is the report of a request; fetch it with GET /requests/ID/report/file, which records who fetched it.",
@@ -138,7 +138,7 @@ class ExportRequest(Given, kw_only=True):
         return MEDIA[0] if self.media else None
 
     def wanted(self, sets: Sequence[ColumnSet]) -> Request:
-        """Return what is filed; raises Problem 422 if there is no such column set."""
+        """Return the export to file; raises Problem 422 if there is no such column set."""
         ids = None if self.calls is UNSET else tuple(dict.fromkeys(filter(is_id, self.calls)))
         searched = stored_query.written(self.query.search) if isinstance(self.query, Conditions) else None
         names = self._columns(sets)
@@ -247,14 +247,14 @@ def sent(request: AuthorisedRequest, export: StoredExport, content_type: str, na
 
 
 def problem_of(text: str | None, said: Mapping[str, Any] | None) -> Message | None:
-    """Return why an export failed, or what its file lacks; older versions stored the sentence alone."""
+    """Return the reason of a failure, or what the file lacks; older versions stored only the sentence."""
     if text is None or said is None:
         return None if text is None else OTHER.of(text=text)
     return Message(said["id"], text, said["values"])
 
 
 def shown(export: StoredExport, progress: tuple[int, int | None] | None, held: int | None = None) -> Export:
-    """Show an export; `held`: the calls it contains, where known."""
+    """Return an export in the form of the API; `held`: the calls it contains, if known."""
     request = export.request
     document: Export = {
         "id": export.id,
@@ -291,7 +291,7 @@ def _conditions(request: Request | None) -> dict[str, Any] | None:
 
 
 async def away(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Read in a thread, a chunk at a time.
+    """Yield a source's chunks, each read in a thread.
 
     An aborted download closes the file there too: it may be erased, and closing its last descriptor takes long.
     """
@@ -319,7 +319,7 @@ async def away(chunks: Iterator[bytes]) -> AsyncIterator[bytes]:
 
 
 def _told(request: Request) -> str:
-    """Return the audit text: what is asked for, but not about whom."""
+    """Return the audit text: format, selection and media, without personal data."""
     whose = "query" if request.query else "party" if request.calls is None else f"{len(request.calls)} calls"
     media = f", media {request.media}" if request.media else ""
     return f"{request.format}, {whose}{media}{', other parties' if others(request.columns) else ''}"

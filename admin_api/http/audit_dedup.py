@@ -1,4 +1,4 @@
-"""Write one audit entry a minute, not twenty, for a page view that refreshes itself.
+"""One audit entry a minute instead of twenty, for a page view that refreshes itself.
 
 This applies only to refreshes by the page itself (`Authoriser.caller`, which nothing from outside reaches), and only to
 the same session and query; the first look is always logged.
@@ -22,9 +22,9 @@ class Repeat:
     """One look at a view."""
 
     quiet: bool = False
-    """No entry is needed: one was written within the last minute."""
+    """Whether an entry was written within the last minute, so that none is needed."""
     written: Callable[[], None] = lambda: None
-    """Call it once the entry is written; the minute starts then."""
+    """Called once the entry is written; the minute starts then."""
 
 
 class RecentReads:
@@ -34,7 +34,7 @@ class RecentReads:
         self._written: TTLCache[bytes, bool] = TTLCache(MAX_KEPT, SECONDS, monotonic)
 
     def look(self, token: str, question: str) -> Repeat:
-        """Return the look, which says whether it needs an entry."""
+        """Return the look, with whether it needs an entry."""
         key = hashlib.sha256(f"{token}\n{question}".encode("utf-8", "surrogateescape")).digest()
         if self._written.get(key):
             return Repeat(quiet=True)

@@ -1,4 +1,4 @@
-"""Check every request below /api in one order: token, rate, customer, path, role, query, body, and then the object.
+"""Checks of every request below /api, in this order: token, rate, customer, path, role, query, body, object.
 
 The answer never depends on anything the token may not know. Without a valid token everything is 401; below another
 customer everything is 404, as if that customer did not exist; without the role everything is 403. A body is read only
@@ -85,7 +85,7 @@ class Authoriser:
     def caller(self, request: Request, principal: Principal, *, again: str = "") -> Caller:
         """Return the sender of a request, who can call endpoints as functions.
 
-        `again`: what a page view shows that only refreshes itself; one look at it a minute is logged.
+        `again`: what a page view shows if it only refreshes itself; the audit log has one entry a minute for it.
         """
         look = self._again.look(principal.token, again) if again else FIRST
         return Caller(request, principal, self._daemon, self._report, look)
@@ -95,7 +95,7 @@ class Authoriser:
         return self.endpoints[action].roles
 
     def _principal(self, request: Request) -> Principal:
-        """Find out who asks; raises Problem 401 or 429."""
+        """Return the authenticated sender; raises Problem 401 or 429."""
         source = request.client.host if request.client else ""
         token = bearer.bearer(request.scope["headers"])
         found = token and bearer.find(self._customers, token, source, self._clock(), self._report)

@@ -31,43 +31,43 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody who is known, and by what they ask."""
+    """An authenticated sender and their request."""
 
     http: Request
-    """The request itself; its headers say which part of a file is wanted."""
+    """The HTTP request; its headers say which part of a file is wanted."""
     principal: Principal
-    """Who asks."""
+    """The authenticated sender."""
     daemon: Daemon
     """The running daemon."""
     report: Report
-    """Receives what failed and is not the caller's fault."""
+    """Receives failures that are not the caller's fault."""
     look: Repeat = FIRST
     """Whether the page only refreshes a view whose audit entry was written within the last minute."""
 
 
 @dataclass(slots=True)
 class AuthorisedRequest:
-    """What a handler works with."""
+    """A request that its handler may carry out."""
 
     caller: Caller
-    """Who asks, and by what."""
+    """The sender and their request."""
     action: Action
-    """What for."""
+    """The action of the endpoint."""
     role: str
     """The role that allows it; all roles of the token if none does."""
     object: str
     """The first id in the path as sent, "" if there is none."""
     noted: bool = False
-    """The audit log has an entry about it."""
+    """Whether the audit log has an entry about it."""
 
     @property
     def http(self) -> Request:
-        """The request itself."""
+        """The HTTP request."""
         return self.caller.http
 
     @property
     def principal(self) -> Principal:
-        """Who asks."""
+        """The authenticated sender."""
         return self.caller.principal
 
     @property
@@ -82,7 +82,7 @@ class AuthorisedRequest:
 
     @asynccontextmanager
     async def audited(self) -> AsyncIterator[None]:
-        """Log what is done inside, unless the handler did, and a refusal with a reason; raises Problem."""
+        """Log what the body does, unless the handler logged it, and a refusal that has a reason; raises Problem."""
         try:
             yield
         except Exception as error:
@@ -109,14 +109,14 @@ class AuthorisedRequest:
             raise unavailable(again, "not in the index yet")
 
     async def node_name(self, number: int) -> str:
-        """Return the name of one of several nodes, for people; ? if it is no longer known."""
+        """Return the display name of one of several nodes; ? if it is no longer known."""
         node = await self.customer.nodes.of(number) if self.customer.nodes else None
         return node.name if node else "?"
 
     async def note(self, outcome: str, reason: str = "", object: str = "") -> None:
         """Write an audit entry and wait until it is durable; raises Problem 503 if it cannot be written.
 
-        Call it before anything is shown; `audited` does where an action needs no entry of its own.
+        Call it before anything is shown; `audited` calls it for actions without an entry of their own.
         """
         self.noted = True
         look = self.caller.look

@@ -1,4 +1,4 @@
-"""Identify the sender of a request by bearer token. Every customer is searched, so timing does not reveal the owner."""
+"""Senders of requests by bearer token. Every customer is searched, so that timing does not reveal the owner."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Report = Callable[[BaseException], None]
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks."""
+    """The authenticated sender of a request."""
 
     customer: Customer
     """The customer that the token belongs to."""
@@ -27,11 +27,11 @@ class Principal:
     name: str
     """Its holder's name in the audit log."""
     roles: tuple[str, ...]
-    """What it may do."""
+    """Roles of the token."""
     source: str
     """Address of the client."""
     who: Actor | None = None
-    """The person, where known beyond the token: an account, somebody from a provider, the token's owner."""
+    """The person, if known beyond the token: an account, somebody from a provider, the token's owner."""
 
     @property
     def actor(self) -> Actor:
@@ -54,7 +54,7 @@ def bearer(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
 
 
 def find(customers: Mapping[str, Customer], token: str, source: str, now: datetime, report: Report) -> Principal | None:
-    """Return the token's caller, or None. Every customer is searched, even after the token was found."""
+    """Return the token's sender, or None. Every customer is searched, even after the token was found."""
     found: Principal | None = None
     for customer in customers.values():
         try:

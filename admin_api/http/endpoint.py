@@ -55,18 +55,18 @@ class Endpoint(Generic[P, R]):
     status: int = 200
     """Status of success; 204 if the handler returns nothing."""
     conflict: str = ""
-    """What 409 means; "" if it cannot happen."""
+    """Meaning of 409; "" if it cannot happen."""
     files: tuple[str, ...] = ()
     """Media types, if the answer is a file."""
     ranges: bool = False
-    """Parts of the file can be asked for."""
+    """Whether ranges of the file can be requested."""
     limit: int = reading.MAX_BODY
-    """Most bytes of the body."""
+    """Maximum size of the body in bytes."""
     seconds: float = reading.BODY_SECONDS
-    """Time for the whole body to arrive."""
+    """Seconds for the whole body to arrive."""
 
     async def __call__(self, caller: Caller, /, *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do it for somebody who is known already; the ids of the path come first. Raises Problem."""
+        """Run the endpoint for an authenticated caller; the ids of the path come first. Raises Problem."""
         request = await self.admit(caller, str(args[0]) if self.names else "")
         async with request.audited():
             return await self.run(request, *args, **kwargs)
@@ -79,7 +79,7 @@ class Endpoint(Generic[P, R]):
         query: Mapping[str, object] | None = None,
         body: Mapping[str, Any] | None = None,
     ) -> R:
-        """Do it with a query and a body that are still to be checked, as a form gives them; raises Problem.
+        """Run the endpoint with a query and body that are not checked yet, as from a form; raises Problem.
 
         An empty field of the query counts as left out.
         """
@@ -109,7 +109,7 @@ class Endpoint(Generic[P, R]):
 
     @cached_property
     def optional(self) -> bool:
-        """The body may be empty."""
+        """Whether the body may be empty."""
         declared = inspect.signature(self.run).parameters.get("body")
         return declared is None or declared.default is not inspect.Parameter.empty
 
@@ -211,7 +211,7 @@ class Router:
     """The paths of all endpoints."""
 
     def __init__(self, endpoints: Iterable[Endpoint[..., Any]]) -> None:
-        """Raises TypeError if a method of a path is declared twice."""
+        """Index the endpoints by path; raises TypeError if a method of a path is declared twice."""
         self._paths: dict[tuple[str | None, ...], dict[str, Endpoint[..., Any]]] = {}
         for each in endpoints:
             segments = (None if part.startswith("{") else part for part in each.path[1:].split("/"))
@@ -220,7 +220,7 @@ class Router:
                 raise TypeError(f"declared twice: {each.method} {each.path}")
 
     def find(self, path: str) -> Place:
-        """Find what a path names; a double slash or one at the end makes it another path, which does not exist."""
+        """Find what a path names; a double or trailing slash makes it a different path, which does not exist."""
         if not path.startswith(PREFIX):
             return Place("", {})
         customer, _, rest = path[len(PREFIX) :].partition("/")

@@ -1,4 +1,4 @@
-"""Put the common headers on every answer, and turn every failure into a problem document without internal text."""
+"""Middleware for the common headers of all answers, and for problem documents without internal text on failures."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _DAMAGED = (BadDetails, SealBroken, DamagedPart, DatabaseDamaged, KeysError)
 
 
 class Guard:
-    """Wraps the routes of the application."""
+    """The middleware around the routes of the application."""
 
     def __init__(self, app: ASGIApp, report: Report) -> None:
         self._app = app

@@ -1,8 +1,8 @@
-"""A sentence that is said in several languages: its English, an id, and the values in it.
+"""A sentence that is shown in several languages: its English, an id, and the values in it.
 
     Message("problem.most-bytes", "At most {limit} bytes are accepted.").of(limit=4096)
 
-The API shows the English. The page says it in the reader's language, by the id in its catalogues
+The API shows the English. The page shows it in the reader's language, by the id in its catalogues
 (`page.framework.translations`), whose English may differ from the API's: a person sees a form, not a request.
 """
 
@@ -12,20 +12,20 @@ from collections.abc import Mapping
 from typing import Any, Union
 
 Value = Union[str, int, "Message", tuple[str, ...]]
-"""What is put in: a name that the recorder declares, a number, another message, or several of them."""
+"""A value in a sentence: a name that the recorder declares, a number, another message, or several of them."""
 
 
 class Message(str):
-    """A sentence in English, or part of one, that knows its id. Nothing that a client sent may be a value in it."""
+    """A sentence in English, or part of one, with its id. Nothing that a client sent may be a value in it."""
 
     __slots__ = ("id", "values")
     id: str
     """Its id in the page's catalogues."""
     values: Mapping[str, Value]
-    """What is put in, by the names of the places; `n` chooses the plural form."""
+    """The values, by the names of their placeholders; `n` chooses the plural form."""
 
     def __new__(cls, id: str, english: str, values: Mapping[str, Value] | None = None) -> Message:
-        """`english` with the values in it, if there are any; `of` puts them in."""
+        """Make a message; if there are values, `english` already contains them, as `of` does it."""
         made = super().__new__(cls, english)
         made.id = id
         made.values = values or {}
@@ -37,6 +37,6 @@ class Message(str):
         return {"id": self.id, "values": dict(self.values)}
 
     def of(self, **values: Value) -> Message:
-        """Put values in."""
+        """Return the message with these values filled in."""
         texts = {name: ", ".join(each) if isinstance(each, tuple) else each for name, each in values.items()}
         return Message(self.id, self.format(**texts), values)

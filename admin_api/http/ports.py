@@ -1,4 +1,4 @@
-"""Protocols for what this package needs from the daemon: live calls, rendered media, health."""
+"""Protocols that the daemon implements for this package: live calls, rendered media, health."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class BrokenOff(AdminApiError):
 class Rendered:
     """A rendered file without a name on any disk."""
 
-    descriptor: int  # readable at any offset; the receiver closes it
+    descriptor: int  # can be read at any offset; the receiver closes it
     size: int  # bytes
     content_type: str
 
@@ -74,7 +74,7 @@ class Daemon(Protocol):
         """
 
     async def unwritten(self, customer: Customer, call: str | None = None) -> Sequence[Fresh]:
-        """Return what the index lacks so far, of a customer or one call; ask for this before you read the index."""
+        """Return a customer's calls, or one call, if not in the index yet; ask before you read the index."""
 
     def pause(self, customer: str, call: str) -> bool:
         """Pause the recording; False if there is no such live call."""
@@ -101,7 +101,7 @@ class Daemon(Protocol):
         """Return whether the index of a customer is being rebuilt, so that a list may lack calls."""
 
     def sweep_terms(self) -> tuple[datetime, float]:
-        """Return the time that retention uses, and the percentage of calls above which a sweep needs approval."""
+        """Return retention's current time, and the percentage of calls above which a sweep needs approval."""
 
     def not_ready(self) -> str | None:
         """Return why no calls are accepted, None while they are."""

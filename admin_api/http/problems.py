@@ -1,4 +1,4 @@
-"""Problem documents (RFC 9457) for every error; none repeats what the client sent."""
+"""Problem documents (RFC 9457) for every error; none repeats the client's input."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ CONFLICT = Message("problem.conflict", "Not possible in this state")
 NOT_NOW = Message("problem.not-now", "Not possible now")
 
 Fault = tuple[str, Message]
-"""A declared name that is wrong, "" for the whole, and what is right."""
+"""The declared name of a wrong member, "" for the whole, and what is right."""
 
 
 class Problem(AdminApiError):
@@ -75,66 +75,66 @@ class Problem(AdminApiError):
 
 
 def malformed() -> Problem:
-    """The bytes are no HTTP request, or one whose end a proxy may see elsewhere."""
+    """Return the answer to bytes that are not an HTTP request, or one whose end a proxy may see elsewhere."""
     title = Message("problem.malformed", "This is not an HTTP request")
     close = {"Connection": "close"}
     return Problem(400, "malformed", title, Message("problem.send-http", "Send HTTP/1.1."), headers=close)
 
 
 def unauthorized() -> Problem:
-    """No token, or an unknown, revoked or expired one; the answer does not say which."""
+    """Return the answer to no token, or an unknown, revoked or expired one; it does not say which."""
     return Problem(401, "unauthorized", _NO_TOKEN, _SEND_TOKEN, headers={"WWW-Authenticate": "Bearer"})
 
 
 def forbidden(roles: Sequence[str]) -> Problem:
-    """The token's roles do not allow it, whether the object exists or not."""
+    """Return the answer to an action that the token's roles do not allow, whether the object exists or not."""
     return Problem(403, "forbidden", _FORBIDDEN, _ROLES.of(roles=tuple(roles)))
 
 
 def own_request() -> Problem:
-    """The requester of an erasure cannot approve it (four-eyes principle)."""
+    """Return the answer to approving an erasure as its requester (four-eyes principle)."""
     detail = Message("problem.own-request", "The token that asked for an erasure cannot approve it.")
     return Problem(403, "own-request", _FORBIDDEN, detail, why="own request")
 
 
 def not_found(why: str = "") -> Problem:
-    """Not found: unknown, another customer's or erased; the answer does not say which."""
+    """Return the answer for an object that is unknown, another customer's or erased; it does not say which."""
     return Problem(404, "not-found", NOT_FOUND, _NOT_VISIBLE, why=why)
 
 
 def wrong_method(allowed: Sequence[str]) -> Problem:
-    """The path does not support this method."""
+    """Return the answer to a method that the path does not support."""
     detail = Message("problem.methods", "Use {methods}.").of(methods=tuple(allowed))
     return Problem(405, "method-not-allowed", NO_METHOD, detail, headers={"Allow": ", ".join(allowed)})
 
 
 def conflict(detail: Message, why: str = "", outcome: str = FAILED) -> Problem:
-    """The state of the object does not allow the action."""
+    """Return the answer to an action that the state of the object does not allow."""
     return Problem(409, "conflict", CONFLICT, detail, why=why, outcome=outcome)
 
 
 def too_slow() -> Problem:
-    """The body did not arrive in time."""
+    """Return the answer to a body that did not arrive in time."""
     title = Message("problem.timeout", "The request took too long to arrive")
     again = Message("problem.send-again", "Send it again.")
     return Problem(408, "timeout", title, again, headers={"Connection": "close"}, why=_MALFORMED)
 
 
 def too_large(limit: int) -> Problem:
-    """The body is larger than the limit."""
+    """Return the answer to a body that is larger than the limit."""
     title = Message("problem.too-large", "The request is too large")
     most = Message("problem.most-bytes", "At most {limit} bytes are accepted.").of(limit=limit)
     return Problem(413, "too-large", title, most, why=_MALFORMED)
 
 
 def invalid(faults: Sequence[Fault], where: str = "body", why: str = _MALFORMED, outcome: str = REFUSED) -> Problem:
-    """Parameters or body are invalid; `errors` names the declared ones that are wrong and says what is right."""
+    """Return the answer to invalid input; `errors` names the declared members that are wrong and says what is right."""
     errors = [{"in": where, **({"name": name} if name else {}), "reason": reason} for name, reason in faults]
     return Problem(422, "invalid", _INVALID, _CORRECT, errors=errors, why=why, outcome=outcome)
 
 
 def too_many(seconds: int) -> Problem:
-    """More requests than the limit allows."""
+    """Return the answer to more requests than the limit allows."""
     return Problem(
         429,
         "too-many-requests",
@@ -145,23 +145,23 @@ def too_many(seconds: int) -> Problem:
 
 
 def bug() -> Problem:
-    """An unexpected failure; its details go to our log only."""
+    """Return the answer after an unexpected failure, whose details go to our log only."""
     title = Message("problem.fault", "The recorder failed")
     return Problem(500, "fault", title, Message("problem.logged", "The error was logged; trying again may help."))
 
 
 def damaged() -> Problem:
-    """Stored data cannot be opened."""
+    """Return the answer for stored data that cannot be opened."""
     title = Message("problem.damaged", "The data cannot be read")
     return Problem(500, "damaged", title, Message("problem.verify", "`recorder verify` names what is damaged."))
 
 
 def too_many_connections() -> Problem:
-    """The limit of connections is reached."""
+    """Return the answer when the limit of connections is reached."""
     detail = Message("problem.too-many-connections", "Too many connections are open.")
     return Problem(503, "unavailable", NOT_NOW, detail, headers={"Retry-After": "1", "Connection": "close"})
 
 
 def unavailable(detail: Message, why: str = "", outcome: str = FAILED) -> Problem:
-    """Not possible now; trying again later makes sense."""
+    """Return the answer to a request that is not possible now, but may be later."""
     return Problem(503, "unavailable", NOT_NOW, detail, headers={"Retry-After": "1"}, why=why, outcome=outcome)

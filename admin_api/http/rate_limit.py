@@ -1,4 +1,4 @@
-"""Limit the requests of a token and of an address."""
+"""Limits for the requests of a token and of an address."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FAILURES_PER_ADDRESS = Rate(100.0, 500.0)
 
 
 class Limiter:
-    """Limits every key to the same rate."""
+    """A rate limit that is the same for every key."""
 
     def __init__(self, rate: Rate, max_keys: int = MAX_KEYS) -> None:
         self._rate = rate

@@ -1,8 +1,8 @@
-"""Read queries and bodies into declared types: strict, without coercion, and without repeating what was sent.
+"""Strict reading of queries and bodies into declared types, without coercion and without repeating the input.
 
-json refuses what msgspec does not see (a name given twice, NaN), msgspec everything else. Its messages repeat input, so
-they are never shown: a refusal names the declared members that are wrong and says what is right (`types.right`, or what
-the type says).
+json refuses what msgspec does not notice (a name given twice, NaN); msgspec refuses everything else. Its messages
+repeat input, so they are never shown: a refusal names the declared members that are wrong and says what is right
+(by `types.right`, or else by the type).
 """
 
 from __future__ import annotations
@@ -136,13 +136,13 @@ def _no_number(_: str) -> NoReturn:
 def _converted(given: Any, kind: type[T]) -> T:
     """Check a value against its type; raises ValueError, which repeats the value.
 
-    Without half a surrogate pair it is msgspec.ValidationError; with one, its message cannot be made.
+    The error is msgspec.ValidationError, unless the value has a lone surrogate: then msgspec cannot make its message.
     """
     return msgspec.convert(given, kind, dec_hook=_special)
 
 
 def _special(kind: type, value: object) -> object:
-    """Read what msgspec does not know by itself; raises ValueError."""
+    """Read a value of a type that msgspec does not know; raises ValueError."""
     if kind is Moment:
         return Moment.parse(value)
     raise NotImplementedError(kind)
@@ -152,11 +152,11 @@ class Member(NamedTuple):
     """A declared member of a query or a body."""
 
     type: Any
-    """Its type, with what is declared about it."""
+    """Its type with annotations."""
     attribute: str
     """Its name in Python."""
     required: bool
-    """It must be given."""
+    """Whether it must be given."""
     plain: tuple[Any, ...]
     """The types that it may have, without None."""
     text: Any
@@ -165,7 +165,7 @@ class Member(NamedTuple):
     """What is right, as a sentence without its subject."""
 
     def value(self, text: str) -> Any:
-        """Return what the text of a query stands for; raises ValueError."""
+        """Return the value of a query parameter's text; raises ValueError."""
         if int in self.plain and _WHOLE.fullmatch(text):
             return int(text)
         if bool in self.plain and text in ("true", "false"):
@@ -207,7 +207,7 @@ def _parts(hint: Any) -> tuple[tuple[Any, ...], tuple[Meta, ...]]:
 
 
 def _reason(plain: Sequence[Any], meta: Sequence[Meta], *, null: bool) -> Message:
-    """Say what is right by the type alone."""
+    """Return what is right, judged by the type alone."""
     names = next((each.extra_json_schema.get("enum") for each in meta if each.extra_json_schema), None)
     names = names or list(getattr(plain[0], "__members__", {}).values())
     if names:
@@ -281,7 +281,7 @@ def _nested(kind: type[Given]) -> Mapping[str, Member]:
 
 
 def _between(made: object, where: str, entry: str = "") -> Iterator[Fault]:
-    """Find what is wrong between members, in an object and those within it."""
+    """Find contradictions between members, in an object and in the objects within it."""
     if isinstance(made, list):
         for number, each in enumerate(made if isinstance(next(iter(made), None), Given) else ()):
             yield from _between(each, where + entry.format(number))

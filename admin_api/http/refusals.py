@@ -1,4 +1,4 @@
-"""What storage and rendering refuse, as problems: an endpoint calls them and catches nothing."""
+"""Problems for the refusals of storage and rendering, so that endpoints need not catch these errors."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ _PROBLEMS: Mapping[type[Exception], Callable[[Any], Problem]] = {
 
 
 def refusal(error: Exception) -> Problem | None:
-    """Return the Problem that an error stands for, None if it is a failure."""
+    """Return the Problem for an error that is a refusal, None if the error is a failure."""
     if isinstance(error, Problem):
         return error
     known = _PROBLEMS.get(type(error))

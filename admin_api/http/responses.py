@@ -1,4 +1,4 @@
-"""Build JSON answers."""
+"""JSON answers."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def document(shown: Mapping[str, Any], status: int = 200) -> Response:
 
 
 def _english(value: object) -> str:
-    """Encode what msgspec does not know by itself."""
+    """Encode a value of a type that msgspec does not know."""
     if isinstance(value, Message):
         return str(value)
     raise NotImplementedError(type(value))
 
 
 def success(shown: Any, status: int) -> Response:
-    """Answer with what an endpoint returned: a document, a file, or nothing."""
+    """Answer with an endpoint's result: a document, a file, or nothing."""
     if isinstance(shown, Response):
         return shown
     return Response(status_code=204) if shown is None else document(shown, status)

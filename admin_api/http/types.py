@@ -1,4 +1,4 @@
-"""Types that endpoints are declared with: of queries and bodies, and of answers.
+"""Types for the declarations of endpoints: of queries and bodies, and of answers.
 
 A query, a body or an object within one is a `Given`, whose annotations say what is right (`admin_api.http.reading`). An
 answer is a TypedDict: what a handler returns is what JSON shows, and members may be added in later versions.
@@ -44,18 +44,18 @@ class Given(msgspec.Struct, forbid_unknown_fields=True):
     null_is_absent: ClassVar[Collection[str]] = ()
     """Members that may be null, which counts as left out; the JSON schema does not offer it."""
     entry: ClassVar[str] = ".{}"
-    """How errors name an entry of a list."""
+    """Name of a list's entry in errors."""
     checks_the_rest: ClassVar[bool] = False
-    """`faults` is asked even if a member is wrong by itself, which then is UNSET."""
+    """Whether `faults` is called even if a member is wrong by itself; that member is then UNSET."""
     schema: ClassVar[Mapping[str, Any]] = {}
-    """What the JSON schema says beyond the members."""
+    """Additions to the JSON schema beyond the members."""
 
     def __repr__(self) -> str:
         """Hide the values, which may be personal."""
         return f"{type(self).__name__}(…)"
 
     def faults(self) -> Iterable[Fault]:
-        """Say what is wrong between members that are right each for itself, as pairs of a name and a reason."""
+        """Return contradictions between members that are each valid, as pairs of a name and a reason."""
         return ()
 
 

@@ -1,4 +1,4 @@
-"""The audit log, for auditors only: one page, or all matching entries as a file. Of several nodes, those of all."""
+"""The audit log, for auditors only: one page, or a file of all matching entries; with several nodes, of all nodes."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _AUDITOR = (Role.AUDITOR,)
 
 
 def _action(text: str) -> str:
-    """Read an action name by its form: actions of the recorder itself are not in the enum Action."""
+    """Read an action name, checked by its form: actions of the recorder itself are not in the enum Action."""
     if not text.isascii() or not text.replace(".", "a").replace("_", "a").isalpha():
         raise ValueError
     return text

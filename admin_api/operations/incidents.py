@@ -37,5 +37,5 @@ async def list_incidents(request: AuthorisedRequest, query: Page) -> Listed[Inci
 
 
 def _left(cursor: str | None, count: int) -> int:
-    """Return how many incidents are left to show; raises BadCursor."""
+    """Return the number of incidents still to show; raises BadCursor."""
     return count if cursor is None else min(count, *cursors.read_by_numbers(cursor))

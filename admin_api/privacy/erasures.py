@@ -1,4 +1,4 @@
-"""Request an erasure (Art. 17), show its state, approve another person's request.
+"""Erasures (Art. 17): request one, show its state, approve another person's request.
 
 The audit entry is written inside the transaction that files or approves: if it fails, nothing happens.
 """
@@ -51,7 +51,7 @@ class ErasureRequest(Given, kw_only=True):
 
     @property
     def told(self) -> str:
-        """Return the audit text: what is asked for, but not about whom."""
+        """Return the audit text: how calls are selected, without personal data."""
         if self.calls is not UNSET:
             return f"{len(dict.fromkeys(self.calls))} calls"
         return "party" if self.query is UNSET else "query"
@@ -196,7 +196,7 @@ async def approve(request: AuthorisedRequest, id: str) -> Erasure:
 
 
 def shown(erasure: StoredErasure) -> Erasure:
-    """Show an erasure without party and reason."""
+    """Return an erasure in the form of the API, without party and reason."""
     told: Erasure = {
         "id": erasure.id,
         "state": erasure.state.value,

@@ -34,7 +34,7 @@ MAX_REFERENCE = 200  # characters
 MAX_SECRET = 512  # characters of a passphrase
 MAX_SELECTED = 20_000  # ids; as many as there can be candidates
 MAX_PARTIES = 100  # of one call
-MEDIA = ("wav", "flac", "opus", "mp3", "mkv")  # what a person can play; a capture is for engineers
+MEDIA = ("wav", "flac", "opus", "mp3", "mkv")  # formats that a person can play; a capture is for engineers
 
 _IDENTITIES = TEXTS.of(most=MAX_IDENTITIES, size=MAX_PARTY)
 _KINDS = Message("reason.one-or-several", "must be one or several of {choices}").of(choices=tuple(Kind))
@@ -83,12 +83,12 @@ class RequestRequest(Given):
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        """Return what is asked for, each once."""
+        """Return the kinds of the request, each once."""
         return tuple(dict.fromkeys(self.kind if isinstance(self.kind, list) else [self.kind]))
 
     @property
     def asked(self) -> Asked:
-        """Return who asks."""
+        """Return the person who asks."""
         identities = tuple(dict.fromkeys(each.strip() for each in self.identities or ()))
         return Asked(identities, self.user, self.reference, self.reason)
 

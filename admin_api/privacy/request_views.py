@@ -1,4 +1,4 @@
-"""Render data subject requests, their candidates and reports as JSON; pure."""
+"""Rendering of data subject requests, their candidates and reports as JSON; pure."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class Candidate(TypedDict):
 
 
 def case(found: Case, now: datetime, report: Report | None, erasure: Erasure | None) -> Request:
-    """Show a request; the person's details are null once it is closed."""
+    """Return a request in the form of the API; the person's details are null once it is closed."""
     asked, over = found.asked, found.state in OVER
     return {
         "id": found.id,
@@ -198,7 +198,7 @@ def case(found: Case, now: datetime, report: Report | None, erasure: Erasure | N
 
 
 def _extension(found: Case) -> Extension | None:
-    """Show the extension; what the person was told is null once the request is closed."""
+    """Return the extension; what the person was told is null once the request is closed."""
     noted = found.extension
     if noted is None:
         return None
@@ -217,7 +217,7 @@ def selected(found: Case) -> Selected:
 
 
 def report(noted: Mapping[str, Any], export: Export | None, progress: tuple[int, int | None] | None) -> Report:
-    """Show a report from its notes, and from its export while that exists."""
+    """Return a report from its notes, and from its export while that exists."""
     state = _state(noted, export)
     calls = noted.get("calls")
     return {
@@ -250,7 +250,7 @@ def _state(noted: Mapping[str, Any], export: Export | None) -> str:
 
 
 def candidate(found: FoundCandidate, chosen: Case) -> Candidate:
-    """Show a candidate: the person as known then, and only the number of everybody else."""
+    """Return a candidate: the person as known then, and only the number of everybody else."""
     row = found.row
     parties = revealed_parties(row.details)
     mine = sorted({match.party for match in found.matches})

@@ -1,4 +1,4 @@
-"""Show and change the retention rules, and preview what they would erase."""
+"""The retention rules: view and change them, and preview what they would erase."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class RetentionPreviewRequest(Given):
 
     rules: _Rules | UnsetType = UNSET
     default_days: _Days | UnsetType = UNSET
-    """Days where no rule matches."""
+    """Days if no rule matches."""
     wins: Annotated[Wins, Meta(description="longest or shortest")] | UnsetType = UNSET
     """Which of several matching rules applies."""
 
@@ -170,7 +170,7 @@ async def _policy(request: AuthorisedRequest, body: RetentionPreviewRequest) -> 
 
 
 def shown(stored: Stored) -> Retention:
-    """Show the rules of a customer."""
+    """Return the rules of a customer in the form of the API."""
     return {
         "default_days": stored.default_days,
         "wins": stored.wins.value,
@@ -193,7 +193,7 @@ def _rule(rule: StoredRule) -> Rule:
 
 
 def foreseen(preview: Preview, now: datetime) -> RetentionPreview:
-    """Show a preview: `items` would be erased at once, `asks` only after approval."""
+    """Return a preview: `items` would be erased at once, `asks` only after approval."""
     due = list(map(_due, preview.due))
     return {
         "at": rfc3339(now),

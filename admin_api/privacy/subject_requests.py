@@ -36,7 +36,7 @@ from storage.subject_requests.cases import WrongState
 
 AGE = "application/octet-stream"
 CONTENT_TYPES = (exports.ZIP, AGE)
-ZONES = timedelta(hours=14)  # no zone is further from UTC; within this of midnight, the day differs by zone
+ZONES = timedelta(hours=14)  # no zone is further from UTC; this close to midnight, the day depends on the zone
 _WRONG_STATE = "The state of the request does not allow it"
 _ANY = ReportRequest()
 _State = Annotated[State, Meta(description=f"one of {', '.join(State)}", examples=["open"])]
@@ -288,7 +288,7 @@ async def _shown(request: AuthorisedRequest, case: Case) -> Request:
 
 
 async def _report(request: AuthorisedRequest, case: Case) -> Report | None:
-    """Show the newest report, None if there was none."""
+    """Return the newest report, None if there was none."""
     if not case.reports:
         return None
     newest, held = case.reports[-1], request.customer.exports

@@ -75,7 +75,7 @@ async def put(request: AuthorisedRequest, body: WaiverRequest) -> Waiver:
 
 
 def shown(waiver: StoredWaiver | None, now: datetime) -> Waiver:
-    """Show the waiver, or that none was ever filed."""
+    """Return the waiver in the form of the API, or that none was ever filed."""
     if waiver is None:
         return cast("Waiver", {**dict.fromkeys(Waiver.__annotations__), "active": False})
     return {

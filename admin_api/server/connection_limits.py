@@ -1,4 +1,4 @@
-"""Limit connections: when they run short, an address that holds many takes none from those that hold few."""
+"""Limits for connections: when they run short, an address that holds many takes none from those that hold few."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ MAX_TURNED_AWAY = 1000
 
 
 def has_place(total: int, own: int) -> bool:
-    """Return whether so many connections and handshakes may be served, `own` of them of the address of the last one."""
+    """Return whether this many connections and handshakes may be served; `own` are of the newest one's address."""
     return total <= MAX_CONNECTIONS or (total <= MAX_CONNECTIONS + SPARE and own <= FEW)
 
 
 def may_wait(total: int) -> bool:
-    """Return whether a surplus client may wait for a request to answer, beside all connections and handshakes."""
+    """Return whether a surplus client may wait for its request, given all connections and handshakes."""
     return total <= MAX_CONNECTIONS + SPARE + MAX_TURNED_AWAY
 
 
 def may_be_told(total: int, own: int) -> bool:
-    """Return whether a surplus client may complete its handshake to get a 503; `own` of its address are under way."""
+    """Return whether a surplus client may complete its handshake to get a 503; `own`: its address's handshakes."""
     return may_wait(total) and own < FEW
 
 

@@ -31,17 +31,17 @@ MAX_HEAD = 32 << 10
 """Bytes of the head of a request; ours have under 2 KB."""
 
 INVALID = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain"
-"""How uvicorn's own answer to invalid HTTP begins. No answer of the application does: its first header is Date."""
+"""Beginning of uvicorn's own answer to invalid HTTP; the first header of the application's answers is Date."""
 
 RESET = struct.pack("ii", 1, 0)
-"""Value of SO_LINGER: a socket that is closed sends a reset, and nothing of what it holds (socket(7))."""
+"""Value of SO_LINGER with which a closed socket sends a reset and discards its unsent bytes (socket(7))."""
 
 STATE = "connection"
 """The name under which a request's ASGI state has its connection."""
 
 
 class Connection(asyncio.Protocol, asyncio.Transport):
-    """Stands between the transport of a connection and uvicorn's protocol: each takes it for the other."""
+    """A layer between a connection's transport and uvicorn's protocol; each takes it for the other."""
 
     place = ""  # key of the client's address for the limits
     is_served = True
@@ -54,21 +54,21 @@ class Connection(asyncio.Protocol, asyncio.Transport):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        """`connections`: all that are open; the others are what uvicorn gives its protocol."""
+        """Take all open connections, and the arguments that uvicorn gives its protocol."""
         super().__init__()
         self._connections = connections
         self._loop = _loop or asyncio.get_running_loop()
         self._http = H11Protocol(config, server_state, {**app_state, STATE: self, ABORT: self.abort}, self._loop)
-        self._requests = 0  # under way
+        self._requests = 0  # requests under way
         self._unread = 0  # bytes since the last request began
-        self._refused = False  # sent what is not HTTP
+        self._refused = False  # whether the client sent invalid HTTP
         self._head_timer: asyncio.TimerHandle | None = None
         self._stalled_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Begin, and wait for the head of the first request."""
         self._transport: asyncio.Transport = transport
-        # assigned, not written as methods: uvicorn asks them for every write, and nothing of ours is to be between
+        # assigned, not methods: uvicorn calls them for every write, and no code of ours should run in between
         self.is_closing, self.get_extra_info = transport.is_closing, transport.get_extra_info  # type: ignore[method-assign]
         self.pause_reading, self.resume_reading = transport.pause_reading, transport.resume_reading  # type: ignore[method-assign]
         peer = transport.get_extra_info("peername")
@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             self._http.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Receive bytes; a head that does not come whole must be complete in time."""
+        """Receive bytes; a head that arrives in pieces must be complete in time."""
         if not self._requests:
             self._unread += len(data)
             if not data.endswith(b"\r\n\r\n"):
@@ -131,7 +131,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
     def abort(self) -> None:
         """Drop the connection and, by a reset, everything that the client has not received yet.
 
-        A closed one would still send what this process and the kernel hold, which are megabytes.
+        Closing it normally would still send the megabytes that this process and the kernel hold.
         """
         with suppress(OSError):  # it is closed already
             self.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
@@ -169,7 +169,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
             self._head_timer = self._loop.call_later(HEAD_SECONDS, self._has_no_head)
 
     def _has_no_head(self) -> None:
-        """Close the connection, unless this is the rest of a body: its request may be answered before its end."""
+        """Close the connection, unless it receives the rest of a body whose request was answered before its end."""
         self._head_timer = None
         if self._unread <= MAX_HEAD:
             self._transport.close()
@@ -184,7 +184,7 @@ class Connection(asyncio.Protocol, asyncio.Transport):
 
 
 def limited(app: ASGIApp) -> ASGIApp:
-    """Wrap an application: tell a connection of its requests, and answer those of surplus connections with 503."""
+    """Wrap an application: report requests to their connection, and answer those of surplus connections with 503."""
 
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         connection: Connection = scope["state"][STATE]
@@ -198,7 +198,7 @@ def limited(app: ASGIApp) -> ASGIApp:
 
 
 def closing_answer(problem: Problem) -> bytes:
-    """Return an answer without the application, after which the connection is closed."""
+    """Return the bytes of an answer that closes the connection, for use without the application."""
     answer = responses.problem(problem)
     headers = [*answer.raw_headers, *HEADERS, (b"connection", b"close")]
     lines = [b"HTTP/1.1 %d " % answer.status_code, *(b"%s: %s" % pair for pair in headers)]

@@ -1,4 +1,4 @@
-"""Accept TLS handshakes: limit their number and time; asyncio waits a minute and does not limit them."""
+"""TLS handshakes with limits for their number and time; asyncio waits a minute and does not limit their number."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Handshakes:
             self._end(accepted)
         if secured is not None and not accepted.lost:
             security = accepted.transport.get_protocol()
-            if isinstance(security, asyncio.BufferedProtocol):  # None where the connection was lost this moment
+            if isinstance(security, asyncio.BufferedProtocol):  # None if the connection was lost just now
                 accepted.transport.set_protocol(Unnested(security))
             accepted.become(secured)
 

@@ -1,4 +1,4 @@
-"""Run uvicorn inside the daemon's event loop, on a socket that already listens."""
+"""A uvicorn server inside the daemon's event loop, on a socket that already listens."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from admin_api.server.http_connection import MAX_HEAD, Connection, limited
 from admin_api.server.tls_accept import Accepted, Handshakes, StartTask
 
 DATE_SECONDS = 1.0
-"""How often the Date header is renewed: its format has whole seconds (RFC 9110 section 6.6.1)."""
+"""Seconds between renewals of the Date header, whose format has whole seconds (RFC 9110 section 6.6.1)."""
 
 STOP_SECONDS = 3.0
 """Time that running requests get at shutdown; a longer playback is cut off."""
 
 
 class ApiServer:
-    """Serves an application over HTTPS, or over HTTP (loopback)."""
+    """A server of an application over HTTPS, or over HTTP (loopback)."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class ApiServer:
             await self._done.wait()
 
     def _protocol(self, **words: Any) -> asyncio.Protocol:
-        """Create the protocol of an accepted connection; `words` are what uvicorn gives its own."""
+        """Create the protocol of an accepted connection; `words` are uvicorn's arguments for its own protocol."""
         connect = partial(Connection, self._connections, **words)
         return connect() if self._handshakes is None else Accepted(self._handshakes, connect)
 

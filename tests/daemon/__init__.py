@@ -1,1 +1,1 @@
-"""Helpers of tests that start processes: a real daemon on loopback, its clients and databases, and faults around it."""
+"""Helpers for tests that start processes: a real daemon on loopback, its clients and databases, and injected faults."""

@@ -1,4 +1,4 @@
-"""The API of a running daemon as several people use it, and what it tells of calls."""
+"""A client for the API of a running daemon, with several people's tokens, and checks of its calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.daemon.descriptor_store import descriptor_store
 from tests.daemon.server import Server, files, own_place, server
 
 SECONDS = 40.0
-"""How long anything may take that a busy machine does late."""
+"""Time limit for steps that a busy machine may delay."""
 WAIVER = {
     "document_sha256": "5a" * 32,
     "signed_by": "Example Ltd",
@@ -33,7 +33,7 @@ WHY = {"reason": "Art. 17 request of Mr Planted"}
 
 
 def until(true: Callable[[], Any], seconds: float = SECONDS) -> Any:
-    """Wait until something holds, and return it."""
+    """Wait until the function returns something true, and return that."""
     end = time.monotonic() + seconds
     while not (found := true()):
         if time.monotonic() > end:
@@ -44,15 +44,15 @@ def until(true: Callable[[], Any], seconds: float = SECONDS) -> Any:
 
 @dataclass
 class Api:
-    """A server, and people who ask it, each with the token of a role."""
+    """A server and its clients, each with the token of a role."""
 
     one: Server
     customer: str = "acme"
-    role: str = "admin"  # of whoever asks, unless another one is named
+    role: str = "admin"  # the client's role, unless a call names another one
 
     @property
     def url(self) -> str:
-        """Where the API is."""
+        """The base URL of the API."""
         return f"http://{self.one.api_host}:{self.one.api}"
 
     def ask(self, method: str, path: str, role: str = "", **more: Any) -> httpx2.Response:
@@ -62,7 +62,7 @@ class Api:
         return httpx2.request(method, url, headers=headers, **{"timeout": SECONDS, **more})
 
     def get(self, path: str, role: str = "") -> httpx2.Response:
-        """GET something of the customer."""
+        """GET a path below the customer."""
         return self.ask("GET", path, role)
 
     def health(self, path: str) -> int:
@@ -70,7 +70,7 @@ class Api:
         return httpx2.get(self.url + path, timeout=SECONDS).status_code
 
     def calls(self, timeout: float = SECONDS) -> list[dict[str, Any]]:
-        """Return every call, the newest first; none while nobody answers, or the index is not open yet."""
+        """Return all calls, newest first; none while the daemon does not answer or the index is not open yet."""
         found, page = list[dict[str, Any]](), "/calls?limit=500"
         while True:
             try:
@@ -85,7 +85,7 @@ class Api:
             page = f"/calls?limit=500&cursor={cursor}"
 
     def ended(self, count: int = 1) -> list[dict[str, Any]]:
-        """Return the calls that are over once they are so many, the newest first."""
+        """Wait until `count` calls have ended, and return them, newest first."""
 
         def found() -> list[dict[str, Any]]:
             over = [call for call in self.calls() if call["state"] != "recording"]
@@ -96,7 +96,7 @@ class Api:
         return calls
 
     def figure(self, name: str) -> float:
-        """Return one value of the metrics; 0 while nobody answers."""
+        """Return one value of the metrics; 0 while the daemon does not answer."""
         try:
             page = httpx2.get(f"{self.url}/metrics", timeout=SECONDS).text
         except httpx2.TransportError:
@@ -104,7 +104,7 @@ class Api:
         return sum(float(line.split()[1]) for line in page.splitlines() if line.startswith(name + " "))
 
     async def until(self, true: Callable[[], Any], seconds: float = SECONDS) -> None:
-        """Wait until something holds, whatever the calls do meanwhile."""
+        """Wait until the function returns something true, without blocking the event loop."""
         end = time.monotonic() + seconds
         while not await asyncio.to_thread(true):
             if time.monotonic() > end:
@@ -112,16 +112,16 @@ class Api:
             await asyncio.sleep(0.05)
 
     async def talking(self, calls: int, packets: int = 0) -> None:
-        """Wait until so many calls run, all of which speak, and so many of their packets are stored."""
+        """Wait until this many calls are active and this many of their packets are stored."""
         await self.until(lambda: self.figure("recorder_calls_active") >= calls)
         await asyncio.sleep(0.5)
         await self.until(lambda: self.figure('recorder_rtp_packets_total{result="stored"}') >= packets)
 
     def over(self, calls: Sequence[CallReport]) -> dict[str, dict[str, Any]]:
-        """Wait until every call was recorded and ended; give the recording of its dialog by session.
+        """Wait until every call is recorded and has ended; return the recording of its dialog by session.
 
-        There is one, and no other one of its session at the same node. Another node may have one that is empty, of a
-        dialog that the client left to go on here; the list may show that one alone (storage.calls.session_recordings).
+        Each node has at most one recording of a session. Another node may have an empty one, of a dialog that the
+        client abandoned to continue here; the list may show only that one (storage.calls.session_recordings).
         """
         dialogs, end = {call.session_id: call.call_id for call in calls}, time.monotonic() + SECONDS
         while True:
@@ -137,7 +137,7 @@ class Api:
         return {each["session_id"]: each for each in mine}
 
     def _recordings(self, sessions: Container[str]) -> list[dict[str, Any]]:
-        """Return all recordings of some sessions, those too in whose place the list shows that of another node."""
+        """Return all recordings of some sessions, even those for which the list shows the recording of another node."""
         found = {call["id"]: call for call in self.calls() if call["session_id"] in sessions}
         for listed in [call for call in found.values() if "node" in call]:
             for other in self.get(f"/calls/{listed['id']}").json().get("recordings", ()):
@@ -146,7 +146,7 @@ class Api:
         return list(found.values())
 
     def channels(self, call: str) -> list[list[Found]]:
-        """Return the frames of a recording by channel; `wave` of Python 3.11 reads no more than two of them."""
+        """Return the frames of a recording by channel; Python 3.11's `wave` reads at most two channels."""
         wav, at, count = self.get(f"/calls/{call}/media?format=wav").raise_for_status().content, 12, 0
         while wav[at : at + 4] != b"data":
             if wav[at : at + 4] == b"fmt ":
@@ -156,7 +156,7 @@ class Api:
         return [list(find(sound[i::count].tobytes())) for i in range(count)]
 
     def prints(self, calls: Sequence[str]) -> dict[str, Any]:
-        """Return what of finished calls must never change: the bytes of their parts, their audio, what is said."""
+        """Return what must never change in finished calls: hashes of their parts and audio, and their documents."""
         vault = self.one.data / "customers/acme/vault"
         parts = [path for path in files(vault) if path.name.split(".")[0] in calls]
         return {
@@ -172,22 +172,22 @@ class Api:
         return self.erasure(answer.json()["id"], "done")
 
     def erasure(self, id: str, state: str) -> dict[str, Any]:
-        """Wait until an erasure is that far."""
+        """Wait until an erasure is in this state, and return it."""
         until(lambda: self.get(f"/erasures/{id}", "privacy").json().get("state") == state)
         return dict(self.get(f"/erasures/{id}", "privacy").json())
 
     def gone(self, call: str) -> bool:
-        """Return whether a call is like one that never was, whatever is asked."""
+        """Return whether every path answers as if the call had never existed."""
         paths = (f"/calls/{call}", f"/calls/{call}/media")
         listed = {one["id"] for one in self.calls()}
         return all(self.get(path).status_code == 404 for path in paths) and call not in listed
 
     def sound(self, call: str) -> bytes:
-        """Fetch the audio of a call."""
+        """Return the audio of a call."""
         return self.get(f"/calls/{call}/media?format=wav").content
 
     def export(self, **asked: Any) -> str:
-        """Have calls exported; return the id of the export once it is done."""
+        """Export calls; return the id of the export once it is done."""
         answer = self.ask("POST", "/exports", "privacy", json={"reason": "Art. 15", **asked})
         assert answer.status_code == 202, answer.text
         id = str(answer.json()["id"])
@@ -200,9 +200,9 @@ class Api:
 def running(
     folder: Path, data: Path | None = None, *, start: bool = True, kept: bool = False, calls: int = 0, **settings: Any
 ) -> Iterator[Api]:
-    """Have a daemon that runs, or is ready to be started.
+    """Yield a daemon that is running, or with `start=False` ready to be started.
 
-    With `kept` a descriptor store has it in its care; with `calls` it takes so many, at an address of its own.
+    With `kept`, it runs under a descriptor store; with `calls`, it accepts that many at its own address.
     """
     folder.mkdir(exist_ok=True)
     with ExitStack() as stack:

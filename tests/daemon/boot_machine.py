@@ -1,9 +1,9 @@
-"""Become the systemd of a machine of its own: `python boot_machine.py PROJECT SCRATCH [SYSTEM]` in fresh namespaces.
+"""A program that boots systemd as a separate machine: `python boot_machine.py PROJECT SCRATCH [SYSTEM]`.
 
-Its files are a copy-on-write view of this machine's, so it has the same Debian, Python and packages and can harm
-nothing.  The recorder is where docs/operations.md installs it, in /opt/recorder.  With SYSTEM, the folder of another
-Debian, its files are a view of that one, without the recorder.  Whoever calls has unshared mounts,
-processes, network, control groups, names and IPC; everything ends with this process.
+It runs in fresh namespaces. Its files are a copy-on-write view of this machine's, so it has the same Debian, Python and
+packages and can harm nothing. The recorder is where docs/operations.md installs it, in /opt/recorder. With SYSTEM, the
+folder of another Debian, its files are a view of that one, without the recorder. The caller has already unshared
+mounts, processes, network, control groups, host name and IPC; everything ends with this process.
 """
 
 from __future__ import annotations
@@ -33,23 +33,23 @@ PLACE = Path("opt/recorder")
 PYTHON = Path("opt/python")
 PR_CAPBSET_DROP = 24
 CAPABILITIES = (16, 17, 25)
-"""CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_TIME (capabilities(7)): these would reach beyond the namespaces."""
+"""CAP_SYS_MODULE, CAP_SYS_RAWIO, CAP_SYS_TIME (capabilities(7)), which would act outside the namespaces."""
 DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
 
 
 def mount(kind: str, target: Path, *options: str, source: str = "none") -> None:
-    """Mount something at a folder, which is made if it is missing."""
+    """Mount something at a folder, which is created if it is missing."""
     target.mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-t", kind, *options, source, str(target)], check=True)
 
 
 def bind(source: Path, target: Path, *options: str) -> None:
-    """Show a file or folder at another place."""
+    """Mount a file or folder at another place too."""
     subprocess.run(["mount", "--bind", *options, str(source), str(target)], check=True)
 
 
 def overlay(lower: str, target: Path, scratch: Path) -> None:
-    """Show a folder at another place; what is written there goes to `scratch`."""
+    """Mount a folder at another place; writes there go to `scratch`."""
     upper, work = scratch / "upper", scratch / "work"
     upper.mkdir(parents=True)
     work.mkdir()
@@ -57,7 +57,7 @@ def overlay(lower: str, target: Path, scratch: Path) -> None:
 
 
 def kernel_folders(root: Path) -> None:
-    """Give the machine what the kernel shows; its settings are this machine's as well and stay as they are."""
+    """Mount the kernel's file systems; settings that the machines share are read-only."""
     mount("proc", root / "proc")
     bind(root / "proc/sys", root / "proc/sys")
     bind(root / "proc/sys", root / "proc/sys", "-o", "remount,ro")
@@ -77,7 +77,7 @@ def kernel_folders(root: Path) -> None:
 
 
 def install(project: Path, root: Path, scratch: Path) -> None:
-    """Put the recorder and its Python where every user of the machine may read them."""
+    """Install the recorder and its Python where every user of the machine can read them."""
     place = root / PLACE
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
@@ -89,7 +89,7 @@ def install(project: Path, root: Path, scratch: Path) -> None:
             shutil.copy(source, place / name)
     overlay(sys.prefix, place / ".venv", scratch / "venv")
     base = Path(sys.base_prefix)
-    if base != Path("/usr"):  # it may lie in a home, which the unit hides
+    if base != Path("/usr"):  # it may lie in a home directory, which the unit hides
         (root / PYTHON).mkdir(parents=True, exist_ok=True)
         bind(base, root / PYTHON)
         (root / "etc/ld.so.conf.d/python.conf").write_text(f"/{PYTHON}/lib\n")
@@ -106,7 +106,7 @@ def install(project: Path, root: Path, scratch: Path) -> None:
 
 
 def bare(root: Path) -> None:
-    """Take away what this machine would start or mount."""
+    """Remove what this machine's systemd would start or mount."""
     shutil.rmtree(root / "etc/systemd/system", ignore_errors=True)
     (root / "etc/systemd/system").mkdir()
     for name in ("etc/fstab", "etc/machine-id"):
@@ -135,7 +135,7 @@ def main() -> None:
         raise OSError(ctypes.get_errno(), "pivot_root")
     os.chdir("/")
     subprocess.run(["umount", "-l", "/old"], check=True)
-    # systemd does this only where it believes to be on bare hardware; credentials reach services through it
+    # systemd does this only if it finds itself on bare hardware; it passes credentials to services through this
     subprocess.run(["mount", "--make-rshared", "/"], check=True)
     subprocess.run(["ldconfig"], check=True)
     words = ["--system", "--unit=basic.target", "--log-target=console", "--show-status=no"]

@@ -1,4 +1,4 @@
-"""Calls whose every frame can be found again: place them, find their recordings, say which frames are missing."""
+"""Calls in whose recordings every frame can be identified: place them, find the recordings and the missing frames."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.daemon.server import Server
 
 
 def wishes(one: Server, calls: int, seconds: float, hold: float = 0.0) -> list[Plan]:
-    """Return what to place: half over UDP, half over TLS, each with every suite in turn."""
+    """Return the calls to place: half over UDP, half over TLS, each with every suite in turn."""
     udp = Plan(to=one.uri("udp"), calls=calls - calls // 2)
     tls = Plan(to=one.uri("tls"), calls=calls // 2, insecure=True)
     return [
@@ -33,9 +33,9 @@ def wishes(one: Server, calls: int, seconds: float, hold: float = 0.0) -> list[P
 def place(
     plans: Sequence[Plan], meanwhile: Callable[[], Awaitable[None]] | None = None, *, left: bool = False
 ) -> list[CallReport]:
-    """Place calls and do something in their middle; give what the clients say of them.
+    """Place calls and run `meanwhile` during them; return the clients' reports.
 
-    With `left` the clients go away as soon as that is done, however long the calls were to last, and say nothing.
+    With `left`, the clients vanish as soon as `meanwhile` is done, before the end of the calls, and report nothing.
     """
 
     async def story() -> list[CallReport]:
@@ -55,7 +55,7 @@ def place(
 
 
 def missing(stream: StreamReport, found: Sequence[Found]) -> tuple[int, ...]:
-    """Return the frames that a channel lacks; everything else about it must be as it was sent."""
+    """Return the frames that a channel lacks; check that everything else is as it was sent."""
     seen = difference(stream, found, 0)
     assert seen.foreign == 0
     assert seen.doubled == ()
@@ -64,12 +64,12 @@ def missing(stream: StreamReport, found: Sequence[Found]) -> tuple[int, ...]:
 
 
 def reasons(stream: dict[str, Any]) -> set[str]:
-    """Return why audio is missing. A silence lacks nothing that was sent: a hold or BYE found nobody and came again."""
+    """Return why audio is missing. "no media" is not a loss: nothing was sent while a hold or BYE was repeated."""
     return {why for _, _, why in stream["gaps"] if why != "no media"}
 
 
 def stored_twice(one: Server) -> list[tuple[str, int, int]]:
-    """Look into the parts of a stopped server for packets that are there more than once: call, source, sequence."""
+    """Return the packets that a stopped server's parts contain more than once: call, SSRC and sequence."""
 
     async def story() -> list[tuple[str, int, int]]:
         customers = await open_customers(load(one.config))
@@ -103,7 +103,7 @@ def verified(one: Server) -> list[Any]:
 
 
 def record(api: Api, count: int = 1, seconds: float = 1) -> list[dict[str, Any]]:
-    """Have calls recorded and indexed; return them, the oldest first."""
+    """Place calls until they are recorded and indexed; return them, oldest first."""
     before = {call["id"] for call in api.calls()}
     placed = place([Plan(to=api.one.uri(), calls=count, seconds=seconds)])
     assert [call.status for call in placed] == [200] * count
@@ -113,7 +113,7 @@ def record(api: Api, count: int = 1, seconds: float = 1) -> list[dict[str, Any]]
 
 
 def nothing_missing(it: Api, calls: Sequence[CallReport]) -> None:
-    """Every frame of every call is there, and every call ended as it should."""
+    """Check that every frame of every call is recorded, and that every call ended normally."""
     assert [(call.number, call.faults) for call in calls if not call.well] == []
     recorded = it.over(calls)
     for call in calls:
@@ -124,7 +124,7 @@ def nothing_missing(it: Api, calls: Sequence[CallReport]) -> None:
 
 
 def held(it: Api, calls: Sequence[CallReport]) -> list[tuple[CallReport, dict[str, Any], list[int]]]:
-    """Every call with its recording and the count of missing frames by stream; all dialogs must have gone on."""
+    """Return each call with its recording and its missing frames by stream; check that all dialogs went on."""
     assert [(call.number, call.faults) for call in calls if not call.well] == []
     out = []
     recorded = it.over(calls)
@@ -148,7 +148,7 @@ def nothing_lost(it: Api, calls: Sequence[CallReport]) -> None:
 
 
 def in_order(it: Api) -> None:
-    """What lies on the disk after the stop is whole, and nothing is there twice."""
+    """Stop the server and check that its data are intact and contain no packet twice."""
     assert "Traceback" not in it.one.log.read_text()
     assert it.one.stop() == 0
     assert verified(it.one) == []
@@ -156,7 +156,7 @@ def in_order(it: Api) -> None:
 
 
 def whole_or_marked(it: Api, calls: list[CallReport]) -> list[str]:
-    """Hold every recording against what was sent; give the states. What is missing must be marked, as the disk's."""
+    """Compare recordings with what was sent; return their states. Missing frames must be marked with reason "disk"."""
     recorded, states = it.over(calls), []
     for call in calls:
         mine = recorded[call.session_id]

@@ -1,4 +1,4 @@
-"""The Debian package of this source, and Debians to install it in; both are kept in a folder for the next test."""
+"""The Debian package of this source, and Debian systems to install it in; a folder keeps both for the next test."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tests.daemon.machine import Machine
 
 PROJECT = Path(__file__).parents[2]
 EMPTY = "systemd,systemd-sysv,dbus,python3,libstdc++6,zlib1g"
-"""What the package needs, and a systemd to boot."""
+"""Packages that ours needs, and a systemd to boot."""
 TOOLS = "postgresql,pgbouncer,prometheus,age,curl,openssl,softhsm2,opensc,procps,rsync,ca-certificates"
-"""What the documents use beside it. They say `apt install` where they do, which then finds it installed."""
+"""Further packages that the documents use; an `apt install` in a document then finds them installed."""
 
 
 def package(cache: Path, version: str) -> Path:
-    """Return the package with this version, which is built if it is not there."""
+    """Return the package with this version; build it if it is missing."""
     pattern = f"siprec-recorder_{version}[~_]*.deb"  # ~deb12u1 on an older Debian
     if not list(cache.glob(pattern)):
-        # The level of a release takes minutes and compresses nothing better that is looked at here.
+        # The compression level of a release takes minutes, and no test here depends on it.
         environment = os.environ | {"WHEELS": str(cache / "wheels"), "DPKG_DEB_COMPRESSOR_LEVEL": "0"}
         line = [str(PROJECT / "debian/build"), str(cache), version]
         done = subprocess.run(line, env=environment, stderr=subprocess.PIPE, text=True, check=False)
@@ -32,7 +32,7 @@ def package(cache: Path, version: str) -> Path:
 
 
 def debian(cache: Path, name: str, include: str) -> Path:
-    """Return the folder of a Debian of this release with these packages, which is made if it is not there."""
+    """Return the folder of a Debian of this release with these packages; make it if it is missing."""
     folder = cache / name
     if not folder.exists():
         if shutil.which("mmdebstrap") is None:
@@ -44,15 +44,15 @@ def debian(cache: Path, name: str, include: str) -> Path:
 
 
 class Shell:
-    """Root's shell in a booted machine, in /root."""
+    """A root shell in a booted machine, in /root."""
 
     def __init__(self, one: Machine, seconds: float = 300.0) -> None:
-        """Take the machine, and how long a script may take."""
+        """Take the machine and the time limit for a script."""
         self._one, self._seconds = one, seconds
 
     @property
     def folder(self) -> Path:
-        """Its /root, as it is seen from here."""
+        """The machine's /root as a path on this machine."""
         return Path(f"/proc/{self._one.pid}/root/root")
 
     def __call__(self, script: str) -> tuple[int, str]:
@@ -61,7 +61,7 @@ class Shell:
         return done.returncode, done.stdout
 
     def run(self, script: str, status: int = 0) -> str:
-        """Run a script, which ends with this status; return what it prints."""
+        """Run a script that must end with this status; return what it prints."""
         got, output = self(script)
         assert got == status, f"{script}\n{output}"
         return output

@@ -1,4 +1,4 @@
-"""What systemd does for a service of Type=notify with a descriptor store, for machines without systemd."""
+"""A stand-in for systemd's descriptor store and Type=notify, for machines without systemd."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ for number, fd in enumerate(high):
 os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(given)), LISTEN_FDNAMES=names)
 os.execv(line[0], line)
 """
-"""Puts the descriptors where sd_listen_fds(3) looks for them and becomes the service."""
+"""A program that puts the descriptors where sd_listen_fds(3) expects them and executes the service."""
 
 
 class DescriptorStore:
-    """Keeps the descriptors that a service sends with FDSTORE=1, and hands them to its next life."""
+    """A store for the descriptors that a service sends with FDSTORE=1, which its next process gets."""
 
     def __init__(self, path: Path) -> None:
         """Listen for the service at a path."""
@@ -51,11 +51,10 @@ class DescriptorStore:
     def start(
         self, line: Sequence[str], log: IO[bytes], more: Mapping[str, str] = MappingProxyType({})
     ) -> subprocess.Popen[bytes]:
-        """Start the service with what is in the store; the store keeps its own copies, as systemd does.
+        """Start the service with the stored descriptors; the store keeps its own copies, as systemd does.
 
-        `more`: of its environment.
-
-        What its former life said last is heard before, as systemd reads its socket before it looks who has died.
+        `more` adds to its environment. The last messages of the former process are read first, as systemd reads its
+        socket before it handles the exit of a process.
         """
         environment = {**os.environ, **more, "NOTIFY_SOCKET": str(self._path)}
         with self._lock:
@@ -67,32 +66,32 @@ class DescriptorStore:
             return subprocess.Popen([*launch, *line], stdout=log, stderr=log, env=environment, pass_fds=given)
 
     def heard(self, line: str) -> int:
-        """How often the service said a line."""
+        """Return how often the service sent a line."""
         with self._lock:
             self._hear()
             return self._heard.count(line)
 
     def lines(self) -> list[str]:
-        """Everything the service said."""
+        """Return all lines that the service sent."""
         with self._lock:
             self._hear()
             return list(self._heard)
 
     def names(self) -> list[str]:
-        """Name what is kept, one name a descriptor."""
+        """Return the names of the stored descriptors, one for each."""
         with self._lock:
             self._hear()
             return [name for name, _ in self._kept]
 
     def clear(self) -> None:
-        """Lose everything, as a store that is switched off."""
+        """Drop all descriptors, as if the store were disabled."""
         with self._lock:
             for _, descriptor in self._kept:
                 os.close(descriptor)
             self._kept.clear()
 
     def close(self) -> None:
-        """Stop listening and let go of everything."""
+        """Stop listening and close everything."""
         self._over = True
         self._socket.shutdown(socket.SHUT_RDWR)  # wakes the thread
         self._thread.join()
@@ -108,7 +107,7 @@ class DescriptorStore:
                 self._hear()
 
     def _hear(self) -> None:
-        """Take everything that was said."""
+        """Handle all messages that have arrived."""
         while True:
             try:
                 data, ancillary, flags, _ = self._socket.recvmsg(
@@ -132,7 +131,7 @@ class DescriptorStore:
         keep = given if words.get("FDSTORE") == "1" else []
         known = {_identity(descriptor) for _, descriptor in self._kept}
         for descriptor in given:
-            if descriptor in keep and _identity(descriptor) not in known:  # systemd, too, keeps the same one once
+            if descriptor in keep and _identity(descriptor) not in known:  # like systemd, keep the same one only once
                 self._kept.append((name, descriptor))
             else:
                 os.close(descriptor)

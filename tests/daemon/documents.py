@@ -1,6 +1,6 @@
-"""The commands of a document, and how they are run in its order, exactly as printed.
+"""The commands of a document, run in its order and exactly as printed.
 
-A fenced block of `sh` is one script. Two things in a document are for the test as well as for the reader:
+A fenced block of `sh` is one script. Two marks in a document are for the test as well as for the reader:
 
 - `prints "TEXT"` in a comment: the block prints TEXT; `…` in it stands for anything. `status N` in the comment of a
   line: that line ends with this status. Every other line must end with 0.
@@ -20,7 +20,7 @@ from pathlib import Path
 PROJECT = Path(__file__).parents[2]
 PROGRAMS = ("recorder", "recorderctl")
 MOST_NOT_RUN = 8
-"""Of one document; most commands that cannot be run here can be written so that they can."""
+"""Limit for one document; most commands that cannot run here can be rewritten so that they can."""
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<kind>[\w-]*)[^\n]*\n(?P<text>.*?)^ *```$", re.M | re.S)
 _NOT_RUN = re.compile(r"<!-- not run: ((?:(?!-->).)+?) -->\s*\Z", re.S)
 _PRINTS = re.compile(r'prints "([^"\n]*)"')
@@ -44,16 +44,16 @@ class Block:
     """Why no test runs it."""
 
     def __str__(self) -> str:
-        """Return where it is."""
+        """Return its place in the document."""
         return f"{self.document}:{self.line} ({self.section})"
 
     @property
     def promises(self) -> list[str]:
-        """What it says that it prints, as regular expressions."""
+        """The texts that it promises to print, as regular expressions."""
         return [".*".join(map(re.escape, each.split("…"))) for each in _PRINTS.findall(self.text)]
 
     def script(self, values: Mapping[str, str]) -> str:
-        """Return what the shell gets: the text, with values for the words that a reader replaces too."""
+        """Return the script for the shell: the text, with values for the words that a reader replaces as well."""
         text = _STATUS.sub(r"{ \1; } && exit 99 || [ $? = \3 ]\2", self.text)
         for word, value in values.items():
             text = re.sub(rf"(?<![\w-]){re.escape(word)}(?![\w-])", value.replace("\\", r"\\"), text)
@@ -79,7 +79,7 @@ def blocks(document: str, kinds: tuple[str, ...] = ("sh",)) -> list[Block]:
 
 
 def commands(document: str) -> Iterator[tuple[str, list[str]]]:
-    """Yield line and words of every `recorder` and `recorderctl` command of a document, in blocks or in text."""
+    """Yield line and words of every `recorder` and `recorderctl` command in the blocks and the text of a document."""
     for block in blocks(document, ("sh", "console")):
         for line in block.text.replace("\\\n", " ").splitlines():
             yield from ((line, words) for words in _words(line.removeprefix("$ ")))
@@ -92,7 +92,7 @@ def _words(line: str) -> Iterator[list[str]]:
     for each in _ENDS.split(line):
         try:
             words = shlex.split(each, comments=True)
-        except ValueError:  # a quotation mark that ends elsewhere
+        except ValueError:  # a quotation mark without its counterpart
             words = each.split()
         if words and words[0] in PROGRAMS:
             yield words
@@ -101,11 +101,11 @@ def _words(line: str) -> Iterator[list[str]]:
 Shell = Callable[[str], tuple[int, str]]
 """Runs a script; returns its status and what it printed."""
 Facts = Mapping[str, Callable[[], AbstractContextManager[Shell | None]]]
-"""By section: what must be so before its first block and after its last; it may give another shell to run them in."""
+"""Context managers by section, around all its blocks; one may yield another shell to run them in."""
 
 
 def run(document: str, shell: Shell, facts: Facts | None = None, values: Mapping[str, str] | None = None) -> list[str]:
-    """Run all blocks of a document in its order; return what each printed. Facts may add to `values`."""
+    """Run all blocks of a document in its order; return the output of each. `facts` may add to `values`."""
     found = blocks(document)
     skipped = [block for block in found if block.not_run]
     for block in skipped:

@@ -1,4 +1,4 @@
-"""Trouble for one server at a time: its disk fails, stalls, turns read-only, its clock is set (see trouble.c)."""
+"""Faults injected into one server: its disk fails, stalls or turns read-only, its clock is set (see trouble.c)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SIZE = 40
 
 
 class Trouble:
-    """What the daemon is made to meet; every change holds at once."""
+    """The faults of a daemon; every change takes effect at once."""
 
     def __init__(self, folder: Path, library: Path, under: Path) -> None:
         self._file = folder / "trouble"
@@ -27,21 +27,21 @@ class Trouble:
         self.environment = {"LD_PRELOAD": str(library), "TROUBLE": str(self._file), "TROUBLE_UNDER": str(under)}
 
     def set(self, **fields: int) -> None:
-        """Change what happens."""
+        """Change the faults."""
         for name, value in fields.items():
             at, form = FIELDS[name]
             struct.pack_into(form, self._map, at, value)
 
     @property
     def hit(self) -> int:
-        """How many calls failed or had to wait."""
+        """Return how many system calls failed or had to wait."""
         at, form = FIELDS["hit"]
         return int(struct.unpack_from(form, self._map, at)[0])
 
 
 @pytest.fixture(scope="session")
 def troublemaker(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The library, compiled."""
+    """Return the compiled library."""
     compiler = shutil.which("gcc") or shutil.which("cc")
     if compiler is None:
         pytest.skip("a C compiler is needed to make the disk fail (apt-get install gcc libc6-dev)")

@@ -1,8 +1,8 @@
-"""Datagrams of an attacker, many thousand a second: `python -m tests.daemon.flood FILE RATE SECONDS`.
+"""Datagrams of an attacker, many thousands a second: `python -m tests.daemon.flood FILE RATE SECONDS`.
 
-FILE holds the datagrams, which are sent round and round, each from the address it names. From addresses of this machine
-(127.0.0.0/8, or those of a network namespace) ordinary sockets send; a datagram that names a port of its sender too is
-forged by a raw socket, which only root may open. The number of datagrams that the kernel took is printed in the end.
+FILE holds the datagrams, which are sent over and over, each from the address it names. Ordinary sockets send those from
+addresses of this machine (127.0.0.0/8, or those of a network namespace). A datagram that also names its sender's port
+is forged by a raw socket, which only root may open. At the end, print the number of datagrams that the kernel accepted.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HEAD = struct.Struct("=4sH4sHI")
 AT_ONCE = 64
 PAUSE = 0.002
 BEHIND = 0.1
-"""Seconds of its datagrams that a flood which stood still makes up for; more at once would fill any socket's buffer."""
+"""Seconds of datagrams that a stalled flood makes up for; more at once would fill any socket's buffer."""
 IP_PKTINFO = 8
 LARGEST = 65_507
 UDP = 17
@@ -33,7 +33,7 @@ UDP = 17
 class Datagram:
     """One datagram."""
 
-    source: tuple[str, int]  # port 0: whatever the kernel gives; else forged
+    source: tuple[str, int]  # port 0: chosen by the kernel; any other is forged
     target: tuple[str, int]
     data: bytes
 
@@ -57,7 +57,7 @@ class _Message(ctypes.Structure):
 
 
 def write(path: Path, datagrams: Iterable[Datagram]) -> None:
-    """Write what a flood sends."""
+    """Write the datagrams of a flood to a file."""
     with path.open("wb") as file:
         for one in datagrams:
             ends = [part for host, port in (one.source, one.target) for part in (socket.inet_aton(host), port)]
@@ -65,7 +65,7 @@ def write(path: Path, datagrams: Iterable[Datagram]) -> None:
 
 
 def read(path: Path) -> Iterator[Datagram]:
-    """Read what a flood sends."""
+    """Read the datagrams of a flood from a file."""
     data, at = path.read_bytes(), 0
     while at < len(data):
         source, source_port, target, target_port, length = HEAD.unpack_from(data, at)
@@ -77,7 +77,7 @@ def read(path: Path) -> Iterator[Datagram]:
 
 @contextlib.contextmanager
 def flood(path: Path, datagrams: Sequence[Datagram], rate: int, seconds: float) -> Iterator[Flood]:
-    """Let a process of its own send; it is ended with the block."""
+    """Send from a separate process, which ends with the block."""
     write(path, datagrams)
     line = [sys.executable, "-m", "tests.daemon.flood", str(path), str(rate), str(seconds)]
     process = subprocess.Popen(line, cwd=ROOT, stdout=subprocess.PIPE)
@@ -90,7 +90,7 @@ def flood(path: Path, datagrams: Sequence[Datagram], rate: int, seconds: float) 
 
 @dataclass
 class Flood:
-    """A flood that runs."""
+    """A running flood."""
 
     process: subprocess.Popen[bytes]
     seconds: float
@@ -100,7 +100,7 @@ class Flood:
         return self.process.poll() is not None
 
     def sent(self) -> int:
-        """Wait for the end; return how many datagrams were sent."""
+        """Wait for the end and return the number of datagrams that were sent."""
         out, _ = self.process.communicate(timeout=self.seconds + 30)
         if self.process.returncode:
             raise RuntimeError("the flood failed")
@@ -108,7 +108,7 @@ class Flood:
 
 
 class _Batch:
-    """Messages for sendmmsg, ready made."""
+    """Prepared messages for sendmmsg."""
 
     def __init__(self, sender: socket.socket, datagrams: Sequence[Datagram], *, raw: bool) -> None:
         self.sender = sender
@@ -141,14 +141,14 @@ def _address(end: tuple[str, int]) -> bytes:
 
 
 def _packet(one: Datagram) -> bytes:
-    """Write the datagram with headers of its own: the kernel fills in the checksum of IP, that of UDP is left out."""
+    """Return the datagram with IP and UDP headers; the kernel adds the IP checksum, the UDP checksum is omitted."""
     length = 8 + len(one.data)
     head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + length, 0, 0, 64, UDP, 0) + _ip(one.source) + _ip(one.target)
     return head + struct.pack("!HHHH", one.source[1], one.target[1], length, 0) + one.data
 
 
 def _batches(datagrams: Sequence[Datagram]) -> list[_Batch]:
-    """Make batches in the order of the file, a batch for each run of forged or honest ones."""
+    """Make the batches in the order of the file, one for each run of forged or honest datagrams."""
     honest = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     honest.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4 << 20)
     forged = [one for one in datagrams if one.source[1]]
@@ -161,7 +161,7 @@ def _batches(datagrams: Sequence[Datagram]) -> list[_Batch]:
 
 
 def main(path: str, rate: int, seconds: float) -> int:
-    """Send; return how many the kernel took."""
+    """Send the datagrams; return how many the kernel accepted."""
     batches = _batches(list(read(Path(path))))
     sendmmsg = ctypes.CDLL(None, use_errno=True).sendmmsg
     sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)

@@ -1,4 +1,4 @@
-"""Foreign OpenID providers in processes of their own: `oidc-provider-mock` (authlib) and `idpyoidc`.
+"""Foreign OpenID providers in separate processes: `oidc-provider-mock` (authlib) and `idpyoidc`.
 
     python foreign_provider.py mock|idpy          prints the issuer; ends with its standard input
     with running("idpy") as issuer: ...
@@ -24,7 +24,7 @@ SECRET = "s3cret-of-the-recorder-with-enough-characters"
 
 @contextmanager
 def running(kind: str) -> Iterator[str]:
-    """Run a provider; give its issuer."""
+    """Run a provider and yield its issuer."""
     with tempfile.TemporaryDirectory() as place:
         command = [sys.executable, "-W", "ignore", __file__, kind]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
@@ -107,7 +107,7 @@ def server_of(issuer: str) -> Any:
 
 
 class Idpy(BaseHTTPRequestHandler):
-    """Puts HTTP around idpyoidc, which has none of its own."""
+    """An HTTP server for idpyoidc, which has none of its own."""
 
     server: Any
 
@@ -124,7 +124,7 @@ class Idpy(BaseHTTPRequestHandler):
             return self._reply(200, [("Content-Type", "application/json")], provider.keyjar.export_jwks_as_json())
         found = next(each for each in provider.endpoint.values() if each.endpoint_path == path)
         form = dict(parse_qsl(sent))
-        if path == "authorize":  # every redirect address is known here
+        if path == "authorize":  # every redirect address is accepted here
             provider.context.cdb["recorder"]["redirect_uris"] = [(form["redirect_uri"], {})]
         http = {
             "headers": {name.lower(): value for name, value in self.headers.items()},

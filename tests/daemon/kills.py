@@ -1,4 +1,4 @@
-"""Processes of a daemon that are killed: its worker, its main, at a moment or at a system call."""
+"""Killing a daemon's processes, its worker or its main, at a moment or at a system call."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.daemon.api import Api
 RESTART = 0.2
 """Seconds between the end of a service and its next start (RestartSec)."""
 SECONDS = 30.0
-"""How long anything may take that a busy machine does late."""
+"""Time limit for steps that a busy machine may delay."""
 CHANGING = (
     "write,pwrite64,writev,pwritev,fsync,fdatasync,syncfs,rename,renameat,renameat2,link,linkat,unlink,unlinkat,"
     "mkdir,mkdirat,rmdir,ftruncate,fallocate,sendto,sendmsg"
@@ -28,7 +28,7 @@ CHANGING = (
 
 
 def worker_of(it: Api) -> int:
-    """The process that records, as soon as there is one."""
+    """Wait for a media worker and return its process id."""
     assert it.one.process
     children = Path(f"/proc/{it.one.process.pid}/task/{it.one.process.pid}/children")
     end = time.monotonic() + SECONDS
@@ -46,7 +46,7 @@ def kill(pid: int) -> None:
 
 
 async def kill_main(it: Api) -> None:
-    """Kill main; a worker is left to find out by itself."""
+    """Kill the main process; its worker is left to notice that itself."""
     assert it.one.process
     it.one.process.kill()
     await asyncio.to_thread(it.one.process.wait)
@@ -55,7 +55,7 @@ async def kill_main(it: Api) -> None:
 
 @contextmanager
 def killed_at(pid: int, number: int, calls: str = CHANGING) -> Iterator[None]:
-    """Have a process and its threads killed as soon as one of them makes its n-th such call."""
+    """Kill a process with its threads as soon as one of them makes its n-th such system call."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed (Debian: apt-get install strace)")
     line = ["strace", "-f", "-q", "-o", "/dev/null", "-p", str(pid), "-e", f"trace={calls}"]

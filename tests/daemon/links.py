@@ -1,4 +1,4 @@
-"""What lies between a recorder and its servers: passes streams on, keeps every byte that went, can be cut."""
+"""Links between a recorder and its servers, which forward connections, keep every byte and can be cut."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Place = Path | int
 
 
 class Links:
-    """The links of one recorder, which are cut and mended together."""
+    """The links of one recorder, which are cut and restored together."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
@@ -27,7 +27,7 @@ class Links:
         self._thread.start()
 
     def add(self, listen: Place, server: Place, kept: Path | None = None) -> None:
-        """Pass on what connects at a place; `kept`: a folder for a file for each direction of each connection."""
+        """Forward connections made at a place; `kept` is a folder for one file per connection and direction."""
 
         async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             await self._serve(reader, writer, server, kept)
@@ -42,7 +42,7 @@ class Links:
         asyncio.run_coroutine_threadsafe(begin(), self._loop).result(10)
 
     def cut(self, *, silent: bool) -> None:
-        """Let nothing pass: each connection is refused, or, as by a router that drops packets, hears nothing."""
+        """Block everything: refuse each connection or, if `silent`, pass nothing, like a router that drops packets."""
 
         def refuse() -> None:
             self._refusing = True
@@ -52,12 +52,12 @@ class Links:
         self._do(self._open.clear if silent else refuse)
 
     def mend(self) -> None:
-        """Let everything pass again; what was on its way arrives now."""
+        """Pass everything again; data that was held back arrives now."""
         self._refusing = False
         self._do(self._open.set)
 
     def close(self) -> None:
-        """End everything."""
+        """Close all connections and stop the thread."""
 
         async def end() -> None:
             for server in self._servers:
@@ -94,7 +94,7 @@ class Links:
             both = (reader, down, f"{name}.to"), (up, writer, f"{name}.from")
             await asyncio.gather(*(self._pass(a, b, None if kept is None else kept / file) for a, b, file in both))
         except (OSError, asyncio.CancelledError):
-            return  # either side has gone, or this ends
+            return  # either side has closed, or the links are closing
         finally:
             writer.close()
 
@@ -113,7 +113,7 @@ class Links:
 
 @contextmanager
 def captured(listen: Place, server: Place, kept: Path) -> Iterator[None]:
-    """Pass on what connects at a place; a file for each direction of each connection is in a folder at the end."""
+    """Forward connections made at a place, and write each direction of each connection to a file in a folder."""
     kept.mkdir(parents=True, exist_ok=True)
     links = Links()
     try:

@@ -1,4 +1,4 @@
-"""A machine with a systemd of its own, in namespaces: started and ended by a test, entered by commands."""
+"""A machine in namespaces with its own systemd, which a test starts and stops and in which it runs commands."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Machine:
     """The booted machine."""
 
     def __init__(self, pid: int) -> None:
-        """Take its first process, by the number that it has here."""
+        """Take the process id of its first process on this machine."""
         self.pid = pid
         home = "/opt/recorder" if Path(f"/proc/{pid}/root/opt/recorder").exists() else "/root"
         self._enter = ["nsenter", "--target", str(pid), "--all", f"--wdns={home}", "env", "-i", "HOME=/root"]
         self._enter.append("PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
 
     def call(self, *words: str, seconds: float = 60.0) -> subprocess.CompletedProcess[str]:
-        """Run a command in it as root; what it prints comes as one text."""
+        """Run a command in it as root, with its output as one text."""
         line = [*self._enter, *words]
         return subprocess.run(
             line, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=seconds, check=False
@@ -40,7 +40,7 @@ class Machine:
 
 @contextmanager
 def machine(folder: Path, system: Path | None = None) -> Iterator[Machine]:
-    """Boot one, with the files of this machine or with those of a `system`; skip the test where that cannot be."""
+    """Boot a machine with the files of this one or of a `system`; skip the test if that is impossible."""
     if os.geteuid() != 0:
         pytest.skip("only root can boot a systemd in namespaces")
     if not SYSTEMD.exists():
@@ -66,14 +66,14 @@ def machine(folder: Path, system: Path | None = None) -> Iterator[Machine]:
     try:
         yield _booted(process, folder / "boot")
     finally:
-        process.send_signal(signal.SIGKILL)  # --kill-child: its systemd, and with that everything in there
+        process.send_signal(signal.SIGKILL)  # --kill-child: this kills its systemd, and so everything in it
         process.wait()
         _remove_group(groups)
         shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _booted(process: subprocess.Popen[bytes], log: Path) -> Machine:
-    """Wait until systemd says that it runs."""
+    """Wait until systemd reports that it runs."""
     end = time.monotonic() + BOOT_SECONDS
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     while time.monotonic() < end and process.poll() is None:
@@ -88,7 +88,7 @@ def _booted(process: subprocess.Popen[bytes], log: Path) -> Machine:
 
 
 def _own_group() -> Path:
-    """Make a control group that becomes the root of the machine's; skip the test where version 2 is missing."""
+    """Make the machine's root control group; skip the test if control groups version 2 are missing."""
     for line in Path("/proc/self/mountinfo").read_text().splitlines():
         fields, _, kind = line.partition(" - ")
         if kind.startswith("cgroup2 "):
@@ -99,7 +99,7 @@ def _own_group() -> Path:
 
 
 def _remove_group(group: Path) -> None:
-    """Remove a control group with everything below it once its processes are gone."""
+    """Remove a control group and everything below it once its processes have ended."""
     for _ in range(100):
         for path, _, _ in os.walk(group, topdown=False):
             with suppress(OSError):

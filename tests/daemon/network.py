@@ -1,10 +1,10 @@
-"""A network of one's own that loses, repeats and reorders: two namespaces with a process between them. Only for root.
+"""A private network that loses, repeats and reorders packets: a process between two namespaces; needs root.
 
     with lossy(Weather(loss=0.05)) as network:
-        with network.inside("server"): …      # this thread, and what it starts, is there
+        with network.inside("server"): …      # this thread, and what it starts, is in that namespace
         with network.inside("client"): …
 
-`python -m tests.daemon.network FD FD WEATHER` is the process: it carries IP packets from one TUN device to the other.
+The process is `python -m tests.daemon.network FD FD WEATHER`; it carries IP packets from one TUN device to the other.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ CLONE_NEWNET = 0x40000000
 MEDIA = 20_000
 UDP = 17
 GRACE = 0.06
-"""Seconds that the simulator leaves between its last packet and the hold or BYE behind it."""
+"""Seconds that the simulator leaves between its last packet and the hold or BYE that follows."""
 
 
 @dataclass(frozen=True)
 class NetworkFaults:
-    """What happens to a packet: each a probability, and how late a late one comes at most (seconds)."""
+    """Probabilities of what happens to a packet, and the longest delay of a late one in seconds."""
 
     loss: float = 0.0
     twice: float = 0.0
@@ -54,14 +54,14 @@ class NetworkFaults:
 
 @dataclass
 class Network:
-    """The two places and what lies between."""
+    """The two namespaces and the process between them."""
 
     name: str
     process: subprocess.Popen[bytes]
 
     @contextmanager
     def inside(self, place: str) -> Iterator[None]:
-        """Let this thread, the threads and the processes that it begins be at a place."""
+        """Move this thread to a namespace, with all threads and processes that it starts there."""
         home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         there = os.open(f"/run/netns/{self.name}-{place}", os.O_RDONLY)
         try:
@@ -73,7 +73,7 @@ class Network:
             os.close(there)
 
     def lost(self) -> dict[int, int]:
-        """End the network; return how many RTP packets never came to each port."""
+        """End the network; return the number of RTP packets that never reached each port."""
         out, _ = self.process.communicate(b"over\n", timeout=60)
         return {int(port): count for port, count in json.loads(out).items()}
 
@@ -89,7 +89,7 @@ def _ip(*words: str) -> None:
 
 @contextmanager
 def lossy(weather: NetworkFaults) -> Iterator[Network]:
-    """Make the network; skipped, with the reason, where that cannot be."""
+    """Make the network; skip the test, with the reason, if that is impossible."""
     if os.geteuid():
         pytest.skip("only root can make network namespaces")
     name, ends = f"rec{os.getpid()}", []
@@ -116,21 +116,21 @@ def lossy(weather: NetworkFaults) -> Iterator[Network]:
 
 
 def _place(name: str, device: str, mine: str, theirs: str) -> int:
-    """Make a namespace whose only way out is a TUN device; give the descriptor of that."""
+    """Make a namespace whose only way out is a TUN device; return the device's descriptor."""
     _ip("netns", "add", name)
     descriptor = os.open("/dev/net/tun", os.O_RDWR)
     fcntl.ioctl(descriptor, TUNSETIFF, struct.pack("16sH22x", device.encode(), IFF_TUN | IFF_NO_PI))
     _ip("link", "set", device, "netns", name)
     _ip("-n", name, "link", "set", "lo", "up")
     _ip("-n", name, "addr", "add", f"{mine}/32", "peer", theirs, "dev", device)
-    _ip("-n", name, "link", "set", device, "txqueuelen", "20000")  # what waits while the process stands still
+    _ip("-n", name, "link", "set", device, "txqueuelen", "20000")  # packets that wait while the process is stalled
     _ip("-n", name, "link", "set", device, "up")
     _ip("-n", name, "route", "add", "default", "dev", device)
     return descriptor
 
 
 class Carrier:
-    """Carries the packets."""
+    """The carrier of the packets between both devices."""
 
     def __init__(self, ends: tuple[int, int], weather: NetworkFaults) -> None:
         self._other = {ends[0]: ends[1], ends[1]: ends[0]}
@@ -142,7 +142,7 @@ class Carrier:
         self.came: set[tuple[int, int, int]] = set()
 
     def run(self, stop: int) -> None:
-        """Carry until something comes at `stop`."""
+        """Carry packets until `stop` is readable."""
         while True:
             pause = max(0.0, self._waiting[0][0] - time.monotonic()) if self._waiting else None
             ready, _, _ = select.select([*self._other, stop], [], [], pause)
@@ -173,12 +173,12 @@ class Carrier:
             heapq.heappush(self._waiting, (due, self._number, self._other[end], packet))
 
     def _behind_audio(self, due: float, end: int) -> float:
-        """Let a BYE overtake no audio because we stood still and took both at once: it was sent later than that."""
+        """Return the time to deliver a BYE, not before earlier audio: after a stall, both are read at once."""
         return max([due, *(moment for moment, _, to, packet in self._waiting if to == end and _rtp(packet))])
 
 
 def _rtp(packet: bytes) -> tuple[int, int, int] | None:
-    """Name a packet of RTP by port, SSRC and sequence number."""
+    """Return port, SSRC and sequence number of an RTP packet, None for any other."""
     if packet[0] != 0x45 or packet[9] != UDP or len(packet) < 40 or packet[28] >> 6 != 2:
         return None
     port, sequence = int.from_bytes(packet[22:24]), int.from_bytes(packet[30:32])
@@ -186,7 +186,7 @@ def _rtp(packet: bytes) -> tuple[int, int, int] | None:
 
 
 def main(ends: tuple[int, int], weather: NetworkFaults) -> None:
-    """Carry until a line is read; write what was lost."""
+    """Carry packets until a line is read; then print the losses."""
     carrier = Carrier(ends, weather)
     carrier.run(sys.stdin.fileno())
     lost: dict[int, int] = {}

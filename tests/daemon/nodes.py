@@ -1,4 +1,4 @@
-"""Recorders that share one PostgreSQL server and one object store, each at an address and with secrets of its own."""
+"""Recorders that share a PostgreSQL server and an object store, each with its own address and secrets."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.daemon.api import Api, running, until
 from tests.daemon.object_stores import BUCKET, KEY, SECRET
 
 UPLOADED = 120.0
-"""Seconds until everything is in a store that was in trouble: pauses between tries grow."""
+"""Seconds until everything is in a store that failed before: the pauses between attempts grow."""
 STORAGE = """[storage]
 database = "{database}"
 media = "s3"
@@ -30,18 +30,18 @@ keep_local = "{keep}"
 
 @dataclass(frozen=True)
 class Reach:
-    """How one node reaches what all share, and how it runs."""
+    """How one node reaches the shared database and object store, and its environment."""
 
     database: str
     """URL of the database."""
     store: int
     """Port of the object store."""
     environment: dict[str, str]
-    """More of its environment."""
+    """Additional environment variables."""
 
 
 def share(api: Api, database: str, store: int, prefix: str = "", keep: str = "0s") -> None:
-    """Configure a database and an object store, which is at a port."""
+    """Configure a database, and an object store at a port."""
     folder = api.one.folder
     for name, secret in (("id", KEY), ("secret", SECRET)):
         (folder / name).write_text(secret)
@@ -55,11 +55,11 @@ def nodes(
     folder: Path, database: str, store: int, count: int = 3, *, prefix: str = "", keep: str = "0s", calls: int = 40,
     prepare: Callable[[Api], object] | None = None, own: Callable[[str], Reach] | None = None, more: str = "",
 ) -> Iterator[list[Api]]:  # fmt: skip
-    """Run nodes 1, 2, … called rec1, rec2, …, each for so many calls and in the care of a descriptor store.
+    """Run nodes 1, 2, … called rec1, rec2, …, each for this many calls and under a descriptor store.
 
-    Each has keys under a root secret of its own, which the first admitted it to. A single one has no number. `prepare`
-    is called for the first before it starts. `own` tells how a node, by its name, reaches database and store. `more`:
-    lines behind those of the store.
+    Node 1 admits each of the others, which seals the keys under its own root secret. A single node has no number.
+    `prepare` is called with node 1 before it starts. `own` returns how the node of a name reaches database and store.
+    `more` is configuration that follows the store's.
     """
     with ExitStack() as stack:
         made: list[Api] = []
@@ -83,7 +83,7 @@ def nodes(
 
 def join(holder: Api, api: Api, number: int) -> None:
     """Admit a new node, as docs/cluster.md says."""
-    shutil.rmtree(api.one.data)  # nothing of it was ever used
+    shutil.rmtree(api.one.data)  # `init` made it, and nothing was ever stored in it
     api.one.tokens = holder.one.tokens
     file = api.one.folder / "keys.age"
     recipient = done(api, "node", "admit", "--json")["recipient"]
@@ -94,7 +94,7 @@ def join(holder: Api, api: Api, number: int) -> None:
 
 
 def done(api: Api, *words: object) -> dict[str, Any]:
-    """Run a command of a node, which must succeed; return its document."""
+    """Run a node's command, which must succeed; return the JSON document that it prints."""
     found = api.one.run(*words)
     assert found.returncode == 0, found.stdout + found.stderr
     told: dict[str, Any] = json.loads(found.stdout)
@@ -102,7 +102,7 @@ def done(api: Api, *words: object) -> dict[str, Any]:
 
 
 def indexed(apis: Sequence[Api], uploaded: float = UPLOADED) -> None:
-    """Wait until nothing of any node waits for the index or, for so many seconds, for the object store."""
+    """Wait until every node has indexed all calls and, within `uploaded` seconds, uploaded all parts."""
     for api in apis:
         until(lambda api=api: api.figure("recorder_oldest_unindexed_seconds") == 0)  # type: ignore[misc]
         until(lambda api=api: api.figure("recorder_parts_waiting") == 0, uploaded)  # type: ignore[misc]

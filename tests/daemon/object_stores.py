@@ -1,4 +1,4 @@
-"""Two object stores on this machine, neither of them the whole truth, and a proxy before one that plays faults.
+"""Two object stores on this machine, neither of them complete, and a proxy that injects faults.
 
 `moto` has versions, locks, create-only and ranges, and takes any credentials; `rclone serve s3` checks credentials and
 keeps its objects on a real disk, without versions, without create-only.
@@ -33,16 +33,16 @@ START_SECONDS = 60.0
 
 @dataclass
 class Server:
-    """A store that runs, and how to reach it."""
+    """A running object store and how to reach it."""
 
     kind: str
     port: int
     folder: Path
-    tls: tuple[Path, Path] | None = None  # certificate and key, rclone only
+    tls: tuple[Path, Path] | None = None  # certificate and key; rclone only
     process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, again if it was killed; moto forgets its objects then, rclone does not."""
+        """Start the store, for the first time or after `kill`; moto then has lost its objects, rclone has not."""
         env = {**os.environ, "RCLONE_AUTH_KEY": f'"{KEY},{SECRET}"', "RCLONE_CONFIG": os.devnull}
         tool = shutil.which(_TOOLS[self.kind], path=os.path.dirname(sys.executable))
         if self.kind == "rclone":
@@ -70,13 +70,13 @@ class Server:
                 urllib.request.urlopen(urllib.request.Request(url, method="PUT", headers=headers)).close()
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """Kill the store, as a power cut would."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
 
     def settings(self, bucket: str = BUCKET, port: int | None = None, **more: Any) -> StoreSettings:
-        """Return how the recorder speaks to it."""
+        """Return the recorder's settings for it."""
         endpoint = f"{'http' if self.tls is None else 'https'}://127.0.0.1:{port or self.port}"
         return StoreSettings(
             **{"endpoint": endpoint, "bucket": bucket, "secrets": lambda: (KEY, SECRET), "path_style": True, **more}
@@ -88,7 +88,7 @@ _TOOLS = {"rclone": "rclone", "moto": "moto_server"}
 
 @contextmanager
 def object_store(kind: str, folder: Path, tls: tuple[Path, Path] | None = None) -> Iterator[Server]:
-    """Run a store whose bucket is there."""
+    """Run a store with its bucket."""
     for bucket in (BUCKET, LOCKED):
         (folder / bucket).mkdir(parents=True, exist_ok=True)
     server = Server(kind, unused(PORTS), folder, tls)
@@ -100,10 +100,10 @@ def object_store(kind: str, folder: Path, tls: tuple[Path, Path] | None = None) 
 
 
 class Proxy:
-    """Passes requests on to a store; plays the next of `faults` for each instead, and keeps what it saw.
+    """A proxy that forwards requests to a store or plays a fault, the next of `faults`, and keeps what it saw.
 
     A fault is a status, `slow` with seconds, `reset` (in the middle of the body), `lost` (stored, but the answer never
-    arrives), `flip` (one bit of the body), `swallow` (answered, not stored), or `pass`.
+    arrives), `flip` (of one bit of the body), `swallow` (answered, not stored), or `pass`.
     """
 
     def __init__(self, up: int) -> None:
@@ -119,7 +119,7 @@ class Proxy:
         ).result()
 
     def play(self, *faults: str, always: str = "pass") -> None:
-        """Play these faults, one a request, then `always`."""
+        """Play these faults, one for each request, then `always`."""
         self.faults, self.always, self.seen = list(faults), always, []
 
     def close(self) -> None:
@@ -142,7 +142,7 @@ class Proxy:
             while await self._one(reader, writer):
                 pass
         except (asyncio.IncompleteReadError, asyncio.CancelledError, OSError):
-            pass  # whoever asked has gone, or the proxy ends
+            pass  # the client has gone, or the proxy is closing
         finally:
             writer.close()
 
@@ -219,11 +219,11 @@ def _reset(writer: asyncio.StreamWriter) -> bool:
 
 
 SEEN = Features(**{**dict.fromkeys((each.name for each in fields(Features)), True), "checksum": False})
-"""What a store with versions and locks is found to have."""
+"""The features that the recorder must detect in a store with versions and locks."""
 
 
 def client(settings: StoreSettings) -> Any:
-    """Return a client that asks a store what it has, beside the recorder's own."""
+    """Return a client, independent of the recorder's own, to inspect a store."""
     import boto3  # slow to import, and few tests need it
 
     key, secret = settings.secrets()

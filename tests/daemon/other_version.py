@@ -1,4 +1,4 @@
-"""Another version of the program beside ours: its files in a folder, from which `python -m recorder…` takes them."""
+"""Another version of the program: a folder of its files, which `python -m recorder…` loads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def same_files(folder: Path) -> Path:
-    """Copy the program; a main that began here, or whose `python_command.HOME` it is, has its workers from here."""
+    """Copy the program; a main process started there, or with it as `python_command.HOME`, starts its workers there."""
     for name in ("media", "sip", "storage", "admin_api"):
         (folder / name).symlink_to(ROOT / name)
     shutil.copytree(ROOT / "recorder", folder / "recorder", ignore=shutil.ignore_patterns("__pycache__"))
@@ -20,12 +20,12 @@ def same_files(folder: Path) -> Path:
 
 
 def change_version(folder: Path, version: str) -> None:
-    """Give it another number."""
+    """Change its version number."""
     _replace(folder / "recorder/runtime/version.py", f'VERSION = "{VERSION}"', f'VERSION = "{version}"')
 
 
 def change_formats(folder: Path) -> None:
-    """Have it write live calls and a journal that no program before it can read."""
+    """Make it write live calls and a journal in formats that no earlier version can read."""
     _replace(folder / "recorder/persist/checkpoint_file.py", f"\nVERSION = {STATE}\n", f"\nVERSION = {STATE + 1}\n")
     _replace(folder / "recorder/persist/data_formats.py", '    "journal": 2,', '    "journal": 99,')
 
@@ -38,6 +38,6 @@ def _replace(path: Path, old: str, new: str) -> None:
 
 
 def change_messages(folder: Path) -> None:
-    """Put another version in place, whose Adopt has one field more."""
+    """Add a field to its message Adopt."""
     field = "    earlier: tuple[Key, ...] = ()\n"
     _replace(folder / "recorder/workers/messages.py", field, f"{field}    later: int = 0\n")

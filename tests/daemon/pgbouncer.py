@@ -1,4 +1,4 @@
-"""A PgBouncer in front of a PostgreSQL server of the tests, reached by a Unix socket as the server is."""
+"""A PgBouncer in front of a test's PostgreSQL server, reached like the server over a Unix socket."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ query_wait_timeout = 5
 logfile = {place}/log
 {more}
 """
-"""Two connections of the server for all of ours, and no help with prepared statements, as before 1.21."""
+"""Two server connections for all of ours, and no support for prepared statements, as before version 1.21."""
 
 PATIENCE = 60.0
 
 
 class PgBouncer:
-    """One that a test may stop and start."""
+    """A PgBouncer that a test can stop and start."""
 
     def __init__(self, place: Path, server: Cluster, more: str, connections: int) -> None:
         self._server, self._place = server, place
@@ -55,7 +55,7 @@ class PgBouncer:
         (self._place / "pgbouncer.ini").write_text(CONFIG.format(server=self._server.place, **self._config))
 
     def switch(self, server: Cluster) -> None:
-        """Lead to another server from now on, as after a fail-over."""
+        """Connect to another server from now on, as after a fail-over."""
         self._server = server
         self._write()
         if self._process is not None:
@@ -63,7 +63,7 @@ class PgBouncer:
 
     @property
     def log(self) -> str:
-        """What it wrote."""
+        """The text of its log."""
         return (self._place / "log").read_text()
 
     def start(self) -> None:
@@ -78,7 +78,7 @@ class PgBouncer:
             time.sleep(0.02)
 
     def stop(self) -> None:
-        """Stop it at once, whoever is connected."""
+        """Stop it at once, despite open connections."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -89,7 +89,7 @@ class PgBouncer:
 
 @contextmanager
 def pgbouncer(server: Cluster, more: str = "", connections: int = 2) -> Iterator[PgBouncer]:
-    """Have one in front of a server, with some more lines of configuration; skip the test where there is none."""
+    """Run a PgBouncer in front of a server, with more lines of configuration; skip the test if it is not installed."""
     if shutil.which("pgbouncer", path=f"{os.environ['PATH']}:/usr/sbin") is None:
         pytest.skip("PgBouncer is not installed (Debian: apt-get install pgbouncer)")
     place = Path(tempfile.mkdtemp(prefix="pgb-"))

@@ -1,4 +1,4 @@
-"""A PostgreSQL server in a folder of its own that a test may stop and start, and a standby that follows it."""
+"""A PostgreSQL server in its own folder that a test can stop and start, and a standby that follows it."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from typing import Any
 
 import pytest
 
-WAIT = ("-w", "-t", "100")  # seconds that a busy machine may take
+WAIT = ("-w", "-t", "100")  # seconds; a busy machine is slow
 PATIENCE = 60.0
 
 
 class Cluster:
-    """Reached by a Unix socket only.
+    """A server that is reached over a Unix socket only.
 
-    With `primary` it is a standby of that server, which replicates to it asynchronously, as Patroni's default is. With
-    `archive` every segment of the write-ahead log is kept in the folder of that name.
+    With `primary`, it is an asynchronous standby of that server, which is Patroni's default. With `archive`, every
+    segment of the write-ahead log is kept in the folder of that name.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Cluster:
     ) -> None:  # fmt: skip
         self.place, self.programs, self._options, self._primary = place, programs, options, primary
         self.archive = place / "archive"
-        #: Whom it runs as, for subprocess.
+        #: The user it runs as, as arguments of subprocess.
         self.user: dict[str, Any] = {}
         if user is not None:
             self.user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
@@ -48,40 +48,40 @@ class Cluster:
 
     @property
     def log(self) -> Path:
-        """What the server wrote about what it was asked."""
+        """The file of its log, which may contain statements."""
         return self.place / "log"
 
     def give(self, path: Path) -> None:
-        """Make a file one of whom it runs as."""
+        """Give a file to the user that the server runs as."""
         if self.user:
             os.chown(path, self.user["user"], self.user["group"])
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the server and wait until it answers."""
         options = f"-k {self.place} -c listen_addresses= -c fsync=off {self._options}"
         self._call("pg_ctl", "-D", self.place / "data", "-l", self.log, "-o", options, *WAIT, "start")
 
     def copy(self, folder: Path, *words: str) -> None:
-        """Make a base backup of it while it runs."""
+        """Make a base backup of the running server."""
         self._call("pg_basebackup", "-h", self.place, "-U", "rec", "-D", folder, "-c", "fast", "--no-sync", *words)
 
     def caught_up(self) -> None:
-        """Wait until a standby has everything that was committed before."""
+        """Wait until this standby has everything that the primary has committed so far."""
         if self._primary is not None:
             self._until(f"select pg_last_wal_replay_lsn() >= '{self._primary.written()}'")
 
     def written(self) -> str:
-        """Return the end of its write-ahead log."""
+        """Return the current end of its write-ahead log."""
         return self.ask("postgres", "select pg_current_wal_lsn()")
 
     def detach(self) -> None:
-        """Let a standby hear no more: what is committed from now on is lost when it is promoted."""
+        """Stop replication to this standby: later commits are lost when it is promoted."""
         self.ask("postgres", "alter system set primary_conninfo = ''")
         self.ask("postgres", "select pg_reload_conf()")
         self._until("select count(*) = 0 from pg_stat_wal_receiver")
 
     def promote(self) -> None:
-        """Make a standby the primary, whatever the other one does."""
+        """Promote this standby, whatever the state of the primary."""
         self.ask("postgres", "select pg_promote()")
         self._until("select not pg_is_in_recovery()")
 
@@ -93,7 +93,7 @@ class Cluster:
             time.sleep(0.05)
 
     def stop(self) -> None:
-        """Stop it at once, whoever is connected."""
+        """Stop the server at once, despite open connections."""
         if (self.place / "data" / "postmaster.pid").exists():
             self._call("pg_ctl", "-D", self.place / "data", "-m", "immediate", *WAIT, "stop")
 
@@ -110,7 +110,7 @@ class Cluster:
 
 @contextmanager
 def cluster(options: str = "", primary: Cluster | None = None, *, archive: bool = False) -> Iterator[Cluster]:
-    """Make a cluster that does not run yet, with some more options; skip the test where there is no PostgreSQL."""
+    """Make a stopped cluster with more options; skip the test if PostgreSQL is not installed."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if not found:
         pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
@@ -127,7 +127,7 @@ def cluster(options: str = "", primary: Cluster | None = None, *, archive: bool 
 
 
 def _ordinary_user() -> pwd.struct_passwd | None:
-    """Return whom PostgreSQL runs as if we are root, which it refuses."""
+    """Return the user that runs PostgreSQL if we are root, because it refuses to run as root."""
     if os.getuid() != 0:
         return None
     for name in ("postgres", "nobody"):

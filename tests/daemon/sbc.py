@@ -1,4 +1,4 @@
-"""An SBC that calls a recorder over UDP, TCP or TLS: one dialog at a time, which may go on over a new connection."""
+"""An SBC that calls a recorder over UDP, TCP or TLS: one dialog at a time, which can move to a new connection."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ABLE = (
 
 
 def client(certificate: Path | None = None, **limits: object) -> ssl.SSLContext:
-    """Make a TLS context that takes any server; `limits` are attributes of it."""
+    """Make a TLS context that accepts any server certificate; `limits` are attributes to set on it."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     made.check_hostname, made.verify_mode = False, ssl.CERT_NONE
     if certificate is not None:
@@ -41,7 +41,7 @@ def request(
     method: str, here: str, call: str, cseq: int = 1, *, transport: str = "udp", domain: str = "127.0.0.1",
     tag: str = "", fields: str = "", body: bytes = b"", kind: str = "application/sdp",
 ) -> bytes:  # fmt: skip
-    """Write a request as an SBC at an address sends it; its Call-ID is `call`, its own tag `t` and that."""
+    """Return a request as an SBC at `here` sends it, with Call-ID `call` and From tag `t` plus `call`."""
     lines = [
         f"{method} sip:rec@{domain} SIP/2.0",
         f"Via: SIP/2.0/{transport.upper()} {here};rport;branch=z9hG4bK{call}{method}{cseq}",
@@ -60,7 +60,7 @@ def request(
 
 
 class Sbc:
-    """One client, one dialog."""
+    """A client with one dialog at a time."""
 
     def __init__(
         self,
@@ -76,9 +76,9 @@ class Sbc:
         self._source = source or ("::1" if ":" in host else "127.0.0.1")
         self._tls = tls or (client() if transport == "tls" else None)
         self.domain = "127.0.0.1"  # of the recorder, in the Request-URI and To
-        self.patience = 30.0  # seconds without any message after which nobody is there
-        self.acknowledges = True  # as soon as there is a 200
-        self.agreed = b""  # what an ACK brings, where the recorder has made the offer
+        self.patience = 30.0  # seconds to wait for a message
+        self.acknowledges = True  # whether an ACK follows each 200
+        self.agreed = b""  # SDP answer in the ACK, if the recorder made the offer
         self.socket: socket.socket | None = None
         self.anew(call)
         self.connect()
@@ -90,7 +90,7 @@ class Sbc:
         self.close()
 
     def anew(self, call: str = "") -> None:
-        """Leave the dialog as it is, and begin another one over the same connection."""
+        """Abandon the dialog, and begin another one over the same connection."""
         self.call = call or f"call-{os.urandom(6).hex()}"
         self.cseq, self.tag = 0, ""
         self._last: tuple[str, bytes] = ("", b"")
@@ -98,7 +98,7 @@ class Sbc:
         self._waiting: deque[Request | Response] = deque()
 
     def connect(self) -> None:
-        """Open a connection, instead of the old one if there is one; UDP goes on from the port it had."""
+        """Open a connection in place of the old one, if any; UDP keeps its port."""
         if self.transport == "udp" and self.socket is not None:
             return
         self.close()
@@ -116,27 +116,27 @@ class Sbc:
             raise
 
     def close(self) -> None:
-        """Hang up the connection, not the call."""
+        """Close the connection; the dialog stays."""
         if self.socket is not None:
             self.socket.close()
             self.socket = None
 
     def ask(self, method: str, body: bytes = b"", fields: str = ABLE, kind: str = "application/sdp") -> Response:
-        """Send a request and return its final answer; the ACK of a 200 to INVITE follows by itself.
+        """Send a request and return its final response; the ACK of a 2xx to INVITE is sent automatically.
 
-        Raises TimeoutError if there is none in time, ConnectionError if the recorder closes the connection.
+        Raises TimeoutError if no response arrives in time, ConnectionError if the recorder closes the connection.
         """
         self.cseq += 1
         self._request(method, body, fields, kind, self.cseq)
         return self._answer()
 
     def again(self) -> Response:
-        """Send the last request once more, byte by byte, and return its final answer."""
+        """Send exactly the same last request again, and return its final response."""
         self.send(self._last[1])
         return self._answer()
 
     def insist(self, method: str, body: bytes = b"", between: Callable[[], object] = lambda: None) -> Response:
-        """Ask until there is an answer, as a client does that hears nothing; do something before each repetition."""
+        """Repeat a request until it is answered, as a client without a response does; call `between` before each."""
         for attempt in range(40):
             try:
                 return self.again() if attempt else self.ask(method, body)
@@ -154,7 +154,7 @@ class Sbc:
         return found
 
     def answer(self, method: str, cseq: int) -> Response:
-        """Return the final answer to a request that was sent."""
+        """Return the final response to a request that was sent."""
         self.socket.settimeout(self.patience)
         while True:
             found = self._next(Response)
@@ -162,12 +162,12 @@ class Sbc:
                 return found
 
     def acknowledge(self) -> None:
-        """Send the ACK of the last INVITE, unless it is to be lost."""
+        """Send the ACK of the last INVITE, unless `acknowledges` is off."""
         if self.acknowledges:
             self._request("ACK", self.agreed, "", "application/sdp", self._invited)
 
     def asked(self, method: str = "", seconds: float = 30.0, status: int = 200) -> Request:
-        """Wait for a request of the recorder, or for one of a method, and answer it; with status 0 leave it at that."""
+        """Wait for a request from the recorder, or for one of a method, and answer it, unless the status is 0."""
         self.socket.settimeout(seconds)
         while (found := self._next(Request)).method == "ACK" or method not in ("", found.method):
             pass
@@ -176,7 +176,7 @@ class Sbc:
         return found
 
     def attend(self, true: Callable[[], object], seconds: float) -> list[str]:
-        """Agree to whatever the recorder asks until something holds; return the methods."""
+        """Answer the recorder's requests with 200 until the function returns something true; return their methods."""
         asked, end = list[str](), time.monotonic() + seconds
         while not true():
             if time.monotonic() > end:
@@ -186,7 +186,7 @@ class Sbc:
         return asked
 
     def reply(self, found: Request, status: int) -> None:
-        """Answer a request of the recorder."""
+        """Answer a request from the recorder."""
         body = self.agreed if found.method == "INVITE" and status == 200 else b""
         names = ("Via", "From", "To", "Call-ID", "CSeq")
         lines = [f"SIP/2.0 {status} OK", *(f"{name}: {value}" for name in names for value in found.headers.all(name))]
@@ -205,12 +205,12 @@ class Sbc:
 
     @property
     def here(self) -> str:
-        """Where it listens, as it says."""
+        """The local address and port, as in Contact and Via."""
         host, port, *_ = self.socket.getsockname()
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send bytes unchanged."""
         if self.socket is None:
             raise ConnectionError("there is no connection")
         if self.transport == "udp":
@@ -219,7 +219,7 @@ class Sbc:
             self.socket.sendall(data)
 
     def _next(self, kind: type[Kind]) -> Kind:
-        """Return the next message of a kind; those of the other wait."""
+        """Return the next message of a kind, request or response; messages of the other kind wait."""
         while True:
             for message in self._waiting:
                 if isinstance(message, kind):
@@ -237,6 +237,6 @@ class Sbc:
     def _take(self, message: Request | Response) -> None:
         if isinstance(message, Response) and message.cseq.number == self._invited and message.status < 300:
             if message.status >= 200:
-                self.acknowledge()  # repeated, perhaps by a successor
+                self.acknowledge()  # the 200 was repeated, perhaps by a successor
         else:
             self._waiting.append(message)

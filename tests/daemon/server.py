@@ -1,4 +1,4 @@
-"""A real `recorder serve` in a process of its own, on free ports of this machine, with everything in one folder."""
+"""A real `recorder serve` in its own process, on free ports of this machine, with all its files in one folder."""
 
 from __future__ import annotations
 
@@ -55,22 +55,22 @@ sources = ["{sources}"]
 country = "DE"
 {more}
 """
-PORTS = 40  # of media
-# These lie below what the kernel gives to whoever names no port, and above those of `coded_calls.own_place`.
+PORTS = 40  # media ports
+# Below the kernel's ephemeral ports, and above the ports of `own_place`.
 _media = spans(20_400, 30_000, PORTS)
 _doors = spans(10_000, 19_000, 1)
 
 
 def free_port() -> int:
-    """A TCP and UDP port nobody uses now, that the next callers are not given either, nor a client's socket."""
+    """Return a free TCP and UDP port that neither later callers nor client sockets get."""
     return unused(_doors)
 
 
 def free_span(ports: int = PORTS) -> int:
-    """The first of so many ports for media that nobody uses now; daemons of a bench beside us take thousands."""
+    """Return the first of this many consecutive free media ports; daemons of a bench beside us take thousands."""
     while True:
         first, *more = islice(_media, -(-ports // PORTS))
-        if more and more[-1] != first + len(more) * PORTS:  # the end of the range came before there were enough
+        if more and more[-1] != first + len(more) * PORTS:  # the range ended, and began again, too early
             continue
         with ExitStack() as held:
             try:
@@ -82,9 +82,9 @@ def free_span(ports: int = PORTS) -> int:
 
 
 def own_place(calls: int) -> dict[str, Any]:
-    """Return settings of a server that takes so many calls, at an address of its own.
+    """Return settings of a server for this many calls at its own loopback address.
 
-    While it is down nobody else, not even the client that comes back, can be given one of its ports.
+    While the server is down, no other process, not even a returning client, can get one of its ports.
     """
     host = ".".join(["127", *(str(random.randrange(1, 255)) for _ in range(3))])
     return {"host": host, "udp": 5060, "tls": 5061, "api": 8443, "media": 20_000, "ports": 4 * calls + 20}
@@ -99,7 +99,7 @@ def command(*words: object, timeout: float = 60.0, **environment: str) -> subpro
 
 @dataclass
 class Server:
-    """One place to serve from."""
+    """A recorder's folder, configuration and process."""
 
     folder: Path
     data: Path
@@ -110,16 +110,16 @@ class Server:
     udp: int = field(default_factory=free_port)
     tls: int = field(default_factory=free_port)
     api: int = field(default_factory=free_port)
-    media: int = 0  # the first of its ports for media; by default of ports that are free
+    media: int = 0  # first of its media ports; free ones by default
     ports: int = PORTS
-    store: DescriptorStore | None = None  # in whose care it runs
-    drain: bool = False  # whether a stop ends the calls though somebody keeps the sockets
-    patience: int = 3  # seconds that they may then go on
-    sources: str = "127.0.0.0/8"  # whose calls are taken
-    more: str = ""  # lines of the customer and whatever follows
-    environment: dict[str, str] = field(default_factory=dict)  # more of it
+    store: DescriptorStore | None = None  # the descriptor store it runs under
+    drain: bool = False  # whether a stop ends the calls although a store keeps the sockets
+    patience: int = 3  # seconds that calls may continue during a stop
+    sources: str = "127.0.0.0/8"  # addresses whose calls are accepted
+    more: str = ""  # further lines of the customer, and what follows
+    environment: dict[str, str] = field(default_factory=dict)  # additional variables
     process: subprocess.Popen[bytes] | None = None
-    tokens: dict[str, str] = field(default_factory=dict, repr=False)  # by role
+    tokens: dict[str, str] = field(default_factory=dict, repr=False)  # API tokens by role
 
     def __post_init__(self) -> None:
         self.api_host = self.api_host or self.host
@@ -133,7 +133,7 @@ class Server:
 
     @property
     def log(self) -> Path:
-        """What it printed."""
+        """The file with its output."""
         return self.folder / "log"
 
     def write(self) -> None:
@@ -145,7 +145,7 @@ class Server:
         self.tokens["admin"] = str(initialise(self.config).token)
 
     def token(self, *roles: str) -> str:
-        """Return a token with these roles, made when it is first asked for and called after them."""
+        """Return a token with these roles, named after them and created on first use."""
         name = "-".join(roles)
         if name not in self.tokens:
             credentials = open_credentials(load(self.config), "acme")
@@ -157,7 +157,7 @@ class Server:
         return self.tls if transport == "tls" else self.udp
 
     def uri(self, transport: str = "udp") -> str:
-        """Return where a client sends its calls."""
+        """Return the URI to which a client sends its calls."""
         return f"sip:rec@{self.host}:{self.port(transport)};transport={transport}"
 
     def sbc(self, transport: str = "udp", call: str = "", **more: Any) -> Sbc:
@@ -165,7 +165,7 @@ class Server:
         return Sbc(transport, self.host, self.port(transport), call, **more)
 
     def replace(self, old: str, new: str) -> None:
-        """Change the configuration file."""
+        """Replace a text in the configuration file."""
         text = self.config.read_text()
         if old not in text:
             raise LookupError(old)
@@ -176,7 +176,7 @@ class Server:
         return command(*words, "--config", self.config)
 
     def start(self) -> None:
-        """Start the daemon and wait until it serves, from its index too if that is not away."""
+        """Start the daemon and wait until it serves, including its index if the database is not away."""
         before = len(self.lines())
         with self.log.open("ab") as log:
             line = [sys.executable, "-m", "recorder", "serve", "--config", str(self.config)]
@@ -192,7 +192,7 @@ class Server:
             time.sleep(0.05)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """End it and return its exit status."""
+        """Stop the daemon and return its exit status."""
         if self.process is None:
             return 0
         self.process.send_signal(number)
@@ -205,11 +205,11 @@ class Server:
             self.process = None
 
     def lines(self) -> list[dict[str, Any]]:
-        """The log so far; what is no JSON comes as {"text": …}."""
+        """Return the log so far; a line that is not JSON becomes {"text": …}."""
         return logged(self.log)
 
     def events(self) -> list[str]:
-        """The events in the log so far."""
+        """Return the events in the log so far."""
         return [str(line.get("event")) for line in self.lines()]
 
     def until(self, event: str, count: int = 1, seconds: float = 30.0) -> None:
@@ -223,7 +223,7 @@ class Server:
 
 @contextmanager
 def taken(one: Server, transport: str) -> Iterator[int]:
-    """Hold a port that a server needs (udp, tcp or api), as another program would; gives its number."""
+    """Occupy a port that a server needs (udp, tcp or api), as another program would; yield its number."""
     port = one.api if transport == "api" else one.udp
     with socket.socket(type=socket.SOCK_DGRAM if transport == "udp" else socket.SOCK_STREAM) as held:
         held.bind(("127.0.0.1", port))
@@ -233,7 +233,7 @@ def taken(one: Server, transport: str) -> Iterator[int]:
 
 
 def logged(log: Path) -> list[dict[str, Any]]:
-    """Read the lines of a log; what is no JSON comes as {"text": …}."""
+    """Return the lines of a log; a line that is not JSON becomes {"text": …}."""
     out = []
     for line in log.read_text().splitlines() if log.exists() else ():
         try:
@@ -244,13 +244,13 @@ def logged(log: Path) -> list[dict[str, Any]]:
 
 
 def files(folder: Path) -> list[Path]:
-    """List the files, no sockets, of a daemon that runs and may take some away meanwhile (`os.walk` allows that)."""
+    """Return a running daemon's files without sockets; it may delete some meanwhile, which `os.walk` allows."""
     found = (Path(place, name) for place, _, names in os.walk(folder) for name in names)
     return [path for path in found if not path.is_socket()]
 
 
 def serves(lines: Iterable[dict[str, Any]]) -> bool:
-    """Tell by what a daemon has said whether it serves, its API too, and whether its databases are open."""
+    """Return whether a daemon's log says that it and its API serve, and that its databases are open or away."""
     said = {line.get("event") for line in lines}
     opening = "database.late" in said and not {"database.back", "database.away"} & said
     return {"recorder.ready", "api.ready"} <= said and not opening
@@ -258,7 +258,7 @@ def serves(lines: Iterable[dict[str, Any]]) -> bool:
 
 @contextmanager
 def server(folder: Path, data: Path | None = None, **settings: Any) -> Iterator[Server]:
-    """Prepare a place to serve from, and leave no process behind."""
+    """Yield a server that is not started yet; kill its process at the end."""
     one = Server(folder, data or folder / "data", **settings)
     try:
         yield one

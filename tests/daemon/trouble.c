@@ -1,7 +1,7 @@
-/* A disk and a clock that misbehave as told, for one process and its children: LD_PRELOAD=trouble.so.
+/* A disk and a clock with injected faults, for one process and its children: LD_PRELOAD=trouble.so.
  *
- * TROUBLE names a file of the layout below, which the test maps and changes at any time; TROUBLE_UNDER is the folder
- * that the bad disk is: only descriptors and paths below it are touched.
+ * TROUBLE names a file of the layout below, which the test maps and may change at any time. TROUBLE_UNDER is the folder
+ * that stands for the faulty disk: only descriptors and paths below it are affected.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -22,14 +22,14 @@
 #include <unistd.h>
 
 struct trouble {
-    int32_t write_errno;   /* what every write, truncation and new name fails with, 0: none */
-    int32_t sync_errno;    /* what a sync fails with */
-    int32_t syncfs_fails;  /* how many syncs of the whole disk fail before they work again; the kernel says it once */
-    int32_t fsync_fails;   /* how many syncs of a file fail */
+    int32_t write_errno;   /* error of every write, truncation and new name, 0: none */
+    int32_t sync_errno;    /* error of a failing sync */
+    int32_t syncfs_fails;  /* number of syncs of the whole disk that fail; the kernel reports an error only once */
+    int32_t fsync_fails;   /* number of syncs of a file that fail */
     int32_t stalled;       /* while set, writes, syncs and new names do not return */
-    int32_t slow_us;       /* how long every write takes */
-    int64_t ahead;         /* seconds that the clock of the wall runs ahead */
-    int64_t hit;           /* calls that were made to fail or to wait */
+    int32_t slow_us;       /* duration of every write */
+    int64_t ahead;         /* seconds by which the wall clock is ahead */
+    int64_t hit;           /* number of system calls that failed or had to wait */
 };
 
 static struct trouble *told;
@@ -88,7 +88,7 @@ static int refused(int fd)
     return 1;
 }
 
-/* Return whether a sync fails; `fails` counts down how many of its kind still do. */
+/* Return whether a sync fails; `fails` counts down the remaining failures of its kind. */
 static int unsynced(int fd, int32_t *fails)
 {
     if (!(*fails > 0 || told->stalled) || !on_disk(fd))
@@ -149,7 +149,7 @@ int syncfs(int fd)
     return told && unsynced(fd, &told->syncfs_fails) ? -1 : real(fd);
 }
 
-/* Return whether a new name at this path fails; a file system that cannot write its journal makes none. */
+/* Return whether creating a name at this path fails, as on a file system that cannot write its journal. */
 static int unnamed(const char *path, int flags)
 {
     if (!told || !(told->write_errno || told->stalled) || !(flags & O_CREAT) || !below(path))
@@ -226,7 +226,7 @@ int gettimeofday(struct timeval *at, void *zone)
     return 0;
 }
 
-/* Packets carry the time of the same clock. */
+/* The timestamps of packets come from the same clock. */
 int recvmmsg(int fd, struct mmsghdr *messages, unsigned int room, int flags, struct timespec *timeout)
 {
     REAL(int, recvmmsg, int, struct mmsghdr *, unsigned int, int, struct timespec *);

@@ -1,4 +1,4 @@
-"""The API as its users meet it: HTTPS on loopback, two real customers, and a daemon that only writes down."""
+"""The API over HTTPS on loopback, with two real customers and a daemon that only records what it is asked."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ DAY = 20_500
 T0 = datetime(2026, 2, 16, 9, 0, tzinfo=UTC)
 SOUND = bytes(range(256)) * 4096  # 1 MiB: several chunks
 RESET = (httpx2.ReadError, httpx2.RemoteProtocolError)
-"""What a client raises when its connection is reset within an answer: which one depends on the version of Python."""
+"""Errors of a client whose connection is reset within an answer; the version of Python decides which."""
 PEAKS = b'{"seconds":12.0,"started_ns":1771232400120000000,"channels":[{"label":"1","peaks":[0,900,30],"gaps":[]}]}'
 CALLS = 3
 
 
 @dataclass
 class FakeStream:
-    """Sound that is made while it is sent, in small pieces; breaks off after so many bytes."""
+    """Sound that is made in small pieces while it is sent, and breaks off at a given byte."""
 
     sound: bytes
     breaks_at: int
@@ -75,7 +75,7 @@ class FakeStream:
 
 @dataclass
 class FakeDaemon:
-    """A daemon with live calls that the test names; remembers what it was asked."""
+    """A daemon with live calls that the test defines, which records what it is asked."""
 
     live: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     asked: list[tuple[str, str, str]] = field(default_factory=list)
@@ -100,7 +100,7 @@ class FakeDaemon:
         return self.live.get((customer, call))
 
     def begin(self, customer: str, call: str, **more: Any) -> dict[str, Any]:
-        """Have a call under way that is not in the index yet; more of its row may be named."""
+        """Begin a call that is not in the index yet; `more` sets fields of its row."""
         made, forms = row(CALLS + len(self.fresh), customer, **{"state": CallState.RECORDING, "ended_at": None, **more})
         self.fresh[customer, call] = replace(made, id=call), forms
         self.live[customer, call] = {"id": call, "state": "recording"}
@@ -110,7 +110,7 @@ class FakeDaemon:
         return {call: self.live[customer, call] for call in calls if (customer, call) in self.live}
 
     async def unwritten(self, customer: Customer, call: str | None = None) -> list[Fresh]:
-        """Give the calls that a test has not put into the index."""
+        """Return the calls that a test has not put into the index."""
         return [
             Fresh(
                 row.id, row.leaf, row.started_at, row.state is CallState.RECORDING, partial(self.fresh.get, (name, id))
@@ -182,7 +182,7 @@ class FakeDaemon:
 
 
 def row(number: int, customer: str, **changes: Any) -> tuple[CallRow, tuple[str, ...]]:
-    """Make a finished call; party names carry the customer's name."""
+    """Make a finished call; the names of its parties contain the customer's name."""
     id = f"{NAMES.index(customer) + 1:08x}-0000-4000-8000-{number:012x}"
     party = {"role": "caller", "name": f"Ada {customer.title()}", "number": f"+49301234{number:03}", "uri": None}
     party["uri"] = f"sip:{party['number']}@{customer}.example"
@@ -202,7 +202,7 @@ def row(number: int, customer: str, **changes: Any) -> tuple[CallRow, tuple[str,
 
 
 class Service:
-    """The server in a thread of its own; everything else happens in the test's thread."""
+    """The server in its own thread; everything else happens in the test's thread."""
 
     sound = SOUND
     several = False
@@ -235,8 +235,8 @@ class Service:
         return time.monotonic() + self.later
 
     def visitor(self) -> httpx2.Client:
-        """Make a client that has patience with a busy disk, and opens anew before the server closes what is idle."""
-        limits = httpx2.Limits(keepalive_expiry=2)  # uvicorn's is 5 s: what is sent at that moment gets no answer
+        """Make a client with a long timeout for a busy disk, which closes idle connections before the server does."""
+        limits = httpx2.Limits(keepalive_expiry=2)  # uvicorn's is 5 s; a request sent at that moment gets no answer
         return httpx2.Client(base_url=self.base, verify=self.client_context, timeout=60, limits=limits)
 
     def run(self, work: Any) -> Any:
@@ -261,7 +261,7 @@ class Service:
         to: str | None = None,
         **more: Any,
     ) -> httpx2.Response:
-        """Send a request below a customer with the token of a role of that customer, or with the token given."""
+        """Send a request below a customer with the token of one of the customer's roles, or with the given token."""
         headers = dict(more.pop("headers", {}))
         token = token or (self.tokens[customer][Role(role)] if role else None)
         if token:
@@ -269,7 +269,7 @@ class Service:
         return self.client.request(method, f"/api/v1/customers/{to or customer}{path}", headers=headers, **more)
 
     def acts(self, customer: str = "acme") -> list[dict[str, Any]]:
-        """Give the audit log, oldest first."""
+        """Return the entries of the audit log, oldest first."""
         page = self.customers[customer].audit.read(limit=1000)
         found = [*page.items]
         while page.next_cursor:
@@ -297,7 +297,7 @@ class Service:
         return [r.id for r, _ in made]
 
     def account_service(self) -> AccountService:
-        """Say who may sign in: nobody, unless a test makes accounts."""
+        """Return the accounts that may sign in: none, unless a test makes some."""
         return AccountService(self.customers)
 
     async def _start(self) -> int:

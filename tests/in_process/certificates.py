@@ -18,7 +18,7 @@ Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 def issue(
     subject: str, key: Key, issuer: str = "", signer: Key | None = None, *, ca: bool = False, days: float = 9
 ) -> x509.Certificate:  # fmt: skip
-    """Issue a certificate that is good for so many days; without a signer it is self-signed.
+    """Issue a certificate that is valid for `days` days; without a signer, it is self-signed.
 
     `subject` is the common name and, as host name or address, the alternative name.
     """
@@ -34,7 +34,7 @@ def issue(
 
 
 def application(days: float = 365.0) -> tuple[bytes, bytes]:
-    """Make a certificate that is good for so long; give it with its RSA key, and alone, PEM."""
+    """Make a certificate of limited validity; return it in PEM, with its RSA key and alone."""
     key = rsa.generate_private_key(65537, 2048)
     public = issue("recorder", key, days=days).public_bytes(PEM)
     return public + key.private_bytes(*PRIVATE), public
@@ -50,7 +50,7 @@ def certificate(folder: Path, name: str = "admin") -> tuple[Path, Path]:
 
 
 class Authority:
-    """Somebody who issues certificates, with its file."""
+    """A certificate authority with its file."""
 
     def __init__(self, folder: Path, name: str) -> None:
         self.folder, self.name = folder, name

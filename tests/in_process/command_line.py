@@ -57,7 +57,7 @@ class Place:
             open_keys(self.data, name, self.root(), create=True)
 
     def configure(self, root: str = "root.key", more: str = "") -> None:
-        """Write the configuration: the file of the root secret, and more sections."""
+        """Write the configuration with the file of the root secret and more sections."""
         text = CONFIG.format(folder=self.folder, root=root) + more
         self.config.write_text(text + "".join(CUSTOMER.format(name=name) for name in self.customers))
 
@@ -65,7 +65,7 @@ class Place:
         return load(self.config)
 
     def settings_unchecked(self) -> Settings:
-        """Load the configuration though files that it names are not there."""
+        """Load the configuration even if files that it names are missing."""
         return load(self.config, files=False)
 
     def root(self, name: str = "root.key") -> Any:
@@ -78,7 +78,7 @@ class Place:
         return run([*words, "--config", str(self.config)])
 
     def do(self, work: Callable[[Customer], Awaitable[Any]], number: int = 0) -> Any:
-        """Open a customer as a daemon does, by default the first, and do something with it."""
+        """Open a customer, by default the first, as a daemon does, and run a function with it."""
 
         async def opened() -> Any:
             acme = await open_customer(self.settings(), self.settings().customers[number])
@@ -90,6 +90,6 @@ class Place:
         return asyncio.run(opened())
 
     def acts(self, customer: str = "acme") -> list[dict[str, Any]]:
-        """Give the entries of the audit log, oldest first."""
+        """Return the entries of the audit log, oldest first."""
         files = AuditFiles(customer_folder(self.data, customer), self.keys, customer)
         return list(reversed(files.read(None, None, 1000).items))

@@ -1,4 +1,4 @@
-"""An SBC's side of a stream with DTLS-SRTP, on pyOpenSSL alone: only its certificate is made by the recorder."""
+"""An SBC's side of a stream with DTLS-SRTP, on pyOpenSSL alone; only its certificate comes from the recorder's code."""
 
 import asyncio
 import select
@@ -22,13 +22,13 @@ PROFILES = {
 
 
 class Peer(Sender):
-    """Shakes hands on its socket whenever something comes, then sends under the keys."""
+    """A DTLS peer that continues its handshake whenever a datagram arrives, then sends SRTP with the keys."""
 
     def __init__(
         self, ssrc: int, *, server: bool = True, profile: bytes = b"SRTP_AES128_CM_SHA1_80", who: Identity = SBC,
         hears: int | None = None,
     ) -> None:  # fmt: skip
-        """`hears`: datagrams of handshakes after which it goes deaf, until `listen`."""
+        """Create a peer; after `hears` handshake datagrams it stops reading until `listen`."""
         super().__init__(None, ssrc, 65500)
         self.profile, self.server, self.who = profile, server, who
         self.ready = asyncio.Event()
@@ -43,7 +43,7 @@ class Peer(Sender):
         asyncio.get_running_loop().add_reader(self.socket, self.hear)
 
     def renew(self) -> None:
-        """Be ready for another association."""
+        """Prepare for another association."""
         context = SSL.Context(SSL.DTLS_METHOD)
         context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, lambda *_: True)
         context.use_privatekey(self.who.key)
@@ -55,7 +55,7 @@ class Peer(Sender):
         self.ready.clear()
 
     def _repeat(self) -> None:
-        """Say again what got no answer, as OpenSSL's timer has it."""
+        """Retransmit a flight without an answer when OpenSSL's timer expires."""
         if self.target is not None and not self.ready.is_set():
             try:
                 self.connection.DTLSv1_handle_timeout()
@@ -70,12 +70,12 @@ class Peer(Sender):
 
     @property
     def asked(self) -> bool:
-        """Return whether something waits that is not heard."""
+        """Return whether a datagram waits that was not read."""
         return bool(select.select([self.socket], [], [], 0)[0])
 
     @property
     def shown(self) -> str:
-        """Give the a=fingerprint of the certificate that the other end has shown."""
+        """Return the a=fingerprint of the certificate that the other end presented."""
         certificate = self.connection.get_peer_certificate(as_cryptography=True)
         return f"sha-256 {certificate.fingerprint(SHA256()).hex(':').upper()}" if certificate else ""
 
@@ -89,7 +89,7 @@ class Peer(Sender):
         self.timer.cancel()
 
     def listen(self) -> None:
-        """Hear what comes from now on."""
+        """Discard what has arrived and read everything from now on."""
         try:
             while self.socket.recv(4096):
                 continue
@@ -101,7 +101,7 @@ class Peer(Sender):
         self._repeat()
 
     def hear(self) -> None:
-        """Take all that has come, or as much of it as is to be heard."""
+        """Read all datagrams that have arrived, up to the limit of `hears`."""
         while True:
             if self.flights == self.hears:
                 self.close()
@@ -121,7 +121,7 @@ class Peer(Sender):
                 self._turn(source)
 
     def _afterwards(self, target: tuple[str, int]) -> None:
-        """Let OpenSSL answer what is said again."""
+        """Let OpenSSL answer a retransmission."""
         try:
             self.connection.recv(4096)
         except SSL.Error:
@@ -158,14 +158,14 @@ class Peer(Sender):
 
 
 def udp() -> socket.socket:
-    """A socket of a stranger."""
+    """Return an unrelated UDP socket."""
     opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     opened.bind(("127.0.0.1", 0))
     return opened
 
 
 def offer(*peers: Peer, mux: bool = True, fingerprint: str = SBC.fingerprint, version: int = 1) -> bytes:
-    """An SBC's offer with a line a peer, as rtpengine writes it."""
+    """Return an SBC's offer with one media line for each peer, as rtpengine writes it."""
     lines = ["v=0", f"o=- 7 {version} IN IP4 127.0.0.1", "s=-", "c=IN IP4 127.0.0.1", "t=0 0"]
     for label, peer in enumerate(peers, 1):
         lines += [f"m=audio {peer.address[1]} UDP/TLS/RTP/SAVPF 8", f"a=label:{label}", "a=sendonly"]
@@ -175,7 +175,7 @@ def offer(*peers: Peer, mux: bool = True, fingerprint: str = SBC.fingerprint, ve
 
 
 async def talk(peers: Sequence[Peer], ports: Sequence[int], frames: int) -> None:
-    """Let every peer send a frame each 20 ms."""
+    """Send a frame from every peer each 20 ms."""
     for _ in range(frames):
         for peer, port in zip(peers, ports, strict=True):
             peer.send(port)

@@ -1,4 +1,4 @@
-"""Made-up video for the tests of rendering: plain colours, encoded and cut into RTP payloads by code of the tests."""
+"""Generated video for tests of rendering: plain colours, encoded and cut into RTP payloads by the tests' own code."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def picture(luma: int, width: int = 320, height: int = 180) -> av.VideoFrame:
 
 
 def film(codec: str, lumas: Sequence[int], width: int = 320, height: int = 180) -> list[bytes]:
-    """Encode plain pictures, 25 a second, none held back."""
+    """Encode plain pictures, 25 a second, without delaying any."""
     context = codec_context(codec, "w")
     context.width, context.height, context.pix_fmt, context.framerate = width, height, "yuv420p", 25
     context.thread_count = 1
@@ -83,7 +83,7 @@ def stored(
     every: float = 40,
     lost: frozenset[int] = frozenset(),
 ) -> bytes:
-    """Make PACKETs of a film; `at` and `every` in ms; `lost` are places of packets that never came."""
+    """Make PACKETs of a film; `at` and `every` are in ms, `lost` has the positions of packets that never arrive."""
     out, sequence = [], 500
     for number, payloads in enumerate(pictures):
         stamp = int(number * every * CLOCK / 1000) + 12_345

@@ -1,4 +1,4 @@
-"""A token of SoftHSM in a folder of its own: a PKCS#11 module that is a program, not a device."""
+"""A SoftHSM token in its own folder: a PKCS#11 module in software instead of a device."""
 
 import subprocess
 from pathlib import Path
@@ -9,7 +9,7 @@ PIN = "271828"
 
 
 def make_token(folder: Path, label: str = "recorder") -> dict[str, str]:
-    """Make a token below a folder; return the environment that a process needs to see it."""
+    """Make a token below a folder; return the environment that a process needs to use it."""
     tokens, config = folder / "tokens", folder / "softhsm2.conf"
     tokens.mkdir(parents=True, exist_ok=True)
     config.write_text(f"directories.tokendir = {tokens}\nobjectstore.backend = file\nlog.level = ERROR\n")
@@ -20,7 +20,7 @@ def make_token(folder: Path, label: str = "recorder") -> dict[str, str]:
 
 
 def address(pin_file: Path, *, token: str = "recorder", key: str = "object=root", module: Path = MODULE) -> str:
-    """Write the URI of a key in it, and the PIN into its file if that is missing."""
+    """Return the URI of a key in it; write the PIN into its file if that is missing."""
     if not pin_file.exists():
         pin_file.write_text(f"{PIN}\n")
         pin_file.chmod(0o600)

@@ -1,4 +1,4 @@
-"""A media worker without a process of its own, in simulated time: its calls say how long their work takes."""
+"""A media worker inside the test's process, in simulated time: its calls define how long their work takes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from recorder.workers.version_check import GREETING
 
 
 class SimulatedCall:
-    """Stands in for a CallRecorder: nothing is received or written, all that is asked of it is noted."""
+    """A stand-in for CallRecorder, which receives and writes nothing and records everything that it is asked."""
 
     paused, trouble, clean, part, parts = False, None, True, "m1", ()
 
@@ -59,7 +59,7 @@ class SimulatedCall:
 
 
 class InProcessWorker:
-    """Main's end of a worker, which runs until `main` is closed."""
+    """The main process's end of a worker, which runs until `main` is closed."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, tracks: list[ReceivedStream]) -> None:
         self.now, self.tracks = 100.0, tracks
@@ -67,12 +67,12 @@ class InProcessWorker:
         self.control, self.main = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.main.setblocking(False)
         self.calls: dict[str, SimulatedCall] = {}
-        #: When the last packet of a call came; whether the calls have handshakes in progress.
+        #: When the last packet of each call arrived, and whether the calls have handshakes in progress.
         self.heard: dict[str, int] = {}
         self.handshaking = False
-        #: What the calls were asked, and what main has heard meanwhile, in order.
+        #: What the calls were asked, and what the worker reported meanwhile, in order.
         self.order: list[Any] = []
-        #: Called with each of the former, so that a test may let time pass or say something.
+        #: Called with each step of a call, so that a test can let time pass or send a command.
         self.on_step: Callable[[str], None] = lambda step: None
         monkeypatch.setattr(process, "CallRecorder", self._call)
         monkeypatch.setattr(time, "monotonic", lambda: self.now)
@@ -90,7 +90,7 @@ class InProcessWorker:
         self.on_step(step)
 
     def hear(self) -> list[Any]:
-        """Note what the worker has said so far; return all that was noted but its first message."""
+        """Record what the worker has reported so far, without its greeting; return all records."""
         with suppress(OSError):
             while data := self.main.recv(2 * codec.MAX_MESSAGE):
                 if data != GREETING:
@@ -108,7 +108,7 @@ class InProcessWorker:
             self.say(messages.Adopt(new, (), False, 0, True) if adopt else messages.Add(new, ()))
 
     def run(self, tick: float = 0.0) -> list[Any]:
-        """Run the worker until main is gone; return what was asked of its calls and what it said."""
+        """Run the worker until `main` is closed; return what its calls were asked and what it reported."""
         process.Worker(self.control, self.region, tick).run()
         return self.order
 
@@ -126,7 +126,7 @@ class InProcessWorker:
 def in_process_worker(
     folder: Path, monkeypatch: pytest.MonkeyPatch, tracks: list[ReceivedStream] | None = None
 ) -> Iterator[InProcessWorker]:
-    """Give a worker in this process whose calls have these streams."""
+    """Yield a worker in this process whose calls have these streams."""
     with monkeypatch.context() as patch:
         made = InProcessWorker(folder, patch, tracks or [])
         with made.control, made.main:

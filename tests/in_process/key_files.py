@@ -1,4 +1,4 @@
-"""A data directory with keys in it, and a disk that stops at any step, for the stories about keys."""
+"""A data directory with keys, and a disk that fails at any step, for tests of keys."""
 
 import os
 import shutil
@@ -40,11 +40,11 @@ def cut_days(keys: CustomerKeys, *days: int) -> bool:
 
 
 class PowerCut(BaseException):
-    """The machine stops."""
+    """A simulated power failure."""
 
 
 class FallibleDisk(Disk):
-    """Stop at the n-th step, having done a part of it; what was not synced is lost if so wished."""
+    """A disk that fails at the n-th step after a part of it; with `lose`, unsynced writes are lost."""
 
     def __init__(self, stop_at: int, kept: float = 0.0, lose: bool = False) -> None:
         self.left, self.kept, self.lose = stop_at, kept, lose

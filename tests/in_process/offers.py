@@ -1,4 +1,4 @@
-"""Building blocks of recording stories: requests, offers, metadata, moments."""
+"""Inputs for tests of recording sessions: requests, offers, metadata, times."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ KEYS = [bytes([65 + n]) * 30 for n in range(4)]
 
 
 def now(seconds: float = 0.0) -> e.Now:
-    """So many seconds after the story began."""
+    """Return the time this many seconds after the start of the test's timeline."""
     return e.Now(NOON + timedelta(seconds=seconds), 1000.0 + seconds)
 
 
 def random(size: int) -> bytes:
-    """Not random: the same bytes each time."""
+    """Return the same bytes each time, in place of random ones."""
     return bytes(range(1, size + 1))
 
 
 def request(method: str = "INVITE", cseq: int = 1) -> Request:
-    """A request as an SBC sends it."""
+    """Return a request as an SBC sends it."""
     text = (
         f"{method} sip:rec@recorder.example SIP/2.0\r\nVia: SIP/2.0/TLS sbc.example;branch=z9hG4bK{cseq}\r\n"
         f"From: <sip:sbc@sbc.example>;tag=a\r\nTo: <sip:rec@recorder.example>\r\nCall-ID: call-1\r\n"
@@ -39,7 +39,7 @@ def request(method: str = "INVITE", cseq: int = 1) -> Request:
 
 
 def sdp(*directions: str, version: int = 1, media: str = "audio", suite: str = "AES_CM_128_HMAC_SHA1_80") -> bytes:
-    """An offer with one SRTP line a direction; "gone" is port 0, "image" a medium in its place that we refuse."""
+    """Return an offer with one SRTP line for each direction; "gone" is port 0, "image" a medium that we refuse."""
     lines = ["v=0", f"o=- 7 {version} IN IP4 192.0.2.1", "s=-", "c=IN IP4 192.0.2.1", "t=0 0"]
     for index, direction in enumerate(directions):
         port = 0 if direction == "gone" else 30000 + 2 * index
@@ -51,7 +51,7 @@ def sdp(*directions: str, version: int = 1, media: str = "audio", suite: str = "
 
 
 def metadata(*names: str, session: str = "c2Vzc2lvbi0xLS0tLS0tLQ==") -> bytes:
-    """A complete document: the n-th name speaks on label n."""
+    """Return a complete metadata document; the n-th name speaks on label n."""
     people = "".join(
         f'<participant participant_id="p{n}"><nameID aor="sip:+4930{n}00@pbx.example"><name>{name}</name></nameID>'
         "</participant>"
@@ -66,12 +66,12 @@ def metadata(*names: str, session: str = "c2Vzc2lvbi0xLS0tLS0tLQ==") -> bytes:
 
 
 def offered(token: int, offer: bytes, body: bytes | None = None, cseq: int = 1) -> e.Offered:
-    """The client's offer, over TLS."""
+    """Return the event of a client's offer, received over TLS."""
     return e.Offered(Token(token), request("INVITE", cseq), offer, body, True, Addresses("198.51.100.7"))
 
 
 def beyond_a_message() -> bytes:
-    """An offer of which a worker cannot be told."""
+    """Return an offer too large for a message to a worker."""
     head, *media = sdp("sendonly").decode().partition("m=")
     line, types = "".join(media).replace("SAVP 8", "SAVP " + " ".join(map(str, range(96, 128)))), range(96, 128)
     names = [f"a=rtpmap:{kind} {number}-{kind}{'x' * 450}/8000\r\n" for number in range(15) for kind in types]

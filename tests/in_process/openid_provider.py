@@ -1,4 +1,4 @@
-"""An OpenID provider of the tests' own that tells the truth until it is told to lie."""
+"""An OpenID provider for tests, which answers correctly unless a test changes its answers."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def signed(claims: dict[str, Any], by: Any, alg: str = "RS256", **header: Any) -
 
 
 class StandIn:
-    """Answers like a provider; `claims` changes what a token says, `answers` what a path answers."""
+    """A stand-in for a provider; `claims` changes the contents of tokens, `answers` the answers of paths."""
 
     def __init__(self, port: int) -> None:
         self.issuer = f"http://127.0.0.1:{port}"
@@ -66,13 +66,13 @@ class StandIn:
         self.nonce = ""
 
     def leave(self, link: str) -> dict[str, str]:
-        """Let somebody in who came by this link; return what their browser takes back."""
+        """Sign in somebody who came by this link; return the parameters for their browser's return."""
         query = {name: values[0] for name, values in parse_qs(urlsplit(link).query).items()}
         self.nonce = query["nonce"]
         return {"code": "c-1", "state": query["state"]}
 
     def page(self, path: str) -> tuple[int, bytes]:
-        """Show a browser the way back."""
+        """Return a page with the link that takes a browser back."""
         back = parse_qs(urlsplit(path).query)["redirect_uri"][0]
         link = f"{back}?{urlencode(self.leave(path))}".replace("&", "&amp;")
         return 200, f'<!doctype html><title>Acme ID</title><a id="back" href="{link}">allow</a>'.encode()
@@ -104,7 +104,7 @@ class StandIn:
 
 @contextmanager
 def provider() -> Iterator[StandIn]:
-    """Run a stand-in on loopback."""
+    """Run a stand-in provider on loopback."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:

@@ -1,4 +1,4 @@
-"""One call being recorded in this process: real sockets, a real part and a real spool, time given by the test."""
+"""One call recorded in this process: real sockets, a real part and a real spool, with the time set by the test."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class RecordedCall:
             for n in range(streams)
         )  # fmt: skip
         self.secrets: dict[str, PartSecret] = {}
-        #: What main tells a successor of pauses; None: what the spool says.
+        #: The pauses that main sends to a successor; None: those of the spool.
         self.pauses: tuple[tuple[int, int | None], ...] | None = None
         self.regions = 0
         self.key = SPOOL_KEY
@@ -66,12 +66,12 @@ class RecordedCall:
         return CallRecorder(new, self.part_fd, self.spool_fd, os.urandom)
 
     def next_part(self, finished: int = 0) -> tuple[str, int]:
-        """Continue in another part; return name and length of the one that ended."""
+        """Continue in another part; return name and length of the finished one."""
         part, self.part_fd = self.part(f"m{len(self.secrets) + 1}")
         return self.recorder.next_part(self.region, part, self.part_fd, self.now, finished)
 
     def change(self, *specs: StreamSpec, removed: Sequence[int] = (), at: int = 0, sockets: bool = False) -> None:
-        """Apply a re-offer, now or at `at`; with `sockets` it brings the descriptors of all streams."""
+        """Apply a re-offer, now or at `at`; with `sockets`, pass new descriptors for all streams."""
         given = self.descriptors() if sockets else {}
         self.recorder.change(self.region, specs, given, removed, at or time.time_ns())
 
@@ -93,13 +93,13 @@ class RecordedCall:
             sender.send(pair.port, count)
 
     def lose(self, count: int) -> None:
-        """Have packets of each stream lost on their way."""
+        """Lose this many packets of each stream on their way."""
         for sender in self.senders:
             for _ in range(count):
                 sender.packet()
 
     def send_again(self, packets: list[bytes]) -> None:
-        """Send one packet of each stream as it is."""
+        """Send one given packet of each stream unchanged."""
         for sender, pair, packet in zip(self.senders, self.pairs, packets, strict=True):
             sender.socket.sendto(packet, ("127.0.0.1", pair.port))
 
@@ -108,7 +108,7 @@ class RecordedCall:
         self.recorder.drain(self.region, self.now)
 
     def succeed(self, *, kept: bool, raw: bool = True, at: int = 0) -> None:
-        """Let a successor take over at `at` (else now) from the spool and, with `raw`, the dead worker's region."""
+        """Continue in a successor, at `at` or now, from the spool and, with `raw`, the dead worker's region."""
         dead = str(self.folder / f"region{self.regions}")
         self.recorder.release()
         self.region = self.fresh_region()
@@ -133,7 +133,7 @@ class RecordedCall:
 
 @contextmanager
 def no_space(descriptor: int) -> Iterator[None]:
-    """Have whatever is written to a descriptor refused by a full disk."""
+    """Make all writes to a descriptor fail as on a full disk."""
     kept, full = os.dup(descriptor), os.open("/dev/full", os.O_RDWR)
     os.dup2(full, descriptor)
     os.close(full)
@@ -147,7 +147,7 @@ def no_space(descriptor: int) -> Iterator[None]:
 
 @contextmanager
 def recorded_call(folder: Path, streams: int = 2, srtp: bool = True) -> Iterator[RecordedCall]:
-    """Record a call and release everything in the end."""
+    """Yield a call that is being recorded; release everything at the end."""
     one = RecordedCall(folder, streams, srtp)
     try:
         yield one

@@ -1,4 +1,4 @@
-"""A recorder that does as it is told: answers over UDP or TCP, keeps every request and every packet it gets."""
+"""A scripted recorder: answers over UDP or TCP, and keeps all requests and packets it receives."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from sip.sdp.description import SessionDescription
 
 @dataclass
 class RecorderDouble:
-    """One recorder on loopback; fields say how it behaves."""
+    """A recorder on loopback, whose fields define its behaviour."""
 
     status: int = 200
     """Its answer to INVITE."""
     drops: int = 0
-    """How many INVITEs it lets pass unanswered first."""
+    """Number of INVITEs that it first leaves unanswered."""
     late: float = 0.0
-    """Seconds until its answer to INVITE leaves, over UDP."""
+    """Seconds before it sends its answer to INVITE, over UDP."""
     hangs_up: bool = False
-    """Whether it sends BYE as soon as it has the ACK, that of its last 200."""
+    """Whether it sends BYE as soon as it has the ACK of its last 200."""
     echo_labels: bool = True
-    """Whether its answers hold a=label."""
+    """Whether its answers contain a=label."""
     repeats: int = 0
-    """How often it sends its 200 to an INVITE again, each when it has an ACK."""
+    """How often it repeats its 200 to an INVITE, each time on receiving an ACK."""
     taken: bytes = b""
     """Its newest answer to INVITE."""
     requests: list[Request] = field(default_factory=list)
@@ -37,7 +37,7 @@ class RecorderDouble:
     _taken: bytes = b""
 
     async def start(self) -> None:
-        """Listen on one port over UDP and TCP: another one if a neighbour has it over UDP."""
+        """Listen on one port over UDP and TCP; try another port if the first is taken over UDP."""
         loop = asyncio.get_running_loop()
         while True:
             self._tcp = await asyncio.start_server(self._stream, "127.0.0.1", 0)
@@ -60,11 +60,11 @@ class RecorderDouble:
             each.close()
 
     def methods(self) -> list[str]:
-        """Methods received, in order, repetitions left out."""
+        """Return CSeq and method of the received requests in order, without repetitions."""
         return list(dict.fromkeys(f"{r.cseq.number} {r.method}" for r in self.requests))
 
     def packets(self) -> list[bytes]:
-        """What came to all media ports."""
+        """Return the packets that have arrived at all media ports."""
         found = []
         for each in self.media:
             try:
@@ -83,7 +83,7 @@ class RecorderDouble:
         writer.close()
 
     def take(self, data: Framed | bytes) -> list[bytes]:
-        """Take a message and give what is sent back."""
+        """Handle a message and return the answers."""
         message = parse(data)
         if isinstance(message, Response):
             self.responses.append(message)
@@ -131,7 +131,7 @@ class RecorderDouble:
 
 
 def _key(crypto: str) -> str:
-    """Make a key as long as the offer's."""
+    """Return a key as long as the offer's."""
     return "A" * len(crypto.partition("inline:")[2].rstrip("=")) + "=" * crypto.count("=")
 
 

@@ -1,4 +1,4 @@
-"""A node without listening sockets: real customers on SQLite, a real endpoint, real workers; SIP comes as bytes."""
+"""A node without SIP sockets: real customers on SQLite, a real endpoint, real workers; tests pass SIP in as bytes."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ _ranges = spans(41_000, 60_000, 40)
 
 
 def configured(folder: Path, text: str = CONFIG) -> Settings:
-    """A configuration whose customers have keys."""
+    """Return a configuration whose customers have keys."""
     first = next(_ranges)
     read = parser.parse(text.format(folder=folder, first=first, last=first + 39).encode())
     bootstrap.root_key(folder / "root.key")
@@ -91,7 +91,7 @@ def configured(folder: Path, text: str = CONFIG) -> Settings:
 
 
 def sip_request(method: str, call: str, cseq: int, body: bytes = b"", to: str = "", branch: str = "") -> bytes:
-    """A request of an SBC."""
+    """Return an SBC's request."""
     kind = "Content-Type: application/sdp\r\n" if body else ""
     head = (
         f"{method} sip:rec@127.0.0.1 SIP/2.0\r\n"
@@ -105,7 +105,7 @@ def sip_request(method: str, call: str, cseq: int, body: bytes = b"", to: str = 
 
 @dataclass
 class Stage:
-    """The node and what it said."""
+    """The node, and the messages that it sent."""
 
     node: Node
     resources: Resources
@@ -124,7 +124,7 @@ class Stage:
     load_changed: Callable[[], None] = lambda: None
 
     def flush(self) -> None:
-        """Turn the crank."""
+        """Handle all events, and collect all messages to send."""
         while True:
             busy = False
             while (event := self.resources.endpoint.next_event()) is not None:
@@ -138,13 +138,13 @@ class Stage:
                 return
 
     def hear(self, *requests: bytes) -> None:
-        """Take what the SBC sends, all of it before any of it is handled."""
+        """Receive all these requests of the SBC before any of them is handled."""
         for data in requests:
             self.resources.endpoint.receive_datagram(data, FLOW, time.monotonic())
         self.flush()
 
     def statuses(self, method: str) -> list[int]:
-        """Every final status that was answered to a method, in order."""
+        """Return all final statuses sent in answer to a method, in order."""
         answers = [parse(data) for data in self.said]
         return [a.status for a in answers if isinstance(a, Response) and a.cseq.method == method and a.status >= 200]
 
@@ -158,7 +158,7 @@ class Stage:
         return found[0]
 
     def tag(self) -> str:
-        """The tag of the newest answer."""
+        """Return the To tag of the newest response."""
         for data in reversed(self.said):
             answer = parse(data)
             if isinstance(answer, Response) and ";tag=" in (answer.headers.get("To") or ""):
@@ -166,11 +166,11 @@ class Stage:
         return ""
 
     def bye(self, call: str = "c1", cseq: int = 9) -> None:
-        """Hang up."""
+        """Send BYE."""
         self.hear(sip_request("BYE", call, cseq, to=self.tag()))
 
     def forget(self, call: LiveCall) -> None:
-        """Drop a call as a killed process does: nothing is ended properly, its checkpoint and parts stay."""
+        """Drop a call as a killed process does: end nothing in order, keep its checkpoint and parts."""
         self.resources.workers.drop(call.id)
         call.files.close()
         for pair in call.sockets.pairs.values():
@@ -180,42 +180,42 @@ class Stage:
     until = staticmethod(until)
 
     def resuming(self, checkpoints: Checkpoints | None = None, repairs: RepairQueue | None = None) -> Resume:
-        """What continues the calls of a process that was killed."""
+        """Return the object that resumes the calls of a killed process."""
         return Resume(
             self.node, self.resources, self.customers, self.recordings, self.live, self.executor,
             checkpoints or self.checkpoints, self.workers, self.repairs if repairs is None else repairs,
         )  # fmt: skip
 
     def handler(self, membership: Membership | None = None) -> SipHandler:
-        """A handler of the endpoint's events, which replaces an earlier one."""
+        """Return a handler of the endpoint's events, which replaces an earlier one."""
         return SipHandler(
             self.node, self.resources, self.customers, CustomerLookup(self.node.settings.customers), self.recordings,
             self.rejections, self.executor, self.live, membership,
         )  # fmt: skip
 
     def system(self, not_accepting: Callable[[], str | None] = lambda: None) -> System:
-        """The state of the node, as `GET /system` shows it."""
+        """Return the state of the node as `GET /system` shows it."""
         return System(self.node, self.customers, self.resources.workers, self.indexer, self.live, not_accepting)
 
     def backend(self, clock: Callable[[], datetime] | None = None, system: System | None = None) -> Daemon:
-        """What the admin API asks."""
+        """Return the daemon as the admin API uses it."""
         workers = self.resources.workers
         return Daemon(self.node, self.customers, workers, self.indexer, self.live, self.executor, clock, system)
 
     def crash_scan(self, indexer: Indexer | None = None) -> CrashScan:
-        """What a start looks for."""
+        """Return the scan that a start makes for the remains of a crash."""
         customers = self.customers.values()
         return CrashScan(customers, self.live, self.repairs, indexer or self.indexer, self.node.log)
 
     def descriptors(self) -> int:
-        """How many descriptors this process has open, without the empty files that wait for the next calls."""
+        """Return the number of this process's open descriptors, without the empty files kept ready for new calls."""
         kept = (self.node.settings.node.runtime_dir / "live").iterdir()
         return len(os.listdir("/proc/self/fd")) - sum(not path.stat().st_size for path in kept)
 
 
 @contextmanager
 def standing(one: Stage, now: float) -> Iterator[None]:
-    """Let the clock of a node stand: a rate of so many a second is not reached by a machine that is held up."""
+    """Stop the clock of a node, so that a slow machine still reaches a rate limit per second."""
     monotonic = one.node.monotonic
     type(one.node).monotonic = staticmethod(lambda: now)  # type: ignore[method-assign]  # the time of the story
     try:
@@ -232,7 +232,7 @@ async def stage(
     notify: Notifier | None = None,
     cool_down: float = 30.0,
 ) -> AsyncIterator[Stage]:
-    """Build a node in a folder and take it down again."""
+    """Build a node in a folder, and take it down at the end."""
     read = configured(folder, text)
     customers = await opening.open_customers(read)
     faults: list[tuple[str, BaseException]] = []
@@ -299,7 +299,7 @@ async def stage(
     finally:
         for call in live:
             one.forget(call)
-        await one.until(lambda: not len(repairs))  # a cancelled question would leave its database connection open
+        await one.until(lambda: not len(repairs))  # a cancelled query would leave its database connection open
         await indexer.drain(30)
         await resources.workers.stop()
         await tasks.close()

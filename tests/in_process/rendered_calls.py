@@ -1,4 +1,4 @@
-"""Made-up calls for the tests of rendering: known sound in records."""
+"""Generated calls for the tests of rendering: known sound in records."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ START = 1_700_000_000_000_000_000  # ns since the epoch
 MS = 1_000_000
 PCMU, PCMA = Format("PCMU", 8000), Format("PCMA", 8000)
 LOUD = bytes(range(0x70)) + bytes(range(0x80, 0xF0))
-"""What G.711 has for sounds that can be heard."""
+"""The G.711 bytes of audible samples."""
 
 
 def noise(seed: int, frames: int, size: int = 160) -> list[bytes]:
-    """Make payloads of G.711 noise that is never silent."""
+    """Make payloads of G.711 noise without silence."""
     random = Random(seed)
     return [bytes(random.choices(LOUD, k=size)) for _ in range(frames)]
 
 
 def voice(seconds: float, rate: int) -> array[int]:
-    """Make a harmonic sound that swells like syllables."""
+    """Make a harmonic sound whose loudness varies like syllables."""
     samples = array("h")
     for i in range(int(seconds * rate)):
         t = i / rate
@@ -39,12 +39,12 @@ def voice(seconds: float, rate: int) -> array[int]:
 
 
 def codec_context(codec: str, mode: Literal["r", "w"]) -> Any:
-    """Make a context of FFmpeg, whose stubs do not know that it is one of sound or of pictures."""
+    """Make an FFmpeg codec context; the type stubs do not tell audio from video contexts."""
     return av.CodecContext.create(codec, mode)
 
 
 def encode(codec: str, sound: array[int], rate: int, **options: str) -> list[bytes]:
-    """Encode mono sound by FFmpeg, one packet a frame."""
+    """Encode mono sound with FFmpeg, one packet for each frame."""
     context = codec_context(codec, "w")
     context.sample_rate, context.layout, context.format, context.options = rate, "mono", "s16", options
     size = context.frame_size or rate // 50
@@ -71,7 +71,7 @@ def run(
     step: int = 160,
     every: float = 20,
 ) -> bytes:
-    """Make a RUN; `at` and `every` in ms after START."""
+    """Make a RUN; `at` is in ms after START, `every` in ms."""
     arrivals = tuple(START + int((at + i * every) * MS) for i in range(len(payloads)))
     return record_format.run(record_format.Run(stream, False, pt, ssrc, step, seq, ts, arrivals, tuple(payloads)))
 
@@ -84,12 +84,12 @@ def single(
 
 
 def stream(index: int, *forms: tuple[int, Format]) -> RenderStream:
-    """Describe a stream; without formats PCMU and PCMA by their static numbers."""
+    """Describe a stream; without formats, PCMU and PCMA with their static payload types."""
     return RenderStream(index, str(index), dict(forms or ((0, PCMU), (8, PCMA))))
 
 
 def listen(stored: bytes, *streams: RenderStream) -> tuple[list[array[int]], Report, Measured]:
-    """Render and take the channels apart."""
+    """Render a call and separate its channels."""
     wanted = streams or (stream(0),)
     measured = measure(record_format.read([stored]), wanted)
     sound = bytearray()
@@ -99,14 +99,14 @@ def listen(stored: bytes, *streams: RenderStream) -> tuple[list[array[int]], Rep
 
 
 def expand(payload: bytes, law: str = "pcm_mulaw") -> array[int]:
-    """Expand G.711 by FFmpeg, as another opinion."""
+    """Decode G.711 with FFmpeg, as an independent decoder."""
     context = codec_context(law, "r")
     context.sample_rate, context.layout = 8000, "mono"
     return array("h", b"".join(bytes(f.planes[0])[: 2 * f.samples] for f in context.decode(av.Packet(payload))))
 
 
 def snr(sent: Sequence[int], heard: Sequence[int], most_delay: int) -> tuple[float, int]:
-    """Find the delay in samples at which the two are most alike, and the signal-to-noise ratio in dB there."""
+    """Return the delay in samples at which both sounds match best, and the signal-to-noise ratio there in dB."""
     window = sent[len(sent) // 4 : len(sent) // 4 + 4000]
     begin = len(sent) // 4
 

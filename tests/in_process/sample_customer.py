@@ -1,4 +1,4 @@
-"""A customer that is good to look at: a small company's calls of three weeks, all invented, some names hostile."""
+"""A customer for screenshots: three weeks of a small company's calls, all invented, some names hostile."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HOSTILE = (
     "javascript:alert(1)",
     "Tom O'Hara & Söhne “quoted”",
 )
-"""Names as somebody might put them into a SIP header."""
+"""Hostile names that somebody might put into a SIP header."""
 STAFF = ("Grace Okafor", "Jonas Lindqvist", "Mira Petrović", "Tobias Wagner")
 CALLERS = (
     "Anna Schmidt",
@@ -36,7 +36,7 @@ FIRST = datetime.fromisoformat("2026-11-02T08:00:00+00:00")
 
 
 def calls() -> Iterator[tuple[CallRow, Sequence[str]]]:
-    """Make the calls with the forms that they are found by."""
+    """Make the calls with their search forms."""
     for number in range(CALLS):
         row = _call(number)
         parties = row.details["parties"]
@@ -118,7 +118,7 @@ def _stream(label: int, began: datetime, seconds: int, *, broken: bool) -> dict[
 
 
 def sound(seconds: int = 12) -> bytes:
-    """Make two people who take turns, as a stereo WAV of 8,000 Hz."""
+    """Make a stereo WAV of 8,000 Hz in which two people take turns."""
     frames = bytearray()
     for at in range(seconds * 8000):
         speaks = int(at / 8000 / 2) % 2
@@ -136,7 +136,7 @@ def sound(seconds: int = 12) -> bytes:
 
 
 def figures(points: int = 360) -> dict[str, Any]:
-    """Make what `GET /system` shows after a busy hour."""
+    """Return what `GET /system` shows after a busy hour."""
     begin = FIRST + timedelta(days=20)
     times = [rfc3339(begin + timedelta(seconds=10 * n)) for n in range(points)]
     calls = [round(140 + 60 * math.sin(n / 40) + 9 * math.sin(n / 3)) for n in range(points)]

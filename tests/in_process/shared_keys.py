@@ -1,4 +1,4 @@
-"""Nodes that hold the keys of one customer together, in one process; without several nodes nothing happens."""
+"""Several holders of one customer's keys in one process; with a single node, these functions do nothing."""
 
 from collections.abc import Awaitable, Callable
 
@@ -7,11 +7,11 @@ from storage.database.database_clock import MICROS
 from storage.nodes.indexed import MARGIN_SECONDS
 
 Stop = Callable[[str], Awaitable[None]]
-ROUNDS = 4  # a return is written, applied by all, acknowledged by all, and read
+ROUNDS = 4  # a node's return is written, applied by all, acknowledged by all, and read
 
 
 async def admit(customer: Customer, name: str) -> None:
-    """Have a node admit another one to those that hold the keys."""
+    """Make another node a holder of the keys."""
     if customer.holder is not None:
         await customer.holder.turn()
         await customer.holder.admit(name)
@@ -23,14 +23,14 @@ async def not_live(call: str) -> None:
 
 
 async def settled(*customers: Customer, stop: Stop = not_live) -> None:
-    """Let nodes follow each other's cuts, as they do every second, and acknowledge them."""
+    """Apply and acknowledge the cuts of the other nodes at every node, as the daemons do each second."""
     for customer in customers * ROUNDS:
         if customer.holder is not None:
             await customer.holder.turn(stop)
 
 
 async def join(first: Customer, *others: Customer) -> None:
-    """Admit nodes with a copy of the keys, and let all go on until each may open everything."""
+    """Admit nodes that have a copy of the keys, and continue until each may open everything."""
     for other in others:
         if other.holder is not None and not await other.holder.is_level():
             await admit(first, other.holder.name)
@@ -40,7 +40,7 @@ async def join(first: Customer, *others: Customer) -> None:
 
 
 async def caught_up(*customers: Customer, stop: Stop = not_live) -> None:
-    """Let nodes say that their calls are indexed up to now, as they do a moment later, and follow each other's cuts."""
+    """Write for every node that its calls are indexed up to now, as it does a moment later, and apply all cuts."""
     for each in customers:
         if each.indexed is not None:
             async with each.database.beside() as connection:

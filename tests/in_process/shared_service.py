@@ -1,4 +1,4 @@
-"""One of several nodes that share a PostgreSQL database: its API and page, in a thread of its own."""
+"""The API and page of one of several nodes that share a PostgreSQL database, in its own thread."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NO_ACCOUNTS = b'{"version": 1, "accounts": []}'
 class SharedService(SignInService):
     """A service whose tokens, accounts, sessions and failed attempts are in the database.
 
-    The clock of the database stands still like that of the service, at the latest of all nodes.
+    The database's clock is set, like the service's: it shows the latest time of all nodes.
     """
 
     several = True
@@ -44,10 +44,10 @@ class SharedService(SignInService):
         self.later = 0.0
         self._running.append(self)
         super().__init__(folder, required=required, providers=providers)
-        self._begun = float(round(self._begun))  # so that no time is rounded in the database
+        self._begun = float(round(self._begun))  # whole seconds, which the database does not round
 
     def empty(self) -> None:
-        """Begin anew: no accounts, sessions or failures."""
+        """Remove all accounts, sessions and failures."""
         self.run(self._forget())
         super().empty()
 
@@ -59,7 +59,7 @@ class SharedService(SignInService):
 
     @classmethod
     def latest(cls) -> float:
-        """Return how much later it is on the node where it is latest."""
+        """Return the largest offset of all nodes' clocks."""
         return max(each.later for each in cls._running)
 
     async def _forget(self) -> None:

@@ -1,4 +1,4 @@
-"""A service whose customers have accounts, with clocks that only move when they are told to."""
+"""A service whose customers have accounts, with clocks that only move when a test sets them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NOW = datetime(2026, 5, 4, 10, 0, tzinfo=UTC)
 
 
 class SignInService(Service):
-    """Everything is real but the clocks and the cost of a password."""
+    """A service in which everything is real except the clocks and the cost of a password."""
 
     def __init__(self, folder: Path, *, required: bool = False, providers: Any = None) -> None:
         self.required, self._providers = required, providers
@@ -60,14 +60,14 @@ class SignInService(Service):
         return self.family
 
     async def pause(self, seconds: float) -> None:
-        """Let the time pass that a try waits, once tries may go on."""
+        """Advance the clock by the wait of an attempt, once attempts may continue."""
         self.delays.append(seconds)
         while not self.goes_on.is_set():
             await asyncio.sleep(0.001)
         self.later += seconds
 
     def empty(self) -> None:
-        """Begin anew: no accounts, and so much later that nothing of before counts."""
+        """Remove all accounts, and advance the clock so far that earlier attempts no longer count."""
         self.later += 100_000
         self.delays.clear()
         self.faults.clear()
@@ -88,7 +88,7 @@ class SignInService(Service):
         return self.run(self.family.accept(customer, secret, password)).account
 
     def app(self, id: str, customer: str = "acme") -> tuple[str, list[str]]:
-        """Give an account an authenticator app; return its secret and the recovery codes."""
+        """Add an authenticator app to an account; return its secret and the recovery codes."""
         account = self.customers[customer].accounts.get(id)
         secret = totp.new_secret(lambda n: bytes(n))
         person = self.family.known(customer, account.name)
@@ -98,23 +98,23 @@ class SignInService(Service):
         return secret, list(codes)
 
     def code(self, secret: str, steps: int = 0) -> str:
-        """Give the code that an app shows now."""
+        """Return the code that an app shows now."""
         return totp.code_at(secret, int(self.now().timestamp()) // totp.STEP + steps)
 
     def browser(self, source: str = "127.0.0.1") -> httpx2.Client:
-        """Open a browser without scripts at an address of 127.0.0.0/8; it follows nothing by itself."""
+        """Open a browser without scripts at an address of 127.0.0.0/8; it does not follow redirects."""
         transport = httpx2.HTTPTransport(verify=self.client_context, local_address=source)
         self.seen.append(httpx2.Client(base_url=self.base, transport=transport, timeout=60))
         return self.seen[-1]
 
     def copied(self, browser: httpx2.Client) -> httpx2.Client:
-        """Open a browser that has the cookies of another one."""
+        """Open a browser with the cookies of another one."""
         made = self.browser()
         made.cookies.update(browser.cookies)
         return made
 
     def restart(self) -> None:
-        """Begin anew at another port with what is on the disk, as another process would."""
+        """Restart at another port from what is on disk, as a new process would."""
         self.family.close()
         self.run(self.server.stop())
         self.port = self.run(self._start())
@@ -128,17 +128,17 @@ class SignInService(Service):
         return browser.post("/sign-in", data=form, headers={"Sec-Fetch-Site": "same-origin"})
 
     def attempt(self, source: str = "127.0.0.1", password: str = "wrong", name: str = "anna") -> int:
-        """Try to sign in with a fresh browser; return the status."""
+        """Try to sign in with a new browser; return the status."""
         return self.sign_in(self.browser(source), name, password).status_code
 
     def entered(self, name: str = "anna", source: str = "127.0.0.1") -> httpx2.Client:
-        """Open a browser in which somebody has signed in with a password alone."""
+        """Open a browser in which somebody has signed in with only a password."""
         browser = self.browser(source)
         assert self.sign_in(browser, name).status_code == 303
         return browser
 
     def told(self, customer: str = "acme") -> list[tuple[str, str, str, str]]:
-        """Give what the audit log says of signing in: actor, action, outcome, reason."""
+        """Return the audit entries about signing in: actor, action, outcome, reason."""
         found = [(a["actor"], a["action"], a["outcome"], a["reason"]) for a in self.acts(customer)]
         return [each for each in found if each[1].startswith(("session", "account"))]
 
@@ -150,21 +150,21 @@ class SignInService(Service):
 
 
 def field(page: httpx2.Response, name: str) -> str:
-    """Take a hidden field out of a page."""
+    """Return the value of a hidden field in a page."""
     found = re.search(rf'name="{name}" value="([^"]*)"', page.text)
     assert found, page.text
     return unescape(found.group(1))
 
 
 def app_secret(page: httpx2.Response) -> str:
-    """Take the secret for an authenticator app out of a page."""
+    """Return the secret for an authenticator app in a page."""
     found = re.search(r'class="mono">([A-Z2-7]{32})<', page.text)
     assert found, page.text
     return found.group(1)
 
 
 def send_code(browser: httpx2.Client, shown: httpx2.Response, code: str, to: str = "factor") -> httpx2.Response:
-    """Answer the second step of a sign-in, which a page has shown."""
+    """Send a code to the second step of a sign-in, which a page shows."""
     return browser.post(f"/sign-in/{to}", data={"step": field(shown, "step"), "code": code})
 
 
@@ -175,7 +175,7 @@ def inside(browser: httpx2.Client) -> bool:
 
 @contextmanager
 def unwritable_audit(customer: Customer) -> Iterator[None]:
-    """Let the audit log of a customer fail, as on a full disk."""
+    """Make writes to a customer's audit log fail, as on a full disk."""
     with pytest.MonkeyPatch.context() as full:
         full.setattr(customer.audit, "append", Mock(side_effect=AuditError("the disk is full")))
         yield

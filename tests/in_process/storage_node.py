@@ -31,12 +31,12 @@ ROOT = RootSecret(bytes(range(32)))
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SHA = "00" * 32
 NOBODY = "00000000-0000-4000-8000-000000000000"
-"""An id that nothing has."""
+"""An id that no object has."""
 
 
 @dataclass
 class Watch:
-    """A clock that only moves when it is told to."""
+    """A clock that only moves when a test sets it."""
 
     at: datetime = NOON
 
@@ -57,13 +57,13 @@ class StorageNode:
     database: str = "sqlite"
     objects: ObjectStore | None = None
     number: int = 0
-    """From 1 on it is one of several nodes, and its database PostgreSQL."""
+    """0 for a single node; from 1 on, it is one of several nodes, and its database is PostgreSQL."""
     name: str = ""
-    """What it is called among several nodes; recNUMBER if nothing is given."""
+    """Its name among several nodes; recNUMBER if empty."""
     first: Path | None = None
-    """The data directory of node 1, which admits this one when it is opened for the first time."""
+    """The data directory of node 1, which admits this node when it is opened for the first time."""
     serves: bool = True
-    """Whether it is the daemon of its node, and not a command beside it."""
+    """Whether it is the node's daemon, not a command beside it."""
 
     def __post_init__(self) -> None:
         self.name = self.name or f"rec{self.number}"
@@ -99,7 +99,7 @@ class StorageNode:
         return customers[self.settings.name]
 
     async def _open_admitted(self, customer: Customer, first: Path) -> None:
-        """Open the customer on a node that node 1 admits, unless it has done so before."""
+        """Open the customer on a node; node 1 admits it first, unless it did so before."""
         command = replace(self, data=first, number=1, name="rec1", first=None, serves=False)
         async with command.opened() as one:
             async with one.database.writing() as connection:
@@ -118,7 +118,7 @@ class StorageNode:
 
     @contextlib.asynccontextmanager
     async def opened(self) -> AsyncIterator[Customer]:
-        """Open the customer for a while."""
+        """Open the customer, and close it at the end."""
         customer = await self.open()
         try:
             yield customer
@@ -126,13 +126,13 @@ class StorageNode:
             await customer.close()
 
     def backup(self, to: Path) -> None:
-        """Copy everything but the keys, as a backup does."""
+        """Copy everything except the keys, as a backup does."""
         shutil.copytree(
             self.data, to, symlinks=True, ignore=lambda folder, names: ["keys"] if Path(folder) == self.data else []
         )
 
     def restore(self, backup: Path) -> None:
-        """Put a backup in the place of everything but the keys."""
+        """Replace everything except the keys by a backup."""
         shutil.rmtree(self.data / "customers")
         shutil.copytree(backup / "customers", self.data / "customers")
 
@@ -143,7 +143,7 @@ class StorageNode:
 
 
 def story(tmp_path: Path, tell: Callable[[StorageNode, Customer], Awaitable[None]], **more: object) -> None:
-    """Open a node, tell what happens in it, close it."""
+    """Open a node, run a test in it, and close it."""
 
     async def run() -> None:
         node = StorageNode(tmp_path / "data", **more)  # type: ignore[arg-type]  # fields of StorageNode
@@ -159,7 +159,7 @@ def story(tmp_path: Path, tell: Callable[[StorageNode, Customer], Awaitable[None
 
 
 async def emptied(url: str, customer: str, folder: Path) -> Database:
-    """Open a database without rows; a server's serves all tests in turn, because making one takes long."""
+    """Return an opened database without rows; all tests share a server's database, because making one takes long."""
     database = await Database.open(url, customer, folder, NOON)
     async with database.writing() as connection:
         for table in metadata.tables.values():
@@ -210,18 +210,18 @@ async def permit(acme: Customer) -> None:
 
 
 def opens(acme: Customer, row: CallRow) -> bool:
-    """Return whether any part of a recording can be heard."""
+    """Return whether any part of a recording can be decrypted."""
     heard = 0
     for ref in acme.vault.parts(row.id, row.leaf):
         try:
             heard += len(b"".join(acme.vault.read(ref, live=True)))
-        except StorageError:  # the key is gone, or what lies there is not what was written
+        except StorageError:  # the key is gone, or the part is not what was written
             continue
     return heard > 0
 
 
 async def finish(acme: Customer, **asked: object) -> Any:
-    """File an erasure, carry it out, return its receipt."""
+    """File an erasure, carry it out and return its receipt."""
     filed = await acme.erasures.file(reason="she asked us to", by="paula", **asked)  # type: ignore[arg-type]  # as told
     assert filed.state == State.RUNNING and filed.receipt is None
     assert await acme.erasures.work()

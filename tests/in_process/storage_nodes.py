@@ -1,4 +1,4 @@
-"""Nodes that share the database of a customer, each with a disk of its own and the same keys."""
+"""Nodes that share a customer's database and keys, each with its own disk."""
 
 import hashlib
 import shutil
@@ -16,22 +16,22 @@ from storage.journal.node_journal import NodeJournal
 from tests.in_process.storage_node import NOON, ROOT, StorageNode, emptied
 
 OWN = ("papers.*", "audit.*", "vault", "exports", "index.*")
-"""What a node that joins does not have yet, in the folder of a customer."""
+"""Files in a customer's folder that a joining node does not have yet."""
 
 
 @dataclass
 class NumberedNode(StorageNode):
-    """One of several nodes; with number 0, a machine that has the database to itself."""
+    """One of several nodes; with number 0, a single node that does not share its database."""
 
     async def open(self) -> Customer:
-        with patch.object(Database, "guard", lambda *_: None):  # who may write, and whose keys are level, is not asked
+        with patch.object(Database, "guard", lambda *_: None):  # skips the checks: may it write, are its keys level
             customer = await self.open_without_row()
         return customer
 
 
 @dataclass
 class JournalNode(NumberedNode):
-    """One that shares nothing but the database: its journal is that of a node, and it cuts its keys alone."""
+    """A node that shares only the database: it has a node's journal, and cuts its keys by itself."""
 
     async def open(self) -> Customer:
         place = Place(self.data, self.database, self.watch, node=self.name)
@@ -51,7 +51,7 @@ N = TypeVar("N", bound=NumberedNode)
 
 
 async def first_node(folder: Path, url: str, kind: type[N]) -> N:
-    """Make a machine that has an empty database to itself."""
+    """Make a single node with an empty database."""
     await (await emptied(url, "acme", folder)).close()
     node = kind(folder / "rec1", database=url, name="rec1")
     async with node.opened():
@@ -60,7 +60,7 @@ async def first_node(folder: Path, url: str, kind: type[N]) -> N:
 
 
 def joined(first: N, number: int) -> N:
-    """Make another node with the same keys and nothing else."""
+    """Make another node with only the same keys."""
     data = first.data.with_name(f"rec{number}")
     shutil.copytree(first.data, data)
     for pattern in OWN:
@@ -72,7 +72,7 @@ def joined(first: N, number: int) -> N:
 
 
 async def retired(customer: Customer, number: int) -> None:
-    """Say in the database that a node has left for good."""
+    """Mark a node as retired in the database."""
     public = audit_key(customer.keys).public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
     tree = hashlib.sha256(public).hexdigest()[:32]
     row = {"node": number, "label": f"rec{number}", "tree": tree, "instance": "", "seen": 0, "state": "retired"}
@@ -86,7 +86,7 @@ Copy = dict[str, list[dict[str, object]]]
 
 
 async def taken_copy(node: StorageNode) -> Copy:
-    """Copy every row of the database, as a standby that lags behind has them."""
+    """Return a copy of all rows of the database, as a lagging standby has them."""
     database = await Database.open(node.database, "acme", node.data, NOON)
     async with database.reading() as connection:
         found: Copy = {}
@@ -97,7 +97,7 @@ async def taken_copy(node: StorageNode) -> Copy:
 
 
 async def failed_over(node: StorageNode, copy: Copy) -> None:
-    """Let the database be what it was when the copy was made: every later commit is lost."""
+    """Restore the database from a copy: every later commit is lost, as after a fail-over."""
     database = await emptied(node.database, "acme", node.data)
     async with database.writing() as connection:
         for table in metadata.tables.values():

@@ -1,4 +1,4 @@
-"""Time of tests: a clock that is set, and waiting for what tasks, threads or processes beside a test bring about."""
+"""A clock for tests to set, and waiting for the effects of other tasks, threads or processes."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,14 +6,14 @@ from inspect import isawaitable
 
 
 async def until(true: Callable[[], object], seconds: float = 60.0) -> None:
-    """Wait until something holds, or a coroutine says so; a neighbour may hold this machine up for some seconds."""
+    """Wait until a function or coroutine returns something true; other load may stall this machine for seconds."""
     async with asyncio.timeout(seconds):
         while not (await found if isawaitable(found := true()) else found):
             await asyncio.sleep(0.005)
 
 
 class Clock:
-    """A clock that stands until it is set."""
+    """A clock that only moves when it is set."""
 
     at = 100.0
 

@@ -1,4 +1,4 @@
-"""A call in real workers under real packets, whose parts can be read back; for the tests of the media plane."""
+"""A call in real workers with real packets, whose parts can be read back; for the tests of the media plane."""
 
 import asyncio
 import os
@@ -58,7 +58,7 @@ def open_pair() -> sockets.Pair:
 
 
 def worker_pid(folder: Path, number: int = 0) -> int | None:
-    """Find the living worker with this number whose receive region lies in a folder; /proc shows its command line."""
+    """Find in /proc the running worker with this number and a receive region in a folder; return its process id."""
     region = f"{folder}/worker-{number}.".encode()
     for entry in Path("/proc").glob("[0-9]*"):
         try:
@@ -71,7 +71,7 @@ def worker_pid(folder: Path, number: int = 0) -> int | None:
 
 
 class WorkerCall:
-    """A folder, workers, and one call whose parts can be read back."""
+    """A folder, its workers, and one call whose parts can be read back."""
 
     def __init__(
         self, folder: Path, streams: int = 2, tick: float = 0.01, first: int = 65500, kept: bool = True,
@@ -106,19 +106,19 @@ class WorkerCall:
         os.close(fd)
 
     def on_event(self, event: object) -> None:
-        """Keep an event of the workers, and hand the call to the next worker where one is needed."""
+        """Keep an event of the workers, and resume the call in the next worker if the event asks for a part."""
         self.events.append(event)
         if isinstance(event, messages.NeedPart) and event.call == self.call:
             self.resume()
 
     def resume(self) -> None:
-        """Have a worker continue the call from its spool."""
+        """Resume the call in a worker from its spool."""
         new, fd = self.new()
         self.workers.resume(new, self.pairs, fd, self.spool, kept=self.kept)
         os.close(fd)
 
     async def restart(self) -> None:
-        """End all workers and let those of a new main process continue the call."""
+        """Stop all workers, and resume the call in those of a new main process."""
         await self.workers.stop()
         self.workers = Workers(1, self.folder / "run", self.on_event, 0.01)
         await self.workers.start()
@@ -132,7 +132,7 @@ class WorkerCall:
         await until(lambda: len(self.seen(kind)) >= count, seconds)
 
     async def send_through_kills(self, chance: random.Random, kills: int) -> None:
-        """Send at random, kill the worker amid it, and wait for the next one; again and again."""
+        """Send at random, kill the worker meanwhile and wait for the next one, `kills` times."""
         for kill in range(1, kills + 1):
             for _ in range(chance.randrange(3, 40)):
                 self.send(chance.randrange(1, 5))
@@ -143,7 +143,7 @@ class WorkerCall:
         self.send(20)
 
     async def resumed(self, count: int = 1) -> None:
-        """Wait for the next worker and keep sending: silence would grow to a gap if it comes late."""
+        """Wait for the next worker and keep sending: silence would become a gap if the worker is late."""
         async with asyncio.timeout(30):
             while len(self.seen(messages.Resumed)) < count:
                 self.send()
@@ -164,7 +164,7 @@ class WorkerCall:
             sender.send(self.pairs[n].port, count)
 
     def read(self, final: messages.Final) -> list[record_format.Record]:
-        """Read the parts as a player would: each one alone, up to what was committed."""
+        """Read the parts as a player would: each one by itself, up to its committed length."""
         out: list[record_format.Record] = []
         secrets = dict(self.parts)
         for name, length in (*final.parts, (final.part, final.committed)):
@@ -175,7 +175,7 @@ class WorkerCall:
         return out
 
     def frames(self, found: list[record_format.Record], stream: int) -> list[int]:
-        """Give the numbers of the frames of a stream, in the order of their sequence numbers."""
+        """Return the frame numbers of a stream in the order of their sequence numbers."""
         return [number for _, number in sorted(self.numbered(found, stream))]
 
     @staticmethod
@@ -193,7 +193,7 @@ class WorkerCall:
         return await self.workers.close(self.call)
 
     async def arrived(self) -> None:
-        """Wait until the worker has counted all that was sent: a busy kernel delivers a packet later than it went."""
+        """Wait until the worker has counted everything that was sent: a busy kernel delivers packets late."""
         async with asyncio.timeout(30):
             while self.call in self.workers:
                 streams: dict[int, Any] = (await self.workers.snapshot(self.call)).streams
@@ -202,7 +202,7 @@ class WorkerCall:
                 await asyncio.sleep(0.01)
 
     async def complete(self, *, at_once: bool = False) -> Any:
-        """Close the call, once everything has arrived or at once: every frame that was sent is stored once."""
+        """Close the call, after everything has arrived or at once; check that each sent frame is stored once."""
         if not at_once:
             await self.arrived()
         final = await self.close()
@@ -213,7 +213,7 @@ class WorkerCall:
         return final
 
     async def whole(self, *, at_once: bool = False) -> Any:
-        """Close the call likewise: every frame that was sent is stored once, and nothing counts as missing."""
+        """Close the call as `complete` does; check also that nothing counts as missing."""
         final = await self.complete(at_once=at_once)
         for stream, sender in enumerate(self.senders):
             figures = final.streams[stream]
@@ -231,7 +231,7 @@ class WorkerCall:
 
 @asynccontextmanager
 async def recording(folder: Path, packets: int = 0, **more: Any) -> AsyncIterator[WorkerCall]:
-    """Start a worker with a call that has got so many packets of each stream."""
+    """Start a worker with a call that has received this many packets of each stream."""
     async with started(folder, **more) as one:
         one.begin()
         one.send(packets)

@@ -1,8 +1,8 @@
-"""Compress pages for browsers that accept it: a list of 50 calls has 40 kB, and a tenth of that compressed.
+"""Compression of pages for browsers that accept it: a list of 50 calls has 40 kB, compressed a tenth of that.
 
-The length of a compressed page may tell something about a secret in it, if somebody else can choose a part of the page
-and have it fetched again and again (BREACH). No other site can: the session cookie is SameSite=Strict. A field of
-random length in the header of each answer hides differences of a few bytes besides.
+The length of a compressed page may reveal something about a secret in it, if somebody else can choose a part of the
+page and have it fetched again and again (BREACH). No other site can: the session cookie is SameSite=Strict. A field of
+random length in the header of each answer also hides differences of a few bytes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def compressed(request: Request, response: Response) -> Response:
     name = "x" * secrets.randbelow(HIDDEN)  # browsers skip it (RFC 1952 section 2.3.1)
     with gzip.GzipFile(name, "wb", LEVEL, packed, mtime=0) as file:
         file.write(body)
-    answer = Response(packed.getvalue(), response.status_code)  # another one: a form's answer is kept for a second look
+    answer = Response(packed.getvalue(), response.status_code)  # a new response: the original answer to a form is kept
     answer.raw_headers += [pair for pair in response.raw_headers if pair[0] != b"content-length"]
     answer.headers["Content-Encoding"] = "gzip"
     answer.headers["Vary"] = "Accept-Encoding"

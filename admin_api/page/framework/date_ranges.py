@@ -1,4 +1,4 @@
-"""Turn a date in the browser's time zone into the times at which it begins and ends; pure."""
+"""The times at which a date in the browser's time zone begins and ends; pure."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _ZONE = re.compile(r"[A-Za-z]+(?:[/_+-][A-Za-z0-9_+-]+){0,3}")
 
 
 def midnight(day: str) -> str | None:
-    """Return the time at which a typed day begins in UTC, None for no text; the API refuses what is no day."""
+    """Return the time at which a typed day begins in UTC, None for no text; the API refuses text that is no day."""
     return f"{day}T00:00:00Z" if day else None
 
 
 def between(since: str, until: str, zone: str) -> tuple[str | None, str | None]:
     """Return when the first day begins and the last one ends, as RFC 3339 times, None for no text.
 
-    Raises Problem if one is no date, or the first comes after the last.
+    Raises Problem if one is not a date, or the first comes after the last.
     """
     first, last = _day(since), _day(until)
     if first and last and first > last:

@@ -8,13 +8,13 @@ UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
 def number(value: float, language: str, *, exact: bool = False) -> str:
-    """Return a number: a whole one (`int`) without decimals, any other with one, or `exact` with those that it has."""
+    """Format a number: an `int` without decimals, any other with one decimal or, if `exact`, with all it has."""
     decimals = "" if isinstance(value, int) else ".###" if exact else ".0"
     return format_decimal(value, f"#,##0{decimals}", language)
 
 
 def size(count: int | None, language: str) -> str:
-    """Return a number of bytes with the unit that keeps it short."""
+    """Format a number of bytes with the unit that keeps it short."""
     if count is None:
         return "–"
     value, unit = float(count), 0

@@ -1,4 +1,4 @@
-"""Process the page's forms: each is accepted once, answered by a redirect, and kept if the session has ended.
+"""The page's forms: each is accepted once, answered by a redirect, and kept if the session has ended.
 
 Every form carries an id that is used up when it is sent (`token` in templates/parts/show.html). A second click or a
 reload redirects to where the first did, and nothing is done twice. The result of an action is stored in the session
@@ -33,12 +33,12 @@ MAX_SHOWN = 5  # stored results of one session; the longest has a few hundred ki
 TWICE_SECONDS = 30.0
 """A second click within this time shows a secret again: the browser may have dropped the first answer unseen."""
 UNSENT_SECONDS = 3600.0
-"""How long a form is kept until its sender signs in again."""
+"""Seconds for which a form is kept until its sender signs in again."""
 MAX_UNSENT = 8 << 20  # bytes of all kept forms; the oldest is dropped
 MAX_UNSENT_OF_ONE = 10
 OWN = ("csrf", "once", "unsent", "action")
 """Fields that the page itself needs."""
-MAX_DIGITS = 20  # of a form's number
+MAX_DIGITS = 20  # in a form's number
 OLD = Message("problem.load-again", "Load the page again and repeat what you did.")
 
 
@@ -60,7 +60,7 @@ class _Taken:
 @dataclass(slots=True)
 class _Shown:
     page: bytes = field(repr=False)
-    onward: str = ""  # of a secret
+    onward: str = ""  # for a secret: where a reload is redirected
     seen: float | None = None  # when a secret was first shown
     again: bool = False  # the form was sent twice
 
@@ -69,7 +69,7 @@ class Forms:
     """The forms of one session and their outcomes."""
 
     def __init__(self, key: bytes, random: Callable[[int], bytes], numbers: Callable[[], int] | None = None) -> None:
-        """`numbers` returns the number of each form that is issued, always a higher one."""
+        """Start with no forms; `numbers` returns the number of the next issued form, higher each time."""
         self._key = key
         self._random = random
         self._numbers = numbers or itertools.count(1).__next__
@@ -128,7 +128,7 @@ class Forms:
         return HTMLResponse(found.page)
 
     def document(self) -> dict[str, Any]:
-        """Return everything but the stored pages as JSON values, with times as they are."""
+        """Return everything except the stored pages as JSON values, with unchanged times."""
         shown = [[key, each.onward, each.seen, each.again] for key, each in self._shown.items()]
         taken = [[number, each.to] for number, each in self._taken.items() if each.to]
         return {"key": self._key.hex(), "floor": self._floor, "taken": taken, "shown": shown}
@@ -145,7 +145,7 @@ class Forms:
         random: Callable[[int], bytes],
         numbers: Callable[[], int],
     ) -> Forms:
-        """Parse what `document` and `pages` returned."""
+        """Parse the results of `document` and `pages`."""
         forms = cls(bytes.fromhex(document["key"]), random, numbers)
         forms._floor = document["floor"]
         forms._taken.update((number, _Taken(to=to)) for number, to in document["taken"])
@@ -178,12 +178,12 @@ class Forms:
 
 
 def too_old() -> Problem:
-    """Return the answer to a form of which it is not known any more what became of it."""
+    """Return the answer to a form whose outcome is no longer known."""
     return Problem(409, "old-form", Message("problem.old-form", "This form is too old"), OLD)
 
 
 def forged() -> Problem:
-    """Return the answer to a form that is from no page of this session."""
+    """Return the answer to a form that does not come from a page of this session."""
     return Problem(403, "forged", Message("problem.forged", "This form is not from this page"), OLD)
 
 
@@ -192,7 +192,7 @@ class Unsent:
     """A form that was sent after its session had ended."""
 
     key: str
-    """Names it."""
+    """Id of the kept form."""
     whose: tuple[str, str]
     """Customer and name of its sender."""
     action: str
@@ -200,7 +200,7 @@ class Unsent:
     back: str
     """The page that it was on."""
     fields: Mapping[str, Sequence[str]] = field(repr=False)
-    """What was typed and chosen."""
+    """The typed and chosen values."""
 
     @property
     def size(self) -> int:
@@ -209,20 +209,20 @@ class Unsent:
 
     @property
     def typed(self) -> list[str]:
-        """Return its readable texts in order, to recognise it by."""
+        """Return its readable texts in order, by which its sender recognises it."""
         return [value for values in self.fields.values() for value in values if value.strip()][:MAX_UNSENT_OF_ONE]
 
 
 class UnsentStore(Protocol):
-    """Forms kept for their senders, wherever they are. The database of several nodes may be away: StorageError."""
+    """A store of forms for their senders; raises StorageError if the database of several nodes is away."""
 
     async def keep(
         self, whose: tuple[str, str], action: str, back: str, fields: Mapping[str, Sequence[str]], browser: str = ""
     ) -> str:
-        """Keep a form; return what the browser of the sender has to keep for it, "" if nothing."""
+        """Keep a form; return the key that the sender's browser must keep, "" if there is none."""
 
     async def of(self, whose: tuple[str, str], browser: str = "") -> list[Unsent]:
-        """Return the forms of somebody, oldest first; `browser`: what `keep` returned."""
+        """Return a sender's forms, oldest first; `browser` is the result of `keep`."""
 
     async def drop(self, key: str, whose: tuple[str, str], browser: str = "") -> None:
         """Forget a form of somebody."""
@@ -260,5 +260,5 @@ class UnsentForms:
 
 
 def typed(fields: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Return what was typed and chosen in a form, without what the page itself needs."""
+    """Return the typed and chosen values of a form, without the fields that the page needs."""
     return {name: list(values) for name, values in fields.items() if name not in OWN}

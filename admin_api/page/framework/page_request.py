@@ -6,8 +6,8 @@
         await holds.put.ask(request.caller(), id, body={"reason": request.one("reason")})
         return f"/calls/{id}"
 
-A view returns what it shows, or the path to go to next. A refusal that it raises is shown for it: above the page that
-its form is on, else by a page of its own.
+A view returns what it shows, or the path to go to next. A refusal that it raises is shown above the page with its form,
+or else on a separate page.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from storage.ids import is_id
 
 T = TypeVar("T", bound=Mapping[str, Any])
 Show = Callable[..., Awaitable[Response | str]]
-"""Takes the request and the ids of the path; returns what is shown, or the path to go to next. Raises Problem."""
+"""Function of the request and the path's ids; returns what is shown, or the path to go to next. Raises Problem."""
 
 STYLE_NONCE = "recorder.style_nonce"
 """Key of the request's scope: the nonce of a style element that a script adds (CSP level 3 section 8.1)."""
 NO_ID = "-"
-"""Stands for what is no id in a path; nothing is found by it."""
+"""Replaces a text in a path that is not an id; no object has it."""
 
 
 @dataclass(slots=True)
@@ -66,7 +66,7 @@ class PageRequest:
     form: Mapping[str, list[str]] = field(default_factory=dict, repr=False)
     """The fields of a POST; the form came from a page of this session."""
     service: AccountService | None = field(default=None, repr=False)
-    """The accounts, for the view of one's own; None if there are none."""
+    """The accounts, for the view of the person's own account; None if there are none."""
     here: str = "/"
     """Path and query of the page shown, or of the page the form was on."""
     left: float = 0.0
@@ -77,7 +77,7 @@ class PageRequest:
     def caller(self, shows: str = "", *, again: bool | None = None) -> Caller:
         """Return the person, who calls endpoints as functions.
 
-        `shows`: what is shown `again`, which htmx does if not said otherwise; the audit log has one entry a minute.
+        `shows`: what a refresh shows `again`, by default one by htmx; the audit log has one entry a minute for it.
         """
         repeats = self.from_htmx if again is None else again
         return self.authoriser.caller(self.http, self.session.principal, again=shows if repeats else "")
@@ -128,9 +128,9 @@ class PageRequest:
         return Response(json.dumps(document, indent=1).encode(), media_type="application/json", headers=headers)
 
     async def found(self, list_: Awaitable[T]) -> T:
-        """Return one page of a list; if it is refused, an empty one, and the refusal is shown above the form.
+        """Return one page of a list; if the API refuses it, return an empty one and show the refusal above the form.
 
-        Raises Problem if htmx asked: what is shown stays.
+        Raises Problem if htmx sent the request: the page then stays as it is.
         """
         try:
             return await list_
@@ -146,7 +146,7 @@ class PageRequest:
         return self.page(template, **self.paged(await self.found(list_)), **values)
 
     def paged(self, found: Mapping[str, Any]) -> dict[str, Any]:
-        """Return what a template shows of one page of a list."""
+        """Return the template variables for one page of a list."""
         return {"items": found["items"], "cursor": found["next_cursor"], "newest": "cursor" in self.http.query_params}
 
     def shown(self, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,13 +173,13 @@ class View:
     """A path of the page."""
 
     method: str
-    """GET, or POST for what a form does."""
+    """GET, or POST for the action of a form."""
     path: str
     """Path in Starlette's form: /calls/{id}."""
     needs: Action | None
     """The action that the person's roles must allow, else 404; None: everybody who is signed in."""
     show: Show
-    """Answers it."""
+    """The handler."""
     menu: str = ""
     """Its name in the menu, in English; "" keeps it out."""
     form: Show | None = None
@@ -200,7 +200,7 @@ class View:
         return self._refused(request, cast("Problem", request.problem))
 
     def _refused(self, request: PageRequest, problem: Problem) -> Response:
-        if request.from_htmx:  # what is shown stays, unless it is gone: a reload says so
+        if request.from_htmx:  # the page stays, unless its object is gone: a reload then shows that
             return Response(None, problem.status, {"HX-Refresh": "true"} if problem.status == 404 else None)
         if self.file and request.http.headers.get("sec-fetch-mode") != "navigate":
             return responses.problem(problem)

@@ -2,10 +2,10 @@
 
 session, cookie = await sessions.open(principal, now)     the cookie goes to the browser and is not kept
 found = await sessions.look(cookie, source, now)          its session; or why there is none: unknown, idle, too old
-async with sessions.turn(session): ...                    what is changed in it is kept
+async with sessions.turn(session): ...                    changes to it are stored
 await sessions.close(session)
 
-Those of one node are in memory, and a restart signs everybody out. Several nodes share them
+The sessions of a single node are in memory, and a restart signs everybody out. Several nodes share them
 (admin_api.page.framework.shared_sessions).
 """
 
@@ -31,9 +31,9 @@ COOKIE = "__Host-recorder"
 on loopback can use the same name: browsers accept Secure cookies from there."""
 
 IDLE_SECONDS = 20 * 60.0
-"""Idle time after which one has to sign in again."""
+"""Idle seconds after which the person has to sign in again."""
 LONGEST_SECONDS = 12 * 3600.0
-"""A working day; then one has to sign in again however active the session was."""
+"""A working day, after which the person has to sign in again, however active the session was."""
 MAX_SESSIONS = 1000
 """Sessions at once; the one unused for longest is dropped."""
 MAX_OF_ONE = 20
@@ -60,7 +60,7 @@ class Session:
     person: Person | None = None
     """The person of an account or provider; the session ends when they may no longer sign in."""
     again: str = ""
-    """Path at which a provider can renew the ended session, "" if one has to sign in."""
+    """Path at which a provider can renew the ended session, "" if the person has to sign in."""
     kept: dict[str, Any] = field(default_factory=dict, repr=False)
     """Data that one page of a form keeps for the next."""
     forms: Forms = field(default_factory=lambda: Forms(secrets.token_bytes(SECRET_BYTES), secrets.token_bytes))
@@ -71,11 +71,11 @@ class Session:
         self.person = person
 
     def follow(self, now: Session) -> None:
-        """Take over what another node changed in this session."""
+        """Take over another node's changes to this session."""
         self.person, self.kept, self.forms = now.person, now.kept, now.forms
 
     def used(self, source: str, now: float, *, busy: bool) -> None:
-        """Note a request from a client's address, and if a person did something, when."""
+        """Record a request from a client's address, and its time if a person did something."""
         self.principal = replace(self.principal, source=source)
         self.seen = now if busy else self.seen
 
@@ -88,7 +88,7 @@ class Session:
         return now - self.seen > IDLE_SECONDS or now > self.ends
 
     def renewable(self, now: float) -> bool:
-        """Return whether a provider may renew it: it has ended, but not because nobody was there."""
+        """Return whether a provider may renew it: it has ended, but not because it was idle."""
         return self.ends < now <= self.seen + IDLE_SECONDS
 
     @property
@@ -110,18 +110,18 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What is known of a cookie."""
+    """The result of looking up a cookie."""
 
     session: Session | None = None
     """Its session."""
     renewal: str = ""
     """Path at which a provider can renew the session, which has ended; "" if it cannot."""
     ended: Ended | None = None
-    """What is remembered of a session that expired."""
+    """The remembered data of an expired session."""
 
 
 class SessionStore(Protocol):
-    """Sessions, wherever they are kept. The database of several nodes may be away: raises StorageError."""
+    """A store of sessions; raises StorageError if the database of several nodes is away."""
 
     async def open(
         self, principal: Principal, now: float, person: Person | None = None, again: str = ""
@@ -135,7 +135,7 @@ class SessionStore(Protocol):
         """
 
     def turn(self, session: Session, form: str = "") -> AbstractAsyncContextManager[None]:
-        """Keep what is changed in a session; `form` is the id of the form that is sent. Raises Problem 409."""
+        """Store the changes that the body makes to a session; `form` is the id of the sent form. Raises Problem 409."""
 
     async def before(self, session: Session, sent: str) -> bool:
         """Return whether a form is from an expired session of the same person."""
@@ -168,12 +168,12 @@ class Sessions:
     async def look(self, cookie: str, source: str, now: float, *, busy: bool = True) -> Found:
         """Find the session of a cookie, and remember its client's address."""
         renewal = self.renewal(cookie, now) if cookie else ""
-        asks = cookie and (busy or not renewal)  # a session that can be renewed stays for whoever does something next
+        asks = cookie and (busy or not renewal)  # a renewable session stays until a person does something
         session = self.find(cookie, source, now, busy=busy) if asks else None
         return Found(session, renewal, None if session else self._ended.get(_key(cookie)))
 
     def turn(self, session: Session, form: str = "") -> AbstractAsyncContextManager[None]:
-        """Do nothing: whoever changes a session changes the only one, and each form waits for its other click."""
+        """Do nothing: the session in memory is the only copy, and Forms makes a second click wait for the first."""
         return nullcontext()
 
     async def close(self, session: Session) -> None:
@@ -196,13 +196,13 @@ class Sessions:
             self._ended[session.key] = Ended(session.whose, session.csrf)
             return None
         session.used(source, now, busy=busy)
-        self._kept[session.key] = session  # now the last to be dropped
+        self._kept[session.key] = session  # moved to the end: the last to be dropped
         return session
 
     def renewal(self, cookie: str, now: float) -> str:
         """Return where the expired session of a cookie can be renewed, "" if it cannot.
 
-        Call it before `find`, which ends the session. After too long an idle time, one has to sign in.
+        Call it before `find`, which ends the session. After too long an idle time, the person has to sign in.
         """
         session = self._kept.get(_key(cookie))
         return session.again if session is not None and session.renewable(now) else ""
@@ -217,7 +217,7 @@ def begun(
     forms: Forms,
     random: Callable[[int], bytes],
 ) -> Session:
-    """Return a new session, which has a name of its own for limits."""
+    """Return a new session with its own name for rate limits."""
     named = replace(principal, token=f"session-{random(8).hex()}")
     ends = now + min(LONGEST_SECONDS, math.inf if person is None else person.lasts)
     return Session(named, random(SECRET_BYTES).hex(), now, key, ends, person, again, forms=forms)

@@ -1,7 +1,7 @@
 """Forms that were sent after their session had ended, where several nodes share a database.
 
 They are sealed under a key that is in a cookie of the sender's browser and nowhere else (storage.access.shared_rows),
-so whoever signs in again finds them at any node, in that browser.
+so their sender, after signing in again, finds them at any node, in that browser.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from storage.access.shared_rows import Written
 from storage.customer.customers import Customer
 
 MAX_BYTES = 1 << 20
-"""Of the forms of one browser together; the oldest are dropped."""
+"""Size limit for all kept forms of one browser; the oldest are dropped."""
 
 
 class SharedUnsentForms:
@@ -28,7 +28,7 @@ class SharedUnsentForms:
     async def keep(
         self, whose: tuple[str, str], action: str, back: str, fields: Mapping[str, Sequence[str]], browser: str = ""
     ) -> str:
-        """Keep a form; return what the browser of the sender has to keep for it."""
+        """Keep a form; return the key that the sender's browser must keep."""
         rows = rows_of(self._customers[whose[0]])
         own = browser if self._ours(whose, browser) else f"{whose[0]}{SEPARATOR}{rows.secret()}"
         name = _named(own)
@@ -83,5 +83,5 @@ def _parsed(stored: Sequence[Any]) -> Unsent:
 
 
 def _same(made: Unsent, stored: Sequence[Any]) -> Unsent:
-    """Return what a stored form would be if the same had been sent again."""
+    """Return the form that would have been stored if `made` had been sent again."""
     return Unsent(stored[1], made.whose, made.action, made.back, made.fields)

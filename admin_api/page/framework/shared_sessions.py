@@ -1,9 +1,9 @@
 """Sessions that several nodes share: a row of the customer's database for each, which only the cookie opens.
 
-The cookie names the customer and holds a secret of which nothing is stored (storage.access.shared_rows). A request
+The cookie names the customer and holds a secret that no node stores (storage.access.shared_rows). A request
 reads the row. A request that changes the session, as each form does, first takes a *turn*: the row says who has it and
 until when, so forms of one session are done one after the other on all nodes, and a second click finds the outcome of
-the first. If the node dies in between, nobody knows what became of its form: it is refused as too old.
+the first. If the node dies in between, the outcome of its form is unknown: it is refused as too old.
 
 Times in rows are those of the database's clock; a Session has monotonic times of this process.
 """
@@ -39,19 +39,19 @@ from storage.customer.customers import Customer
 REMEMBERED = 3 * 86400.0
 """Seconds that an expired session is remembered: a page may stay open over a weekend."""
 SEEN_SECONDS = 10.0
-"""Seconds of use that are not written: a session may end so much sooner."""
+"""Seconds between writes of the last use: a session may end that much sooner."""
 TURN_SECONDS = 60.0
-"""Seconds after which a turn is over although nobody gave it up: its node died, or hangs."""
+"""Seconds after which a turn ends even if its node, which died or hangs, did not give it up."""
 WAIT_SECONDS = 30.0
 """Seconds that a form waits for another one of its session."""
 AGAIN_SECONDS = 0.05
-"""Seconds between two looks whether the turn is over."""
+"""Seconds between two checks whether the turn is over."""
 MAX_BEGUN = 20
-"""Forms of a session that no node finished, and that are recognised."""
+"""Unfinished forms of a session that are recognised as such."""
 MAX_FORMER = 20
 """Expired sessions of one person whose forms are recognised."""
 LOTS = 256
-"""Forms are numbered by time and by lot, so that no two of a session have one number whichever nodes issue them."""
+"""Forms are numbered by time and a random part, so that no two of a session share a number on whichever nodes."""
 SEPARATOR = "."
 BUSY = Message("problem.session-busy", "Something else is being done in this session. Try again.")
 
@@ -118,7 +118,7 @@ class SharedSessions:
 
     @asynccontextmanager
     async def turn(self, session: Session, form: str = "") -> AsyncIterator[None]:
-        """Keep what is changed in a session, which is first read again. Raises Problem 409, 503, StorageError."""
+        """Read a session again, then store the changes that the body makes. Raises Problem 409, 503, StorageError."""
         rows = rows_of(session.principal.customer)
         number, turn = _number(session, form), self._random(8).hex()
         await self._wait(rows, session, number, turn)
@@ -139,7 +139,7 @@ class SharedSessions:
         await rows.drop(rows.key(_named(session)), rows.key(_pages(session)))
 
     async def _wait(self, rows: SharedRows, session: Session, number: int, turn: str) -> None:
-        """Take the turn of a session, and read what is in it now."""
+        """Take the turn of a session, and read its current data."""
         named, last = _named(session), self._monotonic() + WAIT_SECONDS
         take = partial(_take, named, number, turn)
         while True:
@@ -158,7 +158,7 @@ class SharedSessions:
         session.follow(self._session(customer, cookie, document, shift, pages.get(_pages(session))))
 
     async def _keep(self, rows: SharedRows, session: Session, number: int, turn: str) -> None:
-        """Write what was changed, and give up the turn."""
+        """Write the changes, and give up the turn."""
         named, pages = _named(session), _pages(session)
         shown = session.forms.pages()
 
@@ -175,7 +175,7 @@ class SharedSessions:
         await rows.change((named,), keep)
 
     async def _expire(self, rows: SharedRows, session: Session) -> Ended:
-        """Forget a session, but not whose it was."""
+        """Delete a session, but remember whose it was."""
         named, whose, former = _named(session), _person(session), f"ended {session.key.decode()}"
 
         def expire(values: Mapping[str, Any], at: float) -> Written[None]:
@@ -189,7 +189,7 @@ class SharedSessions:
         return Ended(session.whose, session.csrf)
 
     def _customer(self, cookie: str) -> Customer | None:
-        """Return the customer of a cookie that was given out by a node; a made-up one reaches no database."""
+        """Return the customer of a cookie that a node has issued; an invented cookie reaches no database."""
         name, _, secret = cookie.partition(SEPARATOR)
         some = next(iter(self._customers.values()), None)
         found = self._customers.get(name)
@@ -257,7 +257,7 @@ def _digest(csrf: str) -> str:
 
 
 def _number(session: Session, form: str) -> int:
-    """Return the number of a form that is sent, 0 if it has none; whoever takes it refuses a forged one."""
+    """Return the number of a sent form, 0 if it has none or is forged; `Forms.take` refuses a forged form."""
     try:
         return session.forms.number(form) if form else 0
     except Problem:
@@ -269,7 +269,7 @@ def _kept_until(document: Mapping[str, Any]) -> float:
 
 
 def _used(name: str, document: dict[str, Any] | None, at: float) -> Written[None]:
-    """Write that somebody did something."""
+    """Return a session's row with a new time of last use."""
     if document is None:
         return Written(None)
     used = {**document, "seen": max(document["seen"], at)}
@@ -277,7 +277,7 @@ def _used(name: str, document: dict[str, Any] | None, at: float) -> Written[None
 
 
 def _shifted(forms: Mapping[str, Any], shift: float) -> dict[str, Any]:
-    """Return what Forms.document returned, with its times in another clock."""
+    """Convert the times in the result of Forms.document to another clock."""
     shown = [
         [key, onward, None if seen is None else seen + shift, again] for key, onward, seen, again in forms["shown"]
     ]
@@ -285,7 +285,7 @@ def _shifted(forms: Mapping[str, Any], shift: float) -> dict[str, Any]:
 
 
 def _document(session: Session, shift: float) -> dict[str, Any]:
-    """Return a session as JSON values; `shift` is what the database's clock is ahead of the monotonic one."""
+    """Return a session as JSON values; `shift`: how far the database's clock is ahead of the monotonic one."""
     principal, who, person = session.principal, session.principal.who, session.person
     return {
         "token": principal.token,

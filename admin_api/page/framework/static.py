@@ -1,4 +1,4 @@
-"""Serve style sheets, scripts and images from memory: read and compressed once, never opened by a requested path.
+"""Style sheets, scripts and images in memory: read and compressed once, never opened by a requested path.
 
 Pages refer to each file with a part of its digest: `/static/page.3f1c0a9b2d4e5f60.css`. The content under such a name
 never changes, so a browser fetches it once (RFC 8246); after an upgrade, pages refer to new names.

@@ -51,7 +51,7 @@ class Templates:
 
 
 class AsSent(Extension):
-    """Keeps values in form fields exactly as sent: they are sent back and must not change."""
+    """A Jinja extension that keeps values in form fields as they are: they are sent back and must not change."""
 
     def preprocess(self, source: str, name: str | None, filename: str | None = None) -> str:
         """Mark the values of form fields in a template."""
@@ -64,7 +64,7 @@ def _whole(text: str) -> str:
 
 
 def _seen(value: Any) -> Any:
-    """Show a template value with every invisible character replaced by its number."""
+    """Return a template value with every invisible character replaced by its number."""
     return visible(value) if type(value) is str else value
 
 
@@ -74,14 +74,14 @@ def as_sent(value: Any) -> Markup:
 
 
 def moment(text: str | None) -> str:
-    """Show an RFC 3339 time to the second in UTC; scripts convert <time> to the reader's zone."""
+    """Format an RFC 3339 time to the second in UTC; scripts convert <time> to the reader's zone."""
     if not text:
         return "–"
     return datetime.fromisoformat(text).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def length(milliseconds: int | None) -> str:
-    """Show a duration as minutes and seconds, from one hour on with hours."""
+    """Format a duration as minutes and seconds, from one hour on with hours."""
     if milliseconds is None:
         return "–"
     minutes, seconds = divmod(round(milliseconds / 1000), 60)
@@ -91,13 +91,13 @@ def length(milliseconds: int | None) -> str:
 
 @jinja2.pass_context
 def number(context: Context, value: float, exact: bool = False) -> str:
-    """Show a number as the reader's language writes it."""
+    """Format a number as the reader's language writes it."""
     return figures.number(value, context["language"], exact=exact)
 
 
 @jinja2.pass_context
 def size(context: Context, count: int | None) -> str:
-    """Show a number of bytes as the reader's language writes it."""
+    """Format a number of bytes as the reader's language writes it."""
     return figures.size(count, context["language"])
 
 

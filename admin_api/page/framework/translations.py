@@ -5,7 +5,7 @@
     _("calls.and-n-more", n=3)                values are put in after translation; `n` chooses the plural form,
                                               numbers are written as the language does: 1.000
     _.code("incident", "sync-failed")         the words of a code, or the code itself if it has none
-    _.sentence(problem.detail)                a message (`admin_api.http.messages`), such as what a problem says
+    _.sentence(problem.detail)                a message (`admin_api.http.messages`), such as a problem's detail
 
 A language is a file, `translations/LANGUAGE.po`; English is one of them. An id without a text in a language is shown in
 English. The page is loaded after the recorder is ready, so the catalogues are read as they are and need no compiling.
@@ -66,7 +66,7 @@ class Translations:
         return code if text == id else text
 
     def sentence(self, message: Message) -> str:
-        """Return a message in this language; one that the catalogues lack is shown as the API says it."""
+        """Return a message in this language, or the API's English if the catalogues lack it."""
         values = {name: self._value(value) for name, value in message.values.items()}
         text = self(message.id, **values)
         return str(message) if text == message.id else text

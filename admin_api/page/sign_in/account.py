@@ -1,4 +1,4 @@
-"""One's own account: password, authenticator app, passkeys. Every change asks for the password first."""
+"""The person's own account: password, authenticator app, passkeys. Every change asks for the password first."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ PASSKEY, RECOVERY, DROP = "account.passkey", "account.recovery", "account.drop"
 """The action names in the audit log."""
 WRONG_PASSWORD = "wrong-password"
 CHANGED = ("password", "app", "passkey", "dropped")
-"""What the page says was done, after a redirect."""
+"""Codes of the changes that the page confirms after a redirect."""
 Act = Callable[[AccountService, Person, WriteAudit], Awaitable[Response | str]]
-"""A change made after a correct password; it first calls its argument, which writes the audit entry."""
+"""A change made after a correct password; it first calls its last argument, which writes the audit entry."""
 _APP, _DEVICE = "app", "device"
 _TRIES = "tries"
 MAX_TRIES = 5  # wrong passwords in one session; somebody at an unlocked browser cannot keep guessing

@@ -1,4 +1,4 @@
-"""Slow down failed sign-ins: no wait for the first attempts, then twice as long each time, up to a limit.
+"""Waits after failed sign-ins: none for the first attempts, then twice as long each time, up to a limit.
 
 An attempt is counted before it is checked, so that a hundred at once count as a hundred. `take` refuses an attempt that
 comes too early. With `wait` and `count`, attempts queue instead: each is checked when the wait of the one before ends.
@@ -7,14 +7,14 @@ Password attempts queue (admin_api.page.sign_in.sign_in), so that nobody is refu
 counted:
 
 - for one account from each address it has signed in from before, and from the other addresses of such a network
-  together. The wait stays short enough to sit out, however many failures there were.
+  together. The wait stays short enough for a person, however many failures there were.
 - for one account from each other network; the wait grows to a quarter of an hour.
 - for one account from all networks new to it together: somebody with many addresses gets one guess a minute.
 - for one address, whatever the account.
 
 Several nodes count these together (admin_api.page.sign_in.shared_logins), so that wrong passwords slow down as if they
-had come to one. What only protects a machine is counted by each: attempts in its queue, one-time links and sign-ins
-through a provider, requests of a session, a token or an address (admin_api.http.rate_limit).
+had come to one. Each node counts for itself what only protects a machine: attempts in its queue, one-time links and
+sign-ins through a provider, requests of a session, a token or an address (admin_api.http.rate_limit).
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ _MOST = 16
 
 
 class Failures(NamedTuple):
-    """What is known of a key; times in seconds."""
+    """The failures of one key; times in seconds."""
 
     failures: float
     """Failures that still count."""
     at: float
     """Last attempt."""
     until: float
-    """When the next attempt may be checked."""
+    """Time from which the next attempt may be checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class BackoffPolicy:
     ease: float
     """Seconds after which one failure is no longer counted."""
     name: str = ""
-    """What tells it from the others where several nodes count together."""
+    """Its name in the keys of attempts that several nodes count together."""
 
     def counted(self, known: Failures | None, now: float) -> Failures:
         """Count an attempt that will be checked in its turn."""
@@ -66,7 +66,7 @@ class BackoffPolicy:
         return Failures(failures, now, max(now, until) + pause)
 
     def forgotten(self, known: Failures) -> float:
-        """Return when a key counts no more."""
+        """Return the time from which a key no longer counts."""
         return max(known.until, known.at + known.failures * self.ease)
 
 
@@ -76,24 +76,24 @@ def seconds(known: Failures | None, now: float) -> float:
 
 
 def forgiven(known: Failures | None) -> Failures | None:
-    """Uncount the last attempt: it was right, which says nothing about those before."""
+    """Uncount the last attempt because it was right; those before it stay counted."""
     if known is None or known.failures <= 1:  # expired entries must not displace current ones
         return None
     return Failures(known.failures - 1, known.at, known.at)
 
 
 PER_USUAL = BackoffPolicy(5, 4.0, 300.0, "usual")
-"""For an account from an address where it signed in before, or from the other addresses of such a network together. An
+"""Limits of an account from an address where it signed in before, or from the network's other addresses together. An
 insider gets 21,600 guesses a day, too few to find a password of twelve characters; the owner waits a few seconds at
 worst at an address they signed in from before."""
 PER_NETWORK = BackoffPolicy(5, 900.0, 900.0, "network")
-"""For an account from one other network: so few that it takes fifteen networks to use up the limit for all of them."""
+"""Limits of an account from one other network: it takes fifteen networks to use up the limit for all of them."""
 PER_ACCOUNT = BackoffPolicy(20, 60.0, 60.0, "account")
-"""For an account from all other networks together: 1,440 guesses a day, however many addresses an attacker has."""
+"""Limits of an account from all other networks together: 1,440 guesses a day, however many addresses are used."""
 PER_SHARED_ADDRESS = BackoffPolicy(20, 4.0, 60.0, "address")
-"""For one address with any names: a whole office may share one."""
+"""Limits of one address with any account names: a whole office may share an address."""
 PER_ADDRESS = BackoffPolicy(20, 900.0, 60.0)
-"""For one address in one-time links and sign-ins through a provider."""
+"""Limits of one address in one-time links and sign-ins through a provider."""
 PER_CODE = BackoffPolicy(5, 900.0, 3600.0, "code")
 """Codes have six digits: an attacker who has the password gets some thirty attempts a day, each with a chance of 1 in
 300,000."""
@@ -133,7 +133,7 @@ class LoginBackoff:
         self._kept.pop(key, None)
 
     def forgive(self, key: str) -> None:
-        """Uncount the last attempt: it was right, which says nothing about those before."""
+        """Uncount the last attempt because it was right; those before it stay counted."""
         left = forgiven(self._kept.pop(key, None))
         if left is not None:
             self._kept[key] = left
@@ -144,19 +144,19 @@ Try = tuple[BackoffPolicy, str]
 
 
 class AttemptStore(Protocol):
-    """Attempts of all kinds, wherever they are counted. The database of several nodes may be away: StorageError."""
+    """A counter of attempts; raises StorageError if the database of several nodes is away."""
 
     async def count(self, customer: str, tries: Sequence[Try], now: float, admit: Callable[[float], bool]) -> float:
-        """Count an attempt at monotonic time `now` in each way, if `admit` says so of its wait; return that.
+        """Count an attempt at monotonic time `now` in each way if `admit` accepts its wait; return the wait.
 
-        No other attempt is counted in between. `customer`: as it was typed.
+        No other attempt is counted in between. `customer` is as typed.
         """
 
     async def passed(self, customer: str, tries: Sequence[Try]) -> None:
         """Forget all failures after a successful sign-in."""
 
     async def forgive(self, customer: str, tries: Sequence[Try]) -> None:
-        """Uncount the last attempt: it was right, which says nothing about those before."""
+        """Uncount the last attempt because it was right; those before it stay counted."""
 
 
 class Attempts:
@@ -201,4 +201,4 @@ class DelayedAttempts:
     def leave(self, address: str) -> None:
         """Remove an attempt from the queue."""
         self._of[address] -= 1
-        self._of += Counter()  # drops what is zero
+        self._of += Counter()  # drops zero counts

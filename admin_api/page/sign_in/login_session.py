@@ -44,7 +44,7 @@ MAX_PLACE = 2048  # characters
 
 
 class LoginSessions:
-    """Signs people in, and audits who was let in or refused."""
+    """Sessions of people who sign in, with audit entries for those let in or refused."""
 
     def __init__(self, service: AccountService, sessions: SessionStore, monotonic: Callable[[], float]) -> None:
         self.service = service
@@ -76,7 +76,7 @@ class LoginSessions:
         return answer
 
     async def refused(self, request: PublicRequest, customer: str, person: Person | None, why: str) -> None:
-        """Audit a refused attempt; for an unknown name, never write what was typed.
+        """Audit a refused attempt; for an unknown name, never write the typed text.
 
         An attempt that is not written takes as long, so that timing does not reveal which customers and names exist.
         """
@@ -130,7 +130,7 @@ def _act(person: Person, action: str, outcome: str, reason: str, source: str) ->
 
 
 async def _as_long(customer: Customer | None) -> None:
-    """Spend the time of an audit entry; a log that cannot be written is reported when an entry matters."""
+    """Take as long as writing an audit entry; a log that cannot be written is reported when an entry matters."""
     if customer is not None:
         with suppress(StorageError):
             await asyncio.wrap_future(customer.audit.beat())

@@ -1,4 +1,4 @@
-"""Sign in through an OpenID provider: the browser goes there and returns with a code.
+"""Signing in through an OpenID provider: the browser goes there and returns with a code.
 
 The session cookie is SameSite=Strict, so the browser sends it neither on its return nor on a redirect that follows. A
 separate cookie, SameSite=Lax, ties the return to the browser that left. The answer to it is a page that loads the next
@@ -37,11 +37,11 @@ class Way:
     """Somebody who was sent to a provider."""
 
     provider_login: ProviderLogin
-    """What the provider has to answer."""
+    """The sign-in as begun at the provider, to verify its answer."""
     customer: str
     """The customer that they want to sign in for."""
     onward: str
-    """Where to go after signing in."""
+    """Path to go to after signing in."""
     again: str
     """The link that began it, to renew the session later."""
 
@@ -52,7 +52,7 @@ class Way:
 
     @classmethod
     def parse(cls, customer: Customer, found: Mapping[str, Any]) -> Way:
-        """Parse what `document` returned."""
+        """Parse the result of `document`."""
         return cls(ProviderLogin(*found["login"]), customer.name, found["onward"], found["again"])
 
 
@@ -62,7 +62,7 @@ class OidcLogins:
     def __init__(
         self, logins: LoginSessions, random: Callable[[int], bytes], ways: PendingStore[Way] | None = None
     ) -> None:
-        """`ways` are those of several nodes; without them, this process keeps its own."""
+        """Take the store `ways` of several nodes; without it, this process keeps its own."""
         self._logins = logins
         self._service = logins.service
         self._ways: PendingStore[Way] = ways or Pending(random, logins.monotonic)
@@ -95,7 +95,7 @@ class OidcLogins:
         return answer
 
     async def back(self, request: PublicRequest) -> Response:
-        """Verify what the browser returned with, and sign the person in."""
+        """Verify the parameters that the browser returned with, and sign the person in."""
         way = await self._ways.take(request.http.cookies.get(COOKIE, ""))
         providers = self._service.providers
         if way is None or providers is None:

@@ -16,12 +16,12 @@ KEY_BYTES = 32
 
 
 class PendingStore(Protocol[Thing]):
-    """Values under random keys, wherever they are kept. The database of several nodes may be away: StorageError."""
+    """A store of values under random keys; raises StorageError if the database of several nodes is away."""
 
     async def keep(self, thing: Thing, place: str, customer: str = "") -> str:
         """Store a value of a customer; return its key, which only this browser gets.
 
-        `place`: the client's network, so that one that fills all places takes none from other networks.
+        `place`: the client's network, so that a network that fills all places takes none from others.
         """
 
     async def take(self, key: str) -> Thing | None:
@@ -37,7 +37,7 @@ class Pending(Generic[Thing]):
         monotonic: Callable[[], float],
         dropped: Callable[[Thing], None] = lambda thing: None,
     ) -> None:
-        """`dropped` is given each value that makes room for others."""
+        """Start empty; `dropped` receives each value that is dropped to make room."""
         self._random = random
         self._monotonic = monotonic
         self._dropped = dropped

@@ -22,7 +22,7 @@ PublicHandler = Callable[[PublicRequest], Awaitable[Response]]
 
 
 class PublicRoutes:
-    """Finds the handler of a path that needs no session."""
+    """The handlers of the paths that need no session."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class PublicRoutes:
         ways: PendingStore[Way] | None = None,
         attempts: AttemptStore | None = None,
     ) -> None:
-        """`steps`, `ways` and `attempts` are those of several nodes; without them, this process keeps its own."""
+        """Take the stores `steps`, `ways` and `attempts` of several nodes; without them, this process keeps its own."""
         logins = LoginSessions(service, sessions, monotonic)
         sign_in = SignIn(logins, random, steps, attempts)
         invitations = Invitations(logins, sign_in)

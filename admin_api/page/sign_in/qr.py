@@ -1,4 +1,4 @@
-"""Draw a QR code as inline SVG: no image is requested from anywhere, so nobody else learns the secret."""
+"""QR codes as inline SVG: no image is requested from anywhere, so nobody else learns the secret."""
 
 from __future__ import annotations
 

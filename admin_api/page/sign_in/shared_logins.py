@@ -1,4 +1,4 @@
-"""What signing in keeps where several nodes share a database: sign-ins under way, and attempts.
+"""Sign-ins under way and counted attempts, where several nodes share a database.
 
 Each is a row of the customer's database (storage.access.shared_rows). A step or a passkey's challenge is taken once,
 whichever node gave it out; wrong passwords and codes are counted as if all had come to one node.
@@ -18,7 +18,7 @@ from storage.customer.customers import Customer
 
 
 class Thing(Protocol):
-    """Something that another node can read."""
+    """A value that another node can read."""
 
     def document(self) -> dict[str, Any]:
         """Return it as JSON values."""
@@ -30,7 +30,7 @@ Kept = TypeVar("Kept", bound=Thing)
 class SharedPending(Generic[Kept]):
     """Values under random keys, which name the customer (PendingStore).
 
-    Each node bounds the number of those that it gave out, as with one node.
+    Each node limits the number of values that it gave out, as a single node does.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class SharedAttempts:
         self._alone = Attempts()
 
     async def count(self, customer: str, tries: Sequence[Try], now: float, admit: Callable[[float], bool]) -> float:
-        """Count an attempt in each way, if `admit` says so of its wait; return that."""
+        """Count an attempt in each way if `admit` accepts its wait; return the wait."""
 
         def count(values: Mapping[str, Any], at: float) -> Written[float]:
             wait = max(seconds(_known(values, each), at) for each in tries)
@@ -107,7 +107,7 @@ class SharedAttempts:
             await rows.change([_name(each) for each in tries], forgive)
 
     def _rows(self, customer: str) -> SharedRows | None:
-        """Return where attempts for a customer are counted: for one that does not exist, where it takes as long."""
+        """Return the rows that count attempts for a customer; for an unknown one, rows that take as long to read."""
         found = self._customers.get(customer) or next(iter(self._customers.values()), None)
         return None if found is None else rows_of(found)
 

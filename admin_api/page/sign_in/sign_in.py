@@ -1,4 +1,4 @@
-"""Sign in with an account: name and password, then the second factor, or setting one up.
+"""Signing in with an account: name and password, then the second factor, or setting one up.
 
 Between the pages, a random key in the form identifies the sign-in; its data is kept for ten minutes. Wrong name,
 wrong password, disabled account, no password yet: the answer is the same sentence after the same time. Frequent
@@ -48,9 +48,9 @@ class Step:
     """A person whose password was right."""
 
     person: Person
-    """Who."""
+    """The person."""
     onward: str
-    """Where to go after signing in."""
+    """Path to go to after signing in."""
     secret: str = ""
     """Secret of the authenticator app that is being set up."""
     link: str = ""
@@ -65,7 +65,7 @@ class Step:
 
     @classmethod
     def parse(cls, customer: Customer, found: Mapping[str, Any]) -> Step:
-        """Parse what `document` returned."""
+        """Parse the result of `document`."""
         person = Person.parse(customer, found["person"])
         return cls(person, found["onward"], found["secret"], found["link"], found["challenge"])
 
@@ -80,7 +80,7 @@ class SignIn:
         steps: PendingStore[Step] | None = None,
         attempts: AttemptStore | None = None,
     ) -> None:
-        """`steps` and `attempts` are those of several nodes; without them, this process keeps its own."""
+        """Take the stores `steps` and `attempts` of several nodes; without them, this process keeps its own."""
         self._logins = logins
         self._service = logins.service
         self._monotonic = logins.monotonic
@@ -106,14 +106,14 @@ class SignIn:
             elsewhere = "" if tries[1][0] is PER_USUAL else network(request.source)
             person = await self._service.enter(customer, name, request.one("password"), elsewhere)
         except Busy:
-            await self._attempts.forgive(customer, tries[1:])  # the address's counts: filling the queue is not free
+            await self._attempts.forgive(customer, tries[1:])  # the address's attempt still counts
             return self._again(request, BUSY, 503, BUSY_SECONDS)
         if person is None:
             await self._logins.refused(request, customer, self._service.known(customer, name), "password")
             return self._again(request, WRONG, 403)
         own = [each for each in tries if each[0] in (PER_USUAL, PER_NETWORK)]
         await self._attempts.passed(customer, own)
-        others = [each for each in tries if each not in own]  # one right attempt says nothing about those of others
+        others = [each for each in tries if each not in own]  # a right attempt does not excuse those of others
         await self._attempts.forgive(customer, others)
         return await self.beyond(request, person, onward(request.one("next")))
 

@@ -9,7 +9,7 @@ document.addEventListener("DOMContentLoaded", () => {
   const speed = player.querySelector(".speed");
   const hear = player.querySelector(".hear");
   const HEIGHT = 56;
-  const LOUDEST = 8; // how much a quiet call's picture is stretched at most
+  const LOUDEST = 8; // maximum stretch of a quiet call's picture
 
   const two = (n) => String(n).padStart(2, "0");
   const clock = (s) => {
@@ -41,9 +41,9 @@ document.addEventListener("DOMContentLoaded", () => {
     });
   }
 
-  const TRIES = 6; // for audio, while the recorder is busy: two minutes
-  const DRAWINGS = 4; // for the waveform: a quarter of a minute
-  /** Wait as long as the recorder asks for, longer with each attempt. */
+  const TRIES = 6; // attempts to load audio while the recorder is busy: two minutes
+  const DRAWINGS = 4; // attempts to load the waveform: a quarter of a minute
+  /** Wait as long as the recorder asks, and longer with each attempt. */
   const pause = (answer, tries) => {
     const asked = Number(answer.headers.get("Retry-After")) || 1;
     return new Promise((go) => setTimeout(go, 1000 * Math.min(Math.max(asked, 2 ** tries), 60)));
@@ -146,10 +146,10 @@ document.addEventListener("DOMContentLoaded", () => {
     told.hidden = true;
   });
   audio.addEventListener("play", () => {
-    if (failures > TRIES) failures = 0; // somebody tries by hand
+    if (failures > TRIES) failures = 0; // a person tries again
   });
 
-  /** Gain of each channel in each ear; created at the first choice, because browsers require a user action. */
+  /** Gains of each channel for each ear; created at the first choice, because browsers require a user action. */
   const channels = hear ? Number(hear.dataset.channels || 2) : 0;
   let mixed = null;
   function mix() {

@@ -48,7 +48,7 @@
     }, data, place);
   }
 
-  /** Write a number as the page's language does. */
+  /** Format a number as the page's language writes it. */
   function figure(value) {
     return value.toLocaleString(document.documentElement.lang);
   }

@@ -1,4 +1,4 @@
-// Optional: everything but playback works without this file.
+// Optional: everything except playback works without this file.
 "use strict";
 (() => {
   const two = (n) => String(n).padStart(2, "0");
@@ -31,7 +31,7 @@
     for (const each of root.querySelectorAll("input[data-zone]")) each.value = zone;
   }
 
-  /** A box in a table's head ticks all boxes of the table. */
+  /** Make a box in a table's head tick all boxes of the table. */
   function boxes(root) {
     for (const all of root.querySelectorAll("input[data-all]")) {
       all.hidden = false;
@@ -46,12 +46,12 @@
   function scripted(root) {
     for (const each of root.querySelectorAll('[data-scripted=""]')) {
       each.hidden = false;
-      each.dataset.scripted = "shown"; // once: what another script has hidden since stays hidden
+      each.dataset.scripted = "shown"; // once: what another script hides later stays hidden
     }
     for (const each of root.querySelectorAll("[data-scriptless]")) each.hidden = true;
   }
 
-  /** Count the lengths of live calls between two refreshes. */
+  /** Advance the lengths of live calls between two refreshes. */
   function lengths() {
     for (const each of document.querySelectorAll("[data-elapsed]")) {
       if (each.began === undefined) each.began = performance.now() - Number(each.dataset.elapsed);
@@ -65,16 +65,16 @@
     for (const act of [times, zones, boxes, scripted]) act(root);
   }
 
-  /** A form is sent once: a second click before the answer does nothing. */
+  /** Send a form once: a second click before the answer does nothing. */
   document.addEventListener("submit", (event) => {
     const form = event.target;
     if (event.defaultPrevented || form.method !== "post") return;
     if (form.dataset.sent !== undefined) event.preventDefault();
     else form.dataset.sent = "";
-    setTimeout(() => delete form.dataset.sent, 5000); // an answer that is a file leaves the page as it is
+    setTimeout(() => delete form.dataset.sent, 5000); // if the answer is a file, the page stays
   });
 
-  // ---- the end of the session: warn before it, and send what was typed to the server, which keeps it ----
+  // ---- the end of the session: warn before it, and send what was typed for the server to keep ----
   const WARN = 120; // seconds
   const changed = new Set();
   document.addEventListener("input", (event) => {
@@ -115,7 +115,7 @@
     timer = setTimeout(() => session(false).catch(() => watch(60)), 1000 * wait);
   }
 
-  // ---- opened details stay open when their part of the page is refreshed ----
+  // ---- keep opened details open when their part of the page is refreshed ----
   const named = (each) => `${each.closest("[id]")?.id || ""} ${each.querySelector("summary")?.textContent || ""}`;
   let opened = new Set();
   document.addEventListener("htmx:beforeSwap", (event) => {
@@ -153,7 +153,7 @@
   document.addEventListener("htmx:afterRequest", (event) => {
     if (event.detail.successful) told(false);
   });
-  // A refresh finds that the session has ended: keep what was typed before leaving the page.
+  // When a refresh finds that the session has ended, keep what was typed before leaving the page.
   document.addEventListener("htmx:beforeOnLoad", (event) => {
     if (event.detail.xhr.status !== 401 || !event.detail.xhr.getResponseHeader("HX-Redirect")) return;
     if (!event.detail.elt.hasAttribute("data-polls")) return;

@@ -1,4 +1,4 @@
-"""List the accounts with their roles and last sign-in; commands on the node change them."""
+"""The list of accounts with their roles and last sign-in; commands on the node change them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Show the audit log: who did what, newest first, by person, action or call; also as a file."""
+"""The audit log: who did what, newest first, by person, action or call; also as a file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PLACES: Mapping[str, tuple[str, Action]] = {
     "erasure": ("erasures", Action.ERASURE_STATE),
     "user": ("users", Action.USER),
 }
-"""View of an entry's object by the start of the action's name, and the action that the view needs."""
+"""View of an entry's object, by the start of the action's name, with the action that the view needs."""
 OTHERS = (
     "export.done export.fail retention.sweep retention.brake erasure.cut erasure.wait erasure.done users.import "
     "audit.repair audit.broken audit.accept data.backup data.restore customer.add customer.title customer.close "
@@ -33,7 +33,7 @@ OTHERS = (
     "account.roles account.disable account.enable account.remove account.password account.app account.passkey "
     "account.recovery account.drop token.create token.revoke audit.node journal.accept"
 ).split()
-"""Actions that are none of the API: of the recorder itself, of signing in and of commands."""
+"""Actions outside the API: of the recorder itself, of signing in and of commands."""
 
 
 def _subject(action: str) -> str:
@@ -42,10 +42,10 @@ def _subject(action: str) -> str:
 
 _SUBJECTS = list(dict.fromkeys(map(_subject, (*Action, *OTHERS))))
 ACTIONS = sorted((*Action, *OTHERS), key=lambda action: (action == Action.UNKNOWN, _SUBJECTS.index(_subject(action))))
-"""All actions, those about one thing together."""
+"""All actions, grouped by their subject."""
 
 LABELS = ("media", "erasure", "node", "the request is", "provider:")
-"""Words in a detail that a value follows."""
+"""Words in a detail that are followed by a value."""
 
 
 @view("GET", "/audit", Action.AUDIT, menu="audit")

@@ -1,4 +1,4 @@
-"""Show one call: facts, parties, time line, quality, audio, corrections, attachments and actions."""
+"""One call: facts, parties, time line, quality, audio, corrections, attachments and actions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from admin_api.page.views.call_summary import quality, summary
 from admin_api.page.views.timeline_svg import names, owners, owners_in_turn, picture
 
 SOUNDS = ("wav", "flac", "opus", "mp3")
-"""Formats that a call can be downloaded in besides mkv (with pictures) and pcap (packets as they came)."""
+"""Formats for downloading a call, in addition to mkv (with pictures) and pcap (packets as received)."""
 TABLES = ("xlsx", "csv", "json")
 CONFIRM = 8
 """Digits of a call's id to type before it is erased, to make sure that it is the right call."""

@@ -70,7 +70,7 @@ async def export(request: PageRequest, id: str) -> str:
 
 @view("GET", "/calls/{id}/erase", Action.ERASE)
 async def consequences(request: PageRequest, id: str) -> Response:
-    """Show what erasing a call means, before anything is requested."""
+    """Show the consequences of erasing a call, before anything is requested."""
     call = await calls.view(request.caller(), id)
     return request.page(
         "call_erase.html",

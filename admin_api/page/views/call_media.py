@@ -1,4 +1,4 @@
-"""Answer with the media of a call: audio, waveform, attachments."""
+"""The media of a call: audio, waveform, attachments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Summarise a call for lists: state, audio quality, gaps; pure."""
+"""Summary of a call for lists: state, audio quality, gaps; pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 SHOWN = ("role", "name", "number", "uri")
-"""What a row shows of a party."""
+"""Keys of a party that a row shows."""
 
 TONES: Mapping[str, str] = {"recording": "live", "interrupted": "warn"}
 """Tone of each state that has one."""
@@ -56,7 +56,7 @@ def quality(mos: float | None) -> Mark | None:
 
 
 def fingerprint(rows: Iterable[CallSummary]) -> str:
-    """Return a key of what is shown except the lengths, which keep growing."""
+    """Return a key of the shown data except the lengths, which keep growing."""
     told = [
         (row.call["id"], _people(row.call), row.state.text, [(m.text, m.values) for m in row.marks]) for row in rows
     ]

@@ -1,4 +1,4 @@
-"""Show the list of calls: one search field for any spelling, filters, and self-updating live calls on top."""
+"""The list of calls: one search field for any spelling, filters, and self-updating live calls on top."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from admin_api.page.framework.page_request import PageRequest, view
 from admin_api.page.views.call_summary import CallSummary, fingerprint, summary
 
 MOST_LIVE = 20
-"""Most live calls above the list; a link leads to all."""
+"""Maximum number of live calls above the list; a link leads to all."""
 PAGE = 50  # calls of one page
 STATES = ("recording", "complete", "interrupted")
 HOLDS = ("true", "false")

@@ -24,7 +24,7 @@ from storage.exports.columns import COLUMNS, About, usual
 from storage.ids import is_id
 
 MOST_CALLS = 500
-"""Most calls that a form offers to tick; to export all calls of a person, no ticking is needed."""
+"""Maximum number of calls that a form offers to tick; to export all calls of a person, no ticking is needed."""
 FORMATS = ("xlsx", "csv", "json")
 MEDIA = ("wav", "flac", "opus", "mp3", "mkv")
 GROUPS = ((About.CALL, "call"), (About.SUBJECT, "subject"), (About.OTHERS, "others"))
@@ -39,17 +39,17 @@ class Draft:
     whole: bool
     """Export every call of the party or search, including those not shown."""
     calls: tuple[str, ...]
-    """Ids that are ticked."""
+    """Ids of the ticked calls."""
     columns: tuple[str, ...]
-    """Names in order."""
+    """Names of the columns in order."""
     format: str = FORMATS[0]
-    """Of the table."""
+    """Format of the table."""
     media: str = ""
-    """Of the media files, "" for none."""
+    """Format of the media files, "" for none."""
     silence: bool = False
-    """Silence everybody but the party in the media files."""
+    """Silence everybody except the party in the media files."""
     reason: str = ""
-    """Why."""
+    """The reason."""
 
     @classmethod
     def sent(cls, request: PageRequest) -> Draft:

@@ -1,4 +1,4 @@
-"""Show incidents: missing or incomplete recordings, and security events."""
+"""Incidents: missing or incomplete recordings, and security events."""
 
 from __future__ import annotations
 

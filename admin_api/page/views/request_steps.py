@@ -21,7 +21,7 @@ from admin_api.privacy.request_views import Candidate
 BATCH = 1000
 """Candidates fetched at once to build a selection."""
 PERSON = "person-"
-"""Prefix of the fields that say which party of a call is the person; the call's id follows."""
+"""Prefix of the fields for which party of a call is the person; the call's id follows."""
 PASSPHRASE_BYTES = 15
 """120 bits, as six groups of four letters and digits: unguessable, and easy to read out on the telephone."""
 

@@ -19,7 +19,7 @@ CANDIDATES = 400
 STATES = "open confirmed reporting reported erasing done refused closed".split()
 KINDS = "access portability erasure".split()
 FIELDS = ("identities", "user", "received_at", "reference", "reason")
-"""Fields of the form for a new request, beside the kinds."""
+"""Fields of the form for a new request, without the kinds."""
 
 
 @view("GET", "/requests", Action.REQUESTS, menu="requests")

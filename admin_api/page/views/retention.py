@@ -134,6 +134,6 @@ def _days(days: int | None) -> str:
 
 
 def _whole(text: str) -> int | str | None:
-    """Return days in the API's form, None for ever; text that is no number is passed on, and the API refuses it."""
+    """Return days in the API's form, None for ever; pass on text that is not a number, which the API refuses."""
     text = text.strip()
     return None if not text else int(text) if text.isdecimal() and len(text) < 10 else text

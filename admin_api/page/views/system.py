@@ -1,4 +1,4 @@
-"""Show the state of the recorder: the node for operators, the customer's own calls and storage for admins."""
+"""The state of the recorder: the node for operators, the customer's own calls and storage for admins."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Draw the time line of a call: a row for each party and stream, with pauses, holds and gaps; pure.
+"""Drawing of a call's time line: a row for each party and stream, with pauses, holds and gaps; pure.
 
 Positions are percent of the call's length, so that a template can draw them at any width. The same events are in a
 table, for readers who cannot see the picture.
@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 MOST_ROWS = 40
-"""Most rows drawn; the tables list the rest."""
+"""Maximum number of rows drawn; the tables list the rest."""
 MOST_BARS = 400
-"""Most gaps drawn in a row; with more, each is no wider than a dot, and the stream's figures count all."""
+"""Maximum number of gaps drawn in a row; with more, each is no wider than a dot. The stream's figures count all."""
 MOST_TICKS = 9
 STEPS = (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 28800, 86400)
 """Seconds between two ticks; the first that fits is used."""
@@ -30,15 +30,15 @@ class Bar:
     what: str
     """Its kind, or the reason of a gap; a code of the catalogue's group `gap`."""
     begin: str
-    """RFC 3339."""
+    """Begin, RFC 3339."""
     end: str | None
-    """RFC 3339, None while it lasts."""
+    """End, RFC 3339, None while it lasts."""
     x: float
     """Left end in percent."""
     width: float
-    """Per cent."""
+    """Width in percent."""
     who: str = ""
-    """Who is heard, "" if nobody is named."""
+    """Name of the speaker, "" if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ class Row:
     kind: str
     """party or stream."""
     name: str
-    """Of the party, or the kind of media."""
+    """Name of the party, or kind of media."""
     label: str
-    """Of the stream, "" for a party."""
+    """Label of the stream, "" for a party."""
     bars: Sequence[Bar]
-    """What is drawn, later ones on top."""
+    """The bars, later ones drawn on top."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,11 +74,11 @@ class Picture:
     ticks: Sequence[Tick]
     """From left to right."""
     left_out: int
-    """Lanes that are not drawn."""
+    """Number of rows that are not drawn."""
 
 
 class _Scale:
-    """Converts times to percent of the length."""
+    """The scale that converts times to percent of the length."""
 
     def __init__(self, begin: datetime, end: datetime) -> None:
         self.begin = begin
@@ -98,7 +98,7 @@ class _Scale:
 
 
 def picture(call: Mapping[str, Any]) -> Picture | None:
-    """Draw a call's document; None before it has begun."""
+    """Draw the time line of a call document; None before the call has begun."""
     if not call.get("started_at"):
         return None
     begin = datetime.fromisoformat(call["started_at"])
@@ -128,7 +128,7 @@ def owners(stream: Mapping[str, Any]) -> Sequence[int]:
 
 
 def owners_in_turn(stream: Mapping[str, Any]) -> list[tuple[str | None, str | None, Sequence[int]]]:
-    """Return who speaks in a stream from when (None: the first packet) to when (None: the last), one after another."""
+    """Return begin (None: the first packet), end (None: the last) and parties of each speaker of a stream in order."""
     told = stream.get("speakers") or ({"from": None, "to": None, "party": stream.get("party")},)
     return [(each["from"], each["to"], owners(each)) for each in told]
 

@@ -1,4 +1,4 @@
-"""Create and change users of a customer without a directory; others are changed in their directory."""
+"""Creation and changes of a customer's users without a directory; others are changed in their directory."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from storage.directory.user import UserState
 
 PAGE = 50  # users of one page
 CALLS = 20
-"""Most calls shown beside a user; a link leads to all."""
+"""Maximum number of calls shown beside a user; a link leads to all."""
 IDENTITIES = ("email", "upn", "object_id", "numbers", "addresses")
 """Kinds of identities that link calls to users."""
 
