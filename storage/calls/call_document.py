@@ -3,8 +3,9 @@
 All times are RFC 3339 in UTC. Documents of older versions may lack members, and later versions may add some, so every
 member of the sealed part is optional.
 
-In memory, what identifies people is wrapped: `CallDocument` has `Personal[str]` where `PlainDocument` has `str`. A
-document is revealed to be sealed or answered, and wrapped again when it is opened; nothing else is between the two.
+In memory, every value that identifies a person is wrapped: `CallDocument` has `Personal[str]` where `PlainDocument`
+has `str`. `revealed` unwraps a document before it is sealed or returned to a client; `wrapped` wraps an opened
+document again. Nothing else converts between the two.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from msgspec import Meta
 from personal import Personal
 
 Text = TypeVar("Text")
-"""What identifies people: Personal[str] in memory, str in what is sealed or answered."""
+"""Type of a value that identifies a person: Personal[str] in memory, str in sealed documents and responses."""
 
 Id = Annotated[str, Meta(extra_json_schema={"format": "uuid"})]
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
@@ -24,16 +25,16 @@ Spans = Annotated[list[list[str | None]], Meta(extra_json_schema={"items": {"typ
 """Periods as [from, to], or [from, to, reason]."""
 
 Column = Literal["id", "state", "started_at", "ended_at", "duration_ms", "size_bytes"]
-"""A member that stands in a column of the index."""
+"""A member that is stored in a column of the index."""
 
 COLUMNS: frozenset[Column] = frozenset(get_args(Column))
-"""Members that stand in columns of the index; everything else is sealed."""
+"""Members that are stored in columns of the index; all other members are sealed."""
 
 State = Literal["recording", "complete", "interrupted"]
-"""How far a recording is."""
+"""State of a recording."""
 
 Role = Literal["caller", "callee", "answered", "redirected_by", "redirected_to", "participant"]
-"""What a party was in the call."""
+"""Role of a party in the call."""
 
 Sure = Literal["stated", "likely"]
 """How certain it is that recordings with the same name belong together."""
@@ -46,22 +47,22 @@ Parties = Annotated[
 
 
 class PartyOf(TypedDict, Generic[Text], total=False):
-    """Somebody who took part."""
+    """A participant in the call."""
 
     role: Role
-    """`participant` unless the metadata say more."""
+    """`participant` unless the metadata give a more specific role."""
     name: Text | None
-    """As it was sent."""
+    """Name as it was sent."""
     number: Text | None
-    """User part of the URI, if it is a number."""
+    """User part of the URI, if that is a number."""
     uri: Text | None
     """Address of record as it was sent."""
     also: list[Text]
     """Other addresses of the same party."""
     user_id: str | None
-    """Id of the directory user, if only one fits."""
+    """Id of the directory user, if exactly one matches."""
     user_candidates: list[str]
-    """Ids of the directory users, if several fit."""
+    """Ids of the directory users, if several match."""
     joined_at: Time | None
     """When the party joined."""
     left_at: Time | None
@@ -90,7 +91,7 @@ class Payload(TypedDict):
 
 
 class Stream(TypedDict, total=False):
-    """One media line that was not refused, and how well it was received."""
+    """A media line that was not refused, with its reception statistics."""
 
     label: str | None
     """Label from the SDP, or else from the metadata."""
@@ -109,7 +110,7 @@ class Stream(TypedDict, total=False):
     codec: str | None
     """Name of the first codec that was offered."""
     decodable: Annotated[bool | None, Meta(description="False: exports have silence or no picture for it.")]
-    """Depends on the version that shows the document, so it is added then."""
+    """Added when the document is shown, because it depends on the version that shows it."""
     srtp: str | None
     """Suite, DTLS-SRTP, or None for plain RTP."""
     removed: bool
@@ -127,7 +128,7 @@ class Stream(TypedDict, total=False):
     foreign: Count
     """Packets from another source."""
     late: Count
-    """Packets that arrived after they had been given up."""
+    """Packets that arrived after they had been counted as lost."""
     gap_ms: Count
     """Milliseconds of media that are missing."""
     gaps: Spans
@@ -173,13 +174,13 @@ class CallDetailsOf(TypedDict, Generic[Text], total=False):
     paused: bool
     """Whether recording is paused now."""
     parties: list[PartyOf[Text]]
-    """Everybody who took part at any time, in order of appearance."""
+    """Everybody who took part at any time, in the order in which they appeared."""
     streams: list[Stream]
-    """One for each media line that was not refused, in their order."""
+    """One entry for each media line that was not refused, in the order of the media lines."""
     groups: list[Text]
     """Communication session groups (RFC 7865 section 6.2)."""
     correlations: list[list[str | Text]]
-    """Ids that relate the recording to others, each with its kind before it, as they were sent."""
+    """Ids that relate the recording to others, as they were sent, each prefixed with its kind."""
     call_group: CallNameOf[Text] | None
     """The name that all recordings of the call share."""
     related: list[CallNameOf[Text]]
@@ -194,7 +195,7 @@ class CallDocumentOf(CallDetailsOf[Text], Generic[Text], total=False):
     id: Id
     """Random id of the call."""
     state: State
-    """How far the recording is."""
+    """State of the recording."""
     started_at: Time | None
     """When it began, by the recorder's clock."""
     ended_at: Time | None
@@ -223,7 +224,7 @@ D = TypeVar("D", CallDetails, CallDocument)
 _NAMES = ("session_id", "sip_call_id")
 """Members that the client chooses: they may hold a number or a name."""
 _PARTY = ("name", "number", "uri", "email", "upn")
-"""Members of a party that identify somebody; the last two are of older versions."""
+"""Members of a party that identify somebody; only older versions wrote the last two."""
 
 
 def sealed_part(document: CallDocument) -> CallDetails:
@@ -246,7 +247,7 @@ def revealed(document: CallDocument) -> PlainDocument: ...
 @overload
 def revealed(document: CallDetails) -> PlainDetails: ...
 def revealed(document: Any) -> Any:
-    """Return a document, or its sealed part, in the clear: to be sealed, or answered to somebody who may see it."""
+    """Unwrap a document, or its sealed part, to seal it or to return it to a client that may see it."""
     return _changed(document, _reveal)
 
 
@@ -255,12 +256,12 @@ def wrapped(document: PlainDocument) -> CallDocument: ...
 @overload
 def wrapped(document: PlainDetails) -> CallDetails: ...
 def wrapped(document: Any) -> Any:
-    """Return a document that was opened, or its sealed part, with what identifies people wrapped."""
+    """Wrap the values that identify people in an opened document, or in its sealed part."""
     return _changed(document, _wrap)
 
 
 def revealed_parties(details: CallDetails) -> list[PlainParty]:
-    """Return the parties of a call in the clear, for an answer to somebody who may see them."""
+    """Return the unwrapped parties of a call, for a client that may see them."""
     return [_changed_party(party, _reveal) for party in details.get("parties") or ()]
 
 
@@ -273,7 +274,7 @@ def _wrap(value: Any) -> Any:
 
 
 def _changed(document: dict[str, Any], change: Callable[[Any], Any]) -> dict[str, Any]:
-    """Return a copy in which everything that identifies people was changed; a damaged member stays as it is."""
+    """Return a copy with `change` applied to each value that identifies people; leave damaged members unchanged."""
     found = document.copy()
     for name in _NAMES:
         if name in found:

@@ -2,7 +2,7 @@
 
 The personal part of a row is sealed under the call's own leaf. Its search tokens are made with an index key of the day:
 the "index" secret of a separate leaf, which the table `days` names. Once both leaves are cut, the row is removed and
-the day is indexed again, neither row nor tokens can be read in any copy. A row whose leaf was cut is treated as
+the day is indexed again, nobody can read the row or its tokens in any copy. A row whose leaf was cut is treated as
 missing, even in a restored copy.
 """
 
@@ -44,7 +44,7 @@ from storage.timestamps import from_micros
 
 __all__ = ["Batch", "CallRow", "CallState", "Calls", "Page", "Query"]
 
-FEW = 10  # calls that are sealed, or whose tokens are made, before other tasks run
+FEW = 10  # calls to seal, or to make tokens for, before other tasks run
 PIECE = 2_000  # calls whose tokens are removed in one transaction: about 30,000 rows, 50 ms
 _BY_ID = calls.c.id.in_(sa.bindparam("ids", expanding=True))
 _READ = sa.select(*READ_COLUMNS).where(_BY_ID)
@@ -57,10 +57,11 @@ Joined = Callable[[AsyncConnection, Sequence[str]], Awaitable[None]]
 
 
 class Calls:
-    """The calls of one customer; numbers in queries are read as in `country`, and `node` writes their rows.
+    """The calls of one customer; numbers in queries are read as numbers of `country`.
 
-    `several`: other nodes write rows, too; that of a live call is changed by its own node only. `joined` is called with
-    the new calls then, which get their session (storage.calls.session_recordings).
+    `node`: number of the node that writes the rows. `several`: other nodes write rows too, and only its own node
+    changes the row of a live call; `joined` is then called with the new calls of a session
+    (storage.calls.session_recordings).
     """
 
     def __init__(
@@ -86,14 +87,14 @@ class Calls:
     async def put(self, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]) -> int:
         """Write calls with their search forms in one transaction; return how many were written.
 
-        Writing the same calls again changes nothing. A finished call does not go back to recording, a call whose leaf
-        was cut or that another node is recording is not written, and the hold of a known call stays as it is.
+        Writing the same calls again changes nothing. A finished call does not go back to recording, and the hold of a
+        known call stays as it is. A call is not written if its leaf was cut or if another node is recording it.
         """
         async with self._database.writing() as connection:
             return await self.put_in(connection, rows, forms)
 
     async def put_in(self, connection: AsyncConnection, rows: Sequence[CallRow], forms: Sequence[Sequence[str]]) -> int:
-        """Do the same as `put` in a writing transaction."""
+        """Write calls as `put` does, in the caller's writing transaction."""
         if len(rows) != len(forms):
             raise ValueError("every call needs its search forms")
         given = {row.id: (row, tuple(f)) for row, f in zip(rows, forms, strict=True)}
@@ -101,7 +102,7 @@ class Calls:
         before = await _existing(connection, tuple(given))
         sealed = await self._sealed(given, before)
         by_day = await self._keys_of(connection, {given[id][0].day for id in sealed})
-        if self._keys.generation != cuts:  # a key of a day made after a call was cut could read that call's tokens
+        if self._keys.generation != cuts:  # a day key made after a call was cut could read that call's tokens
             sealed = {id: each for id, each in sealed.items() if not self._cut(given[id][0].leaf)}
         await self._write(connection, given, sealed, before)
         await self._write_tokens(connection, given, sealed, before, by_day)
@@ -112,7 +113,7 @@ class Calls:
     async def get(self, id: str) -> CallRow | None:
         """Return one call, None if it is unknown or erased; raises SealBroken, BadDetails.
 
-        Anything that is not an id is not sent to the database: it may be a phone number, and servers log queries.
+        Text that is not an id is never sent to the database: it may be a phone number, and servers log queries.
         """
         if not is_id(id):
             return None
@@ -145,7 +146,7 @@ class Calls:
     async def in_batches(self, query: Query, size: int) -> AsyncIterator[Batch]:
         """Yield all calls that a query finds, newest first, in sealed batches; open them outside the event loop.
 
-        For exports of any length: each call is read once, and the event loop opens none.
+        This suits exports of any length: each call is read once, and none is opened in the event loop.
         """
         async with self._database.reading() as connection:
             leaves = await candidates(connection, self._day_keys, query, self._country)
@@ -157,7 +158,7 @@ class Calls:
             yield Batch(len(leaves), self._keys, records, query, needles)
 
     async def bearing(self, connection: AsyncConnection, leaves: Sequence[int], forms: Sequence[str]) -> list[int]:
-        """Return those of some calls, newest days first, that may have any of these search forms; open them."""
+        """Return which of these leaves, newest days first, may have any of these search forms; open them to check."""
         return await bearing(connection, self._day_keys, leaves, forms)
 
     def seal(self, row: CallRow, forms: Sequence[str]) -> bytes:
@@ -173,7 +174,7 @@ class Calls:
         same = [each for each in found if versions.get(each.id) == each.version]
         for part in batches([each.id for each in same if each.sealed is None]):
             await connection.execute(calls.update().where(calls.c.id.in_(part)).values(matched=True))
-        # A key of a day made after a call was cut could read that call's tokens.
+        # A day key made after a call was cut could read that call's tokens.
         anew = [each for each in same if each.sealed is not None and not self._cut(each.leaf)]
         if anew:
             values = [{"b_id": a.id, "b_sealed": a.sealed, "b_erase_after": a.erase_after} for a in anew]
@@ -194,13 +195,13 @@ class Calls:
             await connection.execute(self._add_tokens, sorted(gained, key=lambda t: (t["day"], t["token"])))
 
     async def unfinished(self) -> tuple[tuple[str, int], ...]:
-        """Return id and leaf of the calls that this node is recording, or was when it crashed."""
+        """Return id and leaf of the calls that this node is recording, or was recording when it crashed."""
         asked = sa.select(calls.c.id, calls.c.leaf).where(_LIVE, calls.c.node == self._node).order_by(*NEWEST)
         async with self._database.reading() as connection:
             return tuple((row.id, row.leaf) for row in await connection.execute(asked))
 
     async def elsewhere(self) -> frozenset[str]:
-        """Return the ids of the calls that other nodes are recording; only they may end them."""
+        """Return the ids of the calls that other nodes are recording; only those nodes may end them."""
         async with self._database.reading() as connection:
             asked = sa.select(calls.c.id).where(_LIVE, calls.c.node != self._node)
             return frozenset(await connection.scalars(asked))
@@ -216,7 +217,7 @@ class Calls:
         return tuple(missing)
 
     async def retained(self, ids: Iterable[str]) -> dict[str, datetime | None]:
-        """Return when retention ends, None for ever, for those of some calls that are over."""
+        """Return when retention ends for each of these calls that has ended; None if it never ends."""
         found: dict[str, datetime | None] = {}
         for part in batches(list(dict.fromkeys(ids))):
             asked = sa.select(calls.c.id, calls.c.erase_after).where(calls.c.id.in_(part), sa.not_(_LIVE))
@@ -231,7 +232,7 @@ class Calls:
             return int(await connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(days.c.calls), 0))) or 0)
 
     async def total_bytes(self) -> int:
-        """Return the bytes that all calls take in the vault; reads every row."""
+        """Return how many bytes all calls take in the vault; reads every row."""
         async with self._database.reading() as connection:
             return int(await connection.scalar(sa.select(sa.func.coalesce(sa.func.sum(calls.c.size_bytes), 0))) or 0)
 
@@ -249,9 +250,9 @@ class Calls:
         return len(gone)
 
     async def remove_tokens(self, day: int) -> bool:
-        """Remove all search tokens of a day if its key was cut, otherwise return False; then call `reindex`.
+        """Remove all search tokens of a day, or return False if its key was not cut; the caller then calls `reindex`.
 
-        The tokens of single calls could be found only by scanning those of the whole day.
+        To find the tokens of a single call, all tokens of the day would have to be scanned.
         """
         asked = sa.select(days.c.leaf, days.c.calls).where(days.c.day == day)
         async with self._database.reading() as connection:
@@ -264,14 +265,14 @@ class Calls:
             async with self._database.writing() as connection:
                 found = (await connection.execute(asked.with_for_update())).first()
                 if found is not None and not self._cut(found.leaf):
-                    return False  # a call was written meanwhile, which renewed all tokens of the day
+                    return False  # a call written meanwhile has renewed all tokens of the day
                 await connection.execute(
                     call_tokens.delete().where(call_tokens.c.day == day, call_tokens.c.token <= last)
                 )
         return True
 
     def _cut(self, leaf: int) -> bool:
-        """Return whether the leaf of a call, or of the index of a day, was cut."""
+        """Return whether the leaf of a call, or of the index key of a day, was cut."""
         try:
             self._keys.secret(leaf, LABEL_INDEX)
         except Forgotten:
@@ -279,14 +280,14 @@ class Calls:
         return False
 
     async def index_leaf(self, day: int) -> int | None:
-        """Return the leaf whose secret makes the tokens of a day; an erasure cuts it together with the call's own."""
+        """Return the leaf that holds the index key of a day; an erasure cuts it together with the call's own leaf."""
         async with self._database.reading() as connection:
             return await connection.scalar(sa.select(days.c.leaf).where(days.c.day == day))
 
     async def reindex(self, day: int) -> int | None:
         """Renew the tokens of a day under a new leaf if its key was cut; return how many calls could be opened.
 
-        Return None if the key was not cut: replacing it would leave the old one able to read old copies for ever.
+        Return None if the key was not cut: if it were replaced, the old key could read old copies for ever.
         """
         async with self._database.writing() as connection:
             leaf = await connection.scalar(sa.select(days.c.leaf).where(days.c.day == day))
@@ -315,7 +316,7 @@ class Calls:
         return sealed
 
     async def _keys_of(self, connection: AsyncConnection, wanted: set[int]) -> dict[int, bytes]:
-        """Return the index key of each day; make a new leaf where there is none or it was cut."""
+        """Return the index key of each day; allocate a new leaf for a day that has none or whose leaf was cut."""
         found = await connection.execute(statements.INDEX_LEAVES, {"days": list(wanted)})
         leaves = {row.day: row.leaf for row in found}
         keys = {}
@@ -369,7 +370,7 @@ class Calls:
         before: Mapping[str, Any],
         by_day: Mapping[int, bytes],
     ) -> None:
-        """Write the tokens of calls, and delete those of search forms that they no longer have."""
+        """Write the tokens of calls, and delete the tokens of search forms that they no longer have."""
         fresh: list[tuple[int, int, int]] = []
         stale: list[dict[str, int]] = []
         for number, id in enumerate(sealed):
@@ -378,7 +379,7 @@ class Calls:
             key = by_day[row.day]
             try:
                 opened = open_row(self._keys, before[id]) if id in before else None
-            except (SealBroken, BadDetails):  # the damaged row's tokens are unknown; the new row replaces it
+            except (SealBroken, BadDetails):  # the tokens of the damaged row are unknown; the new row replaces it
                 opened = None
                 await _remove_tokens(connection, row.day, [row.leaf])
             else:
@@ -426,7 +427,7 @@ class Calls:
 
 
 async def _let_others(number: int) -> None:
-    """Let other tasks run before each tenth call: two hundred calls in a row take 20 ms."""
+    """Let other tasks run before every tenth call: two hundred calls in a row take 20 ms."""
     if number % FEW == FEW - 1:
         await asyncio.sleep(0)
 

@@ -34,7 +34,7 @@ class BadDetails(StorageError):
 
 
 class CallState(enum.StrEnum):
-    """How far a recording is."""
+    """State of a recording."""
 
     RECORDING = "recording"
     COMPLETE = "complete"
@@ -72,7 +72,7 @@ class CallRow:
     size_bytes: int
     """Bytes in the vault."""
     hold: bool = False
-    """Under legal hold; `Calls.put` sets it for a new call and does not change it for a known one."""
+    """Whether it is under legal hold; `Calls.put` sets this for a new call and does not change it for a known one."""
     erase_after: datetime | None = None
     """When retention ends; None if never, or not known yet."""
     details: CallDetails = field(default_factory=CallDetails, repr=False)
@@ -82,12 +82,12 @@ class CallRow:
     kept_from: datetime | None = None
     """When it really ended, if the clock was set back before; None if `ended_at` is right."""
     node: int = 0
-    """Number of the node that recorded it; of a row to be written, the writer's is stored."""
+    """Number of the node that recorded it; when a row is written, the number of the writing node is stored instead."""
 
     def document(self, live: CallDocument | None = None) -> CallDocument:
-        """Return the document: the sealed part and the columns; for a live call, `live` is what the daemon knows now.
+        """Return the document: the sealed part and the columns.
 
-        Only the index knows of a legal hold and of the end of retention.
+        `live`: the daemon's present document of a live call. Only the index knows the hold and the end of retention.
         """
         return {
             **self.details,
@@ -110,16 +110,16 @@ class CallRow:
 
 @dataclass(frozen=True, slots=True)
 class Amended:
-    """A call that is to be changed after it was written."""
+    """A change to a call that was already written."""
 
     id: str
     """Id of the call."""
     leaf: int
     """Its leaf."""
     version: int
-    """Version of the row that was read; a newer row is not changed."""
+    """Version of the row that was read; a newer version is not changed."""
     sealed: bytes | None = None
-    """New details and forms (storage.calls.call_index.Calls.seal), None if nothing changes."""
+    """New details and search forms (storage.calls.call_index.Calls.seal), None if they do not change."""
     erase_after: int | None = None
     """When retention ends, in microseconds since 1970-01-01 UTC; only used with `sealed`."""
     gained: frozenset[str] = field(default=frozenset(), repr=False)
@@ -130,7 +130,7 @@ class Amended:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What to look for; a member that is not given matches every call."""
+    """What to search for; a member that is not given matches every call."""
 
     party: Personal[str] | None = None
     """A number, URI, name, e-mail or user id in any spelling."""
@@ -145,9 +145,9 @@ class Query:
     cursor: str | None = None
     """`next_cursor` of the page before."""
     related: tuple[Personal[str], ...] = ()
-    """Names of a call, any of which must match; not together with a party."""
+    """Names of a call, at least one of which must match; cannot be combined with a party."""
     user: str | None = None
-    """Id of a user who is a party, or one of its candidates; not together with a party."""
+    """Id of a user who is a party or a candidate for one; cannot be combined with a party."""
     exact: bool = False
     """Do not match a number by its last digits: an erasure must not reach a second person."""
     hold: bool | None = None
@@ -157,7 +157,7 @@ class Query:
     source: str | None = field(default=None, repr=False)
     """Only calls from this address, in any spelling."""
     each_once: bool = False
-    """Only one of the recordings that several nodes made of one session (storage.calls.session_recordings)."""
+    """List only one of the recordings that several nodes made of one session (storage.calls.session_recordings)."""
 
     def meets(self, details: Mapping[str, Any]) -> bool:
         """Check direction and source against the sealed details; the columns only narrow the search."""
@@ -179,8 +179,10 @@ class Fresh:
     live: bool
     """Whether it is being recorded."""
     made: Callable[[], tuple[CallRow, tuple[str, ...]] | None] = field(repr=False)
-    """Builds the row and search forms that the index will get; None if the call was erased. Called only if the call may
-    match, because a row costs as much as everything else that is done for a short call."""
+    """Builds the row and search forms that the index will get; None if the call was erased.
+
+    Called only if the call may match: building a row costs as much as all other work for a short call.
+    """
 
     @property
     def position(self) -> "Position":
@@ -188,7 +190,7 @@ class Fresh:
         return Position(self.leaf >> DAY_SHIFT, to_micros(self.started_at), self.id)
 
     def may_meet(self, query: Query, after: "Position | None") -> bool:
-        """Return whether the call may match a query, as far as that is known without its row."""
+        """Return whether the call may match a query, judged without its row."""
         if after is not None and self.position >= after:
             return False
         if query.state is not None and (query.state is CallState.RECORDING) is not self.live:
@@ -199,7 +201,7 @@ class Fresh:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some calls, newest first."""
+    """A page of calls, newest first."""
 
     items: tuple[CallRow, ...]
     """Calls of this page."""
@@ -235,7 +237,7 @@ class Position:
 
 
 def canonical_source(source: object) -> str:
-    """Return an address in the form in which addresses are compared; names are folded to lower case."""
+    """Return an address in the form used to compare addresses; names are folded to lower case."""
     text = str(source or "").strip()
     try:
         address = ipaddress.ip_address(text.strip("[]"))
@@ -249,13 +251,13 @@ def pack(details: CallDetails, forms: Sequence[str]) -> bytes:
     data = _json(details, list(forms))
     if len(data) > MAX_SEALED:
         raise BadDetails("the details of a call are too large")
-    # Little memory: clearing the usual quarter of a megabyte takes ten times as long as compressing 2 kB.
+    # With its usual quarter of a megabyte, zlib spends ten times as long clearing memory as compressing 2 kB.
     packer = zlib.compressobj(1, zlib.DEFLATED, _WINDOW_BITS, _MEMORY_LEVEL)
     return _FORMAT + packer.compress(data) + packer.flush()
 
 
 def _json(details: CallDetails, forms: list[str]) -> bytes:
-    """Encode details, in the clear, and forms; the fast encoder refuses text with lone surrogates."""
+    """Encode unwrapped details and search forms; the fast encoder refuses text with lone surrogates."""
     try:
         return msgspec.json.encode({"details": details, "forms": forms}, enc_hook=revealed)
     except UnicodeEncodeError:

@@ -14,7 +14,7 @@ class DayKeys:
         self._known: dict[int, bytes] = {}
 
     def refresh(self) -> None:
-        """Clear the cache if anything was cut since; call it once before using `key` for many days."""
+        """Clear the cache if anything was cut since the last call; call this once before using `key` for many days."""
         generation = self.keys.generation
         if generation != self._generation or len(self._known) > MAX_KEYS:
             self._known.clear()

@@ -1,9 +1,9 @@
-"""The direction and source of calls in columns, so that lists can be filtered by them.
+"""The columns with the direction and source of calls, by which lists are filtered.
 
-Both are also in the sealed details of a row, and the filter is checked there; the columns only select the rows that are
-worth opening. `direction` is one of three codes, `source` a keyed hash of the SBC's address, so a copy of the database
-does not reveal it. Rows of versions without these columns hold NULL until `fill` has run; as long as there are any, the
-columns are not used and every row is opened.
+Both values are also in the sealed details of a row, and the filter is checked there; the columns only select the rows
+that are worth opening. `direction` is one of three codes. `source` is a keyed hash of the SBC's address, so a copy of
+the database does not reveal the address. Rows written before these columns existed hold NULL until `fill` has run;
+while there are any, the columns are not used and every row is opened.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ from storage.keys.key_tree import LAST_LEAF
 from storage.keys.row_keys import Keys
 
 LABEL_SOURCE = "source"  # label of the hash key: a secret of the last leaf, which is never cut
-FEW = 300  # with at most so many calls, open each one (15 ms) instead of searching among others
+FEW = 300  # if at most this many calls match, each is opened (15 ms) instead of looking up tokens
 AT_ONCE = 200  # rows opened and written between two pauses: 10 ms
 UNKNOWN = 0  # neither NULL nor a direction or source
 DIRECTION_CODES: Mapping[object, int] = {Direction.INBOUND: 1, Direction.OUTBOUND: 2, Direction.INTERNAL: 3}
@@ -34,14 +34,14 @@ _HASH = Struct(">q")
 
 @dataclass(frozen=True, slots=True)
 class FilterValues:
-    """The values that the columns of a matching call have; None means any."""
+    """The column values of a matching call; None means any."""
 
     direction: int | None = None
     """Code of the direction."""
     source: int | None = None
     """Hash of the source."""
     rarest: sa.ColumnElement[int] | None = field(default=None, compare=False)
-    """The column by whose index to find the rows, because few calls have its value; None if none is known."""
+    """The column whose index finds the rows, because few calls have its value; None if there is no such column."""
 
 
 ANY = FilterValues()
@@ -68,9 +68,9 @@ async def asked_for(connection: AsyncConnection, keys: Keys, query: Query) -> Fi
 
 
 async def _rarest(connection: AsyncConnection, found: FilterValues, query: Query) -> sa.ColumnElement[int] | None:
-    """Return the column of several whose value so few calls have that looking at each is fast, None if there is none.
+    """Return a column whose value is in few enough calls to check each of them, None if there is no such column.
 
-    Otherwise a rare direction would be looked for among millions of calls from one source.
+    Without this, a rare direction would be searched among millions of calls from one source.
     """
     wanted = equalities(query, found)
     for column, value in wanted if len(wanted) > 1 else ():
@@ -81,7 +81,7 @@ async def _rarest(connection: AsyncConnection, found: FilterValues, query: Query
 
 
 def equalities(query: Query, found: FilterValues) -> list[tuple[sa.ColumnElement[int], int]]:
-    """Return the columns that a query asks for with their values, the column first by whose index to find the rows."""
+    """Return the columns that a query filters by, with their values; the column whose index finds the rows is first."""
     asked: list[tuple[sa.ColumnElement[int], int]] = []
     if found.source is not None:
         asked.append((calls.c.source, found.source))

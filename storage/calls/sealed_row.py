@@ -1,4 +1,4 @@
-"""Open the sealed part of rows; it is bound to the call's id, so no row can stand in for another."""
+"""Opening the sealed part of rows, which is bound to the call's id, so that no row can replace another."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,13 +20,13 @@ def open_row(keys: Keys, record: Any) -> tuple[CallRow, tuple[str, ...]] | None:
 
 
 class Batch:
-    """Some calls as they are stored in the database, not opened yet."""
+    """Calls as the database stores them, not opened yet."""
 
     def __init__(
         self, total: int, keys: Keys, records: Sequence[Any], query: Query, needles: Sequence[Needle] | None
     ) -> None:
         self.total = total
-        # calls of all batches; some may turn out not to match when they are opened
+        # number of calls in all batches; some may prove not to match when they are opened
         self._keys = keys
         self._records = records
         self._query = query

@@ -1,4 +1,4 @@
-"""Search the index: newest calls first, page by page; parties are found through tokens.
+"""Search of the index: newest calls first, page by page; parties are found through tokens.
 
 A query for a party becomes needles (storage.search_forms); the probe of each needle becomes one token for each day that
 has calls. Days are probed newest first, in growing groups, until the page is full. Every call found is opened and
@@ -44,7 +44,7 @@ from storage.timestamps import day_of, to_micros
 FIRST_DAYS = 16  # days probed at first: in more days a common name has thousands of calls, and a page needs 50
 FIRST_CALLS = 20_000  # the same if a day has many calls, but always one day
 MAX_DAYS = 2048  # days probed at once; more would block the event loop for over 10 ms
-AT_ONCE = 1_000  # milliseconds that a dialog lasts at most whose client has gone on to another node
+AT_ONCE = 1_000  # ms; longest dialog of a client that has gone on to another node
 FRESH_AT_ONCE = 10  # rows of fresh calls built before other tasks run
 
 READ_COLUMNS = tuple(c for c in calls.c if c.name not in ("version", "direction", "source", "session"))
@@ -59,13 +59,13 @@ Day = tuple[int, int, int]
 """A day that has calls, the leaf of its index key, and how many calls it has."""
 
 Way = Sequence[Probe] | int | None
-"""Rows to read: those that tokens lead to, those of a day, or all."""
+"""Which rows to read: those that the tokens of these probes find, those of a day, or all."""
 
 
 async def search(
     connection: AsyncConnection, keys: Keys, day_keys: DayKeys, query: Query, country: str, fresh: Sequence[Fresh] = ()
 ) -> Page:
-    """Return a page of calls, as if `fresh` ones were in the index; raises BadCursor."""
+    """Return a page of calls as if the `fresh` calls were in the index; raises BadCursor."""
     limit = max(1, min(query.limit, MAX_LIMIT))
     after = Position.parse(query.cursor) if query.cursor else None
     needles, filters = needles_of(query, country), await asked_for(connection, keys, query)
@@ -95,7 +95,7 @@ async def _fresh(
     after: Position | None,
     needles: Sequence[Needle] | None,
 ) -> list[CallRow]:
-    """Return the newest matching calls of `fresh`, with what only the index knows of them."""
+    """Return the newest matching calls of `fresh`, each with the hold that only the index knows."""
     found: list[CallRow] = []
     may = sorted((each for each in fresh if each.may_meet(query, after)), key=lambda e: e.position, reverse=True)
     for number, each in enumerate(may, 1):
@@ -120,7 +120,7 @@ def _meant(row: CallRow, forms: Sequence[str], query: Query, needles: Sequence[N
 
 
 async def _told(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Return what the index knows of these calls beyond the rows that are to be written: the hold."""
+    """Return the holds of these calls, which only the index knows."""
     found = {}
     for part in batches(ids):
         asked = sa.select(calls.c.id, calls.c.hold).where(calls.c.id.in_(part))
@@ -130,7 +130,7 @@ async def _told(connection: AsyncConnection, ids: Sequence[str]) -> dict[str, di
 
 
 async def _second(connection: AsyncConnection, query: Query, ids: Sequence[str]) -> set[str]:
-    """Return those of some calls in place of which another recording of their session is listed."""
+    """Return which of these calls are not listed because another recording of their session is."""
     found = set[str]()
     for part in batches(ids):
         asked = sa.select(calls.c.id).where(calls.c.id.in_(part), _shown_instead(query))
@@ -141,7 +141,7 @@ async def _second(connection: AsyncConnection, query: Query, ids: Sequence[str])
 async def candidates(connection: AsyncConnection, day_keys: DayKeys, query: Query, country: str) -> list[int]:
     """Return the leaves of all calls that may match a query, newest first; the caller opens and checks them.
 
-    This is one statement, because each page would look up all tokens of a person again.
+    It reads everything at once: with pages, every page would look up all tokens of a person again.
     """
     filters = await asked_for(connection, day_keys.keys, query)
     conditions = _conditions(query, None, filters)
@@ -168,9 +168,10 @@ async def having(
 async def bearing(
     connection: AsyncConnection, day_keys: DayKeys, leaves: Sequence[int], forms: Sequence[str]
 ) -> list[int]:
-    """Return those of some calls, newest days first, that may have any of these search forms; open them.
+    """Return which of these leaves, newest days first, may have any of these search forms; the caller checks them.
 
-    All of them if there are no more calls than tokens to look up; and those of days whose tokens cannot be made.
+    Returns all leaves if there are no more of them than tokens to look up. Otherwise returns the leaves that a token
+    finds, and all leaves of days whose tokens cannot be computed.
     """
     if not leaves:
         return []
@@ -194,7 +195,7 @@ async def bearing(
 
 
 def needles_of(query: Query, country: str) -> tuple[Needle, ...] | None:
-    """Return the needles of a query for a party, a user or a related call; None if it asks for none of them."""
+    """Return the needles of a query for a party, a user or a related call; None for any other query."""
     if query.user is not None:
         return (Needle(f"u:{query.user}"), Needle(f"k:{query.user}"))
     if query.party is not None:
@@ -211,7 +212,7 @@ async def _few(connection: AsyncConnection, query: Query, after: Position | None
 
 
 class _Walk:
-    """One running search: reads rows in order and keeps those that really match."""
+    """A running search: reads rows in order and keeps those that match."""
 
     def __init__(
         self,
@@ -237,7 +238,7 @@ class _Walk:
         self._fresh = fresh
 
     async def run(self, way: Way) -> bool:
-        """Read the rows of one way; return True once there are enough calls."""
+        """Read these rows; return True as soon as there are enough calls."""
         while len(self.found) < self._want:
             asked, columns = self._want - len(self.found), sa.select(*READ_COLUMNS)
             dialect = self._connection.dialect.name
@@ -252,7 +253,7 @@ class _Walk:
     def _take(self, record: Any) -> None:
         here = Position(record.day, record.started_at, record.id)
         if here == self._after:
-            return  # the same call, found through a second token
+            return  # the same call, found by a second token
         self._after = here
         if record.id in self._fresh:
             return
@@ -277,7 +278,7 @@ class _ProbeTable:
 
 
 def _probe_table(dialect: str, probes: Sequence[Probe]) -> _ProbeTable:
-    """Pass any number of probes in one or two parameters, so that the statement is compiled and planned once."""
+    """Return any number of probes as one or two parameters, so that the statement is compiled and planned once."""
     if dialect == "postgresql":
         day_list = sa.literal([day for day, _ in probes], ARRAY(sa.Integer))
         token_list = sa.literal([token for _, token in probes], ARRAY(sa.BigInteger))
@@ -307,7 +308,7 @@ def _along(
 def _conditions(
     query: Query, after: Position | None, filters: FilterValues, *, looked_up: bool = False
 ) -> list[sa.ColumnElement[bool]]:
-    """Return the conditions for rows; `looked_up`: tokens lead to the rows, so no index of calls should be used."""
+    """Return the conditions for rows; `looked_up`: tokens find the rows, so no index of `calls` should be used."""
     found = _filters(query, filters, looked_up=looked_up)
     if query.since is not None:
         found += [calls.c.started_at >= to_micros(query.since), calls.c.day >= day_of(query.since) - 1]
@@ -322,9 +323,10 @@ def _conditions(
 
 
 def _shown_instead(query: Query) -> sa.Exists:
-    """Return whether another recording of the session is in the list: the one with the smallest leaf is.
+    """Return the condition that another recording of the same session is listed instead.
 
-    One that was over at once comes last: the client had gone on to another node, where the whole call is.
+    The recording with the smallest leaf is listed. A recording that ended at once comes last: its client had gone on to
+    another node, which recorded the whole call.
     """
     other = calls.alias("instead")
     meets = [together(calls, other), _place_in_session(other) < _place_in_session(calls)]
@@ -338,13 +340,13 @@ def _shown_instead(query: Query) -> sa.Exists:
 
 
 def _place_in_session(one: Any) -> sa.Tuple:
-    """Return the order of the recordings of a session, the first of which is listed."""
+    """Return the sort key of the recordings of a session; the first one is listed."""
     over_at_once = sa.and_(one.c.state != STATE_CODES[CallState.RECORDING], one.c.duration_ms < AT_ONCE)
     return sa.tuple_(sa.case((over_at_once, 1), else_=0), one.c.leaf)
 
 
 def _filters(query: Query, filters: FilterValues, *, looked_up: bool) -> list[sa.ColumnElement[bool]]:
-    """Return the filters, the rarest through its index; "+ 0" keeps the planner from using the index of the others."""
+    """Return the filters, the rarest first; "+ 0" keeps the planner from using the indexes of the others."""
     found: list[sa.ColumnElement[bool]] = []
     if query.hold:
         found.append(sa.cast(calls.c.hold, sa.Integer) + 0 == 1 if looked_up else calls.c.hold)
@@ -370,10 +372,10 @@ async def _days(connection: AsyncConnection, query: Query, after: Position | Non
 def _ways(
     keys: DayKeys, records: Sequence[Day], forms: Sequence[str], first: int | None = None
 ) -> Iterator[list[Probe] | int]:
-    """Yield the probes of growing groups of days, the first of `first` days if that is known to be best.
+    """Yield the probes of groups of days that grow; `first`: number of days in the first group, if known.
 
-    A day whose index leaf was cut is read as a whole: until it is indexed again, a search must not miss its calls, and
-    least of all another erasure's search.
+    A day whose index leaf was cut is read whole: until it is indexed again, no search may miss its calls, least of all
+    the search of another erasure.
     """
     start, size = 0, first or _first_days(records)
     while forms and start < len(records):
@@ -405,7 +407,7 @@ def _first_days(records: Sequence[Day]) -> int:
 
 
 def _survives(keys: DayKeys, day: int) -> bool:
-    """Return whether calls of a day may be left; its last leaf, which no recording has, is cut with the whole day."""
+    """Return whether calls of a day may remain: its last leaf, which no recording has, is cut only with the day."""
     try:
         keys.key(((day + 1) << DAY_SHIFT) - 1)
     except Forgotten:

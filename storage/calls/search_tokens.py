@@ -1,7 +1,7 @@
-"""Search tokens: what the index holds instead of names and numbers.
+"""Search tokens, which the index stores instead of names and numbers.
 
 A token is the first 64 bits of HMAC-SHA-256(index key of the day, form), as a signed integer, because both databases
-store that in eight bytes. Without the day's key it reveals nothing. The key belongs to a leaf of the customer's key
+store it in eight bytes. Without the day's key it reveals nothing. The key belongs to a leaf of the customer's key
 tree, so cutting the leaf makes the tokens useless in every copy. 64 bits are enough although a search probes thousands
 of days: every hit is checked against the sealed forms of the call.
 """
@@ -22,7 +22,7 @@ def token(key: bytes, form: str) -> int:
 
 def tokens(key: bytes, forms: Iterable[str]) -> tuple[int, ...]:
     """Return the tokens of the forms, each once, sorted so that their order reveals nothing."""
-    keyed = HMAC(key, SHA256())  # keying it again for each form would take longer than everything else
+    keyed = HMAC(key, SHA256())  # setting the key again for each form would take longer than everything else
     return tuple(sorted({_of(keyed.copy(), form) for form in forms}))
 
 

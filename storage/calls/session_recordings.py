@@ -1,13 +1,13 @@
 """Recordings of one communication session by several nodes.
 
 An SBC may record a call at two nodes at once (2N), or go on at another node when the first refuses or is lost (N+1).
-All these recordings name the same communication session in their metadata (RFC 7865 section 6.2), whose keyed hash is
-in `calls.session`. Lists show the one with the smallest leaf that meets their filters, but one that was over at once
-only if there is no other; hold, retention, erasure and exports take all. With one node the column is empty, because one
-node tells its recordings apart by itself.
+All these recordings name the same communication session in their metadata (RFC 7865 section 6.2); `calls.session` holds
+its keyed hash. Of the recordings that meet its filters, a list shows the one with the smallest leaf; it shows one that
+ended at once only if there is no other. Hold, retention, erasure and exports apply to all of them. With one node the
+column is empty, because a single node tells its recordings apart by itself.
 
-Only recordings of different nodes belong together, and only within a day of each other: a client that counts its
-sessions from 1 after each restart must not have strangers' calls erased.
+Only recordings of different nodes belong together, and only within a day of each other: if a client counts its sessions
+from 1 after each restart, an erasure must not reach the calls of strangers.
 """
 
 import hmac
@@ -25,12 +25,12 @@ from storage.keys.key_tree import LAST_LEAF
 from storage.keys.row_keys import Keys
 
 LABEL_SESSION = "session"  # label of the hash key: a secret of the last leaf, which is never cut
-LEAST = 16  # characters of an id that counts: 16 random bytes in Base64 (RFC 7865 section 7) are 22
+LEAST = 16  # characters; a shorter id is ignored: 16 random bytes in Base64 (RFC 7865 section 7) are 22
 _HASH = Struct(">q")
 
 
 def session_of(keys: Keys, details: CallDetails) -> int | None:
-    """Return the keyed hash of the session that a call names; None if it names none that could be unique."""
+    """Return the keyed hash of the session that a call names; None without an id long enough to be unique."""
     told = details.get("session_id")
     named = told.reveal() if told is not None else ""
     if len(named) < LEAST:
@@ -47,12 +47,12 @@ def together(one: Any, other: Any) -> sa.ColumnElement[bool]:
 
 
 async def any_session(connection: AsyncConnection) -> bool:
-    """Return whether several nodes write this index; reads one entry of an index that is empty with one node."""
+    """Return whether several nodes write the index; reads one entry of a database index that is empty with one."""
     return await connection.scalar(_ANY) is not None
 
 
 async def others_of(connection: AsyncConnection, ids: Iterable[str]) -> dict[str, list[str]]:
-    """Return the ids of the other recordings of the sessions of some calls, by the id of each call that has any."""
+    """Return, for each of these calls that has any, the ids of the other recordings of its session."""
     found: dict[str, list[str]] = {}
     if not await any_session(connection):
         return found
@@ -63,7 +63,7 @@ async def others_of(connection: AsyncConnection, ids: Iterable[str]) -> dict[str
 
 
 async def with_others(connection: AsyncConnection, ids: Sequence[str]) -> list[str]:
-    """Return some calls and the other recordings of their sessions, each once, those given first."""
+    """Return these calls, then the other recordings of their sessions, each once."""
     others = await others_of(connection, ids)
     return list(dict.fromkeys([*ids, *(other for id in ids for other in others.get(id, ()))]))
 

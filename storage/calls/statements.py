@@ -1,5 +1,6 @@
-"""Statements that write calls and their tokens, built once: building one takes longer than SQLite takes to run it, and
-leaves cyclic garbage for the interpreter to collect.
+"""Statements that write calls and their tokens, built once.
+
+Building a statement takes longer than SQLite takes to run it, and leaves cyclic garbage for the interpreter to collect.
 """
 
 from collections.abc import Sequence
@@ -16,11 +17,11 @@ _KEPT = ("id", "hold", "version")  # not overwritten when a known call is writte
 
 
 def upsert(dialect: str, *, several: bool = False) -> Any:
-    """Insert a call, or update a known one; a finished call does not go back to recording.
+    """Return the statement that inserts or updates a call; a finished call does not go back to recording.
 
-    `several`: among several nodes, the row of a live call is changed by its own node only, and a call stays its node's.
+    `several`: with several nodes, only its own node changes the row of a live call, and a call never changes its node.
 
-    A call that the index had lost is inserted as held if its hold is still there, for `b_id` and `b_hold`.
+    Parameters `b_id` and `b_hold`: a call that the index had lost is inserted as held if its hold remains.
     """
     held = sa.exists().where(holds.c.call == sa.bindparam("b_id"))
     insert = _insert(dialect)(calls).values(hold=sa.or_(sa.bindparam("b_hold", type_=sa.Boolean), held))
@@ -38,7 +39,7 @@ def upsert(dialect: str, *, several: bool = False) -> Any:
 
 
 def add_tokens(dialect: str) -> Any:
-    """Insert tokens, some of which may exist already."""
+    """Return the statement that inserts tokens, some of which may exist already."""
     return _insert(dialect)(call_tokens).on_conflict_do_nothing()
 
 
@@ -47,10 +48,10 @@ def _insert(dialect: str) -> Any:
 
 
 async def new_tokens(connection: AsyncConnection, found: Sequence[tuple[int, int, int]]) -> None:
-    """Insert new tokens, each as (day, token, leaf), sorted, because that is the order of the table's key.
+    """Insert new tokens, each as (day, token, leaf); they must be sorted, as that is the order of the table's key.
 
-    SQLite gets them directly: a call has twenty tokens, and SQLAlchemy takes longer to process one than SQLite takes to
-    write it.
+    With SQLite they bypass SQLAlchemy: a call has twenty tokens, and SQLAlchemy takes longer to process one than SQLite
+    takes to write it.
     """
     if connection.dialect.name == "sqlite":
         await connection.exec_driver_sql(_TOKENS_OF_SQLITE, list(found))

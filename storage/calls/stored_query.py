@@ -1,4 +1,4 @@
-"""The query of an erasure request, in the form in which it is sealed with the request's reason."""
+"""The JSON form of an erasure request's query, which is sealed with the request's reason."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from storage.timestamps import from_text, to_text
 
 
 def written(query: Query | None) -> dict[str, Any]:
-    """Return the query of a request as JSON values, to be sealed."""
+    """Return the query of a request as JSON values to seal."""
     if query is None:
         return {"party": None}
     since, until = (None if at is None else to_text(at) for at in (query.since, query.until))

@@ -1,1 +1,1 @@
-"""Cutting keys on several nodes (docs/formats/cuts.md): lines in a chain, and what a holder of keys does next."""
+"""Rules for cutting keys on several nodes (docs/formats/cuts.md): chained lines, and the next step of a holder."""

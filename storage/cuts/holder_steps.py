@@ -1,18 +1,20 @@
-"""What a holder of keys does with the lines of the table `cuts`: one durable step after the other. Pure.
+"""The durable steps in which a holder of keys follows the table `cuts`. Pure.
 
-The shell reads table and acknowledgements in one transaction on the primary, calls `next_step`, and carries it out:
+The shell reads the table and the acknowledgements in one transaction on the primary, calls `next_step`, and carries out
+the step that it returns:
 
     Apply           append the line to `keys/NAME.erasures` and sync; then cut what it names, settle, drop local copies
-    BringBack       append a line to the table that a fail-over lost, as `appended` returns it, in a transaction
-    AnnounceReturn  append the line of the own return in the same way; its id must be on the disk before
+    BringBack       append to the table a line that a fail-over lost, as `appended` returns it, in a transaction
+    AnnounceReturn  append the line of this holder's return in the same way; write its id to the disk first
     Acknowledge     write the acknowledgement, if the table still has that chain at that number; then wait a second
 
-At a start, cut again everything that the own cut log names before the first step: the process may have crashed between
-a line of the log and its cut.
+At a start, before the first step, the shell cuts again everything that this holder's cut log names: the process may
+have crashed after it wrote a line of the log and before it made the cut.
 
-A *fork* is what a fail-over leaves behind: the table lost lines that some holders had applied. From there on their
-chain differs from the table's. They follow the table from the last line that both have, and bring back what it lacks.
-A line counts as back only when it was read back and applied, because the next fail-over may lose it again.
+A *fork* arises when a fail-over loses lines of the table that some holders have applied. From there on the chain of
+these holders differs from the table's. They follow the table from the last common line, and bring back the lines that
+it lacks. A line is back only once its holder has read it from the table and applied it, because the next fail-over may
+lose it again.
 """
 
 from bisect import bisect_left
@@ -24,9 +26,9 @@ from storage.cuts.lines import BEGIN, Acknowledgement, ChainKeys, CutsForged, Ki
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Lines and acknowledgements as one transaction sees them. Lines are numbered from 1 without a gap.
+    """Lines and acknowledgements as one transaction sees them; lines are numbered from 1 without a gap.
 
-    Cuts below the last line that the reader has applied may be left out, unless a holder acknowledged at one of them.
+    Cuts before the last line that the reader has applied may be left out, unless a holder acknowledged at one of them.
     """
 
     lines: tuple[Numbered, ...] = ()
@@ -47,12 +49,12 @@ class Table:
         return self.lines[at].chain if at < len(self.lines) and self.lines[at].n == n else b""
 
     def after(self, n: int) -> Numbered:
-        """Return the first line after line `n`; there must be one."""
+        """Return the first line after line `n`, which must exist."""
         return self.lines[bisect_left(self.lines, n + 1, key=lambda each: each.n)]
 
     @property
     def holders(self) -> frozenset[str]:
-        """Return the names of the holders: admitted and not retired."""
+        """Return the names of the holders, which are the nodes that were admitted and not retired."""
         return remaining_holders(each.line for each in self.lines)
 
     def at(self, kind: Kind, node: str) -> list[int]:
@@ -66,19 +68,19 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a holder has on its own disk: the lines of its cut log, and whether it must return."""
+    """The state on a holder's own disk: the lines of its cut log, and whether it must return."""
 
     name: str
     """Name of the node."""
     log: tuple[Numbered, ...] = ()
-    """Every line that it ever applied, in that order; after a fork a number may occur twice. See `reduced`."""
+    """Every line that it has applied, in that order; after a fork a number may occur twice. See `reduced`."""
     returning: str | None = None
     """Id of the line of its return; "" if no id is chosen yet, None if it need not return."""
 
 
 @dataclass(frozen=True, slots=True)
 class Apply:
-    """Append the next line to the cut log, and cut what it names."""
+    """Step: append the next line to the cut log, and cut what it names."""
 
     next: Numbered
     """The line."""
@@ -86,7 +88,7 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class BringBack:
-    """Append to the table a line that it has lost."""
+    """Step: append to the table a line that it has lost."""
 
     line: Line
     """The line."""
@@ -94,38 +96,38 @@ class BringBack:
 
 @dataclass(frozen=True, slots=True)
 class AnnounceReturn:
-    """Append to the table the line of this holder's return."""
+    """Step: append to the table the line of this holder's return."""
 
     id: str | None
-    """Id of the line; None if one must be chosen first, and stored."""
+    """Id of the line; None if an id must first be chosen and stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class Acknowledge:
-    """Write an acknowledgement; there is nothing else to do now."""
+    """Step: write an acknowledgement, because nothing else is left to do now."""
 
     n: int
     """Number of the last line."""
     chain: bytes
-    """The chain there."""
+    """The chain at that line."""
     returned: bool
-    """Whether all holders know of the own return, so that this holder may open values again."""
+    """Whether all holders know of this holder's return, so that it may open values again."""
 
 
 Step = Apply | BringBack | AnnounceReturn | Acknowledge
 
 
 def remaining_holders(lines: Iterable[Line]) -> frozenset[str]:
-    """Return the names that some lines admit and none of them retires."""
+    """Return the names that these lines admit and do not retire."""
     lines = tuple(lines)
     admitted = {line.node for line in lines if line.kind is Kind.ADMIT}
     return frozenset(admitted - {line.node for line in lines if line.kind is Kind.RETIRE})
 
 
 def appended(table: Table, line: Line, keys: ChainKeys) -> Numbered:
-    """Return a line numbered and chained as the next one of a table; call it in the transaction that locks its head.
+    """Number and chain a line as the next one of a table; call it in the transaction that locks the table's head.
 
-    A line that would retire the last holder becomes void: two holders can retire each other without knowing it.
+    A line that would retire the last holder becomes void: two holders may retire each other at the same time.
     """
     if line.kind is Kind.RETIRE and not remaining_holders([*(each.line for each in table.lines), line]):
         line = replace(line, kind=Kind.VOID)
@@ -133,7 +135,7 @@ def appended(table: Table, line: Line, keys: ChainKeys) -> Numbered:
 
 
 def followed_lines(log: Sequence[Numbered]) -> dict[int, Numbered]:
-    """Return by number the lines that a holder follows now: the newest at each number, none from an abandoned fork."""
+    """Return, by number, the lines that a holder follows now: the newest at each number, none of an abandoned fork."""
     followed: list[Numbered] = []
     for each in log:
         while followed and followed[-1].n >= each.n:
@@ -143,10 +145,10 @@ def followed_lines(log: Sequence[Numbered]) -> dict[int, Numbered]:
 
 
 def reduced(log: Sequence[Numbered], table: Table) -> tuple[Numbered, ...]:
-    """Return the lines of a log that must stay in memory while the table has its last line and has lost none of it.
+    """Return the lines of a log that must stay in memory while the table has all lines of the log.
 
-    These are the last line, and all before it that admit, retire or return a holder. Once the table has another chain
-    at the last line, the whole log is needed again.
+    These are the last line, and all earlier lines that admit, retire or return a holder. As soon as the table has
+    another chain at the last line, the whole log is needed again.
     """
     last = last_common(log, table)
     if lost_lines(log, table):
@@ -162,9 +164,9 @@ def last_common(log: Sequence[Numbered], table: Table) -> int:
 
 
 def lost_lines(log: Sequence[Numbered], table: Table) -> tuple[Line, ...]:
-    """Return the lines that a holder applied once and the table has lost.
+    """Return the lines that a holder has applied and the table has lost.
 
-    A line that is back in the table counts as lost until this holder has applied it there.
+    A line that is back in the table still counts as lost until this holder has applied it again.
     """
     last = last_common(log, table)
     back = {each.line.id for n, each in followed_lines(log).items() if n <= last}
@@ -175,15 +177,15 @@ def lost_lines(log: Sequence[Numbered], table: Table) -> tuple[Line, ...]:
 def holders_in(log: Sequence[Numbered]) -> frozenset[str]:
     """Return the names of the holders according to a log.
 
-    The last line with each id counts: a retirement may have come back as void.
+    Of several lines with one id the last counts: a retirement may have come back as void.
     """
     return remaining_holders({each.line.id: each.line for each in log}.values())
 
 
 def acknowledged_by_all(table: Table, n: int, keys: ChainKeys) -> bool:
-    """Return whether every holder has cut line `n`, so that no holder's present secrets open what it names.
+    """Return whether every holder has applied line `n`, so that no holder's keys open what the line cuts.
 
-    An acknowledgement counts if it is genuine and the table has its chain; two at one line must have equal trees.
+    An acknowledgement counts if it is genuine and the table has its chain; two at the same line must have equal trees.
     """
     holders = table.holders
     if not holders or missing_holders(table, n, keys):
@@ -193,9 +195,10 @@ def acknowledged_by_all(table: Table, n: int, keys: ChainKeys) -> bool:
 
 
 def level(held: Held, table: Table) -> bool:
-    """Return whether a holder may open sealed values: nothing to apply or bring back, not retired, not returning.
+    """Return whether a holder may open sealed values.
 
-    The shell asks in each transaction that reads sealed values, after it has cut everything that its log names.
+    It must have nothing to apply or bring back, and must not be retired or returning. The shell calls this in each
+    transaction that reads sealed values, after it has cut everything that its log names.
     """
     if held.returning is not None or held.name not in holders_in(held.log):
         return False
@@ -203,7 +206,7 @@ def level(held: Held, table: Table) -> bool:
 
 
 def next_step(held: Held, table: Table, keys: ChainKeys) -> Step:
-    """Return what a holder does next; raise CutsForged if the chain of the next line is wrong."""
+    """Return the next step of a holder; raise CutsForged if the chain of the next line is wrong."""
     last = last_common(held.log, table)
     if table.head > last:
         line = table.after(last)
@@ -226,16 +229,17 @@ def missing_holders(table: Table, n: int, keys: ChainKeys) -> tuple[str, ...]:
 
 
 def may_hand_over(table: Table, name: str, keys: ChainKeys) -> bool:
-    """Return whether the file with the keys may be made for a new holder: all others acknowledged its admission.
+    """Return whether a new holder may get the file with the keys.
 
-    Then that line comes back whatever a fail-over loses, and no cut counts as done without the new holder.
+    All other holders must have acknowledged its admission. The line of the admission then survives any fail-over, and
+    no cut counts as done without the new holder.
     """
     at = table.at(Kind.ADMIT, name)
     return bool(at) and name in table.holders and set(missing_holders(table, at[-1], keys)) <= {name}
 
 
 def _counts(table: Table, name: str, n: int, keys: ChainKeys) -> bool:
-    """Return whether a holder has acknowledged line `n`: genuinely, and at a chain that the table has."""
+    """Return whether a holder has acknowledged line `n` with a genuine MAC and a chain that the table has."""
     found = (table.acknowledged or {}).get(name)
     return found is not None and found.n >= n and keys.genuine(found) and table.chain(found.n) == found.chain
 
@@ -243,8 +247,8 @@ def _counts(table: Table, name: str, n: int, keys: ChainKeys) -> bool:
 def may_overwrite(held: Held, table: Table, keys: ChainKeys) -> bool:
     """Return whether a retired holder must overwrite its keys now.
 
-    All others must have acknowledged its retirement, so that the line comes back whatever a fail-over loses. And by
-    every line that it ever applied another holder must remain, so that its keys are not the last ones.
+    All other holders must have acknowledged its retirement, so that the line survives any fail-over. According to every
+    line that it has applied, another holder must remain, so that its keys are not the last ones.
     """
     at = table.at(Kind.RETIRE, held.name)
     return bool(at and remaining_holders(each.line for each in held.log)) and acknowledged_by_all(table, at[0], keys)

@@ -1,8 +1,8 @@
-"""Lines of the table `cuts` and acknowledgements of them, as bytes (docs/formats/cuts.md). Pure.
+"""Byte formats of the lines of the table `cuts` and of their acknowledgements (docs/formats/cuts.md). Pure.
 
-A line says what all holders of a customer's keys cut, or who holds them. A chain of MACs binds each line to all before
-it, and a MAC binds each acknowledgement to its holder. Their keys come from a leaf that is never cut, so somebody who
-can only write the database can forge neither.
+A line names keys that all holders of a customer's keys cut, or changes who the holders are. A chain of MACs binds each
+line to all lines before it, and a MAC binds each acknowledgement to its holder. The keys of both come from a leaf that
+is never cut, so an attacker who can only write to the database can forge neither.
 """
 
 import enum
@@ -22,14 +22,14 @@ BEGIN = bytes(32)
 """The chain before the first line."""
 CHAIN_LABEL = "cuts"
 ACKNOWLEDGEMENT_LABEL = "cut acknowledgement"
-MAX_BYTES = 64 << 20  # of a line; 100,000 scattered calls of one sweep take 2 MB
+MAX_BYTES = 64 << 20  # bytes of a line; 100,000 scattered calls of one sweep take 2 MB
 _ID = re.compile(r"[0-9a-f]{32}")
 _NODE = re.compile(r"[a-z0-9-]{1,40}")
 _NUMBER = struct.Struct(">Q")
 
 
 class CutsForged(StorageError):
-    """A line was not written by a node that has the keys."""
+    """A line that no node with the keys wrote."""
 
 
 class Kind(enum.Enum):
@@ -44,16 +44,16 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line without its number: a line that a fail-over lost comes back under another one."""
+    """A line without its number, because a line that a fail-over lost comes back under another number."""
 
     id: str
     """128 random bits in hexadecimal; a request that is repeated gets another id."""
     kind: Kind
     """What it does."""
     node: str = ""
-    """Name of the holder that is admitted or retired, or that returns; "" for a cut."""
+    """Name of the holder that is admitted, is retired or returns; "" for a cut."""
     text: str = ""
-    """The line of the cut log (docs/formats/ledger.md) without its line feed; "" unless it is a cut."""
+    """The line of the cut log (docs/formats/ledger.md) without its line feed; "" for all other kinds."""
 
     def __bytes__(self) -> bytes:
         """Return the JSON that is stored and that the chain covers."""
@@ -80,7 +80,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Numbered:
-    """A line at its place in the table, or in the cut log of a holder that applied it."""
+    """A line with its number in the table, or in the cut log of a holder that applied it."""
 
     n: int
     """Its number, from 1."""
@@ -92,14 +92,14 @@ class Numbered:
 
 @dataclass(frozen=True, slots=True)
 class Acknowledgement:
-    """A holder's statement of what it has cut."""
+    """A holder's statement of the lines that it has applied."""
 
     node: str
     """Name of the holder."""
     n: int
     """Number of the last line that it applied."""
     chain: bytes
-    """The chain there."""
+    """The chain at that line."""
     tree: bytes
     """MAC of its key tree: all holders at one line must have the same."""
     mac: bytes
@@ -111,9 +111,9 @@ class ChainKeys:
     """The keys of chain and acknowledgements, the same for all holders of a customer's keys."""
 
     chain: bytes
-    """For the chain."""
+    """Key of the chain."""
     acknowledgement: bytes
-    """For acknowledgements, and the MAC of a tree."""
+    """Key of the MACs of acknowledgements and trees."""
 
     @classmethod
     def of(cls, secret: Callable[[str], bytes]) -> "ChainKeys":
@@ -125,15 +125,15 @@ class ChainKeys:
         return hmac.digest(self.chain, before + bytes(line), "sha256")
 
     def tree(self, state: bytes) -> bytes:
-        """Return the MAC of a key tree; `state`: the bytes that are sealed on the disk (docs/formats/keytree.md)."""
+        """Return the MAC of a key tree; `state`: its bytes, which are sealed on the disk (docs/formats/keytree.md)."""
         return hmac.digest(self.acknowledgement, b"tree\0" + sha256(state).digest(), "sha256")
 
     def acknowledge(self, node: str, n: int, chain: bytes, tree: bytes) -> Acknowledgement:
-        """Return an acknowledgement of everything up to line `n`."""
+        """Return an acknowledgement of all lines up to `n`."""
         return Acknowledgement(node, n, chain, tree, self._mac(node, n, chain, tree))
 
     def genuine(self, acknowledgement: Acknowledgement) -> bool:
-        """Return whether a node that has the keys made an acknowledgement."""
+        """Return whether a node with the keys made an acknowledgement."""
         a = acknowledgement
         return hmac.compare_digest(a.mac, self._mac(a.node, a.n, a.chain, a.tree))
 

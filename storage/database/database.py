@@ -1,7 +1,7 @@
 """One database of one customer: engine, schema version, transactions, and errors without personal data.
 
-Only one transaction writes at a time, so what it has read still holds when it writes. Within this process a lock makes
-sure of it; between processes, BEGIN IMMEDIATE (with the first statement) or an advisory lock of PostgreSQL.
+Only one transaction writes at a time, so nothing that it has read changes before it writes. Within this process a lock
+ensures this; between processes, SQLite's BEGIN IMMEDIATE (with the first statement) or an advisory lock of PostgreSQL.
 """
 
 import asyncio
@@ -31,9 +31,9 @@ from storage.errors import DatabaseFault, StorageError
 from storage.timestamps import to_micros
 
 FILE_NAME = "index.sqlite3"
-HEAD = "0008"  # newest migration; a test compares it with the folder, so that opening needs no import of alembic
+HEAD = "0008"  # newest migration, here so that opening needs no import of alembic; a test compares it with the folder
 WRITER_LOCK = 0x73697072  # advisory lock of PostgreSQL, one in each database
-IDLE_SECONDS = 60  # after which PostgreSQL ends an idle transaction, so that a lost client does not keep the lock
+IDLE_SECONDS = 60  # PostgreSQL ends a transaction that is idle for longer, so that a lost client does not keep the lock
 
 _AWAY_CLASSES = (
     "08",
@@ -52,50 +52,50 @@ _OPENING: ContextVar[str] = ContextVar("opening", default="")  # the customer wh
 Undo = Callable[[], Awaitable[None]]
 Check = Callable[[AsyncConnection], Awaitable[None]]
 Guard = Callable[[AsyncConnection, bool], Awaitable[None]]
-"""Called with the connection of each transaction, and whether it writes; raises StorageError if it may not go on."""
+"""Called with a transaction's connection and whether it writes; raises StorageError if it may not go on."""
 
 
 @dataclass(slots=True)
 class _Transaction:
-    """The writing transaction of this task."""
+    """The writing transaction of a task."""
 
     connection: AsyncConnection
     """Its connection."""
     undo: list[Undo] = field(default_factory=list)
-    """Functions to run if it does not commit, newest last."""
+    """Functions to run if it does not commit, in the order in which they were added."""
     done: list[Callable[[], None]] = field(default_factory=list)
     """Functions to run once it has committed."""
     after: list[Undo] = field(default_factory=list)
-    """Functions to run once it has committed and others may write."""
+    """Functions to run once it has committed and released the write lock."""
 
 
 _WRITING: ContextVar[_Transaction | None] = ContextVar("writing", default=None)  # this task's transaction
 
 
 class DatabaseAway(StorageError):
-    """The database cannot be reached or cannot write now; the same call may succeed later."""
+    """The database cannot be reached or written to now; the same call may succeed later."""
 
 
 class DatabaseOlder(DatabaseAway):
-    """The server lacks what it had committed: another one took its place. Opening the database again repairs it."""
+    """The server lacks committed transactions, because another server took its place; opening it again repairs this."""
 
 
 class DatabaseDamaged(StorageError):
-    """The database is damaged, not a database, another customer's, or newer than this program."""
+    """The file is damaged or no database, or the database is another customer's or newer than this program."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What a PostgreSQL server says of itself and of our connection."""
+    """Facts that a PostgreSQL server reports about itself and about our connection."""
 
     version: str
-    """For example 17.5."""
+    """Version of the server, for example 17.5."""
     standby: bool
-    """It replicates another server, and cannot be written to."""
+    """Whether it replicates another server, and so cannot be written to."""
     encryption: str | None
-    """Version of TLS; None without."""
+    """Version of TLS, None without TLS."""
     ahead: float
-    """Seconds that its clock is ahead of ours, within the time of the question."""
+    """Seconds by which its clock is ahead of ours, accurate to the round-trip time of the query."""
 
 
 _SERVER = """
@@ -105,12 +105,12 @@ _SERVER = """
 
 
 class Database:
-    """The database of one customer; open it with `Database.open`, use `reading()` and `writing()`, close it."""
+    """The database of one customer: open it with `Database.open`, use `reading()` and `writing()`, then close it."""
 
     def __init__(self, url: str, customer: str, folder: Path) -> None:
-        """Name the database `url`: "sqlite", or a URL with {customer}; it need not be reachable yet.
+        """Name the database, which need not be reachable yet; `url`: "sqlite", or a URL with {customer}.
 
-        Every use raises DatabaseAway until `prepare` and `serve` were called.
+        Until `prepare` and `serve` have been called, every use raises DatabaseAway.
         """
         self.customer = customer
         self._file = folder / FILE_NAME if url == "sqlite" else None
@@ -132,7 +132,7 @@ class Database:
     async def prepare(self, now: datetime, check: Check | None = None) -> None:
         """Create the database or migrate it to the newest schema; raises DatabaseAway, DatabaseDamaged. Repeatable.
 
-        `check` sees it before anything is changed, in the same transaction, and raises if nothing may be.
+        `check` is called first in the same transaction, and raises if the database may not be changed.
         """
         try:
             if self._file:
@@ -140,7 +140,7 @@ class Database:
             with self.opening():
                 await self._prepare(now, check)
         except BaseException:
-            await self.close()  # the next try connects again, as the file may have been replaced by then
+            await self.close()  # the next attempt connects again, as the file may have been replaced by then
             raise
 
     async def look(self, check: Check | None = None) -> None:
@@ -159,11 +159,11 @@ class Database:
 
     @property
     def host(self) -> str:
-        """Return the host or the folder of the socket of the server; empty if the driver's default is used."""
+        """Return the server's host or the folder of its socket; "" if the driver's default is used."""
         return self._place.host or str(self._place.query.get("host", ""))
 
     async def server(self) -> "ServerFacts | None":
-        """Ask the server what it is; None for SQLite. Raises DatabaseAway, DatabaseDamaged."""
+        """Ask the server for its facts; return None for SQLite. Raises DatabaseAway, DatabaseDamaged."""
         if self._file:
             return None
         with self.opening():
@@ -186,16 +186,16 @@ class Database:
         self._served = True
 
     def guard(self, guard: Guard) -> None:
-        """Ask `guard` at the beginning of each transaction that is not part of the opening."""
+        """Call `guard` at the beginning of each transaction that is not part of the opening."""
         self._guards.append(guard)
 
     def refuse(self) -> None:
-        """Let no task use the database until it is opened and served again."""
+        """Keep all tasks from using the database until it is opened and served again."""
         self._served = False
 
     @property
     def served(self) -> bool:
-        """Return whether it was opened; it may be unreachable again nevertheless."""
+        """Return whether the database was opened and is served; it may still be unreachable now."""
         return self._served
 
     @asynccontextmanager
@@ -203,7 +203,7 @@ class Database:
         """Yield a connection in a transaction that sees one state of the database."""
         self._admit()
         async with _translated(), self._engine.connect() as connection:
-            if self.dialect == "postgresql":  # otherwise each statement would also see what others committed meanwhile
+            if self.dialect == "postgresql":  # otherwise each statement would also see later commits of others
                 await connection.execution_options(isolation_level="REPEATABLE READ")
             async with connection.begin():
                 await self._ask_guards(connection, False)
@@ -211,7 +211,7 @@ class Database:
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[AsyncConnection]:
-        """Yield the only writing connection; commit durably at the end, or change nothing."""
+        """Yield the only writing connection; commit durably at the end of the block, or change nothing."""
         self._admit()
         after: list[Undo] = []
         async with _translated(), self._writer, self._engine.connect() as connection:
@@ -242,15 +242,15 @@ class Database:
 
     @asynccontextmanager
     async def beside(self) -> AsyncIterator[AsyncConnection]:
-        """Yield a connection that writes without waiting for other writers, for a row that nobody else changes."""
+        """Yield a connection that writes a row that nobody else changes, without waiting for other writers."""
         self._admit()
         async with _translated(), self._engine.begin() as connection:
             yield connection
 
     async def peek(self, statement: sa.Executable) -> Any:
-        """Return the only row of a statement that reads, in no transaction block; no guard is asked.
+        """Return the only row of a reading statement, without a transaction block and without calling guards.
 
-        So it costs one round trip, and may say that something has changed. What is sealed is read with `reading`.
+        It takes one round trip, and suits a check whether something has changed. Use `reading` for sealed values.
         """
         self._admit()
         async with _translated(), self._engine.connect() as connection:
@@ -258,7 +258,7 @@ class Database:
             return (await connection.execute(statement)).one()
 
     async def scrub(self) -> None:
-        """Empty SQLite's write-ahead log, so that no file holds deleted rows; with PostgreSQL do nothing.
+        """Empty SQLite's write-ahead log, so that no file holds deleted rows; do nothing with PostgreSQL.
 
         Raises DatabaseAway if a reader prevented it.
         """
@@ -273,9 +273,9 @@ class Database:
             raise DatabaseAway("the write-ahead log is being read and could not be emptied", "it is tried again")
 
     async def remove(self) -> None:
-        """Drop everything of this customer from a server; a file of SQLite is removed with its folder. Repeatable.
+        """Drop everything of this customer from a server; repeatable. A SQLite file is removed with its folder instead.
 
-        The database itself stays, empty, if this user may not drop it.
+        If this user may not drop the database, it stays, but empty.
         """
         if self._file:
             return
@@ -285,7 +285,7 @@ class Database:
                     if await connection.run_sync(_judge, self.customer) is not None:
                         await connection.run_sync(schema.metadata.drop_all)
                         await connection.execute(sa.text("DROP TABLE IF EXISTS alembic_version"))
-            await self.close()  # nobody may be connected to a database that is dropped
+            await self.close()  # a database cannot be dropped while anybody is connected to it
             with suppress(StorageError):
                 await _on_server(self._place, "DROP DATABASE IF EXISTS")
 
@@ -320,13 +320,13 @@ class Database:
 
 
 def writer() -> AsyncConnection | None:
-    """Return the connection of the writing transaction that this task is in, None if it is in none."""
+    """Return the connection of this task's writing transaction, None if there is none."""
     mine = _WRITING.get()
     return None if mine is None else mine.connection
 
 
 def unless_committed(undo: Undo) -> None:
-    """Run `undo`, before others may write, if the writing transaction of this task fails."""
+    """Run `undo` if the writing transaction of this task fails, before others may write."""
     mine = _WRITING.get()
     if mine is not None:
         mine.undo.append(undo)
@@ -340,21 +340,21 @@ def once_committed(done: Callable[[], None]) -> None:
 
 
 def after_commit(work: Callable[[], Awaitable[None]]) -> None:
-    """Do `work` once the writing transaction of this task has committed; its block ends only after that."""
+    """Do `work` after the writing transaction of this task has committed; the `writing` block ends only after that."""
     mine = _WRITING.get()
     if mine is not None:
         mine.after.append(work)
 
 
 async def _undo(transaction: _Transaction) -> None:
-    """Undo the newest first; what cannot be undone is repaired at the next start."""
+    """Run the undo functions, newest first; the next start repairs what they cannot undo."""
     for undo in reversed(transaction.undo):
         with suppress(StorageError):
             await undo()
 
 
 async def _wait_for_others(connection: AsyncConnection) -> None:
-    """Keep other processes from writing before this transaction ends; SQLite did so when it began."""
+    """Keep other processes from writing until this transaction ends; SQLite did so when the transaction began."""
     if connection.dialect.name == "postgresql":
         timeout = sa.func.set_config("idle_in_transaction_session_timeout", f"{IDLE_SECONDS}s", True)
         await connection.execute(sa.select(timeout, sa.func.pg_advisory_xact_lock(WRITER_LOCK)))
@@ -427,7 +427,7 @@ def _create_schema(connection: sa.Connection, customer: str, now: datetime) -> N
 
 
 def _known(version: Any, customer: str) -> Any:
-    """Return a schema's version; raise DatabaseDamaged if no migration leads from it to the newest."""
+    """Return the version of a schema; raise DatabaseDamaged if it cannot be migrated to the newest."""
     if version != HEAD:
         from storage.database.migrate import known  # importing alembic takes 0.2 s; needed once a release
 
@@ -440,7 +440,7 @@ def _known(version: Any, customer: str) -> Any:
 
 
 def _look_at_file(path: Path, customer: str) -> None:
-    """Check SQLite's file without making the files that opening it would make; what is in its log is not seen."""
+    """Check SQLite's file without creating the files that opening it creates; its write-ahead log is not read."""
     if not path.exists():
         return
     try:
@@ -448,7 +448,7 @@ def _look_at_file(path: Path, customer: str) -> None:
             found = connection.execute("SELECT version_num FROM alembic_version").fetchone()
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-        if code in _DAMAGED_CODES[1:]:  # a page that is being written looks damaged
+        if code in _DAMAGED_CODES[1:]:  # ignores SQLITE_CORRUPT: a page that is being written looks damaged
             raise _translate(error) or error from None
         if code == sqlite3.SQLITE_CANTOPEN:
             raise DatabaseAway(f"the database of customer {customer} cannot be opened", str(path)) from None
@@ -459,7 +459,7 @@ def _look_at_file(path: Path, customer: str) -> None:
 
 @asynccontextmanager
 async def _maintenance(place: URL) -> AsyncIterator[AsyncConnection]:
-    """Yield a connection to the database that every server has, to create others from."""
+    """Yield a connection to the database that every server has, from which other databases are created."""
     engine = engine_of(place.set(database="postgres"))
     try:
         async with _translated(), engine.connect() as connection:
@@ -469,7 +469,7 @@ async def _maintenance(place: URL) -> AsyncIterator[AsyncConnection]:
 
 
 async def _on_server(place: URL, do: str) -> None:
-    """Create or drop a database; in no transaction, which the server refuses."""
+    """Create or drop a database, outside a transaction, because the server refuses it inside one."""
     name = (place.database or "").replace('"', '""')
     async with _maintenance(place) as connection:
         raw: Any = (await connection.get_raw_connection()).driver_connection
@@ -502,7 +502,7 @@ def _not_created(place: URL) -> DatabaseAway:
 
 @asynccontextmanager
 async def _translated() -> AsyncIterator[None]:
-    """Replace every exception of the drivers by one of ours, without the driver's text, which may contain values."""
+    """Replace each exception of a driver by one of ours without the driver's text, which may contain values."""
     try:
         yield
     except Exception as error:
@@ -513,7 +513,7 @@ async def _translated() -> AsyncIterator[None]:
 
 
 def _encryption(original: BaseException | None) -> DatabaseAway | None:
-    """Return what to say if a connection failed because of sslmode, None if not."""
+    """Return the error to raise if a connection failed because of sslmode, None otherwise."""
     if isinstance(original, ssl.SSLError):
         hint = "name its authority (&sslrootcert=FILE), its host as in the certificate, or choose another sslmode"
         return DatabaseAway("the certificate of PostgreSQL was not accepted", hint)

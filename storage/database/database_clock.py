@@ -1,4 +1,4 @@
-"""The clock of the database, which counts between nodes: the clocks of nodes may differ."""
+"""The clock of the database, which all nodes share, because the clocks of nodes may differ."""
 
 import sqlalchemy as sa
 

@@ -1,14 +1,14 @@
-"""How SQLite and PostgreSQL are opened, and how long to wait for them.
+"""Engines for SQLite and PostgreSQL, with their settings and time limits.
 
 SQLite is opened with
 - WAL: readers never wait for the writer;
-- synchronous=FULL: calls could be rebuilt from the vault, but holds, waivers, rules and erasures in the same file could
-  not, and an answered request must survive a power cut. Writes come in batches, so this costs one sync for each batch;
+- synchronous=FULL: calls can be rebuilt from the vault, but holds, waivers, rules and erasures in the same file cannot,
+  and an answered request must survive a power cut. Writes come in batches, so this costs one sync for each batch;
 - secure_delete=ON: deleted data are overwritten, also in free pages;
 - temp_store=MEMORY: no sorted copies in temporary files.
-PostgreSQL is reached through asyncpg, and does not compile statements. PgBouncer may be in between, also one that gives
-each transaction another connection of the server (`pool_mode = transaction`): settings and advisory locks end with
-their transaction, and what else a session would keep is done without there (`_Pooler`).
+PostgreSQL is reached through asyncpg, with its JIT compilation of statements switched off. PgBouncer may be in between,
+even one that gives each transaction another connection of the server (`pool_mode = transaction`): settings and advisory
+locks end with their transaction, and with PgBouncer nothing else is kept in the session (`_Pooler`).
 """
 
 import asyncio
@@ -33,14 +33,14 @@ from storage.errors import DriverMissing
 BUSY_SECONDS = 5.0  # longer than any transaction of the recorder, shorter than an API client waits
 CONNECT_SECONDS = 3.0  # an unreachable database must be noticed before a call's checkpoint is due
 COMMAND_SECONDS = 30.0  # a sweep of a customer's calls takes seconds
-PING_SECONDS = 10.0  # a connection that was idle for longer is tried, in a transaction; a closed one is known at once
+PING_SECONDS = 10.0  # a connection idle for longer is tested, in a transaction; a closed one is noticed at once
 POOL_SIZE = 4  # the writer and three readers; with SQLite, each has a thread
-SERVER_SETTINGS = {"jit": "off"}  # compiling a statement takes 0.1 s with ten million calls, and running it less
+SERVER_SETTINGS = {"jit": "off"}  # with ten million calls, compiling a statement takes 0.1 s, longer than running it
 _PROTOCOL_VIOLATION = "08P01"  # SQLSTATE of PgBouncer for an unsupported startup parameter
 _LIBPQ = ("sslmode", "sslrootcert", "sslcrl", "sslcert", "sslkey")
-"""Options of an address that asyncpg understands as libpq does, but in an address only."""
-COMPILED: LRUCache[Any, Any] = LRUCache(500)  # as many as an engine of SQLAlchemy keeps for itself
-"""Statements in the SQL of SQLite. Compiling those of a start takes a customer 50 ms, if it is not the first."""
+"""Options that asyncpg understands as libpq does, but only in an address."""
+COMPILED: LRUCache[Any, Any] = LRUCache(500)  # as many statements as an engine of SQLAlchemy caches for itself
+"""Compiled statements of SQLite, shared by all customers: compiling those of a start would take each customer 50 ms."""
 _PRAGMAS = (
     f"PRAGMA busy_timeout={int(BUSY_SECONDS * 1000)}",
     "PRAGMA synchronous=FULL",
@@ -51,7 +51,7 @@ _PRAGMAS = (
 
 
 def engine_of(place: URL) -> AsyncEngine:
-    """Return the engine of the database at a URL; nothing is opened yet."""
+    """Return the engine of the database at a URL, without opening anything yet."""
     common: dict[str, Any] = {
         "hide_parameters": True,
         "pool_size": POOL_SIZE,
@@ -81,19 +81,19 @@ def engine_of(place: URL) -> AsyncEngine:
 
 
 class _Pooler:
-    """Connects to PostgreSQL, and finds out whether PgBouncer is in between.
+    """Connects to PostgreSQL, and detects whether PgBouncer is in between.
 
-    PgBouncer refuses settings that a connection begins with, unless they are in its `ignore_startup_parameters`; and a
-    statement that was prepared in one transaction is unknown in the next, unless it is newer than 1.20 and has
-    `max_prepared_statements`. It is recognised by the first, or because the process id in the greeting is one of its
-    own making. Then settings are made in each transaction, and statements are prepared without a name for one use.
+    PgBouncer refuses startup parameters that are not in its `ignore_startup_parameters`. A statement prepared in one
+    transaction is unknown in the next, unless PgBouncer is newer than 1.20 and has `max_prepared_statements`. It is
+    detected by that refusal, or because the process id in its greeting is not that of the server's process. With
+    PgBouncer, settings are made in each transaction, and statements are prepared without a name, for one use.
     """
 
     def __init__(self) -> None:
         self._between = False
 
     def connect(self, dialect: sa.Dialect, _record: object, cargs: tuple[Any, ...], cparams: dict[str, Any]) -> Any:
-        """Return a new connection; it was made again if it turned out to be of the other kind."""
+        """Return a new connection; connect a second time if PgBouncer was expected and is absent, or the reverse."""
         connection = self._try(dialect, cargs, cparams)
         if connection is not None:
             try:
@@ -108,7 +108,7 @@ class _Pooler:
         return self._connected(dialect, cargs, cparams)
 
     def _try(self, dialect: sa.Dialect, cargs: tuple[Any, ...], cparams: dict[str, Any]) -> Any:
-        """Return a new connection, None if PgBouncer refused how it began."""
+        """Return a new connection, None if PgBouncer refused its startup parameters."""
         try:
             return self._connected(dialect, cargs, cparams)
         except dialect.loaded_dbapi.Error as error:
@@ -120,25 +120,25 @@ class _Pooler:
         return dialect.connect(*cargs, **cparams, **(_UNNAMED if self._between else _NAMED))
 
     def begin(self, connection: sa.Connection) -> None:
-        """Make in a transaction the settings that PgBouncer does not let a connection begin with."""
+        """Make the settings in a transaction that PgBouncer refuses as startup parameters."""
         if self._between and connection.get_execution_options().get("isolation_level") != "AUTOCOMMIT":
             for name, value in SERVER_SETTINGS.items():
                 connection.exec_driver_sql(f"SET LOCAL {name} = {value}")
 
 
 async def _process(driver: Any) -> int:
-    """Return the id of the server's process; in a transaction, so that it is one connection of the server."""
+    """Return the id of the server's process; the transaction keeps PgBouncer on one connection to the server."""
     async with driver.transaction():
         return int(await driver.fetchval("SELECT pg_backend_pid()"))
 
 
 def _used(_connection: Any, record: Any) -> None:
-    """Remember when a connection was last used; `record` has None as connection if it is lost."""
+    """Note when a connection was last used; the connection in `record` is None if it is lost."""
     record.info["used"] = time.monotonic()
 
 
 def _still_there(dialect: sa.Dialect, connection: Any, record: Any, _proxy: object) -> None:
-    """Have the pool connect again instead of giving out a connection that is lost."""
+    """Raise DisconnectionError for a lost connection, so that the pool connects again."""
     if connection.driver_connection.is_closed():
         raise DisconnectionError
     if time.monotonic() - record.info.get("used", math.inf) > PING_SECONDS:
@@ -163,14 +163,14 @@ _UNNAMED: dict[str, Any] = {
 
 
 def _for_asyncpg(place: URL) -> tuple[URL, dict[str, str]]:
-    """Take the options of libpq out of an address; return the rest, and what gives them to asyncpg.connect()."""
+    """Take the options of libpq out of an address; return the rest, and the arguments of asyncpg.connect() for them."""
     given = {name: value for name in _LIBPQ if isinstance(value := place.query.get(name), str)}
     rest = place.difference_update_query(given)
     return rest, {"dsn": f"postgresql:///?{urlencode(given)}"} if given else {}
 
 
 def _set_pragmas(connection: Any, _record: object) -> None:
-    connection.isolation_level = None  # BEGIN is sent explicitly, because the driver would send it too late
+    connection.isolation_level = None  # we send BEGIN explicitly, because the driver would send it too late
     cursor = connection.cursor()
     for pragma in _PRAGMAS:
         cursor.execute(pragma)
@@ -179,7 +179,7 @@ def _set_pragmas(connection: Any, _record: object) -> None:
 
 
 async def _use_wal(driver: Any) -> None:
-    """Set WAL, so that readers and a writer do not wait for each other; retry, as SQLite does not wait for readers."""
+    """Set WAL mode, so that readers and the writer do not wait for each other; retry if a reader prevents it."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + BUSY_SECONDS
     while True:
@@ -194,12 +194,12 @@ async def _use_wal(driver: Any) -> None:
 
 
 def _roll_back(connection: Any, _record: object, _error: object) -> None:
-    """Release the locks of a cancelled task, because a statement that it was reading keeps SQLite from closing."""
+    """Roll back the transaction of a cancelled task: a statement that it was reading keeps SQLite from closing."""
     with suppress(Exception):  # the connection is thrown away in any case
         connection.rollback()
 
 
 def _begin(connection: sa.Connection) -> None:
-    """Take the write lock at the beginning: SQLite refuses a reader that begins to write, and does not let it wait."""
+    """Take the write lock at the beginning: SQLite does not let a reader that starts to write wait, but refuses it."""
     driver: Any = connection.connection.dbapi_connection
     driver.begin_later(writing=connection.get_execution_options().get("writing", False))

@@ -1,4 +1,4 @@
-"""Run the migrations of this package; separate because alembic is slow to import and needed once a release."""
+"""The migrations of the schema; a module of its own because alembic is slow to import and needed once a release."""
 
 from pathlib import Path
 

@@ -1,8 +1,8 @@
 """The tables of one customer's database, the same in SQLite and PostgreSQL; definitions only.
 
 Columns in the clear hold random ids, times, states and counts. All personal data are in `sealed` columns: AES-256-GCM
-under a leaf of the customer's key tree (the call's own leaf, or the one in the row's `leaf` column), so cutting the
-leaf makes the row unreadable in every copy. Times are microseconds since 1970-01-01 UTC. No foreign key leads to
+under a leaf of the customer's key tree (the call's own leaf, or the one in the row's `leaf` column). Cutting the leaf
+makes the row unreadable in every copy. Times are microseconds since 1970-01-01 UTC. No foreign key leads to
 `calls`, because that table can be rebuilt from the vault, while holds, annotations, erasures, rules, waivers and users
 exist only here and in the journal. A change here needs a migration; a test compares the two.
 """
@@ -30,7 +30,7 @@ _HAS_SESSION = text("session IS NOT NULL")
 _OF_HOLDERS = text("kind <> 'cut'")
 _UNREMOVED = text("removed < 2")
 
-about = Table(  # the customer that this database belongs to; a file under another customer's name is refused
+about = Table(  # the customer that this database belongs to; another customer's file is refused
     "about",
     metadata,
     Column("customer", Text, primary_key=True),
@@ -44,15 +44,15 @@ nodes = Table(  # the nodes that serve this database
     Column("label", Text, nullable=False),  # [node] name
     Column("tree", Text, nullable=False),  # fingerprint of the customer's key tree
     Column("instance", Text, nullable=False),  # random, of one boot of one machine
-    Column("seen", BigInteger, nullable=False),  # when it was last there, by the clock of the database; 0: it has left
+    Column("seen", BigInteger, nullable=False),  # when it last renewed the row, by the database's clock; 0: row given up
     Column("state", Text, nullable=False, server_default="active"),  # pending, active, draining, retired
     Column("epoch", BigInteger, nullable=False, server_default="0"),  # raised by each start, and by its retirement
     Column("indexed_until", BigInteger, nullable=False, server_default="0"),  # its calls that ended before are indexed
-    Column("asked", BigInteger, nullable=False, server_default="0"),  # until when it waits for those of the others
+    Column("asked", BigInteger, nullable=False, server_default="0"),  # it waits until others have indexed up to here
     Column("seq", BigInteger, nullable=False, server_default="0"),  # number of its newest transaction
 )
 
-cuts = Table(  # what every holder of the keys cuts, in order (storage.cuts)
+cuts = Table(  # the cuts that every holder of the keys makes, in order (storage.cuts)
     "cuts",
     metadata,
     Column("n", BigInteger, primary_key=True, autoincrement=False),  # from 1, without a gap
@@ -65,7 +65,7 @@ cuts = Table(  # what every holder of the keys cuts, in order (storage.cuts)
     Index("cuts_unremoved", "n", sqlite_where=_UNREMOVED, postgresql_where=_UNREMOVED),
 )
 
-cut_erasures = Table(  # which lines of `cuts` an erasure has; a line that comes back keeps its id
+cut_erasures = Table(  # the lines of `cuts` that belong to an erasure; a line that comes back keeps its id
     "cut_erasures",
     metadata,
     Column("erasure", Text, nullable=False),
@@ -73,7 +73,7 @@ cut_erasures = Table(  # which lines of `cuts` an erasure has; a line that comes
     PrimaryKeyConstraint("erasure", "line"),
 )
 
-cut_acknowledgements = Table(  # how far each holder has come
+cut_acknowledgements = Table(  # the last line that each holder has applied
     "cut_acknowledgements",
     metadata,
     Column("node", Text, primary_key=True),  # [node] name
@@ -83,7 +83,7 @@ cut_acknowledgements = Table(  # how far each holder has come
     Column("mac", LargeBinary, nullable=False),
 )
 
-job_leases = Table(  # which node does a job that is done once for all
+job_leases = Table(  # the node that does a job for all nodes
     "job_leases",
     metadata,
     Column("job", Text, primary_key=True),
@@ -99,7 +99,7 @@ shared_files = Table(  # tokens and accounts, where several nodes share them
     Column("content", LargeBinary, nullable=False),  # sealed under a leaf that is never cut
 )
 
-page_sessions = Table(  # sessions of the page and what signing in counts (storage.access.shared_rows)
+page_sessions = Table(  # sessions of the web page, and counts of sign-in attempts (storage.access.shared_rows)
     "page_sessions",
     metadata,
     Column("key", LargeBinary, primary_key=True),  # keyed hash of a name that holds a secret
@@ -116,7 +116,7 @@ audit_copies = Table(  # the audit log of every node, so that each can show all
     Column("n", BigInteger, nullable=False),
     Column("at", BigInteger, nullable=False),  # time of the entry
     Column("line", LargeBinary, nullable=False),
-    Column("mark", LargeBinary),  # signed checkpoint of the entry, with the last one of each copying
+    Column("mark", LargeBinary),  # signed checkpoint of the entry; only the last entry of each copy run has one
     PrimaryKeyConstraint("node", "course", "n"),
     Index("audit_copies_at", "at", "node", "course", "n"),
 )
@@ -138,12 +138,12 @@ calls = Table(  # one row for each recording; can be rebuilt from the vault
     Column("sealed", LargeBinary, nullable=False),  # details and search forms, label "details"
     Column(
         "matched", Boolean, nullable=False, server_default=true()
-    ),  # false: its parties are not matched with users yet
-    Column("kept_from", BigInteger),  # when its retention begins, if later than ended_at
+    ),  # whether its parties have been matched with users
+    Column("kept_from", BigInteger),  # when its retention period begins, if later than ended_at
     Column("direction", SmallInteger),  # 0 none known, 1 inbound, 2 outbound, 3 internal; null: not filled in yet
-    Column("source", BigInteger),  # keyed hash of the address it came from (storage.calls.filter_columns)
+    Column("source", BigInteger),  # keyed hash of its source address (storage.calls.filter_columns)
     Column("node", SmallInteger, nullable=False, server_default="0"),  # number of the node that wrote it
-    Column("session", BigInteger),  # keyed hash of the communication session, where several nodes may record one
+    Column("session", BigInteger),  # keyed hash of the communication session, if several nodes may record it
     Index("calls_newest", "day", "started_at", "id"),
     Index("calls_state", "state", "day", "started_at", "id"),
     Index("calls_erase_after", "erase_after"),
@@ -173,23 +173,23 @@ days = Table(  # days that have calls, and the leaf whose "index" secret is the 
     Column("calls", Integer, nullable=False),
 )
 
-journal_mark = Table(  # how much of the journal of each node this database contains
+journal_mark = Table(  # the lines of each node's journal that this database contains
     "journal_mark",
     metadata,
     Column("node", SmallInteger, primary_key=True, autoincrement=False),  # [node] number
     Column("line", BigInteger, nullable=False),  # number of the newest line
     Column("label", Text, nullable=False, server_default=""),  # [node] name
-    Column("known", BigInteger, nullable=False, server_default="0"),  # newest line that any node has heard of
-    Column("spare", BigInteger, nullable=False, server_default="0"),  # lines up to this one are not needed any more
-    Column("place", BigInteger, nullable=False, server_default="0"),  # of its newest line in the order of all lines
+    Column("known", BigInteger, nullable=False, server_default="0"),  # newest line that any node knows of
+    Column("spare", BigInteger, nullable=False, server_default="0"),  # lines up to this one are no longer needed
+    Column("place", BigInteger, nullable=False, server_default="0"),  # of its newest line, in the order of all lines
 )
 
-journal_rows = Table(  # whose journal has the newest state of a row, where several nodes have a journal each
+journal_rows = Table(  # the node whose journal has the newest state of a row, if several nodes each have a journal
     "journal_rows",
     metadata,
     Column("name", Text, nullable=False),  # of the table
-    Column("key", Text, nullable=False),  # JSON: list of the primary key, or object of what was removed by
-    Column("place", BigInteger, nullable=False),  # in the order of all lines
+    Column("key", Text, nullable=False),  # JSON: list of the primary key, or object of the values of a removal
+    Column("place", BigInteger, nullable=False),  # position in the order of all lines
     Column("node", SmallInteger, nullable=False),
     PrimaryKeyConstraint("name", "key"),
     Index("journal_rows_node", "node"),
@@ -254,7 +254,7 @@ erasure_calls = Table(  # the calls of an erasure, each with its last step
     Column("call", Text, nullable=False, index=True),
     Column("leaf", BigInteger),  # null if the id was unknown
     Column("step", SmallInteger, nullable=False),  # 0 filed, then the steps of an erasure in order
-    Column("session", BigInteger),  # the call's: what another node indexes later under it is erased too
+    Column("session", BigInteger),  # the call's; calls that another node indexes later under it are erased too
     Index("erasure_calls_session", "session", sqlite_where=_HAS_SESSION, postgresql_where=_HAS_SESSION),
     PrimaryKeyConstraint("erasure", "call"),
 )
@@ -281,7 +281,7 @@ export_calls = Table(  # the calls in an export; if one is erased, the export is
     PrimaryKeyConstraint("export", "call"),
 )
 
-retention = Table(  # one row: the default, and which of several matching rules wins
+retention = Table(  # one row: the default, and whether the longest or shortest of several matching rules wins
     "retention",
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),  # always 1
@@ -335,12 +335,12 @@ user_changes = Table(  # users that have changed, in order
     metadata,
     Column("n", BigInteger().with_variant(Integer, "sqlite"), primary_key=True, autoincrement=True),
     Column("user", Text, nullable=False),
-    Column("open", Boolean, nullable=False),  # calls that the change may concern are still to be matched
+    Column("open", Boolean, nullable=False),  # whether calls that the change may affect are still to be matched
     Index("user_changes_open", "open", "n"),
     sqlite_autoincrement=True,
 )
 
-matching = Table(  # one row: how far the walk through all calls has come, newest first
+matching = Table(  # one row: the position of the walk through all calls, newest first
     "matching",
     metadata,
     Column("id", SmallInteger, primary_key=True, autoincrement=False),  # always 1

@@ -1,9 +1,11 @@
-"""SQLite through aiosqlite, with one trip to the connection's thread for each statement, where SQLAlchemy's adapter
-makes four: open a cursor, execute, fetch, close. A trip wakes two threads and costs more than a short statement.
+"""A driver for SQLite over aiosqlite that makes one trip to the connection's thread for each statement.
 
-A transaction is begun together with its first statement, and ending one without statements costs no trip. Nobody sees a
-difference: SQLite itself fixes the state that a reading transaction sees at its first statement, and a writing one
-locks out other processes from its first statement on.
+SQLAlchemy's adapter makes four: open a cursor, execute, fetch, close. A trip wakes two threads and costs more than a
+short statement.
+
+A transaction begins together with its first statement, and a transaction without statements costs no trip at its end.
+This changes no result: SQLite itself fixes the state that a reading transaction sees at its first statement, and a
+writing transaction locks out other processes from its first statement on.
 """
 
 import sqlite3
@@ -21,11 +23,11 @@ from sqlalchemy.dialects.sqlite.aiosqlite import (
 from sqlalchemy.util.concurrency import await_
 
 DIALECT = "sqlite+own"
-"""What an address of SQLAlchemy begins with."""
+"""Scheme of SQLAlchemy's addresses for this driver."""
 
 
 class Cursor(AsyncAdapt_aiosqlite_cursor):
-    """The rows of one statement, all fetched."""
+    """A cursor that has fetched all rows of its statement."""
 
     __slots__ = ()
 
@@ -61,7 +63,7 @@ class Cursor(AsyncAdapt_aiosqlite_cursor):
 
 
 class Connection(AsyncAdapt_aiosqlite_connection):
-    """A connection that makes as few trips to its thread as possible."""
+    """A connection that makes one trip to its thread for each statement."""
 
     __slots__ = ("_first", "_used")
 
@@ -71,7 +73,7 @@ class Connection(AsyncAdapt_aiosqlite_connection):
         self._used = False  # whether a statement was executed since the last transaction ended
 
     def begin_later(self, *, writing: bool) -> None:
-        """Begin a transaction with the next statement; one that is `writing` waits for the write lock."""
+        """Begin a transaction with the next statement; `writing`: it waits for the write lock."""
         self._first = "BEGIN IMMEDIATE" if writing else "BEGIN"
 
     def trip(self, statement: str, given: Any, many: bool) -> Any:
@@ -118,7 +120,7 @@ class Driver(AsyncAdapt_aiosqlite_dbapi):
 class Dialect(SQLiteDialect_aiosqlite):
     """The SQL of SQLite, the same for every customer: engines that share a `compiled_cache` compile a statement once.
 
-    SQLAlchemy looks for a statement under its dialect too, and makes one for each engine; so all of them are equal.
+    SQLAlchemy's cache key includes the dialect, and each engine makes a dialect of its own; so all dialects are equal.
     """
 
     supports_statement_cache = True  # not inherited

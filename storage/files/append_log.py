@@ -1,6 +1,6 @@
-"""Files of lines that only grow, written so that a crash at any moment leaves whole lines.
+"""Files to which lines are only appended, so that a crash at any moment leaves whole lines.
 
-A line without its line feed does not count, and the next writer cuts it off. Writers hold an exclusive flock. Space for
+A line without its line feed is ignored, and the next writer removes it. Writers hold an exclusive flock. Space for
 the next lines is reserved in advance, because some must be written on a full disk.
 """
 
@@ -16,7 +16,7 @@ _BLOCK = 64 << 10
 
 
 class LineFile:
-    """One such file; safe between processes."""
+    """An append-only file of lines; safe between processes."""
 
     def __init__(self, path: Path, what: str, reserve: int) -> None:
         """`what` completes "could not …"; `reserve`: bytes of disk to reserve beyond the end."""
@@ -39,7 +39,7 @@ class LineFile:
         return self._path.exists()
 
     def append(self, line: bytes) -> None:
-        """Append a line, line feed included, durably; raises NoSpace, DiskFailed, and then the line is not there."""
+        """Append a line, line feed included, durably; if NoSpace or DiskFailed is raised, the line was not added."""
         with disk_errors(f"write {self._what}"):
             fresh = not self._path.exists()
             with opened(self._path, os.O_RDWR | os.O_CREAT) as fd:
@@ -47,7 +47,7 @@ class LineFile:
                 size = os.fstat(fd).st_size
                 whole = whole_size(fd, size)
                 if whole < size:
-                    os.ftruncate(fd, whole)  # cut off by a crash, so it was never acknowledged
+                    os.ftruncate(fd, whole)  # an incomplete line that a crash left: its write was never acknowledged
                     self._reserved = 0
                 try:
                     write_all(fd, line, whole)
@@ -62,7 +62,7 @@ class LineFile:
                 Disk().sync_folder(self._path.parent)
 
     def take_back(self, line: bytes) -> bool:
-        """Remove a line durably if it still is the last one."""
+        """Remove a line durably if it is still the last one."""
         with disk_errors(f"write {self._what}"):
             if not self._path.exists():
                 return False
@@ -106,7 +106,7 @@ class LineFile:
                     yield line
 
     def after(self, offset: int = 0) -> tuple[list[bytes], int]:
-        """Return the whole lines from an offset on, at which a line begins, and the offset after them."""
+        """Return the whole lines from `offset` on, and the offset after them; a line must begin at `offset`."""
         if not self._path.exists():
             return [], 0
         with disk_errors(f"read {self._what}"), self._path.open("rb") as file:
@@ -125,7 +125,7 @@ class LineFile:
     def _own(self, fd: int, size: int) -> None:
         if size + self._reserve // 2 > self._reserved:
             owned = reserve(fd, size, self._reserve)
-            self._reserved = size + self._reserve if owned else 0  # the next line tries again
+            self._reserved = size + self._reserve if owned else 0  # if that failed, the next line tries again
 
 
 def whole_size(fd: int, size: int) -> int:

@@ -1,4 +1,4 @@
-"""Write small files so that they survive a power cut; fsync of small files is done here and nowhere else.
+"""Durable writing of small files, which survive a power cut; no other module calls fsync for small files.
 
 Every method returns when its effect is durable, and raises NoSpace or DiskFailed if it is not. Tests replace the four
 single steps (`write`, `sync`, `rename`, `unlink`) to stop at each of them.
@@ -39,7 +39,7 @@ def disk_errors(what: str) -> Iterator[None]:
 
 
 def denied(path: Path) -> str:
-    """Say of a file that this user may not use whose it is, or whose the nearest folder is that can be looked at."""
+    """Return who owns a file that this user may not use, or who owns its nearest folder that this user can examine."""
     for place in (path, *path.parents):
         try:
             found = os.stat(place)
@@ -59,7 +59,7 @@ def _user(number: int) -> str:
 
 
 class Disk:
-    """The disk as this package uses it."""
+    """The file operations of this package."""
 
     def read(self, path: Path) -> bytes | None:
         """Return the whole file, None if there is none."""
@@ -94,7 +94,7 @@ class Disk:
             _grow_time(fd, before)
 
     def settle(self, path: Path) -> None:
-        """Make everything written to this file durable, also by other processes."""
+        """Make everything written to this file durable, including the writes of other processes."""
         with disk_errors("write back a file of the data directory"), opened(path, os.O_WRONLY) as fd:
             self.sync(fd)
 
@@ -127,7 +127,7 @@ class Disk:
             self.sync_folder(path.parent)
 
     def sync_folder(self, path: Path) -> None:
-        """Make the names in a folder durable."""
+        """Make the entries of a folder durable."""
         with disk_errors("write back a folder"), opened(path, os.O_RDONLY | os.O_DIRECTORY) as fd:
             self.sync(fd)
 
@@ -142,7 +142,7 @@ class Disk:
         os.fsync(fd)
 
     def rename(self, old: Path, new: Path) -> None:
-        """Rename a file, replacing one that has the name."""
+        """Rename a file, replacing any file that has the new name."""
         old.rename(new)
 
     def unlink(self, path: Path) -> None:
@@ -151,12 +151,12 @@ class Disk:
 
 
 def make_apart(folder: Path) -> None:
-    """Create a folder whose files ext4 keeps in a separate region of the disk; on other file systems, just a folder.
+    """Create a folder whose files ext4 keeps in a separate region of the disk; other file systems make a plain folder.
 
-    ext4 puts the inode of a new file near its folder's, and checks one by one every inode there that was deleted in the
-    last minutes. Where thousands were deleted, creating a file takes a millisecond instead of ten microseconds. Below a
-    folder with the flag T (chattr(1)), a new folder gets a region chosen by its name, so it is created under a random
-    name. Raises OSError.
+    ext4 puts the inode of a new file near the inode of its folder, and checks one by one every inode there that was
+    deleted in the last minutes. After thousands of deletions, creating a file takes a millisecond instead of ten
+    microseconds. Below a folder with the flag T (chattr(1)), ext4 chooses the region of a new folder by its name, so
+    the folder is created under a random name and then renamed. Raises OSError.
     """
     if folder.is_dir():
         return
@@ -172,7 +172,7 @@ def make_apart(folder: Path) -> None:
     draft.mkdir(PRIVATE_FOLDER)
     try:
         draft.rename(folder)
-    except OSError:  # another process was faster
+    except OSError:  # another process has created it
         with suppress(OSError):
             draft.rmdir()
         folder.mkdir(PRIVATE_FOLDER, exist_ok=True)
@@ -187,7 +187,7 @@ def write_all(fd: int, data: bytes, offset: int) -> None:
 
 @contextmanager
 def alone(lock: Path, what: str) -> Iterator[None]:
-    """Hold a lock against other processes; raises NoSpace, DiskFailed that name `what`."""
+    """Hold a lock against other processes; raises NoSpace or DiskFailed, whose message names `what`."""
     with disk_errors(what):
         fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -199,7 +199,7 @@ def alone(lock: Path, what: str) -> Iterator[None]:
 
 @contextmanager
 def opened(path: Path, flags: int) -> Iterator[int]:
-    """Open a private file; OSErrors are not translated."""
+    """Open a private file; raises OSError untranslated."""
     fd = os.open(path, flags | os.O_CLOEXEC, PRIVATE_FILE)
     try:
         yield fd
@@ -208,7 +208,7 @@ def opened(path: Path, flags: int) -> Iterator[int]:
 
 
 def _keep_owner(fd: int, path: Path) -> None:
-    """Give a draft the owner and mode of the file that it replaces; of a new file root gives away the owner only."""
+    """Give a draft the owner and mode of the file that it replaces; for a new file, root sets the owner only."""
     now, root = os.fstat(fd), os.geteuid() == 0
     try:
         before = os.stat(path)
@@ -219,11 +219,11 @@ def _keep_owner(fd: int, path: Path) -> None:
     if root and (before.st_uid, before.st_gid) != (now.st_uid, now.st_gid):
         os.fchown(fd, before.st_uid, before.st_gid)
     if (before.st_mode ^ now.st_mode) & 0o770:
-        os.fchmod(fd, before.st_mode & 0o770)  # nothing here is for everybody
+        os.fchmod(fd, before.st_mode & 0o770)  # no file here is readable by everybody
 
 
 def _grow_time(fd: int, before: int) -> None:
-    """Make the times of two writes within one tick of the kernel's clock differ, because readers compare them."""
+    """Advance the modification time after two writes in one tick of the kernel's clock, because readers compare it."""
     now = os.fstat(fd)
     if now.st_mtime_ns <= before:
         os.utime(fd, ns=(now.st_atime_ns, before + 1))

@@ -1,9 +1,10 @@
 """Free space of a file system, and space reserved in advance, so that erasing works on a full disk.
 
 Blocks are reserved beyond the end of a file without changing its size (fallocate with FALLOC_FL_KEEP_SIZE). The cut log
-reserves its next lines like that. The database cannot, because SQLite truncates its files at every checkpoint, so a
-node keeps an empty file with some blocks. It is given up when an erasure meets a full disk, and made again when there
-is space. If a file system cannot reserve blocks, erasing on a full disk is not guaranteed; nothing else changes.
+reserves space for its next lines in this way. The database cannot, because SQLite truncates its files at every
+checkpoint, so a node keeps an empty file with reserved blocks. It releases them when an erasure meets a full disk, and
+reserves them again when there is space. If a file system cannot reserve blocks, erasing on a full disk is not
+guaranteed; nothing else changes.
 """
 
 import ctypes
@@ -15,12 +16,12 @@ FILE_NAME = ".room"
 # The write-ahead log may grow to 4 MB before SQLite moves it into the database, which may grow by as much. Then one
 # erasure writes its request, the removal of rows with about thirty tokens each, and its receipt.
 RESERVED = 16 << 20
-LEAST_SHARE = 16  # a file system too small for that reserves a sixteenth
+LEAST_SHARE = 16  # on a file system that is too small for this, a sixteenth is reserved
 _KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE
 
 
 def reserve(fd: int, offset: int, length: int) -> bool:
-    """Reserve `length` bytes from `offset` on; return False if that is not possible."""
+    """Reserve `length` bytes from `offset` on; return False if the file system cannot."""
     call = ctypes.CDLL(None, use_errno=True).fallocate
     call.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
     return bool(call(fd, _KEEP_SIZE, offset, length) == 0)
@@ -28,7 +29,7 @@ def reserve(fd: int, offset: int, length: int) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Size and use of a file system, for a process without privileges."""
+    """Size and use of a file system, as a process without privileges sees them."""
 
     free: int
     """Free bytes."""
@@ -46,22 +47,22 @@ class Space:
         return cls(found.f_bavail * found.f_frsize, found.f_blocks * found.f_frsize, found.f_favail, found.f_files)
 
     def is_short(self, least: int, share: int) -> bool:
-        """Return whether less than `least` bytes are free, or on a small file system less than 1/`share`."""
+        """Return whether fewer than `least` bytes are free, or less than 1/`share` of a small file system."""
         return self.free < min(least, self.whole // share)
 
     def is_short_of_files(self, least: int, share: int) -> bool:
-        """Return whether fewer than `least` files can be created, or on a small file system less than 1/`share`."""
+        """Return whether fewer than `least` files can be created, or less than 1/`share` on a small file system."""
         return self.files != 0 and self.free_files < min(least, self.files // share)
 
 
 class ReservedSpace:
-    """Reserved space of a node, which is given up when an erasure needs it."""
+    """Reserved space of a node, which is released when an erasure needs it."""
 
     def __init__(self, data_dir: Path) -> None:
         self._path = data_dir / FILE_NAME
 
     def keep(self) -> bool:
-        """Reserve the space, or half of what is left if there is less; return False if nothing is reserved."""
+        """Reserve the space, or half of the free space if that is less; return False if nothing is reserved."""
         try:
             space, owned = Space.of(self._path.parent), self._owned()
             size = min(RESERVED, space.whole // LEAST_SHARE, owned + space.free // 2)

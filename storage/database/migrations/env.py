@@ -1,4 +1,4 @@
-"""Run migrations on the connection that alembic was given, in its transaction."""
+"""Alembic's environment, which runs migrations on the connection that it was given, in its transaction."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""Matching of calls with directory users: what is still to be matched, and since when each directory is known."""
+"""Matching of calls with directory users: calls still to be matched, and since when each directory is known."""
 
 import sqlalchemy as sa
 from alembic import op

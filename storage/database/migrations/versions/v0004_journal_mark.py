@@ -1,4 +1,4 @@
-"""The newest journal line in the database, so that an old database is recognised; erasures sorted by their end."""
+"""The number of the newest journal line, by which an old database is recognised; an index of erasures by their end."""
 
 import sqlalchemy as sa
 from alembic import op

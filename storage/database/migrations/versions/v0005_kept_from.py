@@ -1,4 +1,4 @@
-"""When the retention of a call begins, if the clock was set back before the call ended."""
+"""A column for the beginning of a call's retention, if the clock was set back before the call ended."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Lists of calls by hold, direction and source; calls.filter_columns.fill fills the columns of existing calls."""
+"""Columns to filter calls by hold, direction and source; calls.filter_columns.fill fills those of existing calls."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,4 +1,4 @@
-"""Which node serves the database, and which node records a call; all existing calls are those of node 0."""
+"""The node that serves the database, and the node that recorded each call; existing calls belong to node 0."""
 
 import sqlalchemy as sa
 from alembic import op
