@@ -44,7 +44,7 @@ nodes = Table(  # the nodes that serve this database
     Column("label", Text, nullable=False),  # [node] name
     Column("tree", Text, nullable=False),  # fingerprint of the customer's key tree
     Column("instance", Text, nullable=False),  # random, of one boot of one machine
-    Column("seen", BigInteger, nullable=False),  # when it last renewed the row, by the database's clock; 0: row given up
+    Column("seen", BigInteger, nullable=False),  # when it last renewed the row, by the database clock; 0: given up
     Column("state", Text, nullable=False, server_default="active"),  # pending, active, draining, retired
     Column("epoch", BigInteger, nullable=False, server_default="0"),  # raised by each start, and by its retirement
     Column("indexed_until", BigInteger, nullable=False, server_default="0"),  # its calls that ended before are indexed

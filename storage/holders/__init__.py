@@ -1,1 +1,1 @@
-"""Several nodes hold the keys of a customer: the table of what all of them cut, and this node as one of them."""
+"""Holders of a customer's keys on several nodes: the table of cuts that all make, and this node as one holder."""

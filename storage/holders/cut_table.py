@@ -17,28 +17,29 @@ from storage.nodes.rows import STALE_SECONDS, NodeState
 from storage.timestamps import from_micros
 
 APPLIED, BY_ALL = 1, 2
-"""Values of the column `removed`: rows and objects were removed once this node had applied the line; and again once
-all holders had.
+"""Values of the column `removed`: rows and objects are removed when this node has applied a line, and again when all
+holders have.
 """
 
 MOST_LINES = 10_000
-"""Lines that one pass of removal takes at most."""
+"""Most lines that one pass of removal handles."""
 
 LOST_SECONDS = 900.0
-"""So long what is due is not erased while a node has not been heard of: after a fail-over it may know of a hold that
-the database has lost. Retention that is late by as much harms nobody.
+"""How long retention waits for a silent node: after a fail-over it may know of a hold that the database has lost.
+
+A delay of this length in retention does no harm.
 """
 
 Place = tuple[int, bytes]
-"""Number of a line and the chain there; (0, BEGIN) before the first."""
+"""Number of a line and the chain at it; (0, BEGIN) before the first line."""
 
 START: Place = (0, BEGIN)
 
 ChangeMark = tuple[Place, tuple[int, int]]
-"""A value that changes whenever a holder has something to do: the newest line, and how many acknowledgements there are
-and the sum of their numbers.
+"""A value that changes whenever a holder has something to do.
 
-The second is (-1, 0) while the rows of a line wait to be removed.
+It consists of the newest line, and of the number of acknowledgements with the sum of their line numbers. The second
+part is (-1, 0) while the rows of a line wait to be removed.
 """
 
 _NEWEST = sa.select(cuts.c.n).order_by(cuts.c.n.desc()).limit(1)
@@ -67,7 +68,7 @@ def change_mark_of(row: sa.Row[Any]) -> ChangeMark:
 
 
 async def change_mark(connection: AsyncConnection) -> ChangeMark:
-    """Return the change mark of the tables as they are now."""
+    """Return the present change mark of the tables."""
     return change_mark_of((await connection.execute(sa.select(*CHANGE_COLUMNS))).one())
 
 
@@ -79,7 +80,7 @@ async def moment(connection: AsyncConnection) -> datetime:
 async def silent_for(connection: AsyncConnection, name: str) -> float | None:
     """Return the seconds since a node last renewed its row, by the clock of the database.
 
-    None if it is unknown, was retired, or gave up its row when it stopped.
+    Returns None if the node is unknown, was retired, or gave up its row when it stopped.
     """
     mine = sa.and_(nodes.c.label == name, nodes.c.state != NodeState.RETIRED, nodes.c.seen > 0)
     age = await connection.scalar(sa.select(NOW - nodes.c.seen).where(mine))
@@ -87,13 +88,13 @@ async def silent_for(connection: AsyncConnection, name: str) -> float | None:
 
 
 async def away(connection: AsyncConnection, names: Collection[str]) -> list[str]:
-    """Return which of these nodes are away: silent for STALE_SECONDS by the clock of the database, or unknown."""
+    """Return which of these nodes are unknown, or silent for over STALE_SECONDS by the clock of the database."""
     silent = {name: await silent_for(connection, name) for name in sorted(names)}
     return [name for name, seconds in silent.items() if seconds is None or seconds > STALE_SECONDS]
 
 
 async def unindexed(connection: AsyncConnection, until: int, *, retired: bool = False) -> set[str]:
-    """Return the names of the nodes that have not indexed all their calls that ended before a time (microseconds).
+    """Return the names of the nodes that have not indexed all their calls that ended before `until` (microseconds).
 
     `retired`: count retired nodes too.
     """
@@ -103,9 +104,9 @@ async def unindexed(connection: AsyncConnection, until: int, *, retired: bool = 
 
 
 async def written(connection: AsyncConnection) -> int:
-    """Return since when every node has written to this database, or was waited for long enough: microseconds.
+    """Return the time, in microseconds, up to which every node has written here or has been waited for long enough.
 
-    A node that writes finds out first whether the database has lost what it had committed, and gives it back.
+    Before it writes, a node checks whether the database has lost what it had committed, and gives that back.
     """
     waited = NOW - round(LOST_SECONDS * MICROS)
     return int(await connection.scalar(sa.select(sa.func.greatest(waited, INDEXED))) or 0)
@@ -120,7 +121,7 @@ async def has(connection: AsyncConnection, place: Place) -> bool:
 async def read(connection: AsyncConnection, since: int = 0) -> Table:
     """Return the lines from `since` on and all acknowledgements.
 
-    Of the lines before, include those that say who holds the keys, and those at which a holder acknowledged.
+    Of the earlier lines, include those that change who holds the keys, and those at which a holder acknowledged.
     """
     acknowledged = {
         each.node: Acknowledgement(each.node, each.n, bytes(each.chain), bytes(each.tree), bytes(each.mac))
@@ -133,9 +134,9 @@ async def read(connection: AsyncConnection, since: int = 0) -> Table:
 
 
 async def append(connection: AsyncConnection, line: Line, keys: ChainKeys, customer: str) -> Numbered:
-    """Append a line in a writing transaction, of which there is one at a time; return it with its number.
+    """Append a line in a writing transaction and return it with its number; only one transaction writes at a time.
 
-    A line whose id is in the table already is returned as it is there.
+    If the id of the line is already in the table, return the line from there.
     """
     present = (await connection.execute(sa.select(cuts).where(cuts.c.id == line.id))).first()
     if present is not None:
@@ -166,7 +167,7 @@ async def acknowledge(connection: AsyncConnection, acknowledgement: Acknowledgem
 
 
 async def unremoved(connection: AsyncConnection) -> list[tuple[Numbered, int]]:
-    """Return the lines whose rows or objects may still be there, oldest first, each with its column `removed`."""
+    """Return the lines whose rows or objects may remain, oldest first, each with its value of the column `removed`."""
     rows = await connection.execute(sa.select(cuts).where(cuts.c.removed < BY_ALL).order_by(cuts.c.n).limit(MOST_LINES))
     return [(numbered(each), each.removed) for each in rows]
 
@@ -180,7 +181,7 @@ async def removed(connection: AsyncConnection, lines: Iterable[Line], stage: int
 
 
 async def of_erasure(connection: AsyncConnection, id: str) -> list[tuple[int, int]]:
-    """Return the number and the column `removed` of each line of an erasure."""
+    """Return the number of each line of an erasure, with its value of the column `removed`."""
     joined = cut_erasures.join(cuts, cuts.c.id == cut_erasures.c.line)
     asked = sa.select(cuts.c.n, cuts.c.removed).select_from(joined).where(cut_erasures.c.erasure == id)
     return [(each.n, each.removed) for each in await connection.execute(asked)]

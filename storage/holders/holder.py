@@ -1,22 +1,23 @@
-"""This node as a holder of a customer's keys: it follows the table `cuts`, and opens nothing while it is behind.
+"""A node as holder of a customer's keys, which follows the table `cuts` and opens nothing while it is behind.
 
     holder = Holder(name, database, keys, keys_dir, now, local)
-    database.guard(holder.guard)             each transaction first applies the lines written meanwhile
+    database.guard(holder.guard)             each transaction first applies the new lines
     await holder.begin()                     before anything is served
     await holder.turn()                      in the daemon, when something has changed (recorder.maintenance.holder_job)
 
-`storage.cuts` decides what comes next; this module carries out each step:
+`storage.cuts` decides the next step; this module carries it out:
 
-    Apply            end own live calls that the line cuts; `CustomerKeys.follow` writes the line to the cut log and
-                     cuts. Local parts are removed and running uploads end before the next acknowledgement.
+    Apply            end this node's live calls that the line cuts; `CustomerKeys.follow` writes the line to the cut log
+                     and cuts. Local parts are removed and running uploads end before the next acknowledgement.
     BringBack, AnnounceReturn    append a line to the table
-    Acknowledge      when everything before is done, and again after RENEW_AFTER
+    Acknowledge      after all earlier steps, and again after RENEW_AFTER
 
-How long this node was away is told by the clock of the database: its own may be wrong by days, and at a start nothing
-else knows. While it runs its own clock measures, and a clock that was set by a day, either way, counts as a day away.
+At a start, the clock of the database tells how long this node was away, because the node's own clock may be wrong by
+days. While the node runs, its own clock measures; a clock that was set by a day, in either direction, counts as a day
+away.
 
 The first task that sees a line applies it: the loop, a transaction that would otherwise be behind (the guard), or the
-task that wrote the line. Only the loop ends live calls, so the others leave a line that cuts a live call to the loop.
+task that wrote the line. Only the loop ends live calls, so other tasks leave a line that cuts a live call to the loop.
 """
 
 import asyncio
@@ -63,24 +64,24 @@ from storage.keys.sealing import DeletableKeys
 from storage.timestamps import DAY_MICROS
 
 RENEW_AFTER = timedelta(seconds=60)
-"""After this time an unchanged acknowledgement is written again, which shows that the database can be reached."""
+"""After this time an unchanged acknowledgement is written again, to show that this node reaches the database."""
 
 SILENT_AFTER = timedelta(days=1)
-"""A holder that has not acknowledged for this long must return before it opens anything: it may have missed cuts."""
+"""A holder that was silent for this long must return before it opens anything: it may have missed cuts."""
 
 NOTE_AGAIN_AFTER = timedelta(minutes=10)
-"""While the node runs, the time in the return file is renewed when it is older than this."""
+"""While the node runs, the time in the return file is renewed after this time."""
 
 OTHERS_REMOVE_AFTER = timedelta(seconds=5)
-"""After this time any holder removes the rows of a line; until then only the node that wrote it does."""
+"""After this time any holder may remove the rows of a line; until then only the node that wrote the line does."""
 
 RETIRED_AFTER = timedelta(days=2)
-"""How long a node must have been silent before others may retire it, unless it has stopped: it may still record."""
+"""How long a node that has not stopped must be silent before others may retire it: it may still be recording."""
 
 Also = Callable[[AsyncConnection], Awaitable[None]]
-"""Does something else in the same transaction."""
+"""Does additional work in the same transaction."""
 
-_OWN: ContextVar[bool] = ContextVar("own", default=False)  # a transaction of the holder itself, which the guard passes
+_OWN: ContextVar[bool] = ContextVar("own", default=False)  # whether the guard lets this transaction through
 
 
 async def nothing_more(connection: AsyncConnection) -> None:
@@ -88,20 +89,20 @@ async def nothing_more(connection: AsyncConnection) -> None:
 
 
 class CutsBehind(DatabaseAway):
-    """This node may not open anything now: it has not applied all lines, must return first, or is no holder."""
+    """This node may not open anything now: it has not applied all lines, must return first, or is not a holder."""
 
 
 class HolderKeys(DeletableKeys, Protocol):
-    """What a holder needs of the keys (storage.keys.key_store.CustomerKeys)."""
+    """The methods of the keys that a holder needs (storage.keys.key_store.CustomerKeys)."""
 
     customer: str
 
     def follow(self, each: Numbered) -> Entry:
-        """Append a line to the cut log with its number, then cut what it names; return that."""
+        """Append a line to the cut log with its number, then cut what it names; return the entry that was cut."""
         ...
 
     def state(self) -> bytes:
-        """Return the key tree as the bytes that are sealed on the disk."""
+        """Return the serialised key tree, which is sealed on the disk."""
         ...
 
     def settle(self) -> bool:
@@ -115,24 +116,24 @@ class HolderKeys(DeletableKeys, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How far an erasure has come among the nodes."""
+    """Progress of an erasure on all nodes."""
 
     done: bool
-    """Whether every holder has cut it, and every node has indexed all calls from before the request."""
+    """Whether every holder has made its cuts, and every node has indexed all calls from before the request."""
     waiting_for: tuple[str, ...]
-    """Names of the nodes that have not cut it, or not indexed all calls from before the request."""
+    """Names of the nodes that have not made its cuts, or have not indexed all calls from before the request."""
     away: bool
-    """Whether one of these nodes is away, so that it may take long."""
+    """Whether one of these nodes is away, so that the erasure may take long."""
     holders: Mapping[str, bool]
-    """Every node that ever held the keys, by name, and whether it still does; a retired one does not."""
+    """Every node that ever held the keys, by name, and whether it still holds them; a retired node does not."""
 
 
 Stop = Callable[[str], Awaitable[None]]
-"""Ends a live call before it is erased, and waits until that is done."""
+"""Ends a live call before it is erased, and waits until it has ended."""
 
 
 async def _not_live(call: str) -> None:
-    """Do nothing: without the daemon no call is live."""
+    """Do nothing, because no call is live without the daemon."""
 
 
 class Holder:
@@ -150,13 +151,13 @@ class Holder:
     ) -> None:
         self.name = name
         self.customer = keys.customer
-        #: For the chain and for acknowledgements.
+        #: Keys of the chain and of acknowledgements.
         self.chain = ChainKeys.of(partial(keys.secret, LAST_LEAF))
         #: Set when the loop has something to do: a line was written, or the tables have changed.
         self.wanted = asyncio.Event()
         #: Whether this node was retired and has overwritten its keys.
         self.gone = False
-        #: Whether holders at the same line have different key trees, which is an incident: no cut counts as done then.
+        #: Whether holders at the same line have different key trees. If so, no cut counts as done: it is an incident.
         self.trees_differ = False
         self._database = database
         self._keys = keys
@@ -172,17 +173,17 @@ class Holder:
         self._offset = 0
         self._since = 0
         self._level: Place | None = None
-        self._last_acknowledged: tuple[Place, datetime] | None = None  # the last acknowledgement, and when
-        self._noted: datetime | None = None  # when the file of the return was written last
+        self._last_acknowledged: tuple[Place, datetime] | None = None  # the last acknowledgement and its time
+        self._noted: datetime | None = None  # when the return file was last written
         self._tree = (-1, b"")
         self._dropping: list[Entry] = []
         self._written_here: set[str] = set()  # ids of lines that this process wrote
-        self._idle_mark: ChangeMark | None = None  # of the tables when there was nothing left to do
+        self._idle_mark: ChangeMark | None = None  # change mark of the tables when nothing was left to do
 
     # --- may anything be opened? -------------------------------------------------------------------------------------
 
     async def guard(self, connection: AsyncConnection, writes: bool) -> None:
-        """Apply the lines that this transaction sees; raise CutsBehind if this node still may not open anything."""
+        """Apply the lines that this transaction sees; raise CutsBehind if this node may not open anything even then."""
         if _OWN.get():
             return
         if self.gone or self._silent():
@@ -193,7 +194,7 @@ class Holder:
             raise self._behind()
 
     async def is_level(self) -> bool:
-        """Return whether this node may open sealed values and upload now, after it has applied what it can."""
+        """Apply the lines that can be applied now; return whether this node may then open sealed values and upload."""
         with self._unguarded():
             async with self._database.reading() as connection:
                 if self.gone or self._silent():
@@ -201,7 +202,7 @@ class Holder:
                 return self._level == await cut_table.newest(connection) or await self._catch_up(connection)
 
     async def applied(self) -> None:
-        """Apply the lines written until now; raise CutsBehind if the loop must end live calls first."""
+        """Apply the lines written so far; raise CutsBehind if the loop must end live calls first."""
         self.wanted.set()
         if not await self.is_level():
             raise self._behind()
@@ -237,7 +238,7 @@ class Holder:
             return self._judge(table)
 
     def _judge(self, table: Table) -> bool:
-        """Remember whether this node may open sealed values, given the newest table, and return it."""
+        """Decide by the newest table whether this node may open sealed values, note the result and return it."""
         self._level = (table.head, table.chain(table.head)) if level(self._held(), table) else None
         if last_common(self._log, table) == table.head:
             self._log, self._since = reduced(self._log, table), table.head
@@ -246,9 +247,9 @@ class Holder:
     # --- follow ------------------------------------------------------------------------------------------------------
 
     async def begin(self) -> None:
-        """Cut again what the own cut log names, then apply new lines, before anything is served; repeatable.
+        """Cut again what this node's cut log names, then apply new lines, before anything is served; repeatable.
 
-        A line that cuts a live call is left to the loop. Raises StorageError.
+        Leaves a line that cuts a live call to the loop. Raises StorageError.
         """
         if not self._begun:
             await asyncio.to_thread(self._keys.settle)
@@ -264,10 +265,10 @@ class Holder:
                 await self._catch_up(connection)
 
     async def _find_standing(self) -> None:
-        """Decide whether this node must return. The first node of a database admits itself here."""
+        """Decide whether this node must return; the first node of a database admits itself here."""
         async with self._database.reading() as connection:
             table, now = await cut_table.read(connection), await cut_table.moment(connection)
-        await self._read_log()  # again: another process of this node may have applied and acknowledged a line since
+        await self._read_log()  # another process of this node may have applied and acknowledged a line meanwhile
         own = (table.acknowledged or {}).get(self.name)
         if not table.lines and not self._log:
             await self._stand(Standing(None, now))
@@ -286,10 +287,10 @@ class Holder:
         self._level = None
 
     async def turn(self, stop_live: Stop = _not_live) -> bool:
-        """Do everything that there is to do now, up to the acknowledgement; raises StorageError.
+        """Take all steps that are due, up to the acknowledgement; raises StorageError.
 
-        `stop_live` ends a live call of this node whose key is to be cut.
-        Return False if nothing has changed since the last time.
+        `stop_live` ends a live call of this node whose key is to be cut. Return False if nothing has changed since the
+        last call.
         """
         self.wanted.clear()
         if not self._begun:
@@ -315,9 +316,10 @@ class Holder:
             self.gone, self._level = True, None
 
     async def depart(self) -> bool:
-        """Apply the remaining lines on a node that may not serve any more, and overwrite its keys if it was retired.
+        """Apply the remaining lines on a node that may no longer serve, and overwrite its keys if it was retired.
 
-        Return whether the keys are overwritten. For a node that the registry refuses; repeatable. Raises StorageError.
+        Return whether the keys are overwritten. Call it for a node that the registry refuses; repeatable. Raises
+        StorageError.
         """
         await self.begin()
         if any(each.line.kind is Kind.RETIRE and each.line.node == self.name for each in self._log):
@@ -325,12 +327,12 @@ class Holder:
         return self.gone
 
     def is_idle(self, mark: ChangeMark) -> bool:
-        """Return whether there is nothing to do while the tables have this change mark."""
+        """Return whether nothing is to be done while the tables have this change mark."""
         unchanged = self._begun and mark == self._idle_mark and self._level == mark[0]
         return unchanged and not (self._dropping or self._due())
 
     async def _found_idle(self) -> bool:
-        """Read the change mark, and return whether there is nothing to do."""
+        """Read the change mark, and return whether nothing is to be done."""
         async with self._database.reading() as connection:
             mark = await cut_table.change_mark(connection)
         if self.is_idle(mark):
@@ -339,7 +341,7 @@ class Holder:
         return False
 
     async def _follow(self, stop_live: Stop) -> Table:
-        """Take step after step until everything is acknowledged; return the table at that moment."""
+        """Take steps until everything is acknowledged; return the table as it then is."""
         while True:
             async with self._database.reading() as connection, self._following:
                 table = await self._read(connection)
@@ -367,7 +369,7 @@ class Holder:
             await cut_table.append(connection, line, self.chain, self.customer)
 
     async def _read(self, connection: AsyncConnection) -> Table:
-        """Read the table from `_since` on, and what this node has applied; read both in full after a fail-over."""
+        """Read the table from `_since` on and the lines that this node has applied; after a fail-over read all."""
         await self._read_log()
         table = await cut_table.read(connection, self._since)
         if self._since and last_common(self._log, table) < self._since:
@@ -377,7 +379,7 @@ class Holder:
         return table
 
     async def _read_log(self) -> None:
-        """Read what this or another process of this node has added to the cut log since the last time."""
+        """Read the lines that any process of this node has added to the cut log since the last call."""
         more, self._offset = await asyncio.to_thread(self._ledger.followed, self._offset)
         self._log = (*self._log, *more)
 
@@ -385,7 +387,7 @@ class Holder:
         return Held(self.name, self._log, self._standing.returning)
 
     async def _apply(self, line: Numbered) -> None:
-        """Append a line to the cut log and cut what it names; the caller has the lock `_following`."""
+        """Append a line to the cut log and cut what it names; the caller holds the lock `_following`."""
         self._level = None
         own = followed_lines(self._log).get(line.n)
         if own is not None and own.chain == line.chain:
@@ -393,7 +395,7 @@ class Holder:
         try:
             cut = await asyncio.to_thread(self._keys.follow, line)
         except BaseException:
-            self._begun = False  # the line may be in the log and not be cut
+            self._begun = False  # the line may be in the log without its cut
             raise
         await self._read_log()
         self._dropping.append(cut)
@@ -422,7 +424,7 @@ class Holder:
         return True
 
     def _due(self) -> bool:
-        """Return whether the acknowledgement must be written again although nothing has changed."""
+        """Return whether the unchanged acknowledgement must be written again."""
         return self._last_acknowledged is None or abs(self._now() - self._last_acknowledged[1]) > RENEW_AFTER
 
     def _old_note(self) -> bool:
@@ -438,7 +440,7 @@ class Holder:
     # --- remove ------------------------------------------------------------------------------------------------------
 
     async def _remove(self, table: Table) -> None:
-        """Remove rows and objects of what was cut: once this node has applied a line, and again once all have."""
+        """Remove the rows and objects of lines, once after this node has applied a line and again after all have."""
         async with self._database.reading() as connection:
             lines = await cut_table.unremoved(connection)
         mine = last_common(self._log, table)
@@ -463,7 +465,7 @@ class Holder:
         )
 
     async def spread(self, connection: AsyncConnection, erasure: str, requested_at: int) -> Spread:
-        """Return how far an erasure has come, as a transaction sees it; `requested_at` in microseconds."""
+        """Return the progress of an erasure as a transaction sees it; `requested_at` in microseconds."""
         n, _ = await cut_table.newest(connection)
         table = await cut_table.read(connection, n)
         lines = await cut_table.of_erasure(connection, erasure)
@@ -476,11 +478,11 @@ class Holder:
         return Spread(done and not behind, tuple(sorted(behind)), bool(away), holders)
 
     async def written(self, connection: AsyncConnection) -> int:
-        """Return since when every node has written to this database, or was waited for long enough: microseconds."""
+        """Return the time, in microseconds, up to which every node has written or has been waited for long enough."""
         return await cut_table.written(connection)
 
     async def away(self) -> dict[str, float | None]:
-        """Return the other holders that are away, each with the seconds that it has been silent, None if unknown."""
+        """Return the other holders that are away, each with the seconds of its silence, None if unknown."""
         others = await self.others()
         with self._unguarded():
             async with self._database.reading() as connection:
@@ -494,7 +496,7 @@ class Holder:
     # --- cut ---------------------------------------------------------------------------------------------------------
 
     async def append_cut(self, connection: AsyncConnection, text: str) -> None:
-        """Append the line of a cut, in a transaction of the caller that `guard` has let through; `text` is its text."""
+        """Append the line of a cut with this text, in a transaction of the caller that `guard` has let through."""
         line = Line(self._new_id(), Kind.CUT, text=text)
         await cut_table.append(connection, line, self.chain, self.customer)
         self._written_here.add(line.id)
@@ -502,7 +504,7 @@ class Holder:
     # --- holders come and go -----------------------------------------------------------------------------------------
 
     async def table(self) -> Table:
-        """Return the lines that say who holds the keys, the newest line, and all acknowledgements."""
+        """Return the lines that change who holds the keys, the newest line, and all acknowledgements."""
         with self._unguarded():
             async with self._database.reading() as connection:
                 n, _ = await cut_table.newest(connection)
@@ -513,7 +515,7 @@ class Holder:
         return (await self.table()).holders - {self.name}
 
     async def returning(self) -> tuple[str, ...]:
-        """Return the names of the holders whose return is not yet acknowledged by all, sorted."""
+        """Return the names of the holders whose return not all holders have acknowledged yet, sorted."""
         table = await self.table()
         returns = {each.line.node: each.n for each in table.lines if each.line.kind is Kind.RETURN}
         waiting = (name for name, n in returns.items() if missing_holders(table, n, self.chain))
@@ -545,10 +547,10 @@ class Holder:
         return tuple(each for each in left if each != name) or (self.name,)
 
     async def retire(self, name: str, also: Also = nothing_more) -> None:
-        """Append the line by which another node is no holder any more; repeatable.
+        """Append the line that ends another node's role as holder; repeatable.
 
-        Raises StorageError if it is this node or has not been silent for long enough, CutsBehind, and what `also`
-        raises.
+        Raises StorageError if it is this node or a node that has not been silent for long enough, CutsBehind, and what
+        `also` raises.
         """
         if name == self.name:
             raise StorageError("a node cannot retire itself", "run the command on a node that stays")
@@ -568,7 +570,7 @@ class Holder:
 
     @contextmanager
     def _unguarded(self) -> Iterator[None]:
-        """Let transactions of the block pass the guard, which would wait for this holder."""
+        """Let the transactions of the block pass the guard, which would otherwise wait for this holder."""
         token = _OWN.set(True)
         try:
             yield

@@ -1,4 +1,4 @@
-"""Find and remove what this node still has of leaves that were cut: live calls, parts, uploads, rows, objects."""
+"""Local data of leaves that were cut: find and remove live calls, parts, uploads, rows and objects."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -22,7 +22,7 @@ _NOTHING = Entry((), datetime(1970, 1, 1, tzinfo=UTC), ())
 
 
 def entry(line: Line, customer: str) -> Entry:
-    """Return what a line cuts: nothing, unless it is a cut."""
+    """Return what a line cuts; the entry is empty unless the line is a cut."""
     return entry_of(line.text, customer) if line.kind is Kind.CUT else _NOTHING
 
 
@@ -53,7 +53,7 @@ class LocalData:
         days = _days(entries)
         cut = {
             ("", leaf) for each in entries for leaf in each.leaves
-        }  # copies fetched from the store have no part here
+        }  # copies fetched from the store have no part on this node
         for vault in self._all:
             dead = {(ref.call, ref.leaf) for day in sorted(days) for ref in vault.of_day(day)}
             vault.remove_all({(call, leaf) for call, leaf in dead if not self._keys.keeps(leaf)} | cut)
@@ -66,13 +66,13 @@ class LocalData:
             await self._remove_rows(await self._rows(cut), days)
 
     async def remove_objects(self, cut: Entry) -> None:
-        """Remove rows and objects of an entry that all holders have cut; repeatable.
+        """Remove the rows and objects of an entry that all holders have cut; repeatable.
 
         Rows are removed again because a node may have written some before it applied the line.
         """
         await self.remove(cut)
         calls = {leaf for each in cut.erasures for leaf in each.leaves if leaf >> DAY_SHIFT not in cut.days}
-        # only of the erasures' calls: index keys and exports have no objects
+        # only the calls of erasures have objects; index keys and exports have none
         await asyncio.to_thread(self._vault.remove_objects, [("", leaf) for leaf in calls])
         await asyncio.to_thread(self._vault.remove_days, cut.days)
 
@@ -87,5 +87,5 @@ class LocalData:
 
 
 def _days(entries: Iterable[Entry]) -> set[int]:
-    """Return the days that the entries cut whole, and those of the leaves that they cut."""
+    """Return the days that the entries cut whole, and the days of the leaves that they cut."""
     return {day for each in entries for day in (*each.days, *(leaf >> DAY_SHIFT for leaf in each.leaves))}

@@ -1,12 +1,12 @@
-"""Whether this node must return before it opens anything: `keys/NAME.holder`, JSON.
+"""The file `keys/NAME.holder` (JSON), which says whether this node must return before it opens anything.
 
-    {"returning": null, "at": RFC 3339}     it acknowledged then, and need not return
+    {"returning": null, "at": RFC 3339}     it acknowledged at this time, and need not return
     {"returning": ""}                       it must return; the id of the line is not chosen yet
     {"returning": ID}                       it must return; this is the id of the line
 
-A node without the file must return. So does a node whose keys were restored: `recorder keys backup` leaves the file
-out, and `recorder keys restore` deletes it. A copy of `keys/` that somebody puts back is noticed because its time is
-old, or because the database has a newer acknowledgement.
+A node without the file must return. A node whose keys were restored must return too: `recorder keys backup` leaves the
+file out, and `recorder keys restore` deletes it. A copy of `keys/` that somebody puts back is noticed because its time
+is old, or because the database has a newer acknowledgement.
 """
 
 import json
@@ -23,22 +23,22 @@ ENDING = "holder"
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the file says."""
+    """Content of the file."""
 
     returning: str | None
     """Id of the line of the return; "" if it is not chosen yet, None if this node need not return."""
     at: datetime | None = None
-    """About when this node acknowledged last, by the clock of the database; not written at every acknowledgement."""
+    """When this node last acknowledged, by the clock of the database; approximate, as not every time is written."""
 
 
 class ReturnFile:
-    """The file of one customer; only the holder loop of the daemon writes it, and commands while there is none."""
+    """The return file of one customer; the daemon's holder loop writes it, or commands if no daemon runs."""
 
     def __init__(self, keys_dir: Path, customer: str) -> None:
         self._path = keys_dir / f"{customer}.{ENDING}"
 
     def read(self) -> Standing:
-        """Return what the file says; a node without a file, or with a damaged one, must return."""
+        """Return the content of the file; a node with a missing or damaged file must return."""
         try:
             members = json.loads(self._path.read_bytes())
             at, returning = members.get("at"), members["returning"]

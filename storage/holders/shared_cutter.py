@@ -1,4 +1,4 @@
-"""Cut keys that several nodes hold: write a line of the table `cuts`, and apply it here when the transaction ends."""
+"""Cutting keys that several nodes hold: a line of the table `cuts`, applied here when the transaction ends."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -9,19 +9,19 @@ from storage.keys.cut_log import Entry, text_of
 
 
 class SharedKeys:
-    """Cuts the keys that this node and others hold (storage.keys.cutter.Cutter)."""
+    """Cuts keys that this node and others hold (storage.keys.cutter.Cutter)."""
 
     def __init__(
         self, holder: Holder, database: Database, keeps: Callable[[int], bool], now: Callable[[], datetime]
     ) -> None:
-        """`keeps` returns whether a leaf is not cut yet."""
+        """`keeps` returns whether a leaf has not been cut yet."""
         self._holder = holder
         self._database = database
         self._keeps = keeps
         self._now = now
 
     async def cut(self, *leaves: int) -> None:
-        """Cut leaves in the writing transaction of this task, or in one of its own; raises CutsBehind, DatabaseAway."""
+        """Cut leaves in this task's writing transaction, or in a new one; raises CutsBehind, DatabaseAway."""
         await self.forget(Entry((), self._now(), leaves))
 
     async def forget(self, entry: Entry) -> None:

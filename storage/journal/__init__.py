@@ -1,1 +1,1 @@
-"""The journal: a second copy of rows that a lost index must not lose, replayed into an older or empty database."""
+"""The journal: a second copy of rows that must survive a lost index, replayed into an older or empty database."""

@@ -1,8 +1,8 @@
-"""Rewrite the journal without what is out of date: rows written again since, deleted rows, erased keys.
+"""Compaction of the journal, which drops rows written again later, deleted rows, and rows whose keys were erased.
 
-    done = await compact(journal, database)       False if it is not worth it, or a transaction is not committed yet
+    done = await compact(journal, database)       False if not worthwhile, or if a transaction is not committed yet
 
-Valid items are copied as they are, still sealed, so nothing that was forgotten comes back. The new file is complete and
+Valid items are copied as they are, still sealed, so nothing that was erased comes back. The new file is complete and
 durable before it replaces the old one, in a transaction during which nobody else writes journaled rows. A crash leaves
 the old file or the new one.
 """
@@ -20,13 +20,13 @@ from storage.files.durable_files import Disk
 from storage.journal.journal import TABLES, Item, Journal, committed, mark
 from storage.journal.journal_format import packed
 
-LEAST = 1 << 20  # bytes; a smaller file is not worth it
+LEAST = 1 << 20  # bytes; a smaller file is not compacted
 TIMES = 2  # compact when the file is this many times as large as its valid items
-_ROW = 700  # bytes of a line beside the values of a row: names of columns, ids, times, all of it in base64
+_ROW = 700  # bytes of a line besides the sealed values of a row: names of columns, ids, times, all in base64
 
 
 async def compact(journal: Journal, database: Database) -> bool:
-    """Rewrite the journal if most of it is out of date; if StorageError is raised, the old file stays."""
+    """Rewrite the journal if most of it is out of date; if this raises StorageError, the old file stays."""
     if journal.size < LEAST:
         return False
     async with database.reading() as connection:
@@ -40,11 +40,11 @@ async def compact(journal: Journal, database: Database) -> bool:
         async with database.writing() as connection:
             whole = await committed(connection, journal) == await asyncio.to_thread(lambda: journal.newest)
             whole = whole and journal.place() == old  # another process may have rewritten it from the database
-            if whole:  # the transactions of all lines have committed
+            if whole:  # then the transactions of all lines have committed
                 await asyncio.to_thread(journal.swap, draft, number)
         return whole
     except SealBroken:
-        return False  # `recorder verify` reports it; beside a damaged line nothing is thrown away
+        return False  # `recorder verify` reports it; a journal with a damaged line is not compacted
     finally:
         await asyncio.to_thread(Disk().remove, draft)
 
@@ -52,7 +52,7 @@ async def compact(journal: Journal, database: Database) -> bool:
 def standing(journal: Journal, number: int, needed: Callable[[Item], bool] | None = None) -> Iterator[bytes]:
     """Yield the lines up to a number with only their valid items, as they were sealed; raises SealBroken.
 
-    `needed`: says which items are valid; None if that follows from the journal alone.
+    `needed`: returns whether an item is valid; None if the journal alone decides that.
     """
     kept = _kept(journal, number, needed)
     if not kept:
@@ -81,7 +81,7 @@ def _kept(journal: Journal, number: int, needed: Callable[[Item], bool] | None) 
             break
         for _, item in journal.boxes(line):
             if item is not None and item.table not in known:
-                others.add(place)  # written by a later version
+                others.add(place)  # a later version wrote it
             elif item is not None and needed is not None:
                 others |= {place} if needed(item) else set()
             elif item is not None and item.put is not None:
@@ -93,7 +93,7 @@ def _kept(journal: Journal, number: int, needed: Callable[[Item], bool] | None) 
 
 
 def _take_away(rows: dict[tuple[str, tuple[object, ...]], int], item: Item) -> bool:
-    """Drop rows that an item deletes; return False if the item must stay because it names them by other columns."""
+    """Drop rows that an item deletes; return False if the item must stay because it selects them by other columns."""
     if not item.drop:
         for key in [key for key in rows if key[0] == item.table]:
             del rows[key]
@@ -106,7 +106,7 @@ def _take_away(rows: dict[tuple[str, tuple[object, ...]], int], item: Item) -> b
 
 
 async def _expected(connection: AsyncConnection) -> int:
-    """Estimate the bytes of a journal that has every row once."""
+    """Estimate the bytes of a journal that contains every row once."""
     total = 0
     for table in TABLES:
         blobs = [c for c in table.c if isinstance(c.type, sa.LargeBinary)]

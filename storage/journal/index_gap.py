@@ -1,12 +1,12 @@
-"""Remember from which day on the index may lack recordings, until all of them are in it again.
+"""The gap of the index: the day from which it may lack recordings, until all of them are indexed again.
 
     await measure(gap, journal, database, vault, now)     when a database is opened, before anything is written to it
     customer.gap.first()                                  the day; None if a start finds all missing calls by itself
-    customer.gap.close()                                  all recordings were checked, and missing calls are indexed
+    customer.gap.close()                                  after all recordings were checked and missing calls indexed
 
-An index that was lost, restored from a backup or unreachable for days is filled up while the service runs, which may
-take hours. Today's calls are written to it meanwhile, so after a crash its newest call would not show that older ones
-are still missing. The day is stored in `customers/NAME/index.gap`; normally there is no such file.
+An index that was lost, restored from a backup or unreachable for days is completed while the service runs, which may
+take hours. New calls are written to it meanwhile, so after a crash the newest call in the index does not show that
+older ones are still missing. The day is stored in `customers/NAME/index.gap`; normally there is no such file.
 """
 
 import asyncio
@@ -27,17 +27,19 @@ from storage.vault.vault import Vault
 
 FILE_NAME = "index.gap"
 LOOK_BACK_DAYS = 3
-"""Every start checks recordings of so many days before the newest indexed one: a call may take a day, and a database
-may be away for two."""
+"""Days before the newest indexed call from which every start checks recordings.
+
+A call may take a day, and a database may be away for two.
+"""
 ALL = 0  # the first of all days
 
 
 class Gap:
-    """From which day on the index of one customer may lack recordings."""
+    """The gap in the index of one customer."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE_NAME
-        self._first: int | None = None  # kept here because the disk may have refused it
+        self._first: int | None = None  # also kept in memory because the disk may refuse to store it
 
     def first(self) -> int | None:
         """Return the day, as days since 1970-01-01; None if a start finds all missing calls by itself."""
@@ -46,7 +48,7 @@ class Gap:
         return min([*known, *([] if self._first is None else [self._first])], default=None)
 
     def widen(self, first: int) -> None:
-        """Note that all recordings from this day on must be checked; if the disk is full, a crash loses the note."""
+        """Note that all recordings from this day on must be checked; on a full disk, a crash loses the note."""
         known = self.first()
         if known is not None and known <= first:
             return
@@ -71,10 +73,10 @@ async def measure(
     *,
     node: int | None = None,
 ) -> None:
-    """Widen the gap if the index lacks more than every start checks: it was lost, is older, or was away for long.
+    """Widen the gap if the index was lost, is older, or was away so long that it lacks more than every start checks.
 
-    `older`: it is known to be, though the journal may not show it. `node`: number of this node if there are several:
-    the newest call may be another one's.
+    `older`: the index is known to be older, although the journal may not show it. `node`: number of this node if there
+    are several, because the newest call may be another node's.
     """
     async with database.reading() as connection:
         newest, mine = await connection.scalar(sa.select(sa.func.max(days.c.day))), await mark(connection, journal.node)
@@ -82,12 +84,12 @@ async def measure(
             until = await connection.scalar(sa.select(nodes.c.indexed_until).where(nodes.c.node == node))
             newest = min(newest, until // DAY_MICROS) if until else newest
     ahead = await asyncio.to_thread(lambda: journal.newest)
-    older = older or ahead > mine + 1  # a crash leaves the database one line behind
+    older = older or ahead > mine + 1  # a crash leaves the database at most one line behind
     if older or newest is None:
         first = ALL
     elif newest < day_of(now) - LOOK_BACK_DAYS:  # otherwise every start finds what is missing
         first = max(ALL, newest - LOOK_BACK_DAYS)
-        if not await _lacks(database, vault, first):  # there were no calls
+        if not await _lacks(database, vault, first):  # there were no calls in that time
             return
     else:
         return

@@ -1,20 +1,20 @@
-"""The journal: a second copy, beside the database, of rows that exist nowhere else, so that a lost database loses none.
+"""The journal: a copy, outside the database, of rows that exist nowhere else, so that a lost database loses none.
 
-Holds, corrections, attachments, retention rules, waivers, requests and receipts, column sets, directory users: each
-transaction that changes one of them appends a line to `customers/NAME/papers.journal` before it commits
-(docs/formats/journal.md). A database that starts without them gets them back from there.
+It has holds, corrections, attachments, retention rules, waivers, requests and receipts, column sets, and directory
+users. Each transaction that changes one of them appends a line to `customers/NAME/papers.journal` before it commits
+(docs/formats/journal.md). A database that starts without these rows gets them back from the journal.
 
     items = await journal.taken(connection, table, where)        rows as they are now in this transaction
     await journal.write([*dropped, *items])                      raises NoSpace, DiskFailed: then nothing is committed
     await replay.settle(journal, database)                       when the database is opened, before it is served
     await compaction.compact(journal, database)                  now and then: removes items that are out of date
 
-A row is sealed under the leaf that its own secrets are sealed under, so forgetting a call also forgets its lines.
-Lines are numbered, and each transaction stores the number of its line in the database (table `journal_mark`). One
-look at the two numbers therefore shows whether the database is older than its journal. A line whose transaction never
-committed is recognised by the next line, which has the same number.
+A row is sealed under the same leaf as its secrets, so cutting the leaf of a call also erases its lines. Lines are
+numbered, and each transaction stores the number of its line in the database (table `journal_mark`), so a comparison of
+the two numbers shows whether the database is older than its journal. A line whose transaction never committed is
+recognised by the next line, which has the same number.
 
-Where several nodes share a database, each has a journal of what was written through it (storage.journal.node_journal).
+If several nodes share a database, each has a journal of the rows written through it (storage.journal.node_journal).
 """
 
 import asyncio
@@ -59,7 +59,7 @@ from storage.keys.key_tree import LAST_LEAF
 FILE_NAME = "papers.journal"
 BEGUN = f".{FILE_NAME}.begun"  # draft of a journal rewritten from the database
 COMPACTED = f".{FILE_NAME}.part"  # draft of a compacted journal
-RESERVE = 128 << 10  # bytes of disk reserved beyond the end: an erasure must be recorded on a full disk
+RESERVE = 128 << 10  # bytes reserved beyond the end, because an erasure must be recorded even on a full disk
 TABLES = (
     holds,
     annotations,
@@ -83,10 +83,10 @@ State = dict[str, dict[tuple[Any, ...], dict[str, Any]]]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One row that was written, or rows that were deleted."""
+    """A row that was written, or rows that were deleted."""
 
     leaf: int
-    """Leaf it is sealed under; LAST_LEAF for what is never forgotten."""
+    """Leaf that it is sealed under; LAST_LEAF for rows that are never erased."""
     table: str
     """Name of the table."""
     put: Mapping[str, Any] | None
@@ -94,7 +94,7 @@ class Item:
     drop: Mapping[str, Any]
     """Column values of the rows to delete, {} for all rows of the table."""
     place: int = 0
-    """Its place in the order of all nodes' items; 0 where one node has the database to itself."""
+    """Its place in the order of all nodes' items; 0 if only one node uses the database."""
 
     @property
     def key(self) -> tuple[Any, ...]:
@@ -104,42 +104,42 @@ class Item:
 
 
 class Shared(Protocol):
-    """What is different where several nodes share the database (storage.journal.node_journal)."""
+    """The methods of a journal that differ if several nodes share the database (storage.journal.node_journal)."""
 
     node: int
     """Number of this node."""
 
     async def begin(self, database: Database) -> None:
-        """Make the journal of a single machine that of this node; does nothing later."""
+        """Turn the journal of a single machine into that of this node; further calls do nothing."""
 
     async def take(self, connection: AsyncConnection, items: Sequence[Item]) -> tuple[int, Sequence[Item]]:
-        """Return the number of this transaction's line, and the items with their place in the order of all nodes'."""
+        """Return the number of this transaction's line, and the items with their places among all nodes' items."""
 
     async def settle(self, database: Database) -> int:
-        """Bring the database up to date with this node's journal; raises LinesMissing if another one's is needed."""
+        """Bring the database up to date with this node's journal; raises LinesMissing if another node's is needed."""
 
     async def watch(self, database: Database) -> None:
-        """Do what is due every few seconds; raises DatabaseOlder if the database must be opened again."""
+        """Do the work that is due every few seconds; raises DatabaseOlder if the database must be opened again."""
 
     async def compare(self, connection: AsyncConnection) -> None:
-        """Raise DatabaseOlder if a database lacks lines that it had, as a transaction sees it."""
+        """Raise DatabaseOlder if the database, as a transaction sees it, lacks lines that it had."""
 
     async def differences(self, database: Database) -> dict[str, int]:
-        """Compare this node's journal with the rows that it is the last one to have written."""
+        """Compare this node's journal with the rows that it wrote last; return how many differ, by table."""
 
     async def needed(self, connection: AsyncConnection) -> "Callable[[Item], bool]":
-        """Return a function that says whether an item of this node's journal is the newest about its row."""
+        """Return a function that returns whether an item of this node's journal is the newest one of its row."""
 
 
 class Journal:
     """The journal of one customer; safe between processes."""
 
     shared: Shared | None = None
-    """Set where several nodes share the database."""
+    """Set if several nodes share the database."""
 
     def __init__(self, folder: Path, keys: sealing.DeletableKeys, random: Callable[[int], bytes] = os.urandom) -> None:
         self._replayed = False
-        self._committed = 0  # the newest line of this process whose transaction committed
+        self._committed = 0  # the newest line whose transaction committed in this process
         self._path = folder / FILE_NAME
         self._customer = folder.name
         self._file = LineFile(self._path, "the journal", RESERVE)
@@ -147,12 +147,12 @@ class Journal:
         self._random = random
 
     def share(self, shared: Shared) -> None:
-        """Be the journal of one of several nodes from now on."""
+        """Make this the journal of one of several nodes from now on."""
         self.shared = shared
 
     @contextmanager
     def as_of(self, shared: Shared) -> Iterator[None]:
-        """Let it be the journal of one of several nodes for a while, as it was before."""
+        """Make this the journal of one of several nodes again while the block runs."""
         self.shared = shared
         try:
             yield
@@ -161,7 +161,7 @@ class Journal:
 
     @property
     def node(self) -> int:
-        """Return the number of the row of `journal_mark` that counts this journal's lines."""
+        """Return the node number in `journal_mark` of the row that counts this journal's lines."""
         return 0 if self.shared is None else self.shared.node
 
     @property
@@ -175,7 +175,7 @@ class Journal:
         return self._replayed
 
     def note_replay(self, known: int, newest: int) -> None:
-        """Note that a database with the lines up to `known` is brought up to line `newest`."""
+        """Note that a database with the lines up to `known` is being brought up to line `newest`."""
         self._replayed = newest > known + 1  # a crash leaves the database one line behind at most
 
     @property
@@ -196,22 +196,22 @@ class Journal:
         self._file.prepare()
 
     def begin(self, items: Sequence[Item], number: int = 0) -> None:
-        """Replace the journal by these items, all or nothing. Nobody else may write meanwhile."""
+        """Replace the journal by these items, all or nothing; nobody else may write meanwhile."""
         parts = list(batches(items, BATCH))
         draft = self._path.with_name(BEGUN)
         self.draft(draft, (self._line(part, number, base=True) for part in parts) if parts else [self.bare(number)])
         self.swap(draft, number)
 
     def bare(self, number: int) -> bytes:
-        """Return the line of an empty journal; the next line gets the number after `number`."""
+        """Return the only line of an empty journal; the next line gets the number after `number`."""
         return self._line((), number, base=True)
 
     async def write(self, items: Sequence[Item]) -> None:
-        """Append a line durably, all or nothing. Items whose leaf is forgotten are left out.
+        """Append a line durably, all or nothing, without the items whose leaf was cut.
 
         Call it in the transaction that the items belong to. The line becomes valid when the transaction commits; if
-        the transaction fails, the line is taken back. Raises DatabaseOlder if the database lacks a transaction that has
-        committed: the line would replace that of the other one.
+        the transaction fails, the line is removed. Raises DatabaseOlder if the database lacks a committed transaction,
+        because the new line would replace the line of that transaction.
         """
         if not items:
             return
@@ -228,7 +228,7 @@ class Journal:
         written = asyncio.create_task(asyncio.to_thread(self._write, items, number), name="write-journal")
 
         async def undo() -> None:
-            line = await written  # even if the task was cancelled: the thread still writes the line
+            line = await written  # also if the task was cancelled, because the thread still writes the line
             await asyncio.to_thread(self._file.take_back, line)
 
         def done() -> None:
@@ -239,9 +239,9 @@ class Journal:
         await asyncio.shield(written)
 
     async def compare(self, connection: AsyncConnection) -> None:
-        """Raise DatabaseOlder if a database lacks a line that has committed, as a writing transaction sees it.
+        """Raise DatabaseOlder if the database, as a writing transaction sees it, lacks a committed line.
 
-        Ask before something is erased: the line may be a hold.
+        Call this before anything is erased, because the line may be a hold.
         """
         if self.shared is not None:
             await self.shared.compare(connection)
@@ -249,14 +249,14 @@ class Journal:
         newest = await mark(connection, self.node)
         if newest < self._committed:
             raise _older()
-        self._committed = newest  # perhaps by another process, or before the start
+        self._committed = newest  # another process may have committed it, or this one before a restart
 
     async def keep(self, connection: AsyncConnection, table: sa.Table, *where: sa.ColumnElement[bool]) -> None:
-        """Append rows as they are now in this transaction."""
+        """Append rows in the state that this transaction sees."""
         await self.write(await taken(connection, table, *where))
 
     def read(self) -> State:
-        """Read the whole journal; return the rows that are valid now, without those whose leaf is forgotten."""
+        """Read the whole journal; return the rows that are valid now, without those whose leaf was cut."""
         state: State = {table.name: {} for table in TABLES}
         for _, line in self.lines():
             for item in self.items(line):
@@ -274,7 +274,7 @@ class Journal:
         return found
 
     def lines(self) -> Iterator[tuple[Head, bytes]]:
-        """Yield the lines whose transactions committed, as far as later lines tell; raises SealBroken."""
+        """Yield the lines whose transactions committed, judged by later lines; raises SealBroken."""
         heads = [Head.of(line) for line in self._file.lines()]
         for line, head, counts in zip(self._file.lines(), heads, counting(heads), strict=False):
             if counts and head is None:
@@ -283,13 +283,13 @@ class Journal:
                 yield head, line
 
     def items(self, line: bytes) -> Iterator[Item]:
-        """Yield the items of a line, without those whose leaf is forgotten; raises SealBroken."""
+        """Yield the items of a line, without those whose leaf was cut; raises SealBroken."""
         for _, item in self.boxes(line):
             if item is not None:
                 yield item
 
     def boxes(self, line: bytes) -> Iterator[tuple[tuple[int, int, bytes], Item | None]]:
-        """Yield number, leaf and sealed value of each item of a line, and the item, None if its leaf is forgotten."""
+        """Yield number, leaf and sealed value of each item of a line, and the item, None if its leaf was cut."""
         head, boxes = boxes_of(line)
         for number, leaf, box in boxes:
             if not self._keys.keeps(leaf):
@@ -306,7 +306,7 @@ class Journal:
                 yield from (leaf for _, leaf, _ in boxes_of(line)[1] if leaf != LAST_LEAF)
 
     def counts(self, item: Item) -> bool:
-        """Return whether the leaf of an item is not forgotten."""
+        """Return whether the leaf of an item has not been cut."""
         return self._keys.keeps(item.leaf)
 
     @property
@@ -315,7 +315,7 @@ class Journal:
         return self._path.with_name(COMPACTED)
 
     def place(self) -> tuple[int, int] | None:
-        """Return what identifies this file, to detect that another was put in its place; None if there is none."""
+        """Return an identifier of this file, which shows whether another has replaced it; None if there is no file."""
         try:
             found = self._path.stat()
         except FileNotFoundError:
@@ -333,7 +333,7 @@ class Journal:
             disk.sync(fd)
 
     def swap(self, draft: Path, number: int) -> None:
-        """Put a draft in place, with the lines after `number` added. Nobody else may write meanwhile."""
+        """Replace the journal by a draft with the lines after `number` added; nobody else may write meanwhile."""
         disk, file = Disk(), LineFile(draft, "the journal", RESERVE)
         for line in self._file.lines():
             head = Head.of(line)
@@ -365,24 +365,24 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class JournaledDatabase:
-    """A database whose rows are also written to the journal."""
+    """A database with its journal, as the stores of journaled rows use them."""
 
     database: Database
     """The database with the rows."""
     keys: sealing.DeletableKeys
-    """The keys that seal them."""
+    """The keys that seal the rows."""
     journal: Journal
     """The journal that holds the second copy."""
     now: Callable[[], datetime]
     """The wall clock."""
     cutter: Cutter
-    """Cuts the leaves of rows that are deleted."""
+    """Cuts the leaves of deleted rows."""
     random: Callable[[int], bytes] = os.urandom
     """Source of random bytes, for ids."""
 
 
 class JournaledRows:
-    """Rows of one kind that exist only in the database, and are therefore journaled."""
+    """Rows of one kind that are journaled because they exist nowhere but in the database."""
 
     def __init__(self, store: JournaledDatabase) -> None:
         self._database = store.database
@@ -396,7 +396,7 @@ class JournaledRows:
 async def taken(
     connection: AsyncConnection, table: sa.Table, *where: sa.ColumnElement[bool], leaf: int | None = None
 ) -> list[Item]:
-    """Return rows as they are now in this transaction, each under its own leaf, or all under the one given."""
+    """Return rows in the state that this transaction sees, each under its own leaf, or all under `leaf`."""
     found = []
     for record in await connection.execute(sa.select(table).where(*where)):
         row = dict(record._mapping)
@@ -407,7 +407,7 @@ async def taken(
 
 
 async def request(connection: AsyncConnection, id: str) -> list[Item]:
-    """Return a request for erasure with its calls, all under the request's own leaf."""
+    """Return the items of an erasure request and its calls, all under the request's own leaf."""
     head = await taken(connection, erasures, erasures.c.id == id)
     under = head[0].leaf if head else LAST_LEAF
     return [*head, *await taken(connection, erasure_calls, erasure_calls.c.erasure == id, leaf=under)]
@@ -419,7 +419,7 @@ def dropped(table: sa.Table, leaf: int = LAST_LEAF, **values: Any) -> Item:
 
 
 async def mark(connection: AsyncConnection, node: int = 0) -> int:
-    """Return the number of the newest line that the database has of a node's journal, 0 if it has none."""
+    """Return the number of the newest line of a node's journal that the database has, 0 if it has none."""
     return int(await connection.scalar(sa.select(journal_mark.c.line).where(journal_mark.c.node == node)) or 0)
 
 
@@ -430,7 +430,7 @@ async def set_mark(connection: AsyncConnection, number: int) -> None:
 
 
 async def advance(connection: AsyncConnection, by: int = 1) -> int:
-    """Return the number of this transaction's line; other transactions that need one wait until this one ends."""
+    """Return the number of this transaction's line; others that need a number wait until this transaction ends."""
     change = journal_mark.update().where(journal_mark.c.node == 0).values(line=journal_mark.c.line + by)
     number = await connection.scalar(change.returning(journal_mark.c.line))
     if number is None:
@@ -443,18 +443,18 @@ def _older() -> DatabaseOlder:
 
 
 async def committed(connection: AsyncConnection, journal: Journal) -> int:
-    """Return the number of the newest line in a writing transaction, once no other one that has a line is under way."""
+    """Return the number of the newest line, in a writing transaction, after all others with a line have ended."""
     return await advance(connection, 0) if journal.shared is None else await mark(connection, journal.node)
 
 
 async def counted(database: Database) -> bool:
-    """Return whether the database counts the journals of several nodes, or did so last."""
+    """Return whether the database counts the lines of several nodes' journals, or was last used in that way."""
     async with database.reading() as connection:
         return bool(await connection.scalar(sa.select(sa.exists().where(journal_mark.c.node != 0))))
 
 
 def apply(state: State, item: Item) -> None:
-    """Apply an item to the rows."""
+    """Apply an item to the rows of a state."""
     table = state.get(item.table)
     if table is None:
         return  # written by a later version
@@ -467,10 +467,10 @@ def apply(state: State, item: Item) -> None:
 
 
 def plain(value: Any) -> Any:
-    """Return a value of a row in a form that JSON can hold."""
+    """Convert a value of a row to one that JSON can hold."""
     return {_BYTES: base64.b64encode(value).decode()} if isinstance(value, bytes | memoryview) else value
 
 
 def value_of(value: Any) -> Any:
-    """Return the value that `plain` converted."""
+    """Convert a value back from what `plain` returned."""
     return base64.b64decode(value[_BYTES]) if isinstance(value, dict) else value

@@ -1,7 +1,7 @@
-"""A line of the journal as bytes (docs/formats/journal.md): its head in the clear, and its sealed items.
+"""The byte format of a line of the journal (docs/formats/journal.md): its head in the clear, and its sealed items.
 
-Lines are in the order of their numbers, and an item is bound to its line's number. A file in which somebody changed a
-number or the order, or removed a line from the middle, is refused.
+Lines are in the order of their numbers, and each item is bound to the number of its line. A file is refused if somebody
+changed a number or the order, or removed a line from the middle.
 """
 
 import base64
@@ -14,7 +14,7 @@ from storage.errors import SealBroken
 from storage.json_bytes import ascii_json
 
 HEAD_BYTES = 128  # bytes at the beginning of a line that hold its number
-BOUND = 2  # first version that binds items to number and customer; version 1 binds them to the id alone
+BOUND = 2  # first version that binds items to number and customer; version 1 binds them only to the id
 _HEAD = re.compile(rb'\{"id":"([0-9a-f]+)"(,"v":2)?(?:,"n":(\d{1,18}))?(,"base":true)?(?:,"of":(\d{1,18}))?,"items":')
 
 Box = tuple[int, int, bytes]
@@ -30,9 +30,9 @@ class Head:
     number: int
     """Number of the line; 0 in files from before lines had numbers."""
     base: bool
-    """The line is part of the state at that number; earlier lines are not in the file any more."""
+    """Whether the line is part of the state at that number; earlier lines are no longer in the file."""
     version: int
-    """2, or 1 for a line whose number is not authenticated."""
+    """Version of the format: 2, or 1 for a line whose number is not authenticated."""
     origin: int
     """Number of the line that the items were sealed for; differs from `number` if they were copied into a base."""
 
@@ -52,11 +52,11 @@ class Head:
         return cls(id, number, base, BOUND, number)
 
     def context(self, place: int, customer: str) -> str:
-        """Return the context that an item of this line is bound to."""
+        """Return the context to which an item of this line is bound."""
         return f"{self.id}.{place}" if self.version < BOUND else f"{self.id}.{place}.{self.origin}.{customer}"
 
     def copied(self, number: int) -> "Head":
-        """Return the head of a base line that holds items of this line."""
+        """Return the head of a base line that contains items of this line."""
         return Head(self.id, number, True, self.version, self.origin)
 
 
@@ -87,7 +87,7 @@ def boxes_of(line: bytes) -> tuple[Head, list[Box]]:
 
 
 def counting(heads: Sequence[Head | None]) -> list[bool]:
-    """Say for each line whether it counts: if a number is used again, its earlier transaction did not commit.
+    """Return whether each line is valid; if a number is used again, its earlier transaction did not commit.
 
     Raises SealBroken if lines are missing, out of order or repeated.
     """
@@ -102,7 +102,7 @@ def counting(heads: Sequence[Head | None]) -> list[bool]:
 
 
 def _expect_order(heads: Sequence[Head | None]) -> None:
-    """Check the order of lines of this version; lines of version 1 contain nothing to check it by."""
+    """Check the order of the lines; lines of version 1 contain nothing by which to check it."""
     seen = set[tuple[str, int]]()
     before: Head | None = _START
     for head in heads:
@@ -114,9 +114,9 @@ def _expect_order(heads: Sequence[Head | None]) -> None:
 
 
 def _follows(head: Head, before: Head | None) -> bool:
-    """Return whether a line may follow another: its number is the next one, or one whose transaction did not commit."""
+    """Return whether a line may follow another; its number may be the next, or that of an uncommitted transaction."""
     if before is None:
-        return True  # nothing is known of a damaged line; it is refused when it is opened
+        return True  # a damaged line has no number to compare; it is refused when it is opened
     if head.base:
         beside = before is _START or (before.base and before.number == head.number)
         return beside and before.origin <= head.origin <= head.number

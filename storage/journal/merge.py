@@ -1,14 +1,14 @@
-"""Merge the items of several nodes' journals: of each row the newest item counts, in whatever order they come.
+"""Merging of several nodes' journals: the newest item of each row is valid, in whatever order the items come.
 
-Every item has a *place* in one order of all items of all nodes: the time by the clock of the database, at least one
-microsecond after every place that the database knows, and the number of the node. Transactions that write take turns,
-so within one history of a database this is the order of its commits. After a fail-over has lost commits, the nodes that
-wrote them and those that went on from an older state have places in the same order.
+Every item has a *place* in one order of all items of all nodes. A place consists of the time by the clock of the
+database, at least one microsecond after every place that the database knows, and of the number of the node. Only one
+transaction writes at a time, so within one history of a database this is the order of its commits. If a fail-over loses
+commits, the places of the nodes that wrote them and of the nodes that went on from an older state still form one order.
 
-For each row the database keeps the place of the item that wrote or removed it, and for each removal by other columns
-(all rules, before the new ones are written) its place and its condition. An item is carried out if it is newer than
-what is known of its row, and not older than a removal that its row matches. So an item may be given back again, and
-nodes may give back theirs in any order.
+For each row the database keeps the place of the item that wrote or removed it. For each removal by columns other than
+the primary key (such as of all rules, before the new ones are written) it keeps the place and the condition. An item is
+carried out if it is newer than the known place of its row, and not older than a removal that its row matches. Therefore
+an item may be given back more than once, and nodes may give back their items in any order.
 """
 
 import json
@@ -20,16 +20,16 @@ from storage.database.schema import metadata
 from storage.journal.journal import Item, State
 
 NODES = 256
-"""Places of one microsecond: one for each number of a node."""
+"""Number of places in one microsecond: one for each node number."""
 UNIQUE = {"users": "source_key"}
-"""Columns, beside the primary key, that no two rows may have alike: of two the newer one stays."""
+"""Columns besides the primary key that must be unique: of two rows with the same value, the newer one stays."""
 
 Key = tuple[str, str]
-"""Table, and JSON: the list of a row's primary key, or the object of column values that rows were removed by."""
+"""Table, and JSON: a list with a row's primary key, or an object of the column values by which rows were removed."""
 
 
 def key_of(item: Item) -> Key:
-    """Return the row that an item is about, or the condition of the rows that it removes."""
+    """Return the key of an item: the row that it writes or removes, or the condition of the rows that it removes."""
     if item.put is not None:
         return item.table, _list(item.key)
     names = [column.name for column in metadata.tables[item.table].primary_key]
@@ -39,21 +39,21 @@ def key_of(item: Item) -> Key:
 
 
 def condition_of(key: Key) -> dict[str, Any] | None:
-    """Return the column values of a removal by other columns than the primary key, None for a single row."""
+    """Return the column values of a removal by columns other than the primary key, None for a single row."""
     found = json.loads(key[1])
     return found if isinstance(found, dict) else None
 
 
 @dataclass(slots=True)
 class Merge:
-    """Rows, and what is known of their places; `give` changes both."""
+    """Rows and their known places, both of which `give` changes."""
 
     rows: State
     """The rows that the items concern, by table and primary key."""
     places: dict[Key, int]
-    """Place of the newest item about each row, and of each removal by other columns."""
+    """Place of the newest item of each row, and of each removal by other columns."""
     taken: set[Key] = field(default_factory=set)
-    """Whose newest item was among those given, whether it was known before or not."""
+    """Keys whose newest item was among the given items, whether or not it was known before."""
     _removals: dict[str, dict[str, int]] = field(default_factory=dict)
     _owners: dict[tuple[str, str], tuple[Any, ...]] = field(default_factory=dict)
 
@@ -68,7 +68,7 @@ class Merge:
 
     def give(self, items: Iterable[Item]) -> None:
         """Carry out items in the order of their places, unless newer ones are known."""
-        for item in sorted(items, key=lambda item: item.place):  # stable: those of one transaction stay in order
+        for item in sorted(items, key=lambda item: item.place):  # a stable sort: items of one transaction stay in order
             if item.table not in self.rows:
                 continue  # written by a later version
             key = key_of(item)
@@ -80,13 +80,13 @@ class Merge:
                 self.taken.add(key)
 
     def _carried_out(self, key: Key, item: Item) -> bool:
-        """Carry out an item that is newer than what is known of its key; return False if another one rules it out."""
+        """Carry out an item that is newer than the known place of its key; return False if another rules it out."""
         condition, rows = condition_of(key), self.rows[item.table]
         if condition is not None:
             for row in [row for row, values in rows.items() if _meets(values, condition)]:
                 if self.places.get((item.table, _list(row)), -1) < item.place:
                     self._remove(item.table, row)
-            if not condition:  # rows that are gone already need no place of their own any more
+            if not condition:  # removed rows no longer need places of their own
                 for old in [k for k, place in self.places.items() if k[0] == item.table and place < item.place]:
                     if condition_of(old) is None:
                         del self.places[old]
@@ -105,7 +105,7 @@ class Merge:
                 return False
             self._remove(item.table, other)
         if item.key in rows:
-            self._remove(item.table, item.key)  # with what it owned
+            self._remove(item.table, item.key)  # with the rows that it owned
         rows[item.key] = dict(item.put)
         if unique is not None:
             self._owners[unique] = item.key
@@ -120,7 +120,7 @@ class Merge:
 
 
 def _unique(name: str, values: Mapping[str, Any]) -> tuple[str, str] | None:
-    """Return what no other row of a table may have, None if a row has nothing of the kind."""
+    """Return the unique value of a row, which no other row of the table may have; None if it has none."""
     value = values.get(UNIQUE[name]) if name in UNIQUE else None
     return None if value is None else (name, json.dumps(value, sort_keys=True))
 

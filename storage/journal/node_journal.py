@@ -1,29 +1,31 @@
-"""A journal for each node, where several nodes share a database.
+"""The journals of several nodes that share a database, one for each node.
 
     journal.shared = NodeJournal(journal, folder, node, label)
     await journal.shared.settle(database)     gives this node's lines back; raises LinesMissing if others are missing
     await journal.shared.watch(database)      every few seconds; raises DatabaseOlder if the database lost lines
-    await accept(database, node)              accepts that lines are lost with a node's disk
+    await accept(database, node)              accepts that the lines on a node's lost disk are gone
     await alone_again(…)                      turns the journal of the last node into that of a single machine
 
-Each node's journal is on its own disk and holds what was written through that node. Nodes never talk to each other, so
-each gives back its own lines when it opens a database that lacks them. storage.journal.merge decides which item of a
-row counts, so the order in which the nodes do that does not matter. A row of `journal_mark` counts the lines of each
-node that the database has, and `journal_rows` says whose journal has the newest item of each row.
+Each node's journal is on its own disk and contains the rows written through that node. Nodes do not communicate with
+each other, so each node gives back its own lines when it opens a database that lacks them. The order in which the nodes
+do so does not matter, because storage.journal.merge decides which item of a row is valid. A row of `journal_mark`
+counts the lines of each node that the database has, and `journal_rows` names the node whose journal has the newest item
+of each row.
 
 *How a missing line is noticed.* Before a transaction that writes a line commits, it stores the counts of all other
 nodes in `customers/NAME/papers.nodes` on its node's disk; each node also does so every few seconds. A node that opens a
-database writes into it what that file knows (column `known`). If the database lacks a line that any node knows of, no
-node serves it until the line's writer has given the line back: a legal hold may be in it. The error names the node and
-the lines. A line that was lost before another node knew of it comes back when its writer opens the database.
+database writes the counts of that file into it (column `known`). If the database lacks a line that any node knows of,
+no node serves the database until the writer of the line has given it back, because the line may be a legal hold. The
+error names the node and the lines. A line that was lost before another node knew of it comes back when its writer opens
+the database.
 
-*A node that is gone for good.* When a node is retired, another one copies every row whose newest item is in the retired
-node's journal into its own, at the same places; from then on nobody needs the old journal (column `spare`). If the
-database lost lines of a node whose disk is lost too, they are gone, and the rows stay as the database has them.
-`recorder journal accept` accepts that; so does the retirement of the node.
+*A node that never comes back.* When a node is retired, another node copies every row whose newest item is in the
+retired node's journal into its own journal, at the same places; after that the old journal is no longer needed (column
+`spare`). If the database lost lines of a node whose disk is lost too, these lines are gone, and the rows stay as they
+are in the database. `recorder journal accept` accepts this loss, and so does the retirement of the node.
 
-`papers.nodes` also says whose journal lies beside it. Without it the journal is that of a single machine (number 0);
-when that machine becomes a node, it rewrites the journal, with a place for every row.
+`papers.nodes` also names the node whose journal is beside it. Without this file the journal is that of a single machine
+(number 0); when that machine becomes a node, it rewrites the journal, with a place for every row.
 """
 
 import asyncio
@@ -62,14 +64,14 @@ from storage.keys.key_tree import LAST_LEAF
 from storage.nodes.rows import NodeState
 
 FILE_NAME = "papers.nodes"
-_KEPT_FOREVER = (erasures.name, erasure_calls.name)  # retention's erasures are only in the database until they are done
+_KEPT_FOREVER = (erasures.name, erasure_calls.name)  # retention's erasures are only in the database until done
 
 Places = dict[Key, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How much of one node's journal exists."""
+    """Line numbers of one node's journal."""
 
     label: str
     """Name of the node."""
@@ -82,24 +84,24 @@ class Mark:
 
     @property
     def lacks(self) -> bool:
-        """Return whether the database lacks a line that is needed."""
+        """Return whether the database lacks a line that is still needed."""
         return max(self.line, self.spare) < self.known
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """What a node's disk says about the journals of all nodes: the file `papers.nodes`."""
+    """The file `papers.nodes`: what one node knows of the journals of all nodes."""
 
     node: int | None = None
-    """Number of the node whose journal lies beside the file; None for that of a single machine."""
+    """Number of the node whose journal is beside the file; None for the journal of a single machine."""
     was: tuple[int, ...] = ()
-    """Numbers that the node had before."""
+    """Earlier numbers of the node."""
     marks: Mapping[int, Mark] = field(default_factory=dict)
     """The last known mark of each other node; `line` is not stored."""
 
     @classmethod
     def read(cls, path: Path) -> "Heard":
-        """Read the file; treat a damaged one as missing, since it only says what the database may lack."""
+        """Read the file; treat a damaged file as missing, because it only records what the database may lack."""
         data = Disk().read(path)
         if data is None:
             return cls()
@@ -119,7 +121,7 @@ class Heard:
 
 
 class NodeJournal:
-    """The part of a journal that only a node needs which shares its database with others."""
+    """The part of a journal that a node needs only if it shares its database with others."""
 
     def __init__(self, journal: Journal, folder: Path, node: int, label: str) -> None:
         self.node = node
@@ -128,9 +130,9 @@ class NodeJournal:
         self._label = label
 
     async def take(self, connection: AsyncConnection, items: Sequence[Item]) -> tuple[int, Sequence[Item]]:
-        """Return the number of this transaction's line, and the items, each with its place among all nodes' items.
+        """Return the number of this transaction's line, and the items with their places among all nodes' items.
 
-        Items that have a place keep it. Raises DatabaseOlder, DiskFailed, NoSpace.
+        An item that already has a place keeps it. Raises DatabaseOlder, DiskFailed, NoSpace.
         """
         number, place = await self._next(connection)
         await self._hear(await _marks(connection))
@@ -143,9 +145,9 @@ class NodeJournal:
         return number, placed
 
     async def settle(self, database: Database) -> int:
-        """Give the database the lines of this node that it lacks; return how many rows have changed.
+        """Give back to the database the lines of this node that it lacks; return how many rows have changed.
 
-        Also write into it what this node knows of the others' lines; raise LinesMissing if it lacks any of those.
+        Also write into it which lines of other nodes this node knows of; raise LinesMissing if it lacks any of them.
         """
         await self.begin(database)
         async with database.reading() as connection:
@@ -159,9 +161,9 @@ class NodeJournal:
         return changed
 
     async def watch(self, database: Database) -> None:
-        """Note how many lines the other nodes have written, and take over the rows of retired nodes.
+        """Note how many lines the other nodes have written, and adopt the rows of retired nodes.
 
-        Raises DatabaseOlder if the database lacks lines that it had: it must be opened again.
+        Raises DatabaseOlder if the database lacks lines that it had; the caller must then open it again.
         """
         async with database.reading() as connection:
             marks, retired = await self._compared(connection)
@@ -173,11 +175,11 @@ class NodeJournal:
                 await self._adopt(database, node)
 
     async def compare(self, connection: AsyncConnection) -> None:
-        """Raise DatabaseOlder if the database lacks lines that it had, as far as this node has heard of them."""
+        """Raise DatabaseOlder if the database lacks lines that it had and that this node knows of."""
         await self._compared(connection)
 
     async def _compared(self, connection: AsyncConnection) -> tuple[dict[int, Mark], set[int]]:
-        """Return the marks of all nodes and which were retired; raises DatabaseOlder if lines are missing."""
+        """Return the marks of all nodes, and the retired nodes; raises DatabaseOlder if lines are missing."""
         marks, retired = await _marks(connection), await _retired(connection)
         heard = await asyncio.to_thread(self._read)
         lost = any(mark.known > _known(marks.get(node)) for node, mark in heard.marks.items())
@@ -219,7 +221,7 @@ class NodeJournal:
         return lambda item: places.get(key_of(item)) == item.place
 
     async def begin(self, database: Database) -> None:
-        """Turn the journal of a single machine into this node's: give every row a place and drop all older items."""
+        """Turn the journal of a single machine into this node's: give every row a place, and drop all older items."""
         heard = await asyncio.to_thread(self._read)
         if heard.node is not None or not await asyncio.to_thread(lambda: self._journal.exists):
             return
@@ -245,7 +247,7 @@ class NodeJournal:
             await connection.execute(journal_mark.insert(), mine)
 
     async def _settle(self, connection: AsyncConnection) -> int:
-        """Bring database and journal to the same state, in a transaction; return how many rows have changed."""
+        """Bring database and journal to the same state in a transaction; return how many rows have changed."""
         heard, marks = await asyncio.to_thread(self._read), await _marks(connection)
         exists, newest = await asyncio.to_thread(lambda: (self._journal.exists, self._journal.newest))
         changed = place = 0
@@ -256,7 +258,7 @@ class NodeJournal:
         if newest > mine.line:
             items = await asyncio.to_thread(self._items_after, mine.line)
             self._journal.note_replay(mine.line, newest)
-            with suppress(IntegrityError):  # a forged line that fits no database must not prevent the start
+            with suppress(IntegrityError):  # a forged line that violates a constraint must not prevent the start
                 async with connection.begin_nested():
                     await forget_dead(connection, self._journal)
                     changed = await self._merge(connection, items)
@@ -281,7 +283,7 @@ class NodeJournal:
         return changed
 
     async def _take_row(self, connection: AsyncConnection, heard: Heard, marks: Mapping[int, Mark]) -> None:
-        """Insert this node's row into `journal_mark`; it replaces the row of a number that the node had before."""
+        """Insert this node's row into `journal_mark`, replacing the row of an earlier number of this node."""
         former = [node for node in (*heard.was, heard.node) if node is not None and node in marks]
         known = max((marks[node].known for node in former), default=0)
         row = {"node": self.node, "line": 0, "label": self._label, "known": known}
@@ -318,7 +320,7 @@ class NodeJournal:
             await connection.execute(put.on_conflict_do_update(index_elements=["name", "key"], set_=new), part)
 
     async def _held(self, connection: AsyncConnection, node: int) -> list[Item]:
-        """Return, by place, the newest items of all rows of which a node's journal has the newest item."""
+        """Return, in the order of their places, the items of the rows whose newest item is in a node's journal."""
         columns = journal_rows.c.name, journal_rows.c.key, journal_rows.c.place
         places: dict[str, dict[str, int]] = {}
         for name, key, place in await connection.execute(sa.select(*columns).where(journal_rows.c.node == node)):
@@ -337,7 +339,7 @@ class NodeJournal:
         return sorted(items, key=lambda item: (item.place, item.put is not None))
 
     async def _adopt(self, database: Database, node: int) -> None:
-        """Copy the rows of a retired node into this node's journal, so that nobody needs the retired node's journal."""
+        """Copy the rows of a retired node into this node's journal, so that the old journal is no longer needed."""
         async with database.writing() as connection:
             for part in batches(await self._held(connection, node), BATCH):
                 await self._journal.write(part)
@@ -361,7 +363,7 @@ class NodeJournal:
         return int(found[0]), int(found[1])
 
     def _settled(self, marks: Mapping[int, Mark]) -> bool:
-        """Return whether there is nothing to do: the database has this node's lines, and the marks are the same."""
+        """Return whether the database has this node's lines and the same marks, so that nothing needs to be done."""
         mine = marks.get(self.node)
         if mine is None or not self._journal.exists or mine.line != self._journal.newest:
             return False
@@ -369,7 +371,7 @@ class NodeJournal:
         return heard.node == self.node and heard.marks == self._others(marks) and self._label in ("", mine.label)
 
     def _items_after(self, number: int) -> list[Item]:
-        """Return the items of the lines after `number`, or of all lines if a compaction removed some of those."""
+        """Return the items of the lines after `number`, or of all lines if a compaction removed some of those lines."""
         later = self._journal.since(number)
         if later is not None:
             return later
@@ -386,7 +388,7 @@ class NodeJournal:
         return found
 
     def _same(self, item: Item | None, row: Item | None, place: int) -> bool:
-        """Return whether journal and database agree about a row; a row whose key was cut does not count."""
+        """Return whether journal and database agree about a row; a row whose key was cut is ignored."""
         if row is not None and not self._journal.counts(row):
             return True
         if item is None or item.place != place:
@@ -414,14 +416,14 @@ class NodeJournal:
 
 
 async def lacking(database: Database, node: int) -> tuple[int, int] | None:
-    """Return the first and the last line that the database lacks of a node's journal, None if it lacks none."""
+    """Return the first and the last line of a node's journal that the database lacks, None if it lacks none."""
     async with database.reading() as connection:
         mark = (await _marks(connection)).get(node)
         return None if mark is None or not mark.lacks else (max(mark.line, mark.spare) + 1, mark.known)
 
 
 async def accept(database: Database, node: int) -> None:
-    """Accept that the lines of a node's journal that the database lacks are lost; the database need not be served."""
+    """Accept the loss of the lines of a node's journal that the database lacks; the database need not be served."""
     async with database.writing() as connection:
         change = journal_mark.update().where(journal_mark.c.node == node)
         await connection.execute(change.values(spare=sa.func.greatest(journal_mark.c.spare, journal_mark.c.known)))
@@ -495,7 +497,7 @@ async def _retired(connection: AsyncConnection) -> set[int]:
 
 
 async def _tell(connection: AsyncConnection, node: int, mark: Mark) -> None:
-    """Write into the database what this node knows of another node's journal."""
+    """Write into the database the mark of another node that this node knows."""
     put = postgresql_insert(journal_mark).values(
         node=node, line=0, label=mark.label, known=mark.known, spare=mark.spare
     )
@@ -513,7 +515,7 @@ async def _places(connection: AsyncConnection, names: Iterable[str]) -> Places:
 async def _alike(
     connection: AsyncConnection, name: str, items: Sequence[Item]
 ) -> dict[tuple[Any, ...], dict[str, Any]]:
-    """Return the rows of a table whose unique column has the same value as one of the items."""
+    """Return the rows of a table that have the unique value of one of the items."""
     table, column = metadata.tables[name], UNIQUE[name]
     values = [value_of(item.put[column]) for item in items if item.table == name and item.put and item.put[column]]
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
@@ -532,7 +534,7 @@ async def _under_requests(connection: AsyncConnection, table: sa.Table, found: l
 
 
 def _removal(table: sa.Table, key: str, place: int) -> Item:
-    """Return the item that removes the row, or the rows that match a condition, of a key in `journal_rows`."""
+    """Return the item for a key in `journal_rows` that removes its row, or the rows that match its condition."""
     condition = condition_of((table.name, key))
     if condition is None:
         names = [column.name for column in table.primary_key]

@@ -1,12 +1,12 @@
-"""Bring a database up to date with its journal before it is served: a lost one, an older one, or one a line behind.
+"""Replay of the journal into a database that is lost, older or one line behind, before the database is served.
 
     await give_back(journal, database)            restores the rows of a lost database; returns how many
     late = await behind(journal, database)
     await settle(journal, database)               does everything; returns the rows that a lost database got back
     odd = await differences(journal, database)    for `recorder verify`
 
-The journal has the number of its newest line, the database that of the newest line it contains (`journal.mark`). If
-they are equal, nothing else is read. A database that is behind gets the later lines, or all valid rows if some of
+The journal has the number of its newest line, and the database that of the newest line it contains (`journal.mark`).
+If they are equal, nothing else is read. A database that is behind gets the later lines, or all valid rows if some of
 those lines were compacted away. A journal that is behind is rewritten from the database.
 """
 
@@ -64,16 +64,16 @@ async def give_back(journal: Journal, database: Database) -> int:
 
 
 async def behind(journal: Journal, database: Database) -> bool:
-    """Return whether the journal has lines that the database does not have."""
+    """Return whether the journal has lines that the database lacks."""
     async with database.reading() as connection:
         if await mark(connection, journal.node) >= await asyncio.to_thread(lambda: journal.newest):
             return False
-    async with database.writing() as connection:  # another process may be about to commit
+    async with database.writing() as connection:  # waits for another process that is about to commit
         return await committed(connection, journal) < await asyncio.to_thread(lambda: journal.newest)
 
 
 async def settle(journal: Journal, database: Database) -> int:
-    """Bring both to the same state; return the rows that a lost database got back. Raises SealBroken."""
+    """Bring both to the same state; return how many rows a lost database got back. Raises SealBroken."""
     try:
         return await (settle_alone(journal, database) if journal.shared is None else journal.shared.settle(database))
     except SealBroken:
@@ -82,7 +82,7 @@ async def settle(journal: Journal, database: Database) -> int:
 
 
 async def settle_alone(journal: Journal, database: Database) -> int:
-    """Bring both to the same state where this node has the database to itself; raises SealBroken."""
+    """Bring both to the same state if only this node uses the database; raises SealBroken."""
     async with database.reading() as connection:
         blank, mine, newest = await _places(connection, journal)
         if not blank and mine == newest and await asyncio.to_thread(lambda: journal.exists):
@@ -96,16 +96,16 @@ async def settle_alone(journal: Journal, database: Database) -> int:
         if not begun or newest < mine:
             await asyncio.to_thread(journal.begin, await everything(connection), mine)
         elif newest > mine:
-            with suppress(IntegrityError):  # a forged line that fits no database must not prevent the start
+            with suppress(IntegrityError):  # a forged line that violates a constraint must not prevent the start
                 async with connection.begin_nested():
                     await _catch_up(connection, journal, mine, newest)
         return 0
 
 
 async def differences(journal: Journal, database: Database) -> dict[str, int]:
-    """Compare journal and database; return table → number of rows that differ or exist in one only, {} if none.
+    """Compare journal and database; return table → number of rows that differ or are in only one of them, {} if none.
 
-    Erasures are left out: those of retention are only in the database until they are done.
+    Erasures are left out, because erasures by retention are only in the database until they are done.
     """
     if journal.shared is not None:
         return await journal.shared.differences(database)
@@ -123,7 +123,7 @@ async def differences(journal: Journal, database: Database) -> dict[str, int]:
 
 
 async def _places(connection: AsyncConnection, journal: Journal) -> tuple[bool, int, int]:
-    """Return whether the database has no journaled row, and the newest lines of database and journal."""
+    """Return whether the database has no journaled row, and the numbers of the newest lines of database and journal."""
     return await _blank(connection), await mark(connection), await asyncio.to_thread(lambda: journal.newest)
 
 
@@ -156,7 +156,7 @@ async def _catch_up(connection: AsyncConnection, journal: Journal, mine: int, ne
 
 
 async def forget_dead(connection: AsyncConnection, journal: Journal) -> None:
-    """Delete rows whose key was cut since; the journal has no line about them any more."""
+    """Delete rows whose key was cut later, of which the journal has no readable line any more."""
     for table in _OWN_LEAF:
         (key,) = table.primary_key
         rows = await connection.execute(sa.select(key, table.c.leaf))
@@ -170,7 +170,7 @@ async def _all_rows(connection: AsyncConnection) -> State:
 
 
 async def touched(connection: AsyncConnection, items: Sequence[Item]) -> State:
-    """Return the rows of the database that the items concern, as they are."""
+    """Return the database's present rows that the items change."""
     before: State = {}
     for name in {item.table for item in items} & {table.name for table in TABLES}:
         table, mine = metadata.tables[name], [item for item in items if item.table == name]
@@ -184,7 +184,7 @@ async def touched(connection: AsyncConnection, items: Sequence[Item]) -> State:
 
 
 def _spare_retention(before: State, after: State) -> None:
-    """Keep running erasures of retention, with their calls, as they are in the database."""
+    """Leave running erasures by retention, with their calls, as they are in the database."""
     going = {
         key[0]: row
         for key, row in before[erasures.name].items()
@@ -196,7 +196,7 @@ def _spare_retention(before: State, after: State) -> None:
 
 
 def changed_rows(before: State, after: State) -> State:
-    """Return the rows that have to change, {} for rows to delete."""
+    """Return the rows that must change, {} for rows to delete."""
     found: State = {}
     for name in after:
         gone: dict[tuple[Any, ...], dict[str, Any]] = {key: {} for key in before[name] if key not in after[name]}
@@ -224,7 +224,7 @@ async def carry_out(connection: AsyncConnection, changes: State) -> None:
 
 
 async def everything(connection: AsyncConnection) -> list[Item]:
-    """Return all rows as items, for a journal that lacks them."""
+    """Return all journaled rows as items, for a journal that lacks them."""
     items: list[Item] = []
     for table in TABLES:
         if table is not erasure_calls:

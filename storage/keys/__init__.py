@@ -1,1 +1,1 @@
-"""The key tree: a key for each recording, derived from one root secret, deleted to erase it; the log of these cuts."""
+"""The key tree, from which every recording's key is derived, and which cuts keys to erase recordings; the cut log."""

@@ -1,12 +1,12 @@
-"""Encrypt a file as age does (age-encryption.org/v1), in pieces, to a recipient or with a passphrase.
+"""A writer of age files (age-encryption.org/v1), which encrypts in pieces to a recipient or with a passphrase.
 
     recipient = parse("age1…")                     raises BadRecipient
     with Encrypter(put, recipient=…) as file:      or passphrase=…
         file.write(data)                           any length; `put` gets the age file in pieces
         file.close()
 
-`age -d FILE` decrypts it. A file with hours of audio does not fit into memory, so at most one chunk is held here; the
-existing bindings take a whole file if it has a passphrase (docs/decisions/0012-own-writer-for-age-files.md).
+`age -d FILE` decrypts the result. A file with hours of audio does not fit into memory, so this holds at most one chunk;
+existing bindings need the whole file for a passphrase (docs/decisions/0012-own-writer-for-age-files.md).
 """
 
 import base64
@@ -23,10 +23,10 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from storage.errors import StorageError
 
-CHUNK = 64 << 10  # bytes of plaintext under one tag
+CHUNK = 64 << 10  # bytes of plaintext that one tag covers
 KEY = 16  # bytes of a file key
 WORK = 16  # 2^16 rounds of scrypt: 64 MiB and 0.2 s; the age command's 2^18 would take 256 MiB
-LEAST_PASSPHRASE = 12  # characters; fewer can be guessed even at one try a second
+LEAST_PASSPHRASE = 12  # characters; a shorter one can be guessed even at one try a second
 _VERSION = b"age-encryption.org/v1"
 _PREFIX = "age"
 _LETTERS = "qpzry9x8gf2tvdw0s3jn54khce6mua7l"  # Bech32 (BIP 173)
@@ -35,11 +35,11 @@ _LONGEST = 100  # characters of a recipient; X25519 recipients have 62
 
 
 class BadRecipient(StorageError):
-    """The text is not a recipient of age."""
+    """The text is not an age recipient."""
 
 
 class Encrypter:
-    """Takes plaintext and writes an age file."""
+    """A file-like object that takes plaintext and writes an age file."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Encrypter:
         self._kept = bytearray()
 
     def write(self, data: bytes | bytearray | memoryview) -> int:
-        """Add plaintext; a chunk is written once it is known that more follows."""
+        """Add plaintext; a chunk is written only when more plaintext follows."""
         self._kept += data
         while len(self._kept) > CHUNK:
             self._seal(bytes(self._kept[:CHUNK]), last=False)
@@ -75,7 +75,7 @@ class Encrypter:
         return len(data)
 
     def flush(self) -> None:
-        """Do nothing, because half a chunk cannot be written."""
+        """Do nothing, because a partial chunk cannot be written."""
 
     def close(self) -> None:
         """Write the last chunk."""
@@ -110,7 +110,7 @@ def parse(text: str) -> bytes:
 
 
 def _to_recipient(key: bytes, recipient: bytes, secret: bytes) -> bytes:
-    """Wrap a file key for one holder of an X25519 key."""
+    """Wrap a file key for the holder of an X25519 key."""
     own = X25519PrivateKey.from_private_bytes(secret)
     share = own.public_key().public_bytes_raw()
     wrap = _derive(_shared(own, recipient), share + recipient, b"age-encryption.org/v1/X25519")
@@ -118,7 +118,7 @@ def _to_recipient(key: bytes, recipient: bytes, secret: bytes) -> bytes:
 
 
 def _shared(own: X25519PrivateKey, recipient: bytes) -> bytes:
-    """Return the shared secret; raises BadRecipient for a point of low order, with which everybody would know it."""
+    """Return the shared secret; raises BadRecipient for a point of low order, which makes the secret public."""
     try:
         return own.exchange(X25519PublicKey.from_public_bytes(recipient))
     except ValueError:

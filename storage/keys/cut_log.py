@@ -1,11 +1,11 @@
-"""The cut log: which keys were cut, kept beside the keys, so that a restored backup can be brought up to date.
+"""The cut log, a list of all cuts beside the keys, from which a restored backup is brought up to date.
 
 `keys/NAME.erasures` has one line of JSON for every cut: its time, leaves and whole days, and the erasures it was for,
-with everything that a receipt needs. A line is durable before its cut. If the database does not know the newest cuts,
-it is older than the keys; `storage.erasure.reapply_after_restore` then repeats them before anything is served. Space
-for the next lines is reserved in advance, because they must be written even on a full disk.
+with everything that a receipt needs. A line is durable before its cut is made. If the database does not know the newest
+cuts, it is older than the keys; `storage.erasure.reapply_after_restore` then repeats them before anything is served.
+Space for the next lines is reserved in advance, because they must be written even on a full disk.
 
-Where several nodes hold the keys, each line also says which line of the table `cuts` it is (docs/formats/cuts.md).
+If several nodes hold the keys, each line also has its number in the table `cuts` (docs/formats/cuts.md).
 """
 
 import json
@@ -31,24 +31,24 @@ class LedgerDamaged(StorageError):
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One erasure that a cut is for, with what a new receipt needs; contains no personal data."""
+    """An erasure that a cut is for, with all values that a new receipt needs; contains no personal data."""
 
     id: str
     """Id of the erasure."""
     cause: str
-    """request, or retention with a colon and the id of its rule."""
+    """`request`, or `retention:` and the id of its rule."""
     by: str
-    """Token that requested it, or the recorder."""
+    """Name of the token that requested it, or the recorder."""
     at: datetime
     """When it was requested."""
     approved_by: str | None = None
-    """The second token, if one was needed."""
+    """Name of the second token, if approval was needed."""
     approved_at: datetime | None = None
     """When it was approved."""
     calls: tuple[str, ...] = ()
-    """Ids of calls that a request named; those of retention are found by their leaves."""
+    """Ids of the calls that a request named; calls that retention erases are found by their leaves."""
     leaves: tuple[int, ...] = ()
-    """Leaves of its calls in this cut."""
+    """Leaves of its calls that this cut contains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Entry:
     at: datetime
     """Time of the cut."""
     leaves: tuple[int, ...]
-    """Leaves that were cut: of calls, of index keys, of exports."""
+    """Leaves that were cut, which belong to calls, index keys and exports."""
     days: tuple[int, ...] = ()
     """Days that were cut whole."""
 
@@ -97,7 +97,7 @@ class Ledger:
         return True
 
     def followed(self, offset: int = 0) -> tuple[tuple[Numbered, ...], int]:
-        """Return the lines of the table `cuts` from an offset on, and the offset of the end; leave out other lines."""
+        """Return the lines from an offset on that belong to the table `cuts`, and the offset of the end."""
         lines, end = self._file.after(offset)
         return tuple(each for line in lines if (each := _place(line)) is not None), end
 
@@ -135,7 +135,7 @@ def text_of(entry: Entry, customer: str) -> str:
 
 
 def spans(leaves: Iterable[int]) -> list[tuple[int, int]]:
-    """Join adjacent leaves; return first and last leaf of each run."""
+    """Join adjacent leaves; return the first and last leaf of each run."""
     runs: list[tuple[int, int]] = []
     for leaf in sorted(set(leaves)):
         if runs and runs[-1][1] == leaf - 1:
@@ -157,7 +157,7 @@ def _pack(entry: Entry, customer: str) -> bytes:
 
 
 def _place(line: bytes) -> Numbered | None:
-    """Return which line of the table `cuts` a line of the log is; None if it was written by a node that was alone."""
+    """Return the line of the table `cuts` that a line of the log belongs to; None if a single node wrote it."""
     text, separator, place = line.rstrip(b"\n").rpartition(_PLACE)  # inside a text, quotation marks are escaped
     if not separator:
         return None
@@ -195,13 +195,13 @@ def _parse(line: bytes, customer: str) -> Entry:
         entry = Entry(tuple(_request(e, j) for e in j["erasures"]), at, _leaves(j["leaves"]), days)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise LedgerDamaged("the ledger of erasures is damaged", "restore keys/ from its backup") from None
-    if whose != customer:  # another customer's leaves have the same numbers: repeating its cuts would erase calls here
+    if whose != customer:  # leaf numbers repeat among customers, so these cuts would erase calls here
         raise LedgerDamaged(f"the ledger of erasures of {customer} is another customer's", "restore the right keys/")
     return entry
 
 
 def _request(found: Any, line: Mapping[str, Any]) -> Request:
-    """Parse an erasure of a line; in the first version it was only an id, and all shared one list of calls."""
+    """Parse an erasure of a line; in the first version it is only an id, and all share one list of calls."""
     if isinstance(found, str):
         calls = tuple(map(str, line["calls"])) if len(line["erasures"]) == 1 else ()
         return Request(found, "request", "recorder", from_text(line["at"]), calls=calls)

@@ -1,9 +1,9 @@
-"""The port through which keys are cut while a customer is in use, on this node alone or on all nodes that hold them.
+"""The interface for cutting keys while a customer is in use, on this node alone or on all nodes that hold them.
 
 A cut in a writing transaction of the customer's database is part of that transaction. A single node cuts at once, so
-the keys are gone before the transaction commits. Where several nodes hold the keys, the transaction writes a line that
-all of them apply; this node has applied it when the transaction is over (storage.holders). The removal of a customer
-does not use this port, because it deletes the cut log too.
+the keys are gone before the transaction commits. If several nodes hold the keys, the transaction writes a line that all
+of them apply; this node has applied it when the transaction ends (storage.holders). The removal of a customer does not
+use this interface, because it deletes the cut log too.
 """
 
 import asyncio
@@ -26,15 +26,15 @@ class Cutter(Protocol):
 
 
 class OwnKeys:
-    """Cuts keys that only this node holds."""
+    """Cutter of keys that only this node holds."""
 
     def __init__(self, keys: DeletableKeys) -> None:
         self._keys = keys
 
     async def cut(self, *leaves: int) -> None:
-        """Cut at once."""
+        """Cut leaves at once."""
         await asyncio.to_thread(self._keys.cut, *leaves)
 
     async def forget(self, entry: Entry) -> None:
-        """Cut at once."""
+        """Cut the leaves and days of an entry at once."""
         await asyncio.to_thread(self._keys.forget, entry)

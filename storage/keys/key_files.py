@@ -1,8 +1,8 @@
-"""The format of the files in `keys/`, and which of them are valid (docs/formats/keytree.md); never touches the disk.
+"""The format of the files in `keys/`, and the choice of the valid ones (docs/formats/keytree.md). Pure.
 
-A tree needs two secrets: the root secret and the *forget secret*, which is replaced at every cut. Two files may hold a
+Two secrets seal a tree: the root secret and the *forget secret*, which is replaced at every cut. Two files may hold a
 forget secret, and two slots a sealed tree; in both pairs the older one is overwritten. Whatever a crash leaves, the
-newest tree that opens counts.
+newest tree that opens is valid.
 """
 
 import hashlib
@@ -22,7 +22,7 @@ from storage.keys.key_tree import KeyTree
 SECRET = 32
 _FORGET_MAGIC = b"SRKF\x01\0\0\0"
 _TREE_MAGIC = b"SRKS\x01\0\0\0"
-_FORGET = struct.Struct(">8sQ32s")  # magic, generation, secret; then SHA-256 of these, then the check under the root
+_FORGET = struct.Struct(">8sQ32s")  # magic, generation, secret; SHA-256 of these and a MAC under the root secret follow
 _TREE = struct.Struct(">8sQI12s")  # magic, generation, bytes that follow, nonce
 _SUM = 32
 FORGET_BYTES = _FORGET.size + 2 * _SUM
@@ -49,23 +49,23 @@ class KeyState:
     slot: int
     # index of the sealed tree among those given
     fitting: tuple[bool, ...]
-    # for each forget file, whether it holds exactly `forget`; if all do, no other secret is left
+    # for each forget file, whether it holds exactly `forget`; if all do, no older secret is left
 
 
 def pack_forget(root: bytes, customer: str, forget: ForgetSecret) -> bytes:
-    """Serialise a forget secret, with a checksum against damage and a check against the wrong root secret."""
+    """Serialise a forget secret with a checksum that detects damage and a MAC that detects a wrong root secret."""
     body = _FORGET.pack(_FORGET_MAGIC, forget.generation, forget.secret)
     return body + hashlib.sha256(body).digest() + _check(root, customer, body)
 
 
 def is_forget(data: bytes) -> bool:
-    """Return whether this is an undamaged forget secret, under any root secret."""
+    """Return whether this is an undamaged forget secret, whatever its root secret."""
     body, total = data[: _FORGET.size], data[_FORGET.size : -_SUM]
     return len(data) == FORGET_BYTES and data.startswith(_FORGET_MAGIC) and hashlib.sha256(body).digest() == total
 
 
 def unpack_forget(root: bytes, customer: str, data: bytes) -> ForgetSecret | None:
-    """Parse a forget secret; return None if it is damaged, raise KeysWrong if root secret or customer is another."""
+    """Parse a forget secret; return None if it is damaged, raise KeysWrong for another root secret or customer."""
     if not is_forget(data):
         return None
     body = data[: _FORGET.size]
@@ -76,7 +76,7 @@ def unpack_forget(root: bytes, customer: str, data: bytes) -> ForgetSecret | Non
 
 
 def seal_tree(root: bytes, customer: str, forget: ForgetSecret, tree: KeyTree, nonce: bytes) -> bytes:
-    """Seal a tree under both secrets; customer and generation are bound to it."""
+    """Seal a tree under both secrets, bound to customer and generation."""
     plain = bytes(tree)
     head = _TREE.pack(_TREE_MAGIC, forget.generation, len(plain) + 16, nonce)
     return head + AESGCM(_tree_key(root, customer, forget)).encrypt(nonce, plain, head)
@@ -120,7 +120,7 @@ def choose(root: bytes, customer: str, forgets: Sequence[bytes | None], trees: S
 def _secrets(
     root: bytes, customer: str, forgets: Sequence[bytes | None]
 ) -> tuple[list[ForgetSecret], KeysWrong | None]:
-    """Parse what is valid: while the root secret is being rotated, the two files are under different ones."""
+    """Parse the valid forget secrets: during a rotation, the two files are under different root secrets."""
     found: list[ForgetSecret] = []
     foreign: KeysWrong | None = None
     for data in forgets:
@@ -143,17 +143,17 @@ def _tree_key(root: bytes, customer: str, forget: ForgetSecret) -> bytes:
 
 
 def generation_of(data: bytes) -> int:
-    """Return the generation in the clear head of a sealed tree, without any key; 0 if it is not one."""
+    """Return the generation from the clear head of a sealed tree, without any key; 0 if it is not a sealed tree."""
     if len(data) < _TREE.size or not data.startswith(_TREE_MAGIC):
         return 0
     return int(_TREE.unpack_from(data)[1])
 
 
 def check_age(customer: str, state: KeyState, copy: bytes | None) -> None:
-    """Raise KeysOutdated if the copy beside the vault is from a later cut than the newest state of `keys/`.
+    """Raise KeysOutdated if the copy beside the vault is from a later cut than the newest state in `keys/`.
 
-    A cut writes the copy last, so it is never newer than its own keys. An older copy is an old backup of the data and
-    can be used. The head is not authenticated before the copy opens, but altering it can only cause a refusal.
+    A cut writes the copy last, so the copy is never newer than its own keys. If the copy is older, the data come from
+    an old backup and can be used. The copy's head is not authenticated, but altering it can only cause a refusal.
     """
     if generation_of(copy or b"") <= state.forget.generation:
         return

@@ -1,6 +1,6 @@
-"""The keys of one customer: derive, seal, number, forget (docs/formats/keytree.md).
+"""The keys of one customer: derive, seal, number, cut (docs/formats/keytree.md).
 
-Files in `keys/` (all 0600, made by `create`, and overwritten in place, so that forgetting works on a full disk):
+Files in `keys/` (all 0600, made by `create`, and overwritten in place, so that cuts work on a full disk):
 
     NAME.forget, NAME.forget.new     the forget secret, twice outside a cut
     NAME.tree.0, NAME.tree.1         the sealed tree; the newest that opens counts
@@ -8,13 +8,14 @@ Files in `keys/` (all 0600, made by `create`, and overwritten in place, so that 
     NAME.erasures                    the cut log (storage.keys.cut_log): a line for every cut
     NAME.lock                        flock of the process that cuts
 
-A cut: 1. append its line to `.erasures`; 2. write a new secret to `.forget.new`; 3. write the tree under it to the
-older slot: from here on the new state counts; 4. write the new secret to `.forget`: the old one is destroyed. Each step
-is durable before the next begins, and `settle` finishes a cut that a crash interrupted. `tree.state` beside the vault
-is a copy for disaster recovery. It also reveals keys that are older than the data; these are refused, because they
-could read what was erased since. Older keys that are restored are brought up to date by the lines of `.erasures`.
+A cut has four steps: 1. append its line to `.erasures`; 2. write a new secret to `.forget.new`; 3. write the tree,
+sealed under the new secret, to the older slot, which makes the new state valid; 4. write the new secret to `.forget`,
+which destroys the old one. Each step is durable before the next begins, and `settle` finishes a cut that a crash
+interrupted. `tree.state` beside the vault is a copy for disaster recovery. It also shows when the keys are older than
+the data; such keys are refused, because they could read what was erased later. Restored older keys are brought up to
+date from the lines of `.erasures`.
 
-Only cuts and the numbering write. A cut by another process is noticed at the next use (one `stat`).
+Only cuts and the allocation of numbers write. A cut by another process is noticed at the next use (one `stat`).
 """
 
 import os
@@ -50,13 +51,13 @@ from storage.keys.root_secret import RootSecret
 __all__ = ["CustomerKeys", "RootSecret"]
 
 NONCE = 12
-SLOT_STEP = 64 << 10  # slots grow in such steps, with half of one to spare: about 25 scattered erasures on a full disk
-READ_TRIES = 8  # a read that meets a cut is repeated; there are never eight cuts in the time of one read
-MAX_SKIPPED = 64 << 10  # numbers skipped because they were given, and erased, after the restored backup was made
+SLOT_STEP = 64 << 10  # slots grow in such steps, with half a step to spare: about 25 scattered erasures on a full disk
+READ_TRIES = 8  # a read during a cut is repeated; eight cuts never happen during one read
+MAX_SKIPPED = 64 << 10  # most numbers to skip: those allocated and erased after the restored backup was made
 
 
 class KeyOptions(TypedDict, total=False):
-    """What the keys use; each member is optional."""
+    """Resources of the keys; each member is optional."""
 
     node: int
     # number of the node, part of every recording number
@@ -69,12 +70,12 @@ class KeyOptions(TypedDict, total=False):
 
 
 class CustomerKeys:
-    """The keys of one customer in their present state; safe between threads and processes."""
+    """The keys of one customer; safe between threads and processes."""
 
     def __init__(
         self, keys_dir: Path, customer_dir: Path, customer: str, root: RootSecret, **means: Unpack[KeyOptions]
     ) -> None:
-        """Use `open` or `create` instead."""
+        """Set up the object; call `open` or `create` instead."""
         self.customer = customer
         self._root = root.secret
         self._disk = means.get("disk") or Disk()
@@ -93,7 +94,7 @@ class CustomerKeys:
     def open(
         cls, keys_dir: Path, customer_dir: Path, customer: str, root: RootSecret, **means: Unpack[KeyOptions]
     ) -> "CustomerKeys":
-        """Open existing keys without writing anything; raise KeysError with a hint if they do not fit."""
+        """Open existing keys without writing anything; raise KeysError with a hint if they cannot be used."""
         return cls(keys_dir, customer_dir, customer, root, **means)
 
     @classmethod
@@ -115,12 +116,12 @@ class CustomerKeys:
 
     @property
     def generation(self) -> int:
-        """Number of cuts so far; grows with every change of the tree."""
+        """Return the number of cuts so far, which grows with every change of the tree."""
         return self._now().forget.generation
 
     @property
     def nodes(self) -> int:
-        """Number of nodes of the tree, for statistics; each takes 39 bytes."""
+        """Return the number of nodes of the tree, for statistics; each takes 39 bytes."""
         return self._now().tree.nodes
 
     def keeps(self, leaf: int) -> bool:
@@ -128,16 +129,16 @@ class CustomerKeys:
         return self._now().tree.keeps(leaf)
 
     def secret(self, leaf: int, name: str) -> bytes:
-        """Return the 32-byte key of one use ("media", "details", …) of a leaf; raise Forgotten if it was erased."""
+        """Return the 32-byte key for one use ("media", "details", …) of a leaf; raise Forgotten if it was erased."""
         return label(self._now().tree.derive(leaf), name)
 
     def secrets(self, leaf: int, names: Iterable[str]) -> dict[str, bytes]:
-        """Return `secret` for several uses of a leaf, looking once whether another process has cut."""
+        """Return `secret` for several uses of a leaf, with only one check for a cut by another process."""
         leaf_secret = self._now().tree.derive(leaf)
         return {name: label(leaf_secret, name) for name in names}
 
     def seal(self, leaf: int, name: str, plaintext: bytes, context: bytes) -> bytes:
-        """Encrypt a value for a leaf and label; `context` says where it belongs, and `unseal` needs the same."""
+        """Encrypt a value for a leaf and label; `context` binds it to its place, and `unseal` needs the same."""
         nonce = self._random(NONCE)
         return nonce + AESGCM(self.secret(leaf, name)).encrypt(nonce, plaintext, context)
 
@@ -150,9 +151,9 @@ class CustomerKeys:
             raise SealBroken("a sealed value is damaged or from another place") from None
 
     def allocate(self, day: int) -> int:
-        """Return an unused leaf of the day, or of the next day that is left if the day was erased.
+        """Return an unused leaf of the day; if the day was erased, one of the next day that was not.
 
-        Writes to the disk once in 1,024 times; while `low`, call `refill` in a thread to avoid that wait.
+        Writes to the disk once in 1,024 calls; call `refill` in a thread while `low` is true to avoid that wait.
         """
         tree = self._now().tree
         for _ in range(MAX_SKIPPED):
@@ -164,7 +165,7 @@ class CustomerKeys:
         raise KeysError("no recording numbers of this day are left", "numbers are free again tomorrow")
 
     def low(self, day: int) -> bool:
-        """Return whether to call `refill`."""
+        """Return whether `refill` should be called."""
         return self._leaves.low(day)
 
     def refill(self, day: int) -> None:
@@ -172,26 +173,26 @@ class CustomerKeys:
         self._leaves.refill(day)
 
     def skip(self, leaves: Iterable[int], spare: int = 0) -> None:
-        """Never allocate these leaves again; after restoring keys, call it with every leaf found in vault and journal.
+        """Never allocate these leaves again; call this after restoring keys, with every leaf of vault and journal.
 
-        `spare`: further blocks to skip, for leaves that left no trace in either.
+        `spare`: number of further blocks to skip, for leaves that left no trace in either.
         """
         self._leaves.skip(leaves, spare)
 
     # --- forget ------------------------------------------------------------------------------------------------------
 
     def share(self) -> None:
-        """Cut nothing from now on but what all holders do (`follow`): their trees must stay the same."""
+        """From now on allow only cuts that all holders make (`follow`), because their trees must stay equal."""
         self._shared = True
 
     def cut(self, *leaves: int) -> bool:
-        """Forget leaves for good, all in one cut; return False if none was left. Both line and cut are durable."""
+        """Forget leaves for good in one durable cut, with a line of the cut log; return False if none was left."""
         return self.forget(Entry((), self._clock(), leaves))
 
     def cut_range(self, first: int, last: int) -> bool:
         """Forget the leaves `first` to `last`, both included, in one cut.
 
-        The only cut without a line: it is for a customer who is removed with the cut log.
+        This is the only cut without a line, because the cut log is deleted when a customer is removed.
         """
         with _locked(self._files.lock):
             self._settle()
@@ -204,17 +205,17 @@ class CustomerKeys:
     def forget(self, entry: Entry) -> bool:
         """Write a line of the cut log, then forget its leaves and days for good; return False if none was left.
 
-        Both are durable on return. If none was left, a line is written only for erasures, whose receipts it may have to
-        replace. Raises NoSpace, DiskFailed; without its line nothing is cut.
+        Both are durable on return. If none was left, a line is written only for erasures, because it may have to
+        replace their receipts. Raises NoSpace, DiskFailed; if the line cannot be written, nothing is cut.
         """
         if self._shared:
             raise KeysError("several nodes hold these keys, and only all of them cut", "report this: it is a bug")
         return self._cut([entry], self._ledger.append)
 
     def follow(self, each: Numbered) -> Entry:
-        """Append a line of all holders to the cut log at its place, then forget what it names; both durably.
+        """Append a line of the table `cuts` to the cut log, then forget what it names, both durably; return its entry.
 
-        Return what it names. May be repeated by another process of this node. Raises as `forget` does, LedgerDamaged.
+        Another process of this node may repeat this. Raises what `forget` raises, and LedgerDamaged.
         """
         entry = Entry((), self._clock(), ())
         if each.line.kind is Kind.CUT:
@@ -226,11 +227,11 @@ class CustomerKeys:
         return entry
 
     def state(self) -> bytes:
-        """Return the tree as it is sealed; two holders who have cut the same have the same."""
+        """Return the serialised tree that is sealed; holders that have made the same cuts have the same tree."""
         return bytes(self._now().tree)
 
     def overwrite(self) -> None:
-        """Destroy these keys for good, as of a holder that was retired; nothing of the customer opens here any more."""
+        """Destroy these keys for good after this holder was retired; nothing of the customer opens here any more."""
         with _locked(self._files.lock):
             for path in (*self._files.forgets, *self._files.slots, self._files.copy):
                 if path.exists():
@@ -239,7 +240,7 @@ class CustomerKeys:
             self._seen = self._files.signature()
 
     def repeat(self, entries: Iterable[Entry]) -> bool:
-        """Forget, in one cut, what lines of the cut log name; return False if these keys had forgotten all of it."""
+        """Forget, in one cut, what these entries name; return False if these keys had already forgotten all of it."""
         return self._cut(entries, None)
 
     def prepare(self) -> None:
@@ -247,15 +248,15 @@ class CustomerKeys:
         self._ledger.prepare()
 
     def settle(self) -> bool:
-        """Finish a cut that a crash interrupted, and renew the copy beside the vault; return False if all was well.
+        """Finish an interrupted cut and renew the copy beside the vault; return False if nothing had to be done.
 
-        Call it when the daemon starts. An erasure is done only after its cut is settled.
+        Call this when the daemon starts. An erasure is done only after its cut is settled.
         """
         with _locked(self._files.lock):
             return self._settle()
 
     def rotate(self, root: RootSecret) -> None:
-        """Move the keys to another root secret; what was sealed under the old one is destroyed as in a cut."""
+        """Move the keys to another root secret; state sealed under the old one is destroyed as in a cut."""
         with _locked(self._files.lock):
             self._settle()
             self._replace(self._state.tree, root.secret)
@@ -265,7 +266,7 @@ class CustomerKeys:
         return (*self._files.forgets, *self._files.slots, self._files.leaves)
 
     def snapshot(self) -> dict[str, bytes]:
-        """Return every file that a backup of the keys contains, by name; no cut can happen meanwhile."""
+        """Return the content of every file of a key backup, by name; no cut can happen meanwhile."""
         with _locked(self._files.lock):
             self._settle()
             return {path.name: self._disk.read(path) or b"" for path in self.files()}
@@ -278,7 +279,7 @@ class CustomerKeys:
         return self._state
 
     def _load(self) -> KeyState:
-        """Read the newest state; read it again if another process cut meanwhile."""
+        """Read the newest state, again if another process cuts meanwhile."""
         for _ in range(READ_TRIES):
             seen = self._files.signature()
             try:
@@ -292,7 +293,7 @@ class CustomerKeys:
         raise KeysError(f"the keys of {self.customer} change too often to be read")
 
     def _cut(self, entries: Iterable[Entry], note: Callable[[Entry], None] | None) -> bool:
-        """Cut what these entries name; `note` writes each line first."""
+        """Cut what these entries name, after `note` has written their lines."""
         entries = list(entries)
         with _locked(self._files.lock):
             self._settle()
@@ -308,13 +309,13 @@ class CustomerKeys:
             return True
 
     def _forget(self, entry: Entry) -> None:
-        """Under the lock, settled: cut what an entry names."""
+        """Cut what an entry names; the caller holds the lock and has settled the keys."""
         tree = self._state.tree.copy()
         if _apply(tree, entry):
             self._replace(tree, self._root)
 
     def _settle(self) -> bool:
-        """Under the lock: make the newest state the only one after an interrupted cut."""
+        """Make the newest state the only one after an interrupted cut; the caller holds the lock."""
         state, files, disk = self._load(), self._files, self._disk
         changed = False
         if not all(state.fitting):
@@ -329,7 +330,7 @@ class CustomerKeys:
         return self._renew_copy() or changed
 
     def _replace(self, tree: KeyTree, root: bytes) -> None:
-        """Under the lock: make `tree` the state and destroy the secret of the one before."""
+        """Make `tree` the state and destroy the secret of the earlier state; the caller holds the lock."""
         files, disk, before = self._files, self._disk, self._state
         forget = ForgetSecret(before.forget.generation + 1, self._random(SECRET))
         packed = pack_forget(root, self.customer, forget)
@@ -344,7 +345,7 @@ class CustomerKeys:
         self._renew_copy()
 
     def _make_room(self, slot: Path, needed: int) -> None:
-        """Allocate space for the slot, with some to spare; fail only if the space needed is not there."""
+        """Allocate space for a slot, with some to spare; fail only if the needed space itself is missing."""
         try:
             self._disk.reserve(slot, _slot_size(needed))
         except NoSpace:
@@ -352,7 +353,7 @@ class CustomerKeys:
                 raise
 
     def _renew_copy(self) -> bool:
-        """Write the newest sealed tree beside the vault; return False if it is there. A full disk may refuse it."""
+        """Write the newest sealed tree beside the vault; return False if it is there already or the disk is full."""
         sealed = self._sealed()
         if self._disk.read(self._files.copy) == sealed:
             return False
@@ -380,16 +381,17 @@ class KeyFiles:
         self.copy = customer_dir / "tree.state"
 
     def fresh(self) -> bool:
-        """Return whether new keys make nothing unreadable: no forget secret, and no file in the folder of the customer.
+        """Return whether new keys can make nothing unreadable.
 
-        Anything else in `keys/` was left by a `create` that did not finish.
+        That is so if there is no forget secret, and no file in the folder of the customer. All other files in `keys/`
+        come from a `create` that did not finish.
         """
         if any(path.exists() and is_forget(path.read_bytes()) for path in self.forgets):
             return False
         return not any(path.is_file() for path in self._customer_dir.rglob("*"))
 
     def signature(self) -> tuple[int, int]:
-        """Return a value that changes with every cut; takes one system call."""
+        """Return a value that changes with every cut, with one system call."""
         try:
             status = os.stat(self._watched)
         except PermissionError as error:
@@ -414,7 +416,7 @@ class KeyFiles:
 
 
 def _create(files: KeyFiles, customer: str, root: bytes, disk: Disk, random: Callable[[int], bytes]) -> None:
-    """Write all files, the forget secret last: until it exists nothing was sealed, so creation can be repeated."""
+    """Write all files, the forget secret last: before it exists nothing is sealed, so creation can be repeated."""
     forget = ForgetSecret(1, random(SECRET))
     packed = pack_forget(root, customer, forget)
     sealed = seal_tree(root, customer, forget, KeyTree.new(random(SECRET)), random(NONCE))
@@ -430,7 +432,7 @@ def _create(files: KeyFiles, customer: str, root: bytes, disk: Disk, random: Cal
 
 
 def _apply(tree: KeyTree, entry: Entry) -> bool:
-    """Cut what an entry names; return False if nothing of it was left."""
+    """Cut what an entry names; return False if all of it was cut already."""
     return any([*(tree.cut_day(day) for day in entry.days), *(tree.cut(leaf) for leaf in entry.leaves)])
 
 
@@ -450,5 +452,5 @@ def _next_day(tree: KeyTree, day: int) -> int:
 
 
 def _locked(path: Path) -> AbstractContextManager[None]:
-    """Hold the lock of a customer's keys; a lock file is empty and may be deleted while no process runs."""
+    """Hold the lock of a customer's keys; the lock file is empty and may be deleted while no process runs."""
     return alone(path, "lock the keys")

@@ -1,9 +1,9 @@
-"""Derive the secret of every recording from one tree, and forget single ones for good (docs/formats/keytree.md).
+"""The tree from which the secret of every recording is derived, and that can forget single ones for good.
 
-A puncturable pseudo-random function after Goldreich, Goldwasser and Micali: the child of a node is
-HMAC-SHA-256(node, 0x00 or 0x01); 16 levels choose the day, 32 more the recording. The tree is kept as the set of its
-topmost known nodes, at first only the root. Erasing a node replaces the known node above it by the siblings along the
-path, from which the erased one cannot be computed.
+It is a puncturable pseudo-random function after Goldreich, Goldwasser and Micali (docs/formats/keytree.md): the child
+of a node is HMAC-SHA-256(node, 0x00 or 0x01); 16 levels choose the day, 32 more the recording. The tree is stored as
+the set of its topmost known nodes, at first only the root. To erase a node, the known node above it is replaced by the
+siblings along the path, from which the erased node cannot be computed.
 """
 
 import hmac
@@ -19,7 +19,7 @@ SECRET = 32
 LAST_LEAF = (1 << LEAF_BITS) - 1
 MAX_NODES = 1 << 24  # 650 MB of state; 10,000 scattered erasures take about 200,000
 CACHED_DAYS = 4096  # a search probes one leaf per day: eleven years
-CACHED_LEAVES = 4096  # live calls ask for several labels of one leaf
+CACHED_LEAVES = 4096  # live calls use several labels of one leaf
 LABEL_PREFIX = b"siprec-recorder/1 label "
 
 _MAGIC = b"SRKT\x01"
@@ -33,7 +33,7 @@ _digest = hmac.digest
 
 
 def leaf_of(day: int, number: int) -> int:
-    """Join days since 1970-01-01 UTC and recording number."""
+    """Join a day, as days since 1970-01-01 UTC, and a recording number to a leaf."""
     return day << NUMBER_BITS | number
 
 
@@ -48,21 +48,21 @@ def label(secret: bytes, name: str) -> bytes:
 
 
 class KeyTree:
-    """The secrets that are still known, as topmost nodes: (depth, the first `depth` bits of the leaf) → secret."""
+    """The topmost known nodes of the tree: (depth, the first `depth` bits of the leaf) → secret."""
 
     __slots__ = ("_days", "_leaves", "_near", "_nodes")
 
     def __init__(self, nodes: dict[tuple[int, int], bytes]) -> None:
         self._nodes = nodes
-        self._days: dict[int, bytes] = {}  # nodes of days of which nothing was cut
+        self._days: dict[int, bytes] = {}  # nodes of days without any cut
         self._leaves: dict[int, bytes] = {}
-        # The leaf derived last, and the nodes from its day down to it: calls in one list, and new calls, are adjacent
+        # The last derived leaf, and the nodes from its day down to it: the calls of a list, and new calls, are adjacent
         # and share all but two of 32 steps.
         self._near = _NOWHERE
 
     @classmethod
     def new(cls, root: bytes) -> "KeyTree":
-        """Return a tree in which every leaf can be derived, from 32 random bytes."""
+        """Return a tree that can derive every leaf, from 32 random bytes."""
         if len(root) != SECRET:
             raise ValueError("the root of a key tree has 32 bytes")
         return cls({(0, 0): root})
@@ -73,11 +73,11 @@ class KeyTree:
 
     @property
     def nodes(self) -> int:
-        """Number of nodes kept."""
+        """Return the number of stored nodes."""
         return len(self._nodes)
 
     def items(self) -> Iterator[tuple[int, int, bytes]]:
-        """Yield depth, prefix and secret of every node kept, unordered."""
+        """Yield depth, prefix and secret of every stored node, unordered."""
         for (depth, prefix), secret in self._nodes.items():
             yield depth, prefix, secret
 
@@ -112,7 +112,7 @@ class KeyTree:
         return secret
 
     def cut(self, leaf: int) -> bool:
-        """Forget one leaf; return False if it was forgotten already."""
+        """Forget one leaf; return False if it was already forgotten."""
         return self._cut(leaf, LEAF_BITS)
 
     def cut_day(self, day: int) -> bool:
@@ -153,7 +153,7 @@ class KeyTree:
         return cls(_nodes(data))
 
     def _from_near(self, day: bytes, leaf: int) -> bytes:
-        """Derive a leaf from where its path and the previous leaf's part; a shared path is never changed."""
+        """Derive a leaf from the last node that its path shares with the previous leaf; never change a shared path."""
         before, path = self._near
         levels = (before ^ leaf).bit_length()
         if before < 0 or levels > NUMBER_BITS:
@@ -165,7 +165,7 @@ class KeyTree:
         return path[-1]
 
     def _day(self, day: int) -> bytes | None:
-        """Return the node of a day and cache it, None if it is cut or partly cut."""
+        """Return the node of a day and cache it; None if the day was cut, wholly or in part."""
         depth = self._above(day, DAY_BITS)
         if depth < 0:
             return None
@@ -176,7 +176,7 @@ class KeyTree:
         return secret
 
     def _above(self, prefix: int, depth: int) -> int:
-        """Return the depth of the nearest kept node at or above, -1 if there is none."""
+        """Return the depth of the nearest stored node at or above a node, -1 if there is none."""
         nodes = self._nodes
         for d in range(depth, -1, -1):
             if (d, prefix) in nodes:
@@ -209,7 +209,7 @@ class KeyTree:
 
 
 def _walk(secret: bytes, path: int, levels: int) -> bytes:
-    """Derive `levels` levels down along the lowest bits of `path`."""
+    """Derive the node `levels` levels down along the lowest bits of `path`."""
     for shift in range(levels - 1, -1, -1):
         secret = _digest(secret, _BITS[path >> shift & 1], "sha256")
     return secret

@@ -1,8 +1,8 @@
-"""Give every recording a leaf of its own: numbers from a durable counter, never random, never used twice.
+"""The counter that gives every recording a leaf of its own: durable, never random, no number used twice.
 
-The counter file has one u32 for each day (docs/formats/keytree.md): the number of blocks of 1,024 numbers given out. A
-process takes a whole block with one durable write and numbers a thousand recordings from memory. Numbers that it does
-not use are lost, which costs nothing. The top 8 bits of a number are the node, so nodes need not ask each other.
+The counter file has one u32 for each day (docs/formats/keytree.md): how many blocks of 1,024 numbers were allocated. A
+process allocates a whole block with one durable write and numbers a thousand recordings from memory. Unused numbers are
+lost, which does no harm. The top 8 bits of a number are the node, so nodes need not coordinate.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ BLOCK = 1024
 NODE_BITS = 8
 COUNTER_BITS = NUMBER_BITS - NODE_BITS  # 16 million recordings a day and node
 BLOCKS = (1 << COUNTER_BITS) // BLOCK
-LOW_WATER = 128  # numbers left at which to refill in the background: a third of a second at 300 calls/s
+LOW_WATER = 128  # numbers left when a background refill starts: a third of a second at 300 calls/s
 MAX_DAYS = 8  # days cached: today, and tomorrow around midnight; more only if the clock is badly wrong
 _MAGIC = b"SRKL\x01\0\0\0"
 _COUNT = struct.Struct(">I")
@@ -28,18 +28,18 @@ FILE_BYTES = len(_MAGIC) + _COUNT.size * (1 << DAY_BITS)
 
 
 def node_of(leaf: int) -> int:
-    """Return the number of the node that gave out a leaf."""
+    """Return the number of the node that allocated a leaf."""
     return leaf >> COUNTER_BITS & (1 << NODE_BITS) - 1
 
 
 def create_leaves(path: Path, disk: Disk) -> None:
-    """Create a counter file in which no number was given."""
+    """Create a counter file without any allocated number."""
     disk.reserve(path, FILE_BYTES)
     disk.overwrite(path, _MAGIC)
 
 
 class Leaves:
-    """Gives out leaves of one customer on one node; safe between threads and processes."""
+    """Allocates the leaves of one customer on one node; safe between threads and processes."""
 
     def __init__(self, path: Path, node: int, disk: Disk) -> None:
         if not 0 <= node < 1 << NODE_BITS:
@@ -52,7 +52,7 @@ class Leaves:
         os.close(_open(path, os.O_RDONLY))
 
     def take(self, day: int) -> int:
-        """Return an unused leaf of `day`; writes to disk once in 1,024 times."""
+        """Return an unused leaf of `day`; writes to the disk once in 1,024 calls."""
         with self._guard:
             if not self._left.get(day):
                 self._fill(day)
@@ -62,19 +62,19 @@ class Leaves:
             return leaf_of(day, self._node << COUNTER_BITS | first[0])
 
     def low(self, day: int) -> bool:
-        """Return whether to call `refill` soon, in a thread that may wait for the disk."""
+        """Return whether `refill` should be called soon, in a thread that may wait for the disk."""
         return sum(map(len, self._left.get(day, ()))) < LOW_WATER
 
     def refill(self, day: int) -> None:
-        """Take a block in advance; others can allocate meanwhile without waiting for the disk."""
+        """Allocate a block in advance; meanwhile other threads can take leaves without waiting for the disk."""
         block = self._advance(day, None)
         with self._guard:
             self._add(day, block)
 
     def skip(self, leaves: Iterable[int], spare: int = 0) -> None:
-        """Never give out these leaves, lower ones of their days, or those of `spare` blocks after the last.
+        """Never allocate these leaves, lower leaves of their days, or the leaves of the next `spare` blocks.
 
-        For keys that were restored from an older copy.
+        Call this for keys that were restored from an older copy.
         """
         highest: dict[int, int] = {}
         for leaf in leaves:
@@ -94,7 +94,7 @@ class Leaves:
         self._left.setdefault(day, []).append(range(block * BLOCK, (block + 1) * BLOCK))
 
     def _advance(self, day: int, at_least: int | None) -> int:
-        """Raise the day's count durably, by one or to `at_least`; return the count before."""
+        """Raise the day's count durably, by one or to `at_least`; return the previous count."""
         if not 0 <= day < 1 << DAY_BITS:
             raise ValueError("a day number has sixteen bits")
         offset = len(_MAGIC) + _COUNT.size * day

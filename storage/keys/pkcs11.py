@@ -1,11 +1,11 @@
 """The root secret from a PKCS#11 token (a hardware security module, a smart card, SoftHSM).
 
-The token holds a generic secret key that never leaves it. The root secret is what the token computes with it:
+The token holds a generic secret key that never leaves it, and computes the root secret with this key:
 
     root secret = HMAC-SHA-256(key in the token, "siprec-recorder/1 root secret")        CKM_SHA256_HMAC
 
-It is computed once, when the keys are opened, and then is in memory like any other root secret. The token protects
-against a stolen disk, not against root on the running machine. The package python-pkcs11 is an optional extra.
+The root secret is computed once, when the keys are opened, and is then in memory like any other root secret. The token
+protects against a stolen disk, not against root on the running machine. The package python-pkcs11 is an optional extra.
 """
 
 from collections.abc import Iterator
@@ -33,7 +33,7 @@ def root_of(place: TokenKey, pin: str) -> bytes:
 
 
 def make_root(place: TokenKey, pin: str) -> bool:
-    """Create a key in the token that can never leave it; return False if it exists."""
+    """Create a key that can never leave the token; return False if it exists already."""
     with _session(place, pin, rw=True) as (pkcs11, session):
         if _find(pkcs11, session, place) is not None:
             return False
@@ -51,7 +51,7 @@ def make_root(place: TokenKey, pin: str) -> bool:
 
 @contextmanager
 def _session(place: TokenKey, pin: str, *, rw: bool = False) -> Iterator[tuple[Any, Any]]:
-    """Open the token; afterwards unload the library completely, because worker processes start and end."""
+    """Open the token for the block, then unload the library completely, because worker processes start and end."""
     try:
         import pkcs11
     except ImportError:
@@ -65,7 +65,7 @@ def _session(place: TokenKey, pin: str, *, rw: bool = False) -> Iterator[tuple[A
     except (pkcs11.exceptions.PinIncorrect, pkcs11.exceptions.PinLenRange, pkcs11.exceptions.PinLocked):
         hint = "correct pin-source before the next try: tokens lock themselves after a few wrong ones"
         raise KeysWrong("the token refuses the PIN of the root secret", hint) from None
-    except pkcs11.exceptions.PKCS11Error as error:  # its text comes from the vendor
+    except pkcs11.exceptions.PKCS11Error as error:  # the vendor writes its text
         hint = "look at module-path, at the token, and whether this user may use it"
         raise KeysError(f"the token of the root secret cannot be used ({type(error).__name__})", hint) from None
     finally:

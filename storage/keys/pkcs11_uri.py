@@ -1,10 +1,10 @@
-"""Parse the location of a key in a PKCS#11 token: the part of RFC 7512 that a root secret needs.
+"""PKCS#11 URIs, which locate a key in a token: the part of RFC 7512 that a root secret needs.
 
     pkcs11:token=recorder;object=recorder-root?module-path=/usr/lib/softhsm/libsofthsm2.so&pin-source=file:/etc/recorder/pin
 
 The path may have `token`, `serial`, `object`, `id` and `type=secret-key`; the query `module-path` and `pin-source`
-(`file:PATH`, or `credential:NAME` of systemd). `pin-value` is refused, because secrets must not be in a file that
-people read. Values are percent-encoded as the RFC says.
+(`file:PATH`, or `credential:NAME` of systemd). `pin-value` is refused, because a secret must not be in a file that
+people read. Values are percent-encoded according to the RFC.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _NEEDED = "token=…;object=…?module-path=/…&pin-source=file:/… (RFC 7512)
 
 @dataclass(frozen=True, slots=True)
 class TokenKey:
-    """One secret key in one token."""
+    """A secret key in a token."""
 
     module: str
     """Absolute path of the PKCS#11 library."""
@@ -35,7 +35,7 @@ class TokenKey:
 
     @classmethod
     def parse(cls, text: str) -> "TokenKey":
-        """Parse a URI; raises ValueError that says what would be right and repeats nothing of what was given."""
+        """Parse a URI; raises ValueError, whose text names the correct form and repeats nothing of the input."""
         scheme, _, rest = text.partition(":")
         path, _, query = rest.partition("?")
         found = {**_pairs(path, ";", _PATH), **_pairs(query, "&", _QUERY)}

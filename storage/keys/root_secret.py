@@ -33,7 +33,7 @@ class RootSecret:
 
 
 def load_root(source: str, environ: Mapping[str, str] = os.environ) -> RootSecret:
-    """Read `credential:NAME` (systemd) or `file:PATH`, or ask the token of `pkcs11:…`; raises KeysError with a hint."""
+    """Read the secret from `credential:NAME` (systemd), `file:PATH` or `pkcs11:…`; raises KeysError with a hint."""
     if source.startswith(f"{SCHEME}:"):
         place = _place(source)
         return RootSecret(pkcs11.root_of(place, _pin(place, environ)), source)
@@ -41,7 +41,7 @@ def load_root(source: str, environ: Mapping[str, str] = os.environ) -> RootSecre
 
 
 def make_token_root(source: str, environ: Mapping[str, str] = os.environ) -> bool:
-    """Create the key that `pkcs11:…` names in its token; False if it exists. `recorder init` calls this."""
+    """Create the key that `pkcs11:…` names in its token, for `recorder init`; return False if it exists already."""
     place = _place(source)
     return pkcs11.make_root(place, _pin(place, environ))
 
@@ -62,7 +62,7 @@ def _pin(place: TokenKey, environ: Mapping[str, str]) -> str:
 
 
 def _secret(source: str, size: int, environ: Mapping[str, str], what: str) -> bytes:
-    """Read up to `size` + 1 bytes from a file that only its owner can read, or from systemd's credentials."""
+    """Read up to `size` + 1 bytes from a file that only its owner may read, or from systemd's credentials."""
     kind, _, name = source.partition(":")
     if kind == "credential" and name:
         return _read(_credential(name, environ), stat.S_IRWXO, size, what)
@@ -84,7 +84,7 @@ def _credential(name: str, environ: Mapping[str, str]) -> Path:
 
 
 def _read(path: Path, forbidden: int, size: int, what: str) -> bytes:
-    """Read a secret after checking, on the open file, who else may read it."""
+    """Read a secret after a check, on the open file, that nobody else may read it."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:

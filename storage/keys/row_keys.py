@@ -1,4 +1,4 @@
-"""What a sealed row of a call is bound to (labels, context), and what sealing needs of the keys; pure."""
+"""Labels and context that bind a call's sealed row to its place, and the key methods that sealing needs; pure."""
 
 from typing import Protocol
 
@@ -7,11 +7,11 @@ LABEL_INDEX = "index"
 
 
 class Keys(Protocol):
-    """What the index needs of a customer's keys (storage.keys.key_store.CustomerKeys)."""
+    """The methods of a customer's keys that the index needs (storage.keys.key_store.CustomerKeys)."""
 
     @property
     def generation(self) -> int:
-        """Number of cuts so far."""
+        """Return the number of cuts so far."""
         ...
 
     def secret(self, leaf: int, label: str) -> bytes:
@@ -27,7 +27,7 @@ class Keys(Protocol):
         ...
 
     def allocate(self, day: int) -> int:
-        """Return a leaf that was never allocated before."""
+        """Allocate a leaf that was never used before."""
         ...
 
 

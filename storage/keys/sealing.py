@@ -1,7 +1,8 @@
-"""Seal what people write in addition to calls: reasons, corrections, names of rules; bound to its kind and row.
+"""Sealing of texts that people write besides calls: reasons, corrections, names of rules.
 
-Anything that belongs to a call is sealed under the call's leaf and forgotten with it. Everything else gets its own leaf
-from `NO_CALL_DAY`, on which nothing is recorded, so that cutting a whole past day does not erase a waiver.
+Each text is bound to its kind and row. A text that belongs to a call is sealed under the call's leaf and forgotten with
+it. All others get their own leaf of `NO_CALL_DAY`, on which nothing is recorded, so that cutting a whole past day does
+not erase a waiver.
 """
 
 import json
@@ -21,11 +22,11 @@ class DeletableKeys(Keys, Protocol):
     """Keys that can also be forgotten (storage.keys.key_store.CustomerKeys)."""
 
     def keeps(self, leaf: int) -> bool:
-        """Return whether a leaf was not erased."""
+        """Return whether a leaf has not been erased."""
         ...
 
     def cut(self, *leaves: int) -> bool:
-        """Forget leaves irrecoverably and durably, with a line of the cut log."""
+        """Forget leaves for good and durably, with a line of the cut log."""
         ...
 
     def forget(self, entry: Entry) -> bool:
@@ -33,7 +34,7 @@ class DeletableKeys(Keys, Protocol):
         ...
 
     def repeat(self, entries: Iterable[Entry]) -> bool:
-        """Forget again what lines of the cut log name."""
+        """Forget again what entries of the cut log name."""
         ...
 
     def prepare(self) -> None:

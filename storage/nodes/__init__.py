@@ -1,1 +1,1 @@
-"""The nodes that share the database of a customer: who they are, which of them may write, and what each has written."""
+"""The nodes that share a customer's database: their identity, which of them may write, and what each has written."""

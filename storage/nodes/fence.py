@@ -1,17 +1,17 @@
-"""Keep a node that lost its row from writing, and notice a database that lost commits.
+"""The fence, which keeps a node that lost its row from writing, and detects a database that lost commits.
 
 Each writing transaction first updates the row of its node, which must still have the epoch that this process took; the
-row stays locked until the transaction ends. So a retirement, or another machine that takes the row, waits for the
-transaction. After that this process can write nothing more, even if it was suspended in between.
+row stays locked until the transaction ends. A retirement, or another machine that takes the row, therefore waits for
+the transaction. After that this process can write nothing more, even if it was suspended in between.
 
-The same statement counts the transactions of the node (`seq`), and the number is on the disk of the node before the
-commit. A database whose number is smaller than the last one that committed is an older one: a standby that replaced its
-primary before it had everything, or a backup. After a crash, or a commit whose answer was lost, the database may be one
-behind the disk.
+The same statement counts the transactions of the node (`seq`), and the number is on the node's disk before the commit.
+If the number in the database is smaller than that of the last commit, the database is older: a standby that replaced
+its primary before it had received everything, or a backup. After a crash, or after a commit whose answer was lost, the
+database may be one transaction behind the disk.
 
-The file is `customers/NAME/node.seq`: the count in 20 digits, then the number and the name of the node, which show that
-it was a node of this database. Transactions of all processes of a node come one after the other, so one process writes
-the file at a time.
+The file `customers/NAME/node.seq` has the count in 20 digits, then the number and the name of the node, which show that
+it was a node of this database. The transactions of all processes of a node run one after the other, so only one process
+writes the file at a time.
 """
 
 import asyncio
@@ -30,20 +30,20 @@ FILE_NAME = "node.seq"
 DIGITS = 20
 
 OLDER = "the database lost what it had committed"
-"""The database is opened again, and gets back what this node still has."""
+"""Message of DatabaseOlder; the database is then opened again, and gets back what this node still has."""
 
 
 class Fence:
     """The epoch of one process of a node in one database, and the numbers of its transactions."""
 
     def __init__(self, database: Database, me: Identity, folder: Path, *, alone: bool) -> None:
-        """`alone`: only this process may write as the node, like the daemon; a command writes beside the daemon."""
+        """`alone`: only this process may write as the node, as for the daemon; a command writes beside the daemon."""
         self._database = database
         self._me = me
         self._path = folder / FILE_NAME
         self._alone = alone
         self._epoch = 0
-        self._count: sa.Executable | None = None  # counts a transaction; None until `begin`
+        self._count: sa.Executable | None = None  # the statement that counts a transaction; None until `begin`
         self._committed = 0
         self._asked = False
 
@@ -69,7 +69,7 @@ class Fence:
         return row.seq < self._committed
 
     async def guard(self, connection: AsyncConnection, writes: bool) -> None:
-        """Count a writing transaction; raise DatabaseAway, DatabaseOlder or DiskFailed if it may not go on."""
+        """Count a writing transaction; raise DatabaseAway, DatabaseOlder or DiskFailed if it may not continue."""
         if not writes or self._count is None:
             return
         number = await connection.scalar(self._count)
@@ -87,11 +87,11 @@ class Fence:
         once_committed(done)
 
     def compare(self, epoch: int, seq: int) -> None:
-        """Raise DatabaseOlder if the row of this node, just renewed, lacks commits, or the start of this process."""
+        """Raise DatabaseOlder if this node's row, just renewed, lacks commits or the start of this process."""
         self._compare(seq if epoch == self._epoch else -1)
 
     async def settle(self, connection: AsyncConnection) -> None:
-        """Set the number in the row to the last one that committed, once the database has everything back."""
+        """Set the number in the row to that of the last commit, once the database has everything back."""
         newest = sa.func.greatest(nodes.c.seq, self._committed)
         await connection.execute(nodes.update().where(self._mine()).values(seq=newest))
 
@@ -101,12 +101,12 @@ class Fence:
 
     def _mine(self) -> sa.ColumnElement[bool]:
         mine, here = nodes.c.epoch == self._epoch, nodes.c.instance == self._me.instance
-        # a database that lost a start may give its epoch again, to another machine
+        # a database that lost a start may give the same epoch to another machine
         ours = sa.and_(mine, here) if self._alone else sa.or_(mine, sa.and_(here, nodes.c.instance != ""))
         return sa.and_(nodes.c.node == self._me.number, nodes.c.state != NodeState.RETIRED, ours)
 
     def _read(self) -> tuple[int, bool]:
-        """Return the number in the file, and whether the file is of this node; (0, False) if not."""
+        """Return the number in the file, and whether the file belongs to this node; (0, False) if it does not."""
         data = Disk().read(self._path) or b""
         number, node = data[:DIGITS], data[DIGITS:]
         if node != self._node() or not number.isdigit():

@@ -1,11 +1,11 @@
-"""What a node is known by in the database of a customer. Loads no database, so that a start can have it at once."""
+"""The identity of a node in a customer's database; imports no database code, so that a start loads it at once."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a node is known by in one database."""
+    """Identity of a node in one database."""
 
     customer: str
     """Name of the customer."""
@@ -14,15 +14,15 @@ class Identity:
     name: str
     """Name of the node."""
     instance: str
-    """Random id of this boot of this machine, "" if no daemon ran since."""
+    """Random id of this boot of this machine, "" if no daemon has run since."""
     tree: str
     """Fingerprint of the key tree, 32 hexadecimal digits."""
 
     @property
     def several(self) -> bool:
-        """Return whether it shares the database with other nodes."""
+        """Return whether the node shares the database with other nodes."""
         return self.number > 0
 
     def __str__(self) -> str:
-        """Name it for people."""
+        """Return the node's name as messages show it."""
         return f"node {self.name}, number {self.number}"

@@ -1,10 +1,10 @@
-"""Note until when the calls of each node are indexed: every call of the node that ended before is in the index.
+"""The time up to which each node's calls are indexed: every call that ended before it is in the index.
 
-The indexer reads the time of the database, then looks which calls still wait to be written, and notes that time less
-the age of the oldest one: a call that is queued later also ended later.
+The indexer reads the time of the database, then checks which calls still wait to be written, and notes that time minus
+the age of the oldest of these calls: a call that is queued later also ended later.
 
-A node that writes no calls notes it only every few seconds, and when somebody waits for it: an open erasure, or a node
-that has written into its row until when it needs the calls of the others (`asked`; storage.customer.poll).
+A node without calls to write notes the time only every few seconds, and when somebody waits for it: an open erasure, or
+another node that needs all calls up to the time in its row (`asked`; storage.customer.poll).
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from storage.database.schema import nodes
 from storage.nodes.rows import STALE_SECONDS, NodeState
 
 MARGIN_SECONDS = 1.0
-"""A call is queued for the index within this time of its INVITE."""
+"""Longest time from the INVITE of a call until the call is queued for the index."""
 
 LOOK_SECONDS = 0.25
 
@@ -36,20 +36,20 @@ INDEXED = sa.select(sa.func.min(nodes.c.indexed_until)).where(nodes.c.state.not_
 
 
 def until_of(moment: int, age: float) -> int:
-    """Return until when calls are indexed; `age`: of the oldest call that waited at `moment`, in seconds."""
+    """Return the time up to which calls are indexed; `age`: seconds of the oldest call that waited at `moment`."""
     return moment - round((age + MARGIN_SECONDS) * MICROS)
 
 
 Compare = Callable[[int, int], None]
-"""Raises DatabaseOlder if epoch and number of transactions in the row of a node are below what it has committed."""
+"""Raises DatabaseOlder if epoch and transaction number of a node's row are below those that it has committed."""
 
 
 def same(epoch: int, seq: int) -> None:
-    """Take the row as it is."""
+    """Accept any row."""
 
 
 class Indexed:
-    """How far each node has indexed its calls in one customer's database."""
+    """Progress of all nodes in indexing their calls in one customer's database."""
 
     def __init__(self, database: Database, node: int) -> None:
         self._database = database
@@ -62,10 +62,10 @@ class Indexed:
     async def note(
         self, connection: AsyncConnection, moment: int, age: float, *, alone: bool = False, compare: Compare = same
     ) -> int:
-        """Note that all calls of this node that ended `age` seconds before `moment` are indexed; return until when.
+        """Note that this node's calls that ended over `age` seconds before `moment` are indexed; return the time noted.
 
         `alone`: the transaction does nothing else, so its commit need not wait for the disk of the database. No guard
-        of the database has looked at the row of this node then, so `compare` does.
+        of the database has checked the row of this node in this case, so `compare` does.
         """
         if alone:
             await connection.execute(sa.select(sa.func.set_config("synchronous_commit", "off", True)))
@@ -77,13 +77,13 @@ class Indexed:
         return until
 
     async def until(self) -> int:
-        """Return until when the calls of this node are indexed, in microseconds; 0 if unknown."""
+        """Return the time up to which the calls of this node are indexed, in microseconds; 0 if unknown."""
         asked = sa.select(nodes.c.indexed_until).where(nodes.c.node == self._node)
         async with self._database.reading() as connection:
             return int(await connection.scalar(asked) or 0)
 
     async def behind(self, moment: int, *, away: bool = True) -> Sequence[str]:
-        """Return the names of other nodes that have not indexed all their calls from before a moment.
+        """Return the names of the other nodes that have not indexed all their calls from before `moment`.
 
         `away`: include nodes that are away. Retired nodes never count.
         """
@@ -95,7 +95,7 @@ class Indexed:
             return list(await connection.scalars(asked))
 
     async def reached(self, seconds: float, *, away: bool = True) -> bool:
-        """Wait until other nodes have indexed their calls up to now; return False if that takes longer."""
+        """Wait until the other nodes have indexed their calls up to now; return False if that takes over `seconds`."""
         async with self._database.beside() as connection:
             moment = await self.now(connection)
             mine = sa.and_(nodes.c.node == self._node, nodes.c.asked < moment)

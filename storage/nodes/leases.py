@@ -1,8 +1,9 @@
-"""The turns of jobs that one of several nodes does for all: a row for each job, with its owner and when its turn ends.
+"""Leases of jobs that one of several nodes does for all; each job has a row with its owner and the end of its turn.
 
-Only the clock of the database counts. A node that dies keeps its turn until that time; nothing is lost, since the node
-with the next turn continues from the rows of the job. A node that was suspended for longer than its turn may still
-write beside its successor. Most effects of a job can be repeated; for those that cannot, the job asks `still` first.
+All times are those of the database clock. A node that dies keeps its turn until the turn ends; nothing is lost, because
+the node with the next turn continues from the rows of the job. A node that was suspended for longer than its turn may
+still write at the same time as its successor. Most effects of a job can be repeated; before an effect that cannot, the
+job calls `still`.
 """
 
 import asyncio
@@ -23,10 +24,10 @@ from storage.timestamps import to_micros
 from storage.turns import Turn
 
 SPAN_SECONDS = 60.0
-"""A turn ends so long after its last renewal: two renewals failed, and the third is late."""
+"""How long a turn lasts after its last renewal: by then two renewals have failed, and the third is late."""
 RENEW_SECONDS = 20.0
 AGREE_SECONDS = 60.0
-"""Retention erases nothing while the clocks of node and database are further apart."""
+"""Greatest difference between the clocks of node and database at which retention still erases calls."""
 
 _ME, _SPAN = sa.bindparam("me", type_=sa.SmallInteger), sa.bindparam("span", type_=sa.BigInteger)
 _NEW = insert(job_leases).values(job=sa.bindparam("job"), owner=_ME, until=NOW + _SPAN)
@@ -38,22 +39,22 @@ _HOLD = _NEW.on_conflict_do_update(
 
 
 class Leases:
-    """The turns of one customer's jobs among several nodes (storage.turns.Turns)."""
+    """Leases of one customer's jobs among several nodes (storage.turns.Turns)."""
 
     def __init__(self, database: Database, node: int) -> None:
         self._database = database
         self._node = node
-        self._mine: dict[str, asyncio.Lock] = {}  # by job: one turn in this process at a time
+        self._mine: dict[str, asyncio.Lock] = {}  # by job: this process has one turn at a time
 
     async def hold(self, job: str, seconds: float) -> bool:
-        """Take a turn, or prolong one's own, for so many seconds; return False if another node has it."""
+        """Take a turn, or renew this node's turn, for some seconds; return False if another node has it."""
         values = {"job": job, "me": self._node, "span": round(seconds * MICROS)}
         async with self._database.beside() as connection:
             return (await connection.execute(_HOLD, values)).first() is not None
 
     @asynccontextmanager
     async def turn(self, job: str) -> AsyncIterator[Turn | None]:
-        """Have a turn while the block runs; yield None if another node has it."""
+        """Hold a turn while the block runs; yield None if another node has it."""
         async with self._mine.setdefault(job, asyncio.Lock()):
             if not await self.hold(job, SPAN_SECONDS):
                 yield None
@@ -64,7 +65,7 @@ class Leases:
                 yield turn
             finally:
                 renewing.cancel()
-                with suppress(StorageError):  # it ends by itself
+                with suppress(StorageError):  # the turn ends by itself
                     await self.hold(job, turn.rest)
 
     async def _still(self, job: str, connection: AsyncConnection) -> bool:
@@ -80,7 +81,7 @@ class Leases:
 
 
 async def agrees(database: Database, now: datetime) -> bool:
-    """Return whether a clock agrees with the database's, so that all nodes find the same calls due."""
+    """Return whether `now` agrees with the database clock, so that all nodes find the same calls due."""
     async with database.reading() as connection:
         database_now = await connection.scalar(sa.select(NOW)) or 0
     return bool(abs(database_now - to_micros(now)) <= AGREE_SECONDS * MICROS)

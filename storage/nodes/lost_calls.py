@@ -1,4 +1,4 @@
-"""End the calls that were live on a node when it was retired: no process will ever index their end."""
+"""Calls that were live on a node when it was retired, whose end no process will ever index."""
 
 import sqlalchemy as sa
 
@@ -24,7 +24,7 @@ _END = (
 async def end(database: Database) -> int:
     """Mark the live calls of retired nodes as interrupted, so that retention applies to them; return how many.
 
-    Their end is the time until which their node had indexed its calls: they were live then.
+    Their end becomes the time up to which their node had indexed its calls, when they were still live.
     """
     async with database.reading() as connection:
         if not await connection.scalar(_LOST):

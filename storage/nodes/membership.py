@@ -1,6 +1,6 @@
-"""Admit, drain and retire nodes: change their rows in the table `nodes`, in a writing transaction.
+"""Admission, draining and retirement of nodes: changes to their rows of the table `nodes`, in a writing transaction.
 
-Which nodes hold keys follows from the lines of the table `cuts`; the commands that admit or retire a node write both.
+The lines of the table `cuts` determine which nodes hold keys; the commands that admit or retire a node write both.
 """
 
 from dataclasses import replace
@@ -36,14 +36,14 @@ async def admit(connection: AsyncConnection, name: str, number: int) -> None:
 
 
 async def retire(connection: AsyncConnection, name: str) -> None:
-    """Keep a node from writing any more; repeatable. Waits for a transaction of that node that has begun."""
+    """Prevent all further writing by a node; repeatable. Waits until a transaction that the node has begun ends."""
     mine = sa.and_(nodes.c.label == name, nodes.c.state != NodeState.RETIRED)
     values = {"state": NodeState.RETIRED.value, "epoch": nodes.c.epoch + 1, "seen": NOW}
     await connection.execute(nodes.update().where(mine).values(**values))
 
 
 async def drain(connection: AsyncConnection, name: str, *, undo: bool = False) -> NodeRow | None:
-    """Let a node take no new calls, or with `undo` take them again; return its row, None if unknown."""
+    """Make a node refuse new calls, or with `undo` take them again; return its row, None if the node is unknown."""
     row = next((each for each in await nodes_of(connection) if each.name == name), None)
     wanted, others = NodeState.DRAINING, (NodeState.ACTIVE,)
     if undo:

@@ -1,4 +1,4 @@
-"""The nodes that recorded calls, as pages and the API show them: their names, and whether they run."""
+"""The nodes that recorded calls, as web pages and the API show them: their names, and whether they run."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ from storage.database.database import Database
 from storage.nodes.rows import NodeState, served_nodes_of
 
 KNOWN_SECONDS = 2.0
-"""Rows of nodes are read again after this time, so that a page with many calls reads them once."""
+"""Seconds after which rows of nodes are read again, so that a page with many calls reads them once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class Present:
     name: str
     """Its name."""
     state: NodeState
-    """Its state: AWAY if it has not renewed its row lately."""
+    """Its state, which is AWAY if it has not renewed its row lately."""
 
     @property
     def there(self) -> bool:
@@ -35,7 +35,7 @@ class Present:
 
 
 class RecordedBy(TypedDict):
-    """Which of several nodes recorded a call, as its document shows it."""
+    """The node that recorded a call, as the call's document shows it."""
 
     node: str | None
     """Its name, None if it is no longer known."""
@@ -44,7 +44,7 @@ class RecordedBy(TypedDict):
 
 
 def recorded_by(number: int, nodes: Mapping[int, Present]) -> RecordedBy:
-    """Return which of these nodes has a number."""
+    """Return the one of these nodes that has this number."""
     node = nodes.get(number)
     return {"node": node.name if node else None, "node_state": node.state.value if node else None}
 
@@ -68,5 +68,5 @@ class Nodes:
         return self._known[1]
 
     async def of(self, number: int) -> Present | None:
-        """Return the node with a number; None if it is unknown, such as 0, the only node before there were several."""
+        """Return the node with this number; None if unknown, such as 0, the only node before there were several."""
         return (await self.all()).get(number)

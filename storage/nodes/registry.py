@@ -1,4 +1,4 @@
-"""Which nodes serve the database of a customer: the table `nodes`, and who may take a row of it.
+"""The registry of the nodes that serve a customer's database: the table `nodes`, and who may take a row of it.
 
     registry = Registry(database, me, folder, serves=True)
     await registry.check(connection)    before anything is changed: raises OtherNode if this node may not serve
@@ -11,17 +11,17 @@ storage.nodes.rows reads the rows of all nodes; storage.nodes.membership admits,
 
 Recording never waits for the registry: without a row the database counts as away, and the index catches up later.
 
-- Number 0 is *the only node*. Two would erase, sweep and repair each other's calls, so no other node may be there: no
+- Number 0 is *the only node*. Two such nodes would erase, sweep and repair each other's calls, so the table may have no
   fresh row of another instance, and no numbered node that was not retired.
-- Numbers 1 to 255 are *several nodes*. Each has a row of its own, which it gets when it is admitted; the first node
-  of an empty database needs no admission. A node without a row does not serve, nor does a retired one.
+- Numbers 1 to 255 are *several nodes*. Each gets a row of its own when it is admitted; the first node of an empty
+  database needs no admission. A node without a row does not serve, and a retired node does not either.
 - An *instance* is one boot of one machine (recorder.persist.instance). The next process of the same installation is the
   same instance, also after a crash, reload or upgrade, and takes over at once. A copy of the disk is another instance.
 - After a restart of the machine, or on another machine where a backup was restored, the row of the old instance must
-  first be STALE_SECONDS old; a daemon that stops for good gives its row up. After an outage of the database itself, a
-  node has as much time to come back before another one may take its row.
+  first be STALE_SECONDS old; a daemon that stops for good gives up its row. After an outage of the database itself, a
+  node has the same time to come back before another node may take its row.
 - Each start of one of several nodes raises the *epoch* of its row, and so does its retirement; a transaction at another
-  epoch does not write (storage.nodes.fence).
+  epoch cannot write (storage.nodes.fence).
 - A database that was written with other keys is refused, however old its rows are: its rows could not be opened, and
   leaf numbers would be used twice.
 
@@ -51,9 +51,9 @@ class Registry:
     """The row of this node in the database of one customer."""
 
     def __init__(self, database: Database, me: Identity, folder: Path, *, serves: bool) -> None:
-        """`folder`: of the customer; one of several nodes notes there what it has written.
+        """`folder`: the customer's folder, where one of several nodes notes what it has written.
 
-        `serves`: this process takes the row, as the daemon does; a command writes beside the daemon.
+        `serves`: this process takes the row, as the daemon does; a command writes beside the daemon instead.
         """
         self._database = database
         self._me = me
@@ -66,14 +66,14 @@ class Registry:
         self.state = NodeState.ACTIVE
 
     async def check(self, connection: AsyncConnection) -> None:
-        """Raise OtherNode if this node may not serve a database, which may be empty or of an older schema."""
+        """Raise OtherNode if this node may not serve the database, which may be empty or have an older schema."""
         if self._shared and await connection.run_sync(lambda plain: sa.inspect(plain).has_table(nodes.name)):
             judge(self._me, await nodes_of(connection), known=await self._known())
 
     async def begin(self) -> None:
         """Take the row of this node, and the calls that it recorded under another number; a command only reads the row.
 
-        Raises OtherNode, and changes nothing then.
+        Raises OtherNode without changing anything.
         """
         if self._serves:
             await self._take()
@@ -94,12 +94,12 @@ class Registry:
     async def renew(self) -> NodeState:
         """Renew the row of this node, and return the node's state.
 
-        Raises OtherNode if another node has the row meanwhile, DatabaseOlder if the database lost commits.
+        Raises OtherNode if another node has taken the row meanwhile, DatabaseOlder if the database lost commits.
         """
         if not self._shared:
             return self.state
         found = await self._say(NOW)
-        if found is None:  # an older database may have been restored
+        if found is None:  # somebody may have restored an older database
             await self._take()
             if self.older:
                 raise DatabaseOlder("the database no longer has a row of this node", "it is opened again")
@@ -110,24 +110,24 @@ class Registry:
         return self.state
 
     def compare(self, epoch: int, seq: int) -> None:
-        """Raise DatabaseOlder if the row of this node says that the database lacks what this node has committed."""
+        """Raise DatabaseOlder if the row of this node shows that the database lacks what this node has committed."""
         if self._fence is not None:
             self._fence.compare(epoch, seq)
 
     async def give_up(self) -> None:
-        """Let another instance take the row at once."""
+        """Give up the row, so that another instance can take it at once."""
         if self._shared and self._serves:
             await self._say(LEFT)
 
     async def _take(self) -> None:
-        with self._database.opening():  # without guards, which would see the row as it was
+        with self._database.opening():  # bypasses the guards, which would see the old row
             async with self._database.writing() as connection:
                 await self._taken(connection)
 
     async def _taken(self, connection: AsyncConnection) -> None:
         rows = await nodes_of(connection, lock=True, since=UP_SINCE) if self._shared else []
         judge(self._me, rows, known=await self._known())
-        if not self._me.several or not any(row.number for row in rows):  # else the calls are those of other nodes
+        if not self._me.several or not any(row.number for row in rows):  # otherwise the calls belong to other nodes
             theirs = sa.and_(calls.c.state == STATE_CODES[CallState.RECORDING], calls.c.node != self._me.number)
             await connection.execute(calls.update().where(theirs).values(node=self._me.number))
         if self._shared:
@@ -137,7 +137,7 @@ class Registry:
                 self.older = await self._fence.begin(row) or self.older
 
     async def _written(self, connection: AsyncConnection, before: NodeRow | None) -> NodeRow:
-        """Write the row of this node and return it; delete rows of other nodes that nobody needs any more."""
+        """Write the row of this node and return it; delete rows of other nodes that are no longer needed."""
         gone = nodes.c.node == 0 if self._me.several else nodes.c.state != NodeState.RETIRED
         await connection.execute(nodes.delete().where(sa.or_(gone, nodes.c.node == self._me.number)))
         me, kept = self._me, before if before and self._me.several else None
@@ -155,13 +155,13 @@ class Registry:
         return row
 
     async def _say(self, seen: sa.ColumnElement[int] | int) -> Any:
-        """Write when this node was there; return its row, None if the row is not its own."""
+        """Write the time at which this node was last seen; return its row, None if another instance has the row."""
         mine = sa.and_(nodes.c.node == self._me.number, nodes.c.instance == self._me.instance)
         if self._me.several:
             mine = sa.and_(mine, nodes.c.state != NodeState.RETIRED)
         change = nodes.update().where(mine).values(seen=seen).returning(nodes.c.state, nodes.c.epoch, nodes.c.seq)
         async with self._database.beside() as connection:
-            # losing this commit does no harm, and a node may have a thousand customers
+            # asynchronous, as losing this commit does no harm, and a node may have a thousand customers
             await connection.execute(sa.select(sa.func.set_config("synchronous_commit", "off", True)))
             return (await connection.execute(change)).first()
 
@@ -171,7 +171,7 @@ class Registry:
 
 
 def judge(me: Identity, rows: Sequence[NodeRow], *, known: bool = False) -> None:
-    """Raise OtherNode if a node may not serve a database with these rows; `known`: it was a node of it before."""
+    """Raise OtherNode if a node may not serve a database with these rows; `known`: it was a node of it earlier."""
     for row in rows:
         if row.tree and row.tree != me.tree and row.state is not NodeState.RETIRED:
             raise OtherNode(
@@ -248,11 +248,11 @@ def _own(me: Identity, rows: Sequence[NodeRow]) -> NodeRow | None:
 
 
 def _same(me: Identity, row: NodeRow) -> bool:
-    """Return whether a row is of this node: of this boot of its machine, or of its name and not fresh."""
+    """Return whether a row belongs to this node: it has this boot of the machine, or its name and is not fresh."""
     return row.instance == me.instance or (row.name == me.name and not row.fresh)
 
 
 def _fence(database: Database, me: Identity, folder: Path, *, alone: bool) -> "Fence":
-    from storage.nodes.fence import Fence  # loaded only where there are several nodes
+    from storage.nodes.fence import Fence  # imported only if there are several nodes
 
     return Fence(database, me, folder, alone=alone)

@@ -1,7 +1,7 @@
-"""Read the rows of the table `nodes`, for pages, commands and other nodes.
+"""Reading the rows of the table `nodes`, for web pages, commands and other nodes.
 
-Only the clock of the database counts, when rows are written and when they are read; clocks of nodes may be off. After a
-fail-over a row may lie in the future; it does not count as fresh.
+Rows are written and read by the clock of the database, because the clocks of nodes may be wrong. After a fail-over the
+time in a row may be in the future; such a row does not count as fresh.
 """
 
 import enum
@@ -19,10 +19,10 @@ from storage.database.schema import cut_acknowledgements, nodes
 from storage.timestamps import from_micros
 
 STALE_SECONDS = 30.0
-"""A row is fresh until this age: after it two renewals have failed, and the third is late."""
+"""Age up to which a row is fresh: after it two renewals have failed, and the third is late."""
 
 FREE_SECONDS = 2 * 86_400.0
-"""A number is free so long after its node was retired: no call gets a leaf of two days ago any more."""
+"""Age of a retirement after which the number is free: by then no call gets a leaf of the retirement's day."""
 
 LEFT = 0
 """Value of `seen` for a node that has given up its row."""
@@ -33,17 +33,17 @@ _DEFAULTS: dict[str, Any] = {"state": "active", "epoch": 0, "indexed_until": 0, 
 
 
 class NodeState(enum.StrEnum):
-    """What a node may do; all but AWAY stand in its row."""
+    """State of a node; every state except AWAY is stored in its row."""
 
     PENDING = "pending"
-    """It is admitted, and has not started yet."""
+    """It is admitted but has not started yet."""
     ACTIVE = "active"
     DRAINING = "draining"
-    """It takes no new calls, and does everything else."""
+    """It takes no new calls, but does everything else."""
     AWAY = "away"
     """Its row was not renewed for STALE_SECONDS, or it has stopped."""
     RETIRED = "retired"
-    """It may not write any more."""
+    """It may no longer write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +55,19 @@ class NodeRow:
     name: str
     """Name of the node."""
     tree: str
-    """Fingerprint of its key tree; "" if it has none yet."""
+    """Fingerprint of its key tree, "" if it has none yet."""
     instance: str
     """Boot of the machine that has taken the row."""
     state: NodeState
-    """State in the row: never AWAY."""
+    """State stored in the row, never AWAY."""
     epoch: int
-    """Number that each start and the retirement raise."""
+    """Number that every start and the retirement raise."""
     indexed_until: int
-    """Its calls that ended before are indexed; microseconds."""
+    """Its calls that ended before this time are indexed; microseconds."""
     seq: int
     """Number of its newest transaction."""
     seen: int
-    """When it last renewed its row or was retired, microseconds by the clock of the database; LEFT if it gave it up."""
+    """When it last renewed its row or was retired, microseconds by the database clock; LEFT if it gave up its row."""
     age: int
     """Microseconds since `seen`, by the clock of the database."""
 
@@ -84,16 +84,16 @@ class NodeRow:
 
     @property
     def lease_until(self) -> datetime | None:
-        """Return until when no other instance may take the row, by the clock of the database; None if one may."""
+        """Return until when no other instance may take the row, by the database clock; None if one may now."""
         return from_micros(self.seen + int(STALE_SECONDS * MICROS)) if self.fresh else None
 
     @property
     def free(self) -> bool:
-        """Return whether the number may be given to another node."""
+        """Return whether another node may get the number."""
         return self.state is NodeState.RETIRED and self.age >= FREE_SECONDS * MICROS
 
     def __str__(self) -> str:
-        """Name it for people."""
+        """Return the node's name as messages show it."""
         return f"node {self.name}, number {self.number}"
 
 
@@ -102,7 +102,8 @@ async def nodes_of(
 ) -> list[NodeRow]:
     """Return the rows of all nodes, sorted by number; works with an older schema too.
 
-    `lock`: lock the rows until the end of this transaction. `since`: rows renewed earlier count as renewed then.
+    `lock`: lock the rows until the end of this transaction. `since`: rows renewed before this time count as renewed
+    at it.
     """
     have = {each["name"] for each in await connection.run_sync(lambda plain: sa.inspect(plain).get_columns(nodes.name))}
     renewed = nodes.c.seen if since is None else sa.func.greatest(nodes.c.seen, since)
@@ -111,7 +112,7 @@ async def nodes_of(
 
 
 async def served_nodes_of(connection: AsyncConnection) -> list[NodeRow]:
-    """Return the rows of all nodes, sorted by number, of a database that is open: its schema is known to be new."""
+    """Return the rows of all nodes, sorted by number, of an open database, whose schema is known to be new."""
     return await _rows(connection, _SERVED)
 
 
@@ -135,9 +136,9 @@ def _row(found: dict[str, Any]) -> NodeRow:
 
 
 async def listed(database: Database) -> list[tuple[NodeRow, int | None]]:
-    """Return the rows of all nodes, each with the number of the last line of `cuts` that it acknowledged, None if none.
+    """Return the rows of all nodes, each with the number of the last line of `cuts` that it acknowledged, or None.
 
-    The database need not be open. A SQLite file has no rows, nor has a database that nobody has used yet.
+    The database need not be open. A SQLite file has no rows, and neither has a database that was never used.
     """
     if database.dialect != "postgresql":
         return []
