@@ -1,1 +1,1 @@
-"""An object store for sealed parts: write, read by ranges, list, delete, and find out what a store really does."""
+"""An object store for sealed parts: write, read by ranges, list, delete, and probe what a store supports."""

@@ -1,9 +1,9 @@
-"""Find out with scratch objects what an object store really does, before it is trusted with recordings.
+"""Probing of an object store with scratch objects, before recordings are stored in it.
 
 Response headers prove nothing. Some stores answer 200 although the bytes do not match their checksum, echo a lock that
-they do not keep, or overwrite an object with the XML of a request for a legal hold. So each feature is judged by its
-effect: a request was refused, the right bytes came back, an object was gone. All scratch objects lie below `check/` and
-are removed at the end; the lock of the scratch version expires by itself.
+they do not keep, or overwrite an object with the XML of a request for a legal hold. Each feature is therefore judged by
+its effect: a request was refused, the right bytes came back, or an object was gone. All scratch objects are below
+`check/` and are removed at the end; the lock of the scratch version expires by itself.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from storage.objects.s3 import S3
 from storage.objects.store import Features
 
 FOLDER = "check/"
-LOCK_SECONDS = 15  # of the scratch version; longer than the clocks of recorder and store should ever differ
-DELETE_SECONDS = 5.0  # s to go on trying to delete the scratch version after its lock has expired
+LOCK_SECONDS = 15  # of the scratch version; longer than the clocks of recorder and store may differ
+DELETE_SECONDS = 5.0  # s during which deleting the scratch version is retried after its lock has expired
 NEEDED = ("list", "delete")
-"""Features without which a store is not used: what cannot be deleted for certain must not be stored at all."""
+"""Features without which a store is not used: an object that may be impossible to delete must not be stored."""
 
 LACKING = {
     "range": "long recordings are fetched whole, not piece by piece",
@@ -36,15 +36,16 @@ LACKING = {
     "lock": "[storage] lock cannot be used",
     "create_only": "nothing: a name contains the checksum, so writing it again writes the same bytes",
 }
-"""What it means for the recorder that a store lacks a feature."""
+"""Consequence for the recorder if a store lacks a feature."""
 
 
 def probe(store: S3, *, lock: bool = True) -> Features:
-    """Return what a store was seen to do; raise StoreAway if it cannot even write an object and read it back.
+    """Return the features that a store was seen to have; raise StoreAway if it cannot write an object and read it back.
 
-    Removes the scratch objects. `lock`: also try a lock, which takes LOCK_SECONDS until the scratch version can go.
+    Removes the scratch objects. `lock`: also try a lock, after which the scratch version can be deleted only when
+    LOCK_SECONDS have passed.
     """
-    plain = S3(replace(store.settings))  # trusts nothing: it lists versions if there are any
+    plain = S3(replace(store.settings))  # relies on no feature: it lists versions if there are any
     folder = f"{FOLDER}{os.urandom(8).hex()}/"
     try:
         return _try(plain, folder, lock=lock)
@@ -58,7 +59,7 @@ def usable(features: Features, lock: str = "") -> bool:
 
 
 def lacking(features: Features) -> dict[str, str]:
-    """Return the features that a store lacks, each with what that means for the recorder."""
+    """Return the features that a store lacks, each with the consequence for the recorder."""
     return {name: LACKING[name] for name, there in asdict(features).items() if not there}
 
 
@@ -104,7 +105,8 @@ def _keeps_versions(store: S3, name: str) -> bool:
 def _locks(store: S3, name: str) -> bool:
     """Return whether the store refuses to delete a locked version, extends its lock, and keeps a legal hold.
 
-    `?retention` and `?legal-hold` are sent only after it has refused once: some stores overwrite the object with them.
+    `?retention` and `?legal-hold` are sent only after the store has refused once, because some stores overwrite the
+    object with these requests.
     """
     until = datetime.now(UTC) + timedelta(seconds=LOCK_SECONDS)
     try:
@@ -132,7 +134,7 @@ def _keeps_hold(store: S3, name: str) -> bool:
 
 
 def _trusting(store: S3) -> S3:
-    """Return a client that may set locks; only for a store that has just refused to delete a locked version."""
+    """Return a client that may set locks, for a store that has just refused to delete a locked version."""
     seen = dict.fromkeys((each.name for each in fields(Features)), False)
     return S3(replace(store.settings, lock="governance"), Features(**{**seen, "lock": True}))
 

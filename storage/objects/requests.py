@@ -1,6 +1,6 @@
-"""Run requests to an object store so that a hanging request does not delay the end of the process.
+"""Requests to an object store, run so that a hanging request does not delay the end of the process.
 
-Each request runs in a daemon thread of its own. `close` releases every caller that still waits for one.
+Each request runs in a daemon thread of its own. `close` releases every caller that still waits for its request.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Requests:
-    """The requests that are running to one store."""
+    """The running requests to one store."""
 
     def __init__(self) -> None:
         self._closed: Future[None] = Future()
@@ -25,11 +25,11 @@ class Requests:
 
     @property
     def running(self) -> int:
-        """Return how many requests have not ended; if any, the process should exit without waiting for threads."""
+        """Return how many requests are running; if any are, the process should exit without waiting for threads."""
         return self._running
 
     def do(self, work: Callable[[], T]) -> T:
-        """Return the result of `work`, run in a thread of its own; raise StoreAway once `close` was called."""
+        """Return the result of `work`, run in a thread of its own; raise StoreAway after `close` was called."""
         if self._closed.done():
             raise _stopping()
         result: Future[T] = Future()
@@ -41,7 +41,7 @@ class Requests:
         return result.result()
 
     def close(self) -> None:
-        """Release every caller that waits, and refuse all further requests."""
+        """Release all waiting callers, and refuse all further requests."""
         if not self._closed.done():
             self._closed.set_result(None)
 

@@ -1,8 +1,8 @@
-"""An S3-compatible object store through obstore, and through boto3 for what obstore lacks: versions and their locks.
+"""An S3-compatible object store, used through obstore, and through boto3 for versions and their locks.
 
-Both belong to the extra `s3` of the distribution and are loaded at the first request. Their exceptions quote the URL
-and the store's answer, so our errors name only the class. obstore hangs in a process that was forked after its first
-use; this program starts processes by exec.
+Both packages belong to the extra `s3` of the distribution and are imported at the first request. Their exceptions quote
+the URL and the store's answer, so our errors name only the class of the exception. obstore hangs in a process that was
+forked after its first use; this program starts processes by exec.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 CHUNK = 8 << 20  # bytes of one range
-PIECE = 1 << 20  # bytes of an answer that are handed on at once
-CLIENTS = 64  # kept at most: one for each time-out and each date of a lock
+PIECE = 1 << 20  # bytes of an answer passed on at once
+CLIENTS = 64  # most clients kept: one for each time-out and each date of a lock
 PAGE = 1000  # versions deleted by one request: the most that S3 allows
 CONNECT = timedelta(seconds=5)
-LEAST_TIME = 30  # s for a request; the time-out spans the whole body, so a large one gets more
-SLOWEST = 256 << 10  # bytes/s at which a body may still arrive
-RETRIES = 2  # few, so that an outage is noticed soon: the caller knows better when to try again
+LEAST_TIME = 30  # s for a request; the time-out covers the whole body, so a large body gets more
+SLOWEST = 256 << 10  # lowest accepted rate of a body in bytes/s
+RETRIES = 2  # few, so that an outage is noticed soon; the caller decides when to try again
 RETRY_TIME = timedelta(seconds=20)
 WAIT, LONGEST_WAIT = timedelta(milliseconds=100), timedelta(seconds=2)
 
@@ -63,7 +63,7 @@ class S3:
     """One bucket; may be used by several threads."""
 
     def __init__(self, settings: StoreSettings, features: Features | None = None) -> None:
-        """Connect to nothing yet. `features`: what the store was seen to do; None: trust nothing."""
+        """Prepare without connecting; `features`: what the store was seen to do, None to rely on nothing."""
         self.settings = settings
         self.features = features
         self.requests = Requests()
@@ -74,23 +74,23 @@ class S3:
         self._knows_versions = True
 
     def trust(self, features: Features) -> None:
-        """Rely from now on upon what the store was seen to do (storage.objects.probe)."""
+        """Rely from now on on the features that the store was seen to have (storage.objects.probe)."""
         self.features = features
 
     # --- objects -----------------------------------------------------------------------------------------------------
 
     @property
     def locks(self) -> bool:
-        """Whether objects are to be locked against deletion, and the store was seen to keep a lock.
+        """Return whether objects are to be locked against deletion, and the store was seen to keep a lock.
 
-        If not, nothing may ever ask for a lock: some stores overwrite the object with the request.
+        If not, no lock may be requested: some stores overwrite the object with the request.
         """
         return bool(self.settings.lock) and self.features is not None and self.features.lock
 
     def put(self, name: str, data: bytes | mmap, until: datetime | None = None) -> bool:
         """Write an object with one request; return whether the answer alone proves that the store has these bytes.
 
-        An accepted checksum counts only if the store was seen to refuse a wrong one; otherwise the ETag must be the
+        An accepted checksum is proof only if the store was seen to refuse a wrong one; otherwise the ETag must be the
         MD5, which the store computes. `until`: when the object's lock ends.
         """
         headers = _locked(self.settings.lock, until) if until is not None and self.locks else ()
@@ -102,18 +102,18 @@ class S3:
         return tag == hashlib.md5(data, usedforsecurity=False).hexdigest()
 
     def create(self, name: str, data: bytes) -> None:
-        """Write an object that must not exist yet; only to probe a store, nothing relies on it."""
+        """Write an object that must not exist yet; only for probing a store."""
         store, key = self._store(len(data)), self._key(name)
         self._write("create an object", lambda client: client.put(store, key, data, use_multipart=False, mode="create"))
 
     def put_locked(self, name: str, data: bytes, mode: str, until: datetime) -> str | None:
-        """Write an object under a lock; return the id of its version, None if there is none. Only to probe a store."""
+        """Write an object under a lock and return the id of its version, None if none; only for probing a store."""
         store, key = self._store(len(data), _locked(mode, until)), self._key(name)
         answer = self._write("lock an object", lambda client: client.put(store, key, data, use_multipart=False))
         return None if answer["version"] is None else str(answer["version"])
 
     def size(self, name: str) -> int | None:
-        """Return the bytes of an object, None if there is none."""
+        """Return the size of an object in bytes, None if there is no such object."""
         store, key = self._store(0), self._key(name)
         try:
             return int(self._ask("look up an object", lambda client: client.head(store, key))["size"])
@@ -126,7 +126,7 @@ class S3:
         return bytes(self._ask("read an object", lambda client: client.get_range(store, key, start=start, end=end)))
 
     def read(self, name: str, size: int, take: Callable[[bytes], object]) -> None:
-        """Hand all bytes of an object of this size to `take`, in order; raise ObjectMissing if there is none."""
+        """Pass all bytes of an object of this size to `take`, in order; raise ObjectMissing if it does not exist."""
         if size <= CHUNK or (self.features is not None and not self.features.range):
             self._read_whole(name, size, take)
             return
@@ -155,7 +155,7 @@ class S3:
     def listing(self, prefix: str) -> Iterator[StoredObject]:
         """Yield the objects whose names begin with `prefix`."""
         store, skip, whole = self._store(0), len(self.settings.prefix), self._key(prefix)
-        folder = whole[: whole.rfind("/") + 1]  # obstore takes whole segments only
+        folder = whole[: whole.rfind("/") + 1]  # obstore accepts whole path segments only
         pages = self._ask("list objects", lambda client: client.list(store, folder or None, chunk_size=PAGE))
         while page := self._ask("list objects", lambda client: next(pages, None)):
             for each in page:
@@ -167,7 +167,7 @@ class S3:
     def remove(
         self, prefix: str, wanted: Callable[[str], bool], known: Known = nothing_known
     ) -> tuple[int, tuple[Kept, ...]]:
-        """Delete every version of the wanted objects below `prefix`; return how many were seen, and which are kept."""
+        """Delete every version of the wanted objects below `prefix`; return how many were found, and which are kept."""
         found = self._all_versions(prefix, wanted)
         if found is None:
             names = [self._key(each.name) for each in self.listing(prefix) if wanted(each.name)]
@@ -181,7 +181,7 @@ class S3:
         return len(found), self.kept(prefix, wanted, known) if refused else ()
 
     def kept(self, prefix: str, wanted: Callable[[str], bool], known: Known = nothing_known) -> tuple[Kept, ...]:
-        """Return the versions of the wanted objects that are still there, which only a lock or hold explains."""
+        """Return the remaining versions of the wanted objects, each kept by a lock or a hold."""
         found = self._all_versions(prefix, wanted)
         if found is None:
             if any(wanted(each.name) for each in self.listing(prefix)):
@@ -210,7 +210,7 @@ class S3:
                         )
             except Exception as problem:
                 if (code := _code(problem)) in _NO_VERSIONS:
-                    # A store without this request gets it only by an upgrade; the next process asks again.
+                    # Only an upgrade adds this request to a store; the next process asks again.
                     self._knows_versions = code not in _UNKNOWN
                     return None
                 raise
@@ -219,14 +219,14 @@ class S3:
         return self._ask_boto("list versions", look)
 
     def _delete(self, some: Sequence[Version]) -> bool:
-        """Delete some versions; return whether the store refused to delete any. Not every store says which."""
+        """Delete versions; return whether the store refused to delete any, as not every store says which."""
         asked = {"Objects": [{"Key": each.key, "VersionId": each.id} for each in some], "Quiet": True}
         bucket = self.settings.bucket
         answer = self._ask_boto("delete versions", lambda client: client.delete_objects(Bucket=bucket, Delete=asked))
         return bool(answer.get("Errors"))
 
     def _why_kept(self, version: Version, known: Known) -> Kept:
-        """Return until when the store keeps a version; raise StoreAway if it has neither a lock nor a hold."""
+        """Return until when the store keeps a version; raise StoreAway if the version has neither a lock nor a hold."""
         name = version.key[len(self.settings.prefix) :]
         if (until := known(name)) is not None:
             return Kept(name, until)
@@ -242,7 +242,7 @@ class S3:
     # --- locks -------------------------------------------------------------------------------------------------------
 
     def lock(self, name: str, until: datetime) -> None:
-        """Lock an object at least until then; raise ObjectMissing. Reads the lock first: some stores shorten one."""
+        """Lock an object at least until `until`; raise ObjectMissing. Reads the lock first: some stores shorten one."""
         place = {"Bucket": self.settings.bucket, "Key": self._key(name)}
 
         def extend(client: Any) -> None:
@@ -250,7 +250,7 @@ class S3:
             now, mode = head.get("ObjectLockRetainUntilDate"), head.get("ObjectLockMode")
             if isinstance(now, datetime) and now >= until:
                 return
-            wanted = "COMPLIANCE" if mode == "COMPLIANCE" else self.settings.lock.upper()  # never weakened
+            wanted = "COMPLIANCE" if mode == "COMPLIANCE" else self.settings.lock.upper()  # never weaken a lock
             client.put_object_retention(**place, Retention={"Mode": wanted, "RetainUntilDate": until})
 
         self._ask_lock("lock an object", extend)
@@ -261,7 +261,7 @@ class S3:
         self._ask_lock("hold an object", lambda client: client.put_object_legal_hold(**asked))
 
     def release(self, name: str) -> None:
-        """End the legal hold of every version of an object; only for one on which `hold` was called."""
+        """End the legal hold of every version of an object, on which `hold` must have been called."""
         for each in self._all_versions(name, lambda found: found == name) or ():
             if not each.marker:
                 asked = {"Bucket": self.settings.bucket, "Key": each.key, "VersionId": each.id}
@@ -289,12 +289,12 @@ class S3:
     # --- to probe a store --------------------------------------------------------------------------------------------
 
     def put_with_sum(self, name: str, data: bytes, sha256: str) -> None:
-        """Write an object under a checksum that may be wrong; only to probe a store."""
+        """Write an object with a checksum that may be wrong; only for probing a store."""
         asked = {"Bucket": self.settings.bucket, "Key": self._key(name), "Body": data, "ChecksumSHA256": sha256}
         self._ask_boto("write an object", lambda client: client.put_object(**asked))
 
     def delete_version(self, name: str, version: str) -> None:
-        """Delete one version of an object; only to probe a store."""
+        """Delete one version of an object; only for probing a store."""
         asked = {"Bucket": self.settings.bucket, "Key": self._key(name), "VersionId": version}
         self._ask_boto("delete a version", lambda client: client.delete_object(**asked))
 
@@ -306,7 +306,7 @@ class S3:
     def _store(self, size: int, headers: tuple[tuple[str, str], ...] = ()) -> S3Store:
         """Return a client whose time-out is long enough for a body of this size on a slow line.
 
-        Time-outs double from LEAST_TIME on, so that few clients are needed.
+        Time-outs are LEAST_TIME times a power of two, so that few clients are needed.
         """
         time_out = LEAST_TIME
         while time_out < LEAST_TIME + size / SLOWEST:
@@ -339,7 +339,7 @@ class S3:
         if settings.ca is not None:
             options["root_certificate"] = settings.ca.read_text()
         endpoint = settings.endpoint
-        if not settings.path_style:  # obstore does not put the bucket into the host name of a given endpoint
+        if not settings.path_style:  # with a given endpoint, obstore does not put the bucket into the host name
             scheme, _, host = endpoint.partition("://")
             endpoint = f"{scheme}://{settings.bucket}.{host}"
         return S3Store(
@@ -388,19 +388,19 @@ class S3:
         return self._secrets
 
     def _forget_clients(self) -> None:
-        """Drop all clients, so that the next request reads the secrets again: they may have been replaced."""
+        """Drop all clients, so that the next request reads the secrets again, which may have been replaced."""
         with self._lock:
             self._stores, self._versions, self._secrets = {}, None, None
 
     def _write(self, what: str, work: Callable[[Any], T]) -> T:
-        """Return the result of `work`, which writes: if something is missing, it is the bucket."""
+        """Return the result of `work`, which writes; a missing object then means that the bucket is missing."""
         try:
             return self._ask(what, work)
         except ObjectMissing:
             raise StoreAway("the object store has no such bucket", _CHECK_STORE) from None
 
     def _ask(self, what: str, work: Callable[[Any], T]) -> T:
-        """Return the result of `work`, which is given the module obstore; raises as `_translated` does."""
+        """Return the result of `work`, called with the module obstore; raises what `_translated` raises."""
         try:
             import obstore
         except ImportError:
@@ -408,17 +408,17 @@ class S3:
         return self.requests.do(lambda: self._translated(what, lambda: work(obstore)))
 
     def _ask_boto(self, what: str, work: Callable[[Any], T]) -> T:
-        """Return the result of `work`, which is given the client of boto3; raises as `_translated` does."""
+        """Return the result of `work`, called with the boto3 client; raises what `_translated` raises."""
         return self.requests.do(lambda: self._translated(what, lambda: work(self._boto())))
 
     def _translated(self, what: str, work: Callable[[], T]) -> T:
-        """Return the result of `work`; turn every failure into one of our errors, without the text of the answer.
+        """Return the result of `work`; turn each failure into one of our errors, without the text of the answer.
 
         Raises StoreAway, ObjectMissing, DriverMissing.
         """
         try:
             return work()
-        except StorageError:  # already ours, or raised by the function that takes the bytes
+        except StorageError:  # already one of our errors, or raised by the function that takes the bytes
             raise
         except ImportError:
             raise DriverMissing(_MISSING, extras.how_to_install(extras.S3)) from None
@@ -435,11 +435,11 @@ class S3:
 
 
 def _locked(mode: str, until: datetime) -> tuple[tuple[str, str], ...]:
-    """Return the headers that lock an object as it is written."""
+    """Return the headers that lock an object when it is written."""
     return (
         ("x-amz-object-lock-mode", mode.upper()),
         ("x-amz-object-lock-retain-until-date", until.strftime("%Y-%m-%dT%H:%M:%SZ")),
-        ("x-amz-sdk-checksum-algorithm", "SHA256"),  # without it a lock is answered 400
+        ("x-amz-sdk-checksum-algorithm", "SHA256"),  # without it the store answers a lock with 400
     )
 
 
@@ -452,6 +452,6 @@ def _delete_all(store: S3Store, some: Sequence[str], client: Any) -> None:
 
 
 def _code(problem: Exception) -> str:
-    """Return the code of an error that boto3 raised, for comparison only: it is the store's own text."""
+    """Return the code of a boto3 error, for comparison only, because the store writes this text."""
     answer = getattr(problem, "response", None)
     return str(answer.get("Error", {}).get("Code", "")) if isinstance(answer, dict) else ""

@@ -1,1 +1,1 @@
-"""Retention rules, the moment at which a call is due, and the sweep that erases what is due."""
+"""Retention rules, the time at which a call is due, and the sweep that erases due calls."""

@@ -1,8 +1,8 @@
-"""Decide what retention does with many calls: from the columns of their rows, page by page.
+"""Retention decisions about many calls, made page by page from the columns of their rows.
 
-Direction and source stand in columns, the source as a keyed hash; one row of each source is opened to learn its
-address. A rule about a party is tried on the calls that the party's search tokens lead to: only these are opened, and
-their search forms decide. Rows that an earlier version wrote and whose columns are not filled in yet are all opened.
+Direction and source are in columns, the source as a keyed hash; one row of each source is opened to read its address. A
+rule about a party is tried only on the calls that the party's search tokens find: these calls are opened, and their
+search forms decide. Rows of an earlier version whose columns are not filled in yet are all opened.
 """
 
 import asyncio
@@ -30,7 +30,7 @@ from storage.timestamps import DAY_MICROS, to_micros
 PAGE = 4_000  # calls decided together: 8 ms of the event loop
 PAGES = 5  # read in one transaction
 NEWER_THAN_ALL = (1 << 31) - 1, 0, ""  # day, start and id
-MAX_SOURCES = 10_000  # addresses, and rulings about them, that are remembered
+MAX_SOURCES = 10_000  # most addresses, and most rulings about them, that are cached
 _RECORDING = STATE_CODES[CallState.RECORDING]
 _DIRECTIONS: Mapping[int | None, Direction] = {code: Direction(str(word)) for word, code in DIRECTION_CODES.items()}
 _LOOKED_AT = (
@@ -41,12 +41,12 @@ _LOOKED_AT = (
     calls.c.kept_from,
     calls.c.erase_after,
 )
-# By place, in a third of the time that the name takes; behind them come direction and source.
+# Access by position takes a third of the time of access by name; direction and source follow these columns.
 _leaf, _direction, _source = itemgetter(1), itemgetter(len(_LOOKED_AT)), itemgetter(len(_LOOKED_AT) + 1)
 
 
 class Decided(NamedTuple):
-    """A finished call, and when its retention ends; times in microseconds since 1970-01-01 UTC."""
+    """A finished call with the end of its retention; times in microseconds since 1970-01-01 UTC."""
 
     id: str
     """Id of the call."""
@@ -57,13 +57,13 @@ class Decided(NamedTuple):
     ended: int
     """End of the call."""
     until: int
-    """When its retention ends, NEVER if it does not."""
+    """When its retention ends, or NEVER."""
     stored: int
-    """What its row says about that."""
+    """When its retention ends according to its row, or NEVER."""
 
 
 class Decisions:
-    """Decides about the calls of one customer by one policy."""
+    """The decisions about the calls of one customer under one policy."""
 
     def __init__(self, database: Database, keys: DeletableKeys, index: Calls, policy: Policy) -> None:
         self._database = database
@@ -82,7 +82,7 @@ class Decisions:
 
     @property
     def least_days(self) -> int | None:
-        """Return the number of days for which every call is kept at least, None if all are kept for ever."""
+        """Return the least number of days for which any call is kept, None if all are kept for ever."""
         spans = [rule.days for rule in self._policy.rules if rule.days is not None]
         default = self._policy.default_days
         return min([*spans, *([] if default is None else [default])], default=None)
@@ -93,7 +93,7 @@ class Decisions:
             yield page
 
     async def due(self, now: datetime) -> AsyncIterator[list[Decided]]:
-        """Yield those about calls whose retention has ended and that are not held, page by page, newest first."""
+        """Yield the decisions about calls that are due and not held, page by page, newest first."""
         least = self.least_days
         if least is None:
             return
@@ -106,14 +106,14 @@ class Decisions:
             sa.or_(calls.c.kept_from.is_(None), calls.c.kept_from <= latest),
             ~held,
         )
-        # A call ends on the day of its leaf or later.
+        # A call ends on the day of its leaf or later, so newer days have no due calls.
         async for page in self._pages(*conditions, before=(latest // DAY_MICROS + 2, 0, "")):
             yield [each for each in page if each.until <= moment]
 
     async def _pages(
         self, *conditions: sa.ColumnElement[bool], before: tuple[int, int, str] = NEWER_THAN_ALL
     ) -> AsyncIterator[list[Decided]]:
-        """Decide about calls older than a day, start and id; several pages see one state of the database."""
+        """Decide about calls older than a position (day, start, id); several pages see one state of the database."""
         asked = sa.select(*self._looked_at).where(*conditions).order_by(*NEWEST).limit(PAGE)
         place = sa.tuple_(calls.c.day, calls.c.started_at, calls.c.id)
         more = True
@@ -121,7 +121,7 @@ class Decisions:
             pages: list[Sequence[Any]] = []
             async with self._database.reading() as connection:
                 while more and len(pages) < PAGES:
-                    # Alone: with another condition on the day, SQLite would read the pages before this one again.
+                    # The only condition on the day: with another, SQLite would read all earlier pages again.
                     page = asked.where(place < sa.tuple_(*map(sa.literal, before)))
                     records: Sequence[Any] = (await connection.execute(page)).all()
                     pages.append(records)
@@ -135,7 +135,7 @@ class Decisions:
                 await asyncio.sleep(0)
 
     async def _opened(self, connection: AsyncConnection, records: Sequence[Any]) -> dict[int, Subject | None]:
-        """Open the calls about which their columns do not say enough; None for those that cannot be opened."""
+        """Open the calls whose columns are not enough for a decision; return None for a call that cannot be opened."""
         unclear: list[int] = []
         if self._by_columns:
             unclear += [_leaf(record) for record in records if _direction(record) is None]
@@ -149,7 +149,7 @@ class Decisions:
     async def _learn_sources(
         self, connection: AsyncConnection, records: Sequence[Any], found: dict[int, Subject | None]
     ) -> None:
-        """Learn the addresses of sources that are new, each from one row, which goes into `found`."""
+        """Learn the address of each new source from one of its rows, and add the opened rows to `found`."""
         if len(self._sources) > MAX_SOURCES:
             self._sources = {UNKNOWN: ""}
         if self._sources.keys() >= set(map(_source, records)):
@@ -161,7 +161,7 @@ class Decisions:
             inside = found[leaf]
             if inside is not None:
                 self._sources[source] = inside.source
-        # Where the one row could not be opened, each row is tried.
+        # If the row of a source could not be opened, all its rows are tried.
         rest = [r.leaf for r in new if r.source not in self._sources and r.leaf not in found]
         found |= await self._open(connection, rest)
 
@@ -173,7 +173,7 @@ class Decisions:
         return found
 
     def _subjects(self, sealed: Iterable[Any]) -> dict[int, Subject]:
-        """Open rows; leave out what is damaged, which `recorder verify` reports, and what is erased."""
+        """Open rows; leave out erased rows, and damaged ones, which `recorder verify` reports."""
         found = {}
         for record in sealed:
             try:
@@ -191,7 +191,7 @@ class Decisions:
             if leaf in opened:
                 inside = opened[leaf]
                 if inside is None:
-                    continue  # no rule can be tried on it
+                    continue  # no rule can be tried on a call that cannot be opened
                 rule, span = _spanned(ruling(inside, self._policy))
             else:
                 rule, span = rulings.get((direction, source)) or self._ruling(direction, source)
@@ -200,7 +200,7 @@ class Decisions:
         return done
 
     def _ruling(self, direction: int | None, source: int | None) -> tuple[str | None, int]:
-        """Return rule and microseconds for every call with these columns that no rule about a party matches."""
+        """Return rule and microseconds for all calls with these columns that no rule about a party matches."""
         known = _DIRECTIONS.get(direction) if self._by_direction else None
         address = self._sources[source or UNKNOWN] if self._by_source else ""
         found = ruling(Subject(CallState.COMPLETE, None, direction=known, source=address), self._policy)
@@ -211,7 +211,7 @@ class Decisions:
 
 
 def _spanned(found: Ruling) -> tuple[str | None, int]:
-    """Return a ruling with its days in microseconds, NEVER for ever."""
+    """Return a ruling with its days converted to microseconds; NEVER stands for unlimited retention."""
     rule, days = found
     return rule, span_of(days)
 

@@ -1,9 +1,9 @@
-"""Decide what retention does with a call: a pure function of rules, call, hold and a clock.
+"""The retention decision about a call: a pure function of rules, call, hold and a clock.
 
 Theory of operation. Of the rules that match a call, the longest or the shortest wins, as the customer chose; if none
-matches, the default applies. A rule whose party is forgotten may keep calls longer, but ends none before its time. The
-days of a rule are spans of 24 hours in UTC from the end of the call, so time zones, daylight saving and leap days do
-not move the date. The date does not depend on the clock; the clock only says whether it has come. If the clock was set
+matches, the default applies. A rule whose party was erased can only make retention longer, never shorter. The days of a
+rule are spans of 24 hours in UTC from the end of the call, so time zones, daylight saving and leap days do not move the
+date. The date does not depend on the clock; the clock only decides whether the date has passed. If the clock was set
 back before a call ended, the days count from when the call really ended. A hold overrides everything, and a running
 call is never due. `TrustedClock` advances no faster than the monotonic clock has since the boot, so setting the clock
 erases nothing, neither at once nor in small steps.
@@ -19,20 +19,20 @@ from storage.calls.call_row import CallRow, CallState, Direction, met
 from storage.search_forms import Needle
 from storage.timestamps import DAY_MICROS, MAX_MICROS, from_micros, to_micros
 
-MAX_DAYS = 36_500  # a hundred years; a longer rule means "for ever" and should say so
+MAX_DAYS = 36_500  # a hundred years; a rule that means "for ever" should say so
 NEVER = MAX_MICROS + 1
-MAX_STEP = timedelta(seconds=60)  # total correction by time servers: a year of drift
+MAX_STEP = timedelta(seconds=60)  # most that time servers may correct in total: a year of drift
 
 
 class Wins(enum.StrEnum):
-    """Which of several matching rules counts."""
+    """Which of several matching rules applies."""
 
     LONGEST = "longest"
     SHORTEST = "shortest"
 
 
 class Verdict(enum.StrEnum):
-    """What happens to a call."""
+    """Result of a decision about a call."""
 
     DUE = "due"
     KEEP = "keep"
@@ -42,12 +42,12 @@ class Verdict(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Keep matching calls for some days."""
+    """A rule that keeps matching calls for some days."""
 
     id: str
     """Random id of the rule."""
     days: int | None
-    """Days from the end of the call, None for ever."""
+    """Days from the end of the call, None to keep it for ever."""
     direction: Direction | None = None
     """Only calls of this direction."""
     needles: tuple[Needle, ...] | None = None
@@ -55,7 +55,7 @@ class Rule:
     source: str | None = None
     """Only calls from this address or network."""
     doubtful: bool = False
-    """Its party is forgotten, so it may match any of these calls or none."""
+    """Whether its party was erased, so that it may match any of these calls or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +63,27 @@ class Policy:
     """All rules of a customer."""
 
     default_days: int | None
-    """Days if no rule matches, None for ever."""
+    """Days if no rule matches, None to keep calls for ever."""
     rules: tuple[Rule, ...] = ()
     """Rules in the order in which they were given."""
     wins: Wins = Wins.LONGEST
-    """Which of several matching rules counts; among equal ones the first."""
+    """Which of several matching rules applies; of equal ones, the first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What a decision needs to know about a call."""
+    """The facts about a call that a decision needs."""
 
     state: CallState
     """Recording, complete or interrupted."""
     ended_at: datetime | None
     """End of the call, None if it has not ended."""
     hold: bool = False
-    """Under legal hold."""
+    """Whether it is under legal hold."""
     direction: Direction | None = None
     """Direction of the call, None if unknown."""
     source: str = ""
-    """Address it came from, "" if it was not stored."""
+    """Source address, "" if it was not stored."""
     forms: Sequence[str] = ()
     """Its search forms."""
     kept_from: datetime | None = None
@@ -92,18 +92,18 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What happens to a call, and why."""
+    """The decision about a call, with its reason."""
 
     verdict: Verdict
-    """Due, or why not."""
+    """Due, or the reason why not."""
     rule: str | None
     """Id of the rule that decided, None for the default."""
     erase_after: datetime | None
-    """When retention ends, None for ever or while the call runs; holds do not change it."""
+    """When retention ends; None if it never does or while the call runs. Holds do not change it."""
 
 
 Ruling = tuple[str | None, int | None]
-"""Id of the rule that counts, None for the default; and its days, None for ever."""
+"""Id of the rule that applies, None for the default; and its days, None for ever."""
 
 
 def decide(subject: Subject, policy: Policy, now: datetime) -> Decision:
@@ -126,7 +126,7 @@ def judge(row: CallRow, forms: Sequence[str], policy: Policy, now: datetime, *, 
 
 
 def subject(row: CallRow, forms: Sequence[str], *, held: bool = False) -> Subject:
-    """Return what a decision needs of an opened row."""
+    """Return the facts of an opened row that a decision needs."""
     direction = row.details.get("direction")
     return Subject(
         row.state,
@@ -140,7 +140,7 @@ def subject(row: CallRow, forms: Sequence[str], *, held: bool = False) -> Subjec
 
 
 def with_erase_after(row: CallRow, forms: Sequence[str], policy: Policy) -> CallRow:
-    """Return the row with the end of retention by this policy, None if never or while the call runs."""
+    """Return the row with the end of its retention under this policy; None if never or while the call runs."""
     return replace(row, erase_after=judge(row, forms, policy, row.started_at).erase_after)
 
 
@@ -154,7 +154,7 @@ def matches(rule: Rule, subject: Subject) -> bool:
 
 
 def brake(due: int, total: int, percent: float) -> bool:
-    """Return whether a sweep would erase too large a share of the calls without asking; a single call never asks."""
+    """Return whether a sweep is too large a share of all calls to run without approval; one call never is."""
     return due > 1 and due * 100 > total * percent
 
 
@@ -163,16 +163,16 @@ class TrustedClock:
     """A wall clock that is trusted only as far as the monotonic clock confirms it."""
 
     wall: datetime
-    """Last trusted time."""
+    """The last trusted time."""
     monotonic: float
-    """Seconds of the monotonic clock then."""
+    """Seconds of the monotonic clock at that time."""
     anchor: tuple[datetime, float] | None = None
     """Both clocks when the wall clock was first trusted; None if that is now."""
 
     def advance(self, wall: datetime, monotonic: float) -> "TrustedClock":
-        """Read both clocks; the wall clock counts only if it is close to the time that must have passed.
+        """Return the clock after a reading of both clocks; the wall clock counts only if close to the expected time.
 
-        Many small corrections would add up, so their sum is limited by the time passed since the anchor.
+        Many small corrections would add up, so their sum is limited by the time that has passed since the anchor.
         """
         began, then = self.anchor or (self.wall, self.monotonic)
         passed = self.wall + timedelta(seconds=max(0.0, monotonic - self.monotonic))
@@ -182,7 +182,7 @@ class TrustedClock:
 
 
 def ruling(subject: Subject, policy: Policy) -> Ruling:
-    """Return the rule that counts for a call; a rule whose party is forgotten can only make it longer."""
+    """Return the rule that applies to a call; a rule whose party was erased can only make retention longer."""
     found = [rule for rule in policy.rules if matches(rule, subject)]
     sure = [rule for rule in found if not rule.doubtful]
     choose = max if policy.wins == Wins.LONGEST else min
@@ -197,12 +197,12 @@ def _span(rule: Rule) -> int:
 
 
 def span_of(days: int | None) -> int:
-    """Return the days of a rule in microseconds, NEVER for ever."""
+    """Return the days of a rule in microseconds, NEVER if they are None."""
     return NEVER if days is None else max(0, days) * DAY_MICROS
 
 
 def retention_end(ended: int, kept_from: int | None, span: int) -> int:
-    """Return when retention ends, NEVER if it does not; all in microseconds since 1970-01-01 UTC."""
+    """Return when retention ends, or NEVER; all times in microseconds since 1970-01-01 UTC."""
     until = span + (ended if kept_from is None or kept_from < ended else kept_from)
     return NEVER if until > NEVER else until
 

@@ -1,11 +1,11 @@
 """The retention rules that a customer has stored.
 
     stored = await customer.rules.get()                  Stored: default_days, wins, rules, changed_at, changed_by
-    stored = await customer.rules.put(rules, by=…, default_days=…, wins=…)     what is left out stays unchanged
+    stored = await customer.rules.put(rules, by=…, default_days=…, wins=…)     omitted arguments change nothing
     policy = await customer.rules.policy()               for storage.retention.policy.decide
-    policy = customer.rules.policy_of(spec, …)         the same for rules that are not stored: a preview
+    policy = customer.rules.policy_of(spec, …)         the same for rules that are not stored, for a preview
 
-A rule is written as `RuleSpec(days, direction, source, party, name)`; party and name are sealed. Raises BadRule.
+A rule is a `RuleSpec(days, direction, source, party, name)`; party and name are stored sealed. Raises BadRule.
 """
 
 import ipaddress
@@ -30,22 +30,22 @@ from storage.retention.policy import MAX_DAYS, Policy, Rule, Wins
 from storage.timestamps import from_micros, to_micros
 
 _KIND = "rule"
-_CHANGED = sa.select(retention.c.changed_at, retention.c.changed_by)  # also changes when another process stores rules
+_CHANGED = sa.select(retention.c.changed_at, retention.c.changed_by)  # shows also when another process has stored rules
 _ROW = 1  # the table has one row
-MAX_RULES = 200  # a sweep tries each of them on every call
+MAX_RULES = 200  # a sweep tries each rule on every call
 MAX_NAME = 200  # characters of a name, a party or a source
 FORGOTTEN = "Forgotten: it was replaced after this backup was made"
-"""Name shown for a rule whose own name and party are forgotten."""
+"""Name shown for a rule whose own name and party were erased."""
 
 
 class Unchanged(Enum):
-    """Says that a value stays unchanged; None would mean for ever."""
+    """Marks a value that stays unchanged, because None would mean for ever."""
 
     YES = "unchanged"
 
 
 class RuleFault(Enum):
-    """What is wrong with a rule."""
+    """Reason why a rule is refused."""
 
     COUNT = f"there are more than {MAX_RULES} rules"
     DAYS = f"must be a whole number from 0 to {MAX_DAYS}, or null"
@@ -56,10 +56,10 @@ class RuleFault(Enum):
 
 
 class BadRule(StorageError):
-    """A rule cannot be used as it is; the message names the member and repeats nothing that was sent."""
+    """A rule is invalid; the message names the member and repeats nothing that was sent."""
 
     def __init__(self, fault: RuleFault, place: str = "rules", rule: int | None = None) -> None:
-        """`place`: the member, as "rules.0.source"; `rule`: its number, from 1."""
+        """`place`: the member, such as "rules.0.source"; `rule`: number of the rule, from 1."""
         super().__init__(fault.value if rule is None else f"rule {rule}: {fault.value}")
         self.fault = fault
         self.place = place
@@ -70,7 +70,7 @@ class RuleSpec:
     """A rule as a client writes it."""
 
     days: int | None
-    """Days from the end of the call, None for ever."""
+    """Days from the end of the call, None to keep it for ever."""
     direction: Direction | None = None
     """Only calls of this direction."""
     source: str | None = None
@@ -90,19 +90,19 @@ class StoredRule:
     spec: RuleSpec
     """The rule itself."""
     forgotten: bool = False
-    """A backup brought it back after it was replaced, so its party and name cannot be read."""
+    """Whether a backup brought it back after it was replaced, so that its party and name cannot be read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Everything that a customer has stored about retention."""
+    """The retention settings that a customer has stored."""
 
     default_days: int | None
-    """Days if no rule matches, None for ever."""
+    """Days if no rule matches, None to keep calls for ever."""
     wins: Wins
-    """Which of several matching rules counts."""
+    """Which of several matching rules applies."""
     rules: tuple[StoredRule, ...] = ()
-    """In the order in which they were given."""
+    """Rules in the order in which they were given."""
     changed_at: datetime | None = None
     """When the rules were last changed, None if never."""
     changed_by: str | None = None
@@ -113,40 +113,40 @@ class Rules(JournaledRows):
     """The retention rules of one customer."""
 
     def __init__(self, store: JournaledDatabase, country: str, default_days: int | None) -> None:
-        """`default_days` comes from the configuration and holds until another default is stored."""
+        """`default_days`: default of the configuration, which applies until another default is stored."""
         super().__init__(store)
         self._country = country
         self._default_days = default_days
-        self._known: tuple[Any, Policy] | None = None  # when and by whom the rules were stored, and their policy
+        self._known: tuple[Any, Policy] | None = None  # when and by whom the rules were stored, with their policy
         self._changed: Callable[[], None] = lambda: None
 
     def on_change(self, changed: Callable[[], None]) -> None:
-        """Call `changed` whenever this process has stored rules, because a sweep is due."""
+        """Call `changed` whenever this process has stored rules, because a sweep is then due."""
         self._changed = changed
 
     async def get(self) -> Stored:
-        """Return the rules that are in force."""
+        """Return the rules in force."""
         async with self._database.reading() as connection:
             return await self._read(connection)
 
     async def policy(self) -> Policy:
-        """Return the rules that are in force as a policy."""
+        """Return the rules in force as a policy."""
         async with self._database.reading() as connection:
             return await self.policy_in(connection)
 
     async def policy_in(self, connection: AsyncConnection) -> Policy:
-        """Return the rules as a transaction sees them; a policy without parties is cached until it changes."""
+        """Return the rules as a transaction sees them, as a policy; one without parties is cached until it changes."""
         changed = (await connection.execute(_CHANGED)).first()
         if self._known is not None and self._known[0] == changed:
             return self._known[1]
         stored = await self._read(connection)
         policy = self._policy(stored.rules, stored.default_days, stored.wins)
         named = any(rule.needles is not None for rule in policy.rules)
-        self._known = None if named else (changed, policy)  # a party's number is not kept in memory
+        self._known = None if named else (changed, policy)  # a party's number must not stay in memory
         return policy
 
     def policy_of(self, rules: Sequence[RuleSpec], default_days: int | None, wins: Wins) -> Policy:
-        """Build a policy from rules that are not stored; their ids are "1", "2"… Raises BadRule."""
+        """Build a policy from rules that are not stored, with the ids "1", "2"…; raises BadRule."""
         check(rules, default_days)
         return self._policy([StoredRule(str(n), r) for n, r in enumerate(rules, 1)], default_days, wins)
 
@@ -160,7 +160,7 @@ class Rules(JournaledRows):
     ) -> Stored:
         """Replace all rules; a rule that is the same as an old one keeps its id. Raises BadRule.
 
-        An approval that the last sweep asked for is withdrawn: nobody may approve what the old rules would erase.
+        An approval that the last sweep requested is withdrawn, because nobody may approve erasures under the old rules.
         """
         check(rules, None if default_days is Unchanged.YES else default_days)
         async with self._database.writing() as connection:
@@ -235,7 +235,7 @@ class Rules(JournaledRows):
 
 
 def check(rules: Sequence[RuleSpec], default_days: int | None) -> None:
-    """Reject rules that make no sense; raises BadRule."""
+    """Check rules; raises BadRule for any that is invalid."""
     if len(rules) > MAX_RULES:
         raise BadRule(RuleFault.COUNT)
     if default_days is not None and not 0 <= default_days <= MAX_DAYS:
@@ -246,7 +246,7 @@ def check(rules: Sequence[RuleSpec], default_days: int | None) -> None:
             raise BadRule(RuleFault.DAYS, f"{place}.days", number)
         if any(len(text) > MAX_NAME for text in (rule.name, rule.party or "", rule.source or "")):
             raise BadRule(RuleFault.LENGTH, place, number)
-        if rule.name == FORGOTTEN:  # sent back by a client that was shown it; without its party it would match everyone
+        if rule.name == FORGOTTEN:  # a client sent back the name shown; without its party it would match everyone
             raise BadRule(RuleFault.FORGOTTEN, place, number)
         if rule.party is not None and not rule.party.strip():
             raise BadRule(RuleFault.PARTY, f"{place}.party", number)

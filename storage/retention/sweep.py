@@ -1,4 +1,4 @@
-"""Retention: find calls that were kept long enough, and file their erasure.
+"""The retention sweep, which finds due calls and files their erasure.
 
 For the API:
     preview = await customer.retention.preview(now, percent, policy=None)    what the next sweep would erase, and why
@@ -8,7 +8,7 @@ For the daemon (recorder.maintenance.retention_job):
     await customer.retention.refresh()                       updates `erase_after` of every call to the present rules
 
 `now` must come from storage.retention.policy.TrustedClock, never from the wall clock alone. If a sweep would erase more
-than `percent` of the calls, it files one erasure in state `approval`; every later sweep decides anew what it contains.
+than `percent` of the calls, it files one erasure in state `approval`, whose calls every later sweep selects anew.
 """
 
 import asyncio
@@ -39,22 +39,22 @@ _BY_END = itemgetter(Decided._fields.index("until"), 0)
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What the next sweep would do."""
+    """Preview of the next sweep."""
 
     due: tuple[Decided, ...]
     """Calls whose retention has ended, oldest first."""
     total: int
     """Number of the customer's calls."""
     asks: bool
-    """Whether the sweep would erase too many and wait for approval."""
+    """Whether the sweep would erase too many calls and so wait for approval."""
 
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What a sweep did."""
+    """Result of a sweep."""
 
     filed: tuple[str, ...]
-    """Ids of the erasures that run now."""
+    """Ids of the erasures that are running now."""
     asked: str | None
     """Id of the erasure that waits for approval."""
     due: int
@@ -81,7 +81,7 @@ class Retention:
         self._random = random
 
     async def preview(self, now: datetime, percent: float, policy: Policy | None = None) -> Preview:
-        """Return what a sweep at this moment would erase; changes nothing."""
+        """Return the calls that a sweep at this time would erase, without changing anything."""
         found: list[Decided] = []
         async for page in self._decisions(policy or await self._rules.policy()).due(now):
             found += page
@@ -91,9 +91,9 @@ class Retention:
         return Preview(due, total, brake(len(due), total, percent))
 
     async def sweep(self, now: datetime, percent: float, still: Still = always) -> Swept:
-        """File the erasure of due calls, or ask for approval, even on a full disk; raises StorageError.
+        """File the erasure of due calls, or request approval for it, even on a full disk; raises StorageError.
 
-        Nothing is filed if it is not this node's turn any more.
+        Files nothing if this node's turn has ended.
         """
         while True:
             swept = await self._sweep(now, percent, still)
@@ -101,7 +101,7 @@ class Retention:
                 return swept
 
     async def _sweep(self, now: datetime, percent: float, still: Still) -> Swept | None:
-        """Sweep once; return None if the rules changed meanwhile, as old rules must not erase anything."""
+        """Sweep once; return None if the rules changed meanwhile, because old rules must not erase anything."""
         policy = await self._rules.policy()
         preview = await self.preview(now, percent, policy)
         by_rule: dict[str | None, list[Decided]] = {}
@@ -128,7 +128,7 @@ class Retention:
         return Swept(() if preview.asks else tuple(filed), question, len(preview.due))
 
     async def refresh(self) -> int:
-        """Write `erase_after` of every finished call by the present rules; return how many changed."""
+        """Update `erase_after` of every finished call to the present rules; return how many changed."""
         changed = 0
         async for page in self._decisions(await self._rules.policy()).all():
             values = [
@@ -146,7 +146,7 @@ class Retention:
         return Decisions(self._database, self._keys, self._calls, policy)
 
     async def _going(self) -> set[str]:
-        """Return the calls that a running erasure contains."""
+        """Return the ids of the calls that running erasures contain."""
         joined = erasure_calls.join(erasures, erasures.c.id == erasure_calls.c.erasure)
         asked = sa.select(erasure_calls.c.call).select_from(joined)
         running = asked.where(erasures.c.state.in_(rows.OPEN), erasure_calls.c.leaf.is_not(None))

@@ -1,10 +1,10 @@
-"""Calls that may concern a person who asks: found under all identities of the person, each with the reasons.
+"""Calls that may concern a data subject, found under all identities of the person, each with the reasons.
 
     found = await customer.candidates.find(asked)        newest first; raises TooManyCalls, StorageError
 
 Every claim (storage.subject_requests.claims) is searched in the index in any spelling. The calls found are opened and
-compared with the directory as it was when the call began. Calls in which the identity was somebody else's are left
-out.
+compared with the directory as it was when the call began. Calls in which the identity belonged to somebody else are
+left out.
 """
 
 import asyncio
@@ -27,12 +27,12 @@ from storage.subject_requests.case_rows import Asked
 from storage.subject_requests.claims import Claim, Match
 from storage.timestamps import to_micros
 
-MAX_CALLS = 20_000  # candidates of one request: more cannot be reviewed, and such a name does not identify anybody
+MAX_CALLS = 20_000  # candidates of one request: nobody can review more, and such a name identifies nobody
 BATCH = 500  # calls opened together, in a thread: 100 ms
 
 
 class TooManyCalls(StorageError):
-    """Too many calls match: the identities do not identify one person."""
+    """Too many calls match, so the identities do not identify one person."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +42,18 @@ class Candidate:
     row: CallRow
     """The call."""
     matches: tuple[Match, ...]
-    """Why it may concern the person."""
+    """Reasons why it may concern the person."""
     known_as: str = field(default="", repr=False)
-    """What the directory called the user then."""
+    """Name of the user in the directory at that time."""
 
     @property
     def sure(self) -> bool:
-        """Return whether every party is certain."""
+        """Return whether at least one party certainly is the person."""
         return any(match.sure for match in self.matches)
 
     @property
     def parties(self) -> tuple[int, ...]:
-        """Return the numbers of the parties that are the person, () if several may be and somebody has to decide."""
+        """Return the numbers of the parties that are the person, () if several may be and somebody must decide."""
         sure = {match.party for match in self.matches if match.sure}
         perhaps = {match.party for match in self.matches}
         return tuple(sorted(sure)) if sure else tuple(perhaps) if len(perhaps) == 1 else ()
@@ -88,7 +88,7 @@ class Candidates:
         return frozenset(match.party for candidate in found for match in candidate.matches)
 
     async def _who(self) -> UserLookup:
-        """Return the users in memory, up to date with their rows."""
+        """Bring the users in memory up to date with their rows, and return them."""
         await (self._user_matcher.refresh() if self._user_matcher.ready else self._user_matcher.load_now())
         if self._user_matcher.who is None:
             raise StorageError("the directory could not be read")
@@ -122,7 +122,7 @@ class Candidates:
                 yield Candidate(row, tuple(why), claims.known_as(user, row.started_at) if user else "")
 
     def _claims(self, asked: Asked, user: User | None) -> list[Claim]:
-        """Return all claims; an identity in both request and directory counts as the directory's."""
+        """Return all claims; an identity in both the request and the directory counts as the directory's."""
         told = claims.of_user(user, self._country) if user is not None else []
         same = {needle for claim in told for needle in claim.needles}
         letter = claims.of_letter(asked.identities, self._country)

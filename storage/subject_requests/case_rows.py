@@ -1,10 +1,10 @@
-"""Requests of data subjects in the database: values, states, the sealed part of a row; pure.
+"""Requests of data subjects in the database: values, states, and the sealed part of a row; pure.
 
     open → confirmed → reporting → reported → erasing → done | refused | closed
-              ↑____________|  a report that fails, is cancelled, or went with an erased call
+              ↑____________|  if a report fails, is cancelled, or was removed with an erased call
 
-Everything that identifies the person is sealed under the request's own leaf. `noted` is in the clear and stays for
-ever: ids, counts, digests, names of tokens and times.
+Everything that identifies the person is sealed under the request's own leaf. `noted` is in the clear and is kept for
+ever: ids, counts, digests, names of tokens, and times.
 """
 
 import calendar
@@ -24,7 +24,7 @@ KIND = "request"
 
 
 class Kind(enum.StrEnum):
-    """What the person asks for."""
+    """Kind of a request."""
 
     ACCESS = "access"
     ERASURE = "erasure"
@@ -45,7 +45,7 @@ class State(enum.StrEnum):
 
 
 class Step(enum.StrEnum):
-    """Steps that can be taken."""
+    """Step that changes the state of a request."""
 
     SELECT = "select"
     EXTEND = "extend"
@@ -69,10 +69,10 @@ GROUNDS = (
     "legal_claims",
     "other",
 )
-"""Why a request is refused: Art. 12(2), 12(5), 12(5), 15(4), 17(3)(b), 17(3)(e)."""
+"""Grounds for refusing a request: Art. 12(2), 12(5), 12(5), 15(4), 17(3)(b), 17(3)(e)."""
 
 DELAYS = ("complexity", "number")
-"""Why an answer may take longer (Art. 12(3) GDPR)."""
+"""Reasons why an answer may take longer (Art. 12(3) GDPR)."""
 LONGEST_DELAY = 2  # months (Art. 12(3))
 
 _STEPS: Mapping[State, Mapping[Step, State]] = {
@@ -87,37 +87,37 @@ _CLOSING: Mapping[Step, State] = {step: State(step.value) for step in OUTCOMES}
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The content of the request; sealed until the request is closed."""
+    """Content of a request, sealed until the request is closed."""
 
     identities: tuple[str, ...] = field(repr=False)
-    """Identities of the person, as the request names them."""
+    """Identities of the person as the request states them."""
     user: str | None
-    """Id of a directory user, None if the person is not one or it is not known which."""
+    """Id of the directory user, None if the person is not in the directory or the user is not known."""
     reference: str | None = field(default=None, repr=False)
-    """Where the letter is filed."""
+    """Reference under which the letter is filed."""
     reason: str | None = field(default=None, repr=False)
-    """The text of the request."""
+    """Text of the request."""
     delay: str | None = field(default=None, repr=False)
-    """Why the answer takes longer, as the person was told."""
+    """Reason given to the person why the answer takes longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Extension:
-    """An extension of the month for the answer (Art. 12(3) GDPR)."""
+    """An extension of the one-month time limit for the answer (Art. 12(3) GDPR)."""
 
     months: int
-    """Months added, LONGEST_DELAY at most."""
+    """Months added, at most LONGEST_DELAY."""
     ground: str
     """One of DELAYS."""
     told_at: datetime
-    """When the person was told; must be within the month."""
+    """When the person was informed, which must be within the month."""
     reason: str = field(repr=False)
-    """The reason that the person was told; sealed."""
+    """Reason given to the person; sealed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What an administrator has confirmed."""
+    """Calls that an administrator has confirmed or excluded."""
 
     inside: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     """Ids of calls that concern the person, each with the numbers of the parties that are the person."""
@@ -134,7 +134,7 @@ class Case:
     state: State
     """State of the request."""
     kinds: tuple[Kind, ...]
-    """What the person asks for."""
+    """Kinds of the request."""
     received_at: datetime
     """When it was received."""
     due_at: datetime
@@ -150,7 +150,7 @@ class Case:
     selection: Selection = Selection()
     """The confirmed selection; empty once closed."""
     noted: Mapping[str, Any] = field(default_factory=dict)
-    """What remains: `reports`, each with ids, counts, digest and who fetched it; `extension`; `record` once closed."""
+    """Lasting log: `reports`, each with ids, counts, digest and who fetched it; `extension`; `record` once closed."""
     export: str | None = None
     """Id of the export with the newest report."""
     erasure: str | None = None
@@ -166,18 +166,18 @@ class Case:
 
     @property
     def reports(self) -> Sequence[Mapping[str, Any]]:
-        """Return what is recorded of each report, oldest first."""
+        """Return the log of each report, oldest first."""
         found: Sequence[Mapping[str, Any]] = self.noted.get("reports") or ()
         return found
 
     @property
     def extension(self) -> Mapping[str, Any] | None:
-        """Return what is recorded of an extension, None if there is none."""
+        """Return the log of an extension, None if there is none."""
         found: Mapping[str, Any] | None = self.noted.get("extension")
         return found
 
     def extended(self, extension: Extension, at: datetime, by: str) -> "Case":
-        """Return the request with the later due date of an extension."""
+        """Return the request with an extension and its later due date."""
         noted = {
             "months": extension.months,
             "ground": extension.ground,
@@ -194,7 +194,7 @@ class Case:
 
 
 def after(state: State, step: Step) -> State | None:
-    """Return the state after a step, None if it cannot be taken now."""
+    """Return the state after a step, None if the state does not allow the step."""
     if step in _CLOSING:
         barred = state in OVER or state is State.REPORTING
         return None if barred else _CLOSING[step]
@@ -204,7 +204,10 @@ def after(state: State, step: Step) -> State | None:
 
 
 def due(received: datetime, months: int = 1) -> datetime:
-    """Add months (Art. 12(3) GDPR); in a month too short, use its last day (Regulation 1182/71 Art. 3)."""
+    """Return the due date (Art. 12(3) GDPR): the same day of a later month, or its last day if the month is too short.
+
+    The last day is used according to Regulation 1182/71 Art. 3.
+    """
     years, month = divmod(received.month - 1 + months, 12)
     year, month = received.year + years, month + 1
     return received.replace(year=year, month=month, day=min(received.day, calendar.monthrange(year, month)[1]))

@@ -1,4 +1,4 @@
-"""Requests of data subjects (Art. 15, 17, 20 GDPR), from receipt to the record that remains.
+"""Requests of data subjects (Art. 15, 17, 20 GDPR), from receipt to the signed record.
 
     case = await customer.requests.file(kinds, asked, received_at=…, by=NAME)
     case = await customer.requests.get(id)                                 Case or None
@@ -10,8 +10,8 @@
     case = await customer.requests.close(id, step, ground, by=NAME)        cuts the key of all personal data
     await customer.requests.tidy()                                         finishes closing after a crash
 
-A step that the state does not allow raises WrongState (409), an unknown id NoCase (404). `told` writes the audit log
-inside the transaction; if it raises, the step is undone.
+A step that the state does not allow raises WrongState (409), and an unknown id raises NoCase (404). `told` writes the
+audit log inside the transaction; if it raises, the step is undone.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -97,7 +97,7 @@ class Requests(JournaledRows):
         self._key = key
         held.on_end(self._ended)
 
-    # --- ask ---------------------------------------------------------------------------------------------------------
+    # --- file and read ------------------------------------------------------------------------------------------------
 
     async def file(
         self, kinds: Sequence[Kind], asked: Asked, *, received_at: datetime, by: str, told: AuditNote = unaudited
@@ -138,7 +138,7 @@ class Requests(JournaledRows):
         return await self._step(id, Step.SELECT, lambda case: replace(case, selection=selection), told)
 
     async def extend(self, id: str, extension: Extension, *, by: str, told: AuditNote = unaudited) -> Case:
-        """Extend the time limit for the answer, replacing an earlier extension; raises NoCase, WrongState."""
+        """Extend the time limit for the answer, and replace any earlier extension; raises NoCase, WrongState."""
         return await self._step(id, Step.EXTEND, lambda case: case.extended(extension, self._now(), by), told)
 
     async def report(self, id: str, wanted: Wanted, *, by: str, told: AuditNote = unaudited) -> tuple[Case, Export]:
@@ -168,7 +168,7 @@ class Requests(JournaledRows):
         return found[0], export
 
     async def fetched(self, id: str, export: str, *, by: str) -> None:
-        """Record that a report was handed out; raises NoCase."""
+        """Record that somebody fetched a report; raises NoCase."""
         async with self._database.writing() as connection:
             case = await self._one(connection, id)
             noted = with_fetched(case.noted, export, self._now(), by)
@@ -187,7 +187,7 @@ class Requests(JournaledRows):
             raise Nothing("no call is selected")
 
         async def beside(erasure: str) -> None:
-            """Store the erasure's id in the case, in its transaction: of two simultaneous calls only one files it."""
+            """Store the erasure's id in the case, in its transaction, so that two simultaneous calls file it once."""
             connection = writer()
             if connection is None:
                 raise StorageError("an erasure must be recorded inside its transaction")
@@ -201,7 +201,7 @@ class Requests(JournaledRows):
     async def close(
         self, id: str, step: Step, ground: str | None = None, *, by: str, told: AuditNote = unaudited
     ) -> Case:
-        """Close a request: sign what was done, and forget the person. Raises NoCase, WrongState."""
+        """Close a request, sign its record and erase the personal data; raises NoCase, WrongState."""
 
         def change(case: Case) -> Case:
             over = replace(case, state=State(step.value), closed_at=self._now(), closed_by=by, ground=ground)
@@ -213,7 +213,7 @@ class Requests(JournaledRows):
         return await self._forget(case)
 
     async def tidy(self) -> int:
-        """Forget the persons of closed requests if a crash prevented it; return how many."""
+        """Erase personal data of closed requests if a crash prevented it; return the number of these requests."""
         half = sa.and_(requests.c.closed_at.is_not(None), requests.c.leaf.is_not(None))
         async with self._database.reading() as connection:
             found = await self._find(connection, half)
@@ -243,7 +243,7 @@ class Requests(JournaledRows):
         mine = requests.c.id == case.id
         await connection.execute(requests.update().where(mine).values(**columns(self._keys, case)))
         await told(case.id)
-        leaf = None if case.asked is not None else LAST_LEAF  # what remains is never forgotten
+        leaf = None if case.asked is not None else LAST_LEAF  # what remains is never erased
         await self._journal.write(await taken(connection, requests, mine, leaf=leaf))
 
     async def _one(self, connection: AsyncConnection, id: str) -> Case:
@@ -255,7 +255,7 @@ class Requests(JournaledRows):
     async def _find(
         self, connection: AsyncConnection, *where: sa.ColumnElement[bool], limit: int | None = None
     ) -> list[Case]:
-        """Return cases, newest first; a case whose report was erased with a call counts as confirmed."""
+        """Return cases, newest first; a case whose report was erased together with a call counts as confirmed."""
         joined = requests.outerjoin(exports, exports.c.id == requests.c.export)
         asked = sa.select(*requests.c, exports.c.id.label("made_by")).select_from(joined).where(*where)
         newest = (requests.c.created_at.desc(), requests.c.id.desc())
@@ -269,7 +269,7 @@ class Requests(JournaledRows):
     async def _ended(
         self, connection: AsyncConnection, export: Export, state: ExportState, facts: Mapping[str, Any]
     ) -> None:
-        """Store the result of an export, in the transaction in which it ends."""
+        """Store the result of an export, in the transaction that ends the export."""
         if export.case is None:
             return
         found = await self._find(connection, requests.c.id == export.case)
@@ -293,7 +293,7 @@ class Requests(JournaledRows):
 
 
 def _in_state(state: State) -> sa.ColumnElement[bool]:
-    """Return the condition for requests in a state, as `_find` shows them: confirmed if the report is gone."""
+    """Return the condition for requests in a state as `_find` shows it, which is confirmed if the report is gone."""
     mine, lost = requests.c.state == state.value, exports.c.id.is_(None)
     if state is State.REPORTING:
         return sa.and_(mine, ~lost)

@@ -1,8 +1,9 @@
-"""The identities of a person who asks, from the request and from the directory, compared with the parties of a call.
+"""A data subject's identities, from the request and the directory, and their comparison with the parties of a call.
 
-Theory of operation. A *claim* is one identity of the person, as the request names it or as the directory has or had it.
-For each party that a claim fits, `matches` asks the directory who the party was at the time of the call. The party is
-certainly the person, possibly the person (with the reason, for an administrator to decide), or somebody else. Pure.
+Theory of operation. A *claim* is one identity of the person, as the request states it or as the directory has or had
+it. For each party that a claim matches, `matches` looks up in the directory who the party was at the time of the call.
+The party is certainly the person, possibly the person (with the reason, for an administrator to decide), or somebody
+else. Pure.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,25 +20,25 @@ END = datetime.max.replace(tzinfo=UTC)
 _MOMENT = timedelta(microseconds=1)
 
 Who = Callable[[Mapping[str, Any], datetime], frozenset[str]]
-"""Returns the users that a party was at a time, by the directory: none, one, or several that fit."""
+"""Returns the users that a party may have been at a time according to the directory: none, one or several."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One identity of the person who asks."""
+    """One identity of the data subject."""
 
     text: str = field(repr=False)
-    """As the request or the directory writes it."""
+    """Identity as the request or the directory writes it."""
     kind: str
-    """number, address, name or user."""
+    """Kind of identity: number, address, name or user."""
     needles: tuple[search_forms.Needle, ...] = field(repr=False)
     """Search needles that find it."""
     directory: bool = False
-    """Whether the directory says so; otherwise only the request does."""
+    """Whether it comes from the directory; otherwise only the request states it."""
     until: datetime | None = None
-    """When it stopped being the person's, None if it did not."""
+    """When it stopped being the person's, None if it still is."""
     holders: frozenset[str] = frozenset()
-    """Users who have it or had it at any time."""
+    """Users who have it or ever had it."""
 
     @property
     def weak(self) -> bool:
@@ -46,7 +47,7 @@ class Claim:
 
 
 class Why(Enum):
-    """What is known of an identity that fits a party, as a sentence for the administrator, without names."""
+    """How an identity relates to a matching party, as a sentence for the administrator, without names."""
 
     THEIRS = "It was the person's at that time."
     NAME = "Only the name matches; several people may have it."
@@ -59,14 +60,14 @@ class Why(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Why a party of a call may be the person."""
+    """The reason why a party of a call may be the person."""
 
     party: int
     """Number of the party."""
     claim: Claim
-    """The claim that fits it."""
+    """The claim that matches it."""
     why: Why
-    """What is known of the identity and the party at that time."""
+    """Relation of the identity and the party at that time."""
 
     @property
     def sure(self) -> bool:
@@ -80,7 +81,7 @@ def of_letter(texts: Iterable[str], country: str) -> list[Claim]:
 
 
 def of_user(user: User, country: str) -> list[Claim]:
-    """Return the claims of a directory user, present and former, names included."""
+    """Return the claims of a directory user, present and former, including names."""
     found = [Claim(user.id, "user", search_forms.asked(user.id, country, exact=True), True)]
     for text, until in _identities(user):
         found.append(Claim(text, kind(text), search_forms.asked(text, country, exact=True), True, until))
@@ -90,7 +91,7 @@ def of_user(user: User, country: str) -> list[Claim]:
 
 
 def kind(text: str) -> str:
-    """Return what kind of identity a text is."""
+    """Return the kind of identity that a text is."""
     if search_forms.is_number(text) or text.lower().startswith("tel:"):
         return "number"
     return "address" if "@" in text or ":" in text or not any(c.isspace() or c.isalpha() for c in text) else "name"
@@ -104,7 +105,7 @@ def matches(
     who: Who,
     country: str,
 ) -> list[Match]:
-    """Return why parties of a call may be the person (`user`: the directory user, if known); [] if none is."""
+    """Return why parties of a call may be the person, [] if none may be; `user`: the directory user, if known."""
     found = []
     for number, party in enumerate(parties):
         forms = frozenset(search_forms.stored(party, country))
@@ -118,7 +119,7 @@ def matches(
 
 
 def known_as(user: User, at: datetime) -> str:
-    """Return the name of a user in the directory at a time."""
+    """Return the name that a user had in the directory at a time."""
     parts = []
     for name in ("first_name", "last_name"):
         later = [(end, each.value) for each in user.former if each.kind == name and (end := _time(each.until)) > at]
@@ -127,7 +128,7 @@ def known_as(user: User, at: datetime) -> str:
 
 
 def _with_user(claim: Claim, then: frozenset[str], user: str) -> Why | None:
-    """Decide about a party that was one of the users `then`; None if it was somebody else."""
+    """Decide about a party that may have been any of the users `then`; return None if it was somebody else."""
     if then == {user}:
         return Why.THEIRS
     if user in then:
@@ -142,7 +143,7 @@ def _with_user(claim: Claim, then: frozenset[str], user: str) -> Why | None:
 
 
 def _without_user(claim: Claim, then: frozenset[str]) -> Why:
-    """Decide without knowing which user the person is."""
+    """Decide about a party without knowing which user the person is."""
     if claim.weak:
         return Why.NAME
     if len(then) > 1:
@@ -164,7 +165,7 @@ def _names(user: User) -> list[tuple[str, datetime | None]]:
 
 
 def _time(text: str) -> datetime:
-    """Parse the time at which something ended; None if it cannot be parsed."""
+    """Parse the time at which a name ended; return END if it cannot be parsed."""
     try:
         return from_text(text)
     except ValueError:

@@ -1,9 +1,10 @@
-"""Records of closed requests: what was handed over and erased, by whom and when; signed, without personal data.
+"""Signed records of closed requests, without personal data: what was handed over and erased, by whom and when.
 
     verdict = closing_record.verify(document, customer, public_key)
 
-It is signed like a receipt of an erasure (storage.erasure.receipts): Ed25519 over a prefix and the canonical form of
-all other members. It contains the SHA-256 of the file that was handed over, so whoever has the file can prove it.
+A record is signed like the receipt of an erasure (storage.erasure.receipts): Ed25519 over a prefix and the canonical
+form of all other members. It contains the SHA-256 of the file that was handed over, so whoever has the file can prove
+what it is.
 """
 
 from collections.abc import Mapping
@@ -35,7 +36,7 @@ _REPORT = (
     "sha256",
     "fetched",
 )
-"""Members that a record keeps of a report."""
+"""Members of a report that a record keeps."""
 
 
 def sign(key: Ed25519PrivateKey, customer: str, case: Case) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def sign(key: Ed25519PrivateKey, customer: str, case: Case) -> dict[str, Any]:
 
 
 def verify(document: Mapping[str, Any], customer: str, key: Ed25519PublicKey) -> None:
-    """Return if every member is as this customer's key signed it; raises BadReceipt."""
+    """Check that this customer's key signed every member; raises BadReceipt if it did not."""
     body = {name: value for name, value in document.items() if name != "signature"}
     try:
         key.verify(bytes.fromhex(document["signature"]), _statement(body))

@@ -1,11 +1,11 @@
-"""Seal and open one part: a Tink AES-GCM-HKDF stream (docs/formats/container.md).
+"""The container of a part, a Tink AES-GCM-HKDF stream (docs/formats/container.md): sealing and opening.
 
     file    = header segment*          segment boundaries lie at multiples of the segment size, header included
     header  = 0x28 salt[32] prefix[7]
     segment = AES-256-GCM(HKDF-SHA-256(key, salt, aad), nonce = prefix || index u32 || last u8, plaintext)
 
-A `Sealer` never seals the same index for two plaintexts, because it seals a segment only when it is known whether more
-follows. After a crash nobody continues a part: `storage.vault.torn_tail` ends it, and a new part begins.
+A `Sealer` never seals two plaintexts at the same index, because it seals a segment only when it knows whether more
+follows. After a crash a part is never continued: `storage.vault.torn_tail` ends it, and a new part begins.
 """
 
 import hmac
@@ -18,15 +18,15 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from storage.errors import BadEnd, Forged, PartFull, Torn
 
-MEDIA_SEGMENT = 4096  # one page: 0.4 % overhead, and a kill never tears a write of one
+MEDIA_SEGMENT = 4096  # one memory page: 0.4 % overhead, and a killed process never leaves a partly written page
 CONTROL_SEGMENT = 1024  # signalling comes in small pieces
 HEADER = 40  # length byte, salt, prefix
 TAG = 16
 SALT = 32  # Tink: as long as the derived key
 PREFIX = 7
 KEY = 32
-MAX_INDEX = 0xFFFF_FFFF  # the nonce has four bytes for it: 16 TiB of media in one part
-READ_AHEAD = 1 << 20  # bytes per read: large enough that the system call costs nothing
+MAX_INDEX = 0xFFFF_FFFF  # four bytes of the nonce: 16 TiB of media in one part
+READ_AHEAD = 1 << 20  # bytes per read; so large that the cost of the system call does not matter
 
 _TAIL = struct.Struct(">IB").pack  # what follows the prefix in a nonce
 _LAST, _MORE = 1, 0
@@ -34,10 +34,10 @@ _LAST, _MORE = 1, 0
 
 @dataclass(frozen=True, slots=True)
 class PartSecret:
-    """What opens and seals exactly one part."""
+    """The secret that opens and seals exactly one part."""
 
     key: bytes = field(repr=False)
-    # the derived AES-256 key, 32 bytes; never the input key
+    # the derived AES-256 key of 32 bytes, never the input key
     prefix: bytes
     # the first 7 bytes of every nonce
     segment: int
@@ -45,13 +45,13 @@ class PartSecret:
 
 
 def new_part(key: bytes, aad: bytes, segment: int, random: Callable[[int], bytes]) -> tuple[bytes, PartSecret]:
-    """Begin a part under the input `key`; return the header to write first, and the secret for a `Sealer`."""
+    """Begin a part under an input key; return the header, to be written first, and the secret for a `Sealer`."""
     salt, prefix = random(SALT), random(PREFIX)
     return bytes([HEADER]) + salt + prefix, PartSecret(_derive(key, salt, aad), prefix, segment)
 
 
 def open_part(key: bytes, aad: bytes, header: bytes, segment: int) -> PartSecret:
-    """Return the secret of the part that begins with `header`; raise Torn if it is short, Forged if it is no header."""
+    """Return the secret of the part with this header; raise Torn if it is too short, Forged if it is not a header."""
     if len(header) < HEADER:
         raise Torn("the part ends inside its header", len(header))
     if header[0] != HEADER:
@@ -60,27 +60,27 @@ def open_part(key: bytes, aad: bytes, header: bytes, segment: int) -> PartSecret
 
 
 def seal_segment(secret: PartSecret, index: int, plain: bytes, *, last: bool) -> bytes:
-    """Return the ciphertext of one segment; never call it twice for one index with different plaintext."""
+    """Return the ciphertext of one segment; never call this for one index with two different plaintexts."""
     return AESGCM(secret.key).encrypt(secret.prefix + _TAIL(index, _LAST if last else _MORE), plain, None)
 
 
 def _derive(key: bytes, salt: bytes, aad: bytes) -> bytes:
-    """Derive the key of a part: HKDF-SHA-256 (RFC 5869), whose output of one hash is two HMACs."""
+    """Derive the key of a part by HKDF-SHA-256 (RFC 5869), which takes two HMACs for an output of one hash."""
     if len(key) != KEY:
         raise ValueError("the input key of a part has 32 bytes")
     return hmac.digest(hmac.digest(salt, key, "sha256"), aad + b"\x01", "sha256")
 
 
 class Sealer:
-    """Turns plaintext into the segments of one part; add pieces of any size.
+    """Seals the plaintext of one part into segments; takes pieces of any size.
 
-    `index` is that of the first segment to seal. Use another than 0 only to copy parts, never to go on after a crash.
+    `index`: index of the first segment to seal; set it only to copy parts, never to continue a part after a crash.
     """
 
     __slots__ = ("_finished", "_index", "_key", "_prefix", "_segment", "pending", "room", "sealed")
 
     def __init__(self, secret: PartSecret, *, index: int = 0) -> None:
-        # a cipher context takes 2.5 KB and 0.8 µs to make: thousands of open parts keep the key instead
+        # a cipher context takes 2.5 KB and 0.8 µs to make, so thousands of open parts keep only the key
         self._key = secret.key
         self._prefix = secret.prefix
         self._segment = secret.segment
@@ -95,11 +95,11 @@ class Sealer:
 
     @property
     def index(self) -> int:
-        """Number of the current segment."""
+        """Return the number of the current segment."""
         return self._index
 
     def add(self, data: bytes) -> bytes:
-        """Add `data`; return the ciphertext of every segment that is full and known not to be the last."""
+        """Add `data`; return the ciphertext of all full segments that are known not to be the last."""
         size, room = len(data), self.room
         if size <= room:
             self.pending += data
@@ -121,11 +121,11 @@ class Sealer:
         return ciphertext
 
     def room_after(self, size: int) -> int:
-        """Return what `room` will be after `size` more bytes are added."""
+        """Return the value of `room` after `size` more bytes."""
         return self.room - size if size <= self.room else (self.room - size) % (self._segment - TAG)
 
     def put_aside(self) -> bytes:
-        """Hand `pending` to a caller that stores it elsewhere; call `take_back` next."""
+        """Give `pending` to a caller that stores it elsewhere; the caller calls `take_back` next."""
         aside, self.pending = self.pending, b""
         return aside
 
@@ -134,7 +134,7 @@ class Sealer:
         self.pending = pending
 
     def finish(self, data: bytes = b"") -> bytes:
-        """Add the last `data`, seal everything left and mark the end; the sealer cannot be used afterwards."""
+        """Add the last `data`, seal all pending plaintext and mark the end; the sealer cannot be used afterwards."""
         before = self.add(data)
         self._check()
         self._finished = True
@@ -146,7 +146,7 @@ class Sealer:
     def _check(self) -> None:
         if self._finished:
             raise PartFull("this part is finished", "begin a new part")
-        if self._index > MAX_INDEX - (1 << 16):  # one `add` is far below 65,536 segments
+        if self._index > MAX_INDEX - (1 << 16):  # one `add` has far fewer than 65,536 segments
             raise PartFull("this part has no segment numbers left", "begin a new part")
 
 
@@ -155,7 +155,7 @@ class Defect:
     """Bytes of a part that do not authenticate."""
 
     kind: str
-    # "torn", "forged", or "end": the last segment, which may be either
+    # "torn", "forged", or "end" for the last segment, which may be either
     offset: int
     # first bad byte of the file
     length: int
@@ -163,7 +163,7 @@ class Defect:
 
 
 class Reader:
-    """Opens the segments of one part; no plaintext is returned before its tag is checked."""
+    """Opens the segments of one part; returns no plaintext before it has checked the tag."""
 
     def __init__(self, secret: PartSecret, size: int, read_at: Callable[[int, int], bytes]) -> None:
         self._decrypt = AESGCM(secret.key).decrypt
@@ -176,7 +176,7 @@ class Reader:
     def chunks(self, live: bool = False) -> Iterator[bytes]:
         """Yield the plaintext of each segment in order; raise Torn or Forged at the first that is not genuine.
 
-        With `live` the part may still be growing: the end may be missing, and a short tail that fails is left out.
+        `live`: the part may still be growing, so the end may be missing, and an incomplete last segment is left out.
         """
         for index, offset, cipher, at_end in self._segments():
             if not at_end:
@@ -188,7 +188,7 @@ class Reader:
             raise Torn("the part has no last segment", self.size)
 
     def defects(self) -> Iterator[Defect]:
-        """Check every segment, also after a bad one, and yield what is wrong; adjacent defects are joined."""
+        """Check every segment, even after a bad one, and yield all defects, adjacent ones joined."""
         bad: Defect | None = None
         end: Defect | None = Defect("torn", self.size, 0)
         for index, offset, cipher, at_end in self._segments():
@@ -204,14 +204,14 @@ class Reader:
         yield from (defect for defect in (bad, end) if defect)
 
     def opens(self, index: int, cipher: bytes | memoryview, *, last: bool) -> bytes | None:
-        """Return the plaintext of `cipher` if it is segment `index` with this `last` mark, else None."""
+        """Return the plaintext of `cipher` if it is segment `index` with this `last` mark, None otherwise."""
         try:
             return self._decrypt(self._prefix + _TAIL(index, _LAST if last else _MORE), cipher, None)
         except InvalidTag:
             return None
 
     def _segments(self) -> Iterator[tuple[int, int, memoryview, bool]]:
-        """Yield index, offset, ciphertext and whether it ends the file, reading READ_AHEAD bytes at a time."""
+        """Yield index, offset and ciphertext of each segment and whether it is the last; read READ_AHEAD at once."""
         segment, size, at = self._segment, self.size, 0
         step = max(READ_AHEAD // segment, 1) * segment
         while at < size:

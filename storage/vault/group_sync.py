@@ -1,9 +1,9 @@
-"""Make everything written so far durable, for many callers with one system call.
+"""Group sync, which makes the writes of many callers durable with one system call.
 
-`syncfs` writes back the whole data file system, so a thousand parts cost one call. If it fails, the kernel reports the
-failure once and forgets the lost pages; a second call would succeed and prove nothing. A failure is therefore final for
-everything written before it: the waiting callers get SyncFailed, `epoch` grows, and a caller that wrote in an older
-epoch abandons the part and begins a new one.
+`syncfs` writes back the whole data file system, so a thousand parts need only one call. If it fails, the kernel reports
+the failure once and drops the lost pages; a second call would succeed and prove nothing. A failure is therefore final
+for everything written before it: the waiting callers get SyncFailed, `epoch` grows, and a caller that wrote in an older
+epoch abandons its part and begins a new one.
 """
 
 import ctypes
@@ -22,14 +22,14 @@ _HINT = "the disk lost data: check the kernel log; parts being written continue 
 
 
 def syncfs(fd: int) -> None:
-    """Write back the file system of `fd`; raise OSError."""
+    """Write back the file system of `fd`; raises OSError."""
     if _LIBC.syncfs(fd) != 0:
         code = ctypes.get_errno()
         raise OSError(code, os.strerror(code))
 
 
 def has_syncfs() -> bool:
-    """Return whether the C library has it (Linux; errors are reported since 5.8)."""
+    """Return whether the C library has `syncfs`; Linux reports its errors since 5.8."""
     return hasattr(_LIBC, "syncfs")
 
 
@@ -37,10 +37,10 @@ WHOLE_DISK: Callable[[int], None] | None = syncfs if has_syncfs() else None
 
 
 class Syncer:
-    """One thread that makes one file system durable; callers wait on futures."""
+    """A thread that syncs one file system; callers wait on futures."""
 
     def __init__(self, folder: Path, sync: Callable[[int], None] | None = WHOLE_DISK) -> None:
-        """Start the thread; if `sync` (of the whole file system) is None, `wait` must be given the descriptors."""
+        """Start the thread; if `sync` (of the whole file system) is None, callers must pass descriptors to `wait`."""
         self._sync = sync
         with disk_errors("open the data directory"):
             self._folder = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -53,14 +53,14 @@ class Syncer:
 
     @property
     def epoch(self) -> int:
-        """Number of failures; what was written in an older epoch may be lost."""
+        """Return the number of failures; data written in an older epoch may be lost."""
         return self._epoch
 
     def wait(self, fds: Iterable[int] = (), *, epoch: int | None = None) -> Future[None]:
         """Return a future that is done when everything written before this call is durable.
 
-        It ends with SyncFailed if the sync fails, or if one failed since `epoch`. `fds` are the files that matter; they
-        are used only if the system has no `syncfs`.
+        The future gets SyncFailed if the sync fails, or if a sync has failed since `epoch`. `fds`: the written files,
+        used only if the system has no `syncfs`.
         """
         future: Future[None] = Future()
         with self._turn:
@@ -92,7 +92,7 @@ class Syncer:
             _answer(group, error)
 
     def _fail(self) -> list[tuple[Future[None], list[int]]]:
-        """Begin a new epoch; callers that came while the sync was running may have lost data too, so they also fail."""
+        """Begin a new epoch; callers that joined during the sync may have lost data too, so they also fail."""
         with self._turn:
             self._epoch += 1
             late, self._waiting = self._waiting, []

@@ -1,4 +1,4 @@
-"""Which recordings are read or uploaded now: a reader is stopped when the key is cut, an upload is waited for."""
+"""Recordings that are being read or uploaded: a cut of the key stops readers and waits for uploads."""
 
 import asyncio
 import threading
@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager, contextmanager
 from storage.errors import Forgotten, StorageError
 
 LOOK_SECONDS = 0.25
-"""How often a reader looks whether its key was cut, perhaps by another process."""
+"""Interval at which a reader checks whether its key was cut, perhaps by another process."""
 
 Keeps = Callable[[int], bool]
-"""Says whether a leaf was not cut."""
+"""Returns whether a leaf has not been cut."""
 
 
 class LeavesInUse:
-    """The leaves whose parts this process is reading or writing to an object store; for any thread."""
+    """The leaves whose parts this process is reading or uploading to an object store; safe in any thread."""
 
     def __init__(self, keeps: Keeps) -> None:
         self._keeps = keeps
@@ -25,7 +25,7 @@ class LeavesInUse:
 
     @contextmanager
     def of(self, leaf: int) -> Iterator[None]:
-        """Count a use while it lasts."""
+        """Count a leaf as in use while the block runs."""
         with self._changed:
             self._count[leaf] += 1
         try:
@@ -39,9 +39,10 @@ class LeavesInUse:
 
     @asynccontextmanager
     async def reading(self, leaf: int) -> AsyncIterator[Callable[[], bool]]:
-        """Use the key of a leaf in the body, which is cancelled within LOOK_SECONDS after it was cut.
+        """Count a leaf as in use while the block runs; cancel the block within LOOK_SECONDS after the leaf was cut.
 
-        Raises Forgotten then. Yields what says at once whether the key is still there: ask before each block.
+        Raises Forgotten after such a cut. Yields a function that returns whether the key still exists; call it before
+        each block of data.
         """
         loop = asyncio.get_running_loop()
         timer: asyncio.Handle
@@ -49,7 +50,7 @@ class LeavesInUse:
         def keeps() -> bool:
             try:
                 return self._keeps(leaf)
-            except StorageError:  # keys that cannot be read open nothing
+            except StorageError:  # unreadable keys open nothing
                 return False
 
         def look() -> None:
@@ -78,12 +79,12 @@ class LeavesInUse:
             return bool(self._count)
 
     def wait(self, leaves: set[int]) -> None:
-        """Wait until none of these leaves is in use; each upload has a time-out of its own."""
+        """Wait until none of these leaves is in use; every upload has its own time-out."""
         with self._changed:
             self._changed.wait_for(lambda: leaves.isdisjoint(self._count))
 
     def wait_for_cut(self) -> None:
-        """Wait until no leaf is in use whose key was cut before."""
+        """Wait until no leaf whose key was cut is in use."""
         with self._changed:
             used = set(self._count)
         self.wait({leaf for leaf in used if not self._keeps(leaf)})

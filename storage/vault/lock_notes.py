@@ -1,11 +1,11 @@
-"""Notes on the disk of what an object store holds for a vault, and of what its locks keep of erased recordings.
+"""Notes on the disk about a vault's legal holds in the object store, and about locked objects of erased recordings.
 
-    vault/stored/held/CALL.LEAF.PART     the pointer of a part whose object the store was asked to hold
-    vault/stored/locked/LEAF             `until:DAY`: objects of an erased recording that cannot be deleted before;
-                                         `again:DAY`: that the store refuses to delete, and is asked again that day
+    vault/stored/held/CALL.LEAF.PART     the pointer of a part on whose object the store was asked to put a hold
+    vault/stored/locked/LEAF             `until:DAY`: objects of an erased recording cannot be deleted before this day;
+                                         `again:DAY`: the store refuses to delete them, and is asked again that day
 
-Both are symbolic links to nothing, as pointers are. A note of a hold is made before the store is asked, so a hold that
-nobody knows of cannot stay.
+Like pointers, both are symbolic links without a target. A note of a hold is made before the store is asked for the
+hold, so no hold can remain that is not noted.
 """
 
 import os
@@ -29,25 +29,25 @@ class LockNotes:
     # --- holds -------------------------------------------------------------------------------------------------------
 
     def held(self) -> Iterator[PartRef]:
-        """Yield the parts whose objects the store was asked to hold; their paths are those of the notes."""
+        """Yield the parts with a note of a hold; their paths are those of the notes."""
         return refs(self._held)
 
     def hold(self, name: str, pointer: str) -> None:
-        """Note that the object of a part is going to be held."""
+        """Note that a hold on the object of a part is about to be requested."""
         with disk_errors("note a hold"), suppress(FileExistsError):
             _link(pointer, self._held / name)
 
     def release(self, name: str) -> None:
-        """Note that no hold is left."""
+        """Note that the hold on the object of a part has ended."""
         with disk_errors("note a hold"), suppress(FileNotFoundError):
             os.unlink(self._held / name)
 
-    # --- what a lock keeps -------------------------------------------------------------------------------------------
+    # --- locks of erased calls ----------------------------------------------------------------------------------------
 
     def keep(self, leaf: int, day: int, *, known: bool = True) -> None:
-        """Note that objects of an erased recording stay until a day, in days since 1970; a later day counts.
+        """Note that objects of an erased recording stay until a day, in days since 1970; of two days the later counts.
 
-        `known`: its lock ends then; otherwise it is only looked at again.
+        `known`: the lock ends on that day; otherwise the store is only asked again.
         """
         place = self._locked / f"{leaf:012x}"
         with disk_errors("note a lock"):
@@ -73,20 +73,20 @@ class LockNotes:
         return day if kind == _UNTIL else None
 
     def noted(self, leaf: int) -> bool:
-        """Return whether objects of an erased recording may be left."""
+        """Return whether objects of an erased recording may remain."""
         return self._note(self._locked / f"{leaf:012x}")[0] is not None
 
     def ended(self, today: int) -> list[int]:
-        """Return the leaves of the erased recordings that are to be deleted, or asked about, by now."""
+        """Return the leaves of the erased recordings whose objects are now due to be deleted or asked about."""
         return sorted(int(name, 16) for name in names(self._locked) if self._note(self._locked / name)[1] <= today)
 
     def forget(self, leaf: int) -> None:
-        """Note that nothing of a recording is left."""
+        """Note that no object of a recording remains."""
         with disk_errors("note a lock"), suppress(FileNotFoundError):
             os.unlink(self._locked / f"{leaf:012x}")
 
     def clear(self) -> None:
-        """Forget everything: the vault leaves the store."""
+        """Delete all notes, because the vault leaves the store."""
         with disk_errors("leave the object store"):
             for folder in (self._held, self._locked):
                 for name in names(folder):
@@ -95,7 +95,7 @@ class LockNotes:
                     folder.rmdir()
 
     def _note(self, place: Path) -> tuple[str | None, int]:
-        """Return kind and day of a note, None if there is none."""
+        """Return kind and day of a note; the kind is None if there is no note."""
         try:
             kind, _, day = os.readlink(place).partition(":")
         except OSError:

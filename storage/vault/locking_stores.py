@@ -1,8 +1,8 @@
-"""Which object stores were seen to keep a lock: `recorder store check` notes them, a start with [storage] lock looks.
+"""Object stores that were seen to keep a lock: `recorder store check` notes them, and a start with [storage] lock asks.
 
     data_dir/object-stores.json = {"version": 1, "locks": ["https://s3.example/bucket", …]}
 
-Elsewhere a lock must not be asked for: stores were seen that overwrite an object with the request for its lock.
+No lock may be requested from any other store: some stores overwrite an object with the request for its lock.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def locks(data_dir: Path, endpoint: str | None, bucket: str | None) -> bool:
 
 
 def note(data_dir: Path, endpoint: str, bucket: str, *, seen: bool) -> None:
-    """Note whether it was; raises StorageError. Nothing is noted before there is a data_dir."""
+    """Note whether a bucket was seen to keep a lock, if data_dir exists; raises StorageError."""
     before, place = _read(data_dir), {f"{endpoint}/{bucket}"}
     after = before | place if seen else before - place
     if after != before and data_dir.is_dir():

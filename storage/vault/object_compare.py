@@ -1,6 +1,6 @@
-"""Compare a vault with the object store behind it by one listing, mend one side from the other, and move all of it.
+"""Comparison of a vault with its object store by one listing, repair of either side, and moves between them.
 
-Every step may be stopped and repeated, while calls are recorded and erased.
+Every step may be interrupted and repeated, and may run while calls are recorded and erased.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ from storage.keys.leaf_counter import node_of
 from storage.vault.object_vault import ObjectVault, PartObject
 from storage.vault.parts import PartRef
 
-AT_ONCE = 4  # requests of a move at the same time
+AT_ONCE = 4  # simultaneous requests of a move
 
 
 @dataclass(slots=True)
 class Comparison:
-    """What differs."""
+    """Differences between a vault and its object store."""
 
     missing: list[tuple[PartRef, bool]] = field(default_factory=list)
-    """Parts that the store was proved to hold and lacks now, and whether a copy is here."""
+    """Parts that the store was proved to have and now lacks, each with whether this node has a copy."""
     unknown: list[tuple[PartObject, int]] = field(default_factory=list)
-    """Objects of which nothing is here, neither a part nor its pointer, and their bytes; those of other nodes, too."""
+    """Objects of which this node has neither part nor pointer, with their bytes; other nodes' objects are included."""
 
 
 @dataclass(slots=True)
 class Moved:
-    """What a move did."""
+    """Result of a move."""
 
     parts: int = 0
-    """Parts that were not where they should be."""
+    """Number of parts that were on the wrong side."""
     done: int = 0
-    """Those that are now."""
+    """Number of these parts that were moved."""
     failed: int = 0
-    """Those that neither side has whole, or whose object cannot be deleted."""
+    """Number of these parts that neither side has whole, or whose object cannot be deleted."""
 
 
 def compare(vault: ObjectVault) -> Comparison:
-    """Compare names and sizes, not bytes; raise StoreAway. What differs is looked at again, as calls are at work."""
+    """Compare names and sizes, not bytes; check each difference again, because calls go on; raise StoreAway."""
     found = Comparison()
     prefix = f"{vault.customer}/"
     objects = {PartObject.parse(each.name): each.size for each in vault.objects.listing(prefix)}
@@ -56,18 +56,18 @@ def compare(vault: ObjectVault) -> Comparison:
     for each, size in objects.items():
         if each is None or vault.keeps_locked(each.leaf) or vault.find(each.call, each.leaf, each.part) is not None:
             continue
-        if vault.several or vault.objects.size(str(each)):  # of several nodes, each has no part of most objects
+        if vault.several or vault.objects.size(str(each)):  # with several nodes, a node lacks the parts of most objects
             found.unknown.append((each, size))
     return found
 
 
 def into_store(vault: ObjectVault, advance: Callable[[float], None]) -> Moved:
-    """Upload what the store lacks, also what it lost, and point to what only it has; raise StoreAway."""
+    """Upload parts that the store lacks or has lost, and make pointers to objects only there; raise StoreAway."""
     done = Moved()
     found = compare(vault)
     for ref, here in found.missing:
         if here:
-            vault.mistrust(ref)  # it waits for its upload again
+            vault.mistrust(ref)  # then the part waits for its upload again
         else:
             done.parts += 1
             done.failed += 1
@@ -81,7 +81,7 @@ def into_store(vault: ObjectVault, advance: Callable[[float], None]) -> Moved:
 
 
 def into_folder(vault: ObjectVault, advance: Callable[[float], None]) -> Moved:
-    """Fetch what only the store has; once everything is here, empty the store of it; raise StoreAway."""
+    """Fetch all parts that only the store has; then delete this vault's objects from the store; raise StoreAway."""
     done = Moved()
     for each, size in compare(vault).unknown:
         vault.adopt(each, size)
@@ -97,7 +97,7 @@ def into_folder(vault: ObjectVault, advance: Callable[[float], None]) -> Moved:
 def _each(
     refs: Iterable[PartRef], work: Callable[[PartRef], object], done: Moved, advance: Callable[[float], None]
 ) -> None:
-    """Do something with each part, a few at once; raise StoreAway, and count other failures."""
+    """Do `work` with each part, a few at once; raise StoreAway, and count other failures."""
 
     def one(ref: PartRef) -> bool:
         try:

@@ -1,16 +1,16 @@
 """The vault of a customer whose finished parts go to an object store (docs/formats/objects.md).
 
-    vault/DAY/NAME             the part; or, once only the store has it, its *pointer*: a symbolic link to nothing
-    vault/stored/DAY/NAME      its pointer while the part is here too: the store was proved to hold these bytes
+    vault/DAY/NAME             the part or, if only the store has it, its *pointer*: a symbolic link without a target
+    vault/stored/DAY/NAME      its pointer while the part is here too: the store was proved to have these bytes
 
-A pointer says `s3:SHA256.SIZE`, the SHA-256 in base64url, and `.DAY` where the object is locked until then. It fits
-into the inode, every other method of the vault meets it under the part's name, and one rename puts it in the place of
-the part: at no moment is there neither.
+The text of a pointer is `s3:SHA256.SIZE`, with the SHA-256 in base64url, and then `.DAY` if the object is locked until
+that day. A pointer fits into the inode. All other methods of the vault find it under the part's name. One rename
+replaces the part by the pointer, so one of the two always exists.
 
 The object of a part is `CUSTOMER/LEAF/CALL.PART-SHA256`. Writing it again writes the same bytes.
 
-Several nodes share a store. Of a recording of another node nothing is here, no pointer either: it is found by listing
-the objects of its leaf, whenever it is asked for.
+Several nodes may share a store. A node has neither parts nor pointers of another node's recordings; to find such a
+recording, it lists the objects of the leaf.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ from storage.vault.lock_notes import LockNotes
 from storage.vault.parts import STORED, PartRef, file_name, names, order, parse, refs
 from storage.vault.vault import ATTACHMENTS, Vault, unlink
 
-FETCHED = 256 << 20  # bytes of fetched parts that are kept for the next reader
-FETCHED_PARTS = 64  # and how many: each takes a descriptor
-FEW = 50  # recordings of a day up to which each is listed in the store; beyond, the day is
-LARGEST = 5 << 30  # bytes that S3 takes in one request
-PAGE = 10_000  # recordings whose locks have ended that are deleted together
-DAY_DIGITS = 4  # a leaf's first hexadecimal digits are its day
+FETCHED = 256 << 20  # bytes of fetched parts kept for the next reader
+FETCHED_PARTS = 64  # number of fetched parts kept; each takes a descriptor
+FEW = 50  # up to this many recordings of a day, each is listed in the store; for more, the day is
+LARGEST = 5 << 30  # bytes that S3 accepts in one request
+PAGE = 10_000  # recordings with ended locks that are deleted together
+DAY_DIGITS = 4  # first hexadecimal digits of a leaf, which are its day
 _POINTER = re.compile(r"s3:([A-Za-z0-9_-]{43})\.([0-9]{1,15})(?:\.([0-9]{1,7}))?", re.ASCII)
 _OBJECT = re.compile(
     r"([a-z0-9-]{1,40})/([0-9a-f]{12})/([0-9a-f-]{36})\.([cma][1-9][0-9]{0,8})-([0-9a-f]{64})", re.ASCII
@@ -57,16 +57,16 @@ _OBJECT = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Pointer:
-    """What is known of a part that the store holds."""
+    """The known facts about a part that the store has."""
 
     sha256: bytes
     size: int
     locked: int = 0
-    """Day on which its lock ends, in days since 1970; 0 if it has none, or nothing is known of one."""
+    """Day on which its lock ends, in days since 1970; 0 if no lock is known."""
 
     @classmethod
     def parse(cls, text: str) -> Pointer | None:
-        """Read a pointer; None if it is none."""
+        """Parse the text of a pointer; return None if it is not a pointer."""
         found = _POINTER.fullmatch(text)
         with suppress(binascii.Error):
             return cls(base64.urlsafe_b64decode(found[1] + "="), int(found[2]), int(found[3] or 0)) if found else None
@@ -79,7 +79,7 @@ class Pointer:
 
 @dataclass(frozen=True, slots=True)
 class PartObject:
-    """An object of a part, by its name."""
+    """The object of a part, named by its members."""
 
     customer: str
     call: str
@@ -89,7 +89,7 @@ class PartObject:
 
     @classmethod
     def parse(cls, name: str) -> PartObject | None:
-        """Read the name of an object; None if it is not that of a part."""
+        """Parse the name of an object; return None if it is not the object of a part."""
         found = _OBJECT.fullmatch(name)
         return cls(found[1], found[3], int(found[2], 16), found[4], bytes.fromhex(found[5])) if found else None
 
@@ -99,14 +99,14 @@ class PartObject:
 
 @dataclass(frozen=True, slots=True)
 class StoredRef(PartRef):
-    """The name of a part of which nothing is here, not even a pointer."""
+    """The name of a part of which this node has neither a file nor a pointer."""
 
     pointer: Pointer
-    # what the listing of the store says
+    # from the listing of the store
 
 
 class ObjectVault(Vault):
-    """The parts of one customer, whose finished ones an object store holds too, and later alone."""
+    """The parts of one customer; finished parts are uploaded to an object store, and later only kept there."""
 
     remote = True
 
@@ -129,7 +129,7 @@ class ObjectVault(Vault):
         self.customer = customer
         self.objects = objects
         self._stored = folder / STORED
-        self._moving = threading.Lock()  # held while pointers and parts change places, so that erasure misses none
+        self._moving = threading.Lock()  # held while parts and pointers replace each other, so that erasure misses none
         self._fetched = Fetched()
         self._notes = LockNotes(self._stored)
         self._unlocked: set[PartRef] = set()
@@ -137,14 +137,14 @@ class ObjectVault(Vault):
     # --- upload ------------------------------------------------------------------------------------------------------
 
     def waiting(self) -> Iterator[PartRef]:
-        """Yield the finished parts that only this machine has, oldest day first."""
+        """Yield the finished parts that the store does not have yet, oldest day first."""
         for day in self.days():
             yield from map(self._named, sorted(self._waiting_of(day), key=_leaf_of))
 
     def waiting_of(self, day: int, most: int) -> tuple[int, list[PartRef]]:
-        """Return how many finished parts of a day only this machine has, and the oldest of them.
+        """Return the number of finished parts of a day that the store does not have yet, and the oldest of them.
 
-        A day may list 300,000 parts, so nothing is made of the names of those that the store has.
+        A day may have 300,000 parts, so no objects are built for the names of parts that the store has.
         """
         found = self._waiting_of(day)
         return len(found), [self._named(name) for name in nsmallest(most, found, key=_leaf_of)]
@@ -164,17 +164,17 @@ class ObjectVault(Vault):
         return PartRef(call, int(leaf, 16), part, self._final(name, int(leaf, 16)))
 
     def changed(self, day: int) -> int:
-        """Return when the list of a day's parts last changed, in ns; only for comparison."""
+        """Return when the folder of a day last changed, in ns, only for comparison."""
         try:
             return os.stat(self._folder / str(day)).st_mtime_ns
         except FileNotFoundError:
             return 0
 
     def upload(self, ref: PartRef, until: int = 0) -> bool:
-        """Write a finished part to the store, prove that it is there, and note it; sync the part before.
+        """Write a finished part to the store, prove that the store has it, and note this; sync the part first.
 
-        `until`: day on which its lock ends, in a store that locks; 0: it gets none yet. Return False if it was erased
-        meanwhile, or replaced by a pointer. Raises StoreAway, NoSpace, DiskFailed.
+        `until`: day on which its lock ends, in a store that locks; 0 for no lock yet. Return False if the part was
+        erased meanwhile, or replaced by a pointer. Raises StoreAway, NoSpace, DiskFailed.
         """
         with self.in_use.of(ref.leaf), _mapped(ref.path) as data:
             if data is None:
@@ -219,33 +219,33 @@ class ObjectVault(Vault):
     # --- locks -------------------------------------------------------------------------------------------------------
 
     def pointers(self, day: int) -> Iterator[tuple[PartRef, Pointer]]:
-        """Yield the parts of a day that the store has, whether or not they are here too, unordered."""
+        """Yield the parts of a day that the store has, with their pointers, unordered; some may be here too."""
         for folder in (self._folder / str(day), self._stored / str(day)):
             for ref in refs(folder):
                 if (pointer := self._pointer(ref.path)) is not None:
                     yield PartRef(ref.call, ref.leaf, ref.part, self._final(ref.path.name, ref.leaf)), pointer
 
     def take_unlocked(self) -> set[PartRef]:
-        """Return, once, the parts that were uploaded without a lock because their date was not known yet."""
+        """Return and clear the set of parts uploaded without a lock because their date was not known yet."""
         found = set[PartRef]()
         while self._unlocked:
             found.add(self._unlocked.pop())
         return found
 
     def to_lock(self, *parts: PartRef) -> None:
-        """Note that parts have no lock yet; forgotten at the end of the process."""
+        """Note, until the process ends, that parts have no lock yet."""
         self._unlocked.update(parts)
 
     def locked(self, ref: PartRef) -> None:
-        """Note that a part has its lock."""
+        """Note that a part now has its lock."""
         self._unlocked.discard(ref)
 
     def lock(self, ref: PartRef, until: int) -> bool:
-        """Have the store lock the object of a part until a day at least, and note it; return False if it was erased.
+        """Lock the object of a part at least until a day, and note it; return False if the part was erased.
 
         Raises StoreAway, ObjectMissing.
         """
-        with self.in_use.of(ref.leaf):  # an erasure waits, so that what it says of locks is true
+        with self.in_use.of(ref.leaf):  # an erasure waits, so that it reports the locks correctly
             pointer = self.pointer(ref)
             if pointer is None or pointer.locked >= until:
                 return pointer is not None
@@ -257,7 +257,7 @@ class ObjectVault(Vault):
         return False
 
     def _note_lock(self, ref: PartRef, pointer: Pointer) -> bool:
-        """Put a pointer in the place of the one there is, with its time: it says since when the store has the part."""
+        """Replace the present pointer, keeping its time, which tells since when the store has the part."""
         stored = self._stored / str(day_of(ref.leaf)) / ref.path.name
         for place in (stored, self._final(ref.path.name, ref.leaf)):
             if self._pointer(place) is not None:
@@ -273,34 +273,34 @@ class ObjectVault(Vault):
         return False
 
     def held(self) -> list[PartRef]:
-        """Return the parts whose objects the store was asked to hold."""
+        """Return the parts on whose objects the store was asked to put a hold."""
         return list(self._notes.held())
 
     def hold(self, ref: PartRef) -> bool:
-        """Have the store hold the object of a part; return False if the store has none. Raises StoreAway."""
+        """Put a legal hold on the object of a part; return False if the store has no object. Raises StoreAway."""
         with self.in_use.of(ref.leaf):
             with self._moving:
                 pointer = self.pointer(ref)
                 if pointer is None:
                     return False
                 self._notes.hold(ref.path.name, str(pointer))
-            with suppress(ObjectMissing):  # `recorder verify` names it
+            with suppress(ObjectMissing):  # `recorder verify` reports it
                 self.objects.hold(str(self.object_of(ref, pointer)))
         return True
 
     def end_hold(self, ref: PartRef) -> None:
-        """Have the store end the hold of a part of `held`; raises StoreAway."""
+        """End the legal hold on the object of a part from `held`; raises StoreAway."""
         pointer = self._pointer(ref.path)
         if pointer is not None:
             self.objects.release(str(self.object_of(ref, pointer)))
         self._notes.release(ref.path.name)
 
     def keeps_locked(self, leaf: int) -> bool:
-        """Return whether objects of an erased recording are known to be left under a lock."""
+        """Return whether objects of an erased recording are known to remain under a lock."""
         return self._notes.noted(leaf)
 
     def delete_unlocked(self, today: int) -> int:
-        """Delete what a lock kept of erased recordings and keeps no longer; return of how many recordings.
+        """Delete objects of erased recordings whose locks have ended; return the number of recordings.
 
         Raises StoreAway.
         """
@@ -312,7 +312,7 @@ class ObjectVault(Vault):
     # --- local copies ------------------------------------------------------------------------------------------------
 
     def stored(self, before_ns: int) -> Iterator[PartRef]:
-        """Yield the parts that both sides have and that were stored before this time, oldest day first."""
+        """Yield the parts that both sides have and that were uploaded before this time, oldest day first."""
         for day in self._stored_days():
             for ref in refs(self._stored / str(day)):
                 with suppress(FileNotFoundError):
@@ -323,9 +323,9 @@ class ObjectVault(Vault):
         return sorted(int(name) for name in names(self._stored) if name.isascii() and name.isdecimal())
 
     def release(self, ref: PartRef) -> bool:
-        """Let a local copy go that the store has; look there once more. Return False if the store lacks it.
+        """Replace a local copy by its pointer after checking the store once more; return False if the store lacks it.
 
-        The part then waits for its upload again. Raises StoreAway.
+        In that case the part waits for its upload again. Raises StoreAway.
         """
         place = self._stored / str(day_of(ref.leaf)) / ref.path.name
         pointer = self._pointer(place)
@@ -337,12 +337,12 @@ class ObjectVault(Vault):
                 os.unlink(place)
             elif os.path.lexists(ref.path):
                 os.rename(place, ref.path)
-            else:  # somebody removed the part
+            else:  # somebody has removed the part
                 os.unlink(place)
         return there
 
     def recall(self, ref: PartRef) -> bool:
-        """Fetch a part whose only copy the store has, into its place, durably; return False if it is here already."""
+        """Fetch a part that only the store has to its place, durably; return False if it is already here."""
         pointer = self._pointer(ref.path)
         if pointer is None:
             return False
@@ -362,17 +362,17 @@ class ObjectVault(Vault):
     # --- mend and move -----------------------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Show that the store may have parts of this vault: from now on nobody may erase without asking it."""
+        """Mark that the store may have parts of this vault, so that from now on every erasure must ask it."""
         if not self._stored.is_dir():
             make_apart(self._stored)
 
     def mistrust(self, ref: PartRef) -> None:
-        """Forget that the store has a part that is here too: it waits for its upload again."""
+        """Discard the note that the store has a part that is here too, so that it waits for its upload again."""
         with suppress(FileNotFoundError):
             os.unlink(self._stored / str(day_of(ref.leaf)) / ref.path.name)
 
     def adopt(self, each: PartObject, size: int) -> bool:
-        """Point to an object of which nothing is here; delete it instead if its call was erased, and return False."""
+        """Make a pointer to an object that only the store has; if its call was erased, delete it and return False."""
         if not self._keys.keeps(each.leaf):
             name = str(each)
             self.objects.remove(name, lambda found: found == name)
@@ -382,7 +382,7 @@ class ObjectVault(Vault):
         return True
 
     def leave(self) -> tuple[tuple[str, Kept], ...]:
-        """Delete everything that the store has of this vault, all of which is here; return call and object kept."""
+        """Delete all objects of this vault, whose parts must all be here; return call and object of each one kept."""
         for ref in self.held():
             self.end_hold(ref)
         for day in self._stored_days():
@@ -401,15 +401,15 @@ class ObjectVault(Vault):
     # --- read --------------------------------------------------------------------------------------------------------
 
     def readable(self, call: str, leaf: int) -> tuple[PartRef, ...]:
-        """Return the parts of a recording as `parts` does, also those that another node recorded; raise StoreAway."""
+        """Return the parts of a recording as `parts` does, but also of another node's recording; raise StoreAway."""
         here = self.parts(call, leaf)
         if not self.several or any(not ref.part.startswith("a") for ref in here):
-            return here  # it was recorded here; attachments that were added elsewhere are none of the recording's own
+            return here  # recorded here; attachments added at other nodes do not belong to the recording itself
         found = {ref.part: ref for ref in (*self._elsewhere(call, leaf), *here)}
         return tuple(sorted(found.values(), key=order))
 
     def attachment(self, call: str, leaf: int, part: str) -> PartRef | None:
-        """Return an attachment that may have been added at another node; raise StoreAway, OnOtherNode."""
+        """Return an attachment, which another node may have added; raise StoreAway, OnOtherNode."""
         here = self.find(call, leaf, part)
         if here is not None or not self.several:
             return here
@@ -429,12 +429,12 @@ class ObjectVault(Vault):
         return found
 
     def stored_ref(self, part: PartObject, size: int) -> StoredRef:
-        """Return a part of which only an object is known."""
+        """Return the name of a part of which only the object is known."""
         path = self._final(file_name(part.call, part.leaf, part.part), part.leaf)
         return StoredRef(part.call, part.leaf, part.part, path, Pointer(part.sha256, size))
 
     def size_of(self, ref: PartRef) -> int:
-        """Return the bytes of one part; raise FileNotFoundError if it is gone."""
+        """Return the size of one part in bytes; raise FileNotFoundError if it is gone."""
         return ref.pointer.size if isinstance(ref, StoredRef) else super().size_of(ref)
 
     def _open_file(self, ref: PartRef) -> tuple[int, Path]:
@@ -443,7 +443,7 @@ class ObjectVault(Vault):
         return super()._open_file(ref)
 
     def pointer(self, ref: PartRef) -> Pointer | None:
-        """Return the pointer of a part that the store was proved to hold, whether or not it is here too."""
+        """Return the pointer of a part that the store was proved to have, whether or not the part is here too."""
         if isinstance(ref, StoredRef):
             return ref.pointer
         name = file_name(ref.call, ref.leaf, ref.part)
@@ -452,7 +452,7 @@ class ObjectVault(Vault):
     def _pointer(self, path: Path | str) -> Pointer | None:
         try:
             return Pointer.parse(os.readlink(path))
-        except OSError:  # it is a part, or nothing
+        except OSError:  # the path is a part, or does not exist
             return None
 
     def _bytes(self, path: Path | str) -> int:
@@ -474,7 +474,7 @@ class ObjectVault(Vault):
         return self._fetched.get(ref, lambda: self._bring(ref, pointer))
 
     def _bring(self, ref: PartRef, pointer: Pointer) -> tuple[int, int]:
-        """Fetch a part into a file without a name, which is gone when it is closed; return descriptor and bytes."""
+        """Fetch a part into an unnamed file, which vanishes when it is closed; return descriptor and bytes."""
         with disk_errors("fetch a part of a recording"):
             make_apart(self._folder)
         with tempfile.TemporaryFile(dir=self._folder) as file:
@@ -503,7 +503,7 @@ class ObjectVault(Vault):
     def remove_all(self, recordings: Iterable[tuple[str, int]]) -> int:
         """Unlink every part and pointer of many recordings, durably; return how many parts were removed.
 
-        Objects stay until `remove_objects`, so that an erasure does not wait for a store that is away.
+        Objects stay until `remove_objects`, so that an erasure does not wait for an unreachable store.
         """
         wanted = set(recordings)
         with self._moving:
@@ -519,7 +519,7 @@ class ObjectVault(Vault):
         return gone
 
     def _note_locks(self, wanted: set[tuple[str, int]]) -> None:
-        """Note until when the store keeps what is about to be erased, so that it is not asked about each object."""
+        """Note until when locks keep objects that are about to be erased, so that the store is not asked for each."""
         for day in sorted({day_of(leaf) for _, leaf in wanted}):
             for ref, pointer in self.pointers(day):
                 if pointer.locked and (ref.call, ref.leaf) in wanted:
@@ -527,21 +527,21 @@ class ObjectVault(Vault):
         self._notes.sync()
 
     def drop(self, ref: PartRef) -> None:
-        """Remove a finished part that nobody was told of, and its object if the store allows it now."""
+        """Remove a finished part that was never announced, and its object if the store allows it now."""
         with self._moving:
             pointer = self.pointer(ref)
             super().drop(ref)
             self.mistrust(ref)
         if pointer is not None:
             name = str(self.object_of(ref, pointer))
-            with suppress(StoreAway):  # `recorder verify` names it then
+            with suppress(StoreAway):  # `recorder verify` reports it in that case
                 self.objects.remove(name, lambda found: found == name)
 
     def remove_objects(self, recordings: Iterable[tuple[str, int]]) -> int:
-        """Delete every version of the objects of many recordings, and look again: an upload cut off may land late.
+        """Delete every version of the objects of many recordings, twice, because an aborted upload may complete late.
 
-        Return how many the second look still found and the store does not keep under a lock. Where the first one finds
-        nothing there is no second. Raises StoreAway.
+        Return how many objects the second pass found that the store does not keep under a lock. If the first pass finds
+        nothing, there is no second. Raises StoreAway.
         """
         leaves = {leaf for _, leaf in recordings}
         self.in_use.wait(leaves)
@@ -560,12 +560,12 @@ class ObjectVault(Vault):
         return again
 
     def remove_days(self, days: Iterable[int]) -> None:
-        """Delete every version of the objects of some days, as `remove_objects` does. Raises StoreAway."""
+        """Delete every version of the objects of some days, as `remove_objects` does; raises StoreAway."""
         for day in days:
             self._remove_twice(f"{self._customer}/{day:0{DAY_DIGITS}x}", _every)
 
     def _remove_twice(self, prefix: str, wanted: Callable[[str], bool]) -> tuple[int, tuple[Kept, ...]]:
-        """Delete and look again; return how many the second look saw, and which are kept."""
+        """Delete in two passes; return how many objects the second pass found, and which are kept."""
         found, _ = self.objects.remove(prefix, wanted, self._until)
         return self.objects.remove(prefix, wanted, self._until) if found else (0, ())
 
@@ -579,22 +579,22 @@ class ObjectVault(Vault):
             self._notes.sync()
 
     def _until(self, name: str) -> datetime | None:
-        """Return until when the lock of an object is known to last, None if it has ended or nothing is known."""
+        """Return the known end of an object's lock, None if the lock has ended or is not known."""
         part = PartObject.parse(name)
         day = None if part is None else self._notes.until(part.leaf)
         return _moment(day) if day is not None and _moment(day) > datetime.now(UTC) else None
 
     def kept(self, recordings: Iterable[tuple[str, int]]) -> tuple[tuple[str, Kept], ...]:
-        """Return what the store refuses to delete of erased recordings: call, and object until its last lock ends.
+        """Return the objects of erased recordings that the store refuses to delete: call, object and its last lock.
 
-        `remove_objects` has noted of which there is any; only among several nodes may it have been another one.
+        `remove_objects` has noted which recordings have any; with several nodes, another node may have done so.
         """
         leaves = {leaf for _, leaf in recordings if self.several or self._notes.noted(leaf)}
         found = (self.objects.kept(prefix, wanted, self._until) for prefix, wanted in self._prefixes(leaves))
         return _named(each for some in found for each in some)
 
     def _prefixes(self, leaves: set[int]) -> Iterator[tuple[str, Callable[[str], bool]]]:
-        """Yield what to list for some leaves: each alone, or whole days if there are many."""
+        """Yield prefixes to list for some leaves, each with a filter: single leaves, or a day if there are many."""
         by_day: dict[int, set[int]] = {}
         for leaf in leaves:
             by_day.setdefault(day_of(leaf), set()).add(leaf)
@@ -607,7 +607,7 @@ class ObjectVault(Vault):
 
 
 def _moment(day: int) -> datetime:
-    """Return the beginning of a day, in days since 1970, UTC."""
+    """Return the beginning of a day, given in days since 1970, in UTC."""
     return EPOCH + timedelta(days=day)
 
 
@@ -616,7 +616,7 @@ def _at(day: int) -> datetime | None:
 
 
 def _named(kept: Iterable[Kept]) -> tuple[tuple[str, Kept], ...]:
-    """Return each object once, with its call, until the last lock of its versions ends."""
+    """Return each object once, with its call and the version whose lock ends last."""
     found: dict[str, tuple[str, Kept]] = {}
     for each in kept:
         part = PartObject.parse(each.name)
@@ -626,12 +626,12 @@ def _named(kept: Iterable[Kept]) -> tuple[tuple[str, Kept], ...]:
 
 
 def _longer(one: Kept, other: Kept) -> bool:
-    """Return whether one version stays longer than another; a hold has no end."""
+    """Return whether one version is kept longer than another; a hold has no end."""
     return other.until is not None and (one.until is None or one.until > other.until)
 
 
 def _next_try(kept: Kept) -> int:
-    """Return the day on which to try again to delete what a lock keeps: after its end, or tomorrow under a hold."""
+    """Return the day on which to try the deletion again: after the lock has ended, or tomorrow under a hold."""
     until = kept.until or datetime.now(UTC)
     return -((EPOCH - until) // timedelta(days=1))  # rounded up
 
@@ -650,7 +650,7 @@ def _is_of(leaves: frozenset[int], name: str) -> bool:
 
 
 class Fetched:
-    """Parts fetched lately, in files without a name, so that a player that asks for many ranges fetches each once."""
+    """Recently fetched parts in unnamed files, so that a player that requests many ranges fetches each part once."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -662,7 +662,7 @@ class Fetched:
             os.close(fd)
 
     def get(self, ref: PartRef, bring: Callable[[], tuple[int, int]]) -> int:
-        """Return a descriptor of a part, which the caller closes; fetch it if it is not here."""
+        """Return a descriptor of a part, which the caller closes; fetch the part if it is not cached."""
         key = (ref.call, ref.leaf, ref.part)
         with self._lock:
             if key in self._files:
@@ -679,7 +679,7 @@ class Fetched:
         return fd
 
     def drop(self, leaves: set[int]) -> None:
-        """Let go of everything of these leaves."""
+        """Drop all parts of these leaves."""
         with self._lock:
             for key in [key for key in self._files if key[1] in leaves]:
                 self._close(key)
@@ -692,7 +692,7 @@ class Fetched:
 
 @contextmanager
 def _mapped(path: Path) -> Iterator[mmap.mmap | bytes | None]:
-    """Map a part into memory, so that a large one takes none of the heap; None if it is no file any more."""
+    """Map a part into memory, so that a large part takes no heap; yield None if it is no longer a file."""
     with disk_errors("read a part of a recording"):
         try:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
@@ -706,4 +706,4 @@ def _mapped(path: Path) -> Iterator[mmap.mmap | bytes | None]:
             data = mmap.mmap(fd, 0, prot=mmap.PROT_READ) if os.fstat(fd).st_size else b""
     finally:
         os.close(fd)
-    yield data  # unmapped with the last reference: the client may hold one for a moment longer
+    yield data  # unmapped with the last reference, which the client may keep for a moment longer

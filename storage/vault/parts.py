@@ -10,8 +10,8 @@ from types import TracebackType
 from storage.files.durable_files import disk_errors
 from storage.vault.container import CONTROL_SEGMENT, MEDIA_SEGMENT, PartSecret, Reader
 
-OPEN = "open"  # the folder of parts being written
-STORED = "stored"  # the folder of pointers to parts that are here and in an object store
+OPEN = "open"  # folder of the parts being written
+STORED = "stored"  # folder of pointers to parts that are both here and in an object store
 LABEL = {"c": "media", "m": "media", "a": "attachment"}  # kind of part → label of its input key
 SEGMENT = {"c": CONTROL_SEGMENT, "m": MEDIA_SEGMENT, "a": MEDIA_SEGMENT}  # kind of part → bytes of a full segment
 _ORDER = {"c": 0, "m": 1, "a": 2}
@@ -29,17 +29,17 @@ class PartRef:
     part: str
     # "c1", "m1", "a1"…
     path: Path
-    # where it was when this was made; finishing a part moves it once
+    # path when this reference was made; a part moves once, when it is finished
 
     @property
     def finished(self) -> bool:
-        """Return whether the part is finished, and so never written again."""
+        """Return whether the part is finished, and so will never be written again."""
         return self.path.parent.name != OPEN
 
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A part to be created, prepared as far as possible without the disk."""
+    """A part to be created, prepared as far as is possible without the disk."""
 
     place: str
     # path in open/
@@ -53,33 +53,33 @@ class Draft:
 
 @dataclass(frozen=True, slots=True)
 class NewPart:
-    """A part just created, its header written."""
+    """A part that was just created, with its header written."""
 
     place: str
-    # path in open/; as text, because pathlib would intern a name that no other call has
+    # path in open/, as text, because pathlib would intern a name that no other call has
     fd: int
-    # open for reading and writing, at the end of the header; the caller closes it
+    # descriptor for reading and writing, at the end of the header; the caller closes it
     secret: PartSecret
     # for a Sealer
 
     @property
     def path(self) -> Path:
-        """Path of the file."""
+        """Return the path of the file."""
         return Path(self.place)
 
 
 @dataclass(frozen=True, slots=True)
 class OpenPart:
-    """A part open for reading; close it, or use it in a `with` statement."""
+    """A part opened for reading; close it, or use it in a `with` statement."""
 
     fd: int
-    # read-only
+    # read-only descriptor
     secret: PartSecret
     # for a Reader
     size: int
-    # bytes of the file when it was opened
+    # size of the file in bytes when it was opened
     finished: bool
-    # whether it will never grow
+    # whether it is finished and so never grows
 
     def reader(self) -> Reader:
         """Return a reader of the bytes that the part had when it was opened."""
@@ -132,7 +132,7 @@ def parse(name: str) -> re.Match[str] | None:
 
 
 def order(ref: PartRef) -> tuple[str, int, int, int]:
-    """Return the sort key: by recording; in it control, then media, then attachments, each by number."""
+    """Return the sort key: by recording, then control, media and attachments, each by number."""
     return ref.call, ref.leaf, _ORDER[ref.part[0]], int(ref.part[1:])
 
 

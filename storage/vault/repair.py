@@ -1,4 +1,4 @@
-"""End parts that a crash left in open/: `storage.vault.torn_tail` on real files, many parts with a few syncs in all."""
+"""Repair of parts that a crash left in open/: `storage.vault.torn_tail` on files, with few syncs for many parts."""
 
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -12,17 +12,17 @@ from storage.vault.group_sync import has_syncfs, syncfs
 from storage.vault.parts import PartRef, read_at
 from storage.vault.torn_tail import Outcome, Recovery, recovering
 
-MAX_OPEN = 256  # parts repaired at once: far below the usual limit of 1,024 descriptors
+MAX_OPEN = 256  # parts repaired at once; far below the usual limit of 1,024 descriptors
 
 
 class RepairedFile:
-    """A part opened for repair."""
+    """The file of a part that is being repaired."""
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
 
     def size(self) -> int:
-        """Return the bytes of the file."""
+        """Return the size of the file in bytes."""
         return os.fstat(self.fd).st_size
 
     def read(self, offset: int, length: int) -> bytes:
@@ -52,7 +52,7 @@ class Repair:
         fresh: Callable[[], tuple[bytes, PartSecret]],
         committed: int | None,
     ) -> None:
-        """Prepare; `input_key` returns key and associated data, `fresh` a header and secret for an empty part."""
+        """`input_key` returns key and associated data of the part, `fresh` a header and secret for an empty part."""
         self.ref = ref
         self.fd = -1
         self.result: Recovery | StorageError | None = None
@@ -64,7 +64,7 @@ class Repair:
         self._steps = self._run()
 
     def step(self) -> bool:
-        """Continue to the next point at which everything must be durable; return False once there is a result."""
+        """Continue to the next point at which all writes must be durable; return False if there is a result."""
         try:
             next(self._steps)
         except StopIteration as end:
@@ -99,7 +99,7 @@ class Repair:
         return done
 
     def _empty(self, file: RepairedFile) -> Generator[None, None, Recovery]:
-        """Replace a torn beginning by an empty part, under a new header so that no nonce is used again."""
+        """Replace a torn beginning by an empty part with a new header, so that no nonce is used twice."""
         dropped = file.size()
         header, secret = self._fresh()
         whole = header + Sealer(secret).finish()
@@ -110,7 +110,7 @@ class Repair:
 
 
 def run(repairs: Iterator[Repair]) -> Iterator[tuple[PartRef, Recovery | StorageError]]:
-    """Carry out repairs, MAX_OPEN at a time, each group with three or four syncs."""
+    """Carry out repairs and yield their results; each group of MAX_OPEN parts needs three or four syncs."""
     while group := list(islice(repairs, MAX_OPEN)):
         busy = group
         try:

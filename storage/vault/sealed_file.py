@@ -1,4 +1,4 @@
-"""A sealed file that is written in pieces, an export or an attachment; only ciphertext reaches the disk."""
+"""Sealed files that are written in pieces (exports and attachments); only ciphertext reaches the disk."""
 
 import os
 from collections.abc import Callable
@@ -13,7 +13,7 @@ BLOCK = 1 << 20  # bytes sealed and written at once
 
 
 class Sink:
-    """Takes the plaintext of a part; zipfile can write to it as to a file that cannot be rewound."""
+    """A file-like object that takes the plaintext of a part; zipfile can write to it as to an unseekable file."""
 
     def __init__(
         self, vault: Vault, id: str, leaf: int, check: Callable[[], None] = lambda: None, *, part: str = PART
@@ -22,7 +22,7 @@ class Sink:
         self.size = 0
         # plaintext bytes so far
         self.ref: PartRef | None = None
-        # the part, once it is finished
+        # the part, None until it is finished
         self._vault = vault
         self._place = (id, leaf, part)
         self._check = check
@@ -45,7 +45,7 @@ class Sink:
         """Do nothing; blocks are written when they are full."""
 
     def finish(self) -> int:
-        """Seal the end, make everything durable, move the file to its place; return the plaintext bytes."""
+        """Seal the end, make the file durable and move it to its place; return the number of plaintext bytes."""
         self._pass_on()
         self._put(self._sealer.finish())
         with disk_errors("write a sealed file"):

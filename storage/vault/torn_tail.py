@@ -1,8 +1,7 @@
-"""End a part whose writer died: drop the torn tail, and seal the last whole segment again, now as the last one.
+"""Ending a part whose writer died: drop the torn tail, and seal the last whole segment again as the last one.
 
 The plaintext of the segment stays the same, so no nonce is used for two plaintexts. The old segment is overwritten only
-after a durable copy of the new one lies behind it in the same file. Every step can therefore be interrupted and
-repeated:
+after a durable copy of the new one was appended to the same file. Every step can therefore be interrupted and repeated:
 
     … k-1 | k (more)                    as found, tail dropped
     … k-1 | k (more) | k (last)         the copy is appended               → durable
@@ -22,33 +21,33 @@ from storage.vault.container import HEADER, PartSecret, Reader, seal_segment
 
 
 class Outcome(Enum):
-    """What recovery found."""
+    """Result of recovery."""
 
     WHOLE = "whole"
     # nothing had to be done
     ENDED = "ended"
-    # cut to its last whole segment, which is now the last
+    # cut to its last whole segment, which is now marked as the last
     EMPTY = "empty"
-    # not one whole segment: the caller replaces it by an empty part with a new header
+    # without a whole segment: the caller replaces it by an empty part with a new header
 
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """How a part was ended."""
+    """Report on how a part was ended."""
 
     outcome: Outcome
-    # what was found
+    # result
     size: int
-    # bytes of the file now; 0 if EMPTY
+    # present size of the file in bytes; 0 if EMPTY
     dropped: int
-    # bytes of the file that were cut off
+    # number of bytes that were cut off
 
 
 class PartFile(Protocol):
-    """The file operations that recovery needs; none has to be durable when it returns."""
+    """The file operations that recovery needs; they need not be durable when they return."""
 
     def size(self) -> int:
-        """Return the bytes of the file."""
+        """Return the size of the file in bytes."""
 
     def read(self, offset: int, length: int) -> bytes:
         """Return up to `length` bytes from `offset`."""
@@ -61,10 +60,10 @@ class PartFile(Protocol):
 
 
 def recovering(secret: PartSecret, file: PartFile, committed: int | None = None) -> Generator[None, None, Recovery]:
-    """End the part, keeping `committed` bytes (whole segments), or everything genuine if it is None.
+    """End the part, keeping `committed` bytes (whole segments), or all genuine segments if it is None.
 
-    The caller makes everything durable at each yield. Raise Forged, with nothing changed, if none of several segments
-    is genuine: then the key is wrong or the file is not a part, and cutting would destroy it.
+    The caller makes all writes durable at each yield. Raises Forged, with nothing changed, if none of several segments
+    is genuine: the key is then wrong or the file is not a part, and cutting would destroy it.
     """
     size = file.size()
     limit = size if committed is None else min(committed, size)
@@ -96,7 +95,7 @@ def _bounds(index: int, segment: int, limit: int) -> tuple[int, int]:
 
 
 def _replace(file: PartFile, start: int, copy: bytes, before: int) -> Generator[None, None, Recovery]:
-    """Overwrite the original at `start` with the durable copy behind it."""
+    """Overwrite the original segment at `start` with the durable copy after it."""
     file.write(start, copy)
     yield
     return (yield from _cut(file, start + len(copy), before))

@@ -43,12 +43,13 @@ if TYPE_CHECKING:
 
 __all__ = ["Draft", "NewPart", "OpenPart", "PartRef", "Vault"]
 
-# Numbers missing in a row after which the search for parts ends: an unreadable part may have been moved away by hand.
+# The search for parts ends after this many missing numbers: somebody may have moved an unreadable part away by hand.
 MAX_HOLE = 2
-# Folders in which files are unlinked at the same time. On a busy disk each unlink waits for the file system's journal,
-# and unlinks in one folder wait for each other. 40,000 files in ten folders: 44 to 75 s in one thread, 3 to 5 s in ten.
+# Number of folders in which files are unlinked at the same time. On a busy disk each unlink waits for the file system's
+# journal, and unlinks in one folder wait for each other. 40,000 files in ten folders: 44 to 75 s in one thread, 3 to
+# 5 s in ten.
 UNLINKERS = 8
-ATTACHMENTS = 1_000  # numbers of attachments to one call that each of several nodes has: 1 has those from 1,001 on
+ATTACHMENTS = 1_000  # attachment numbers that each of several nodes has for one call; node 1 has those from 1,001 on
 
 
 class Vault:
@@ -57,7 +58,7 @@ class Vault:
     remote = False
     """Whether opening a part may wait for the network."""
     attachments_after = 0
-    """The number before the first one that an attachment added here may have."""
+    """Attachments added here get numbers greater than this."""
 
     def __init__(
         self, folder: Path, customer: str, keys: CustomerKeys, *, random: Callable[[int], bytes] = os.urandom
@@ -77,11 +78,11 @@ class Vault:
         return self.make(self.draft(call, leaf, part))
 
     def draft(self, call: str, leaf: int, part: str) -> Draft:
-        """Name a part and derive its key, for `make`; raise Forgotten or KeysError."""
+        """Prepare a part for `make`: choose its name and derive its key; raise Forgotten or KeysError."""
         return self.drafts(call, leaf, part)[0]
 
     def drafts(self, call: str, leaf: int, *parts: str) -> list[Draft]:
-        """Do the same for parts that are made together; the keys are looked at once for each kind of part."""
+        """Prepare several parts as `draft` does; the keys are read once for each kind of part."""
         keys = self._keys.secrets(leaf, {LABEL[part[0]] for part in parts})
         drafts = []
         for part in parts:
@@ -108,7 +109,7 @@ class Vault:
         return NewPart(draft.place, fd, draft.secret)
 
     def finish(self, call: str, leaf: int, part: str) -> PartRef:
-        """Move a part to the folder of its day after its last segment was written; doing it twice does no harm."""
+        """Move a part to the folder of its day after its last segment was written; repeatable."""
         name = file_name(call, leaf, part)
         source, folder = f"{self._open}/{name}", f"{self._folder}/{day_of(leaf)}"
         target = f"{folder}/{name}"
@@ -147,8 +148,8 @@ class Vault:
     def parts(self, call: str, leaf: int) -> tuple[PartRef, ...]:
         """Return the parts of a recording in reading order: control, media, attachments, each by number.
 
-        Parts are numbered without holes, so they are looked up by name: listing a day of 100,000 calls would take
-        longer than reading one call. `remove` and `walk` do list folders.
+        Parts are numbered without gaps, so they are looked up by name: listing a day of 100,000 calls would take longer
+        than reading one call. `remove` and `walk` list folders.
         """
         found = [ref for kind in LABEL for ref in self._numbered(call, leaf, kind)]
         if self.attachments_after:
@@ -174,15 +175,15 @@ class Vault:
         return None
 
     def readable(self, call: str, leaf: int) -> tuple[PartRef, ...]:
-        """Return the parts of a recording as `parts` does, also those that another node recorded; raise StoreAway."""
+        """Return the parts of a recording as `parts` does, but also of another node's recording; raise StoreAway."""
         return self.parts(call, leaf)
 
     def attachment(self, call: str, leaf: int, part: str) -> PartRef | None:
-        """Return an attachment that may have been added at another node; raise StoreAway, OnOtherNode."""
+        """Return an attachment, which another node may have added; raise StoreAway, OnOtherNode."""
         return self.find(call, leaf, part)
 
     def size(self, call: str, leaf: int, parts: Iterable[str] | None = None) -> int:
-        """Return the bytes that the finished parts named take, or all parts of the recording if none are named."""
+        """Return the bytes of the named finished parts, or of all parts of the recording if `parts` is None."""
         if parts is None:
             paths = [str(ref.path) for ref in self.parts(call, leaf)]
         else:
@@ -194,26 +195,26 @@ class Vault:
         return total
 
     def size_of(self, ref: PartRef) -> int:
-        """Return the bytes of one part; raise FileNotFoundError if it is gone."""
+        """Return the size of one part in bytes; raise FileNotFoundError if it is gone."""
         return self._bytes(ref.path)
 
     def _bytes(self, path: Path | str) -> int:
         return os.stat(path).st_size
 
     def written(self, call: str, leaf: int, parts: Iterable[str]) -> int:
-        """Return the bytes that these parts take so far, finished or not."""
+        """Return the bytes that these parts have so far, finished or not."""
         total = 0
         for ref in filter(None, (self.find(call, leaf, part) for part in parts)):
-            with suppress(FileNotFoundError):  # finished, and so moved, just now
+            with suppress(FileNotFoundError):  # the part was just finished and so moved
                 total += ref.path.stat().st_size
         return total
 
     def left_open(self) -> list[PartRef]:
-        """Return the parts in open/: of live recordings, or left by a crash."""
+        """Return the parts in open/, which belong to live recordings or were left by a crash."""
         return sorted(refs(self._open), key=order)
 
     def walk(self) -> Iterator[PartRef]:
-        """Yield every part, day by day and those being written last; each folder is listed when it is reached."""
+        """Yield every part, day by day, and last those being written; each folder is listed when it is reached."""
         for folder in self._folders():
             yield from sorted(refs(folder), key=order)
 
@@ -222,12 +223,12 @@ class Vault:
         return sorted(int(name) for name in names(self._folder) if name.isascii() and name.isdecimal())
 
     def of_day(self, day: int) -> Iterator[PartRef]:
-        """Yield the parts of a day, those being written first, unordered; one finished meanwhile may come twice."""
+        """Yield the parts of a day, first those being written, unordered; one finished meanwhile may come twice."""
         yield from (ref for ref in refs(self._open) if day_of(ref.leaf) == day)
         yield from refs(self._folder / str(day))
 
     def since(self, day: int) -> Iterator[PartRef]:
-        """Yield the parts of a day and of all later ones, those being written first, unordered."""
+        """Yield the parts of a day and of all later days, first those being written, unordered."""
         yield from (ref for ref in refs(self._open) if day_of(ref.leaf) >= day)
         for each in self.days():
             if each >= day:
@@ -237,7 +238,7 @@ class Vault:
         return [*(self._folder / str(day) for day in self.days()), self._open]
 
     def _of(self, recordings: Iterable[tuple[str, int]]) -> Iterator[PartRef]:
-        """Find the parts of many recordings with one listing per folder; open/ first, because parts only leave it."""
+        """Yield the parts of many recordings, listing each folder once; open/ first, because parts only leave it."""
         wanted = set(recordings)
         seen: set[str] = set()
         for folder in [self._open, *(self._folder / str(day) for day in sorted({day_of(leaf) for _, leaf in wanted}))]:
@@ -263,7 +264,7 @@ class Vault:
     def read(self, ref: PartRef, live: bool = False) -> Iterator[bytes]:
         """Yield the plaintext segment by segment; raise Torn or Forged at the first segment that is not genuine.
 
-        `live` reads a part that is still being written up to its last whole segment. Raises Forgotten as soon as the
+        `live`: read a part that is still being written, up to its last whole segment. Raises Forgotten as soon as the
         key is cut, and what `open` raises.
         """
         with self.open(ref) as part:
@@ -273,9 +274,9 @@ class Vault:
                     raise Forgotten("the key of this recording was erased")
 
     def verify(self, ref: PartRef) -> Iterator[Defect]:
-        """Check every byte of a part and yield what is wrong, with offsets; raise Forgotten, KeysError or PartMissing.
+        """Check every byte of a part and yield its defects, with offsets; raise Forgotten, KeysError or PartMissing.
 
-        In open/ a missing end is reported like any other defect; only the caller knows which parts are still live.
+        A missing end is reported like any other defect, even in open/, because only the caller knows the live parts.
         """
         try:
             part = self.open(ref)
@@ -299,14 +300,14 @@ class Vault:
     # --- after a crash -----------------------------------------------------------------------------------------------
 
     def recover(self, ref: PartRef, committed: int | None = None) -> Recovery:
-        """End one part whose writer died (`storage.vault.torn_tail`), durably; call `finish` next."""
+        """End a part whose writer died (`storage.vault.torn_tail`), durably; the caller calls `finish` next."""
         return repair.after(dict(self.recover_all({ref: committed})), ref)
 
     def recover_all(self, parts: Mapping[PartRef, int | None]) -> Iterator[tuple[PartRef, Recovery | StorageError]]:
-        """End many parts whose writers died, durably, with a few syncs in all; yield an error for a part that fails.
+        """End many parts whose writers died, durably and with few syncs; yield an error for each part that fails.
 
-        `parts` gives for each part the ciphertext bytes that were committed, or None to keep everything genuine.
-        Finished parts are left as they are.
+        `parts`: for each part the number of committed ciphertext bytes, or None to keep all genuine segments. Finished
+        parts are not changed.
         """
         left: list[repair.Repair] = []
         for ref, at in parts.items():
@@ -326,13 +327,13 @@ class Vault:
     # --- forget ------------------------------------------------------------------------------------------------------
 
     def remove(self, call: str, leaf: int) -> int:
-        """Unlink every part of a recording, durably; return how many. Cut its key first."""
+        """Unlink every part of a recording, durably, after the caller has cut its key; return how many."""
         return self.remove_all([(call, leaf)])
 
     def remove_all(self, recordings: Iterable[tuple[str, int]]) -> int:
         """Unlink every part of many recordings, durably, listing each day once; return how many parts were removed."""
         gone: dict[str, set[Path]] = {}
-        for ref in self._of(recordings):  # open/ first; a part may be moved from there to its day meanwhile
+        for ref in self._of(recordings):  # open/ comes first, because a part may move from there to its day meanwhile
             places = {ref.path.parent, *([self._folder / str(day_of(ref.leaf))] if not ref.finished else [])}
             gone[ref.path.name] = places
         folders: dict[Path, list[str]] = {}
@@ -345,27 +346,27 @@ class Vault:
         return len(gone)
 
     def drop(self, ref: PartRef) -> None:
-        """Remove a finished part that nobody was told of."""
+        """Remove a finished part that was never announced."""
         ref.path.unlink(missing_ok=True)
 
     def leave(self) -> "Sequence[tuple[str, Kept]]":
-        """Delete everything that an object store has of this vault, and return what it refuses; here is none."""
+        """Delete all objects of this vault, and return those that the store keeps; a local vault has no store."""
         return ()
 
     def remove_objects(self, recordings: Iterable[tuple[str, int]]) -> int:
-        """Delete what an object store has of many recordings; here is none."""
+        """Delete the objects of many recordings; a local vault has no store."""
         return 0
 
     def remove_days(self, days: Iterable[int]) -> None:
-        """Delete everything that an object store has of some days; here is none."""
+        """Delete the objects of some days; a local vault has no store."""
 
     def kept(self, recordings: Iterable[tuple[str, int]]) -> "Sequence[tuple[str, Kept]]":
-        """Return what an object store refuses to delete of erased recordings, and whose it is; here is none."""
+        """Return the objects that a store refuses to delete, with their calls; a local vault has no store."""
         return ()
 
 
 def unlink(folder: Path, some: Iterable[str]) -> None:
-    """Unlink files of one folder, durably, with one sync."""
+    """Unlink files of one folder durably, with one sync."""
     with (
         disk_errors("remove parts of recordings"),
         suppress(FileNotFoundError),
