@@ -104,7 +104,7 @@ async def unindexed(connection: AsyncConnection, until: int, *, retired: bool = 
 
 
 async def written(connection: AsyncConnection) -> int:
-    """Return the time, in microseconds, up to which every node has written here or has been waited for long enough.
+    """Return the time, in microseconds, since which every node has written here or has been waited for long enough.
 
     Before it writes, a node checks whether the database has lost what it had committed, and gives that back.
     """

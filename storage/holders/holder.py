@@ -327,12 +327,12 @@ class Holder:
         return self.gone
 
     def is_idle(self, mark: ChangeMark) -> bool:
-        """Return whether nothing is to be done while the tables have this change mark."""
+        """Return whether nothing remains to be done while the tables have this change mark."""
         unchanged = self._begun and mark == self._idle_mark and self._level == mark[0]
         return unchanged and not (self._dropping or self._due())
 
     async def _found_idle(self) -> bool:
-        """Read the change mark, and return whether nothing is to be done."""
+        """Read the change mark, and return whether nothing remains to be done."""
         async with self._database.reading() as connection:
             mark = await cut_table.change_mark(connection)
         if self.is_idle(mark):
@@ -478,7 +478,7 @@ class Holder:
         return Spread(done and not behind, tuple(sorted(behind)), bool(away), holders)
 
     async def written(self, connection: AsyncConnection) -> int:
-        """Return the time, in microseconds, up to which every node has written or has been waited for long enough."""
+        """Return the time, in microseconds, since which every node has written or has been waited for long enough."""
         return await cut_table.written(connection)
 
     async def away(self) -> dict[str, float | None]:

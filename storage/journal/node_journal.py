@@ -411,7 +411,7 @@ class NodeJournal:
         return {n: Mark(m.label, _known(m), m.spare) for n, m in marks.items() if n != self.node}
 
     def _read(self) -> Heard:
-        """Read the file anew: other processes of this node write it too."""
+        """Read the file again, because other processes of this node write it too."""
         return Heard.read(self._path)
 
 

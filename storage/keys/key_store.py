@@ -231,7 +231,7 @@ class CustomerKeys:
         return bytes(self._now().tree)
 
     def overwrite(self) -> None:
-        """Destroy these keys for good after this holder was retired; nothing of the customer opens here any more."""
+        """Destroy these keys for good after this holder was retired; afterwards nothing of the customer opens here."""
         with _locked(self._files.lock):
             for path in (*self._files.forgets, *self._files.slots, self._files.copy):
                 if path.exists():

@@ -1,1 +1,1 @@
-"""The nodes that share a customer's database: their identity, which of them may write, and what each has written."""
+"""The nodes that share a customer's database: their identity, their right to write, and what each has written."""
