@@ -177,12 +177,25 @@ def connect(descriptor: int, name: bytes, here: str = "") -> bool:
     peer was told another one (`here`), return False and keep receiving from everybody.
     """
     disconnect(descriptor)
-    if _libc.connect(descriptor, name, len(name)):
+    if here and _address_towards(descriptor, name) != pack_ip(here) and is_ours(here):
         return False
-    if here and _own_address(descriptor) != pack_ip(here) and is_ours(here):
-        disconnect(descriptor)
-        return False
-    return True
+    return not _libc.connect(descriptor, name, len(name))
+
+
+def _address_towards(descriptor: int, name: bytes) -> bytes:
+    """Return the address on which a socket receives once it is connected to a peer; zeros if that is unknown.
+
+    Another socket finds out: if this one were connected to see it, packets to any other address would be lost.
+    """
+    own = _own_address(descriptor)
+    if any(own):
+        return own
+    try:
+        with socket.socket(int.from_bytes(name[:2], sys.byteorder), socket.SOCK_DGRAM) as probe:
+            _libc.connect(probe.fileno(), name, len(name))
+            return _own_address(probe.fileno())
+    except OSError:
+        return own
 
 
 def _own_address(descriptor: int) -> bytes:

@@ -119,7 +119,8 @@ def nothing_missing(it: Api, calls: Sequence[CallReport]) -> None:
     for call in calls:
         mine = recorded[call.session_id]
         channels = it.channels(mine["id"])
-        assert [missing(s, found) for s, found in zip(call.streams, channels, strict=True)] == [(), ()]
+        lost = [missing(s, found) for s, found in zip(call.streams, channels, strict=True)]
+        assert lost == [(), ()], (call.to, lost, mine["streams"])
         assert (mine["state"], [reasons(s) for s in mine["streams"]]) == ("complete", [set(), set()])
 
 

@@ -153,6 +153,21 @@ def test_a_wildcard_socket_is_not_connected_past_its_address(
         assert sockets.connect(pair.rtp.fileno(), name(friend), here)
 
 
+def test_finding_out_where_to_connect_loses_no_packet(
+    opened: Callable[..., sockets.Pair], friend: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The peer sends to another address than that of the route, at the moment of the decision."""
+    pair = opened("0.0.0.0")
+
+    def sending(here: str) -> bool:
+        friend.sendto(b"audio", (here, pair.port))
+        return True
+
+    monkeypatch.setattr(sockets, "is_ours", sending)
+    assert not sockets.connect(pair.rtp.fileno(), name(friend), "127.0.0.5")
+    assert heard(pair) == [b"audio"]
+
+
 def test_an_ipv6_socket_is_not_connected_past_an_ipv4_address(
     opened: Callable[..., sockets.Pair], friend: socket.socket
 ) -> None:
