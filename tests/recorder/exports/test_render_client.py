@@ -126,7 +126,8 @@ async def test_a_worker_gets_no_environment_and_ends_with_its_caller(
         await asyncio.sleep(0)
     (child,) = workers()  # it waits for its job, which the loop has not sent yet
     if os.geteuid() == 0:  # only root can look into a worker
-        environment = Path(f"/proc/{child}/environ").read_bytes()
+        while not (environment := Path(f"/proc/{child}/environ").read_bytes()):  # empty until the program is loaded
+            await asyncio.sleep(0)
         assert b"PYTHONPATH" in environment and b"PLANTED" not in environment
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
