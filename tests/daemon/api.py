@@ -146,8 +146,16 @@ class Api:
         return list(found.values())
 
     def channels(self, call: str) -> list[list[Found]]:
-        """Return the frames of a recording by channel; Python 3.11's `wave` reads at most two channels."""
-        wav, at, count = self.get(f"/calls/{call}/media?format=wav").raise_for_status().content, 12, 0
+        """Return the frames of a recording by channel; Python 3.11's `wave` reads at most two channels.
+
+        A node that has just started answers 503 until it has followed the cuts of the others.
+        """
+
+        def played() -> httpx2.Response | None:
+            answer = self.get(f"/calls/{call}/media?format=wav")
+            return None if answer.status_code == 503 else answer
+
+        wav, at, count = until(played).raise_for_status().content, 12, 0
         while wav[at : at + 4] != b"data":
             if wav[at : at + 4] == b"fmt ":
                 (count,) = struct.unpack_from("<H", wav, at + 10)
