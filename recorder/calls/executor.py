@@ -138,8 +138,9 @@ class Executor:
         return ended.total()
 
     def checkpoint(self, call: LiveCall) -> None:
-        """Save what a successor of this process needs to continue the call; if that fails, `save_settled` tries again
-        within a second.
+        """Save what a successor of this process needs to continue the call.
+
+        If that fails, `save_settled` tries again within a second.
         """
         call.changed()  # the caller may have changed parts, dialog or keys
         revision = call.revision
@@ -161,8 +162,9 @@ class Executor:
         self.checkpoints.save(Mark(call.id, call.customer.name, call.leaf, call.ports), call.customer.keys, state)
 
     def save_settled(self) -> None:
-        """Save what only an ACK changed; runs every second. This is delayed because a short call is over before it
-        matters.
+        """Save what only an ACK changed; runs every second.
+
+        It waits for SETTLED_SECONDS, because a short call is over before it matters.
         """
         settled = self._node.monotonic() - SETTLED_SECONDS
         for call in self.live:
