@@ -23,7 +23,7 @@ from sip.transaction.tables import (
     kind_of,
     step,
 )
-from sip.transaction.timers import GIVE_UP, T1, T2, T4, TRYING_AFTER, Timers
+from sip.transaction.timers import FINAL_AFTER, GIVE_UP, T1, T2, T4, TRYING_AFTER, Timers
 
 ServerKey = tuple[str, ...]
 ClientKey = tuple[str, str]
@@ -190,7 +190,7 @@ class ServerTransactions:
 class ClientTransaction:
     """One request of ours."""
 
-    __slots__ = ("ack", "data", "fallbacks", "flow", "interval", "key", "sent", "session", "state", "table")
+    __slots__ = ("ack", "data", "fallbacks", "flow", "heard", "interval", "key", "sent", "session", "state", "table")
 
     def __init__(self, key: ClientKey, flow: Flow, data: bytes, session: str, fallbacks: tuple[Flow, ...]) -> None:
         self.key = key  # branch and method
@@ -202,6 +202,7 @@ class ClientTransaction:
         self.session = session  # to which the request belongs
         self.fallbacks = fallbacks  # flows to try if this one breaks
         self.sent = False  # it may have arrived on a flow that broke
+        self.heard = False  # a provisional response came, so the peer lives
         self.interval = T1  # until the next retransmission
 
 
@@ -232,6 +233,7 @@ class ClientTransactions:
         if transaction is None:
             return None
         to = response.headers.get("To") or ""
+        transaction.heard = transaction.heard or response.status < 200
         return transaction, self._happen(transaction, kind_of(response.status), now, to)
 
     def acknowledge(self, transaction: ClientTransaction, ack: bytes) -> None:
@@ -257,7 +259,7 @@ class ClientTransactions:
         """
         unsent = []
         for transaction in [each for each in self._all.values() if each.flow == flow]:
-            waits = transaction.state in (State.CALLING, State.TRYING, State.PROCEEDING)
+            waits = transaction.state in (State.CALLING, State.TRYING, State.PROCEEDING, State.CANCELLED)
             transaction.sent = transaction.sent or flow.connection != 0
             if transaction.fallbacks:
                 self._next_way(transaction)
@@ -289,6 +291,10 @@ class ClientTransactions:
                 self._transmit(transaction, now)
             elif action is Action.STOP:
                 self._timers.clear(owner, "RETRANSMIT")
+            elif action is Action.WAIT_LONG:
+                self._timers.set(owner, "TIMEOUT", now + FINAL_AFTER)
+            elif action is Action.CANCEL:
+                self._cancel(transaction, now)
             elif action is Action.ACK:
                 transaction.ack = transaction.ack or ack_of(transaction.data, to)
                 self._send(transaction.flow, transaction.ack)
@@ -298,6 +304,11 @@ class ClientTransactions:
         if transaction.state is State.TERMINATED:
             self._forget(transaction)
         return Action.DELIVER in actions or Action.REPORT_TIMEOUT in actions
+
+    def _cancel(self, transaction: ClientTransaction, now: float) -> None:
+        """Send CANCEL; the INVITE still gets its final response, mostly 487, or none for another 32 s (section 9.1)."""
+        self._timers.set(("client", transaction.key), "TIMEOUT", now + GIVE_UP)
+        self.begin((transaction.key[0], "CANCEL"), transaction.flow, _beside("CANCEL", transaction.data), "", (), now)
 
     def _forget(self, transaction: ClientTransaction) -> None:
         self._timers.clear(("client", transaction.key), "RETRANSMIT", "TIMEOUT", "END")
@@ -314,14 +325,18 @@ def ack_of(data: bytes, to: str, via: str = "") -> bytes:
 
     With a `via` of its own it also serves for a 2xx whose dialog is gone.
     """
+    return _beside("ACK", data, to, via)
+
+
+def _beside(method: str, data: bytes, to: str = "", via: str = "") -> bytes:
+    """Write the ACK or CANCEL of an INVITE; without `to` and `via`, theirs are those of the INVITE."""
     invite = parse(data)
     if not isinstance(invite, Request):
         return b""
-    ack = Request("ACK", invite.uri)
-    for name in ("Via", "Max-Forwards", "Route", "From"):
-        for value in [via] if via and name == "Via" else invite.headers.all(name):
-            ack.headers.add(name, value)
-    ack.headers.add("To", to)
-    ack.headers.add("Call-ID", invite.call_id)
-    ack.headers.add("CSeq", f"{invite.cseq.number} ACK")
-    return bytes(ack)
+    made = Request(method, invite.uri)
+    for name in ("Via", "Max-Forwards", "Route", "From", "To", "Call-ID"):
+        given = {"Via": via, "To": to}.get(name)
+        for value in [given] if given else invite.headers.all(name):
+            made.headers.add(name, value)
+    made.headers.add("CSeq", f"{invite.cseq.number} {method}")
+    return bytes(made)

@@ -24,6 +24,7 @@ class State(TableKey):
     PROCEEDING = "proceeding"  # INVITE server without a final response; client with a provisional one
     CALLING = "calling"  # INVITE client without any response
     COMPLETED = "completed"  # final response (not 2xx of an INVITE) sent or received
+    CANCELLED = "cancelled"  # INVITE client: CANCEL sent, no final response yet
     CONFIRMED = "confirmed"  # ACK of a non-2xx received
     ACCEPTED = "accepted"  # 2xx of an INVITE sent or received (RFC 6026)
     TERMINATED = "terminated"  # to be removed
@@ -38,7 +39,7 @@ class Input(TableKey):
     SUCCESS = "2xx"
     FAILURE = "3xx-6xx"
     RETRANSMIT = "retransmit"  # timer A, E or G
-    TIMEOUT = "timeout"  # timer B, F or H
+    TIMEOUT = "timeout"  # timer B, C, F or H
     END = "end"  # timer D, I, J, K, L or M
 
 
@@ -51,6 +52,8 @@ class Action(Enum):
     STOP = "stop"  # no more retransmissions
     WAIT = "wait"  # arm the timer that ends the transaction
     WAIT_SHORT = "wait-short"  # the same for T4
+    WAIT_LONG = "wait-long"  # client: arm the timer that ends the wait for a final response after a provisional one
+    CANCEL = "cancel"  # client: send CANCEL, and wait once more
     ACK = "ack"  # client: acknowledge a non-2xx
     DELIVER = "deliver"  # client: give the response to the user
     REPORT_TIMEOUT = "report-timeout"  # tell the user that no response came
@@ -86,13 +89,16 @@ OTHER_SERVER: Table = {
 INVITE_CLIENT: Table = {
     (S.CALLING, H.RETRANSMIT): (S.CALLING, (A.REPEAT,)),
     (S.CALLING, H.TIMEOUT): (S.TERMINATED, (A.REPORT_TIMEOUT,)),
-    (S.CALLING, H.PROVISIONAL): (S.PROCEEDING, (A.STOP,)),
+    (S.CALLING, H.PROVISIONAL): (S.PROCEEDING, (A.STOP, A.WAIT_LONG)),
     (S.CALLING, H.SUCCESS): (S.ACCEPTED, (A.STOP, A.DELIVER, A.WAIT)),
     (S.CALLING, H.FAILURE): (S.COMPLETED, (A.STOP, A.ACK, A.DELIVER, A.WAIT)),
     (S.PROCEEDING, H.PROVISIONAL): (S.PROCEEDING, ()),
     (S.PROCEEDING, H.SUCCESS): (S.ACCEPTED, (A.DELIVER, A.WAIT)),
     (S.PROCEEDING, H.FAILURE): (S.COMPLETED, (A.ACK, A.DELIVER, A.WAIT)),
-    (S.PROCEEDING, H.TIMEOUT): (S.TERMINATED, (A.REPORT_TIMEOUT,)),
+    (S.PROCEEDING, H.TIMEOUT): (S.CANCELLED, (A.CANCEL,)),
+    (S.CANCELLED, H.SUCCESS): (S.ACCEPTED, (A.DELIVER, A.WAIT)),
+    (S.CANCELLED, H.FAILURE): (S.COMPLETED, (A.ACK, A.DELIVER, A.WAIT)),
+    (S.CANCELLED, H.TIMEOUT): (S.TERMINATED, (A.REPORT_TIMEOUT,)),
     (S.ACCEPTED, H.SUCCESS): (S.ACCEPTED, (A.ACK,)),
     (S.ACCEPTED, H.END): (S.TERMINATED, ()),
     (S.COMPLETED, H.FAILURE): (S.COMPLETED, (A.ACK,)),

@@ -13,6 +13,7 @@ T1 = 0.5  # round-trip estimate, seconds (RFC 3261 17.1.1.1)
 T2 = 4.0  # longest pause between retransmissions of non-INVITE requests and INVITE responses
 T4 = 5.0  # longest time a message stays in the network
 GIVE_UP = 64 * T1  # timers B, F, H, J, L and the wait for an ACK: 32 s
+FINAL_AFTER = 180.0  # timer C: longest wait for the final response to an INVITE after a provisional one (16.6)
 TRYING_AFTER = 0.2  # an INVITE server answers 100 if no final response comes within 200 ms (17.2.1)
 
 # Stale entries are removed once they outnumber the live ones and this minimum; removing fewer is not worth it.

@@ -53,7 +53,7 @@ def snapshot(session: Session, shift: float) -> dict[str, Any]:
         "takes_info": session.takes_info,
         "takes_snapshot": session.takes_snapshot,
         "quiet": session.paused,
-        "timer": [timer.interval, timer.ours] if timer else None,
+        "timer": [timer.interval, timer.ours, timer.minimum] if timer else None,
         "expires": None if expires is None else expires + shift,
         "unacked": ack.response.decode(ENCODING),
         "unacked_cseq": ack.cseq,

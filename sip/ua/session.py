@@ -21,7 +21,7 @@ from sip.transaction.timers import GIVE_UP, T1, T2, Timers
 from sip.ua.dialog import Dialog
 from sip.ua.events import SessionKey, Token
 from sip.ua.session_state import PHASES, AckInput, AckState, AckWait, OfferState, OfferWait, Phase, PhaseInput
-from sip.ua.session_timer import SessionTimer
+from sip.ua.session_timer import SessionTimer, decided, raised
 
 SNAPSHOT_REQUEST = "application/rs-metadata-request"
 """Body with which a recorder asks for a snapshot of the metadata."""
@@ -299,17 +299,28 @@ class Session:
         if timer.ours:
             self.arm("refresh", max(now, expires - timer.expires_after() + timer.refresh_after()))
 
-    def retry_refresh(self, now: float) -> None:
-        """Schedule a refused refresh again, halfway to the end of the session, if there is time."""
+    def retry_refresh(self, now: float, after: float = 0.0) -> None:
+        """Schedule a refused refresh again, halfway to the end of the session, if there is time.
+
+        `after`: seconds of the peer's Retry-After; it waits longer than halfway only if the peer wants that.
+        """
         end, timer = self.due_at("expire"), self.session_timer
         waits = self.due_at("refresh") is not None
         if timer and timer.ours and not waits and end is not None and end - now > LAST_REFRESH:
-            self.arm("refresh", now + (end - now) / 2)
+            left = end - now
+            self.arm("refresh", now + max(left / 2, min(after, left - LAST_REFRESH)))
+
+    def raise_interval(self, headers: Headers) -> bool:
+        """Take the Min-SE of a 422; return whether the request may be repeated at once, which happens only once."""
+        timer, first = raised(headers, self.session_timer), not (self.session_timer and self.session_timer.minimum)
+        self.session_timer = timer or self.session_timer
+        return timer is not None and first
 
     def refreshed(self, headers: Headers, now: float) -> None:
         """Take target, capabilities and interval from the 2xx to our re-INVITE or UPDATE."""
         self.dialog.retarget(headers)
         self.learn(headers)
+        self.agree_on(decided(headers, self.session_timer))
         self.restart_timer(now)
 
 

@@ -19,6 +19,10 @@ from sip.ua.session_state import Phase, PhaseInput
 LONGEST_DATAGRAM = 1300
 # Longest wait in seconds before we repeat a re-INVITE after glare; we never own the Call-ID (section 14.1).
 GLARE_WAIT = 2.0
+# The peer may take the same offer later if its response says when (sections 14.2 and 21.5.4).
+BUSY = frozenset({500, 503})
+# Bounds of that wait in seconds: the RFC has at most ten, and a peer that names a longer one does not want the offer.
+SHORTEST_WAIT, LONGEST_WAIT = 1.0, 32.0
 # Boundary of our multipart bodies; nothing that we put into them contains it.
 BOUNDARY = b"srs-recorder-part"
 # Body that asks for a picture without RTCP (RFC 5168 section 7).
@@ -198,13 +202,18 @@ class UserAgentClient:
         return True
 
     def timed_out(self, transaction: ClientTransaction, now: float) -> None:
-        """Treat the peer as gone: nothing came for 32 s."""
+        """Treat the peer as gone if nothing came for 32 s; a provisional response shows that it is not."""
         session = self._context.sessions.get(transaction.session)
         if session is None or self._probed(session, transaction, 408):
             return
-        if transaction.key[1] == "BYE":
+        method = transaction.key[1]
+        if method == "BYE":
             self._over(session)
-        elif transaction.key[1] != "INFO":  # an unanswered picture request is no reason to end a recording
+        elif transaction.heard and method == "INVITE":
+            self._refused(session, 487, now)
+        elif transaction.heard:
+            session.retry_refresh(now)
+        elif method != "INFO":  # an unanswered picture request is no reason to end a recording
             self.gone(session, now, bye=True)
 
     def unsent(self, transaction: ClientTransaction, now: float) -> None:
@@ -271,24 +280,38 @@ class UserAgentClient:
     def _reinvite_answered(self, session: Session, response: Response, now: float) -> None:
         if session.phase is not Phase.RUNNING:
             return
-        if response.status == 491:
-            session.offers.postpone()
-            wait = GLARE_WAIT * self._context.random(1)[0] / 256
-            session.arm("retry", now + wait)
-            return
-        sdp = session.offers.answered(accepted=response.status < 300)
-        if response.status in GONE:
-            self.gone(session, now, bye=False)
-        else:
+        wait = self._wait(session, response)
+        if response.status < 300:
+            sdp = session.offers.answered(accepted=True)
             found = contents(response.headers, response.body)
-            if response.status < 300:
-                session.refreshed(response.headers, now)
-            else:
-                session.retry_refresh(now)
-            answer = found.offer if response.status < 300 else None
+            session.refreshed(response.headers, now)
             self._report_metadata(session, "INVITE", response, found.metadata)
-            self._context.emit(Reanswered(session.key, response.status, answer, found.metadata, sdp))
+            self._context.emit(Reanswered(session.key, response.status, found.offer, found.metadata, sdp))
             self.catch_up(session, now)
+        elif response.status in GONE:
+            session.offers.answered(accepted=False)
+            self.gone(session, now, bye=False)
+        elif wait is not None:
+            session.offers.postpone()
+            session.arm("retry", now + wait)
+        else:
+            self._refused(session, response.status, now)
+
+    def _wait(self, session: Session, response: Response) -> float | None:
+        """Return the seconds until a refused offer of ours is made again, None for never (sections 14.1 and 14.2)."""
+        if response.status == 491:
+            return GLARE_WAIT * self._context.random(1)[0] / 256
+        if response.status == 422 and session.raise_interval(response.headers):
+            return 0.0
+        seconds = _retry_after(response) if response.status in BUSY else None
+        return None if seconds is None or seconds > LONGEST_WAIT else max(SHORTEST_WAIT, seconds)
+
+    def _refused(self, session: Session, status: int, now: float) -> None:
+        """Continue as before a re-INVITE that was refused (section 14.1)."""
+        sdp = session.offers.answered(accepted=False)
+        session.retry_refresh(now)
+        self._context.emit(Reanswered(session.key, status, None, None, sdp))
+        self.catch_up(session, now)
 
     def _update_answered(self, session: Session, response: Response, now: float) -> None:
         if session.phase is not Phase.RUNNING:
@@ -303,8 +326,10 @@ class UserAgentClient:
             session.unlearn_update()
             if session.session_timer and session.session_timer.ours:
                 self.refresh(session, now)
+        elif response.status == 422 and session.raise_interval(response.headers):
+            self.refresh(session, now)
         else:
-            session.retry_refresh(now)
+            session.retry_refresh(now, _retry_after(response) or 0.0)
 
     def _report_metadata(self, session: Session, method: str, response: Response, metadata: bytes | None) -> None:
         """Report metadata in a response as if they had come in a request (RFC 7866 section 9.1)."""
@@ -316,6 +341,7 @@ class UserAgentClient:
         timer = session.session_timer
         # We are the client of this request; whoever refreshed so far goes on doing so.
         expires = f"Session-Expires: {timer.interval};refresher={'uac' if timer.ours else 'uas'}\r\n" if timer else ""
+        expires += f"Min-SE: {timer.minimum}\r\n" if timer and timer.minimum else ""
         return f"Allow: {ALLOW}\r\nSupported: {SUPPORTED}\r\n{expires}"
 
     def _request(
@@ -371,6 +397,12 @@ class UserAgentClient:
         if session is None:
             return ack_of(transaction.data, response.headers.get("To") or "", via)
         return session.dialog.request("ACK", number, via, "", "", b"", "")
+
+
+def _retry_after(response: Response) -> float | None:
+    """Return the seconds of Retry-After (section 20.33), None without a readable one."""
+    digits = (response.headers.get("Retry-After") or "").partition(";")[0].partition("(")[0].strip()
+    return float(digits[:9]) if digits.isascii() and digits.isdigit() else None
 
 
 def _plain(reason: str) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import count
 
-T1, T2, T4, LIFE, TRYING = 0.5, 4.0, 5.0, 32.0, 0.2
+T1, T2, T4, LIFE, TRYING, RINGING = 0.5, 4.0, 5.0, 32.0, 0.2, 180.0
 GLARE_WAIT = 1.0  # half of the longest wait of section 14.1: what the endpoint's randomness is made to give
 INTERVAL, MARGIN = 90.0, 30.0  # Session-Expires of the test, and a third of it (RFC 4028 section 10)
 CONFIRM, LAST_REFRESH = 5.0, 10.0
@@ -53,6 +53,7 @@ class Model:
         self.agenda: dict[str, list[tuple[float, int, Callable[[], None]]]] = {}
         self.numbers = count()
         self.reliable, self.timer, self.takes_update = reliable, timer, update
+        self.asked_timer = timer  # what every INVITE and UPDATE of the peer asks for
         self.stage = "asked"  # up, leaving (their BYE waits), parting (ours does), over
         self.turn, self.highest = "", cseq  # whose offer is open: ours, theirs; the newest CSeq of the peer
         self.served: dict[str, Served] = {}
@@ -60,6 +61,7 @@ class Model:
         self.wanted = self.must_part = self.offered = False
         self.mine = 0
         self.open: dict[int, str] = {}
+        self.heard: set[int] = set()  # those that got a provisional response
         self.finished: dict[int, bool | None] = {}  # INVITEs of ours by CSeq: answered 2xx or not; None: long ago
         self.question = ""  # branch of the request that waits for the user
         self._ask(branch, "INVITE", cseq, offered)
@@ -195,11 +197,13 @@ class Model:
         elif (offer or method == "INVITE") and self.turn == "ours":
             self._respond(branch, 491)
         elif offer:
+            self.timer = self.asked_timer
             self._count_interval()
             self.turn = "theirs"
             self._ask(branch, method, cseq, offer, begun=True)
             self.told.append("Reoffered")
         else:
+            self.timer = self.asked_timer
             self._count_interval()
             self._respond(branch, 200)
             self.told.append("Informed")
@@ -368,14 +372,28 @@ class Model:
 
     def _unanswered(self, number: int) -> None:
         self._never(f"again {number}")
-        if self.open.pop(number) == "BYE":
+        method = self.open.pop(number)
+        if method == "BYE":
             if self.stage == "parting":
                 self._over()
+        elif self.stage == "up" and number in self.heard:
+            self._told_by(method, 487)
         elif self.stage == "up":
             self._expired()
 
-    def answered(self, number: int, status: int) -> None:
-        """A response of the peer to a request of ours, for the first time or again."""
+    def _cancel(self, number: int) -> None:
+        """No final response for long after a provisional one: 9.1, and 16.6 for how long."""
+        self._say(f"CANCEL {number}")
+        if not self.reliable:
+            self._later(f"cancel {number}", pauses(self.now, T2), lambda: self._say(f"CANCEL {number}"))
+        self._later(f"give up {number}", [self.now + LIFE], lambda: self._unanswered(number))
+
+    def cancel_answered(self, number: int) -> None:
+        """The peer knows that we cancelled."""
+        self._never(f"cancel {number}")
+
+    def answered(self, number: int, status: int, *, timer: bool = True) -> None:
+        """A response of the peer to a request of ours, for the first time or again; `timer`: with Session-Expires."""
         method = self.open.get(number)
         if method is None:
             taken = self.finished.get(number, status >= 300)
@@ -385,6 +403,9 @@ class Model:
             return
         if status < 200:
             self._never(f"again {number}")
+            if number not in self.heard:
+                self._later(f"give up {number}", [self.now + RINGING], lambda: self._cancel(number))
+            self.heard.add(number)
             return
         del self.open[number]
         self._never(f"again {number}", f"give up {number}")
@@ -395,14 +416,17 @@ class Model:
         if method == "BYE" and self.stage == "parting":
             self._over()
         elif self.stage == "up":
-            self._told_by(method, status)
+            self._told_by(method, status, timer=timer)
 
-    def _told_by(self, method: str, status: int) -> None:
+    def _told_by(self, method: str, status: int, *, timer: bool = True) -> None:
         if method == "INVITE":
             self.turn = ""
         if status in (408, 481):
             self._gone()
         elif status < 300:
+            if not timer:  # RFC 4028 section 7.2
+                self.timer = ""
+                self._never("refresh", "expire")
             self._count_interval()
         elif (method, status) not in (("INVITE", 491), ("UPDATE", 405), ("UPDATE", 501)):
             self._refresh_again()

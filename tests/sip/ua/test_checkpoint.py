@@ -128,7 +128,7 @@ def test_a_refresh_is_due_at_the_same_time_after_a_restart_s27(since):
     story.wait(since)
     after = revived(story)
     (update,) = after.wait(story.now + 900 - since - after.now)  # half the interval
-    after.say(after.reply(update, 200))
+    after.say(after.reply(update, 200, "Session-Expires: 1800;refresher=uac"))
     assert methods(after.wait(899)) == []
     assert methods(after.wait(1)) == ["UPDATE"]
 

@@ -15,15 +15,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from sip.message.header_values import Flow
 from sip.message.message import Request, Response, parse
 from sip.ua.events import Dropped, Invited, Numbered, Refused, Send
-from tests.sip.dialog_model import INTERVAL, LIFE, Model
+from tests.sip.dialog_model import INTERVAL, LIFE, RINGING, Model
 from tests.sip.memory_client import ANSWER, OFFER, OURS, THEIRS, UDP, Noise, Story, multipart
 
 TCP = Flow("tcp", OURS, ("192.0.2.1", 40001), 1)
 START = 1000.0
-LONGEST = 3 * INTERVAL + 4 * LIFE  # after it nothing of a dialog may be left
+LONGEST = 3 * INTERVAL + 5 * LIFE + RINGING  # after it nothing of a dialog may be left
 METHODS = ("INVITE", "INVITE", "UPDATE", "UPDATE", "BYE", "PRACK", "INFO", "OPTIONS", "INVITE")
 WHICH = st.integers(0, 4)
-STEPS = (0.25, 0.75, 2.0, 5.25, 9.0, 31.75, 33.0, 46.0)
+STEPS = (0.25, 0.75, 2.0, 5.25, 9.0, 31.75, 33.0, 46.0, 181.0)
 
 
 class EvenNoise(Noise):
@@ -46,6 +46,7 @@ class Call:
         self.sent: dict[str, tuple[str, int, bytes]] = {}
         self.ours: list[Request] = []
         self.ways: dict[int, int] = {}  # the connection on which each of them went out
+        self.cancels: list[Request] = []
         self.given: list[tuple[int, int, bytes]] = []
         self.session: Any = None
         self.token: Any = None
@@ -167,8 +168,13 @@ class Dialogs(RuleBasedStateMachine):
             self.say(call.story.request("ACK", branch=branch, cseq=served[branch].cseq))
 
     @precondition(lambda self: self.all)
-    @rule(which=WHICH, data=st.data(), status=st.sampled_from([100, 200, 200, 405, 408, 481, 488, 491]))
-    def answer(self, which: int, data: st.DataObject, status: int) -> None:
+    @rule(
+        which=WHICH,
+        data=st.data(),
+        status=st.sampled_from([100, 200, 200, 405, 408, 481, 488, 491]),
+        timer=st.sampled_from([True, True, False]),
+    )
+    def answer(self, which: int, data: st.DataObject, status: int, timer: bool) -> None:
         call = self.pick(which)
         waiting = [one for one in call.ours if one.cseq.number in call.model.open]
         waiting = [one for one in waiting if status >= 200 or one.method == "INVITE"]
@@ -176,10 +182,24 @@ class Dialogs(RuleBasedStateMachine):
             return
         request = data.draw(st.sampled_from(waiting))
         body = ANSWER if request.method == "INVITE" and status == 200 else b""
-        text = call.story.reply(request, status, "Contact: <sip:sbc@192.0.2.1:5070>", body=body)
+        lines = ["Contact: <sip:sbc@192.0.2.1:5070>"]
+        timer = timer and status == 200 and bool(call.model.timer)
+        if timer:
+            refresher = "uac" if call.model.timer == "uas" else "uas"
+            lines.append(f"Session-Expires: {INTERVAL:.0f};refresher={refresher}")
+        text = call.story.reply(request, status, *lines, body=body)
         call.given.append((request.cseq.number, status, text))
-        call.model.answered(request.cseq.number, status)
+        call.model.answered(request.cseq.number, status, timer=timer)
         self.say(text)
+
+    @precondition(lambda self: self.all)
+    @rule(which=WHICH, data=st.data())
+    def answer_a_cancel(self, which: int, data: st.DataObject) -> None:
+        call = self.pick(which)
+        if call.cancels:
+            request = data.draw(st.sampled_from(call.cancels))
+            call.model.cancel_answered(request.cseq.number)
+            self.say(call.story.reply(request, 200))
 
     @precondition(lambda self: self.all)
     @rule(which=WHICH, data=st.data())
@@ -307,9 +327,10 @@ class Dialogs(RuleBasedStateMachine):
             self.heard.append((now, call.number, f"{message.status} {text}" if isinstance(message, Response) else text))
             if isinstance(message, Request):
                 assert item.flow.remote in (THEIRS, self.flow.remote) or not item.flow.connection
-                new = message.method != "ACK" and message.cseq.number > len(call.ours)
-                call.ours += [message] if new else []
-                if message.method != "ACK":
+                beside = message.method in ("ACK", "CANCEL")
+                call.ours += [message] if not beside and message.cseq.number > len(call.ours) else []
+                call.cancels += [message] if message.method == "CANCEL" else []
+                if not beside:
                     call.ways[message.cseq.number] = item.flow.connection
             else:
                 self.note(call, message, item.data)

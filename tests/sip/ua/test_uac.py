@@ -209,7 +209,7 @@ def test_a_peer_that_takes_update_is_asked_by_that():
         (question,) = story.hear()
         assert (question.method, question.body) == (asks, b"")
         assert asks == "OPTIONS" or question.headers.get("Session-Expires") == "1800;refresher=uas"
-        story.say(story.reply(question, status))
+        story.say(story.reply(question, status, "Session-Expires: 1800;refresher=uas"))
         assert story.events() == [Probed(story.session, status)]
 
 
