@@ -44,6 +44,8 @@ SLOW_DOWN = 5
 """Retry-After in seconds when only the rate was too high: a bucket is full again after two."""
 
 
+_REFUSED = {digest.Outcome.WRONG: "digest", digest.Outcome.EARLY: "digest-early"}
+"""Reasons for which credentials are refused."""
 MAX_POLICIES = 256
 """Distinct policies that are cached; a node has a handful."""
 
@@ -81,7 +83,7 @@ class SipHandler:
         self._by_source, self._by_customer = Rates(), Rates()
         self._closed = node.settings.closed
         self._realms = realms(node.settings.customers)
-        self._nonce_secret = os.urandom(32)
+        self._authenticator = digest.Authenticator(os.urandom(32))
         self._challenges = Challenges()
         self.liveness = Liveness(node, resources.endpoint, resources.workers, live, executor)
         self._replacing = Replacements(self._endpoint, node.now, live, executor)
@@ -280,19 +282,17 @@ class SipHandler:
         realm = self._realms.get(customer.name)
         if realm is None:
             return True
-        source, now = event.flow.remote[0], self._node.now().wall.timestamp()
-        outcome = digest.judge(event.request, realm, self._nonce_secret, source, now)
+        source, now = event.flow.remote[0], self._node.monotonic()
+        outcome = self._authenticator.judge(event.request, realm, source, now)
         self._challenges.answer(event.request.call_id)
         if outcome is digest.Outcome.RIGHT:
             return True
-        if outcome is digest.Outcome.WRONG:
-            near = self._node.monotonic()
-            self._rejections.report("INVITE", 401, "digest", customer.name, _source(event.flow), near)
+        if outcome in _REFUSED:
+            self._rejections.report("INVITE", 401, _REFUSED[outcome], customer.name, _source(event.flow), now)
         else:
-            self._challenges.ask(event.request.call_id, customer.name, source, self._node.monotonic())
-        stale = outcome is digest.Outcome.STALE
-        fields = digest.challenges(realm, self._nonce_secret, source, now, stale=stale)
-        self._endpoint.refuse(event.token, 401, self._node.monotonic(), headers=tuple(fields))
+            self._challenges.ask(event.request.call_id, customer.name, source, now)
+        fields = self._authenticator.challenges(realm, source, now, stale=outcome is digest.Outcome.STALE)
+        self._endpoint.refuse(event.token, 401, now, headers=tuple(fields))
         return False
 
     def _authorize(self, owner: str, flow: Flow, request: Request | None, before: Flow) -> Fields | None:
@@ -310,15 +310,13 @@ class SipHandler:
         if request is None or request.method in ("ACK", "CANCEL"):
             alone = source == before.remote[0] or self._lookup.only(source, flow.certificate_names) == owner
             return () if alone else None
-        now = self._node.now().wall.timestamp()
-        outcome = digest.judge(request, realm, self._nonce_secret, source, now)
+        now = self._node.monotonic()
+        outcome = self._authenticator.judge(request, realm, source, now)
         if outcome is digest.Outcome.RIGHT:
             return ()
-        if outcome is digest.Outcome.WRONG:
-            near = self._node.monotonic()
-            self._rejections.refuse(request.method, 401, "digest", owner, normal_address(source), near)
-        stale = outcome is digest.Outcome.STALE
-        return tuple(digest.challenges(realm, self._nonce_secret, source, now, stale=stale))
+        if outcome in _REFUSED:
+            self._rejections.refuse(request.method, 401, _REFUSED[outcome], owner, normal_address(source), now)
+        return tuple(self._authenticator.challenges(realm, source, now, stale=outcome is digest.Outcome.STALE))
 
     def _covered(self, flow: Flow) -> bool:
         return self._lookup.covers(flow.remote[0])

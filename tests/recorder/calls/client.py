@@ -54,13 +54,13 @@ def answered(one: Stage) -> Response:
     return answer
 
 
-def signed(one: Stage, request: bytes, response: str = "") -> bytes:
-    """Answer the newest challenge in a request, or give a wrong response."""
+def signed(one: Stage, request: bytes, response: str = "", number: int = 1) -> bytes:
+    """Answer the newest challenge in a request, for the `number`-th time, or give a wrong response."""
     nonce = (answered(one).headers.get("WWW-Authenticate") or "").split('nonce="')[1].partition('"')[0]
     ha2 = hashlib.sha256(request.partition(b" ")[0] + f":{URI}".encode()).hexdigest()
-    right = hashlib.sha256(f"{SECRET}:{nonce}:1:x:auth:{ha2}".encode()).hexdigest()
+    right = hashlib.sha256(f"{SECRET}:{nonce}:{number:08x}:x:auth:{ha2}".encode()).hexdigest()
     value = f'Digest username="sbc", realm="rec", nonce="{nonce}", uri="{URI}", response="{response or right}", '
-    value += 'algorithm=SHA-256, qop=auth, nc=1, cnonce="x"'
+    value += f'algorithm=SHA-256, qop=auth, nc={number:08x}, cnonce="x"'
     return request.replace(b"Require:", f"Authorization: {value}\r\nRequire:".encode(), 1)
 
 

@@ -15,6 +15,7 @@ from recorder.session import events as e
 from recorder.session.stream import Certificate
 from recorder.signalling.customer_lookup import CustomerLookup
 from recorder.signalling.local_address import LocalAddresses
+from sip.message.digest import FREE_WRONG
 from sip.message.header_values import Flow
 from sip.message.message import Request, parse
 from sip.ua.events import Reanswered
@@ -149,6 +150,18 @@ async def test_a_digest_customer_is_challenged_s28(tmp_path: Path) -> None:
         assert [(x["status"], x["count"]) for x in one.node.incidents.of("acme")] == [(401, 1)]
 
 
+async def test_after_wrong_passwords_the_next_try_waits(tmp_path: Path) -> None:
+    async with stage(tmp_path, CONFIG + f'digest = "{users(tmp_path)}"\n') as one:
+        with standing(one, time.monotonic()):
+            one.hear(INVITE)
+            for number in range(FREE_WRONG):
+                one.hear(signed(one, sip_request("INVITE", f"w{number}", 2, OFFER), "0" * 64))
+            one.hear(signed(one, sip_request("INVITE", "c2", 2, OFFER)))
+        reasons = {each["reason"]: each["count"] for each in one.node.incidents.of("acme")}
+        assert reasons == {"digest": FREE_WRONG, "digest-early": 1}
+        assert set(one.statuses("INVITE")) == {401} and not len(one.live)
+
+
 def test_users_that_cannot_be_read_stop_the_start(tmp_path: Path) -> None:
     (tmp_path / "users").write_text("nonsense\n")
     with pytest.raises(NotPossible, match="line 1"):
@@ -256,7 +269,7 @@ async def test_an_unauthenticated_sender_uses_up_no_rate(tmp_path: Path) -> None
                 hear(one, sip_request("INVITE", f"x{number}", 1, OFFER), stranger)
             one.hear(INVITE)
             assert one.statuses("INVITE") == [401] * 6
-            for again in [signed(one, sip_request("INVITE", f"c{number}", 2, OFFER)) for number in range(3)]:
+            for again in [signed(one, sip_request("INVITE", f"c{n}", 2, OFFER), number=n + 1) for n in range(3)]:
                 one.hear(again)
             assert one.statuses("INVITE")[6:] == [200, 200, 503]
 

@@ -25,6 +25,7 @@ from sip.message.message import Response, parse
 from sip.sdp import answer
 from tests.in_process.offers import beyond_a_message, sdp
 from tests.in_process.recorder_node import CONFIG, FLOW, Stage, sip_request, stage, standing
+from tests.recorder.calls.client import signed
 
 OFFER = sdp("sendonly", "sendonly")
 ROOT = Path(__file__).parents[3]
@@ -189,6 +190,11 @@ def challenged(one: Stage, name: bytes) -> None:
         one.signalling.overdue()
 
 
+def wrong_password(one: Stage, name: bytes) -> None:
+    one.hear(invite_of(name))
+    one.hear(signed(one, sip_request("INVITE", name.decode(), 2, OFFER), "0" * 64))
+
+
 def again(story: Story, times: int) -> Story:
     """Do something several times within a moment, the last of which is refused."""
 
@@ -272,7 +278,7 @@ CASES = (
     Case("no-customer", 403, changed(), change=("127.0.0.0/8", "192.0.2.0/24")),
     Case("customer-closed", 403, changed(), 'state = "closed"\n'),
     Case("digest-missing", 401, challenged, USERS),
-    Case("digest", 401, changed(line(b"Authorization", b'Digest username="x", realm="rec", nonce="n"')), USERS),
+    Case("digest", 401, wrong_password, USERS),
     Case("source-rate", 503, again(changed(), 3), change=("[sip]", "[sip]\nsource_invites = 1")),
     Case("customer-rate", 503, again(changed(), 3), "max_invites = 1\n"),
     Case("source-full", 503, again(changed(), 2), change=("[sip]", "[sip]\nsource_calls = 1")),
