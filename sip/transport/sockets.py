@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import ipaddress
 import socket
 import ssl
 import struct
@@ -350,13 +351,25 @@ class TlsAcceptor(asyncio.Protocol):
 
 
 def certificate_names(tls: ssl.SSLObject | None) -> tuple[str, ...]:
-    """Return the subject alternative names of a verified client certificate (RFC 5922 section 7.1), in lower case."""
+    """Return the subject alternative names of a verified client certificate (RFC 5922 section 7.1), in lower case.
+
+    A name counts only as what it is: no URI or DNS name can stand for an address, no URI without `sip:` for a host.
+    """
     certificate = tls.getpeercert() if tls else None
     if not certificate:
         return ()
     # typeshed gives the value as a union of several shapes; this key always holds pairs of strings.
     pairs: Any = certificate.get("subjectAltName", ())
-    return tuple(str(value).lower() for kind, value in pairs if kind in ("DNS", "IP Address", "URI"))
+    return tuple(name for kind, value in pairs if (name := _name(kind, str(value).strip().lower())))
+
+
+def _name(kind: str, value: str) -> str:
+    """Return a subject alternative name, an address as ipaddress writes it; "" if it names no peer."""
+    try:
+        address = str(ipaddress.ip_address(value))
+    except ValueError:
+        return value if kind == "DNS" or (kind == "URI" and value.startswith("sip:")) else ""
+    return address if kind == "IP Address" else ""
 
 
 def certificate_matches(asked: Flow, made: Flow) -> bool:

@@ -6,11 +6,14 @@ import time
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from sip.transport.server import open_socket
 from sip.transport.sockets import (
     DATAGRAMS_AT_ONCE,
     IP_PKTINFO,
     Datagrams,
+    certificate_names,
     local_address_of,
 )
 from tests.sip.socket_client import in_loop
@@ -156,3 +159,28 @@ async def test_a_message_too_long_for_a_datagram_is_reported():
         links.put(b"short", mine.getsockname())
         assert notes.data == [mine.getsockname()]
         assert mine.recv(100) == b"short"
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "name"),
+    [
+        ("DNS", "SBC1.acme.example", "sbc1.acme.example"),
+        ("DNS", "192.0.2.1", None),
+        ("URI", "sbc1.acme.example", None),
+        ("URI", "192.0.2.1", None),
+        ("URI", "https://sbc1.acme.example", None),
+        ("URI", "sip:SBC1.acme.example", "sip:sbc1.acme.example"),
+        ("IP Address", "192.0.2.1", "192.0.2.1"),
+        ("IP Address", "2001:DB8:0:0:0:0:0:1", "2001:db8::1"),
+        ("email", "sbc1@acme.example", None),
+    ],
+)
+def test_a_name_in_a_certificate_counts_as_its_own_kind_only(kind, value, name):
+    """RFC 5922 section 7.1."""
+
+    class Tls:
+        def getpeercert(self):
+            return {"subjectAltName": ((kind, value),)}
+
+    found: Any = Tls()
+    assert certificate_names(found) == (() if name is None else (name,))
