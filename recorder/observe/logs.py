@@ -1,15 +1,15 @@
-"""Logging of every process of the daemon: JSON lines on standard output, masked in the last step.
+"""The daemon's log: lines of JSON on standard output, or columns at a terminal, masked before they are rendered.
 
-Everything goes through one pipeline: our own lines, those of libraries, warnings, tracebacks, failures of tasks,
-threads and destructors, and everything that is printed. Of a library's line only place and level are kept, never its
-text; of an exception only its class and where it was raised.
+Everything goes through one chain of structlog's processors: our own lines, those of libraries, warnings, tracebacks,
+failures of tasks, threads and destructors, and everything that is printed. Of a library's line only place and level are
+kept, never its text; of an exception only its class and where it was raised. structlog is imported when the log is
+installed, because commands that write no log should start fast.
 """
 
 from __future__ import annotations
 
 import errno
 import io
-import json
 import logging
 import os
 import sys
@@ -17,9 +17,11 @@ import threading
 import time
 import types
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Any, ClassVar
+from functools import cache
+from typing import IO, TYPE_CHECKING, Any, NoReturn, Protocol, TextIO
 
 from storage.timestamps import to_text
 
@@ -33,7 +35,7 @@ MAX_FRAMES = 12  # frames of one traceback, innermost last; deeper ones are repe
 MAX_CAUSES = 4  # exceptions behind an exception
 LIBRARIES = frozenset(
     "recorder sip media storage admin_api asyncio uvicorn starlette sqlalchemy aiosqlite alembic "
-    "asyncpg concurrent multiprocessing aiortc libav httpx2 py".split()
+    "asyncpg concurrent multiprocessing aiortc aioice libav httpx2 py".split()
 )  # first parts of logger names that are written; others become "other", because a name may contain a caller's
 PRIORITIES = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}  # of syslog (sd-daemon(3))
 _LEVELS = {"critical": 50, "error": 40, "warning": 30, "info": 20, "debug": 10}
@@ -92,19 +94,68 @@ def is_journal(stream: IO[str], named: str) -> bool:
     return named == f"{found.st_dev}:{found.st_ino}"
 
 
-class Pipeline:
-    """Turns an event with fields into a line of JSON on a stream: rate limit, mask, write."""
+_ALWAYS = frozenset(
+    "api.ready recorder.ready recorder.stopping recorder.stopped recorder.starting config.fault trace.started "
+    "trace.ended".split()
+)
 
-    def __init__(self, stream: IO[str], level: str = "info", *, fixed: Mapping[str, Any] | None = None) -> None:
-        self._stream = stream
-        self._least = _LEVELS.get(level, 20)
-        self._fixed = dict(fixed or {})
-        self._journal = is_journal(stream, os.environ.get("JOURNAL_STREAM", ""))
+
+_KEY = ("source", "peer", "call", "customer", "reason", "task", "error", "logger", "at")
+"""Fields that tell lines apart, if they are text or a number; all other values count as one."""
+
+_PLAIN = (str, int)  # as a tuple: a union would be made anew for each field of each line
+
+
+class Log(Protocol):
+    """A logger of our own: `log.info("call.started", call=…, customer=…)`; events are dotted lower-case words."""
+
+    def bind(self, **context: Any) -> Log:
+        """Return a logger that has these fields in every line."""
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Write what helps to find a fault."""
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Write what an operator may want to know."""
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """Write what an operator should know."""
+
+    def error(self, event: str, **fields: Any) -> None:
+        """Write what an operator must know."""
+
+    def critical(self, event: str, **fields: Any) -> None:
+        """Write why this process ends."""
+
+    def fault(self, event: str, problem: BaseException, **fields: Any) -> None:
+        """Write an error with the exception behind it: its class and place, never its text."""
+
+
+class Pipeline:
+    """The chain of processors from an event with its fields to a line on a stream.
+
+    The level is checked before the chain. Then: an exception becomes its class and places, the rate limit drops the
+    line or adds what it dropped before, everything that the allow-list does not know is masked, and the line is written
+    as JSON, or in columns and colours if a person reads it at a terminal.
+    """
+
+    def __init__(self, stream: TextIO, level: str = "info", *, process: str = "main") -> None:
+        import structlog
+
+        self._process = process
+        self._drop = structlog.DropEvent
         self._rate = RateLimit()
         self._lock = threading.RLock()
         self._swept = 0.0
         self.taken: tuple[Any, Any] | None = None  # standard output and error, while `install` has replaced them
         self.on_held: Callable[[], None] = lambda: None  # called for every line that is held back, for the metrics
+        self.wrapper = _wrapper(_LEVELS.get(level, 20))
+        writer = structlog.WriteLogger(stream)
+        written = (self._masked, _columns() if stream.isatty() else _json(stream))
+        self.processors = (_described, self._limited, *written)
+        self.log = self._logger(writer, self.processors)
+        self._counts = self._logger(writer, written)
+        self.writer = writer
 
     def __enter__(self) -> Pipeline:
         return self
@@ -112,29 +163,19 @@ class Pipeline:
     def __exit__(self, *exc: object) -> None:
         self.release()
 
+    def _logger(self, writer: Any, processors: Sequence[Any]) -> Log:
+        """Return a logger of this chain, independent of structlog's global configuration."""
+        import structlog
+
+        logger: Log = structlog.wrap_logger(writer, processors, self.wrapper, dict).bind()
+        return logger
+
     def release(self) -> None:
         """Write outstanding counts and restore standard output and error, for a last sentence on the terminal."""
         self.flush()
         if self.taken is not None:
             sys.stdout, sys.stderr = self.taken
             self.taken = None
-
-    def write(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
-        """Write one line, unless its level is too low or its key had a line within the last second. Never raises."""
-        try:
-            if _LEVELS.get(level, 20) < self._least:
-                return
-            now = time.monotonic()
-            key = (event, *[value if isinstance(value, _PLAIN) else None for value in map(fields.get, _KEY)])
-            with self._lock:
-                self._sweep(now)
-                held = self._rate.admit(key, now)
-                if held is None and event not in _ALWAYS:
-                    self.on_held()
-                    return
-                self._emit(level, event, {**fields, "suppressed": held} if held else fields)
-        except Exception:  # a log line must never end a call, and there is nowhere to report this
-            return
 
     def flush(self) -> None:
         """Write the counts of lines that the rate limit held back."""
@@ -148,28 +189,76 @@ class Pipeline:
         self._swept = now if now != float("inf") else self._swept
         for key, count in self._rate.due(now):
             event = key[0] if isinstance(key, tuple) else "log.unknown"
-            self._emit("info", "log.suppressed", {"kind": event, "suppressed": count})
+            self._counts.info("log.suppressed", kind=event, suppressed=count)
 
-    def _emit(self, level: str, event: str, fields: Mapping[str, Any]) -> None:
-        line = {"time": to_text(datetime.now(UTC)), **mask({"level": level, "event": event, **self._fixed, **fields})}
-        try:
-            priority = f"<{PRIORITIES.get(level, 6)}>" if self._journal else ""
-            self._stream.write(f"{priority}{json.dumps(line, ensure_ascii=True)}\n")
-            self._stream.flush()
-        except (OSError, ValueError):
-            return  # standard output is closed: the recording matters more than the line
+    def _limited(self, _: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        """Drop a line whose key had one within the last second; add to others how many were dropped before."""
+        now = time.monotonic()
+        event = line["event"]
+        key = (event, *[value if isinstance(value, _PLAIN) else None for value in map(line.get, _KEY)])
+        with self._lock:
+            self._sweep(now)
+            held = self._rate.admit(key, now)
+        if held is None and event not in _ALWAYS:
+            self.on_held()
+            raise self._drop
+        if held:
+            line["suppressed"] = held
+        return line
+
+    def _masked(self, _: Any, level: str, line: MutableMapping[str, Any]) -> dict[str, Any]:
+        """Keep what the allow-list allows, in the order in which people read it."""
+        event = line.pop("event")
+        first = {"level": level, "event": event, "process": self._process}
+        return {"time": to_text(datetime.now(UTC)), **mask({**first, **line})}
 
 
-_ALWAYS = frozenset(
-    "api.ready recorder.ready recorder.stopping recorder.stopped recorder.starting config.fault trace.started "
-    "trace.ended".split()
-)
+@cache
+def _wrapper(least: int) -> type[Any]:
+    """Return the class of loggers that write lines of a level (10 to 50) or more severe ones; others cost a call."""
+    import structlog
+
+    class Bound(structlog.make_filtering_bound_logger(least)):  # type: ignore[misc]
+        def fault(self, event: str, problem: BaseException, **fields: Any) -> None:
+            self.error(event, exc_info=problem, **fields)
+
+        def _proxy_to_logger(self, method_name: str, event: str | None = None, **fields: Any) -> None:
+            with suppress(Exception):  # a log line must never end a call, and there is nowhere to report this
+                super()._proxy_to_logger(method_name, event, **fields)
+
+    return Bound
 
 
-_KEY = ("source", "peer", "call", "customer", "reason", "task", "error", "logger", "at")
-"""Fields that tell lines apart, if they are text or a number; all other values count as one."""
+def _described(_: Any, __: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Name the logger; replace an exception, in any form in which `logging` takes one, by its class and places."""
+    if family := line.pop("family", None):
+        line.setdefault("logger", family)
+    error = _exception_of(line.pop("exc_info", None))
+    if error is not None:
+        line.update(failure(error))
+    return line
 
-_PLAIN = (str, int)  # as a tuple: a union would be made anew for each field of each line
+
+def _json(stream: IO[str]) -> Callable[[Any, str, Mapping[str, Any]], str]:
+    """Return the last processor for machines: a line of JSON, for the journal with its priority (sd-daemon(3))."""
+    import msgspec
+
+    journal = is_journal(stream, os.environ.get("JOURNAL_STREAM", ""))
+    before = {level: f"<{priority}>" if journal else "" for level, priority in PRIORITIES.items()}
+    encode, spaced = msgspec.json.Encoder().encode, msgspec.json.format
+
+    def render(_: Any, level: str, line: Mapping[str, Any]) -> str:
+        return before[level] + spaced(encode(line), indent=0).decode()
+
+    return render
+
+
+def _columns() -> Any:
+    """Return the last processor for a person at a terminal."""
+    from structlog.dev import ConsoleRenderer
+
+    plain = "NO_COLOR" in os.environ or os.environ.get("TERM") == "dumb"  # no-color.org
+    return ConsoleRenderer(colors=not plain, sort_keys=False, timestamp_key="time", pad_event_to=24)
 
 
 def _exception_of(info: Any) -> BaseException | None:
@@ -184,22 +273,17 @@ def _exception_of(info: Any) -> BaseException | None:
 class _Foreign(logging.Handler):
     """Handle what libraries log: keep level, logger's family and place, never the text."""
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    def __init__(self, log: Log) -> None:
         super().__init__()
-        self._pipeline = pipeline
+        self._log = log
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a library's line without its text."""
         family = str(record.name).partition(".")[0]
-        fields: dict[str, Any] = {
-            "logger": family if family in LIBRARIES else "other",
-            "at": _place(record.pathname, record.lineno, record.funcName or "unknown"),
-        }
-        error = _exception_of(record.exc_info)
         level = record.levelname.lower()
-        self._pipeline.write(
-            level if level in _LEVELS else "info", "library.log", {**fields, **(failure(error) if error else {})}
-        )
+        write = getattr(self._log, level if level in _LEVELS else "info")
+        at = _place(record.pathname, record.lineno, record.funcName or "unknown")
+        write("library.log", logger=family if family in LIBRARIES else "other", at=at, exc_info=record.exc_info)
 
 
 class _Muted(io.TextIOBase):
@@ -207,8 +291,8 @@ class _Muted(io.TextIOBase):
 
     encoding = "utf-8"
 
-    def __init__(self, pipeline: Pipeline, event: str) -> None:
-        self._pipeline = pipeline
+    def __init__(self, log: Log, event: str) -> None:
+        self._log = log
         self._event = event
 
     def writable(self) -> bool:
@@ -219,74 +303,61 @@ class _Muted(io.TextIOBase):
         """Log the place of the code that prints."""
         frame = sys._getframe(1)
         if text.strip():
-            self._pipeline.write("warning", self._event, {"at": place(frame.f_code, frame.f_lineno)})
+            self._log.warning(self._event, at=place(frame.f_code, frame.f_lineno))
         return len(text)
 
 
-def install(level: str = "info", *, stream: IO[str] | None = None, process: str = "main") -> Pipeline:
+def install(level: str = "info", *, stream: TextIO | None = None, process: str = "main") -> Pipeline:
     """Send all output of this process through the mask; call it first, before anything can fail.
 
     `level` is a word of settings.Level, `process` names the kind of process in every line. Standard output and error
     are replaced: what is printed to them is logged as a place, not shown. Use it as a context manager: on leaving they
     are restored, so that a command can say on the terminal why it ended.
     """
-    pipeline = Pipeline(stream or sys.stdout, level, fixed={"process": process})
+    pipeline = Pipeline(stream or sys.stdout, level, process=process)
     pipeline.taken = (sys.stdout, sys.stderr)
-    Log.pipeline = pipeline
-    _take_libraries(pipeline, level)
-    _take_hooks(pipeline)
-    sys.stdout = _Muted(pipeline, "print.stdout")
-    sys.stderr = _Muted(pipeline, "print.stderr")
+    _configure(pipeline.processors, pipeline.wrapper, pipeline.writer, final=True)
+    _take_libraries(pipeline.log, level)
+    _take_hooks(pipeline.log)
+    sys.stdout = _Muted(pipeline.log, "print.stdout")
+    sys.stderr = _Muted(pipeline.log, "print.stderr")
     return pipeline
 
 
-class Log:
-    """A logger of our own: `log.info("call.started", call=…, customer=…)`; events are dotted lower-case words."""
-
-    pipeline: ClassVar[Pipeline | None] = None
-    """Where the lines of all loggers go; until `install` they go nowhere, because nothing would mask them."""
-
-    def __init__(self, name: str = "recorder") -> None:
-        """Take the module's `__name__`; its first part is in every line."""
-        self._name = name.partition(".")[0]
-
-    def debug(self, event: str, **fields: Any) -> None:
-        """Write what helps to find a fault."""
-        self._write("debug", event, fields)
-
-    def info(self, event: str, **fields: Any) -> None:
-        """Write what an operator may want to know."""
-        self._write("info", event, fields)
-
-    def warning(self, event: str, **fields: Any) -> None:
-        """Write what an operator should know."""
-        self._write("warning", event, fields)
-
-    def error(self, event: str, **fields: Any) -> None:
-        """Write what an operator must know."""
-        self._write("error", event, fields)
-
-    def fault(self, event: str, problem: BaseException, **fields: Any) -> None:
-        """Write an error with the exception behind it: its class and place, never its text."""
-        self._write("error", event, fields, problem)
-
-    def _write(self, level: str, event: str, fields: dict[str, Any], problem: BaseException | None = None) -> None:
-        if self.pipeline is not None:
-            fields.setdefault("logger", self._name)
-            self.pipeline.write(level, event, {**fields, **failure(problem)} if problem else fields)
-
-
 def get(name: str = "recorder") -> Log:
-    """Return a logger of our own."""
-    return Log(name)
+    """Return a logger of our own; take the module's `__name__`, its first part is in every line.
+
+    Until `install` its lines go nowhere, because nothing would mask them.
+    """
+    import structlog
+
+    if not structlog.is_configured():
+        _configure((_dropped,), _wrapper(_LEVELS["critical"]), None, final=False)
+    logger: Log = structlog.get_logger(family=name.partition(".")[0])
+    installed = structlog.get_config()["cache_logger_on_first_use"]
+    return logger.bind() if installed else logger
 
 
-def _take_libraries(pipeline: Pipeline, level: str) -> None:
+def _configure(processors: Sequence[Any], wrapper: type[Any], writer: Any, *, final: bool) -> None:
+    """Set what loggers from `get` do from now on; `final`: they need not ask again at each line."""
+    import structlog
+
+    structlog.configure(processors, wrapper, dict, lambda *_: writer, cache_logger_on_first_use=final)
+
+
+def _dropped(*_: Any) -> NoReturn:
+    """Drop every line."""
+    from structlog import DropEvent
+
+    raise DropEvent
+
+
+def _take_libraries(log: Log, level: str) -> None:
     """Make the root logger ours, and remove the handlers that libraries added."""
     logging.raiseExceptions = False  # or a handler that fails prints the record with its arguments
     logging.lastResort = None
     root = logging.getLogger()
-    root.handlers = [_Foreign(pipeline)]
+    root.handlers = [_Foreign(log)]
     root.setLevel(_LEVELS.get(level, 20))
     for name in list(logging.root.manager.loggerDict):
         known = logging.getLogger(name)
@@ -296,25 +367,25 @@ def _take_libraries(pipeline: Pipeline, level: str) -> None:
     logging.captureWarnings(False)
 
 
-def _take_hooks(pipeline: Pipeline) -> None:
+def _take_hooks(log: Log) -> None:
     """Replace every hook through which Python itself prints a traceback or a warning."""
 
     def crashed(kind: type[BaseException], error: BaseException, trace: types.TracebackType | None) -> None:
         if not issubclass(kind, KeyboardInterrupt):
-            pipeline.write("critical", "process.crashed", failure(error))
+            log.critical("process.crashed", exc_info=error)
 
     def thread_failed(args: threading.ExceptHookArgs) -> None:
         if args.exc_value is not None and not isinstance(args.exc_value, SystemExit):
-            pipeline.write("error", "thread.failed", failure(args.exc_value))
+            log.fault("thread.failed", args.exc_value)
 
     def unraisable(args: Any) -> None:
-        pipeline.write("error", "destructor.failed", failure(args.exc_value) if args.exc_value else {})
+        log.error("destructor.failed", exc_info=args.exc_value)
 
     def warned(
         message: Any, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
     ) -> None:
         at = _place(filename, lineno, "unknown")
-        pipeline.write("warning", "library.warning", {"warning": category.__name__, "at": at})
+        log.warning("library.warning", warning=category.__name__, at=at)
 
     sys.excepthook = crashed
     threading.excepthook = thread_failed
@@ -327,11 +398,11 @@ def ended(problem: BaseException, status: int, said: str, faults: Sequence[Any] 
 
     `said`: the sentence for people. `faults`: those of a configuration, each of which gets its own line.
     """
-    pipeline = Pipeline(sys.stdout, fixed={"process": "main"})
+    log = Pipeline(sys.stdout).log
     for each in faults:
-        pipeline.write("critical", "config.fault", {"setting": each.key, "line": each.line, "right": each.right})
+        log.critical("config.fault", setting=each.key, line=each.line, right=each.right)
     hint = "See the lines before this one." if faults else said
-    pipeline.write("critical", "recorder.failed", {**failure(problem), "exit_status": status, "hint": hint})
+    log.critical("recorder.failed", exc_info=problem, exit_status=status, hint=hint)
 
 
 def one_file(first: IO[str], second: IO[str]) -> bool:
@@ -346,11 +417,10 @@ def one_file(first: IO[str], second: IO[str]) -> bool:
         return False
 
 
-def watch_loop(loop: asyncio.AbstractEventLoop, pipeline: Pipeline) -> None:
+def watch_loop(loop: asyncio.AbstractEventLoop, log: Log) -> None:
     """Log errors of a loop's callbacks, and of tasks that nobody awaited, masked."""
 
     def failed(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        error = context.get("exception")
-        pipeline.write("error", "loop.failed", failure(error) if isinstance(error, BaseException) else {})
+        log.error("loop.failed", exc_info=context.get("exception"))
 
     loop.set_exception_handler(failed)

@@ -90,7 +90,7 @@ def _run(
     from recorder.workers.pool import Workers
 
     async def run() -> None:
-        logs.watch_loop(asyncio.get_running_loop(), pipeline)
+        logs.watch_loop(asyncio.get_running_loop(), pipeline.log)
         workers = Workers.configured(settings)
         try:
             await workers.begin()

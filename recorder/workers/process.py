@@ -405,13 +405,24 @@ def main() -> None:
         signal.signal(number, signal.SIG_IGN)  # a terminal's or systemd's signal is for main, which ends us
     signal.signal(signal.SIGUSR1, lambda *_: signal.setitimer(signal.ITIMER_REAL, DEADLINE))
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGUSR1, 0, 0, 0)
-    forbid_dumps()
-    close_others((CONTROL,))  # descriptors that our parent left open for its children are inherited
     try:
+        forbid_dumps()
+        close_others((CONTROL,))  # descriptors that our parent left open for its children are inherited
         _work()
     except MemoryError:  # effective both between two calls and during one
         os._exit(NO_MEMORY)
+    except Exception as problem:  # Python would print its text
+        _log_crash(problem)
+        os._exit(1)
     os._exit(0)
+
+
+def _log_crash(problem: Exception) -> None:
+    """Log the class of an exception and where it was raised, if code may still be read to do so."""
+    with contextlib.suppress(Exception):
+        from recorder.observe import logs
+
+        logs.Pipeline(sys.stdout, process="media").log.critical("process.crashed", exc_info=problem)
 
 
 def _work() -> None:

@@ -33,7 +33,7 @@ async def test_failed_connections_are_logged_once_a_second(tmp_path: Path, monke
     ours.write_bytes(application()[0])
     tls = f'[admin_api]\nlisten = "127.0.0.1:8443"\ncertificate = "{ours}"\nprivate_key = "{ours}"\n'
     async with stage(tmp_path, CONFIG.replace("[keys]", tls + "[keys]")) as one:
-        monkeypatch.setattr(type(one.node.log), "warning", lambda _, event, **facts: lines.append((event, facts)))
+        monkeypatch.setattr(one.node.log, "warning", lambda event, **facts: lines.append((event, facts)))
         async with served(one) as address:
             with standing(one, 1000.0):
                 for host in ("127.0.0.2", "127.0.0.3", "127.0.0.4"):

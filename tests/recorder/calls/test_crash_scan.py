@@ -106,7 +106,7 @@ async def test_a_scan_that_fails_is_repeated_and_reported_once(
         return answer(*given)
 
     monkeypatch.setattr(asked, question, away)
-    monkeypatch.setattr(type(one.node.log), "fault", lambda _, event, *more, **facts: told.append(event))
+    monkeypatch.setattr(one.node.log, "fault", lambda event, *more, **facts: told.append(event))
     monkeypatch.setattr(crash_scan, "AGAIN_SECONDS", 0.01)
     await scan(one)
     assert (len(tries), told) == (3, ["recovery.failed"])

@@ -111,8 +111,8 @@ async def test_the_others_are_served_and_it_recovers_by_itself(
 ) -> None:
     monkeypatch.setattr(databases, "AGAIN_SECONDS", 0.02)
     ledger, told = tmp_path / "data" / KEYS / "acme.erasures", list[str]()
-    monkeypatch.setattr(type(one.node.log), "fault", lambda _, event, problem, **facts: told.append(event))
-    monkeypatch.setattr(type(one.node.log), "info", lambda _, event, **facts: told.append(event))
+    monkeypatch.setattr(one.node.log, "fault", lambda event, problem, **facts: told.append(event))
+    monkeypatch.setattr(one.node.log, "info", lambda event, **facts: told.append(event))
     tokens = await closed(one)
     ledger.rename(ledger.with_name("aside"))
     ledger.mkdir()  # as a restore with a wrong owner: it can be neither read nor written

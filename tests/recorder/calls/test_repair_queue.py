@@ -89,7 +89,7 @@ async def test_an_unclosable_gap_is_retried_and_reported_once(
         raise DiskFailed("the disk is ill")
 
     acme, told = one.customers["acme"], list[object]()
-    monkeypatch.setattr(type(one.node.log), "fault", lambda self, *args, **facts: told.append(args))
+    monkeypatch.setattr(one.node.log, "fault", lambda *args, **facts: told.append(args))
     acme.gap.widen(20_000)
     queue.looked(acme)
     with monkeypatch.context() as patch:

@@ -8,10 +8,12 @@ import errno
 import io
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
 import urllib.parse
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ import pytest
 
 from recorder.observe import logs
 from recorder.observe.log_throttle import RateLimit
-from recorder.observe.logs import Log, Pipeline, failure, place, watch_loop
+from recorder.observe.logs import Pipeline, failure, place, watch_loop
 
 ROOT = Path(__file__).parents[3]
 
@@ -34,21 +36,29 @@ FRAGMENTS = ["zdenka", "vyhn", "777123987", KEY[:12], TOKEN[:10]]
 
 ROADS = """
 import asyncio, logging, os, sys, threading, traceback, types, warnings
+import structlog
 from recorder.observe import logs
-from recorder.observe.logs import Log, install, watch_loop
+from recorder.observe.logs import get, install, watch_loop
 from recorder.observe import logs
 from recorder.observe.log_throttle import RateLimit
 logs.RateLimit = lambda: RateLimit(pause=0)  # every line is looked at, not one of each kind
 pipeline = install("debug")
-log = Log("recorder.test")
+log = get("recorder.test")
 planted = PLANTED
 for value in planted:
     log.info("test.fields", name=value, call=value, customer=value, reason=value, peer=value, hint=f"said '{value}'")
     log.info(value, count=3)
+    log.info("test.%s", value)
+    bound = log.bind(name=value, call=value, customer=value, count=1).bind(**{value[:4]: value})
+    bound.info("test.bound", reason=value)
+    structlog.get_logger(value, who=value).error(value, customer=value, stack_info=True)
+    with structlog.contextvars.bound_contextvars(who=value):
+        log.info("test.context")
     log.info("test." + value)
     log.warning("test.nested", reason=[value, {"x": value}, value.encode()], body=value, **{value[:4]: 1})
     log.info("test.number", count=420777123987, port="420777123987", bytes=value)
-    for name in ("uvicorn.access", "uvicorn.error", "sqlalchemy.engine.Engine", "aiosqlite", "asyncio", "lib", value):
+    libraries = "uvicorn.access uvicorn.error sqlalchemy.engine.Engine aiosqlite asyncio aiortc.x lib".split()
+    for name in (*libraries, value):
         library = logging.getLogger(name)
         for level in (logging.DEBUG, logging.INFO, logging.ERROR, 35):
             library.log(level, "said " + value)
@@ -68,6 +78,12 @@ for value in planted:
         logging.getLogger("lib").exception("failed %s", value)
         traceback.print_exc()
         traceback.print_exc(file=sys.stdout)
+    try:
+        raise ExceptionGroup(value, [KeyError(value), ExceptionGroup(value, [OSError(2, value, value)])])
+    except ExceptionGroup as error:
+        log.fault("test.group", error)
+        log.exception("test.exception")
+        bound.error("test.exc_info", exc_info=sys.exc_info())
     class Unlucky(Exception):
         def __str__(self): raise RuntimeError(value)
         __repr__ = __str__
@@ -101,7 +117,7 @@ async def loops():
         loop.call_soon(lambda: int(value))
         await asyncio.sleep(0)
 async def watched():
-    watch_loop(asyncio.get_running_loop(), pipeline)
+    watch_loop(asyncio.get_running_loop(), pipeline.log)
     await loops()
 asyncio.run(loops()); asyncio.run(watched())
 
@@ -138,39 +154,102 @@ def spellings(text: str) -> set[bytes]:
     return {coding.lower() for coding in codings if len(coding) >= 4}
 
 
-def test_planted_values_are_found_nowhere_at_debug() -> None:
-    program = ROADS.replace("PLANTED", repr(PLANTED))
-    environment = {**os.environ, "PYTHONWARNINGS": "always"}
-    child = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=110, env=environment)
-    output = child.stdout.lower() + child.stderr.lower()
-    found = [text for text in [*PLANTED, *FRAGMENTS] for spelling in spellings(text) if spelling in output]
+def run(program: str, *, terminal: bool = False) -> tuple[int, bytes]:
+    """Run a program; return its exit status and all that it printed, which has nothing planted in it."""
+    environment = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+    environment |= {"PYTHONWARNINGS": "always", "TERM": "xterm"}
+    if not terminal:
+        child = subprocess.run(
+            [sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=110, env=environment
+        )
+        assert child.stderr == b""
+        status, printed = child.returncode, child.stdout
+    else:
+        ours, theirs = pty.openpty()
+        with subprocess.Popen(
+            [sys.executable, "-c", program], cwd=ROOT, stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+        ) as running:
+            os.close(theirs)
+            printed = b"".join(iter(partial(_read, ours), b""))
+            status = running.wait(110)
+        os.close(ours)
+    found = [text for text in [*PLANTED, *FRAGMENTS] for spelling in spellings(text) if spelling in printed.lower()]
     assert found == []
-    lines = [json.loads(line) for line in child.stdout.splitlines()]
-    assert child.stderr == b""
-    assert {line["event"] for line in lines} >= {
-        "***",
-        "test.fields",
-        "test.fault",
-        "test.database",
-        "test.end",
-        "library.log",
-        "library.warning",
-        "loop.failed",
-        "thread.failed",
-        "destructor.failed",
-        "print.stdout",
-        "print.stderr",
-        "process.crashed",
-    }
+    return status, printed
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 65_536)
+    except OSError:  # the other side is closed
+        return b""
+
+
+EVENTS = {
+    "test.fields",
+    "test.bound",
+    "test.context",
+    "test.group",
+    "test.exception",
+    "test.exc_info",
+    "test.fault",
+    "test.database",
+    "test.end",
+    "library.log",
+    "library.warning",
+    "loop.failed",
+    "thread.failed",
+    "destructor.failed",
+    "print.stdout",
+    "print.stderr",
+    "process.crashed",
+}
+
+
+def test_planted_values_are_found_nowhere_at_debug() -> None:
+    status, printed = run(ROADS.replace("PLANTED", repr(PLANTED)))
+    lines = [json.loads(line) for line in printed.splitlines()]
+    assert {line["event"] for line in lines} >= {"***", *EVENTS}
     assert {line.get("logger") for line in lines} >= {
         "recorder",
         "uvicorn",
         "sqlalchemy",
         "aiosqlite",
         "asyncio",
+        "aiortc",
         "other",
     }
-    assert child.returncode == 1
+    assert status == 1
+
+
+def test_planted_values_are_found_nowhere_on_a_terminal() -> None:
+    status, printed = run(ROADS.replace("PLANTED", repr(PLANTED)), terminal=True)
+    plain = re.sub(rb"\x1b\[[0-9;]*m", b"", printed).decode()
+    assert status == 1
+    assert [event for event in EVENTS if not re.search(rf"\[\w+ *\] {re.escape(event)} ", plain)] == []
+    assert re.search(rb"\x1b\[3[0-9]m", printed)  # a level has its colour
+    assert "Traceback (most" not in plain
+
+
+@pytest.mark.parametrize(
+    "crash",
+    [
+        "from recorder.observe import logs; logs.ended(ValueError({0!r}), 1, 'See the manual.')",
+        "import recorder.workers.process as process, sys\n"
+        "def fails(): raise ValueError({0!r})\n"
+        "process.close_others = process._work = lambda *_: fails()\n"
+        "process.main()",
+        "import recorder.workers.process as process, sys\n"
+        "def fails(): raise ValueError({0!r})\n"
+        "process._work = fails; process.close_others = lambda kept: None\n"
+        "process.main()",
+    ],
+    ids=["at start", "worker at start", "worker"],
+)
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
+def test_a_crash_outside_the_daemon_says_nothing_personal(crash: str, terminal: bool) -> None:
+    _, printed = run(crash.format(NAME), terminal=terminal)
+    assert b"ValueError" in printed and b"Traceback (most" not in printed
 
 
 Pipe = tuple[Pipeline, io.StringIO]
@@ -181,7 +260,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch) -> Pipe:
     """Return a pipeline and what it writes to; no second passes in which a line may be written again."""
     monkeypatch.setattr(logs, "RateLimit", lambda: RateLimit(pause=600.0))
     stream = io.StringIO()
-    return Pipeline(stream, "debug", fixed={"process": "main"}), stream
+    return Pipeline(stream, "debug"), stream
 
 
 def lines_of(stream: io.StringIO) -> list[dict[str, Any]]:
@@ -194,7 +273,7 @@ def lines_of(stream: io.StringIO) -> list[dict[str, Any]]:
 
 def test_a_line_is_one_json_object(pipe: Pipe) -> None:
     pipeline, stream = pipe
-    pipeline.write("info", "call.started", {"customer": "acme", "count": 2})
+    pipeline.log.info("call.started", customer="acme", count=2)
     assert lines_of(stream) == [
         {"level": "info", "event": "call.started", "process": "main", "customer": "acme", "count": 2}
     ]
@@ -205,8 +284,8 @@ def test_a_flood_becomes_one_line_and_a_count(pipe: Pipe) -> None:
     held: list[int] = []
     pipeline.on_held = lambda: held.append(1)
     for _ in range(1000):
-        pipeline.write("warning", "sip.dropped", {"peer": "192.0.2.1"})
-        pipeline.write("warning", "sip.dropped", {"peer": "192.0.2.2"})
+        pipeline.log.warning("sip.dropped", peer="192.0.2.1")
+        pipeline.log.warning("sip.dropped", peer="192.0.2.2")
     pipeline.flush()
     lines = lines_of(stream)
     assert len(lines) == 4
@@ -217,9 +296,9 @@ def test_a_flood_becomes_one_line_and_a_count(pipe: Pipe) -> None:
 def test_lines_that_say_different_things_are_all_written(pipe: Pipe) -> None:
     pipeline, stream = pipe
     for task in ("indexer", "indexer", "housekeeping"):
-        pipeline.write("error", "task.failed", {"task": task})
+        pipeline.log.error("task.failed", task=task)
     for _ in range(3):
-        pipeline.write("info", "recorder.ready", {})
+        pipeline.log.info("recorder.ready")
     written = [line.get("task", line["event"]) for line in lines_of(stream)]
     assert written == ["indexer", "housekeeping", *["recorder.ready"] * 3]
 
@@ -228,7 +307,7 @@ def test_a_reader_that_has_gone_stops_nothing() -> None:
     stream = io.StringIO()
     pipeline = Pipeline(stream)
     stream.close()
-    pipeline.write("info", "test.line", {})
+    pipeline.log.info("test.line")
 
 
 def test_an_exception_is_its_class_and_its_places() -> None:
@@ -276,13 +355,13 @@ def test_a_level_includes_the_more_severe_ones(least: str) -> None:
     stream = io.StringIO()
     pipeline = Pipeline(stream, least)
     for level in levels:
-        pipeline.write(level, f"test.{level}", {})
+        getattr(pipeline.log, level)(f"test.{level}")
     written = [json.loads(line)["level"] for line in stream.getvalue().splitlines()]
     assert written == levels[levels.index(least) :]
 
 
 def test_before_install_nothing_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    for write in (Log("recorder").info, Log("recorder").error):
+    for write in (logs.get().info, logs.get().error):
         write("test.early", hint="alice")
     assert capsys.readouterr() == ("", "")
 
@@ -292,7 +371,7 @@ def test_a_loop_reports_through_the_pipeline(pipe: Pipe) -> None:
 
     async def story() -> None:
         loop = asyncio.get_running_loop()
-        watch_loop(loop, pipeline)
+        watch_loop(loop, pipeline.log)
         loop.call_soon(lambda: int("alice"))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
@@ -326,7 +405,7 @@ def test_lines_for_the_journal_begin_with_their_priority(tmp_path, monkeypatch):
         with (tmp_path / "journal").open("w+") as stream:
             found = os.fstat(stream.fileno())
             monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}" if named is None else named)
-            Pipeline(stream).write("warning", "disk.full", {})
+            Pipeline(stream).log.warning("disk.full")
             stream.seek(0)
             line = stream.read()
             assert line.startswith(f"{priority}{{") and json.loads(line.removeprefix(priority))["level"] == "warning"

@@ -85,7 +85,7 @@ async def test_an_api_that_fails_to_start_is_reported_once(one: Stage, monkeypat
 
     monkeypatch.setattr(background, "AGAIN_SECONDS", 0.01)
     monkeypatch.setattr(AdminApiServer, "start", fails)
-    monkeypatch.setattr(type(one.node.log), "fault", lambda _, event, problem, **facts: told.append(event))
+    monkeypatch.setattr(one.node.log, "fault", lambda event, problem, **facts: told.append(event))
     async with serving(one) as listener:
         assert (await asked(listener)).startswith(b"HTTP/1.1 200")
         assert (told, len(tries) >= 4) == (["api.failed"], True)
