@@ -22,6 +22,9 @@ from collections.abc import Iterator
 from enum import Enum
 from pathlib import Path
 
+from aiortc.clock import current_ntp_time
+from aiortc.rtp import RtcpSenderInfo, RtcpSrPacket
+
 from bench import processes
 from bench.flows import FLOWS, SSRC
 from bench.media_load import BASE, Sender, key_of
@@ -32,7 +35,6 @@ from media.spec import StreamSpec
 from media.srtp.context import SUITES, Engine
 from media.srtp.srtcp import Srtcp
 from recorder.cli import console
-from recorder.simulate.rtcp import sender_report
 from recorder.workers import messages
 from recorder.workers.call_recorder import CallRecorder
 from storage.vault.container import MEDIA_SEGMENT, new_part
@@ -110,7 +112,8 @@ class Stage:
     def _report(self) -> None:
         """Send a sender report to every stream, and discard our reports to them."""
         self._seconds += 1
-        sealed = self._reporter.protect(sender_report(SSRC, time.time(), 0, self._seconds, 0))
+        info = RtcpSenderInfo(current_ntp_time(), 0, self._seconds, 0)
+        sealed = self._reporter.protect(bytes(RtcpSrPacket(SSRC, info)))
         for pair in self._pairs:
             self._client.sendto(sealed, ("127.0.0.1", pair.port + 1))
 

@@ -1,6 +1,6 @@
 """What the log costs: CPU time of a line, of one that the rate limit holds back, of one below the level.
 
-    make bench BENCH=log
+make bench BENCH=log
 """
 
 from __future__ import annotations

@@ -60,7 +60,8 @@ def simulate(
     insecure: Annotated[bool, typer.Option("--insecure", help="Accept any certificate.")] = False,
     certificate: Annotated[Path | None, typer.Option(help="Client certificate, if the recorder asks for one.")] = None,
     private_key: Annotated[Path | None, typer.Option(help="Key of the client certificate.")] = None,
-    video: Annotated[bool, typer.Option("--video", help="Send video of each party too, as VP8.")] = False,
+    video: Annotated[bool, typer.Option("--video", help="Send video of each party too.")] = False,
+    video_codec: Annotated[str, typer.Option(help="vp8 or h264.")] = "vp8",
     swap_speakers: Annotated[
         bool, typer.Option("--swap-speakers", help="Report during each call that the first two swapped.")
     ] = False,
@@ -83,7 +84,8 @@ def simulate(
     plan = Plan(
         to[0], calls, duration, srtp, transport, codec, rate, hold, update, streams, audio_kind, audio,
         source=source, ca=ca, insecure=insecure, certificate=certificate, private_key=private_key,
-        rtcp_mux=rtcp_mux, video=video, swap_speakers=swap_speakers, setup_timeout=setup_timeout, others=tuple(to[1:]),
+        rtcp_mux=rtcp_mux, video=video, video_codec=video_codec,
+        swap_speakers=swap_speakers, setup_timeout=setup_timeout, others=tuple(to[1:]),
     )  # fmt: skip
     try:
         report = _run_plan(plan)

@@ -7,19 +7,23 @@ nothing else; addresses and message headers are laid out once. Sequence numbers 
 from __future__ import annotations
 
 import ctypes
+import errno
 import ipaddress
 import os
+import select
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from pylibsrtp import Policy, Session
+from pylibsrtp import Session
 from pylibsrtp._binding import ffi, lib  # the public `protect` copies each packet twice
 
-STRIDE = 512
-"""Bytes reserved a packet: 20 ms of Opus at 128 kbit/s with header and tag fit."""
+STRIDE = 1536
+"""Bytes reserved a packet: an Ethernet frame."""
 HEADER = 12
+_FULL_SECONDS = 0.1
+"""How long to wait at once for room in a full socket."""
 _MAX_MESSAGES = 1024
 """UIO_MAXIOV: the kernel takes no more in one sendmmsg."""
 _MESSAGE = struct.Struct("@PIPNPNi4xI4x")
@@ -28,29 +32,8 @@ _HEAD = struct.Struct("!HHII")
 _V4, _V6 = struct.Struct("=H2s4s8x"), struct.Struct("=H2s4x16s4x")
 _AF_INET, _AF_INET6 = 2, 10
 
-PROFILES = {
-    "AES_CM_128_HMAC_SHA1_80": Policy.SRTP_PROFILE_AES128_CM_SHA1_80,
-    "AES_CM_128_HMAC_SHA1_32": Policy.SRTP_PROFILE_AES128_CM_SHA1_32,
-    "AEAD_AES_128_GCM": Policy.SRTP_PROFILE_AEAD_AES_128_GCM,
-    "AEAD_AES_256_GCM": Policy.SRTP_PROFILE_AEAD_AES_256_GCM,
-}
-
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.sendmmsg.argtypes = (ctypes.c_int, ctypes.c_void_p, ctypes.c_uint, ctypes.c_int)
-
-
-def sender(suite: str | None, key: bytes) -> Session | None:
-    """Return a session that protects one stream's packets, None for plain RTP."""
-    if suite is None:
-        return None
-    return Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND, srtp_profile=PROFILES[suite]))
-
-
-def receiver(suite: str | None, key: bytes) -> Session | None:
-    """Return a session that opens what the recorder sends back, None for plain RTCP."""
-    if suite is None or not key:
-        return None
-    return Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=PROFILES[suite]))
 
 
 def socket_name(host: str, port: int) -> bytes:
@@ -69,7 +52,9 @@ class Source:
     ssrc: int
     """Own synchronisation source."""
     payload_type: int
-    """RTP payload type, with the marker bit if each packet has it."""
+    """RTP payload type."""
+    marker: bool
+    """Whether each packet has the marker bit: it ends a picture (RFC 7741 section 4.1), and each packet is one."""
     sequence: int
     """Sequence number at tick 0, may be negative."""
     timestamp: int
@@ -84,10 +69,6 @@ class Source:
     """Encoded frames that are sent in turn."""
     first: int = 0
     """Tick of the first frame: a decoder needs what came before any other one."""
-
-    def protect_by(self, session: Session | None) -> None:
-        """Protect the packets from now on by this session."""
-        self.session = session
 
     def skip(self, ticks: int) -> None:
         """Send nothing for a number of ticks; the sequence continues where it stopped."""
@@ -158,16 +139,19 @@ class Batch:
             sent = _libc.sendmmsg(
                 self._descriptor, self._base + _MESSAGE.size * done, min(count - done, _MAX_MESSAGES), 0
             )
-            if sent <= 0:  # the first message failed (no route, firewall): skip it, the others are sent
+            if sent <= 0 and ctypes.get_errno() == errno.EAGAIN:  # the socket is full, and does not block
+                select.select([], [self._descriptor], [], _FULL_SECONDS)
+            elif sent <= 0:  # the first message failed (no route, firewall): skip it, the others are sent
                 self.errors += 1
                 sent = 1
-            done += sent
+            done += max(0, sent)
 
 
 def _place(source: Source, index: int, pointer: Any) -> _Place:
     session = source.session._srtp[0] if source.session else None  # as `Session.protect` takes it
+    head = 0x8000 | source.marker << 7 | source.payload_type
     return (
-        STRIDE * index, 2 * index + 1, 0x8000 | source.payload_type, source.sequence, source.timestamp, source.step,
+        STRIDE * index, 2 * index + 1, head, source.sequence, source.timestamp, source.step,
         source.ssrc, session, pointer, source.mask, source.frames, source.first,
     )  # fmt: skip
 

@@ -8,12 +8,10 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from xml.sax.saxutils import escape, quoteattr
 
 from recorder.simulate.plan import CODECS, DTLS, SUITES, VIDEO, Party
-from sip.errors import SipError
-from sip.sdp.description import MediaLine, SessionDescription
-from sip.sdp.writer import attribute, crypto, format_lines, media_line, session_lines, write
 
 METADATA_TYPE = "application/rs-metadata+xml"
 _CRYPTO = re.compile(r"(\d+)\s+(\S+)\s+inline:([A-Za-z0-9+/=]+)")
@@ -26,7 +24,7 @@ class Line:
     label: str
     """RFC 4574 label."""
     codec: str
-    """PCMA, PCMU, G722, opus or VP8."""
+    """PCMA, PCMU, G722, opus, VP8 or H264."""
     port: int
     """Own RTP port; RTCP is the next one."""
     suite: str | None
@@ -35,6 +33,11 @@ class Line:
     """Own master key and salt."""
     fingerprint: str = ""
     """Own certificate if the keys come by DTLS-SRTP."""
+
+    @property
+    def kind(self) -> str:
+        """audio or video."""
+        return "video" if self.codec in VIDEO else "audio"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,19 +72,21 @@ def offer(
 
     `setup` is our DTLS role, which an answer must name.
     """
-    out = session_lines(address, session, version, user="recorder-simulate")
+    own = f"IN IP{6 if ':' in address else 4} {address}"
+    out = ["v=0", f"o=recorder-simulate {session} {version} {own}", "s=-", f"c={own}", "t=0 0"]
     for line in lines:
-        kind, ptime = ("video", []) if line.codec == VIDEO else ("audio", [attribute("ptime", 20)])
-        form = CODECS[line.codec].format
-        out.append(media_line(kind, line.port, _profile(line), [form.payload_type]))
-        out += [*format_lines(form), *ptime, attribute("label", line.label), attribute(direction)]
+        codec = CODECS[line.codec]
+        out += [f"m={line.kind} {line.port} {_profile(line)} {codec.payload_type}"]
+        out += [f"a=rtpmap:{codec.payload_type} {codec.rtpmap}"]
+        out += [f"a=fmtp:{codec.payload_type} {codec.fmtp}"] if codec.fmtp else []
+        out += ["a=ptime:20"] if line.kind == "audio" else []
+        out += [f"a=label:{line.label}", f"a={direction}"]
         if line.suite == DTLS:
-            out += [attribute("setup", setup), attribute("fingerprint", line.fingerprint)]
+            out += [f"a=setup:{setup}", f"a=fingerprint:{line.fingerprint}"]
         elif line.suite:
-            out.append(crypto(line.suite, line.key))
-        if mux:
-            out.append(attribute("rtcp-mux"))
-    return write(out)
+            out += [f"a=crypto:1 {line.suite} inline:{base64.b64encode(line.key).decode()}"]
+        out += ["a=rtcp-mux"] if mux else []
+    return "\r\n".join([*out, ""]).encode()
 
 
 def _profile(line: Line) -> str:
@@ -90,47 +95,91 @@ def _profile(line: Line) -> str:
     return "RTP/SAVP" if line.suite else "RTP/AVP"
 
 
-def read_answer(body: bytes, lines: Sequence[Line], direction: str) -> tuple[list[Target | None], list[str]]:
+class _Section:
+    """One m-line of a description with what belongs to it (RFC 8866 section 5)."""
+
+    def __init__(self, session: Sequence[str], lines: Sequence[str]) -> None:
+        words = [*lines[0][2:].split(), "", "", ""]
+        self.kind, self.profile, self.payloads = words[0], words[2], words[3:]
+        self.port = int(words[1]) if words[1].isdecimal() else 0
+        self._own, self._session = lines[1:], session
+
+    @property
+    def address(self) -> str:
+        """The address of its connection line, or of the session's; empty if there is none."""
+        found = [line.split() for line in (*self._own, *self._session) if line.startswith("c=IN IP")]
+        return found[0][2] if found and len(found[0]) == 3 else ""
+
+    def all(self, name: str) -> list[str]:
+        """Return the values of an attribute; the session's where it has none."""
+        for lines in (self._own, self._session):
+            if found := [line for line in lines if line == f"a={name}" or line.startswith(f"a={name}:")]:
+                return [line.partition(":")[2].strip() for line in found]
+        return []
+
+    def first(self, name: str) -> str | None:
+        """Return the first value of an attribute."""
+        return next(iter(self.all(name)), None)
+
+    @property
+    def direction(self) -> str:
+        """Its direction; sendrecv if it names none (RFC 8866 section 6.7)."""
+        ways = ("sendrecv", "sendonly", "recvonly", "inactive")
+        found = [line[2:] for lines in (self._own, self._session) for line in lines if line[2:] in ways]
+        return found[0] if found else "sendrecv"
+
+
+def _sections(body: bytes) -> list[_Section] | None:
+    """Cut a description at its m-lines; None if it is none."""
+    lines = body.decode("utf-8", "replace").splitlines()
+    if lines[:1] != ["v=0"]:
+        return None
+    starts = [*(i for i, line in enumerate(lines) if line.startswith("m=")), len(lines)]
+    return [_Section(lines[: starts[0]], lines[begin:end]) for begin, end in pairwise(starts)]
+
+
+def read_answer(
+    body: bytes, lines: Sequence[Line], direction: str, *, mux: bool = False
+) -> tuple[list[Target | None], list[str]]:
     """Parse the recorder's answer: where each stream goes (None: refused), and which rules it breaks."""
-    try:
-        answer = SessionDescription.parse(body)
-    except SipError:
+    answer = _sections(body)
+    if answer is None:
         return [None] * len(lines), ["The answer has no SDP."]
     faults = []
-    if len(answer.media) != len(lines):
-        faults.append(f"The answer has {len(answer.media)} m-lines for {len(lines)} offered (RFC 3264 section 6).")
+    if len(answer) != len(lines):
+        faults.append(f"The answer has {len(answer)} m-lines for {len(lines)} offered (RFC 3264 section 6).")
     targets: list[Target | None] = []
     for i, line in enumerate(lines):
-        media = answer.media[i] if i < len(answer.media) else None
+        media = answer[i] if i < len(answer) else None
         target = _target(media, line) if media else None
-        targets.append(target)
         if media and target:
-            faults += _judge(media, line, direction)
+            faults += _judge(media, line, direction, mux=mux)
+            if any(other and (other.host, other.port) == (target.host, target.port) for other in targets):
+                faults.append("Two answer lines name the same port (RFC 8866 section 5.14).")
+        else:
+            faults.append(f"The recorder refuses the {line.kind} of stream {line.label}.")
+        targets.append(target)
     return targets, faults
 
 
 def asks_for_silence(body: bytes) -> bool:
     """Return whether an offer of the recorder asks us to send nothing (RFC 3264 section 8.4)."""
-    try:
-        media = SessionDescription.parse(body).media
-    except SipError:
-        return False
-    return bool(media) and all(line.port == 0 or line.direction in ("inactive", "sendonly") for line in media)
+    media = _sections(body)
+    return bool(media) and all(line.port == 0 or line.direction in ("inactive", "sendonly") for line in media or ())
 
 
-def _target(media: MediaLine, line: Line) -> Target | None:
-    host = media.connection.ip if media.connection else None
-    if not media.port or not host:
+def _target(media: _Section, line: Line) -> Target | None:
+    if not media.port or not media.address:
         return None
-    rtcp = (media.attribute("rtcp") or "").split(" ")[0]
+    rtcp = (media.first("rtcp") or "").split(" ")[0]
     apart = int(rtcp) if rtcp.isdecimal() else media.port + 1
-    mux = media.attribute("rtcp-mux") is not None
-    ports = media.port, media.port if mux else apart
-    return Target(host, *ports, _key(media, line), media.fingerprints, (media.setup or "").lower())
+    ports = media.port, media.port if media.first("rtcp-mux") is not None else apart
+    fingerprints = tuple(media.all("fingerprint"))
+    return Target(media.address, *ports, _key(media, line), fingerprints, (media.first("setup") or "").lower())
 
 
-def _key(media: MediaLine, line: Line) -> bytes:
-    found = _CRYPTO.match(media.attribute("crypto") or "") if line.suite else None
+def _key(media: _Section, line: Line) -> bytes:
+    found = _CRYPTO.match(media.first("crypto") or "") if line.suite else None
     try:
         key = base64.b64decode(found[3] + "==") if found else b""
     except binascii.Error:
@@ -138,27 +187,40 @@ def _key(media: MediaLine, line: Line) -> bytes:
     return key if len(key) == SUITES.get(line.suite or "") else b""  # without it only its reports are unreadable
 
 
-def _judge(media: MediaLine, line: Line, direction: str) -> list[str]:
-    """List what breaks RFC 3264, RFC 4568 or RFC 7866 in one answer line."""
-    faults = []
+def _judge(media: _Section, line: Line, direction: str, *, mux: bool) -> list[str]:
+    """List what breaks RFC 3264, RFC 4568, RFC 5761 or RFC 7866 in one answer line."""
+    faults = _of_keys(media, line)
     allowed = ("inactive",) if direction == "inactive" else ("recvonly", "inactive")
     if media.direction not in allowed:
         faults.append(f"An answer line is {media.direction} where {direction} was offered (RFC 3264 section 6.1).")
-    crypto = [_CRYPTO.match(value) for value in media.all_attributes("crypto")]
-    if line.suite == DTLS:
-        if media.setup not in ("active", "passive") or not media.fingerprints:
-            faults.append("An answer line lacks its role or its fingerprint (RFC 5763 section 5).")
-    elif line.suite and [found and (found[1], found[2].upper()) for found in crypto] != [("1", line.suite)]:
-        faults.append(
-            "An answer line does not hold exactly the offered crypto line's tag and suite (RFC 4568 section 5.1.2)."
-        )
-    elif line.suite and not _key(media, line):
-        faults.append("An answer line's key has the wrong length for its suite (RFC 4568 section 6.1).")
-    if media.label != line.label:
+    if (media.kind, media.profile) != (line.kind, _profile(line)):
+        faults.append(f"An answer line is {media.kind} {media.profile} for {line.kind} {_profile(line)} (RFC 3264).")
+    if media.first("label") != line.label:
         faults.append("An answer line does not echo its a=label.")
-    if str(CODECS[line.codec].format.payload_type) not in media.payloads:
+    if media.first("rtcp-mux") is not None and not mux:
+        faults.append("An answer line has a=rtcp-mux, which was not offered (RFC 5761 section 5.1.1).")
+    codec = CODECS[line.codec]
+    told = [value.lower().split() for value in media.all("rtpmap") if value.startswith(f"{codec.payload_type} ")]
+    if str(codec.payload_type) not in media.payloads:
         faults.append("An answer line lacks the offered payload type (RFC 3264 section 6.1).")
+    elif told and told[0][1].split("/")[:2] != codec.rtpmap.lower().split("/")[:2]:
+        faults.append("An answer line gives the offered payload type to another codec (RFC 3264 section 6.1).")
     return faults
+
+
+def _of_keys(media: _Section, line: Line) -> list[str]:
+    """List what is wrong with the keys of an answer line."""
+    crypto = [_CRYPTO.match(value) for value in media.all("crypto")]
+    if line.suite == DTLS:
+        well = media.first("setup") in ("active", "passive") and media.all("fingerprint") and not crypto
+        return [] if well else ["An answer line lacks its role or its fingerprint (RFC 5763 section 5)."]
+    if line.suite and [found and (found[1], found[2].upper()) for found in crypto] != [("1", line.suite)]:
+        return [
+            "An answer line does not hold exactly the offered crypto line's tag and suite (RFC 4568 section 5.1.2)."
+        ]
+    if line.suite and not _key(media, line):
+        return ["An answer line's key has the wrong length for its suite (RFC 4568 section 6.1)."]
+    return ["An answer line has keys, which were not offered."] if crypto and not line.suite else []
 
 
 def identifier() -> str:

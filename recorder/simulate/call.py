@@ -16,18 +16,14 @@ from recorder.simulate.batch import random_number
 from recorder.simulate.bodies import Line, Picture, Target, asks_for_silence, combine, offer, read_answer
 from recorder.simulate.dialog import Dialog
 from recorder.simulate.media_link import MediaLink
-from recorder.simulate.plan import DTLS, SUITES, Plan
+from recorder.simulate.plan import CODECS, DTLS, SUITES, Plan
 from recorder.simulate.report import CallReport, StreamReport
 from sip.message.message import Request, Response
 
-_HANDSHAKE = 10.0
-"""Seconds the recorder has until the keys of all streams are agreed."""
 _STALL = 30.0
 """Seconds a machine may stall before its last packets are given up."""
 _LOOK = 0.02
 """Seconds between checks of a condition."""
-_CLOCK = {"opus": 48, "VP8": 90}
-"""RTP clock units a millisecond; 8 for all others."""
 _NEXT = 4.0
 """Seconds without an answer until a call goes to the next recorder: an answer takes milliseconds."""
 _UNAVAILABLE = 503
@@ -97,6 +93,7 @@ class SimulatedCall:
         self._silenced = False
         self._turning: asyncio.Future[None] | None = None
         self._ids: list[int] = []
+        self._targets: list[Target | None] = []
         self._over = asyncio.Event()
         self.sending = False
 
@@ -117,12 +114,21 @@ class SimulatedCall:
         self.report.final_answer(setup_ms, response.status, response.reason)
         if not self.report.answered:
             return
-        targets, faults = read_answer(response.body, self._lines, self._direction)
-        self.report.fault(*faults)
+        targets = self._targets = self._judge(response)
         await self._add_streams(targets)
         if not self._ids:
             self.report.fault("The recorder accepted the call but none of its streams.")
             await self._bye()
+
+    def _judge(self, response: Response) -> list[Target | None]:
+        """Note what is wrong with a 2xx; return where each stream goes."""
+        targets, faults = read_answer(response.body, self._lines, self._direction, mux=self._plan.rtcp_mux)
+        self.report.fault(*faults)
+        if "+sip.srs" not in (response.headers.get("Contact") or "").lower():
+            self.report.fault("The Contact of an answer lacks +sip.srs (RFC 7866 section 6.2.1).")
+        if self._targets and targets != self._targets:
+            self.report.fault("The answer to a re-INVITE changes address or key of a stream that it goes on with.")
+        return targets
 
     async def _invited(self) -> tuple[Response | None, float]:
         """Invite one recorder after the other until one answers, and not with 503 (RFC 3263 section 4.3)."""
@@ -188,13 +194,11 @@ class SimulatedCall:
         """Wait for the keys of DTLS-SRTP."""
         if self._lines[0].suite != DTLS:
             return
-        for _ in range(round(_HANDSHAKE / _LOOK)):
-            state = await self._media.do("keyed", ids=self._ids)
-            if state["over"]:
-                self.report.fault(*(f"DTLS-SRTP: {fault}." for fault in state["faults"]))
-                return
+        state = await self._media.do("keyed", ids=self._ids)
+        while not state["over"]:
             await asyncio.sleep(_LOOK)
-        self.report.fault("DTLS-SRTP: no handshake completed.")
+            state = await self._media.do("keyed", ids=self._ids)
+        self.report.fault(*(f"DTLS-SRTP: {fault}." for fault in state["faults"]))
 
     def _words(self, number: int, i: int, line: Line, target: Target) -> dict[str, Any]:
         who = {
@@ -204,6 +208,7 @@ class SimulatedCall:
             "call": self._number,
             "stream": i,
             "ssrc": random_number(32),
+            "batched": self._plan.batched,
         }
         where = {"host": target.host, "port": target.port, "rtcp_port": target.rtcp_port}
         how = {"codec": line.codec, "suite": line.suite, "key": line.key.hex(), "peer_key": target.key.hex()}
@@ -274,7 +279,7 @@ class SimulatedCall:
         response, _ = await self._offer("INVITE", self._picture.document())
         self._expect(response, "re-INVITE")
         if response is not None and 200 <= response.status < 300:
-            self.report.fault(*read_answer(response.body, self._lines, self._direction)[1])
+            self._judge(response)
             for stream in self.report.streams:
                 stream.later = self.report.parties[self._picture.senders[stream.stream]]
 
@@ -288,7 +293,7 @@ class SimulatedCall:
         response, _ = await self._offer("INVITE", self._picture.document(held=held))
         self._expect(response, "re-INVITE")
         if response is not None and 200 <= response.status < 300:
-            self.report.fault(*read_answer(response.body, self._lines, direction)[1])
+            self._judge(response)
         if not held:
             await self._switch("on")
 
@@ -303,7 +308,8 @@ class SimulatedCall:
             await self._bye()
         reply = await self._media.do("drop", ids=self._ids)
         for stream, figures in zip(self.report.streams, reply["streams"], strict=True):
-            stream.settle(figures, _CLOCK.get(stream.codec, 8))
+            stream.settle(figures, CODECS[stream.codec].clock // 1000)
+            self.report.fault(*stream.faults())
 
     async def _bye(self) -> None:
         response, _ = await self._ask("BYE")

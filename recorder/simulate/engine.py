@@ -7,19 +7,25 @@ slots are sent late.
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import json
 import os
 import resource
-import select
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any
+
+import asyncio_dgram
+from aiortc import RTCCertificate
+from asyncio_dgram.aio import DatagramStream
+from pylibsrtp import Error
 
 from recorder.simulate import coded
 from recorder.simulate.batch import Batch, random_number
-from recorder.simulate.handshakes import DTLS_BYTES, Handshakes
+from recorder.simulate.flow import Flow, Name
 from recorder.simulate.outgoing import SLOTS, Outgoing, Words
 from recorder.simulate.plan import TICK
 
@@ -32,8 +38,8 @@ _TRIES = 500
 _LOWEST_PORT = 40_000
 _PRIORITY = -10
 """Nice value if allowed: a late generator proves nothing."""
-_LISTEN_EVERY = 10
-"""Ticks between reads of the recorder's reports, which are seconds apart."""
+_LINE_LIMIT = 64 << 20
+"""The longest command: the frames of a voice of 30 s are 1 MB of JSON."""
 
 
 class Engine:
@@ -45,58 +51,74 @@ class Engine:
         self._zero = time.time()  # when tick 0 was due, in seconds since 1970: by the tick that was least late
         self.figures = {"slots": 0, "late_5ms": 0, "late_20ms": 0, "latest_us": 0}
         self._sounds: dict[int, list[bytes]] = {}
-        self._by_name: dict[tuple[str, int], Outgoing] = {}
-        self._lanes: list[tuple[socket.socket, socket.socket]] = []
+        self._flows: dict[Name, tuple[Flow, Outgoing]] = {}
+        self._lanes: list[tuple[DatagramStream, DatagramStream]] = []
+        self._tasks: list[asyncio.Task[None]] = []
         self._batches: list[list[Batch]] = []
+        self._singly: dict[tuple[int, int], list[Outgoing]] = {}
         self._members: dict[tuple[int, int], dict[int, Outgoing]] = {}
         self._changed: set[tuple[int, int]] = set()
         self._fresh: dict[int, list[Outgoing]] = {}  # by the tick of their first report
-        self._packets = 0
-        self._pem = b""
-        self._handshakes: dict[int, Handshakes] = {}
-        self._greeted: dict[tuple[str, int], Handshakes] = {}
+        self._packets = self._errors = 0
+        self._own: RTCCertificate | None = None
+        self._handshakes: dict[int, asyncio.Task[str | None]] = {}
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close all ports."""
+        for task in (*self._tasks, *self._handshakes.values()):
+            task.cancel()
+        for flow, _ in self._flows.values():
+            await flow.close()
         for pair in self._lanes:
             for each in pair:
                 each.close()
 
-    def do(self, words: Words) -> Words:
+    async def do(self, words: Words) -> Words:
         """Carry out one command and return its reply."""
-        return COMMANDS[words["do"]](self, words)
+        return await COMMANDS[words["do"]](self, words)
 
-    def open(self, words: Words) -> Words:
-        """Open a pair of ports for each lane; return the RTP ports."""
-        self._pem = words.get("pem", "").encode()
+    async def open(self, words: Words) -> Words:
+        """Open a pair of ports for each lane, and make a certificate if wanted; return RTP ports and fingerprint."""
         for _ in range(words["lanes"]):
-            self._lanes.append(_pair(words["address"]))
-            self._batches.append([Batch(self._lanes[-1][0].fileno()) for _ in range(SLOTS)])
-        return {"ports": [rtp.getsockname()[1] for rtp, _ in self._lanes]}
+            rtp, rtcp = [await asyncio_dgram.from_socket(each) for each in _pair(words["address"])]
+            self._tasks += [asyncio.create_task(self._listen(each), name="simulate-listen") for each in (rtp, rtcp)]
+            self._batches.append([Batch(rtp.socket.fileno()) for _ in range(SLOTS)])
+            self._lanes.append((rtp, rtcp))
+        reply: Words = {"ports": [rtp.sockname[1] for rtp, _ in self._lanes]}
+        if words.get("certificate"):
+            self._own = RTCCertificate.generateCertificate()
+            reply["fingerprint"] = next(
+                f"{each.algorithm} {each.value}" for each in self._own.getFingerprints() if each.algorithm == "sha-256"
+            )
+        return reply
 
-    def sound(self, words: Words) -> Words:
+    async def sound(self, words: Words) -> Words:
         """Take the encoded frames of a voice."""
         self._sounds[words["id"]] = [bytes.fromhex(frame) for frame in words["frames"]]
         return {}
 
-    def add(self, words: Words) -> Words:
-        """Add silent streams."""
+    async def add(self, words: Words) -> Words:
+        """Add silent streams, and begin their handshakes."""
         for each in words["streams"]:
-            stream = Outgoing(each, self._sounds)
+            rtp, rtcp = self._lanes[each["lane"]]
+            first = Flow(rtp, (each["host"], each["port"]))
+            second = first if each["rtcp_port"] == each["port"] else Flow(rtcp, (each["host"], each["rtcp_port"]))
+            stream = Outgoing(each, self._sounds, first, second)
             self.streams[each["id"]] = stream
             self._members.setdefault((stream.lane, stream.slot), {})[each["id"]] = stream
-            self._by_name[each["host"], each["port"]] = self._by_name[stream.reports_to] = stream
-            if "fingerprints" in each:
-                made = self._handshakes[each["id"]] = Handshakes(each, self._pem, stream, self._lanes[stream.lane])
-                self._greeted |= dict.fromkeys(made.names, made)
+            self._flows |= {flow.name: (flow, stream) for flow in (first, second)}
+            if "fingerprints" in each and self._own is not None:
+                handshake = asyncio.create_task(stream.agree(self._own, each), name="simulate-handshake")
+                self._handshakes[each["id"]] = handshake
         return {}
 
-    def keyed(self, words: Words) -> Words:
+    async def keyed(self, words: Words) -> Words:
         """Return whether the handshakes of streams are over, and any error."""
         made = [self._handshakes[number] for number in words["ids"] if number in self._handshakes]
-        return {"over": all(each.over for each in made), "faults": [each.fault for each in made if each.fault]}
+        over = all(each.done() for each in made)
+        return {"over": over, "faults": [each.result() for each in made if each.result()] if over else []}
 
-    def on(self, words: Words) -> Words:
+    async def on(self, words: Words) -> Words:
         """Let streams send from the next tick on, and send a report after the first packet (RFC 3550 section 6.2).
 
         The recorder can then align even the streams of a short call, however late a busy machine sends one.
@@ -106,34 +128,37 @@ class Engine:
             self._fresh.setdefault(self.tick + 2, []).append(stream)
         return {"tick": self.tick + 1}
 
-    def off(self, words: Words) -> Words:
+    async def off(self, words: Words) -> Words:
         """Stop streams after the current tick."""
         for stream in self._named(words):
             stream.off(self.tick + 1)
         return {"tick": self.tick + 1}
 
-    def time(self, words: Words) -> Words:
+    async def time(self, words: Words) -> Words:
         """Return the current tick: every packet of earlier ones is sent."""
         return {"tick": self.tick}
 
-    def drop(self, words: Words) -> Words:
+    async def drop(self, words: Words) -> Words:
         """Stop streams, send BYE, return their figures and forget them."""
         reply = []
         for number, stream in zip(words["ids"], self._named(words), strict=True):
             stream.off(self.tick + 1)
-            self._report(stream, leaving=True)
+            await self._report(stream, leaving=True)
             self._packets += stream.packets(self.tick)
             reply.append({"sent": stream.sent, **stream.figures})
             del self.streams[number], self._members[stream.lane, stream.slot][number]
-            made = self._handshakes.pop(number, None)
-            self._greeted = {name: other for name, other in self._greeted.items() if other is not made}
-            self._by_name = {name: other for name, other in self._by_name.items() if other is not stream}
+            if (handshake := self._handshakes.pop(number, None)) is not None:
+                handshake.cancel()
+            for flow in {stream.rtp, stream.rtcp}:
+                await flow.close()
+                if self._flows.get(flow.name, (None,))[0] is flow:
+                    del self._flows[flow.name]
         return {"streams": reply}
 
-    def count(self, words: Words) -> Words:
+    async def count(self, words: Words) -> Words:
         """Return the figures of the whole process."""
         usage = resource.getrusage(resource.RUSAGE_SELF)
-        errors = sum(batch.errors for lane in self._batches for batch in lane)
+        errors = self._errors + sum(batch.errors for lane in self._batches for batch in lane)
         packets = self._packets + sum(stream.packets(self.tick) for stream in self.streams.values())
         return {
             **self.figures,
@@ -149,67 +174,57 @@ class Engine:
             self._changed.add((stream.lane, stream.slot))
             yield stream
 
-    def begin(self, tick: int) -> None:
-        """Start a tick: apply changes, so that all its slots agree on who sends; exchange reports."""
+    async def begin(self, tick: int) -> None:
+        """Start a tick: apply changes, so that all its slots agree on who sends; send reports."""
         self.tick = tick
         self._zero = min(self._zero, time.time() - tick * TICK)
-        for lane, slot in self._changed:
-            members = self._members.get((lane, slot), {}).values()
-            self._batches[lane][slot].arrange(s.source for s in members if s.began is not None)
+        for place in self._changed:
+            sending = [each for each in self._members.get(place, {}).values() if each.began is not None]
+            self._batches[place[0]][place[1]].arrange(each.source for each in sending if each.batched)
+            self._singly[place] = [each for each in sending if not each.batched]
         self._changed.clear()
         numbers = range(tick % REPORT_TICKS, max(self.streams, default=-1) + 1, REPORT_TICKS)
         due = [self.streams[number] for number in numbers if number in self.streams]
         for stream in (*self._fresh.pop(tick, ()), *due):
             if stream.began is not None:
-                self._report(stream)
-        waiting = [made for made in self._handshakes.values() if not made.over]
-        if tick % _LISTEN_EVERY == 0 or waiting:
-            self._listen()
-        for made in waiting:
-            made.repeat()
+                await self._report(stream)
 
-    def send(self, slot: int, frame: int) -> None:
+    async def send(self, slot: int, frame: int) -> None:
         """Send what is due in one slot of the current tick."""
-        for batches in self._batches:
+        for lane, batches in enumerate(self._batches):
             if len(batches[slot]):
                 batches[slot].send(self.tick, frame)
+            for stream in self._singly.get((lane, slot), ()):
+                try:
+                    await stream.send(self.tick)
+                except (OSError, Error):
+                    self._errors += 1
 
-    def _report(self, stream: Outgoing, *, leaving: bool = False) -> None:
+    async def _report(self, stream: Outgoing, *, leaving: bool = False) -> None:
         """Note when this tick was due: a busy machine delays sending but not the clock."""
-        place = self._lanes[stream.lane][0 if stream.mux else 1]
-        now = self._zero + self.tick * TICK
         try:
-            place.sendto(stream.report(self.tick, now, leaving=leaving), stream.reports_to)
+            await stream.rtcp.send(stream.report(self.tick, self._zero + self.tick * TICK, leaving=leaving))
         except OSError:
             return  # a closed port of the recorder is not a fault of the audio
 
-    def _listen(self) -> None:
-        for pair in self._lanes:
-            for each in pair:
-                for packet, name in _waiting(each):
-                    stream, greeted = self._by_name.get(name), self._greeted.get(name)
-                    if greeted is not None and packet[:1] and packet[0] in DTLS_BYTES:
-                        greeted.receive(name, packet)
-                    elif stream is not None:
-                        stream.hear(packet)
+    async def _listen(self, ours: Any) -> None:
+        """Take what comes to one of our ports: handshakes and reports."""
+        while True:
+            try:
+                datagram, name = await ours.recv()
+            except asyncio_dgram.TransportClosed:
+                return
+            except OSError:
+                continue  # of a port of the recorder that is closed
+            known = self._flows.get(name[:2])
+            if known is not None and (report := known[0].take(datagram)) is not None:
+                known[1].hear(report)
 
 
-COMMANDS = {
+COMMANDS: dict[str, Callable[[Engine, Words], Awaitable[Words]]] = {
     "open": Engine.open, "sound": Engine.sound, "add": Engine.add, "on": Engine.on, "off": Engine.off,
     "time": Engine.time, "drop": Engine.drop, "count": Engine.count, "keyed": Engine.keyed,
 }  # fmt: skip
-
-
-def _waiting(place: socket.socket) -> Iterator[tuple[bytes, tuple[str, int]]]:
-    """Yield the datagrams in a socket."""
-    while True:
-        try:
-            packet, name = place.recvfrom(2048, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return
-        except OSError:
-            continue
-        yield packet, name[:2]
 
 
 def _pair(address: str) -> tuple[socket.socket, socket.socket]:
@@ -230,43 +245,39 @@ def _pair(address: str) -> tuple[socket.socket, socket.socket]:
     raise SystemExit(f"No two neighbouring ports of {address} are free.")
 
 
-class Orders:
-    """Commands from standard input, read without waiting."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self._rest = b""
-        self.over = False
-
-    def take(self, wait: float) -> None:
-        """Carry out waiting commands; wait for one, at most this many seconds."""
-        if not select.select([0], [], [], wait)[0]:
-            return
-        data = os.read(0, 1 << 20)
-        self.over = not data
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            reply = self._engine.do(json.loads(line))
-            sys.stdout.write(json.dumps(reply) + "\n")
-            sys.stdout.flush()
+async def _obey(engine: Engine) -> None:
+    """Carry out the commands of standard input until it ends."""
+    orders = asyncio.StreamReader(_LINE_LIMIT)
+    loop = asyncio.get_running_loop()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(orders), sys.stdin)
+    while line := await orders.readline():
+        sys.stdout.write(json.dumps(await engine.do(json.loads(line))) + "\n")
+        sys.stdout.flush()
 
 
-def run() -> None:
-    """Keep the clock until standard input ends."""
-    engine = Engine()
-    orders = Orders(engine)
+async def _keep_time(engine: Engine) -> None:
+    """Send what is due, slot after slot."""
     due, slot, frame = time.monotonic(), 0, 0
-    while not orders.over:
+    while True:
         if slot == 0:
-            engine.begin(engine.tick + 1)
+            await engine.begin(engine.tick + 1)
             frame = coded.frame_mask(engine.tick)
-        engine.send(slot, frame)
+        await engine.send(slot, frame)
         slot = (slot + 1) % SLOTS
         due += TICK / SLOTS
         _note(engine.figures, time.monotonic() - due)
-        orders.take(0)
-        while (left := due - time.monotonic()) > 0 and not orders.over:
-            orders.take(left)
+        await asyncio.sleep(max(0, due - time.monotonic()))
+
+
+async def run() -> None:
+    """Keep the clock until standard input ends."""
+    engine = Engine()
+    clock, orders = asyncio.create_task(_keep_time(engine)), asyncio.create_task(_obey(engine))
+    done, _ = await asyncio.wait((clock, orders), return_when=asyncio.FIRST_COMPLETED)
+    clock.cancel()
+    await engine.close()
+    for each in done:
+        each.result()
 
 
 def _note(figures: dict[str, int], late: float) -> None:
@@ -277,9 +288,9 @@ def _note(figures: dict[str, int], late: float) -> None:
 
 
 if __name__ == "__main__":
-    gc.disable()  # nothing here makes reference cycles, and a collection delays a slot
+    gc.freeze()  # a collection looks at the calls only, not at the libraries: it delays a slot by little
     try:
         os.setpriority(os.PRIO_PROCESS, 0, _PRIORITY)
     except PermissionError:
         pass  # without privileges the generator runs at normal priority
-    run()
+    asyncio.run(run())

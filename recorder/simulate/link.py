@@ -6,7 +6,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Callable
-from typing import cast
+from typing import TYPE_CHECKING, Any, cast
 
 from recorder.errors import RecorderError
 from recorder.simulate.dialog import Self
@@ -14,6 +14,9 @@ from recorder.simulate.plan import Plan
 from sip.errors import FramingError
 from sip.message.framing import KEEPALIVE, Framer
 from sip.message.message import Framed
+
+if TYPE_CHECKING:
+    from asyncio_dgram.aio import DatagramClient
 
 CONNECT_SECONDS = 5.0
 RETRY_SECONDS = 0.1
@@ -61,50 +64,73 @@ def _bracketed(address: str) -> str:
     return f"[{address}]" if ":" in address else address
 
 
-class UdpLink(asyncio.DatagramProtocol):
-    """SIP over UDP."""
+class UdpLink:
+    """SIP over UDP, by asyncio-dgram."""
 
-    def __init__(self, plan: Plan, host: str, receive: Receive) -> None:
-        self.remote, self.losses, self._receive = (host, plan.port), 0, receive
-        self.refused = False
-        self.up = True
+    up = True
 
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Store the transport."""
-        self._transport = cast(asyncio.DatagramTransport, transport)
-        address, port = transport.get_extra_info("sockname")[:2]
-        self.address, self.me = address, Self("udp", _bracketed(address), port)
+    def __init__(self, plan: Plan, stream: DatagramClient, receive: Receive) -> None:
+        self.remote, self.losses, self.refused = stream.peername[:2], 0, False
+        self._stream, self._receive = stream, receive
+        self.address, port = stream.sockname[:2]
+        self.me = Self("udp", _bracketed(self.address), port)
+        self._task = asyncio.create_task(self._serve(), name="simulate-link")
 
-    def datagram_received(self, data: bytes, addr: object) -> None:
-        """Pass on a message."""
-        if data.strip():
-            self._receive(data)
+    async def _serve(self) -> None:
+        """Pass on messages; retransmissions continue where nobody listens, because the recorder may be starting."""
+        while True:
+            try:
+                data, _ = await self._stream.recv()
+            except OSError as error:
+                self._note(error)
+                continue
+            if data.strip():
+                self._receive(data)
 
-    def error_received(self, exc: Exception) -> None:
-        """Note that nobody listens there; retransmissions continue, because the recorder may be starting."""
-        self.refused = self.refused or isinstance(exc, ConnectionRefusedError)
+    def _note(self, error: OSError | None) -> None:
+        self.refused = self.refused or isinstance(error, ConnectionRefusedError)
 
     async def send(self, data: bytes) -> None:
         """Send one message."""
-        self._transport.sendto(data)
+        try:
+            self._note(await deliver(self._stream, data))
+        except OSError as error:
+            self._note(error)
 
     async def close(self) -> None:
         """Close the socket."""
-        self._transport.close()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._stream.close()
         await asyncio.sleep(0)  # asyncio closes it in the next turn of the loop
 
 
 async def _open_udp(plan: Plan, host: str, receive: Receive) -> UdpLink:
+    from asyncio_dgram import from_socket
+
     address = plan.source or own_address(host, plan.port)
-    loop = asyncio.get_running_loop()
+    ours = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
     try:
-        _, link = await loop.create_datagram_endpoint(
-            lambda: UdpLink(plan, host, receive), local_addr=(address, 0), remote_addr=(host, plan.port)
-        )
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+        ours.bind((address, 0))
+        ours.connect((host, plan.port))
     except OSError as error:
+        ours.close()
         raise Unreachable(f"No UDP socket from {address} to {host}: {error.strerror}.") from None
-    link._transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
-    return link
+    return UdpLink(plan, cast("DatagramClient", await from_socket(ours)), receive)
+
+
+async def deliver(stream: Any, datagram: bytes, *to: tuple[str, int]) -> OSError | None:
+    """Send a datagram by asyncio-dgram, which raises what an earlier one met: send it again then, and return that.
+
+    Raise OSError if the second fails too.
+    """
+    try:
+        await stream.send(datagram, *to)
+    except OSError as earlier:
+        await stream.send(datagram, *to)
+        return earlier
+    return None
 
 
 class StreamLink:

@@ -11,38 +11,50 @@ from typing import NamedTuple
 from recorder.errors import RecorderError
 from sip.errors import SipError
 from sip.message.uri import Uri
-from sip.sdp.description import STATIC, Format
-from sip.sdp.sdes import SUITES as KEY_BYTES
 
 TICK = 0.02
 """Seconds of audio in a packet."""
-_OFFERED = ("AES_CM_128_HMAC_SHA1_80", "AES_CM_128_HMAC_SHA1_32", "AEAD_AES_128_GCM", "AEAD_AES_256_GCM")
-SUITES = {name: KEY_BYTES[name] for name in _OFFERED}
-"""Bytes of master key and salt of the suites to choose from."""
+SUITES = {
+    "AES_CM_128_HMAC_SHA1_80": 30,
+    "AES_CM_128_HMAC_SHA1_32": 30,
+    "AEAD_AES_128_GCM": 28,
+    "AEAD_AES_256_GCM": 44,
+}
+"""Bytes of master key and salt of the suites to choose from (RFC 4568 section 6.2, RFC 7714 section 14.2)."""
 DTLS = "DTLS-SRTP"
 """Keys by a handshake on the media ports (RFC 5763); `dtls` on the command line."""
 
 
 class Codec(NamedTuple):
-    """How one codec is sent."""
+    """How one codec is offered and sent."""
 
-    format: Format
-    """Payload type as offered."""
+    payload_type: int
+    """As offered."""
+    rtpmap: str
+    """Encoding, RTP clock and channels as in a=rtpmap (RFC 8866 section 6.6)."""
     rate: int
     """Samples a second; G.722 has 16000 though its RTP clock counts 8000."""
     step: int
     """RTP clock units a packet."""
+    fmtp: str = ""
+    """Value of a=fmtp."""
+
+    @property
+    def clock(self) -> int:
+        """RTP clock units a second."""
+        return int(self.rtpmap.split("/")[1])
 
 
 CODECS = {
-    "PCMU": Codec(Format(0, *STATIC[0]), 8000, 160),
-    "PCMA": Codec(Format(8, *STATIC[8]), 8000, 160),
-    "G722": Codec(Format(9, *STATIC[9]), 16000, 160),
-    "opus": Codec(Format(96, "opus", 48000, 2), 48000, 960),
-    "VP8": Codec(Format(97, "VP8", 90000), 90000, 1800),
+    "PCMU": Codec(0, "PCMU/8000", 8000, 160),
+    "PCMA": Codec(8, "PCMA/8000", 8000, 160),
+    "G722": Codec(9, "G722/8000", 16000, 160),
+    "opus": Codec(96, "opus/48000/2", 48000, 960),
+    "VP8": Codec(97, "VP8/90000", 90000, 1800),
+    "H264": Codec(98, "H264/90000", 90000, 1800, "packetization-mode=1;profile-level-id=42e01f"),
 }
-VIDEO = "VP8"
-"""The video codec, the only one of CODECS that is not audio."""
+VIDEO = ("VP8", "H264")
+"""Those of CODECS that are video."""
 CHOICES = {
     "g711": ("PCMA", "PCMU"),
     "pcma": ("PCMA",),
@@ -53,6 +65,8 @@ CHOICES = {
 """Codec words of the command line; streams use the names in turn."""
 TRANSPORTS = ("udp", "tcp", "tls")
 KINDS = ("coded", "tone")
+BATCHED_FROM = 50
+"""Calls of a run from which packets are built and sent many at once: one by one they cost four times as much."""
 MAX_STREAMS = 8
 MAX_CALLS = 20_000
 LONGEST_TUNE = 30.0
@@ -117,6 +131,8 @@ class Plan:
     """Offer RTP and RTCP on one port (RFC 5761)."""
     video: bool = False
     """Offer a video stream for each participant, after the audio streams."""
+    video_codec: str = "vp8"
+    """`vp8` or `h264`."""
     swap_speakers: bool = False
     """Report at three quarters of each call that the first two participants swap: each is said to send the other's
     stream.
@@ -163,6 +179,11 @@ class Plan:
         return self.audio_kind == "coded" and self.codec in ("g711", "pcma", "pcmu")
 
     @property
+    def batched(self) -> bool:
+        """Whether this is load: so many calls that their packets are built and sent many at once."""
+        return self.calls >= BATCHED_FROM
+
+    @property
     def lines(self) -> int:
         """How many m-lines a call has."""
         return 2 * self.streams if self.video else self.streams
@@ -170,7 +191,7 @@ class Plan:
     def codec_of(self, stream: int) -> str:
         """Return the codec of a stream; video streams follow the audio streams."""
         if self.video and stream >= self.streams:
-            return VIDEO
+            return self.video_codec.upper()
         names = CHOICES[self.codec]
         return names[stream % len(names)]
 
@@ -192,6 +213,7 @@ class Plan:
             _one_of("transport", one.carrier, TRANSPORTS)
         _one_of("srtp", self.srtp, ("none", "all", "dtls", *SUITES))
         _one_of("codec", self.codec, tuple(CHOICES))
+        _one_of("video-codec", self.video_codec, tuple(name.lower() for name in VIDEO))
         _one_of("audio-kind", self.audio_kind, KINDS)
         _between("calls", self.calls, 1, MAX_CALLS)
         _between("streams", self.streams, 1, MAX_STREAMS)

@@ -15,6 +15,10 @@ from recorder.simulate.plan import CODECS, TICK, VIDEO, Party
 
 _ENOUGH = 100_000
 """Packets needed for a meaningful cost per packet: with fewer, the clock itself is most of it."""
+_UNREPORTED = 12.0
+"""Seconds of audio about which there must be a report: they are some 5 s apart (RFC 3550 section 6.2)."""
+_LOST = 0.1
+"""Share of packets from which a reported loss is a fault: no network of a recorder loses as many."""
 
 Stretch = tuple[int, int]
 """First tick sent and first tick no longer sent; a tick is 20 ms of the sender's clock."""
@@ -27,7 +31,7 @@ class StreamReport:
     label: str
     """a=label of its m-line."""
     codec: str
-    """PCMA, PCMU, G722, opus or VP8."""
+    """PCMA, PCMU, G722, opus, VP8 or H264."""
     suite: str | None
     """SRTP suite, None for plain RTP."""
     run: int
@@ -47,7 +51,9 @@ class StreamReport:
     receiver_reports: int = 0
     """RTCP report blocks about it."""
     unreadable_reports: int = 0
-    """RTCP packets that failed authentication."""
+    """RTCP packets that are not protected as agreed, or damaged."""
+    foreign_reports: int = 0
+    """RTCP report blocks about another source than ours."""
     lost_reported: int = 0
     """Packets lost according to the recorder."""
     jitter_ms: float = 0.0
@@ -57,8 +63,21 @@ class StreamReport:
         """Take what the media process counted; `clock`: RTP clock units a millisecond."""
         self.sent = tuple((begin, end) for begin, end in figures["sent"] if end > begin)
         self.receiver_reports, self.unreadable_reports = figures["reports"], figures["unreadable"]
-        self.lost_reported = figures["lost"]
+        self.lost_reported, self.foreign_reports = figures["lost"], figures["foreign"]
         self.jitter_ms = round(figures["jitter"] / clock, 3)
+
+    def faults(self) -> list[str]:
+        """Say what is wrong with the recorder's reports about it (RFC 3550 section 6)."""
+        found = []
+        if self.unreadable_reports:
+            found.append(f"RTCP about stream {self.label} is not protected by the key that the answer names.")
+        if self.foreign_reports:
+            found.append(f"A report at the port of stream {self.label} is about an SSRC that was not sent.")
+        if not self.receiver_reports and any((end - begin) * TICK >= _UNREPORTED for begin, end in self.sent):
+            found.append(f"There is no receiver report about stream {self.label} in {_UNREPORTED:.0f} s.")
+        if self.lost_reported > self.frames * _LOST:
+            found.append(f"The recorder misses more than a tenth of stream {self.label}.")
+        return found
 
     @property
     def frames(self) -> int:
@@ -104,6 +123,7 @@ class StreamReport:
             "frames",
             "receiver_reports",
             "unreadable_reports",
+            "foreign_reports",
             "lost_reported",
             "jitter_ms",
         )
@@ -322,7 +342,7 @@ def write_audio(folder: Path, calls: Sequence[CallReport]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     count = 0
     for call in calls:
-        for stream in (stream for stream in call.streams if stream.codec != VIDEO):
+        for stream in (stream for stream in call.streams if stream.codec not in VIDEO):
             with wave.open(str(folder / wav_name(call, stream)), "wb") as file:
                 file.setnchannels(1)
                 file.setsampwidth(2)

@@ -78,8 +78,8 @@ async def _close(agents: list[Agent]) -> None:
 
 
 async def _run(plan: Plan, agents: list[Agent], media: MediaLink, address: str, on_progress: Progress) -> Report:
-    pem, fingerprint = await asyncio.to_thread(_own) if plan.srtp == "dtls" else ("", "")
-    ports = (await media.do("open", address=address, lanes=plan.lines, pem=pem))["ports"]
+    opened = await media.do("open", address=address, lanes=plan.lines, certificate=plan.srtp == "dtls")
+    ports, fingerprint = opened["ports"], opened.get("fingerprint", "")
     voices = [] if plan.coded else await _voices(plan, media)
     pictures = await _pictures(plan, media) if plan.video else []
     before = (await media.do("count"))["cpu"]
@@ -117,14 +117,6 @@ async def _place_all(
     return placed
 
 
-def _own() -> tuple[str, str]:
-    """Make the certificate of a run for DTLS-SRTP: PEM and fingerprint."""
-    from recorder.simulate.association import Own  # loads OpenSSL's binding, which runs without DTLS do not need
-
-    own = Own.create()
-    return own.pem.decode(), own.fingerprint
-
-
 async def _voices(plan: Plan, media: MediaLink) -> list[dict[str, tuple[int, Any]]]:
     """Encode the voices and send them to the media process; return id and samples by voice and codec."""
     voices: list[dict[str, tuple[int, Any]]] = []
@@ -143,7 +135,7 @@ async def _pictures(plan: Plan, media: MediaLink) -> list[tuple[int, Any]]:
     """Encode the pictures of each participant and send them to the media process; return their ids, and no audio."""
     made = []
     for number in range(plan.streams):
-        frames = await asyncio.to_thread(video.encode, number)
+        frames = await asyncio.to_thread(video.encode, plan.video_codec.upper(), number)
         await media.do("sound", id=-1 - number, frames=[frame.hex() for frame in frames])
         made.append((-1 - number, None))
     return made

@@ -1,4 +1,4 @@
-"""A moving picture for each video stream as VP8, a whole picture per packet (RFC 7741). FFmpeg is imported only here.
+"""A moving picture for each video stream, a whole picture per packet; aiortc encodes it.
 
 Every picture is a key frame, so that each packet can be decoded by itself: after a hold, a loss or a restart. A picture
 shows a bar whose position is the number of the picture, on a grey that is the number of the participant.
@@ -10,6 +10,8 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
+from recorder.simulate.plan import CODECS
+
 PICTURES = 50
 """Pictures until it repeats: a second, at one a tick."""
 WIDTH, HEIGHT = 176, 96
@@ -17,8 +19,6 @@ BAR, STEP = 16, 3
 """Pixels of the bar, and of its movement per picture."""
 STREAMS = 8
 """Shades that can be distinguished after a codec; the ninth stream looks like the first."""
-_DESCRIPTOR = b"\x10"
-"""RFC 7741 section 4.2: the first packet of a picture, partition 0, no other fields."""
 
 
 def luma(stream: int, number: int) -> bytes:
@@ -29,23 +29,22 @@ def luma(stream: int, number: int) -> bytes:
     return bytes(row) * HEIGHT
 
 
-@lru_cache(STREAMS)
-def encode(stream: int) -> tuple[bytes, ...]:
-    """Return the RTP payloads of a stream, one a picture."""
-    import av
+@lru_cache(2 * STREAMS)
+def encode(codec: str, stream: int) -> tuple[bytes, ...]:
+    """Return the RTP payloads of a stream in VP8 (RFC 7741) or H264 (RFC 6184), one a picture."""
+    from aiortc.codecs.h264 import H264Encoder
+    from aiortc.codecs.vpx import Vp8Encoder
+    from av import VideoFrame
 
-    context: Any = av.CodecContext.create("libvpx", "w")
-    context.width, context.height, context.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-    context.options = {"g": "1", "crf": "20", "b": "2M", "deadline": "good", "cpu-used": "8", "lag-in-frames": "0"}
-    context.time_base = Fraction(1, PICTURES)
+    encoder: Any = Vp8Encoder() if codec == "VP8" else H264Encoder()
     made = []
     for number in range(PICTURES):
-        frame = av.VideoFrame(WIDTH, HEIGHT, "yuv420p")
+        frame = VideoFrame(WIDTH, HEIGHT, "yuv420p")
         grey = b"\x80" * (WIDTH * HEIGHT // 4)
         for plane, data in zip(frame.planes, (luma(stream, number), grey, grey), strict=True):
             rows = [data[i : i + plane.width] for i in range(0, len(data), plane.width)]
             plane.update(b"".join(row.ljust(plane.line_size, b"\0") for row in rows))
-        frame.pts = number
-        made += [_DESCRIPTOR + bytes(packet) for packet in context.encode(frame)]
-    made += [_DESCRIPTOR + bytes(packet) for packet in context.encode(None)]
+        frame.pts, frame.time_base = number * CODECS[codec].step, Fraction(1, CODECS[codec].clock)
+        (payload,), _ = encoder.encode(frame, force_keyframe=True)  # a picture of bars is far shorter than a packet
+        made.append(payload)
     return tuple(made)

@@ -1,4 +1,4 @@
-"""What `recorder simulate` sends is recorded as it says: every suite over every transport, and video."""
+"""What `recorder simulate` sends is recorded as it says: every suite and handshake over every transport, and video."""
 
 from __future__ import annotations
 
@@ -129,11 +129,12 @@ def seen(frame: av.VideoFrame) -> list[tuple[float, int]]:
     return found
 
 
-def test_each_partys_video_is_stored_as_sent(it: Api, tmp_path: Path) -> None:
-    sent, call = placed(it, "--video")
+@pytest.mark.parametrize("codec", ["VP8", "H264"])
+def test_each_partys_video_is_stored_as_sent(it: Api, tmp_path: Path, codec: str) -> None:
+    sent, call = placed(it, "--video", "--video-codec", codec.lower())
     told = [(s["media"], s["codec"], s["party"], s["packets"]) for s in call["streams"]]
     frames = [stream["frames"] for stream in sent["streams"]]
-    kinds = (("audio", "PCMA"), ("audio", "PCMU"), ("video", "VP8"), ("video", "VP8"))
+    kinds = (("audio", "PCMA"), ("audio", "PCMU"), ("video", codec), ("video", codec))
     assert told == [(*kind, n % 2, frames[n]) for n, kind in enumerate(kinds)]
     assert min(frames[2:]) > (SECONDS - 1) * video.PICTURES and [s["lost"] for s in call["streams"]] == [0] * 4
     file = tmp_path / "call.mkv"

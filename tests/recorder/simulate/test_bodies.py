@@ -39,12 +39,12 @@ def test_dtls_lines_need_fingerprints_and_no_crypto_line_d1() -> None:
     (target,), faults = read_answer(good.encode(), lines, "sendonly")
     assert target is not None
     assert (target.fingerprints, target.setup, faults) == (("sha-256 BB",), "active", [])
-    assert read_answer(good.replace("setup:active", "setup:actpass").encode(), lines, "sendonly")[1]
-    assert read_answer(good.replace("a=fingerprint", "a=x").encode(), lines, "sendonly")[1]
+    assert read_answer(good.replace("setup:active", "setup:actpass").encode(), lines, "sendonly", mux=True)[1]
+    assert read_answer(good.replace("a=fingerprint", "a=x").encode(), lines, "sendonly", mux=True)[1]
 
 
 def test_a_good_answer_tells_where_everything_goes() -> None:
-    (first, second), faults = read_answer(ANSWER.encode(), LINES, "sendonly")
+    (first, second), faults = read_answer(ANSWER.encode(), LINES, "sendonly", mux=True)
     assert first and second and not faults
     assert (first.host, first.port, first.rtcp_port, first.key) == ("192.0.2.1", 20000, 20001, bytes(range(28)))
     assert second.rtcp_port == 20002
@@ -60,18 +60,24 @@ def test_a_good_answer_tells_where_everything_goes() -> None:
         ("a=label:1", "a=label:9", "label"),
         ("RTP/SAVP 8", "RTP/SAVP 0", "payload"),
         ("m=audio 20002", "x=", "m-lines"),
+        ("m=audio 20002", "m=audio 0", "refuses the audio of stream 2"),
+        ("m=audio 20002", "m=audio 20000", "same port"),
+        ("m=audio 20002", "m=video 20002", "video RTP/AVP for audio"),
+        ("20000 RTP/SAVP", "20000 RTP/AVP", "audio RTP/AVP for"),
+        ("a=label:2", "a=label:2\r\na=rtpmap:96 VP8/90000", "another codec"),
+        ("a=label:2", f"a=label:2\r\na=crypto:1 {SUITE} inline:{KEY}", "not offered"),
     ],
 )
 def test_faults_of_an_answer_are_named(old: str, new: str, fault: str) -> None:
-    _, faults = read_answer(ANSWER.replace(old, new, 1).encode(), LINES, "sendonly")
+    _, faults = read_answer(ANSWER.replace(old, new, 1).encode(), LINES, "sendonly", mux=True)
     assert any(fault in sentence for sentence in faults)
 
 
 def test_a_hold_wants_inactive_and_a_refused_line_has_no_target() -> None:
-    assert len(read_answer(ANSWER.encode(), LINES, "inactive")[1]) == 2
-    targets, _ = read_answer(ANSWER.replace("20002", "0").encode(), LINES, "sendonly")
+    assert len(read_answer(ANSWER.encode(), LINES, "inactive", mux=True)[1]) == 2
+    targets, _ = read_answer(ANSWER.replace("20002", "0").encode(), LINES, "sendonly", mux=True)
     assert targets[0] and targets[1] is None
-    assert read_answer(b"", LINES, "sendonly")[0] == [None, None]
+    assert read_answer(b"", LINES, "sendonly", mux=True)[0] == [None, None]
 
 
 def test_metadata_tell_who_speaks_on_which_stream() -> None:

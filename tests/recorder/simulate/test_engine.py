@@ -1,7 +1,8 @@
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -11,11 +12,11 @@ from recorder.simulate.outgoing import SLOTS
 from recorder.simulate.plan import TICK
 
 
-def run_ticks(engine: Engine, count: int) -> None:
+async def run_ticks(engine: Engine, count: int) -> None:
     for _ in range(count):
-        engine.begin(engine.tick + 1)
+        await engine.begin(engine.tick + 1)
         for slot in range(SLOTS):
-            engine.send(slot, coded.frame_mask(engine.tick))
+            await engine.send(slot, coded.frame_mask(engine.tick))
 
 
 @pytest.fixture
@@ -29,22 +30,30 @@ def places() -> Iterator[list[socket.socket]]:
         place.close()
 
 
-@pytest.fixture
-def engine(places: list[socket.socket]) -> Iterator[Engine]:
+@pytest.fixture(params=["batched", "singly"])
+def batched(request: pytest.FixtureRequest) -> bool:
+    """Send both ways."""
+    return bool(request.param == "batched")
+
+
+@asynccontextmanager
+async def sending(places: list[socket.socket], batched: bool) -> AsyncIterator[Engine]:
     """Have an engine with a stream to each place."""
     engine = Engine()
-    assert len(engine.do({"do": "open", "address": "127.0.0.1", "lanes": 2})["ports"]) == 2
+    assert len((await engine.do({"do": "open", "address": "127.0.0.1", "lanes": 2}))["ports"]) == 2
     words = [
         {
             "id": i, "lane": i % 2, "codec": "PCMA", "sound": 0, "run": 1, "call": i // 2, "stream": i % 2,
-            "ssrc": 100 + i, "suite": None, "key": "", "peer_key": "", "host": "127.0.0.1",
+            "ssrc": 100 + i, "suite": None, "key": "", "peer_key": "", "host": "127.0.0.1", "batched": batched,
             "port": place.getsockname()[1], "rtcp_port": place.getsockname()[1],
         }
         for i, place in enumerate(places)
     ]  # fmt: skip
-    engine.do({"do": "add", "streams": words})
-    yield engine
-    engine.close()
+    await engine.do({"do": "add", "streams": words})
+    try:
+        yield engine
+    finally:
+        await engine.close()
 
 
 def received(place: socket.socket, count: int = 1) -> list[bytes]:
@@ -59,61 +68,68 @@ def received(place: socket.socket, count: int = 1) -> list[bytes]:
             time.sleep(0.001)
 
 
-def test_each_stream_sends_one_packet_a_tick_while_it_is_on(engine: Engine, places: list[socket.socket]) -> None:
-    run_ticks(engine, 3)
-    begun = engine.do({"do": "on", "ids": [0, 1]})["tick"]
-    run_ticks(engine, 5)
-    stopped = engine.do({"do": "off", "ids": [0]})["tick"]
-    assert engine.do({"do": "time"})["tick"] == stopped - 1  # the last packet may be in a slot to come
-    run_ticks(engine, 2)
-    sent = 5, 7, 0, 0
-    found = [received(place, count + bool(count)) for place, count in zip(places, sent, strict=True)]  # and a report
-    assert [len([p for p in each if not 200 <= p[1] <= 204]) for each in found] == [*sent]
-    reply = engine.do({"do": "drop", "ids": [0, 1, 2]})["streams"]
-    assert [s["sent"] for s in reply] == [[(begun, begun + 5)], [(begun, begun + 7)], []]
-    assert engine.do({"do": "count"})["packets"] == 12  # of removed streams too
+async def test_each_stream_sends_one_packet_a_tick_while_it_is_on(places: list[socket.socket], batched: bool) -> None:
+    async with sending(places, batched) as engine:
+        await run_ticks(engine, 3)
+        begun = (await engine.do({"do": "on", "ids": [0, 1]}))["tick"]
+        await run_ticks(engine, 5)
+        stopped = (await engine.do({"do": "off", "ids": [0]}))["tick"]
+        assert (await engine.do({"do": "time"}))["tick"] == stopped - 1  # the last packet may be in a slot to come
+        await run_ticks(engine, 2)
+        sent = 5, 7, 0, 0
+        found = [
+            received(place, count + bool(count)) for place, count in zip(places, sent, strict=True)
+        ]  # and a report
+        assert [len([p for p in each if not 200 <= p[1] <= 204]) for each in found] == [*sent]
+        reply = (await engine.do({"do": "drop", "ids": [0, 1, 2]}))["streams"]
+        assert [s["sent"] for s in reply] == [[(begun, begun + 5)], [(begun, begun + 7)], []]
+        assert (await engine.do({"do": "count"}))["packets"] == 12  # of removed streams too
 
 
-def test_a_late_sound_still_begins_with_its_first_frame(engine: Engine, places: list[socket.socket]) -> None:
+async def test_a_late_sound_still_begins_with_its_first_frame(places: list[socket.socket], batched: bool) -> None:
     """A decoder that lacks what came before the first frame, as of Opus, makes another sound of it."""
-    engine.do({"do": "sound", "id": 1, "frames": ["a0", "a1", "a2"]})
-    words = {
-        "id": 8, "lane": 0, "codec": "PCMA", "sound": 1, "run": 1, "call": 4, "stream": 0, "ssrc": 108, "suite": None,
-        "key": "", "peer_key": "", "host": "127.0.0.1", "port": places[0].getsockname()[1], "rtcp_port": 9,
-    }  # fmt: skip
-    engine.do({"do": "add", "streams": [words]})
-    run_ticks(engine, 4)
-    engine.do({"do": "on", "ids": [8]})
-    run_ticks(engine, 2)
-    engine.do({"do": "off", "ids": [8]})
-    run_ticks(engine, 1)
-    engine.do({"do": "on", "ids": [8]})
-    run_ticks(engine, 2)
-    sounds = [packet[12:].hex() for packet in received(places[0], 4)]
-    assert sounds == ["a0", "a1", "a0", "a1"]  # a2 fell into the pause
+    async with sending(places, batched) as engine:
+        await engine.do({"do": "sound", "id": 1, "frames": ["a0", "a1", "a2"]})
+        words = {
+            "id": 8, "lane": 0, "codec": "PCMA", "sound": 1, "run": 1, "call": 4, "stream": 0, "ssrc": 108,
+            "suite": None, "key": "", "peer_key": "", "host": "127.0.0.1", "port": places[0].getsockname()[1],
+            "rtcp_port": 9, "batched": batched,
+        }  # fmt: skip
+        await engine.do({"do": "add", "streams": [words]})
+        await run_ticks(engine, 4)
+        await engine.do({"do": "on", "ids": [8]})
+        await run_ticks(engine, 2)
+        await engine.do({"do": "off", "ids": [8]})
+        await run_ticks(engine, 1)
+        await engine.do({"do": "on", "ids": [8]})
+        await run_ticks(engine, 2)
+        sounds = [packet[12:].hex() for packet in received(places[0], 4)]
+        assert sounds == ["a0", "a1", "a0", "a1"]  # a2 fell into the pause
 
 
-def test_sender_reports_go_out_every_five_seconds(engine: Engine, places: list[socket.socket]) -> None:
-    engine.do({"do": "on", "ids": [0, 1]})
-    run_ticks(engine, 2)
-    assert [p[1] for p in received(places[0], 3)] == [8, 200, 8]
-    run_ticks(engine, REPORT_TICKS)
-    assert len([p for p in received(places[0], REPORT_TICKS + 1) if p[1] == 200]) == 1
-    engine.do({"do": "drop", "ids": [0, 1]})
-    assert received(places[0])[-1][-8:-4] == bytes([0x81, 203, 0, 1])
+async def test_sender_reports_go_out_every_five_seconds(places: list[socket.socket], batched: bool) -> None:
+    async with sending(places, batched) as engine:
+        await engine.do({"do": "on", "ids": [0, 1]})
+        await run_ticks(engine, 2)
+        assert [p[1] for p in received(places[0], 3)] == [8, 200, 8]
+        await run_ticks(engine, REPORT_TICKS)
+        assert len([p for p in received(places[0], REPORT_TICKS + 1) if p[1] == 200]) == 1
+        await engine.do({"do": "drop", "ids": [0, 1]})
+        assert received(places[0])[-1][-8:-4] == bytes([0x81, 203, 0, 1])
 
 
-def test_a_sender_report_sent_late_has_the_right_clock(
-    engine: Engine, places: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+async def test_a_sender_report_sent_late_has_the_right_clock(
+    places: list[socket.socket], batched: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What a report says of the wall clock fits its timestamp, however late it leaves."""
-    began, lateness = time.time(), {250: 0.011, 500: 0.150}
-    monkeypatch.setattr(time, "time", lambda: began + engine.tick * TICK + lateness.get(engine.tick, 0.0))
-    engine.do({"do": "on", "ids": [0]})
-    for tick in (0, 1, 250, 500):
-        engine.begin(tick)
-    monkeypatch.undo()
-    reports = [struct.unpack_from("!III", p, 8) for p in received(places[0], 3) if p[1] == 200]
-    errors = {round(s + f / 2**32 - (reports[0][0] + reports[0][1] / 2**32) - (ts - reports[0][2]) / 8000, 4)
-              for s, f, ts in reports}  # fmt: skip
-    assert (len(reports), errors) == (3, {0.0})
+    async with sending(places, batched) as engine:
+        began, lateness = time.time(), {250: 0.011, 500: 0.150}
+        monkeypatch.setattr(time, "time", lambda: began + engine.tick * TICK + lateness.get(engine.tick, 0.0))
+        await engine.do({"do": "on", "ids": [0]})
+        for tick in (0, 1, 250, 500):
+            await engine.begin(tick)
+        monkeypatch.undo()
+        reports = [struct.unpack_from("!III", p, 8) for p in received(places[0], 3) if p[1] == 200]
+        errors = {round(s + f / 2**32 - (reports[0][0] + reports[0][1] / 2**32) - (ts - reports[0][2]) / 8000, 4)
+                  for s, f, ts in reports}  # fmt: skip
+        assert (len(reports), errors) == (3, {0.0})

@@ -2,6 +2,7 @@ import struct
 
 from pylibsrtp import Policy, Session
 
+from recorder.simulate.flow import Flow
 from recorder.simulate.outgoing import Outgoing
 
 SUITE = "AES_CM_128_HMAC_SHA1_80"
@@ -11,7 +12,8 @@ KEY, PEER = bytes(range(30)), bytes(range(30, 60))
 def stream(suite: str | None = None) -> Outgoing:
     words = {"id": 4, "lane": 1, "codec": "PCMA", "sound": 0, "run": 1, "call": 2, "stream": 1, "ssrc": 77}
     keys = {"suite": suite, "key": KEY.hex() if suite else "", "peer_key": PEER.hex() if suite else ""}
-    return Outgoing(words | keys | {"host": "127.0.0.1", "port": 20000, "rtcp_port": 20001}, {})
+    rtp, rtcp = (Flow(None, ("127.0.0.1", port)) for port in (20000, 20001))  # type: ignore[arg-type]  # sends nothing
+    return Outgoing(words | keys, {}, rtp, rtcp)
 
 
 def report_about(ssrc: int) -> bytes:
@@ -36,11 +38,12 @@ def test_figures_of_the_recorders_reports_are_kept() -> None:
     ours, protected = stream(), stream(SUITE)
     for ssrc in (77, 78):
         ours.hear(report_about(ssrc))
-    assert ours.figures == {"reports": 1, "unreadable": 0, "lost": 3, "fraction": 12, "jitter": 8}
+    expected = {"reports": 1, "unreadable": 0, "foreign": 1, "lost": 3, "fraction": 12, "jitter": 8}
+    assert ours.figures == expected
     theirs = Session(Policy(key=PEER, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
-    for report in (theirs.protect_rtcp(report_about(77)), report_about(77)):
+    for report in (theirs.protect_rtcp(report_about(77)), report_about(77), b"", b"\x81"):
         protected.hear(report)
-    assert (protected.figures["reports"], protected.figures["unreadable"]) == (1, 1)
+    assert (protected.figures["reports"], protected.figures["unreadable"]) == (1, 3)
 
 
 def test_our_reports_are_protected_with_our_key() -> None:
