@@ -119,10 +119,7 @@ _WRITTEN: tuple[tuple[Callable[[Person], Mapping[str, Any]], frozenset[Kind]], .
         },
         NUMBERS | _NAMED,
     ),
-    (
-        lambda p: {"name": None, "number": None, "uri": f"tel:+49-30-{p.exchange}{p.tail:06};ext=7"},
-        NUMBERS,
-    ),
+    (lambda p: {"name": None, "number": None, "uri": f"tel:+49-30-{p.exchange}{p.tail:06};ext=7"}, NUMBERS),
     (
         lambda p: {"name": f"{p.last} ({p.first})", "number": p.e164[1:], "uri": f"sips:{p.e164[1:]}@sbc.example:5061"},
         NUMBERS | _NAMED,

@@ -193,18 +193,7 @@ def test_a_personal_value_does_not_show_itself() -> None:
 
 
 @pytest.mark.parametrize(
-    "encode",
-    [
-        json.dumps,
-        msgspec.json.encode,
-        msgspec.msgpack.encode,
-        pickle.dumps,
-        vars,
-        bytes,
-        iter,
-        len,
-        "".join,
-    ],
+    "encode", [json.dumps, msgspec.json.encode, msgspec.msgpack.encode, pickle.dumps, vars, bytes, iter, len, "".join]
 )
 def test_nothing_encodes_or_opens_a_personal_value(encode: Any) -> None:
     with pytest.raises(TypeError) as refused:

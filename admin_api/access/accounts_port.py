@@ -70,12 +70,7 @@ class Person:
     def parse(cls, customer: Customer, found: Mapping[str, Any]) -> Person:
         """Parse the result of `document`."""
         return cls(
-            customer,
-            found["name"],
-            tuple(found["roles"]),
-            found["account"],
-            found["stamp"],
-            subject=found["subject"],
+            customer, found["name"], tuple(found["roles"]), found["account"], found["stamp"], subject=found["subject"]
         )
 
 

@@ -45,15 +45,7 @@ class AttachmentQuery(Given):
     ] = ""
 
 
-@endpoint(
-    "POST",
-    "/calls/{id}/attachments",
-    Action.ATTACH,
-    PRIVACY,
-    status=201,
-    limit=MAX_BYTES,
-    seconds=BODY_SECONDS,
-)
+@endpoint("POST", "/calls/{id}/attachments", Action.ATTACH, PRIVACY, status=201, limit=MAX_BYTES, seconds=BODY_SECONDS)
 async def add(request: AuthorisedRequest, id: str, query: AttachmentQuery, body: bytes) -> Attachment:
     """Attach a transcript or a chat to a call; the body is the file.
 

@@ -252,8 +252,7 @@ def media(player: Player) -> Endpoint[..., Response]:
 def _too_many() -> Problem:
     return unavailable(
         Message(
-            "problem.too-many-playbacks",
-            "This customer has as many playbacks as may run at once; wait until one ends.",
+            "problem.too-many-playbacks", "This customer has as many playbacks as may run at once; wait until one ends."
         ),
         "too many plays at once",
         REFUSED,

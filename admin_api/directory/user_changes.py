@@ -33,11 +33,7 @@ MAX_SEVERAL = 50  # numbers, and addresses, of one person
 KEYS = ("object_id", "upn", "email", "account_name")  # identities of a person, in order of precedence
 
 _Text = Annotated[str, said(MAX_FIELD)]
-_Texts = Annotated[
-    list[_Text],
-    Meta(max_length=MAX_SEVERAL),
-    right(TEXTS.of(most=MAX_SEVERAL, size=MAX_FIELD)),
-]
+_Texts = Annotated[list[_Text], Meta(max_length=MAX_SEVERAL), right(TEXTS.of(most=MAX_SEVERAL, size=MAX_FIELD))]
 _WHERE = {
     "entra": Message("problem.from-entra", "The user comes from Microsoft Entra ID: change it there."),
     "csv": Message("problem.from-csv", "The user comes from the CSV file that is imported: change it there."),

@@ -21,11 +21,7 @@ from storage.timestamps import rfc3339
 
 Columns = Annotated[
     list[Annotated[str, word(columns.COLUMNS)]],
-    Meta(
-        min_length=1,
-        max_length=columns.MAX_COLUMNS,
-        extra_json_schema={"uniqueItems": True},
-    ),
+    Meta(min_length=1, max_length=columns.MAX_COLUMNS, extra_json_schema={"uniqueItems": True}),
     right(Message("reason.columns", "must be a list of names out of {names}").of(names=tuple(columns.COLUMNS))),
 ]
 

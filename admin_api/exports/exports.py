@@ -59,8 +59,7 @@ _IS_REPORT = Message(
     "This is the report of a request; fetch it with GET /requests/ID/report/file, which records who fetched it.",
 )
 ON_OTHER_NODE = Message(
-    "problem.export-elsewhere",
-    "The file is on node {node}, which made it. Fetch it there, or ask for it again here.",
+    "problem.export-elsewhere", "The file is on node {node}, which made it. Fetch it there, or ask for it again here."
 )
 NOT_FINISHED = Message("problem.export-not-finished", "The export is not finished yet; its state shows when it is.")
 _DEFAULT = next(iter(table_writers.TYPES))

@@ -7,16 +7,7 @@ from typing import Any
 
 from admin_api.http.messages import Message
 from admin_api.http.ports import CannotRender
-from admin_api.http.problems import (
-    FAILED,
-    REFUSED,
-    Problem,
-    conflict,
-    invalid,
-    not_found,
-    own_request,
-    unavailable,
-)
+from admin_api.http.problems import FAILED, REFUSED, Problem, conflict, invalid, not_found, own_request, unavailable
 from admin_api.http.reading import bad_cursor
 from storage.attachments.attachments import MAX_PER_CALL, BadAttachment
 from storage.cursors import BadCursor
@@ -36,8 +27,7 @@ _FIRST = {
 }
 _OVER = Message("problem.request-over", "The request is over; file a new one.")
 _NO_WAIVER = Message(
-    "problem.no-waiver",
-    "Immediate erasure needs an active waiver. Put one on file with PUT /waiver, then ask again.",
+    "problem.no-waiver", "Immediate erasure needs an active waiver. Put one on file with PUT /waiver, then ask again."
 )
 _HELD = Message(
     "problem.held",

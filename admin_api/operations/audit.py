@@ -65,9 +65,7 @@ _Action = Annotated[
 _Object = Annotated[
     str,
     Meta(
-        examples=["1b4e28ba-2fa1-4d2b-883f-0016d3cca427"],
-        extra={"text": _object},
-        extra_json_schema={"format": "uuid"},
+        examples=["1b4e28ba-2fa1-4d2b-883f-0016d3cca427"], extra={"text": _object}, extra_json_schema={"format": "uuid"}
     ),
     right(Message("reason.object", "must be an id; that of a call means the exports and reports that hold it too")),
 ]

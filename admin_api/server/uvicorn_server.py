@@ -27,10 +27,7 @@ class ApiServer:
     """A server of an application over HTTPS, or over HTTP (loopback)."""
 
     def __init__(
-        self,
-        app: ASGIApp,
-        context: Callable[[], ssl.SSLContext] | None,
-        drop: Callable[[str], None] = lambda _: None,
+        self, app: ASGIApp, context: Callable[[], ssl.SSLContext] | None, drop: Callable[[str], None] = lambda _: None
     ) -> None:
         """`context` returns the context for a new connection, None: over HTTP.
 

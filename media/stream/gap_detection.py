@@ -57,16 +57,7 @@ class RefusedPackets(NamedTuple):
 class GapTracker(Gaps):
     """The gaps of a stream, and what decides whether more are noted."""
 
-    __slots__ = (
-        "excused",
-        "kept",
-        "listened",
-        "reception",
-        "refused",
-        "resumed_at",
-        "since",
-        "unsettled",
-    )
+    __slots__ = ("excused", "kept", "listened", "reception", "refused", "resumed_at", "since", "unsettled")
 
     def __init__(self, reception: Reception, *, quiet: bool) -> None:
         """Start with no gaps; `quiet`: nothing is expected before the end of a hold or pause."""

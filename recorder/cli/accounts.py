@@ -25,8 +25,7 @@ if TYPE_CHECKING:
 
 Name = Annotated[str, typer.Argument(help="Name to sign in with.")]
 Roles = Annotated[
-    list[str],
-    typer.Option("--role", help="admin, listener, privacy, approver, auditor or operator; may be repeated."),
+    list[str], typer.Option("--role", help="admin, listener, privacy, approver, auditor or operator; may be repeated.")
 ]
 
 
@@ -49,11 +48,7 @@ def add_to(app: typer.Typer) -> None:
 
 
 def create(
-    name: Name,
-    role: Roles,
-    customer: WhichCustomer = None,
-    config: Config = DEFAULT_CONFIG,
-    json: AsJson = False,
+    name: Name, role: Roles, customer: WhichCustomer = None, config: Config = DEFAULT_CONFIG, json: AsJson = False
 ) -> int:
     """Create an account and print a one-time link. Its owner sets a password with it within an hour.
 

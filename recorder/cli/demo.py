@@ -57,10 +57,7 @@ class Scene:
     least_snr_db: float  # least quality that the codec leaves of a voice
 
 
-SCENES = (
-    Scene("G.711", "g711", "AES_CM_128_HMAC_SHA1_80", 25.0),
-    Scene("Opus", "opus", "AEAD_AES_256_GCM", 3.0),
-)
+SCENES = (Scene("G.711", "g711", "AES_CM_128_HMAC_SHA1_80", 25.0), Scene("Opus", "opus", "AEAD_AES_256_GCM", 3.0))
 
 
 class Stage:

@@ -81,10 +81,7 @@ def lines_of(settings: Settings) -> dict[str, int]:
 def check_made(settings: Settings) -> None:
     """Raise SettingsError for certificates and a root secret that exist, if only in part, but cannot be used."""
     sip, api = settings.sip, settings.admin_api
-    faults = [
-        *_pair("sip", sip.certificate, sip.private_key),
-        *_pair("admin_api", api.certificate, api.private_key),
-    ]
+    faults = [*_pair("sip", sip.certificate, sip.private_key), *_pair("admin_api", api.certificate, api.private_key)]
     scheme, _, rest = settings.keys.root.partition(":")
     if scheme == "file" and os.path.lexists(rest):
         faults += _root_file(Path(rest))

@@ -54,9 +54,7 @@ class Node:
         "several nodes share PostgreSQL and an object store. Never give it to another node within two days.",
     )
     data_dir: Path = option(
-        read.absolute,
-        Path("/var/lib/recorder"),
-        "Everything that must be kept. A backup is this folder without keys/.",
+        read.absolute, Path("/var/lib/recorder"), "Everything that must be kept. A backup is this folder without keys/."
     )
     runtime_dir: Path = option(
         read.absolute,
@@ -64,9 +62,7 @@ class Node:
         "Must be a tmpfs. The encrypted state of live calls lies here and must never reach a disk.",
     )
     trial: bool = option(
-        read.boolean,
-        False,
-        "true: `serve` also starts if runtime_dir is on a disk. For trials, not for real calls.",
+        read.boolean, False, "true: `serve` also starts if runtime_dir is on a disk. For trials, not for real calls."
     )
 
 
@@ -103,9 +99,7 @@ class Sip:
         read.absolute, None, "Private key of the certificate, PEM.", example=Path("/etc/recorder/tls.key")
     )
     client_ca: Path | None = option(
-        read.absolute,
-        None,
-        "If set, TLS peers must present a certificate issued by one of these authorities, PEM.",
+        read.absolute, None, "If set, TLS peers must present a certificate issued by one of these authorities, PEM."
     )
     max_calls: int = option(
         read.whole(1, 100_000, "calls"), 2000, "Most calls recorded at once; more get 503 with Retry-After."
@@ -268,9 +262,7 @@ class Storage:
     region: str = option(read.text, "us-east-1", "Object store: the region that requests are signed for.")
     bucket: str | None = option(read.bucket, None, "Object store: the bucket, used by recorders only. It must exist.")
     prefix: str = option(
-        read.prefix,
-        "",
-        "Object store: prefix of the names of all objects; each recorder of a bucket has its own.",
+        read.prefix, "", "Object store: prefix of the names of all objects; each recorder of a bucket has its own."
     )
     access_key: str | None = option(read.secret, None, "Object store: access key, credential:NAME or file:/PATH.")
     secret_key: str | None = option(read.secret, None, "Object store: secret key, credential:NAME or file:/PATH.")
@@ -287,9 +279,7 @@ class Storage:
         "machine is destroyed, at most this much of each live call is lost. Each part costs a request; 60 is short.",
     )
     keep_local: Duration = option(
-        read.duration,
-        Duration(7, "d"),
-        "Object store: how long a recording stays in data_dir after its upload.",
+        read.duration, Duration(7, "d"), "Object store: how long a recording stays in data_dir after its upload."
     )
     lock: str = option(
         read.lock,
@@ -332,9 +322,7 @@ class Customer:
         "customer has its own, each file must hold the very authorities that sign the SBCs' certificates.",
     )
     domains: tuple[str, ...] = option(
-        read.each(read.host_name),
-        (),
-        "Host part of the Request-URI; without sources or certificates it needs digest.",
+        read.each(read.host_name), (), "Host part of the Request-URI; without sources or certificates it needs digest."
     )
     country: str | None = option(
         read.country, None, "How national numbers are read; without it they stay as sent.", example="DE"

@@ -96,14 +96,8 @@ def _assertion(
 
 
 ERRORS: Mapping[int, tuple[str, str]] = {
-    90002: (
-        "Entra knows no such tenant.",
-        "Correct [[directory]] tenant: the directory (tenant) ID.",
-    ),
-    900023: (
-        "[[directory]] tenant is neither an id nor a domain.",
-        "Copy the directory (tenant) ID.",
-    ),
+    90002: ("Entra knows no such tenant.", "Correct [[directory]] tenant: the directory (tenant) ID."),
+    900023: ("[[directory]] tenant is neither an id nor a domain.", "Copy the directory (tenant) ID."),
     700016: ("The tenant knows no such application.", "Correct [[directory]] client: the application (client) ID."),
     7000215: ("The client secret is wrong.", "Copy the secret's value, which is shown once, not its id."),
     7000222: ("The client secret has expired.", "Make a new one under Certificates & secrets, and put it in place."),

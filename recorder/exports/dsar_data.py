@@ -76,10 +76,7 @@ def call(row: CallRow, facts: CallFacts, user: User | None, *, others: bool) -> 
         "media": {"file": facts.file, "problem": facts.problem},
         "annotations": len(facts.annotations),
         "attachments": len(facts.attachments),
-        "kept": {
-            "until": rfc3339(facts.decision.erase_after),
-            "held_since": rfc3339(facts.held_since),
-        },
+        "kept": {"until": rfc3339(facts.decision.erase_after), "held_since": rfc3339(facts.held_since)},
         "seen": [],
     }
     if others:

@@ -68,8 +68,7 @@ def _begin(settings: Settings, config: Path, configured: Configured, root: RootS
     if configured.state is not CustomerState.CLOSED:
         how = Installation.of(config)
         raise NotPossible(
-            f"Customer {name} is not closed.",
-            f"First: {how.command(f'customer close {name}')}, then {how.reload}.",
+            f"Customer {name} is not closed.", f"First: {how.command(f'customer close {name}')}, then {how.reload}."
         )
     if len(settings.customers) == 1:
         raise WrongUse(f"{name} is the only customer.", "Add another customer first: a recorder needs at least one.")

@@ -299,11 +299,7 @@ class Daemon:
             await self._membership.registered(REGISTER_SECONDS)
         self._notify.ready()
         self._log.info(
-            "recorder.ready",
-            version=VERSION,
-            listeners=len(sip),
-            customers=len(self._customers),
-            calls=len(self._live),
+            "recorder.ready", version=VERSION, listeners=len(sip), customers=len(self._customers), calls=len(self._live)
         )
         if self._membership is None:
             self._background.open([each.socket for each in api], self._garbage.begin)

@@ -54,16 +54,8 @@ class Input(Enum):
 
 
 TRANSITIONS: Mapping[State, Mapping[Input, State]] = {
-    State.NEW: {
-        Input.OFFER: State.OPENING,
-        Input.REJECT: State.OVER,
-        Input.RELEASE: State.OVER,
-    },
-    State.OPENING: {
-        Input.ANSWER: State.RECORDING,
-        Input.REJECT: State.OVER,
-        Input.RELEASE: State.OVER,
-    },
+    State.NEW: {Input.OFFER: State.OPENING, Input.REJECT: State.OVER, Input.RELEASE: State.OVER},
+    State.OPENING: {Input.ANSWER: State.RECORDING, Input.REJECT: State.OVER, Input.RELEASE: State.OVER},
     State.RECORDING: {
         Input.OFFER: State.RECORDING,
         Input.ANSWER: State.RECORDING,
@@ -71,14 +63,7 @@ TRANSITIONS: Mapping[State, Mapping[Input, State]] = {
         Input.END: State.CLOSING,
         Input.RELEASE: State.OVER,
     },
-    State.CLOSING: {
-        Input.SEALED: State.FINISHING,
-        Input.RELEASE: State.OVER,
-    },
-    State.FINISHING: {
-        Input.RELEASE: State.OVER,
-    },
-    State.OVER: {
-        Input.RELEASE: State.OVER,
-    },
+    State.CLOSING: {Input.SEALED: State.FINISHING, Input.RELEASE: State.OVER},
+    State.FINISHING: {Input.RELEASE: State.OVER},
+    State.OVER: {Input.RELEASE: State.OVER},
 }

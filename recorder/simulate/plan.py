@@ -14,12 +14,7 @@ from sip.message.uri import Uri
 
 TICK = 0.02
 """Seconds of audio in a packet."""
-SUITES = {
-    "AES_CM_128_HMAC_SHA1_80": 30,
-    "AES_CM_128_HMAC_SHA1_32": 30,
-    "AEAD_AES_128_GCM": 28,
-    "AEAD_AES_256_GCM": 44,
-}
+SUITES = {"AES_CM_128_HMAC_SHA1_80": 30, "AES_CM_128_HMAC_SHA1_32": 30, "AEAD_AES_128_GCM": 28, "AEAD_AES_256_GCM": 44}
 """Bytes of master key and salt of the suites to choose from (RFC 4568 section 6.2, RFC 7714 section 14.2)."""
 DTLS = "DTLS-SRTP"
 """Keys by a handshake on the media ports (RFC 5763); `dtls` on the command line."""
@@ -55,13 +50,7 @@ CODECS = {
 }
 VIDEO = ("VP8", "H264")
 """Those of CODECS that are video."""
-CHOICES = {
-    "g711": ("PCMA", "PCMU"),
-    "pcma": ("PCMA",),
-    "pcmu": ("PCMU",),
-    "g722": ("G722",),
-    "opus": ("opus",),
-}
+CHOICES = {"g711": ("PCMA", "PCMU"), "pcma": ("PCMA",), "pcmu": ("PCMU",), "g722": ("G722",), "opus": ("opus",)}
 """Codec words of the command line; streams use the names in turn."""
 TRANSPORTS = ("udp", "tcp", "tls")
 KINDS = ("coded", "tone")

@@ -27,9 +27,5 @@ def greeting(classes: Iterable[type], *formats: object) -> bytes:
 
 #: The first message of a worker of these files: both ends know the same messages, and main can read a worker's region.
 GREETING = greeting(
-    codec.CLASSES,
-    codec.MAX_MESSAGE,
-    receive_region.MAGIC,
-    receive_region.JOURNAL.format,
-    receive_region.PID_AT,
+    codec.CLASSES, codec.MAX_MESSAGE, receive_region.MAGIC, receive_region.JOURNAL.format, receive_region.PID_AT
 )

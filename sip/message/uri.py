@@ -101,13 +101,7 @@ def _sip(scheme: str, rest: str) -> Uri:
     where, _, tail = place.partition(";")
     host, port = split_host_port(where)
     return Uri(
-        scheme,
-        user if at else None,
-        password if colon else None,
-        host,
-        port,
-        _params(tail),
-        headers if mark else None,
+        scheme, user if at else None, password if colon else None, host, port, _params(tail), headers if mark else None
     )
 
 

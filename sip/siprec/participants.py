@@ -9,16 +9,7 @@ from typing import Any
 
 from personal import Personal
 from sip.siprec.document import Identity
-from sip.siprec.parties import (
-    Party,
-    Person,
-    Role,
-    address_hash,
-    is_placeholder,
-    number_of,
-    same_number,
-    tail_hash,
-)
+from sip.siprec.parties import Party, Person, Role, address_hash, is_placeholder, number_of, same_number, tail_hash
 from sip.siprec.timestamps import restore_time, store_time
 
 MAX_PEOPLE = 256

@@ -44,12 +44,7 @@ REASONS = {
 ALLOW = "INVITE, ACK, BYE, CANCEL, OPTIONS, UPDATE, INFO"
 ACCEPT = "multipart/mixed, application/sdp, application/rs-metadata+xml, application/rs-metadata"
 SUPPORTED = "siprec, timer, replaces"
-CAPABILITIES = (
-    ("Allow", ALLOW),
-    ("Accept", ACCEPT),
-    ("Accept-Encoding", "identity"),
-    ("Supported", SUPPORTED),
-)
+CAPABILITIES = (("Allow", ALLOW), ("Accept", ACCEPT), ("Accept-Encoding", "identity"), ("Supported", SUPPORTED))
 UDP_PORT = 5060
 TLS_PORT = 5061
 # Bytes of a To tag. RFC 3261 section 19.3 asks for 32 bits at least; more make a dialog unguessable.
@@ -123,10 +118,7 @@ def _stamped(text: str, request: Request, flow: Flow) -> str:
         via = request.via
     except MalformedMessage:
         return text
-    host, port = (
-        flow.remote[0].partition("%")[0],
-        flow.remote[1],
-    )  # a zone is local to this machine
+    host, port = (flow.remote[0].partition("%")[0], flow.remote[1])  # a zone is local to this machine
     if via.param("rport") is not None:
         return str(via.with_params(rport=str(port), received=host))
     if via.host.lower() != host or via.param("received") is not None:

@@ -384,13 +384,7 @@ class UserAgentServer:
         context.emit(Refused(flow, shown(request.method), status, code, SessionKey(session) if session else None))
 
     def _stateless(
-        self,
-        request: Request,
-        flow: Flow,
-        status: int,
-        code: str,
-        fields: Fields = (),
-        session: str | None = None,
+        self, request: Request, flow: Flow, status: int, code: str, fields: Fields = (), session: str | None = None
     ) -> None:
         self._send(request, flow, self._steady(request, flow).compose(status, fields))
         self._context.emit(Refused(flow, shown(request.method), status, code, SessionKey(session) if session else None))

@@ -40,8 +40,7 @@ Sure = Literal["stated", "likely"]
 """How certain it is that recordings with the same name belong together."""
 
 Parties = Annotated[
-    int | list[int] | None,
-    Meta(extra_json_schema={"type": ["integer", "array", "null"], "items": {"type": "integer"}}),
+    int | list[int] | None, Meta(extra_json_schema={"type": ["integer", "array", "null"], "items": {"type": "integer"}})
 ]
 """Who speaks in a stream: the index of a party, several if they are mixed, None if unknown."""
 

@@ -32,9 +32,7 @@ def upsert(dialect: str, *, several: bool = False) -> Any:
     if several:
         allowed = sa.and_(allowed, sa.or_(calls.c.state != recording, calls.c.node == insert.excluded.node))
     return insert.on_conflict_do_update(
-        index_elements=[calls.c.id],
-        set_={**changed, "version": calls.c.version + 1},
-        where=allowed,
+        index_elements=[calls.c.id], set_={**changed, "version": calls.c.version + 1}, where=allowed
     )
 
 

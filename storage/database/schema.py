@@ -31,10 +31,7 @@ _OF_HOLDERS = text("kind <> 'cut'")
 _UNREMOVED = text("removed < 2")
 
 about = Table(  # the customer that this database belongs to; another customer's file is refused
-    "about",
-    metadata,
-    Column("customer", Text, primary_key=True),
-    Column("created_at", BigInteger, nullable=False),
+    "about", metadata, Column("customer", Text, primary_key=True), Column("created_at", BigInteger, nullable=False)
 )
 
 nodes = Table(  # the nodes that serve this database

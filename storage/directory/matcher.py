@@ -206,10 +206,7 @@ class UserMatcher:
             return await match_queue.look(connection)
 
     async def settle(
-        self,
-        told: Callable[[int, int], None] = lambda done, of: None,
-        pause: Pause = no_pause,
-        batch: int = BATCH,
+        self, told: Callable[[int, int], None] = lambda done, of: None, pause: Pause = no_pause, batch: int = BATCH
     ) -> int:
         """Match all calls that are still to be matched; return how many gained or lost a user. Raises StorageError.
 

@@ -33,14 +33,7 @@ NEWER_THAN_ALL = (1 << 31) - 1, 0, ""  # day, start and id
 MAX_SOURCES = 10_000  # most addresses, and most rulings about them, that are cached
 _RECORDING = STATE_CODES[CallState.RECORDING]
 _DIRECTIONS: Mapping[int | None, Direction] = {code: Direction(str(word)) for word, code in DIRECTION_CODES.items()}
-_LOOKED_AT = (
-    calls.c.id,
-    calls.c.leaf,
-    calls.c.started_at,
-    calls.c.ended_at,
-    calls.c.kept_from,
-    calls.c.erase_after,
-)
+_LOOKED_AT = (calls.c.id, calls.c.leaf, calls.c.started_at, calls.c.ended_at, calls.c.kept_from, calls.c.erase_after)
 # Access by position takes a third of the time of access by name; direction and source follow these columns.
 _leaf, _direction, _source = itemgetter(1), itemgetter(len(_LOOKED_AT)), itemgetter(len(_LOOKED_AT) + 1)
 

@@ -95,12 +95,7 @@ class Candidates:
         return self._user_matcher.who
 
     async def _add(
-        self,
-        found: dict[str, Candidate],
-        batch: Batch,
-        wanted: Sequence[Claim],
-        user: User | None,
-        who: UserLookup,
+        self, found: dict[str, Candidate], batch: Batch, wanted: Sequence[Claim], user: User | None, who: UserLookup
     ) -> None:
         fresh = await asyncio.to_thread(lambda: [row for row in batch.open() if row.id not in found])
         for candidate in await asyncio.to_thread(lambda: list(self._judged(fresh, wanted, user, who))):

@@ -60,15 +60,7 @@ class Step(enum.StrEnum):
 
 OVER = frozenset({State.DONE, State.REFUSED, State.CLOSED})
 OUTCOMES = (Step.DONE, Step.REFUSED, Step.CLOSED)
-GROUNDS = (
-    "not_identified",
-    "unfounded",
-    "excessive",
-    "rights_of_others",
-    "legal_obligation",
-    "legal_claims",
-    "other",
-)
+GROUNDS = ("not_identified", "unfounded", "excessive", "rights_of_others", "legal_obligation", "legal_claims", "other")
 """Grounds for refusing a request: Art. 12(2), 12(5), 12(5), 15(4), 17(3)(b), 17(3)(e)."""
 
 DELAYS = ("complexity", "number")

@@ -168,9 +168,5 @@ def test_postgresql(installed: Shell) -> None:
         yield
         assert known() == before
 
-    facts: documents.Facts = {
-        "From SQLite to PostgreSQL": calling,
-        "Restore": older,
-        "Another machine, TLS": server,
-    }
+    facts: documents.Facts = {"From SQLite to PostgreSQL": calling, "Restore": older, "Another machine, TLS": server}
     documents.run("docs/postgresql.md", installed, facts)

@@ -282,13 +282,7 @@ class Service:
         root = RootSecret(bytes(range(32)))
         number, name = self.node
         return await Customers.open(
-            self.folder,
-            root,
-            settings,
-            database=self.database,
-            now=lambda: datetime.now(UTC),
-            node=number,
-            name=name,
+            self.folder, root, settings, database=self.database, now=lambda: datetime.now(UTC), node=number, name=name
         )
 
     async def fill(self, customer: str) -> list[str]:

@@ -189,14 +189,7 @@ async def record(
     known: Any = {"parties": parties, "streams": [], **details}
     live = state == CallState.RECORDING
     row = CallRow(
-        id,
-        leaf,
-        state,
-        ended - timedelta(minutes=1),
-        None if live else ended,
-        60_000,
-        5_000,
-        details=wrapped(known),
+        id, leaf, state, ended - timedelta(minutes=1), None if live else ended, 60_000, 5_000, details=wrapped(known)
     )
     await acme.calls.put([row], [stored_of(parties, "DE")])
     return row

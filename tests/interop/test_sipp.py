@@ -52,11 +52,7 @@ def tunnel(it: Api) -> Iterator[int]:
     if shutil.which("socat") is None:
         pytest.skip("socat is not installed (apt-get install socat)")
     port = free_port()
-    words = [
-        "socat",
-        f"TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork",
-        f"OPENSSL:127.0.0.1:{it.one.tls},verify=0",
-    ]
+    words = ["socat", f"TCP-LISTEN:{port},bind=127.0.0.1,reuseaddr,fork", f"OPENSSL:127.0.0.1:{it.one.tls},verify=0"]
     with subprocess.Popen(words) as process:
         until_it_listens(port)
         yield port

@@ -181,17 +181,6 @@ def test_a_request_leads_to_an_erasure_receipt(one: Server, invited: Any, tmp_pa
     verified = one.run("audit", "verify", "--receipt", receipt)
     assert verified.returncode == 0, verified.stderr
     log = one.log.read_text()
-    for secret in (
-        NUMBER,
-        NUMBER[3:],
-        NAME,
-        OTHER,
-        LETTER,
-        PASSWORD,
-        "Qz7",
-        "Qz8",
-        recipient,
-        "Example Ltd",
-    ):
+    for secret in (NUMBER, NUMBER[3:], NAME, OTHER, LETTER, PASSWORD, "Qz7", "Qz8", recipient, "Example Ltd"):
         assert secret not in log, secret
     assert "Traceback" not in log

@@ -23,15 +23,7 @@ from admin_api.http.bearer import Principal
 from admin_api.http.messages import Message
 from admin_api.http.problems import Problem, unavailable
 from admin_api.page.framework.forms import Forms, forged, too_old
-from admin_api.page.framework.sessions import (
-    IDLE_SECONDS,
-    MAX_OF_ONE,
-    SECRET_BYTES,
-    Ended,
-    Found,
-    Session,
-    begun,
-)
+from admin_api.page.framework.sessions import IDLE_SECONDS, MAX_OF_ONE, SECRET_BYTES, Ended, Found, Session, begun
 from storage.access.actor import Actor, Kind
 from storage.access.shared_rows import SharedRows, Written
 from storage.customer.customers import Customer
@@ -60,10 +52,7 @@ class SharedSessions:
     """The sessions of all customers (SessionStore)."""
 
     def __init__(
-        self,
-        customers: Mapping[str, Customer],
-        random: Callable[[int], bytes],
-        monotonic: Callable[[], float],
+        self, customers: Mapping[str, Customer], random: Callable[[int], bytes], monotonic: Callable[[], float]
     ) -> None:
         self._customers = customers
         self._random = random

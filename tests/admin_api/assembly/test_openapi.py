@@ -90,10 +90,7 @@ def test_the_api_is_as_described(service, role):
 
         @given(case=operation.as_strategy(), data=st.data())
         @settings(
-            max_examples=MAX_EXAMPLES,
-            database=None,
-            phases=[Phase.generate],
-            suppress_health_check=list(HealthCheck),
+            max_examples=MAX_EXAMPLES, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck)
         )
         def questioned(case, data):
             for name in case.path_parameters or {}:

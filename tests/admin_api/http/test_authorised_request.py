@@ -88,10 +88,7 @@ OVER = Message("problem.over", "It is over.")
         (lambda asked: asyncio.sleep(0), [("done", "")]),
         (lambda asked: asked.note(DONE, "7 calls"), [("done", "7 calls")]),
         (lambda asked: refuse(not_found("not found")), [("refused", "not found")]),
-        (
-            lambda asked: refuse(conflict(OVER, "the call is over")),
-            [("failed", "the call is over")],
-        ),
+        (lambda asked: refuse(conflict(OVER, "the call is over")), [("failed", "the call is over")]),
         (lambda asked: refuse(not_found()), []),
     ],
 )

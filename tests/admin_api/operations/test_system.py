@@ -9,11 +9,7 @@ from admin_api.http.permissions import Role
 
 @pytest.mark.parametrize(
     ("roles", "parts"),
-    [
-        ([Role.OPERATOR], (False, True)),
-        ([Role.ADMIN], (True, False)),
-        ([Role.ADMIN, Role.OPERATOR], (True, True)),
-    ],
+    [([Role.OPERATOR], (False, True)), ([Role.ADMIN], (True, False)), ([Role.ADMIN, Role.OPERATOR], (True, True))],
 )
 def test_each_role_sees_its_part(service, roles, parts):
     shown = service.ask("/system", token=service.token(roles)).json()

@@ -41,12 +41,7 @@ PLANTS = (
         "WEBVTT\n\n00:00.000 --> 00:01.000\n{word} speaking\n",
         type="text/vtt",
     ),
-    Canary(
-        "a chat",
-        "POST",
-        "/calls/{call}/attachments?kind=chat",
-        '{"messages": [{"text": "{word}"}]}',
-    ),
+    Canary("a chat", "POST", "/calls/{call}/attachments?kind=chat", '{"messages": [{"text": "{word}"}]}'),
     Canary(
         "a retention rule",
         "PUT",

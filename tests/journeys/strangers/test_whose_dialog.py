@@ -78,11 +78,7 @@ def test_a_dialog_stays_with_its_owner_after_a_kill(tmp_path: Path) -> None:
         def secure(certificate: Path, source: str = NAT) -> Sbc:
             return one.sbc("tls", source=source, tls=client(certificate))
 
-        owners = {
-            "tls": secure(mine),
-            "tcp": one.sbc("tcp", source=OWNER),
-            "udp": one.sbc("udp", source=OWNER),
-        }
+        owners = {"tls": secure(mine), "tcp": one.sbc("tcp", source=OWNER), "udp": one.sbc("udp", source=OWNER)}
         for owner in owners.values():
             opened.enter_context(owner)
             assert owner.ask("INVITE", SECURE).status == 200

@@ -287,8 +287,7 @@ def test_codecs_without_an_encoder_keep_their_time(form: Format, size: int, rate
 
 
 @pytest.mark.parametrize(
-    ("rate", "alone", "together"),
-    [(8000, NARROW_ALONE, NARROW_TOGETHER), (16_000, WIDE_ALONE, WIDE_TOGETHER)],
+    ("rate", "alone", "together"), [(8000, NARROW_ALONE, NARROW_TOGETHER), (16_000, WIDE_ALONE, WIDE_TOGETHER)]
 )
 def test_speex_is_decoded_with_any_number_of_frames_a_payload(
     rate: int, alone: tuple[bytes, ...], together: tuple[bytes, ...]

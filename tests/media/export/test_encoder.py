@@ -78,8 +78,7 @@ def test_a_call_without_sound_gives_a_playable_file(form: Container) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "rate", "channels"),
-    [(Container.MP3, 8000, 3), (Container.FLAC, 8000, 9), (Container.PCAP, 8000, 1)],
+    ("form", "rate", "channels"), [(Container.MP3, 8000, 3), (Container.FLAC, 8000, 9), (Container.PCAP, 8000, 1)]
 )
 def test_an_unencodable_container_or_channel_count_is_refused(form: Container, rate: int, channels: int) -> None:
     with pytest.raises(Unencodable):

@@ -54,11 +54,7 @@ def test_each_stream_has_its_own_ports_and_rtcp_beside_them() -> None:
     report = struct.pack("!BBHI", 0x80, 201, 1, 7)
     stored = run(noise(1, 1)) + run(noise(1, 1), stream=1, at=1) + record_format.rtcp(1, START + 2 * MS, report)
     found = media(captured(stored, AUDIO, OTHER))
-    assert [d[1:3] for d in found] == [
-        (10_000, 20_000),
-        (10_002, 20_002),
-        (10_003, 20_003),
-    ]
+    assert [d[1:3] for d in found] == [(10_000, 20_000), (10_002, 20_002), (10_003, 20_003)]
     assert found[2][3] == report
     assert len(media(captured(stored))) == 1  # of what was asked for alone
 

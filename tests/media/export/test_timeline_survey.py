@@ -63,10 +63,7 @@ OPUS = [b"\xf8" + bytes(20)] * 5
 YEARS = 30 * 365 * 86_400_000
 PLACED = {
     "a hold with a running clock": (talk((0, 0, 25), (30_500, 244_000, 25)), [0, 30_500]),
-    "a hold with a stopped clock": (
-        talk((0, 0, 25), (30_500, 4000, 25), (31_000, 8000, 100)),
-        [0, 30_500, 31_000],
-    ),
+    "a hold with a stopped clock": (talk((0, 0, 25), (30_500, 4000, 25), (31_000, 8000, 100)), [0, 30_500, 31_000]),
     "a stall that ends in a burst": (
         BEGUN
         + b"".join(run(LOUD[:25], seq=1025 + 25 * i, ts=4000 + 4000 * i, at=3500 + i, every=0.01) for i in range(6))

@@ -100,13 +100,7 @@ def test_readers_are_kept_but_not_for_ever() -> None:
 
 @pytest.mark.parametrize(
     ("nanos", "crossed"),
-    [
-        ((200, 100), 0),
-        ((200, 100, 50), 1),
-        ((100, 200, 900), 1),
-        ((900, 100, 200), 2),
-        ((900, 100, 900, 100), 2),
-    ],
+    [((200, 100), 0), ((200, 100, 50), 1), ((100, 200, 900), 1), ((900, 100, 200), 2), ((900, 100, 900, 100), 2)],
     ids=["backward", "backward behind a second", "more than a second of silence", "two", "two, one after the other"],
 )
 def test_ambiguous_arrival_deltas_are_not_guessed(nanos: tuple[int, ...], crossed: int) -> None:

@@ -138,9 +138,7 @@ ACTS: dict[str, Act] = {
         track, [header.build(0, heard[-1] + n, (heard[-1] + n) * 160, 7, bytes(160)) for n in (1, 2)], arrivals=[at, at]
     ),
     "two senders at once": lambda track, at, heard: receive(
-        track,
-        [stream_of(1, heard[-1], 11)[0], stream_of(1, heard[-1] + 1)[0]],
-        arrivals=[at, at + 1],
+        track, [stream_of(1, heard[-1], 11)[0], stream_of(1, heard[-1] + 1)[0]], arrivals=[at, at + 1]
     ),
     "noise": lambda track, at, _: hear_report(track, at, 0),
     "a report of silence": lambda track, at, _: hear_report(track, at, 7),

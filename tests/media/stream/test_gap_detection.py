@@ -169,10 +169,7 @@ SILENCES = {
         [(20 * SECOND + 20, 60 * SECOND, "no media")],
     ),
     "missing by numbers and by clock": (Heard().expected().hear(1011), [(220, 20 * 1011, "loss")]),
-    "half a cycle of numbers": (
-        Heard().expected().hear(40_010).hear(40_011),
-        [(220, 20 * 40_010, "no media")],
-    ),
+    "half a cycle of numbers": (Heard().expected().hear(40_010).hear(40_011), [(220, 20 * 40_010, "no media")]),
     "repetitions do not count again": (
         Heard().expected().hear(10, at=6200).hear(10, at=6220).hear(10, at=6240).hear(11, at=6300),
         [(220, 6300, "no media")],

@@ -40,11 +40,7 @@ async def test_after_a_failed_sync_a_call_continues_in_new_parts(one: Stage) -> 
     before = call.files.media_part, call.files.control and call.files.control.name
     disk.fails = 1
     await syncing.turn()
-    assert (before, call.files.media_part, call.files.control and call.files.control.name) == (
-        (1, "c1"),
-        2,
-        "c2",
-    )
+    assert (before, call.files.media_part, call.files.control and call.files.control.name) == ((1, "c1"), 2, "c2")
     assert not one.resources.storage.well
     assert [i["kind"] for i in one.node.incidents.of("acme")] == ["sync-failed"]
     assert call.files.epoch == one.resources.syncer.epoch == 1

@@ -161,10 +161,7 @@ def test_a_missing_half_of_a_key_pair_is_a_fault(config: Path) -> None:
     (config.parent / "tls.key").unlink()
     with pytest.raises(SettingsError) as told:
         check_made(settings)
-    assert {(fault.key, fault.line) for fault in told.value.faults} == {
-        ("sip.private_key", 6),
-        ("keys.root", 8),
-    }
+    assert {(fault.key, fault.line) for fault in told.value.faults} == {("sip.private_key", 6), ("keys.root", 8)}
 
 
 @pytest.mark.parametrize(

@@ -161,8 +161,7 @@ def test_others_are_a_number_unless_they_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize(
-    ("party", "of"),
-    [(0, "person"), (1, "others"), ([0, 1], "several"), ([1], "others"), (None, "unknown")],
+    ("party", "of"), [(0, "person"), (1, "others"), ([0, 1], "several"), ([1], "others"), (None, "unknown")]
 )
 def test_whose_a_stream_is(party: Any, of: str) -> None:
     streams = [{"media": "audio", "codec": "PCMA", "party": party}]

@@ -122,8 +122,7 @@ def test_handed_over_descriptors_come_by_name_and_stay_ours() -> None:
 
 
 @pytest.mark.parametrize(
-    "environment",
-    [{"LISTEN_FDS": "1", "LISTEN_PID": "1"}, {}, {"LISTEN_FDS": "many", "LISTEN_PID": "2"}],
+    "environment", [{"LISTEN_FDS": "1", "LISTEN_PID": "1"}, {}, {"LISTEN_FDS": "many", "LISTEN_PID": "2"}]
 )
 def test_descriptors_for_another_process_are_not_ours(environment: dict[str, str]) -> None:
     assert listen_fds(environment, 2) == {}

@@ -46,8 +46,7 @@ def test_figures_have_times_and_lack_what_only_we_need() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "codec"),
-    [(("telephone-event", "PCMA"), "PCMA"), (("CN",), "CN"), (("",), None), ((), None)],
+    ("names", "codec"), [(("telephone-event", "PCMA"), "PCMA"), (("CN",), "CN"), (("",), None), ((), None)]
 )
 def test_events_and_comfort_noise_are_no_codecs(names: tuple[str, ...], codec: str | None) -> None:
     assert document_builder.codec([Format(n, name, 8000, 1, None) for n, name in enumerate(names)]) == codec

@@ -44,9 +44,7 @@ def test_a_name_needs_the_authority_of_its_customer_s24(authorities: dict[str, A
     assert CertificateNames(customers, None).names(der(common.issue("x")), both) == ()
 
 
-def test_a_changed_ca_file_is_read_again_s24(
-    authorities: dict[str, Authority],
-) -> None:
+def test_a_changed_ca_file_is_read_again_s24(authorities: dict[str, Authority]) -> None:
     common, own = authorities["common"], authorities["own"]
     vouching = CertificateNames([Customer(name="b", certificates=("b.example",), client_ca=own.file)], None)
     leaf = der(common.issue("b.example"))

@@ -119,9 +119,7 @@ def test_a_503_or_no_answer_sends_a_call_to_the_next_recorder(transport: str) ->
     assert nobody.exit_status == 3
 
 
-def test_a_200_after_the_call_went_elsewhere_gets_ack_and_bye(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_200_after_the_call_went_elsewhere_gets_ack_and_bye(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("recorder.simulate.call._NEXT", 0.3)
     slow, quick = RecorderDouble(late=0.6, repeats=1), RecorderDouble()
 

@@ -82,8 +82,7 @@ def test_metadata_under_a_general_type_are_recognised(kind: str, body: bytes, is
 
 
 @pytest.mark.parametrize(
-    "boundary",
-    ["----=_Part_1.2", "unique boundary 42", "a=b'c/d:e?f", "x" * 70, "(a),b", "--", "a--b"],
+    "boundary", ["----=_Part_1.2", "unique boundary 42", "a=b'c/d:e?f", "x" * 70, "(a),b", "--", "a--b"]
 )
 def test_boundaries_may_be_quoted_and_odd(boundary: str) -> None:
     """Duty S33."""

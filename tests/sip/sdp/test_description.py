@@ -144,8 +144,7 @@ def test_an_invalid_description_is_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
-    [b"v=0\n" + b"m=audio 1 RTP/AVP 0\n" * 300, b"v=0\n" * 5_000, b"v=0\r" * 5_000, b"v=0\n" + b"a" * 300_000],
+    "data", [b"v=0\n" + b"m=audio 1 RTP/AVP 0\n" * 300, b"v=0\n" * 5_000, b"v=0\r" * 5_000, b"v=0\n" + b"a" * 300_000]
 )
 def test_limits(data: bytes) -> None:
     with pytest.raises(MalformedBody, match="sdp-size"):

@@ -36,16 +36,8 @@ def test_a_call_of_two_people():
 
 
 ROLES = {
-    "oracle": [
-        ("callee", "Ward 7", "4402"),
-        ("caller", "+4315550", "+4315550"),
-        ("redirected_by", "Desk", "4400"),
-    ],
-    "broadworks": [
-        ("callee", None, None),
-        ("caller", None, "+493055577"),
-        ("redirected_by", None, "8105"),
-    ],
+    "oracle": [("callee", "Ward 7", "4402"), ("caller", "+4315550", "+4315550"), ("redirected_by", "Desk", "4400")],
+    "broadworks": [("callee", None, None), ("caller", None, "+493055577"), ("redirected_by", None, "8105")],
     "ribbon": [("caller", "Olga", "5551001"), ("callee", None, "5551002")],
     "metaswitch": [("callee", "3055501", "3055501"), ("caller", "3055502", "3055502")],
     "netsapiens": [("callee", "Grete", "201"), ("caller", "Hans", "202")],

@@ -90,18 +90,8 @@ CHANGES: dict[str, tuple[list[bytes], list[datetime | None], list[str], str]] = 
     ),
     "a snapshot says anew who is in which session": ([BOTH, CALL, GONE], [None, T2], [B], ""),
     "a session that is joined by an update": ([CALL, JOINED, GONE], [None, None], [B], ""),
-    "a session that ends by an update": (
-        [CALL, JOINED, STOPPED],
-        [None, T2],
-        [B],
-        "",
-    ),
-    "the participant's id for the session's": (
-        [BOTH, update(session("pB==", "pB==", END))],
-        [None, T1],
-        [B],
-        "",
-    ),
+    "a session that ends by an update": ([CALL, JOINED, STOPPED], [None, T2], [B], ""),
+    "the participant's id for the session's": ([BOTH, update(session("pB==", "pB==", END))], [None, T1], [B], ""),
     "no id of a session": ([BOTH, update(session("", "pB==", END))], [None, T1], [B], ""),
     "one of two with the same address": ([TWO_NOBODIES, GONE], [None, None], [NOBODY], ""),
     "both with the same address": (
@@ -146,12 +136,7 @@ CHANGES: dict[str, tuple[list[bytes], list[datetime | None], list[str], str]] = 
     ),
     "no document": ([CALL, b""], [None, None], [B], ""),
     "a doctype": ([CALL, b"<!DOCTYPE x><recording/>"], [None, None], [B], ""),
-    "a session and no more": (
-        [CALL, SESSION_ONLY],
-        [None, None],
-        [B],
-        "",
-    ),
+    "a session and no more": ([CALL, SESSION_ONLY], [None, None], [B], ""),
 }
 
 

@@ -3,14 +3,7 @@ from typing import Any
 
 import pytest
 
-from sip.siprec.document import (
-    MAX_EXTENSIONS,
-    Document,
-    Group,
-    Identity,
-    clean_name,
-    parse,
-)
+from sip.siprec.document import MAX_EXTENSIONS, Document, Group, Identity, clean_name, parse
 from sip.siprec.xml_reader import Damage
 from tests.plain_values import plain
 from tests.sip import metadata_documents as documents

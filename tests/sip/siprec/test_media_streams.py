@@ -25,12 +25,7 @@ BOTH = (StreamLink("a", ("s1",), ()), StreamLink("b", ("s2",), ()))
 
 
 def apply(
-    known: MediaStreams,
-    *,
-    snapshot: bool = True,
-    keeps: bool = False,
-    people: Participants = PEOPLE,
-    **parts: Any,
+    known: MediaStreams, *, snapshot: bool = True, keeps: bool = False, people: Participants = PEOPLE, **parts: Any
 ) -> None:
     known.apply(Document(**parts), IDS, people, snapshot=snapshot, keeps=keeps)
 

@@ -18,9 +18,7 @@ from sip.siprec.parties import (
     ucid,
     written_person,
 )
-from sip.siprec.parties import (
-    plain as unwritten,
-)
+from sip.siprec.parties import plain as unwritten
 from tests.plain_values import plain
 from tests.sip.metadata_documents import invite
 
@@ -125,10 +123,7 @@ NAMED = {
             "History-Info: <sip:4400@a.example?Reason=SIP%3Bcause%3D486>;index=1, "
             "<sip:4500@a.example;cause=486>;index=1.1",
         ],
-        [
-            ("sip:4400@a.example", None, Role.REDIRECTED_BY),
-            ("sip:4500@a.example;cause=486", None, Role.REDIRECTED_TO),
-        ],
+        [("sip:4400@a.example", None, Role.REDIRECTED_BY), ("sip:4500@a.example;cause=486", None, Role.REDIRECTED_TO)],
     ),
 }
 

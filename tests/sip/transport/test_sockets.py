@@ -9,13 +9,7 @@ from typing import Any
 import pytest
 
 from sip.transport.server import open_socket
-from sip.transport.sockets import (
-    DATAGRAMS_AT_ONCE,
-    IP_PKTINFO,
-    Datagrams,
-    certificate_names,
-    local_address_of,
-)
+from sip.transport.sockets import DATAGRAMS_AT_ONCE, IP_PKTINFO, Datagrams, certificate_names, local_address_of
 from tests.sip.socket_client import in_loop
 
 

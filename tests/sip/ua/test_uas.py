@@ -47,11 +47,7 @@ def test_the_first_fault_decides(data, status, field):
 
 @pytest.mark.parametrize(
     ("lines", "contact", "metadata"),
-    [
-        (("Require: siprec",), "<sip:a@b>", None),
-        ((), "<sip:a@b>;+sip.src", None),
-        ((), "<sip:a@b>", METADATA),
-    ],
+    [(("Require: siprec",), "<sip:a@b>", None), ((), "<sip:a@b>;+sip.src", None), ((), "<sip:a@b>", METADATA)],
 )
 def test_each_mark_alone_is_enough(lines, contact, metadata):
     """Duty R1."""

@@ -45,15 +45,7 @@ def test_a_torn_line_costs_itself_and_nothing_after_it(file: IncidentFile, tmp_p
 
 
 @pytest.mark.parametrize(
-    "line",
-    [
-        b"nonsense",
-        b"{}",
-        b"[]",
-        b"7",
-        b'{"id":"a","kind":"k","first_at":"x","last_at":"x","facts":{}}',
-        b"\xff",
-    ],
+    "line", [b"nonsense", b"{}", b"[]", b"7", b'{"id":"a","kind":"k","first_at":"x","last_at":"x","facts":{}}', b"\xff"]
 )
 def test_foreign_lines_are_passed_over(file: IncidentFile, tmp_path: Path, line: bytes) -> None:
     (tmp_path / module.FILE_NAME).write_bytes(line + b"\n")

@@ -15,15 +15,7 @@ import pytest
 from storage.backup import backup as backups
 from storage.backup.backup import CopySource, Made, back_up
 from storage.backup.copying import Copier, Print
-from storage.backup.generations import (
-    BackupBusy,
-    BackupDamaged,
-    BackupForeign,
-    Folder,
-    Head,
-    Manifest,
-    ManifestWriter,
-)
+from storage.backup.generations import BackupBusy, BackupDamaged, BackupForeign, Folder, Head, Manifest, ManifestWriter
 from storage.backup.restore import NotEmpty, Restored, restore
 from storage.errors import DiskFailed, NoSpace
 from storage.files.reserved_space import Space

@@ -32,10 +32,7 @@ def test_sealed_members_and_columns_make_the_whole_document():
     assert set(shown) == COLUMNS | {"hold", "erase_after"}
     assert shown["started_at"] == "2026-02-03T00:00:00.000Z"
     document: Any = {**{name: shown[name] for name in COLUMNS}, "parties": [], "member of a later version": 1}
-    assert sealed_part(document) == {
-        "parties": [],
-        "member of a later version": 1,
-    }
+    assert sealed_part(document) == {"parties": [], "member of a later version": 1}
     assert not COLUMNS & set(CallDetailsOf.__annotations__)
 
 

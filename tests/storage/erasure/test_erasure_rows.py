@@ -46,10 +46,7 @@ async def test_a_step_never_goes_back_and_the_lowest_of_two_counts(acme: Custome
         await filed(connection, "second", {A: 5})
         assert await rows.begin(connection) == [(ErasureTarget(A, 5), Step.BEGUN)]
         found = await rows.erasures_of(connection, [A])
-        assert [(record.id, [d.call for d in targets]) for record, targets in found] == [
-            ("r", [A]),
-            ("second", [A]),
-        ]
+        assert [(record.id, [d.call for d in targets]) for record, targets in found] == [("r", [A]), ("second", [A])]
         assert await rows.without_leaf(connection, "r") == []
 
 

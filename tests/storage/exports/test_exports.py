@@ -118,11 +118,7 @@ async def test_a_failure_says_why_and_keeps_nothing_else(acme: Customer) -> None
     filed = await acme.exports.file(asked(), "paula")
     await acme.exports.fail(filed.id, "There is no room.")
     failed = await acme.exports.get(filed.id)
-    assert failed and (failed.state, failed.problem, failed.request) == (
-        ExportState.FAILED,
-        "There is no room.",
-        None,
-    )
+    assert failed and (failed.state, failed.problem, failed.request) == (ExportState.FAILED, "There is no room.", None)
     await acme.exports.fail(filed.id, "Something else.")
     assert await acme.exports.get(filed.id) == failed
 

@@ -15,14 +15,7 @@ from recorder.workers.messages import NewCall, Part
 from recorder.workers.pool import Workers
 from recorder.workers.worker_handle import HANG, Process, activity
 from tests.in_process.waiting import until
-from tests.in_process.worker_call import (
-    CALL,
-    Sender,
-    open_pair,
-    recording,
-    started,
-    worker_pid,
-)
+from tests.in_process.worker_call import CALL, Sender, open_pair, recording, started, worker_pid
 
 
 async def test_the_least_loaded_worker_gets_a_call(tmp_path: Path, started_workers: list[Process]) -> None:

@@ -43,8 +43,7 @@ def test_commands_of_main_survive_encoding(message: messages.Command) -> None:
 
 
 @pytest.mark.parametrize(
-    "noise",
-    [b"", b"{}", encode([999]), encode([]), encode("text"), encode(["Beat", 0.5]), encode(["Drop", "id", 1])],
+    "noise", [b"", b"{}", encode([999]), encode([]), encode("text"), encode(["Beat", 0.5]), encode(["Drop", "id", 1])]
 )
 def test_bytes_that_are_no_command_are_refused(noise: bytes) -> None:
     with pytest.raises(codec.WireError):
