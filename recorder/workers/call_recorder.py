@@ -176,9 +176,7 @@ class CallRecorder:
     def _associate(self, sockets: StreamSockets) -> None:
         """Continue the DTLS association if a re-offer names the same one, otherwise start the one it names."""
         if self.handshakes is None:
-            from recorder.workers.dtls_sockets import (
-                Handshakes,  # 50 ms and 8 MB that a node without DTLS-SRTP saves
-            )
+            from recorder.workers.dtls_sockets import Handshakes  # 50 ms and 8 MB that a node without DTLS-SRTP saves
 
             self.handshakes = Handshakes(self.id, self._random, self._send_event)
         self.handshakes.begin(sockets)

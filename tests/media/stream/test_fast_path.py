@@ -16,16 +16,7 @@ from media.rtp import header
 from media.stream import checkpoint, fast_path, fast_path_c
 from media.stream.receiver import ReceivedStream
 from media.stream.report import figures
-from tests.media.stream.lanes import (
-    FIRST_ARRIVAL,
-    FRAME,
-    KEY,
-    SUITE,
-    lane_of,
-    packets_of,
-    receive,
-    stored,
-)  # fmt: skip
+from tests.media.stream.lanes import FIRST_ARRIVAL, FRAME, KEY, SUITE, lane_of, packets_of, receive, stored  # fmt: skip
 from tests.media.stream.lanes import track_of as plain_track
 
 Stored = TypeVar("Stored", record_format.Run, record_format.Mixed)

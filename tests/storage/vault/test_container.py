@@ -6,16 +6,8 @@ import os
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tink import (  # type: ignore[import-untyped]  # Tink has no types
-    proto_keyset_format,
-    secret_key_access,
-    streaming_aead,
-)
-from tink.proto import (  # type: ignore[import-untyped]  # nor have its messages
-    aes_gcm_hkdf_streaming_pb2,
-    common_pb2,
-    tink_pb2,
-)
+from tink import proto_keyset_format, secret_key_access, streaming_aead  # type: ignore[import-untyped]  # Tink has no types
+from tink.proto import aes_gcm_hkdf_streaming_pb2, common_pb2, tink_pb2  # type: ignore[import-untyped]  # nor have its messages
 
 from storage.errors import BadEnd, DamagedPart, Forged, PartFull, Torn
 from storage.vault.container import (
