@@ -8,6 +8,7 @@ import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
 from itertools import pairwise
 from xml.sax.saxutils import escape, quoteattr
 
@@ -101,14 +102,17 @@ class _Section:
     def __init__(self, session: Sequence[str], lines: Sequence[str]) -> None:
         words = [*lines[0][2:].split(), "", "", ""]
         self.kind, self.profile, self.payloads = words[0], words[2], words[3:]
-        self.port = int(words[1]) if words[1].isdecimal() else 0
+        self.port = _port(words[1])
         self._own, self._session = lines[1:], session
 
     @property
     def address(self) -> str:
-        """The address of its connection line, or of the session's; empty if there is none."""
-        found = [line.split() for line in (*self._own, *self._session) if line.startswith("c=IN IP")]
-        return found[0][2] if found and len(found[0]) == 3 else ""
+        """The numeric address of its connection line, or of the session's; empty if there is none."""
+        found = [line.split()[-1] for line in (*self._own, *self._session) if line.startswith("c=IN IP")]
+        try:
+            return str(ip_address(found[0])) if found else ""
+        except ValueError:
+            return ""
 
     def all(self, name: str) -> list[str]:
         """Return the values of an attribute; the session's where it has none."""
@@ -127,6 +131,11 @@ class _Section:
         ways = ("sendrecv", "sendonly", "recvonly", "inactive")
         found = [line[2:] for lines in (self._own, self._session) for line in lines if line[2:] in ways]
         return found[0] if found else "sendrecv"
+
+
+def _port(text: str) -> int:
+    """Return a port that has a next one, 0 if this is none."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) < 65_535 else 0
 
 
 def _sections(body: bytes) -> list[_Section] | None:
@@ -171,8 +180,7 @@ def asks_for_silence(body: bytes) -> bool:
 def _target(media: _Section, line: Line) -> Target | None:
     if not media.port or not media.address:
         return None
-    rtcp = (media.first("rtcp") or "").split(" ")[0]
-    apart = int(rtcp) if rtcp.isdecimal() else media.port + 1
+    apart = _port((media.first("rtcp") or "").split(" ")[0]) or media.port + 1
     ports = media.port, media.port if media.first("rtcp-mux") is not None else apart
     fingerprints = tuple(media.all("fingerprint"))
     return Target(media.address, *ports, _key(media, line), fingerprints, (media.first("setup") or "").lower())

@@ -125,7 +125,7 @@ class SimulatedCall:
         targets, faults = read_answer(response.body, self._lines, self._direction, mux=self._plan.rtcp_mux)
         self.report.fault(*faults)
         if "+sip.srs" not in (response.headers.get("Contact") or "").lower():
-            self.report.fault("The Contact of an answer lacks +sip.srs (RFC 7866 section 6.2.1).")
+            self.report.fault("The Contact of an answer lacks +sip.srs (RFC 7866 section 6.2).")
         if self._targets and targets != self._targets:
             self.report.fault("The answer to a re-INVITE changes address or key of a stream that it goes on with.")
         return targets

@@ -55,7 +55,7 @@ CHOICES = {"g711": ("PCMA", "PCMU"), "pcma": ("PCMA",), "pcmu": ("PCMU",), "g722
 TRANSPORTS = ("udp", "tcp", "tls")
 KINDS = ("coded", "tone")
 BATCHED_FROM = 50
-"""Calls of a run from which packets are built and sent many at once: one by one they cost four times as much."""
+"""Calls of a run from which packets are built and sent many at once: one by one they cost up to four times as much."""
 MAX_STREAMS = 8
 MAX_CALLS = 20_000
 LONGEST_TUNE = 30.0

@@ -70,7 +70,9 @@ class StreamReport:
         """Say what is wrong with the recorder's reports about it (RFC 3550 section 6)."""
         found = []
         if self.unreadable_reports:
-            found.append(f"RTCP about stream {self.label} is not protected by the key that the answer names.")
+            found.append(
+                f"RTCP about stream {self.label} is damaged, or is not protected by the key that the answer names."
+            )
         if self.foreign_reports:
             found.append(f"A report at the port of stream {self.label} is about an SSRC that was not sent.")
         if not self.receiver_reports and any((end - begin) * TICK >= _UNREPORTED for begin, end in self.sent):

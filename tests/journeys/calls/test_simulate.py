@@ -1,4 +1,4 @@
-"""What `recorder simulate` sends is recorded as it says: every suite and handshake over every transport, and video."""
+"""What `recorder simulate` sends is recorded as it says: every suite over every transport, and video."""
 
 from __future__ import annotations
 

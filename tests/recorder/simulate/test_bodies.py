@@ -100,3 +100,30 @@ def test_video_has_its_own_lines_and_parties_can_swap() -> None:
         sent.append([[picture.tracks.index(track) for track in link.send] for link in links])
         picture.swap()
     assert sent == [[[0, 2], [1, 3]], [[1, 3], [0, 2]]]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("c=IN IP4 192.0.2.1", "c=IN IP4 recorder.example"),
+        ("c=IN IP4 192.0.2.1", "c=IN IP4"),
+        ("m=audio 20000", "m=audio 99999"),
+        ("m=audio 20000", f"m=audio {'9' * 5000}"),
+        ("m=audio 20000", "m=audio"),
+    ],
+)
+def test_a_line_that_names_no_place_is_refused(old: str, new: str) -> None:
+    targets, faults = read_answer(ANSWER.replace(old, new).encode(), LINES, "sendonly", mux=True)
+    assert targets[0] is None and "The recorder refuses the audio of stream 1." in faults
+
+
+def test_reports_on_the_same_port_must_have_been_offered() -> None:
+    _, faults = read_answer(ANSWER.encode(), LINES, "sendonly")
+    assert faults == ["An answer line has a=rtcp-mux, which was not offered (RFC 5761 section 5.1.1)."]
+
+
+def test_no_answer_however_damaged_ends_the_client() -> None:
+    for cut in range(len(ANSWER)):
+        for body in (ANSWER[:cut], ANSWER[:cut] + "\x00" + ANSWER[cut + 1 :]):
+            targets, _ = read_answer(body.encode(), LINES, "sendonly")
+            assert len(targets) == len(LINES)

@@ -101,3 +101,14 @@ def test_requests_of_the_recorder_are_answered() -> None:
     assert one.asked(asked("BYE")).status == 200 and one.report.ended_by_recorder
     assert one.asked(asked("REFER")).status == 501
     assert one.repeated(Response(200, "OK", Headers([("CSeq", "1 INVITE")]))) is None  # of another INVITE
+
+
+def test_an_answer_that_moves_a_running_stream_is_a_fault() -> None:
+    one = call(Kept())
+    place = "c=IN IP4 192.0.2.1\r\n"
+    before, after = (answer(f"m=audio {port} RTP/SAVP 8\r\n", address=place) for port in (20000, 30000))
+    one._targets = one._judge(before)
+    one._judge(before)
+    assert not any("changes address" in fault for fault in one.report.faults)
+    one._judge(after)
+    assert any("changes address or key of a stream" in fault for fault in one.report.faults)

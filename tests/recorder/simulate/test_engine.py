@@ -1,12 +1,16 @@
+import ctypes
+import errno
 import socket
 import struct
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from recorder.simulate import coded
+from recorder.simulate import batch, coded
 from recorder.simulate.engine import REPORT_TICKS, Engine
 from recorder.simulate.outgoing import SLOTS
 from recorder.simulate.plan import TICK
@@ -133,3 +137,34 @@ async def test_a_sender_report_sent_late_has_the_right_clock(
         errors = {round(s + f / 2**32 - (reports[0][0] + reports[0][1] / 2**32) - (ts - reports[0][2]) / 8000, 4)
                   for s, f, ts in reports}  # fmt: skip
         assert (len(reports), errors) == (3, {0.0})
+
+
+async def test_packets_are_numbered_and_timed_as_they_leave(places: list[socket.socket], batched: bool) -> None:
+    async with sending(places, batched) as engine:
+        await engine.do({"do": "on", "ids": [0]})
+        await run_ticks(engine, 5)
+        packets = [p for p in received(places[0], 6) if p[1] == 8]
+        heads = [struct.unpack_from("!HII", packet, 2) for packet in packets]
+        number, clock, _ = heads[0]
+        assert heads == [(number + i & 0xFFFF, clock + 160 * i & 0xFFFFFFFF, 100) for i in range(5)]
+        frames = [coded.payload("PCMA", 1, 0, 0, tick) for tick in range(1, 6)]
+        assert [packet[12:] for packet in packets] == frames
+
+
+async def test_a_full_socket_delays_a_batch_and_loses_nothing(
+    places: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    really, full = batch._libc.sendmmsg, iter([True, True])
+
+    def once_full(*words: Any) -> int:
+        if next(full, False):
+            ctypes.set_errno(errno.EAGAIN)
+            return -1
+        return int(really(*words))
+
+    async with sending(places, True) as engine:
+        monkeypatch.setattr(batch, "_libc", SimpleNamespace(sendmmsg=once_full))
+        await engine.do({"do": "on", "ids": [0]})
+        await run_ticks(engine, 3)
+        assert len([p for p in received(places[0], 4) if p[1] == 8]) == 3
+        assert (await engine.do({"do": "count"}))["errors"] == 0

@@ -63,7 +63,11 @@ async def test_an_unannounced_certificate_gives_no_keys_d2(monkeypatch: pytest.M
         assert why in (await wire.flow.agree(OWN, [named], active=False) or "")
         assert wire.flow.outbound is None
     monkeypatch.setattr(flows, "HANDSHAKE_SECONDS", 0.05)
-    assert await Wire(None).flow.agree(OWN, [PRINT], active=True) == "no handshake completed"
+    wire = Wire(None)
+    agreeing = asyncio.create_task(wire.flow.agree(OWN, [PRINT], active=True))
+    await asyncio.sleep(0)
+    assert wire.flow.take(REPORT) is None  # nothing could open it yet
+    assert await agreeing == "no handshake completed"
 
 
 async def test_a_closed_flow_says_nothing_more() -> None:

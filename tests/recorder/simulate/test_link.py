@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from recorder.simulate.link import Unreachable, open_link, own_address
+from recorder.simulate.link import Unreachable, deliver, open_link, own_address
 from recorder.simulate.media_link import MediaLink, MediaLost
 from recorder.simulate.plan import Plan
 from sip.message.message import Framed, parse
@@ -91,3 +91,23 @@ async def test_a_process_that_died_is_reported(capfd: pytest.CaptureFixture[str]
         await link.do("no such command")
     await link.stop()
     assert "KeyError" in capfd.readouterr().err
+
+
+async def test_an_error_of_an_earlier_datagram_loses_no_later_one() -> None:
+    sent: list[bytes] = []
+
+    class Refused:
+        def __init__(self, times: int) -> None:
+            self.times = times
+
+        async def send(self, datagram: bytes) -> None:
+            self.times -= 1
+            if self.times >= 0:
+                raise ConnectionRefusedError
+            sent.append(datagram)
+
+    assert isinstance(await deliver(Refused(1), b"one"), ConnectionRefusedError)
+    assert await deliver(Refused(0), b"two") is None
+    with pytest.raises(ConnectionRefusedError):
+        await deliver(Refused(2), b"three")
+    assert sent == [b"one", b"two"]

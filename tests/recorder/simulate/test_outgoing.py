@@ -44,6 +44,8 @@ def test_figures_of_the_recorders_reports_are_kept() -> None:
     for report in (theirs.protect_rtcp(report_about(77)), report_about(77), b"", b"\x81"):
         protected.hear(report)
     assert (protected.figures["reports"], protected.figures["unreadable"]) == (1, 3)
+    ours.hear(report_about(77)[:-1])
+    assert ours.figures == expected | {"unreadable": 1}
 
 
 def test_our_reports_are_protected_with_our_key() -> None:

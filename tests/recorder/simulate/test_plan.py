@@ -37,3 +37,11 @@ def test_calls_and_streams_take_turns_and_have_parties() -> None:
     first, second = (replace(PLAN, calls=2, parties=((anna,),)).parties_of(i) for i in range(2))
     assert first[0] == anna and len(first) == len(second) == 2
     assert len({party.aor for party in (*first, *second)}) == 4  # those that are not given are invented
+
+
+def test_load_calls_are_sent_in_batches_and_video_names_its_codec() -> None:
+    assert [Plan("sip:rec@127.0.0.1", calls=calls).batched for calls in (1, 49, 50)] == [False, False, True]
+    plan = Plan("sip:rec@127.0.0.1", video=True, video_codec="h264")
+    assert [plan.codec_of(line) for line in range(plan.lines)] == ["PCMA", "PCMU", "H264", "H264"]
+    with pytest.raises(PlanError, match="vp8, h264"):
+        Plan("sip:rec@127.0.0.1", video_codec="av1").check()

@@ -65,3 +65,18 @@ def test_audio_is_written_as_one_file_a_stream(tmp_path: Path) -> None:
     assert write_audio(tmp_path / "out", [call()]) == 1
     with wave.open(str(tmp_path / "out" / "call00000-stream0.wav")) as file:
         assert (file.getframerate(), file.getnframes()) == (8000, 50 * 160)
+
+
+def test_what_the_recorder_reports_about_a_stream_is_judged() -> None:
+    def told(seconds: float, **fields: Any) -> list[str]:
+        return stream(sent=((10, 10 + round(50 * seconds)),), **fields).faults()
+
+    assert told(11.9) == [] and told(12, receiver_reports=1, lost_reported=60) == []
+    for words, fields in (
+        ("no receiver report about stream 1 in 12 s", {}),
+        ("misses more than a tenth of stream 1", {"receiver_reports": 1, "lost_reported": 61}),
+        ("is not protected by the key", {"receiver_reports": 1, "unreadable_reports": 1}),
+        ("about an SSRC that was not sent", {"receiver_reports": 1, "foreign_reports": 1}),
+    ):
+        (sentence,) = told(12, **fields)
+        assert words in sentence
